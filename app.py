@@ -1,0 +1,3 @@
+from thalweg.app.main import main
+
+main()

@@ -1,0 +1,211 @@
+"""The loss on a plane through the trained weights, with the optimizer's path."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from thalweg import Column, Option, Probe
+
+if TYPE_CHECKING:
+    import altair
+    import pandas
+    from torch import Tensor
+
+    from thalweg.contracts.probe import ProbeContext
+
+LEVELS = 14
+
+
+class Surface(Probe):
+    """L(w_T + x d1 + y d2) on a square grid centred on the trained weights w_T, over the whole training split.
+
+    ``directions = "random"``: d1 and d2 are standard normal, each filter rescaled to the norm of the trained filter;
+    x and y run from -extent to extent. ``"path"``: the two leading principal components of the path from w_T, of unit
+    length, and the square holds the whole projected path; x and y are then distances in weight space. The path is
+    projected onto the plane by least squares, and ``in_plane`` tells which share of its displacement lies in it: a
+    random plane sees next to nothing of a path.
+    """
+
+    name = "surface"
+    summary = "loss on a filter-normalised plane through the trained weights, with the optimizer's path"
+    equation = "L(w_T + x d1 + y d2),  d_f <- d_f / ||d_f|| ||w_f|| for each filter f"
+    source = "Li et al. 2018, sections 4 and 7"
+    when = ("end",)
+    needs = ("final", "trajectory")
+    options = (
+        Option("resolution", 25, "[3, inf)", "points a side; odd, so that the trained weights are one of them"),
+        Option("extent", 1.0, "(0, inf)", "half a side, for random directions"),
+        Option("directions", "random", ("random", "path"), "what spans the plane"),
+        Option("batch_norm", "running", ("running", "batch"), "batch norm's statistics: as trained, or of each point"),
+        Option("scale", "log", ("log", "linear"), "scale of the contours"),
+    )
+    columns = (
+        Column("kind", "", "grid, or path for the optimizer's own points"),
+        Column("x", "filter norms, or distance", "along d1"),
+        Column("y", "filter norms, or distance", "along d2"),
+        Column("loss", "", "training loss there; on the path, at the point itself and not at its projection"),
+        Column("step", "steps", "of a path's point; missing on the grid"),
+        Column("in_plane", "", "share of a path point's distance from the trained weights that lies in the plane"),
+        Column("scale", "", "scale of the contours: log or linear"),
+        Column("directions", "", "random or path"),
+    )
+
+    def measure(self, context: ProbeContext) -> pandas.DataFrame:
+        """Evaluate the grid and the path."""
+        import pandas as pd
+        import torch
+
+        from thalweg.landscape.losses_at import Plane, flat_from, losses_at
+
+        final, path = context.weights.final, context.weights.trajectory
+        assert final is not None
+        assert path is not None
+        resolution = context.options["resolution"]
+        if resolution % 2 == 0:
+            raise ValueError(f"resolution = {resolution} is even: the trained weights would not be on the grid")
+        center = flat_from(context.module, final)
+        offsets = path.to(center) - center
+        d1, d2, extent = self._plane(context, offsets)
+        half = resolution // 2
+        ticks = tuple(extent * (i - half) / half for i in range(resolution))
+        mode = context.options["batch_norm"]
+        grid = losses_at(context.module, context.problem, Plane(center, d1, d2, ticks, ticks), batch_norm=mode)
+        on_path = losses_at(context.module, context.problem, path.to(center), batch_norm=mode)
+        basis = torch.stack([d1, d2], dim=1).double()
+        coordinates = torch.linalg.lstsq(basis, offsets.double().T).solution.T
+        distances = offsets.double().norm(dim=1)
+        inside = (coordinates @ basis.T).norm(dim=1) / distances.clamp_min(torch.finfo(torch.float64).tiny)
+        shared = {"scale": context.options["scale"], "directions": context.options["directions"]}
+        return pd.concat(
+            [
+                pd.DataFrame(
+                    {
+                        "kind": "grid",
+                        "x": [x for _ in ticks for x in ticks],
+                        "y": [y for y in ticks for _ in ticks],
+                        "loss": grid["loss"].numpy(),
+                        "step": float("nan"),
+                        "in_plane": float("nan"),
+                        **shared,
+                    }
+                ),
+                pd.DataFrame(
+                    {
+                        "kind": "path",
+                        "x": coordinates[:, 0].cpu().numpy(),
+                        "y": coordinates[:, 1].cpu().numpy(),
+                        "loss": on_path["loss"].numpy(),
+                        "step": [float(step) for step in context.weights.trajectory_steps],
+                        "in_plane": inside.cpu().numpy(),
+                        **shared,
+                    }
+                ),
+            ],
+            ignore_index=True,
+        )
+
+    def _plane(self, context: ProbeContext, offsets: Tensor) -> tuple[Tensor, Tensor, float]:
+        import torch
+
+        from thalweg.landscape import filter_normalized, random_direction
+
+        if context.options["directions"] == "random":
+            d1, d2 = (
+                filter_normalized(context.module, random_direction(context.module, context.generator)) for _ in range(2)
+            )
+            return d1, d2, context.options["extent"]
+        _, _, components = torch.linalg.svd(offsets.double(), full_matrices=False)
+        if len(components) < 2:
+            raise ValueError("the path has fewer than two points: nothing spans a plane")
+        # the sign of a principal component is arbitrary: the start of the path is put at the upper right
+        signs = torch.where(components[:2] @ offsets[0].double() < 0, -1.0, 1.0)
+        d1, d2 = (components[:2] * signs[:, None]).to(offsets)
+        coordinates = offsets.double() @ components[:2].T
+        return d1, d2, 1.2 * max(float(coordinates.abs().max()), torch.finfo(torch.float32).tiny)
+
+    def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
+        """Filled contours with the path in white, start as a circle and end as a cross; all trials on one scale."""
+        import altair as alt
+
+        from thalweg.landscape.contours import contour_levels
+
+        log = bool((table["scale"] == "log").all())
+        grid = table[table["kind"] == "grid"]
+        levels = contour_levels(grid["loss"].to_numpy(), LEVELS, log)
+        if "trial" not in table:
+            return _contours(table, levels, log, "Loss surface")
+        charts = [
+            _contours(part, levels, log, str(trial)).properties(width=360, height=360)
+            for trial, part in table.groupby("trial", sort=False)
+        ]
+        return alt.concat(*charts, columns=2, title="Loss surfaces on one colour scale")
+
+
+def _contours(table: pandas.DataFrame, levels: object, log: bool, title: str) -> altair.LayerChart:
+    import altair as alt
+    import numpy as np
+
+    from thalweg.landscape.contours import filled_contours
+
+    grid = table[table["kind"] == "grid"]
+    square = grid.pivot_table(index="y", columns="x", values="loss", dropna=False)
+    x, y, z = square.columns.to_numpy(float), square.index.to_numpy(float), square.to_numpy(float)
+    levels = np.asarray(levels)
+    polygons = filled_contours(x, y, z, levels)
+    random = bool((grid["directions"] == "random").all())
+    unit = "filter norms" if random else "distance in weight space"
+    domain = [float(x.min()), float(x.max())]
+    axes = {
+        "x": alt.X("x:Q", title=f"d1 ({unit})", scale=alt.Scale(domain=domain, nice=False)),
+        "y": alt.Y("y:Q", title=f"d2 ({unit})", scale=alt.Scale(domain=domain, nice=False)),
+    }
+    color = alt.Color(
+        "level:Q",
+        title="training loss",
+        scale=alt.Scale(
+            type="log" if log else "linear",
+            scheme="viridis",
+            domain=[float(levels[0]), max(float(levels[-1]), float(levels[0]) * (1 + 1e-9), 1e-300)],
+        ),
+        legend=alt.Legend(format=".2~g", gradientLength=220),
+    )
+    regions = (
+        alt.Chart(polygons)
+        .mark_line(filled=True, strokeWidth=0, clip=True)
+        .encode(**axes, color=color, detail="polygon:N", order="vertex:Q")
+    )
+    hover = (
+        alt.Chart(grid.assign(loss=grid["loss"].map("{:.4g}".format))[["x", "y", "loss"]])
+        .mark_square(opacity=0, size=150)
+        .encode(**axes, tooltip=["x:Q", "y:Q", alt.Tooltip("loss:N", title="training loss")])
+    )
+    path = table[table["kind"] == "path"].sort_values("step")
+    path = path.assign(point=["start"] + ["on the way"] * (len(path) - 2) + ["end"])[["x", "y", "loss", "step", "point"]]
+    trace = alt.Chart(path).mark_line(color="white", strokeWidth=2, clip=True).encode(**axes, order="step:Q")
+    halo = alt.Chart(path).mark_line(color="black", strokeWidth=4, clip=True).encode(**axes, order="step:Q")
+    points = (
+        alt.Chart(path)
+        .mark_point(filled=True, fill="white", stroke="black", strokeWidth=1, opacity=1, clip=True)
+        .encode(
+            **axes,
+            shape=alt.Shape(
+                "point:N",
+                title="optimizer's path",
+                scale=alt.Scale(domain=["start", "on the way", "end"], range=["square", "circle", "cross"]),
+                legend=alt.Legend(symbolFillColor="white", symbolStrokeColor="black"),
+            ),
+            size=alt.Size(
+                "point:N", scale=alt.Scale(domain=["start", "on the way", "end"], range=[90, 20, 130]), legend=None
+            ),
+            tooltip=["step:Q", alt.Tooltip("loss:Q", format=".4g"), "point:N"],
+        )
+    )
+    kind = "random filter-normalised plane" if random else "plane of the path's two principal components"
+    share = table.loc[(table["kind"] == "path") & (table["step"] == 0), "in_plane"]
+    seen = f"; {share.iloc[0]:.0%} of the way from the start lies in it" if len(share) else ""
+    wrong = int((~np.isfinite(z)).sum())
+    gaps = f"; {wrong} points are not finite and left white" if wrong else ""
+    subtitle = f"{kind}{seen}; {'log' if log else 'linear'} scale{gaps}"
+    return alt.layer(regions, halo, trace, points, hover).properties(
+        width=460, height=460, title=alt.TitleParams(title, subtitle=subtitle)
+    )

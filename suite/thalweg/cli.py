@@ -1,0 +1,203 @@
+"""The command line. Commands import what they need themselves: ``thalweg --help`` must not wait for torch."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from thalweg import __version__
+from thalweg.errors import UserError
+
+app = typer.Typer(
+    name="thalweg",
+    help="Benchmark optimizers of deep networks, and look at their loss landscapes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+results_app = typer.Typer(help="Look at results on disk.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(results_app, name="results")
+
+ResultsDir = Annotated[
+    Path | None, typer.Option("--results", help="Results folder: else $THALWEG_RESULTS, else ./results/local.")
+]
+PluginFiles = Annotated[list[Path] | None, typer.Option("--plugin", help="Load a plugin file too. Repeatable.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+
+
+def main() -> None:
+    """Run the command line: exit 2 with one line for a user's mistake, 130 when interrupted."""
+    try:
+        app(standalone_mode=False)
+    except UserError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except typer.Exit as exit_:
+        sys.exit(exit_.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+    except Exception as error:
+        _usage_error(error)
+
+
+def _usage_error(error: Exception) -> None:
+    """Click's own usage errors show themselves; anything else is a bug and keeps its traceback."""
+    show = getattr(error, "show", None)
+    if show is None:
+        raise error
+    show()
+    sys.exit(getattr(error, "exit_code", 2))
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    typer.echo(json.dumps({"schema": 1, **document}, indent=1, allow_nan=False))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"thalweg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show version.")] = False,
+) -> None:
+    """Benchmark optimizers of deep networks, and look at their loss landscapes."""
+
+
+@app.command()
+def run(
+    benchmark: Annotated[str, typer.Argument(help="A benchmark's name, or the path of a TOML file.")],
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N-1 instead of the benchmark's own.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Filter: optimizer=adam,sgd or workload=... or seed=...")] = None,
+    with_: Annotated[list[str] | None, typer.Option("--with", help="Add: optimizer=NAME:lr=0.1")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    executor: Annotated[str, typer.Option(help="How trials are run: see 'thalweg list executors'.")] = "serial",
+    results: ResultsDir = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Train everything again.")] = False,
+    plugin: PluginFiles = None,
+    as_json: Json = False,
+) -> None:
+    """Run a benchmark: what is done already is not trained again."""
+    from thalweg.commands.run import run_command
+
+    raise typer.Exit(
+        run_command(benchmark, seeds, only or [], with_ or [], device, executor, results, fresh, plugin or [], as_json)
+    )
+
+
+@app.command(name="list")
+def list_(
+    kind: Annotated[str | None, typer.Argument(help="optimizers, architectures, problems, probes, ...")] = None,
+    plugin: PluginFiles = None,
+    as_json: Json = False,
+) -> None:
+    """List what is registered."""
+    from thalweg.commands.inspect import list_command
+
+    list_command(kind, plugin or [], as_json)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="The name of anything that 'thalweg list' lists.")],
+    plugin: PluginFiles = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what something is: equation, options, source, and who provides it."""
+    from thalweg.commands.inspect import show_command
+
+    show_command(name, plugin or [], as_json)
+
+
+@app.command()
+def leaderboard(
+    benchmark: Annotated[str, typer.Argument(help="A benchmark's name, or the path of a TOML file.")],
+    workload: Annotated[str | None, typer.Option(help="One workload only.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Rank by this metric, or by steps_to_target.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="As for 'run'.")] = None,
+    with_: Annotated[list[str] | None, typer.Option("--with", help="As for 'run'.")] = None,
+    format_: Annotated[str, typer.Option("--format", help="table, markdown, csv or json.")] = "table",
+    results: ResultsDir = None,
+    plugin: PluginFiles = None,
+    as_json: Json = False,
+) -> None:
+    """Rank the optimizers of a benchmark on each workload."""
+    from thalweg.commands.leaderboard import leaderboard_command
+
+    kind = "json" if as_json else format_
+    raise typer.Exit(
+        leaderboard_command(benchmark, workload, metric, seeds, with_ or [], kind, results, plugin or [])
+    )
+
+
+@app.command()
+def plugins(plugin: PluginFiles = None, as_json: Json = False) -> None:
+    """List every plugin, what it registered, what failed and why."""
+    from thalweg.commands.inspect import plugins_command
+
+    plugins_command(plugin or [], as_json)
+
+
+@app.command()
+def doctor(results: ResultsDir = None, plugin: PluginFiles = None, as_json: Json = False) -> None:
+    """Check the installation: device, versions, results folder, plugin failures."""
+    from thalweg.commands.inspect import doctor_command
+
+    raise typer.Exit(doctor_command(results, plugin or [], as_json))
+
+
+@app.command(name="app")
+def app_(
+    results: ResultsDir = None,
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 8501,
+    plugin: PluginFiles = None,
+) -> None:
+    """Open the app: leaderboards, curves, landscapes, trials and plugins in the browser."""
+    from thalweg.commands.app import app_command
+
+    raise typer.Exit(app_command(results, port, plugin or []))
+
+
+@results_app.command(name="list")
+def results_list(
+    benchmark: Annotated[str | None, typer.Argument(help="One benchmark only.")] = None,
+    results: ResultsDir = None,
+    as_json: Json = False,
+) -> None:
+    """List the trials on disk."""
+    from thalweg.commands.results import list_command
+
+    raise typer.Exit(list_command(benchmark, results, as_json))
+
+
+@results_app.command(name="show")
+def results_show(
+    trial: Annotated[str, typer.Argument(help="The first digits of a trial's hash.")],
+    results: ResultsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Show one trial: what was asked, where it ran, what came of it."""
+    from thalweg.commands.results import show_command
+
+    show_command(trial, results, as_json)
+
+
+@results_app.command(name="verify")
+def results_verify(
+    benchmark: Annotated[str | None, typer.Argument(help="One benchmark only.")] = None,
+    results: ResultsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Check that every result on disk is whole; exit code 1 if not."""
+    from thalweg.commands.results import verify_command
+
+    raise typer.Exit(verify_command(benchmark, results, as_json))

@@ -1,0 +1,132 @@
+"""``thalweg leaderboard``."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from thalweg.benchmark import Plan, Selection, load_benchmark
+from thalweg.commands.output import console, errors, finite, number, print_json, print_table
+from thalweg.errors import UserError, unknown
+from thalweg.registry import load_registry
+from thalweg.scoring.leaderboard import leaderboard
+from thalweg.scoring.observations import Observations, observe
+from thalweg.store.results import BenchmarkResults, results_root
+
+FORMATS = ("table", "markdown", "csv", "json")
+
+
+def leaderboard_command(
+    name: str,
+    workload: str | None,
+    metric: str | None,
+    seeds: int | None,
+    extra: list[str],
+    format_: str,
+    results: Path | None,
+    plugin_files: list[Path],
+) -> int:
+    """Print the leaderboard; exit code 3 when there is nothing to rank."""
+    if format_ not in FORMATS:
+        raise UserError(f"--format: {unknown('format', format_, FORMATS)}")
+    from thalweg.commands.run import choose_device
+
+    registry = load_registry(plugin_files)
+    plan = load_benchmark(name, registry).expand(
+        registry, Selection(seeds, tuple(extra), device=choose_device("auto"))
+    )
+    if workload is not None:
+        if workload not in plan.workloads:
+            raise UserError(f"--workload: {unknown('workload', workload, plan.workloads)}")
+        plan.workloads = {workload: plan.workloads[workload]}
+        plan.trials = [planned for planned in plan.trials if planned.workload == workload]
+    root = results_root(results)
+    seen = _observe(plan, BenchmarkResults(root, plan.benchmark))
+    table = leaderboard(seen, plan.workloads, metric)
+    match format_:
+        case "json":
+            rows = [finite(row) for row in table.to_dict("records")]
+            print_json({"benchmark": plan.benchmark, "metric": metric or "primary", "rows": rows})
+        case "csv":
+            print(table.to_csv(index=False), end="")  # noqa: T201
+        case "markdown":
+            print("\n\n".join(_markdown(plan, part) for part in _by_workload(table)))  # noqa: T201
+        case _:
+            _print(plan, table)
+    _notes(plan, seen)
+    if table.empty:
+        errors().print(f"no results of {plan.benchmark!r} in {root}: type 'thalweg run {name}'", markup=False)
+        return 3
+    return 0
+
+
+def print_leaderboard(plan: Plan, results: BenchmarkResults) -> None:
+    """Print the leaderboard of a plan for people."""
+    seen = _observe(plan, results)
+    _print(plan, leaderboard(seen, plan.workloads))
+
+
+def _observe(plan: Plan, results: BenchmarkResults) -> Observations:
+    stored, _ = results.scan()
+    return observe(plan, stored)
+
+
+def _notes(plan: Plan, seen: Observations) -> None:
+    if seen.missing and len(seen.trials):
+        errors().print(f"{seen.missing} of {len(plan.trials)} trials are not there yet", markup=False)
+    if seen.beside:
+        errors().print(f"{seen.beside} trials in the folder are not in this benchmark", markup=False)
+
+
+def _by_workload(table: pd.DataFrame) -> list[pd.DataFrame]:
+    return [part for _, part in table.groupby("workload", sort=False)]
+
+
+_HEADINGS = ["rank", "optimizer", "value", "95% interval", "seeds", "reached target", "steps to it", "diverged", "failed"]
+
+
+def _cells(plan: Plan, row: dict[str, Any]) -> list[str]:
+    workload = plan.workloads[row["workload"]]
+    unit = next((metric.unit for metric in workload.metrics if metric.name == row["metric"]), "")
+    low, high = number(row["low"], unit), number(row["high"], unit)
+    ranks = f"{row['rank_low']}–{row['rank_high']}" if row["rank_low"] != row["rank_high"] else f"{row['rank']}"
+    reached = f"{row['reached']}/{row['seeds']}" if workload.target else "–"
+    steps = row["steps_to_target"]
+    return [
+        ranks,
+        row["optimizer"],
+        number(row["value"], unit),
+        "–" if math.isnan(row["low"]) else f"{low} to {high}",
+        str(row["seeds"]),
+        reached,
+        "–" if math.isnan(steps) else f"{steps:.0f}",
+        str(row["diverged"]),
+        str(row["failed"]),
+    ]
+
+
+def _title(plan: Plan, part: pd.DataFrame) -> str:
+    workload = plan.workloads[part["workload"].iloc[0]]
+    where = "test, at the step that validation selects" if workload.split == "test" else "training, at the end"
+    metric = part["metric"].iloc[0]
+    what = metric if metric == "steps_to_target" else f"{metric} ({where})"
+    target = workload.target
+    aim = f"; target: {workload.target_split} {target.metric} {target.value:g}" if target else ""
+    return f"{workload.name}: {what}{aim}"
+
+
+def _print(plan: Plan, table: pd.DataFrame) -> None:
+    for part in _by_workload(table):
+        rows = [_cells(plan, row) for row in part.to_dict("records")]
+        right = [heading for heading in _HEADINGS if heading != "optimizer"]
+        console().print()
+        print_table(_title(plan, part), _HEADINGS, rows, right)
+
+
+def _markdown(plan: Plan, part: pd.DataFrame) -> str:
+    rows = [_cells(plan, row) for row in part.to_dict("records")]
+    lines = [f"**{_title(plan, part)}**", "", "| " + " | ".join(_HEADINGS) + " |", "|" + " --- |" * len(_HEADINGS)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])

@@ -1,0 +1,60 @@
+"""Printing: tables for people, numbers with the digits that mean something."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def console() -> Console:
+    """Standard output; without a terminal, wide enough that nothing is cut."""
+    made = Console(highlight=False)
+    return made if made.is_terminal else Console(highlight=False, width=200)
+
+
+def errors() -> Console:
+    """Standard error."""
+    return Console(stderr=True, highlight=False)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> None:
+    """Print a table; columns named in ``right`` are aligned to the right."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    console().print(table)
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print a JSON document of schema 1; nan and infinity become null."""
+    # not through rich: no wrapping, no colours
+    print(json.dumps(finite({"schema": 1, **document}), indent=1, allow_nan=False))  # noqa: T201
+
+
+def finite(value: Any) -> Any:
+    """The value with every nan and infinity in it replaced by None, which JSON can hold."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+def number(value: float, unit: str = "") -> str:
+    """A number for people: fractions with unit % in percent, others with four digits; "–" for none.
+
+    >>> number(0.97333, "%"), number(1.234e-9), number(float("nan"))
+    ('97.3%', '1.234e-09', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{100 * value:.1f}%" if unit == "%" else f"{value:.4g}"

@@ -1,0 +1,105 @@
+"""Progress of a run on standard error: a live display on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from thalweg.benchmark import PlannedTrial
+from thalweg.commands.output import errors
+from thalweg.runner.outcome import TrialResult
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+class LiveProgress:
+    """Two bars: trials with the time left, and the steps of the trial in hand."""
+
+    def __init__(self) -> None:
+        self.console = errors()
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+        self.total = 0
+        self.task = self.bars.add_task("trials", unit="trials", total=None)
+        self.steps = self.bars.add_task("", unit="steps", total=None, visible=False)
+
+    def begin(self, total: int, cached: int) -> None:
+        """Show the display, unless there is nothing to train."""
+        if total == cached:
+            return
+        self.total = total - cached
+        self.bars.update(self.task, total=self.total)
+        self.bars.start()
+
+    def step(self, planned: PlannedTrial, done: int, total: int) -> None:
+        """Move the lower bar; the upper one moves by the fraction of a trial, which makes its time left smooth."""
+        self.bars.update(self.steps, description=planned.title, completed=done, total=total, visible=True)
+
+    def end(self, planned: PlannedTrial, result: TrialResult) -> None:
+        """Move the upper bar; say what did not end as done."""
+        self.bars.advance(self.task)
+        if result.status != "done":
+            self.console.print(f"{planned.title}: {result.status}: {result.reason}", markup=False)
+        for label, error in result.probe_errors.items():
+            self.console.print(f"{planned.title}: probe {label} failed: {error.kind}: {error.message}", markup=False)
+
+    def say(self, text: str) -> None:
+        """A line above the bars."""
+        self.console.print(text, markup=False)
+
+    def close(self) -> None:
+        """Take the display away."""
+        self.bars.stop()
+
+
+class PlainProgress:
+    """A line at most every five seconds, and one for each trial that did not end as done."""
+
+    def __init__(self) -> None:
+        self.console = errors()
+        self.console.soft_wrap = True
+        self.total = self.ended = 0
+        self.started = self.last = time.perf_counter()
+
+    def begin(self, total: int, cached: int) -> None:
+        """Say what there is to do."""
+        self.total = total - cached
+        self.started = self.last = time.perf_counter()
+        self.say(f"{total} trials: {cached} done before, {self.total} to train")
+
+    def step(self, planned: PlannedTrial, done: int, total: int) -> None:
+        """Say where it is and how long it may still take, now and then."""
+        now = time.perf_counter()
+        if now - self.last >= _SECONDS_BETWEEN_LINES:
+            self.last = now
+            share = (self.ended + done / max(total, 1)) / self.total
+            left = (now - self.started) * (1 / share - 1) if share > 0 else float("nan")
+            self.say(f"{self.ended}/{self.total} trials; {planned.title}: step {done}/{total}; about {left:.0f} s left")
+
+    def end(self, planned: PlannedTrial, result: TrialResult) -> None:
+        """Count; say what did not end as done."""
+        self.ended += 1
+        if result.status != "done":
+            self.say(f"{planned.title}: {result.status}: {result.reason}")
+        for label, error in result.probe_errors.items():
+            self.say(f"{planned.title}: probe {label} failed: {error.kind}: {error.message}")
+
+    def say(self, text: str) -> None:
+        """A line."""
+        self.console.print(text, markup=False)
+
+    def close(self) -> None:
+        """Nothing to take away."""
+
+
+def make_progress() -> LiveProgress | PlainProgress:
+    """The live display on a terminal, plain lines elsewhere."""
+    return LiveProgress() if errors().is_terminal else PlainProgress()

@@ -1,0 +1,79 @@
+"""``thalweg run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from thalweg.benchmark import Selection, load_benchmark
+from thalweg.commands.leaderboard import print_leaderboard
+from thalweg.commands.output import console, print_json
+from thalweg.commands.progress import make_progress
+from thalweg.errors import UserError, unknown
+from thalweg.registry import load_registry
+from thalweg.runner.run import run_benchmark
+from thalweg.store.results import BenchmarkResults, results_root
+
+
+def run_command(
+    name: str,
+    seeds: int | None,
+    only: list[str],
+    extra: list[str],
+    device: str,
+    executor: str,
+    results: Path | None,
+    fresh: bool,
+    plugin_files: list[Path],
+    as_json: bool,
+) -> int:
+    """Run, then print the leaderboard of what was run; the exit code."""
+    registry = load_registry(plugin_files)
+    benchmark = load_benchmark(name, registry)
+    selection = Selection(seeds, tuple(extra), tuple(only), choose_device(device))
+    plan = benchmark.expand(registry, selection)
+    root = results_root(results)
+    progress = make_progress()
+    try:
+        report = run_benchmark(benchmark, plan, registry, root, progress, executor, fresh)
+    finally:
+        progress.close()
+    if as_json:
+        print_json(report.document())
+    else:
+        print_leaderboard(plan, BenchmarkResults(root, plan.benchmark))
+        document = report.document()["trials"]
+        words = [f"{document['trained']} trained", f"{document['cached']} done before"]
+        words += [f"{document[key]} {key}" for key in ("diverged", "failed") if document[key]]
+        console().print(
+            f"\n{document['total']} trials: {', '.join(words)}; {report.seconds:.1f} s; results in {root}", markup=False
+        )
+    if report.outcome == "interrupted":
+        return 130
+    return 1 if report.failures else 0
+
+
+def choose_device(device: str) -> Literal["cpu", "cuda"]:
+    """The device to train on; ``auto`` takes CUDA where there is one."""
+    if device == "cpu":
+        return "cpu"
+    if device not in ("auto", "cuda"):
+        raise UserError(f"--device: {unknown('device', device, ('auto', 'cpu', 'cuda'))}")
+    if cuda_present():
+        return "cuda"
+    if device == "cuda":
+        raise UserError("--device cuda: torch sees no CUDA device here")
+    return "cpu"
+
+
+def cuda_present() -> bool:
+    """Whether torch can use a CUDA device. A machine without the driver is told apart without importing torch."""
+    import importlib.util
+
+    if not any(Path(node).exists() for node in ("/dev/nvidiactl", "/dev/dxg")) and Path("/dev").exists():
+        return False
+    if importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()

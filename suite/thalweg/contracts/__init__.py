@@ -1,0 +1,35 @@
+"""What a plugin author subclasses or returns. Nothing here imports torch when it is imported."""
+
+from thalweg.contracts.architecture import Architecture, Shape
+from thalweg.contracts.claim import Claim, Decision, Part
+from thalweg.contracts.component import Component
+from thalweg.contracts.executor import Executor
+from thalweg.contracts.optimizer import BuildContext, Optimizer, Stepper, StepReport
+from thalweg.contracts.option import Hyperparameter, Option, Search
+from thalweg.contracts.probe import Column, Probe
+from thalweg.contracts.problem import Batch, Draw, LoadContext, LoadedProblem, Metric, Problem
+
+__all__ = [
+    "Architecture",
+    "Batch",
+    "BuildContext",
+    "Claim",
+    "Column",
+    "Component",
+    "Decision",
+    "Draw",
+    "Executor",
+    "Hyperparameter",
+    "LoadContext",
+    "LoadedProblem",
+    "Metric",
+    "Optimizer",
+    "Option",
+    "Part",
+    "Probe",
+    "Problem",
+    "Search",
+    "Shape",
+    "StepReport",
+    "Stepper",
+]

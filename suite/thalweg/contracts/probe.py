@@ -1,0 +1,103 @@
+"""A probe measures something of a model during or after training, as a table, and draws that table."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from thalweg.contracts.component import Component
+
+if TYPE_CHECKING:
+    import altair
+    import numpy
+    import pandas
+    import torch
+    from torch import Tensor, nn
+
+    from thalweg.contracts.objective import Objective
+    from thalweg.contracts.optimizer import Stepper
+    from thalweg.contracts.problem import LoadedProblem
+
+When = Literal["start", "step", "epoch", "end", "pair"]
+Weights = Literal["initial", "final", "trajectory"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a probe's table, with its unit (empty for a pure number)."""
+
+    name: str
+    unit: str = ""
+    summary: str = ""
+
+
+@dataclass
+class SavedWeights:
+    """The weights that a probe asked for: state dicts, and the parameters along the way as rows of a (T, P) tensor."""
+
+    initial: dict[str, Tensor] | None = None
+    final: dict[str, Tensor] | None = None
+    trajectory: Tensor | None = None
+    trajectory_steps: tuple[int, ...] = ()
+
+
+@dataclass
+class ProbeContext:
+    """What a probe may look at. It may use the module freely and must leave it as it was.
+
+    ``objective`` is on the current batch and uncounted; ``stepper`` is None when the probe runs on saved weights.
+    """
+
+    options: Mapping[str, Any]
+    module: nn.Module
+    problem: LoadedProblem
+    objective: Objective
+    stepper: Stepper | None
+    step: int
+    epoch: float
+    generator: torch.Generator
+    weights: SavedWeights
+    other: SavedWeights | None = None
+    """For ``pair`` probes: the other trial's weights."""
+
+    def numpy_generator(self) -> numpy.random.Generator:
+        """A numpy generator seeded from this probe's own stream."""
+        import numpy as np
+        import torch
+
+        return np.random.default_rng(int(torch.randint(2**62, (), generator=self.generator)))
+
+
+class Probe(Component, ABC):
+    """Declares when it runs, the weights it needs and its columns; measures a table and draws it.
+
+    ``measure`` is called at each time in ``when``; the rows of all calls make one table. ``step`` is after every
+    optimization step, ``epoch`` after every epoch, ``start`` before the first step and ``end`` after the last.
+    """
+
+    kind: ClassVar[str] = "probe"
+    when: tuple[When, ...] = ("end",)
+    needs: tuple[Weights, ...] = ()
+    columns: tuple[Column, ...] = ()
+
+    @abstractmethod
+    def measure(self, context: ProbeContext) -> pandas.DataFrame:
+        """Measure now. The table has exactly the declared columns."""
+
+    @abstractmethod
+    def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
+        """Draw a table. It may have a column ``trial`` besides: then several trials are drawn on shared scales."""
+
+    def contract_violations(self) -> list[str]:
+        """As for any component; columns and times must be declared too."""
+        wrong = super().contract_violations()
+        if not self.columns:
+            wrong.append("columns must name the table's columns, with units")
+        times = {"start", "step", "epoch", "end", "pair"}
+        if not self.when or not set(self.when) <= times:
+            wrong.append(f"when = {self.when!r} must be among {', '.join(sorted(times))}")
+        if not set(self.needs) <= {"initial", "final", "trajectory"}:
+            wrong.append(f"needs = {self.needs!r} must be among initial, final, trajectory")
+        return wrong

@@ -1,0 +1,150 @@
+"""A problem: data, loss, metrics and a target to reach; or an analytic function."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from thalweg.contracts.architecture import Shape
+from thalweg.contracts.component import Component
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from thalweg.contracts.losses import OutputLoss
+
+Split = Literal["train", "valid", "test"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that a problem reports for a split.
+
+    ``scale`` says on which scale means and intervals over seeds are taken and axes drawn; ``unit`` is ``"%"`` for
+    fractions that people read as percentages.
+    """
+
+    name: str
+    better: Literal["higher", "lower"]
+    scale: Literal["linear", "log"] = "linear"
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class LoadContext:
+    """Where and how the data is wanted: device, dtype, and the share of the training examples kept for validation."""
+
+    device: torch.device
+    dtype: torch.dtype
+    validation_fraction: float = 0.0
+
+
+@dataclass
+class Batch:
+    """One batch: inputs and targets with the batch dimension first, and its number of examples."""
+
+    inputs: Tensor | None
+    targets: Tensor | None
+    size: int
+
+
+@dataclass
+class Draw:
+    """Where a trial's randomness comes from: everything is a function of the seed, a purpose and a position.
+
+    So step t can be repeated without repeating the steps before it, and no two uses share a stream.
+    """
+
+    seed: int
+    batch_size: int | None
+    """None: the whole split."""
+    _permutation: tuple[tuple[int, int], Tensor] | None = field(default=None, repr=False)
+
+    def seed_for(self, purpose: str, *position: int) -> int:
+        """A seed for ``purpose`` at ``position``: the first 63 bits of a SHA-256 of the three."""
+        text = f"{self.seed}/{purpose}/{'/'.join(map(str, position))}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+    def generator(self, purpose: str, *position: int) -> torch.Generator:
+        """A fresh generator on the CPU, so that every device sees the same draws."""
+        import torch
+
+        return torch.Generator().manual_seed(self.seed_for(purpose, *position))
+
+    def permutation(self, epoch: int, n: int) -> Tensor:
+        """The order of the n training examples in an epoch; the last one asked for is kept."""
+        import torch
+
+        if self._permutation is None or self._permutation[0] != (epoch, n):
+            order = torch.randperm(n, generator=self.generator("order", epoch))
+            self._permutation = ((epoch, n), order)
+        return self._permutation[1]
+
+
+class LoadedProblem(ABC):
+    """A problem with its data on the device: what the training loop and the probes see.
+
+    ``Supervised`` and ``AnalyticFunction`` implement it for nearly every case.
+    """
+
+    metrics: tuple[Metric, ...]
+    """The primary metric first, ``loss`` among them."""
+    sizes: Mapping[str, int]
+    """Examples in each split that exists; an analytic function has one, ``train``, of size 1."""
+    output_loss: OutputLoss | None = None
+    """The loss as a function of the module's output, where it has that form (GGN and Fisher products need it)."""
+
+    @abstractmethod
+    def batch(self, split: Split, step: int, draw: Draw) -> Batch:
+        """The batch of optimization step ``step``."""
+
+    @abstractmethod
+    def loss(self, module: nn.Module, batch: Batch) -> Tensor:
+        """The mean loss per example of a batch: a differentiable scalar."""
+
+    @abstractmethod
+    def evaluate(self, module: nn.Module, split: Split) -> dict[str, float]:
+        """Every metric on a whole split, without gradients. The caller has put the module into the mode it wants."""
+
+    def steps_per_epoch(self, batch_size: int | None) -> int:
+        """Full batches in the training split; an incomplete last one is left out, so that all steps cost the same."""
+        n = self.sizes["train"]
+        return max(1, n // min(batch_size or n, n))
+
+    def initialize(self, module: nn.Module, draw: Draw) -> None:  # noqa: B027 - most problems have nothing to do
+        """Set the starting point where the problem fixes one (analytic functions); networks keep their own."""
+
+    def project(self, parameters: Iterable[nn.Parameter]) -> None:  # noqa: B027 - most problems have no domain
+        """Put the parameters back into the problem's domain, in place, after each step."""
+
+
+class Problem(Component, ABC):
+    """Describes data or a function, and loads it. A plugin subclasses this and registers the class.
+
+    ``shape`` must not load data: whether an architecture fits is checked before anything is loaded or trained.
+    """
+
+    kind: ClassVar[str] = "problem"
+    licence: str = ""
+    metrics: tuple[Metric, ...] = (Metric("loss", "lower", "log"),)
+    """The primary metric first; the same tuple as that of the loaded problem."""
+    splits: tuple[Split, ...] = ("train", "valid", "test")
+
+    @abstractmethod
+    def shape(self, options: Mapping[str, Any]) -> Shape:
+        """Input and output shape and the task."""
+
+    @abstractmethod
+    def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:
+        """Load the data. Data libraries are imported here and not before."""
+
+    def contract_violations(self) -> list[str]:
+        """As for any component; there must also be metrics, ``loss`` among them."""
+        wrong = super().contract_violations()
+        if not self.metrics or "loss" not in [metric.name for metric in self.metrics]:
+            wrong.append("metrics must name at least 'loss', the primary one first")
+        return wrong

@@ -1,0 +1,125 @@
+"""Turns a plain ``torch.optim.Optimizer`` class into an Optimizer of ours."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from thalweg.contracts.objective import Objective
+from thalweg.contracts.optimizer import BuildContext, Optimizer, Stepper, StepReport
+from thalweg.contracts.option import Hyperparameter, Search
+
+_IMPLEMENTATION = {"params", "foreach", "fused", "maximize", "capturable", "differentiable"}
+"""Arguments of torch's optimizers that choose an implementation or a sign and are no hyperparameters."""
+
+
+class TorchStepper(Stepper):
+    """Steps a ``torch.optim.Optimizer``, with a closure where its ``step`` requires one."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+        closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+        self._wants_closure = closure is not None and closure.default is inspect.Parameter.empty
+
+    @property
+    def lr(self) -> float:  # type: ignore[override]
+        """The learning rate of the first parameter group; setting it sets every group's."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = value
+
+    def step(self, objective: Objective) -> StepReport:
+        """One ``optimizer.step``, on the gradient of the current batch."""
+        if self._wants_closure:
+            self.optimizer.step(objective.backward)  # type: ignore[arg-type]
+        else:
+            objective.backward()
+            self.optimizer.step()
+        return StepReport()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Torch's own state."""
+        return self.optimizer.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load torch's own state."""
+        self.optimizer.load_state_dict(state)
+
+
+def fused_if_possible(cls: type[torch.optim.Optimizer], module: nn.Module) -> dict[str, bool]:
+    """``{"fused": True}`` where the class has a fused implementation for this module's device."""
+    if "fused" not in inspect.signature(cls.__init__).parameters:
+        return {}
+    device_types = {parameter.device.type for parameter in module.parameters()}
+    return {"fused": True} if device_types <= {"cpu", "cuda", "mps"} else {}
+
+
+class TorchOptimizer(Optimizer):
+    """A ``torch.optim.Optimizer`` class as it is: its own defaults, and a search range on ``lr`` only.
+
+    Numbers, booleans and strings among the arguments become hyperparameters, tuples one each (``betas`` becomes
+    ``beta1`` and ``beta2``). An argument without default takes it from ``defaults``.
+    """
+
+    def __init__(
+        self, cls: type[torch.optim.Optimizer], name: str | None = None, summary: str = "", **defaults: Any
+    ) -> None:
+        self.cls = cls
+        self.name = name or cls.__name__.lower()
+        doc = (inspect.getdoc(cls) or "").split("\n", 1)[0].strip()
+        inherited = cls.__doc__ is None or not doc
+        self.summary = summary or (f"{cls.__module__}.{cls.__qualname__}" if inherited else doc)
+        self.source = f"{cls.__module__}.{cls.__qualname__}"
+        self._tuples: dict[str, list[str]] = {}
+        options: list[Hyperparameter] = []
+        parameters = inspect.signature(cls).parameters
+        accepted = [p.name for p in parameters.values() if p.name not in _IMPLEMENTATION]
+        for key in defaults:
+            if key not in accepted:
+                raise TypeError(f"{cls.__name__} has no argument {key!r}; it has: {', '.join(accepted)}")
+        for parameter in list(parameters.values())[1:]:
+            if parameter.name in _IMPLEMENTATION or parameter.kind in (
+                inspect.Parameter.VAR_POSITIONAL,
+                inspect.Parameter.VAR_KEYWORD,
+            ):
+                continue
+            default = defaults.get(parameter.name, parameter.default)
+            if default is inspect.Parameter.empty:
+                raise TypeError(
+                    f"argument {parameter.name!r} of {cls.__name__} has no default: "
+                    f"give one with register({cls.__name__}, {parameter.name}=...)"
+                )
+            options += self._hyperparameters(parameter.name, default, given=parameter.name in defaults)
+        self.options = tuple(options)
+
+    def _hyperparameters(self, name: str, default: Any, given: bool) -> list[Hyperparameter]:
+        if isinstance(default, tuple) and all(isinstance(item, int | float) for item in default):
+            singular = name.removesuffix("s")
+            self._tuples[name] = [f"{singular}{index}" for index in range(1, len(default) + 1)]
+            return [Hyperparameter(key, float(item)) for key, item in zip(self._tuples[name], default, strict=True)]
+        if name == "lr":
+            return [Hyperparameter("lr", float(default), allowed="(0, inf)", search=Search(1e-4, 1.0))]
+        if isinstance(default, bool | float):
+            return [Hyperparameter(name, default)]
+        if isinstance(default, int):
+            # torch writes `weight_decay: float = 0`: a whole default of an argument that takes any number
+            annotation = str(inspect.signature(self.cls).parameters[name].annotation)
+            return [Hyperparameter(name, float(default) if "float" in annotation else default)]
+        if given:
+            raise TypeError(f"{name}={default!r} of {self.cls.__name__} is no number, true or false")
+        return []
+
+    def build(self, module: nn.Module, hyperparameters: Mapping[str, Any], context: BuildContext) -> Stepper:
+        """The class itself, fused where it can be."""
+        arguments = dict(hyperparameters)
+        for name, keys in self._tuples.items():
+            arguments[name] = tuple(arguments.pop(key) for key in keys)
+        make = cast(Any, self.cls)
+        return TorchStepper(make(module.parameters(), **arguments, **fused_if_possible(self.cls, module)))

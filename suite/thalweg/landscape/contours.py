@@ -1,0 +1,64 @@
+"""Filled contours of a grid, as polygons that a chart can draw."""
+
+from __future__ import annotations
+
+import contourpy
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def contour_levels(values: Floats, count: int, log: bool) -> Floats:
+    """``count`` levels from the smallest finite value up, evenly spaced on a linear or log scale, the top left out.
+
+    On a log scale values that are not positive are left out.
+    """
+    usable = values[np.isfinite(values) & ((values > 0) | (not log))]
+    if usable.size == 0:
+        return np.array([0.0])
+    low, high = float(usable.min()), float(usable.max())
+    if low == high:
+        return np.array([low])
+    if log:
+        return np.geomspace(low, high, count + 1)[:-1]
+    return np.linspace(low, high, count + 1)[:-1]
+
+
+def filled_contours(x: Floats, y: Floats, z: Floats, levels: Floats) -> pd.DataFrame:
+    """The regions {z >= level} for each level, to be painted over one another in this order.
+
+    Args:
+        x: shape (n,), the columns' positions.
+        y: shape (m,), the rows' positions.
+        z: shape (m, n); what is not finite is left unpainted.
+        levels: ascending.
+
+    Returns:
+        One row a vertex: level, polygon, vertex, x, y. A polygon with holes is one closed path: each hole is entered
+        and left by the same edge, and runs the other way round, so that filling leaves it open.
+    """
+    generator = contourpy.contour_generator(x, y, np.ma.masked_invalid(z), fill_type=contourpy.FillType.OuterOffset)
+    top = float(np.nanmax(np.where(np.isfinite(z), z, -np.inf))) if np.isfinite(z).any() else 0.0
+    pieces: list[pd.DataFrame] = []
+    for level in levels:
+        # the lowest region is everything, rounding of the minimum included
+        low = -np.inf if level == levels[0] else float(level)
+        points, offsets = generator.filled(max(low, -1e300), max(top, float(level)) + abs(top) + 1.0)
+        for path, offset in zip(points, offsets, strict=True):
+            rings = [path[start:end] for start, end in zip(offset[:-1], offset[1:], strict=True)]
+            outline = np.concatenate([rings[0], *(np.concatenate([ring, rings[0][:1]]) for ring in rings[1:])])
+            pieces.append(
+                pd.DataFrame(
+                    {
+                        "level": float(level),
+                        "polygon": len(pieces),
+                        "vertex": np.arange(len(outline)),
+                        "x": outline[:, 0],
+                        "y": outline[:, 1],
+                    }
+                )
+            )
+    columns = ["level", "polygon", "vertex", "x", "y"]
+    return pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(columns=columns)

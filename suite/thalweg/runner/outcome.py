@@ -1,0 +1,69 @@
+"""What a run tells: of one trial, and of all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from thalweg.benchmark import PlannedTrial
+from thalweg.store.documents import FailureDocument, Status
+
+
+@dataclass
+class TrialResult:
+    """What came of a trial that was trained."""
+
+    status: Status
+    reason: str = ""
+    error: FailureDocument | None = None
+    path: Path | None = None
+    """Where it is saved; None where even that failed."""
+    summary: dict[str, Any] = field(default_factory=dict)
+    probe_errors: dict[str, FailureDocument] = field(default_factory=dict)
+    """By the probe's label in the benchmark."""
+
+
+@dataclass
+class RunReport:
+    """What came of a run."""
+
+    benchmark: str
+    results: Path
+    seconds: float = 0.0
+    cached: int = 0
+    trained: list[tuple[PlannedTrial, TrialResult]] = field(default_factory=list)
+    outcome: Literal["complete", "interrupted"] = "complete"
+
+    def count(self, status: Status) -> int:
+        """How many of the trials trained now ended so."""
+        return sum(result.status == status for _, result in self.trained)
+
+    @property
+    def failures(self) -> list[dict[str, str]]:
+        """Trials that failed, and probes that failed on trials that did not."""
+        rows = []
+        for planned, result in self.trained:
+            if result.error is not None:
+                rows.append({"trial": planned.title, "kind": result.error.kind, "message": result.error.message})
+            for label, error in result.probe_errors.items():
+                rows.append({"trial": f"{planned.title} · probe {label}", "kind": error.kind, "message": error.message})
+        return rows
+
+    def document(self) -> dict[str, Any]:
+        """The JSON document of ``thalweg run --json``."""
+        return {
+            "schema": 1,
+            "benchmark": self.benchmark,
+            "results": str(self.results),
+            "seconds": round(self.seconds, 3),
+            "outcome": self.outcome,
+            "trials": {
+                "total": self.cached + len(self.trained),
+                "trained": len(self.trained),
+                "cached": self.cached,
+                "diverged": self.count("diverged"),
+                "failed": self.count("failed"),
+            },
+            "failures": self.failures,
+        }

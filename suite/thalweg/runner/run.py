@@ -1,0 +1,102 @@
+"""Runs a benchmark: what is done is skipped, the rest is trained and saved trial by trial."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from thalweg.benchmark import Benchmark, Plan, PlannedTrial
+from thalweg.errors import UserError
+from thalweg.registry import Registry
+from thalweg.runner.outcome import RunReport, TrialResult
+from thalweg.runner.work import Job, is_done, train_and_save, use_registry
+from thalweg.store.documents import FailureDocument
+from thalweg.store.results import BenchmarkResults, StoredTrial
+
+
+class Watcher(Protocol):
+    """Follows a run: the terminal's progress display, or nothing."""
+
+    def begin(self, total: int, cached: int) -> None:
+        """So many trials in the run, so many of them there already."""
+
+    def step(self, planned: PlannedTrial, done: int, total: int) -> None:
+        """A trial has done so many of its steps."""
+
+    def end(self, planned: PlannedTrial, result: TrialResult) -> None:
+        """A trial has ended."""
+
+    def say(self, text: str) -> None:
+        """A line for the user."""
+
+
+def run_benchmark(
+    benchmark: Benchmark,
+    plan: Plan,
+    registry: Registry,
+    root: Path,
+    watcher: Watcher,
+    executor: str = "serial",
+    fresh: bool = False,
+) -> RunReport:
+    """Train the plan's trials that are not on disk yet (all of them with ``fresh``) and save each as it ends.
+
+    KeyboardInterrupt ends the run; what had finished by then is kept and the report says "interrupted".
+    """
+    how = registry.executor(executor, "--executor")
+    results = BenchmarkResults(root, plan.benchmark)
+    started = time.perf_counter()
+    report = RunReport(plan.benchmark, root)
+    try:
+        results.write_benchmark(benchmark.text)
+        for document in results.sweep():
+            title = f"{document.workload} · {document.optimizer} · seed {document.trial.seed}"
+            watcher.say(f"{title} was cut off in an earlier run: it is kept as failed and trained again")
+        stored, unreadable = results.scan()
+    except OSError as error:
+        raise UserError(f"{results.path}: cannot be written: {error.strerror}") from error
+    for item in unreadable:
+        watcher.say(f"{item.path.name} cannot be read ({item.reason}) and does not count: see 'thalweg results verify'")
+    by_hash = {trial.document.hash: trial for trial in stored}
+    # two entries of the grid may be one and the same trial
+    wanted: dict[str, PlannedTrial] = {}
+    for planned in plan.trials:
+        wanted.setdefault(planned.trial.hash, planned)
+    jobs = []
+    for key, planned in wanted.items():
+        there = by_hash.get(key)
+        if there is not None and not fresh:
+            if is_done(there, planned.probes):
+                continue
+            planned = _with_old_probes(planned, there, registry)  # noqa: PLW2901
+        jobs.append(Job(planned, root.absolute(), plan.benchmark, registry.plugin_files))
+    report.cached = len(wanted) - len(jobs)
+    watcher.begin(len(wanted), report.cached)
+    use_registry(registry)
+    try:
+        for job, result in how.run(
+            train_and_save, jobs, _lost, lambda job, done, total: watcher.step(job.planned, done, total)
+        ):
+            report.trained.append((job.planned, result))
+            watcher.end(job.planned, result)
+    except KeyboardInterrupt:
+        report.outcome = "interrupted"
+        # the lock of the trial in hand went with the exception: it is on record as cut off
+        results.sweep()
+    report.seconds = time.perf_counter() - started
+    registry.manager.hook.thalweg_run_finished(run=report)
+    return report
+
+
+def _lost(job: Job, reason: str) -> TrialResult:
+    return TrialResult("failed", f"Lost: {reason}", FailureDocument(kind="Lost", message=reason))
+
+
+def _with_old_probes(planned: PlannedTrial, there: StoredTrial, registry: Registry) -> PlannedTrial:
+    """A trial that is trained again for a new probe keeps the tables that it had."""
+    known = {entry.name for entry in registry.entries("probes")}
+    have = [item.request for item in there.document.probes.values() if item.request.probe.name in known]
+    keys = {request.key for request in planned.probes}
+    return replace(planned, probes=planned.probes + tuple(request for request in have if request.key not in keys))

@@ -1,0 +1,155 @@
+"""Trains one trial and saves it: the work that executors hand out."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from thalweg.benchmark import PlannedTrial
+from thalweg.contracts.executor import Progress
+from thalweg.contracts.option import resolve
+from thalweg.registry import Registry, load_registry
+from thalweg.runner.environment import environment
+from thalweg.runner.outcome import TrialResult
+from thalweg.store.documents import FailureDocument, ProbeDocument, TrialDocument
+from thalweg.store.results import BenchmarkResults, StoredTrial, killed
+from thalweg.trial import ProbeRequest
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial to train and where to save it. Can be pickled, so that a worker elsewhere can do it."""
+
+    planned: PlannedTrial
+    results: Path
+    benchmark: str
+    plugin_files: tuple[Path, ...] = ()
+    threads: int = 1
+
+
+def is_done(trial: StoredTrial, requests: Sequence[ProbeRequest]) -> bool:
+    """Whether a stored trial needs no training: done or diverged, with a table for each probe wanted.
+
+    A diverged trial has no tables of probes at the end, and training it again would give none.
+    """
+    document = trial.document
+    if document.status == "failed":
+        return False
+    have = document.probes
+    return all(
+        request.key in have and (have[request.key].status == "done" or document.status == "diverged")
+        for request in requests
+    )
+
+
+_registries: dict[tuple[Path, ...], Registry] = {}
+
+
+def use_registry(registry: Registry) -> None:
+    """Let jobs that are done in this process use this registry; a worker process loads its own once."""
+    _registries[registry.plugin_files] = registry
+
+
+def train_and_save(job: Job, progress: Progress) -> TrialResult:
+    """Train a job's trial and put it on disk. Never raises for what happens inside: a failure is a result.
+
+    KeyboardInterrupt passes through, and the trial is recorded nowhere.
+    """
+    try:
+        if job.plugin_files not in _registries:
+            use_registry(load_registry(job.plugin_files))
+        registry = _registries[job.plugin_files]
+        return _train_and_save(job, progress, registry)
+    except Exception as error:
+        from thalweg.training.loop import Failure
+
+        failure = Failure.of(error)
+        document = FailureDocument(**vars(failure))
+        return TrialResult("failed", f"{failure.kind}: {failure.message}", document)
+
+
+def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialResult:
+    import torch
+
+    from thalweg.training.assembly import active_probes, assemble
+    from thalweg.training.loop import Failure, Trained, Training
+    from thalweg.training.recorder import Recorder
+
+    planned, trial = job.planned, job.planned.trial
+    results = BenchmarkResults(job.results, job.benchmark)
+    skeleton = TrialDocument(
+        hash=trial.hash,
+        workload=planned.workload,
+        optimizer=planned.optimizer,
+        trial=trial,
+        options=_options(planned, registry),
+        status="failed",
+        environment=environment(registry, trial.device, job.threads),
+    )
+    with results.claim(killed(skeleton)) as folder:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(job.threads)
+        try:
+            registry.manager.hook.thalweg_trial_started(trial=trial)
+            assembly = assemble(trial, registry)
+            probes = active_probes(planned.probes, registry)
+            trained = Training(assembly, probes, functools.partial(progress, job)).run()
+        except Exception as error:
+            failure = Failure.of(error)
+            reason = f"{failure.kind}: {failure.message}"
+            trained = Trained("failed", reason, failure, Recorder().table(), {})
+        finally:
+            torch.set_num_threads(threads)
+        document = _document(skeleton, planned, trained)
+        weights = {
+            name: tensors
+            for name, tensors in (("initial", trained.weights.initial), ("final", trained.weights.final))
+            if tensors is not None
+        }
+        path = results.write(folder, document, trained.curve, trained.tables, weights)
+    result = TrialResult(document.status, document.reason, document.error, path, document.summary)
+    for request in planned.probes:
+        probe = document.probes[request.key]
+        if probe.error is not None and document.status == "done":
+            result.probe_errors[request.label] = probe.error
+    registry.manager.hook.thalweg_trial_finished(trial=trial, result=result)
+    return result
+
+
+def _document(skeleton: TrialDocument, planned: PlannedTrial, trained: Any) -> TrialDocument:
+    probes: dict[str, ProbeDocument] = {}
+    for request in planned.probes:
+        if request.key in trained.tables:
+            probes[request.key] = ProbeDocument(request=request, status="done")
+        else:
+            failure = trained.probe_failures.get(request.key)
+            error = (
+                FailureDocument(**vars(failure))
+                if failure
+                else FailureDocument(kind="NotRun", message=f"the trial ended before: {trained.reason or trained.status}")
+            )
+            probes[request.key] = ProbeDocument(request=request, status="failed", error=error)
+    return skeleton.model_copy(
+        update={
+            "status": trained.status,
+            "reason": trained.reason,
+            "error": FailureDocument(**vars(trained.failure)) if trained.failure else None,
+            "summary": trained.summary,
+            "probes": probes,
+        }
+    )
+
+
+def _options(planned: PlannedTrial, registry: Registry) -> dict[str, dict[str, Any]]:
+    trial = planned.trial
+    return {
+        kind: resolve(registry.entry(f"{kind}s", ref.name).component.options, ref.options, ref.name)
+        for kind, ref in (("problem", trial.problem), ("optimizer", trial.optimizer))
+    } | {
+        "architecture": resolve(
+            registry.architecture(trial.architecture.name).options, trial.architecture.options, trial.architecture.name
+        )
+    }

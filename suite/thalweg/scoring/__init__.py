@@ -1,0 +1,1 @@
+"""From trials to leaderboards: DataFrame in, DataFrame out."""

@@ -1,0 +1,138 @@
+"""Leaderboards: a value with its interval, a rank with its ties, and what diverged or failed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from thalweg.benchmark import Workload
+from thalweg.contracts import Metric
+from thalweg.errors import UserError, unknown
+from thalweg.scoring.intervals import t_interval
+from thalweg.scoring.observations import Observations
+
+STEPS = Metric("steps_to_target", "lower", "log")
+
+COLUMNS = [
+    "workload",
+    "metric",
+    "optimizer",
+    "rank",
+    "rank_low",
+    "rank_high",
+    "value",
+    "low",
+    "high",
+    "seeds",
+    "reached",
+    "diverged",
+    "failed",
+    "steps_to_target",
+    "seconds_to_target",
+]
+
+
+def leaderboard(seen: Observations, workloads: Mapping[str, Workload], metric: str | None = None) -> pd.DataFrame:
+    """One row per workload and optimizer, best first.
+
+    ``value`` is the mean over the seeds that finished, with a 95% t-interval from ``low`` to ``high`` (both on
+    logarithms for metrics with a log scale): of the workload's metric on the test split at the step that validation
+    selects, else on the training split at the end; or of ``steps_to_target``. ``reached`` counts the seeds that
+    reached the target. Optimizers with fewer finished seeds (others diverged or failed) come after those with more.
+    ``rank_low`` to ``rank_high`` are the ranks that the intervals leave open: an optimizer is better for certain only
+    if the two intervals do not overlap. ``seconds_to_target`` is empty until step times are measured on their own.
+
+    Raises UserError when no workload has the metric.
+    """
+    ranked = {name: _metric(workload, metric) for name, workload in workloads.items()}
+    if metric is not None and not any(ranked.values()):
+        known = {workload.metric.name for workload in workloads.values()} | {"loss", STEPS.name}
+        raise UserError(f"--metric: {unknown('metric', metric, known)}")
+    parts = []
+    for name, workload in workloads.items():
+        which = ranked[name]
+        trials = seen.trials[seen.trials["workload"] == name]
+        if which is not None and len(trials):
+            curves = seen.curves[seen.curves["workload"] == name]
+            rows = [
+                _row(workload, which, str(label), of, curves[curves["optimizer"] == label])
+                for label, of in trials.groupby("optimizer", sort=True)
+            ]
+            parts.append(_ranked(pd.DataFrame(rows, columns=COLUMNS), which))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
+
+
+def _metric(workload: Workload, name: str | None) -> Metric | None:
+    if name == STEPS.name:
+        return STEPS if workload.target else None
+    choices = {metric.name: metric for metric in workload.metrics}
+    return workload.metric if name is None else choices.get(name)
+
+
+def _row(workload: Workload, metric: Metric, label: str, trials: pd.DataFrame, curves: pd.DataFrame) -> dict[str, Any]:
+    done = trials.loc[trials["status"] == "done", "seed"]
+    steps = {seed: steps_to_target(curves[curves["seed"] == seed], workload) for seed in done}
+    if metric is STEPS:
+        values = list(steps.values())
+        # a mean over the seeds that got there would flatter whoever got there rarely
+        values = values if all(math.isfinite(value) for value in values) else []
+    else:
+        last = curves[(curves["split"] == workload.split) & (curves["metric"] == metric.name)]
+        finals = last.sort_values("step").groupby("seed")["value"].last()
+        values = [float(finals[seed]) for seed in done if seed in finals.index]
+    estimate = t_interval(values, log=metric.scale == "log")
+    low, high = estimate.low, estimate.high
+    if metric.unit == "%":
+        low, high = max(low, 0.0), min(high, 1.0)
+    reached = [value for value in steps.values() if math.isfinite(value)]
+    all_reached = workload.target is not None and len(reached) == len(trials)
+    return {
+        "workload": workload.name,
+        "metric": metric.name,
+        "optimizer": label,
+        "value": estimate.value,
+        "low": low,
+        "high": high,
+        "seeds": len(trials),
+        "reached": len(reached),
+        "diverged": int((trials["status"] == "diverged").sum()),
+        "failed": int((trials["status"] == "failed").sum()),
+        "steps_to_target": t_interval(reached, log=True).value if all_reached else math.nan,
+        "seconds_to_target": math.nan,
+    }
+
+
+def steps_to_target(curve: pd.DataFrame, workload: Workload) -> float:
+    """The first evaluated step at which one trial's curve reaches the workload's target; infinity if it never does."""
+    target, metric = workload.target, workload.target_metric
+    if target is None or metric is None:
+        return math.inf
+    rows = curve[(curve["split"] == workload.target_split) & (curve["metric"] == target.metric)]
+    there = rows["value"] >= target.value if metric.better == "higher" else rows["value"] <= target.value
+    return float(rows.loc[there, "step"].min()) if there.any() else math.inf
+
+
+def _ranked(table: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    sign = -1.0 if metric.better == "higher" else 1.0
+    finished = table["seeds"] - table["diverged"] - table["failed"]
+    share = (finished / table["seeds"]).where(table["value"].notna(), -1.0)
+    # worst possible costs, so that "better for certain" below is one comparison
+    cost = (sign * table["value"]).fillna(math.inf)
+    best = (sign * table["low" if sign > 0 else "high"]).fillna(cost)
+    worst = (sign * table["high" if sign > 0 else "low"]).fillna(cost)
+    order = sorted(table.index, key=lambda i: (-share[i], cost[i], table["optimizer"][i]))
+
+    def better(i: int, j: int) -> bool:
+        return bool(share[i] > share[j] or (share[i] == share[j] and worst[i] < best[j]))
+
+    def ahead(i: int, j: int) -> bool:
+        return bool((-share[i], cost[i]) < (-share[j], cost[j]))
+
+    n = len(table)
+    table["rank"] = [1 + sum(ahead(j, i) for j in range(n)) for i in range(n)]
+    table["rank_low"] = [1 + sum(better(j, i) for j in range(n)) for i in range(n)]
+    table["rank_high"] = [n - sum(better(i, j) for j in range(n)) for i in range(n)]
+    return table.loc[order]

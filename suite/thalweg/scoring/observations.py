@@ -1,0 +1,62 @@
+"""What a plan's trials left on disk, as two tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from thalweg.benchmark import Plan
+from thalweg.store.results import StoredTrial
+from thalweg.training.recorder import CURVE_COLUMNS
+
+TRIAL_COLUMNS = ["workload", "optimizer", "seed", "hash", "status", "reason"]
+
+
+@dataclass
+class Observations:
+    """``trials`` has a row a trial (TRIAL_COLUMNS); ``curves`` the rows of their curves with workload, optimizer, seed."""
+
+    trials: pd.DataFrame
+    curves: pd.DataFrame
+    missing: int = 0
+    """Trials of the plan that are not on disk."""
+    beside: int = 0
+    """Trials on disk that are not of the plan."""
+
+
+def observe(plan: Plan, stored: Iterable[StoredTrial]) -> Observations:
+    """Exactly the plan's trials, under the plan's names."""
+    by_hash = {trial.document.hash: trial for trial in stored}
+    named = []
+    wanted = set()
+    for planned in plan.trials:
+        key = planned.trial.hash
+        wanted.add(key)
+        if key in by_hash:
+            named.append((planned.workload, planned.optimizer, by_hash[key]))
+    found = _tables(named)
+    found.missing = len(plan.trials) - len(named)
+    found.beside = len(by_hash.keys() - wanted)
+    return found
+
+
+def observe_stored(stored: Iterable[StoredTrial]) -> Observations:
+    """Whatever is on disk, under the names it was saved with."""
+    return _tables([(trial.document.workload, trial.document.optimizer, trial) for trial in stored])
+
+
+def _tables(named: list[tuple[str, str, StoredTrial]]) -> Observations:
+    rows = []
+    curves = []
+    for workload, optimizer, trial in named:
+        document = trial.document
+        names = {"workload": workload, "optimizer": optimizer, "seed": document.trial.seed}
+        rows.append({**names, "hash": document.hash, "status": document.status, "reason": document.reason})
+        if document.status != "failed":
+            curves.append(trial.curve().assign(**names))
+    empty = pd.DataFrame(columns=[*CURVE_COLUMNS, "workload", "optimizer", "seed"])
+    return Observations(
+        pd.DataFrame(rows, columns=TRIAL_COLUMNS), pd.concat(curves, ignore_index=True) if curves else empty
+    )

@@ -1,0 +1,61 @@
+"""``trial.json``: what was asked, where it ran, and what came of it. Schema version 1."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from thalweg.trial import ProbeRequest, Trial
+
+Status = Literal["done", "diverged", "failed"]
+
+
+class FailureDocument(BaseModel):
+    """Why something failed."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    kind: str
+    message: str
+    traceback: str = ""
+
+
+class ProbeDocument(BaseModel):
+    """A probe of a trial: its table's settings, or why there is no table."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    request: ProbeRequest
+    status: Literal["done", "failed"]
+    error: FailureDocument | None = None
+
+
+class TrialDocument(BaseModel):
+    """The content of ``trial.json``. Keys may be added within a schema version, so unknown ones are ignored."""
+
+    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    hash: str
+    workload: str
+    optimizer: str
+    """The label under which the benchmark lists the optimizer; ``trial.optimizer.name`` is the plugin's name."""
+    trial: Trial
+    options: dict[str, dict[str, Any]] = {}
+    """Every option of problem, architecture and optimizer with its value, defaults included."""
+    status: Status
+    reason: str = ""
+    error: FailureDocument | None = None
+    environment: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
+    probes: dict[str, ProbeDocument] = {}
+
+    def to_json(self) -> str:
+        """Indented JSON, trials and probe requests in their canonical form, without defaults."""
+        table = self.model_dump(mode="json", by_alias=True)
+        table["trial"] = self.trial.canonical()
+        for key, probe in self.probes.items():
+            table["probes"][key]["request"] = probe.request.model_dump(mode="json", exclude_defaults=True)
+        return json.dumps(table, indent=1, allow_nan=True)

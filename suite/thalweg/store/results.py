@@ -1,0 +1,222 @@
+"""The results of one benchmark: a directory a trial, written elsewhere and renamed into place when complete."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import filelock
+import pandas as pd
+from pydantic import ValidationError
+
+from thalweg.errors import UserError
+from thalweg.store.documents import FailureDocument, TrialDocument
+from thalweg.store.tables import read_table, write_table
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WORKING = ".working"
+
+
+@dataclass(frozen=True)
+class StoredTrial:
+    """A trial on disk."""
+
+    path: Path
+    document: TrialDocument
+
+    def curve(self) -> pd.DataFrame:
+        """One row per evaluation, split and metric."""
+        return read_table(self.path / "curve.parquet")
+
+    def table(self, key: str) -> pd.DataFrame:
+        """The table of a probe, by its key ``<probe>--<hash8>``."""
+        return read_table(self.path / "probes" / f"{key}.parquet")
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A directory among the trials that cannot be read as one."""
+
+    path: Path
+    reason: str
+
+
+class BenchmarkResults:
+    """``<results>/<benchmark>/``: reads what is there, adds trials atomically, clears up after killed runs."""
+
+    def __init__(self, root: Path, benchmark: str) -> None:
+        self.path = root / benchmark
+        self.trials = self.path / "trials"
+        self.working = self.path / WORKING
+
+    # reading
+
+    def scan(self) -> tuple[list[StoredTrial], list[Unreadable]]:
+        """Every trial, sorted by directory name, and what could not be read."""
+        found: list[StoredTrial] = []
+        unreadable: list[Unreadable] = []
+        for path in sorted(self.trials.iterdir()) if self.trials.is_dir() else []:
+            try:
+                text = (path / "trial.json").read_text(encoding="utf-8")
+                document = TrialDocument.model_validate_json(text)
+            except (OSError, UnicodeDecodeError) as error:
+                unreadable.append(Unreadable(path, f"trial.json: {type(error).__name__}"))
+                continue
+            except ValidationError as error:
+                first = error.errors()[0]
+                key = ".".join(map(str, first["loc"]))
+                unreadable.append(Unreadable(path, f"trial.json: {key + ': ' if key else ''}{first['msg']}"))
+                continue
+            if document.hash != document.trial.hash or not path.name.endswith(f"--{document.hash}"):
+                unreadable.append(Unreadable(path, "trial.json: the hash is not that of the trial"))
+                continue
+            found.append(StoredTrial(path, document))
+        return found, unreadable
+
+    # writing
+
+    @contextmanager
+    def claim(self, document: TrialDocument) -> Iterator[Path]:
+        """Hold a trial while it is trained, so that no other runner trains it too; gives a directory to write into.
+
+        ``document`` is what to record if this process is killed. Waits while another process holds the trial.
+        """
+        self.working.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(self.working / f"{document.hash}.lock"):
+            folder = self.working / document.hash
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            (folder / "started.json").write_text(document.to_json(), encoding="utf-8")
+            (folder / "result").mkdir()
+            try:
+                yield folder / "result"
+            except Exception:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def write(
+        self,
+        folder: Path,
+        document: TrialDocument,
+        curve: pd.DataFrame,
+        tables: Mapping[str, pd.DataFrame],
+        weights: Mapping[str, Mapping[str, Tensor]],
+    ) -> Path:
+        """Write a trial's files into ``folder``, then put it in place of whatever this trial had before."""
+        write_table(curve, folder / "curve.parquet")
+        for key, table in tables.items():
+            write_table(table, folder / "probes" / f"{key}.parquet", document.probes[key].request.model_dump(mode="json"))
+        if weights:
+            from safetensors.torch import save_file
+
+            (folder / "weights").mkdir()
+            for name, tensors in weights.items():
+                save_file({key: tensor.contiguous() for key, tensor in tensors.items()},
+                          folder / "weights" / f"{name}.safetensors")  # fmt: skip
+        (folder / "trial.json").write_text(document.to_json(), encoding="utf-8")
+        return self._install(folder, document)
+
+    def _install(self, folder: Path, document: TrialDocument) -> Path:
+        self.trials.mkdir(parents=True, exist_ok=True)
+        trial = document.trial
+        place = self.trials / f"{document.workload}--{trial.optimizer.name}--{document.hash}"
+        for old in self.trials.glob(f"*--{document.hash}"):
+            shutil.rmtree(self.working / f"{document.hash}.old", ignore_errors=True)
+            old.rename(self.working / f"{document.hash}.old")
+        folder.rename(place)
+        shutil.rmtree(self.working / f"{document.hash}.old", ignore_errors=True)
+        return place
+
+    def write_benchmark(self, text: str) -> None:
+        """Keep the benchmark's file beside its trials."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        partial = self.path / f".benchmark.toml.{os.getpid()}"
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(self.path / "benchmark.toml")
+
+    # clearing up
+
+    def sweep(self) -> list[TrialDocument]:
+        """Turn what killed processes left into failed trials with that reason; returns them.
+
+        A process holds a lock while it trains, and the system drops the lock when the process dies: so a folder whose
+        lock is free belongs to nobody.
+        """
+        swept: list[TrialDocument] = []
+        if not self.working.is_dir() or not os.access(self.working, os.W_OK):
+            return swept
+        for path in sorted(self.working.iterdir()):
+            if path.suffix == ".lock" or not path.is_dir():
+                continue
+            name = path.name.removesuffix(".old")
+            lock = filelock.FileLock(self.working / f"{name}.lock", blocking=False)
+            try:
+                with lock:
+                    swept += self._sweep_one(path, name)
+            except filelock.Timeout:
+                continue
+        return swept
+
+    def _sweep_one(self, path: Path, hash_: str) -> list[TrialDocument]:
+        there = next(iter(self.trials.glob(f"*--{hash_}")), None)
+        if path.suffix == ".old":
+            # killed between the two renames: the old result is the newest that is whole
+            if there is None and (path / "trial.json").is_file():
+                document = TrialDocument.model_validate_json((path / "trial.json").read_text(encoding="utf-8"))
+                self.trials.mkdir(parents=True, exist_ok=True)
+                path.rename(self.trials / f"{document.workload}--{document.trial.optimizer.name}--{hash_}")
+            else:
+                shutil.rmtree(path, ignore_errors=True)
+            return []
+        swept = []
+        try:
+            started = TrialDocument.model_validate_json((path / "started.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            started = None  # killed before it had begun
+        old = self.working / f"{hash_}.old"
+        if started is not None and there is None and not old.exists():
+            from thalweg.training.recorder import Recorder
+
+            folder = path / "killed"
+            folder.mkdir(exist_ok=True)
+            self.write(folder, started, Recorder().table(), {}, {})
+            swept.append(started)
+        shutil.rmtree(path, ignore_errors=True)
+        return swept
+
+
+def killed(document: TrialDocument) -> TrialDocument:
+    """What to record of a trial whose process dies while training it."""
+    message = f"the process that trained it ended in mid-trial (process {os.getpid()} on {socket.gethostname()})"
+    error = FailureDocument(kind="Killed", message=message)
+    return document.model_copy(update={"status": "failed", "reason": f"Killed: {message}", "error": error})
+
+
+def results_root(given: Path | None) -> Path:
+    """``--results``, else ``$THALWEG_RESULTS``, else ``./results/local``."""
+    return given or Path(os.environ.get("THALWEG_RESULTS") or Path("results") / "local")
+
+
+def benchmarks_in(root: Path) -> list[str]:
+    """The benchmarks that have results under a root, sorted."""
+    if not root.is_dir():
+        return []
+    return sorted(path.name for path in root.iterdir() if (path / "trials").is_dir())
+
+
+def require_benchmark(root: Path, name: str) -> BenchmarkResults:
+    """The results of a benchmark; UserError naming those that there are."""
+    there = benchmarks_in(root)
+    if name not in there:
+        raise UserError(f"no results of {name!r} in {root}; there are results of: {', '.join(there) or 'nothing yet'}")
+    return BenchmarkResults(root, name)
+

@@ -1,0 +1,90 @@
+"""Puts a trial's parts together: the problem's data, a seeded module, its stepper and the objective between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from thalweg.contracts import BuildContext, Draw, LoadContext, LoadedProblem, Probe, Stepper
+from thalweg.contracts.objective import Objective
+from thalweg.contracts.option import resolve
+from thalweg.registry import Registry
+from thalweg.trial import ProbeRequest, Trial
+
+
+@dataclass
+class Assembly:
+    """Everything that a trial trains with."""
+
+    trial: Trial
+    problem: LoadedProblem
+    module: nn.Module
+    stepper: Stepper
+    objective: Objective
+    draw: Draw
+
+
+_loaded: dict[str, LoadedProblem] = {}
+"""The problem loaded last, so that the trials of a workload share its data."""
+
+
+def load_problem(trial: Trial, registry: Registry) -> LoadedProblem:
+    """Load the trial's data onto its device; the last one loaded is kept."""
+    key = f"{trial.problem}/{trial.device}/{trial.dtype}/{trial.validation_fraction}"
+    if key not in _loaded:
+        problem = registry.problem(trial.problem.name)
+        context = LoadContext(torch.device(trial.device), getattr(torch, trial.dtype), trial.validation_fraction)
+        options = resolve(problem.options, trial.problem.options, problem.name)
+        loaded = problem.load(options, context)
+        _loaded.clear()
+        _loaded[key] = loaded
+    return _loaded[key]
+
+
+def build_module(trial: Trial, registry: Registry, problem: LoadedProblem, draw: Draw) -> nn.Module:
+    """The module at its start: initialised from the trial's seed, whatever the optimizer."""
+    architecture = registry.architecture(trial.architecture.name)
+    description = registry.problem(trial.problem.name)
+    shape = description.shape(resolve(description.options, trial.problem.options, description.name))
+    options = resolve(architecture.options, trial.architecture.options, architecture.name)
+    with torch.random.fork_rng():
+        torch.manual_seed(draw.seed_for("init"))
+        module = architecture.build(options, shape)
+    module.to(torch.device(trial.device), getattr(torch, trial.dtype))
+    problem.initialize(module, draw)
+    return module
+
+
+def assemble(trial: Trial, registry: Registry) -> Assembly:
+    """Load, build and connect. Deterministic: the same trial gives the same assembly."""
+    problem = load_problem(trial, registry)
+    draw = Draw(trial.seed, None if trial.batch_size == "full" else trial.batch_size)
+    module = build_module(trial, registry, problem, draw)
+    optimizer = registry.optimizer(trial.optimizer.name)
+    hyperparameters = resolve(optimizer.options, trial.optimizer.options, optimizer.name)
+    examples = problem.sizes["train"]
+    context = BuildContext(draw.seed_for("optimizer"), examples, min(draw.batch_size or examples, examples))
+    stepper = optimizer.build(module, hyperparameters, context)
+    draws_in_forward = registry.architecture(trial.architecture.name).draws_in_forward
+    return Assembly(trial, problem, module, stepper, Objective(module, problem, draw, draws_in_forward), draw)
+
+
+@dataclass
+class ActiveProbe:
+    """A probe wanted on a trial, with its options resolved."""
+
+    request: ProbeRequest
+    probe: Probe
+    options: dict[str, Any]
+
+
+def active_probes(requests: tuple[ProbeRequest, ...], registry: Registry) -> list[ActiveProbe]:
+    """Look the requested probes up."""
+    active = []
+    for request in requests:
+        probe = registry.probe(request.probe.name)
+        active.append(ActiveProbe(request, probe, resolve(probe.options, request.probe.options, probe.name)))
+    return active

@@ -1,0 +1,304 @@
+"""The training loop: steps, evaluations on declared steps, probes, budgets and divergence."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from thalweg.contracts.probe import ProbeContext, SavedWeights, When
+from thalweg.errors import Diverged
+from thalweg.training.assembly import ActiveProbe, Assembly
+from thalweg.training.recorder import Recorder
+
+DIVERGENCE_FACTOR = 1e6
+"""A training loss past this many times max(1, its first value) ends the trial as diverged, as nan and infinity do."""
+
+_CHECK_EVERY = {"cpu": 1, "cuda": 25}
+"""Steps between looks at the loss: on a GPU each look waits for the device."""
+
+
+@dataclass
+class Failure:
+    """What went wrong: the exception's class, its message in one line, and the traceback for those who want it."""
+
+    kind: str
+    message: str
+    traceback: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """From an exception."""
+        message = " ".join(str(error).split()) or type(error).__name__
+        return cls(type(error).__name__, message, "".join(traceback.format_exception(error)))
+
+
+@dataclass
+class Trained:
+    """What training a trial gave."""
+
+    status: Literal["done", "diverged", "failed"]
+    reason: str
+    failure: Failure | None
+    curve: pd.DataFrame
+    summary: dict[str, Any]
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    probe_failures: dict[str, Failure] = field(default_factory=dict)
+    weights: SavedWeights = field(default_factory=SavedWeights)
+
+
+class Training:
+    """One trial being trained. ``run`` does it all; the rest are its parts."""
+
+    def __init__(self, assembly: Assembly, probes: list[ActiveProbe], progress: Callable[[int, int], None]) -> None:
+        self.it = assembly
+        self.probes = probes
+        self.progress = progress
+        self.recorder = Recorder()
+        self.step = 0
+        self.seconds = 0.0
+        self.weights = SavedWeights()
+        self.tables: dict[str, list[pd.DataFrame]] = {}
+        self.probe_failures: dict[str, Failure] = {}
+        self._needed = {need for active in probes for need in active.probe.needs}
+        self._trajectory: list[tuple[int, Tensor]] = []
+        self._first_loss: float | None = None
+        self._best: tuple[float, int, dict[str, Tensor]] | None = None
+        self._steps_per_epoch = assembly.problem.steps_per_epoch(assembly.draw.batch_size)
+        self._info: dict[str, float] = {}
+
+    def run(self) -> Trained:
+        """Train to the end of the budget, to divergence or to an exception; all three are results."""
+        status: Literal["done", "diverged", "failed"] = "done"
+        reason, failure = "", None
+        try:
+            self._start()
+            self._train()
+            self._finish()
+        except Diverged as error:
+            status, reason = "diverged", str(error)
+        except Exception as error:
+            status, failure = "failed", Failure.of(error)
+            reason = f"{failure.kind}: {failure.message}"
+        self._info = {}
+        tables = {key: pd.concat(parts, ignore_index=True) for key, parts in self.tables.items()}
+        return Trained(
+            status, reason, failure, self.recorder.table(), self._summary(), tables, self.probe_failures, self.weights
+        )
+
+    @property
+    def _epoch(self) -> float:
+        return self.step / self._steps_per_epoch
+
+    def _start(self) -> None:
+        if self.probes:
+            self.weights.initial = self._state()
+        # the first batch, so that probes at the start have an objective to look at
+        self.it.objective.begin_step(self.it.problem.batch("train", 0, self.it.draw), 0)
+        self._evaluate()
+        self._probe("start")
+
+    def _train(self) -> None:
+        it = self.it
+        synchronize = torch.cuda.synchronize if it.trial.device == "cuda" else (lambda: None)
+        parameters = list(it.module.parameters())
+        check_every = _CHECK_EVERY[it.trial.device]
+        interval = it.trial.evaluate_every
+        evaluate_steps = interval.steps or (interval.epochs or 1) * self._steps_per_epoch
+        total = self._total_steps()
+        it.module.train()
+        while not self._exhausted():
+            batch = it.problem.batch("train", self.step, it.draw)
+            started = time.perf_counter()
+            it.objective.begin_step(batch, self.step)
+            report = it.stepper.step(it.objective)
+            it.problem.project(parameters)
+            if self.step % check_every == 0:
+                self._check_loss(it.objective.step_loss)
+            self.seconds += time.perf_counter() - started
+            self.step += 1
+            if report.info:
+                self._info = report.info
+            self._probe("step")
+            if self.step % self._steps_per_epoch == 0:
+                self._probe("epoch")
+            if self.step % evaluate_steps == 0 and not self._exhausted():
+                synchronize()
+                self._evaluate()
+                self.progress(min(self._spent(), total), total)
+        synchronize()
+        self._evaluate()
+        self.progress(total, total)
+
+    def _finish(self) -> None:
+        self._test()
+        if self.probes:
+            self.weights.final = self._state()
+            if self._trajectory:
+                steps, points = zip(*self._trajectory, strict=True)
+                self.weights.trajectory, self.weights.trajectory_steps = torch.stack(points), steps
+        self._probe("end")
+
+    def _total_steps(self) -> int:
+        budget = self.it.trial.budget
+        if budget.epochs is not None:
+            return budget.epochs * self._steps_per_epoch
+        return int(budget.steps or budget.gradient_evaluations or math.ceil(budget.seconds or 1))
+
+    def _spent(self) -> int:
+        budget = self.it.trial.budget
+        if budget.gradient_evaluations is not None:
+            return self.it.objective.counts.gradient_evaluations
+        return int(self.seconds) if budget.seconds is not None else self.step
+
+    def _exhausted(self) -> bool:
+        budget = self.it.trial.budget
+        if budget.seconds is not None:
+            return self.seconds >= budget.seconds
+        return self._spent() >= self._total_steps()
+
+    def _check_loss(self, loss: Tensor | None) -> None:
+        if loss is None:
+            raise RuntimeError(f"optimizer {self.it.trial.optimizer.name!r} took a step without evaluating the loss")
+        value = loss.item()
+        if self._first_loss is None:
+            self._first_loss = abs(value)
+        if not abs(value) <= DIVERGENCE_FACTOR * max(1.0, self._first_loss):
+            raise Diverged(f"training loss {value:.4g} at step {self.step}")
+
+    def _position(self) -> dict[str, Any]:
+        counts = self.it.objective.counts
+        return {
+            "step": self.step,
+            "epoch": self._epoch,
+            "examples": counts.examples,
+            "gradient_evaluations": counts.gradient_evaluations,
+            "curvature_products": counts.curvature_products,
+            "seconds": self.seconds,
+        }
+
+    def _evaluate(self) -> None:
+        it = self.it
+        position = self._position()
+        values: dict[str, dict[str, float]] = {}
+        with it.stepper.evaluation_weights(), _evaluating(it):
+            for split in ("train", "valid"):
+                if split in it.problem.sizes:
+                    values[split] = it.problem.evaluate(it.module, split)  # type: ignore[arg-type]
+                    self.recorder.add(position, split, values[split])
+            if "valid" in values:
+                self._select(values["valid"])
+        if self._info:
+            self.recorder.add(position, "optimizer", self._info)
+        if "trajectory" in self._needed:
+            flat = torch.nn.utils.parameters_to_vector(it.module.parameters())
+            self._trajectory.append((self.step, flat.detach().cpu().clone()))
+        if not math.isfinite(values["train"]["loss"]):
+            raise Diverged(f"training loss {values['train']['loss']:.4g} at step {self.step}")
+
+    def _select(self, values: dict[str, float]) -> None:
+        """Keep the weights of the best validation value so far; the earliest among equals."""
+        primary = self.it.problem.metrics[0]
+        value = values[primary.name] * (1 if primary.better == "higher" else -1)
+        if math.isfinite(value) and (self._best is None or value > self._best[0]):
+            self._best = (value, self.step, copy.deepcopy(self.it.module.state_dict()))
+
+    def _test(self) -> None:
+        """Read the test split once: at the weights that validation selects, or at the last ones without validation."""
+        it = self.it
+        if "test" not in it.problem.sizes:
+            return
+        final = {name: tensor.clone() for name, tensor in it.module.state_dict().items()}
+        position = self._position()
+        with it.stepper.evaluation_weights(), _evaluating(it):
+            if self._best is not None:
+                at = self._best[1]
+                position = next({key: row[key] for key in position} for row in self.recorder.rows if row["step"] == at)
+                it.module.load_state_dict(self._best[2])
+            self.recorder.add(position, "test", it.problem.evaluate(it.module, "test"))
+        it.module.load_state_dict(final)
+
+    def _state(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().cpu().clone() for name, tensor in self.it.module.state_dict().items()}
+
+    def _probe(self, when: When) -> None:
+        for active in self.probes:
+            key = active.request.key
+            if when not in active.probe.when or key in self.probe_failures:
+                continue
+            it = self.it
+            context = ProbeContext(
+                options=active.options,
+                module=it.module,
+                problem=it.problem,
+                objective=it.objective.observer(),
+                stepper=it.stepper,
+                step=self.step,
+                epoch=self._epoch,
+                generator=it.draw.generator(f"probe/{key}", self.step),
+                weights=self.weights,
+            )
+            try:
+                with _untouched(it):
+                    self.tables.setdefault(key, []).append(active.probe.measure(context))
+            except Exception as error:
+                self.probe_failures[key] = Failure.of(error)
+                self.tables.pop(key, None)
+
+    def _summary(self) -> dict[str, Any]:
+        final: dict[str, dict[str, float]] = {}
+        for row in self.recorder.rows:
+            if row["split"] != "optimizer":
+                final.setdefault(row["split"], {})[row["metric"]] = row["value"]
+        return {
+            "final": final,
+            "selected_step": self._best[1] if self._best else self.step,
+            "parameters": sum(parameter.numel() for parameter in self.it.module.parameters()),
+            "steps_per_epoch": self._steps_per_epoch,
+            **self._position(),
+        }
+
+
+class _evaluating:  # noqa: N801 - reads as a statement: with _evaluating(it)
+    """Evaluation mode, and back to training mode."""
+
+    def __init__(self, it: Assembly) -> None:
+        self.module = it.module
+
+    def __enter__(self) -> None:
+        self.module.eval()
+
+    def __exit__(self, *_: object) -> None:
+        self.module.train()
+
+
+class _untouched:  # noqa: N801 - reads as a statement: with _untouched(it)
+    """Whatever a probe does, parameters, buffers, gradients, mode and torch's random state are afterwards as before."""
+
+    def __init__(self, it: Assembly) -> None:
+        self.module = it.module
+
+    def __enter__(self) -> None:
+        self.mode = self.module.training
+        self.state = {name: tensor.clone() for name, tensor in self.module.state_dict().items()}
+        self.gradients = [parameter.grad for parameter in self.module.parameters()]
+        self.kept = [None if gradient is None else gradient.clone() for gradient in self.gradients]
+        self.random = torch.random.fork_rng()
+        self.random.__enter__()
+
+    def __exit__(self, *exception: Any) -> None:
+        self.random.__exit__(*exception)
+        self.module.load_state_dict(self.state)
+        for parameter, gradient, kept in zip(self.module.parameters(), self.gradients, self.kept, strict=True):
+            parameter.grad = gradient
+            if gradient is not None and kept is not None:
+                gradient.copy_(kept)
+        self.module.train(self.mode)
