@@ -96,8 +96,8 @@ class BenchmarkFile(Frozen):
     seeds: Count = 3
     workloads: Annotated[dict[str, WorkloadSpec], Field(min_length=1)]
     optimizers: Annotated[dict[str, OptimizerSpec], Field(min_length=1)]
-    overrides: dict[str, dict[str, OverrideSpec]] = {}
-    probes: dict[str, ProbeSpec] = {}
+    overrides: dict[str, dict[str, OverrideSpec]] = Field(default_factory=dict)
+    probes: dict[str, ProbeSpec] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _names(self) -> BenchmarkFile:
@@ -235,7 +235,13 @@ class Benchmark:
         )
 
     def _trial(
-        self, registry: Registry, workload_name: str, workload: WorkloadSpec, label: str, spec: OptimizerSpec, device: str
+        self,
+        registry: Registry,
+        workload_name: str,
+        workload: WorkloadSpec,
+        label: str,
+        spec: OptimizerSpec,
+        device: str,
     ) -> Trial:
         override = self.spec.overrides.get(workload_name, {}).get(label, OverrideSpec())
         name = spec.optimizer or label
@@ -247,8 +253,9 @@ class Benchmark:
         hyperparameters = spec.options | override.options
         return Trial(
             problem=_ref(registry.entry("problems", workload.problem.name), workload.problem.options, where),
-            architecture=_ref(registry.entry("architectures", workload.architecture.name),
-                              workload.architecture.options, where),  # fmt: skip
+            architecture=_ref(
+                registry.entry("architectures", workload.architecture.name), workload.architecture.options, where
+            ),
             optimizer=_ref(entry, hyperparameters, self._where(f"overrides.{workload_name}.{label}")),
             budget=override.budget or workload.budget,
             batch_size=override.batch_size or workload.batch_size,
@@ -392,4 +399,4 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
             annotation = get_args(model)[1]
         arms = [arm for arm in get_args(annotation) if isinstance(arm, type) and issubclass(arm, BaseModel)]
         model = arms[0] if arms and not hasattr(annotation, "__origin__") else annotation
-    return list(model.model_fields) if isinstance(model, type) else []
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []

@@ -77,7 +77,9 @@ def _main(
 def run(
     benchmark: Annotated[str, typer.Argument(help="A benchmark's name, or the path of a TOML file.")],
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N-1 instead of the benchmark's own.")] = None,
-    only: Annotated[list[str] | None, typer.Option(help="Filter: optimizer=adam,sgd or workload=... or seed=...")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Filter: optimizer=adam,sgd or workload=... or seed=...")
+    ] = None,
     with_: Annotated[list[str] | None, typer.Option("--with", help="Add: optimizer=NAME:lr=0.1")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     executor: Annotated[str, typer.Option(help="How trials are run: see 'thalweg list executors'.")] = "serial",
@@ -134,9 +136,7 @@ def leaderboard(
     from thalweg.commands.leaderboard import leaderboard_command
 
     kind = "json" if as_json else format_
-    raise typer.Exit(
-        leaderboard_command(benchmark, workload, metric, seeds, with_ or [], kind, results, plugin or [])
-    )
+    raise typer.Exit(leaderboard_command(benchmark, workload, metric, seeds, with_ or [], kind, results, plugin or []))
 
 
 @app.command()

@@ -42,7 +42,7 @@ class Residual(nn.Module):
 
 @torch.no_grad()
 def initialize(module: nn.Module, init: str) -> None:
-    """Initialise every linear layer: normal weights of the named variance and zero biases; "torch" leaves torch's own."""
+    """Normal weights of the named variance and zero biases in every linear layer; "torch" leaves torch's own."""
     if init == "torch":
         return
     for layer in module.modules():

@@ -33,7 +33,7 @@ class DeepMLP(Architecture):
         """A residual net has a first layer and then whole blocks of two."""
         if options["residual"] and options["depth"] % 2 == 0:
             depth = options["depth"]
-            return f"residual = true needs an odd depth (one layer, then blocks of two), such as {depth - 1} or {depth + 1}"
+            return f"residual = true needs an odd depth (one layer, then blocks of two): {depth - 1} or {depth + 1}"
         return super().misfit(options, shape)
 
     def build(self, options: Mapping[str, Any], shape: Shape) -> nn.Module:

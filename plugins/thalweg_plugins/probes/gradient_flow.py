@@ -53,11 +53,11 @@ class GradientFlow(Probe):
         return pd.DataFrame(rows, columns=[column.name for column in self.columns])
 
     def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
-        """One line a layer, on a log scale: parallel lines are healthy, a fan towards the input vanishes or explodes."""
+        """One line a layer, on a log scale: a fan of lines tells of vanishing or exploding."""
         import altair as alt
 
         positive = table[table["gradient_norm"] > 0]
-        chart = (
+        chart: alt.Chart = (
             alt.Chart(positive, title="Gradient norm by layer")
             .mark_line()
             .encode(
@@ -74,7 +74,6 @@ class GradientFlow(Probe):
             .properties(width="container", height=320)
         )
         if "trial" in table:
-            return chart.properties(width=360, height=240, title="").facet(
-                facet=alt.Facet("trial:N", title="Gradient norm by layer"), columns=2
-            )
+            small: alt.Chart = chart.properties(width=360, height=240, title="")
+            return small.facet(facet=alt.Facet("trial:N", title="Gradient norm by layer"), columns=2)
         return chart

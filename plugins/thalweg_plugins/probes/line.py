@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from thalweg import Column, Option, Probe
 
@@ -57,8 +57,8 @@ class Line(Probe):
         import altair as alt
 
         losses = table[table["metric"] == "loss"]
-        scale = "log" if (losses["value"] > 0).all() else "linear"
-        chart = (
+        scale: Literal["log", "linear"] = "log" if (losses["value"] > 0).all() else "linear"
+        chart: alt.Chart = (
             alt.Chart(losses, title="Loss on the line from start to finish")
             .mark_line()
             .encode(

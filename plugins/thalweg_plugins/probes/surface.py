@@ -141,7 +141,7 @@ class Surface(Probe):
         return alt.concat(*charts, columns=2, title="Loss surfaces on one colour scale")
 
 
-def _contours(table: pandas.DataFrame, levels: object, log: bool, title: str) -> altair.LayerChart:
+def _contours(table: pandas.DataFrame, levels: object, log: bool, title: str) -> altair.LayerChart | altair.FacetChart:
     import altair as alt
     import numpy as np
 
@@ -180,7 +180,9 @@ def _contours(table: pandas.DataFrame, levels: object, log: bool, title: str) ->
         .encode(**axes, tooltip=["x:Q", "y:Q", alt.Tooltip("loss:N", title="training loss")])
     )
     path = table[table["kind"] == "path"].sort_values("step")
-    path = path.assign(point=["start"] + ["on the way"] * (len(path) - 2) + ["end"])[["x", "y", "loss", "step", "point"]]
+    path = path.assign(point=["start"] + ["on the way"] * (len(path) - 2) + ["end"])[
+        ["x", "y", "loss", "step", "point"]
+    ]
     trace = alt.Chart(path).mark_line(color="white", strokeWidth=2, clip=True).encode(**axes, order="step:Q")
     halo = alt.Chart(path).mark_line(color="black", strokeWidth=4, clip=True).encode(**axes, order="step:Q")
     points = (

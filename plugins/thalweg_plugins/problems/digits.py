@@ -44,7 +44,11 @@ class Digits(Problem):
         x = torch.from_numpy(images).to(torch.float64) / 16
         y = torch.from_numpy(labels).long()
         train_rows, valid_rows = split_off(len(rest), context.validation_fraction)
-        rows = {"train": torch.tensor(rest)[train_rows], "valid": torch.tensor(rest)[valid_rows], "test": torch.tensor(test)}
+        rows = {
+            "train": torch.tensor(rest)[train_rows],
+            "valid": torch.tensor(rest)[valid_rows],
+            "test": torch.tensor(test),
+        }
         mean = x[rows["train"]].mean(0)
         data: Any = {
             split: ((x[index] - mean).to(context.device, context.dtype), y[index].to(context.device))

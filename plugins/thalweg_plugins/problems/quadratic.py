@@ -37,7 +37,7 @@ class Quadratic(Problem):
 
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:
         """Draw Q and x*."""
-        from torch import Tensor, randn
+        from torch import randn
 
         from thalweg.contracts.supervised import AnalyticFunction
 

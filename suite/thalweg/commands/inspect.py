@@ -23,7 +23,9 @@ def list_command(kind: str | None, plugin_files: list[Path], as_json: bool) -> N
         print_json({one: [_listed(one, entry) for entry in registry.entries(one)] for one in kinds})
         return
     for one in kinds:
-        rows = [[row["name"], row["summary"], row["plugin"]] for row in (_listed(one, e) for e in registry.entries(one))]
+        rows = [
+            [row["name"], row["summary"], row["plugin"]] for row in (_listed(one, e) for e in registry.entries(one))
+        ]
         if rows or kind:
             print_table(one, ["name", "summary", "plugin"], rows)
             console().print()
@@ -88,9 +90,7 @@ def _described(kind: str, entry: Entry) -> dict[str, Any]:
 def show_command(name: str, plugin_files: list[Path], as_json: bool) -> None:
     """Print all that is known of one thing; a name that several kinds share shows each."""
     registry = load_registry(plugin_files)
-    found = [
-        _described(kind, entry) for kind in KINDS for entry in registry.entries(kind) if entry.name == name
-    ]
+    found = [_described(kind, entry) for kind in KINDS for entry in registry.entries(kind) if entry.name == name]
     if not found:
         names = [entry.name for kind in KINDS for entry in registry.entries(kind)]
         failed = [f"{record.name} ({record.error})" for record in registry.plugins if record.error]

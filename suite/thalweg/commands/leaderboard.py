@@ -35,9 +35,7 @@ def leaderboard_command(
     from thalweg.commands.run import choose_device
 
     registry = load_registry(plugin_files)
-    plan = load_benchmark(name, registry).expand(
-        registry, Selection(seeds, tuple(extra), device=choose_device("auto"))
-    )
+    plan = load_benchmark(name, registry).expand(registry, Selection(seeds, tuple(extra), device=choose_device("auto")))
     if workload is not None:
         if workload not in plan.workloads:
             raise UserError(f"--workload: {unknown('workload', workload, plan.workloads)}")
@@ -85,10 +83,20 @@ def _by_workload(table: pd.DataFrame) -> list[pd.DataFrame]:
     return [part for _, part in table.groupby("workload", sort=False)]
 
 
-_HEADINGS = ["rank", "optimizer", "value", "95% interval", "seeds", "reached target", "steps to it", "diverged", "failed"]
+_HEADINGS = [
+    "rank",
+    "optimizer",
+    "value",
+    "95% interval",
+    "seeds",
+    "reached target",
+    "steps to it",
+    "diverged",
+    "failed",
+]
 
 
-def _cells(plan: Plan, row: dict[str, Any]) -> list[str]:
+def _cells(plan: Plan, row: dict[Any, Any]) -> list[str]:
     workload = plan.workloads[row["workload"]]
     unit = next((metric.unit for metric in workload.metrics if metric.name == row["metric"]), "")
     low, high = number(row["low"], unit), number(row["high"], unit)

@@ -11,6 +11,7 @@ from thalweg.commands.output import errors
 from thalweg.runner.outcome import TrialResult
 
 _SECONDS_BETWEEN_LINES = 5.0
+_TRIALS_BEFORE_ESTIMATE = 3
 
 
 class LiveProgress:
@@ -80,9 +81,11 @@ class PlainProgress:
         now = time.perf_counter()
         if now - self.last >= _SECONDS_BETWEEN_LINES:
             self.last = now
-            share = (self.ended + done / max(total, 1)) / self.total
-            left = (now - self.started) * (1 / share - 1) if share > 0 else float("nan")
-            self.say(f"{self.ended}/{self.total} trials; {planned.title}: step {done}/{total}; about {left:.0f} s left")
+            left = ""
+            if self.ended >= _TRIALS_BEFORE_ESTIMATE:
+                share = (self.ended + done / max(total, 1)) / self.total
+                left = f"; about {(now - self.started) * (1 / share - 1):.0f} s left"
+            self.say(f"{self.ended}/{self.total} trials; {planned.title}: step {done}/{total}{left}")
 
     def end(self, planned: PlannedTrial, result: TrialResult) -> None:
         """Count; say what did not end as done."""

@@ -10,7 +10,18 @@ from thalweg.contracts.option import Option
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 RESERVED = frozenset(
-    {"name", "optimizer", "probe", "problem", "architecture", "budget", "batch_size", "workloads", "optimizers", "seeds"}
+    {
+        "name",
+        "optimizer",
+        "probe",
+        "problem",
+        "architecture",
+        "budget",
+        "batch_size",
+        "workloads",
+        "optimizers",
+        "seeds",
+    }
 )
 """Keys that mean something in a benchmark file, so no option may be called so."""
 

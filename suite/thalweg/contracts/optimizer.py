@@ -28,7 +28,7 @@ class BuildContext:
 
 @dataclass(slots=True)
 class StepReport:
-    """What a step has to tell besides the loss (damping, trust ratio, fallback taken): curve rows of split ``optimizer``."""
+    """What a step tells besides the loss (damping, trust ratio, fallback taken): curve rows of split ``optimizer``."""
 
     info: dict[str, float] = field(default_factory=dict)
 

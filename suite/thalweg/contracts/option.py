@@ -112,7 +112,9 @@ class Hyperparameter(Option):
         if self.search is not None:
             low, high = self.search.low, self.search.high
             if not low < high or (self.search.scale == "log" and low <= 0):
-                wrong.append(f"hyperparameter {self.name!r}: search from {low} to {high} is no {self.search.scale} range")
+                wrong.append(
+                    f"hyperparameter {self.name!r}: search from {low} to {high} is no {self.search.scale} range"
+                )
             elif isinstance(self.allowed, str) and not (_inside(low, self.allowed) and _inside(high, self.allowed)):
                 wrong.append(f"hyperparameter {self.name!r}: search from {low} to {high} leaves {self.allowed}")
         return wrong

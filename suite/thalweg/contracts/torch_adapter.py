@@ -26,7 +26,7 @@ class TorchStepper(Stepper):
         self._wants_closure = closure is not None and closure.default is inspect.Parameter.empty
 
     @property
-    def lr(self) -> float:  # type: ignore[override]
+    def lr(self) -> float:
         """The learning rate of the first parameter group; setting it sets every group's."""
         return float(self.optimizer.param_groups[0]["lr"])
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import contourpy
 import numpy as np
 import pandas as pd
@@ -45,9 +48,9 @@ def filled_contours(x: Floats, y: Floats, z: Floats, levels: Floats) -> pd.DataF
     for level in levels:
         # the lowest region is everything, rounding of the minimum included
         low = -np.inf if level == levels[0] else float(level)
-        points, offsets = generator.filled(max(low, -1e300), max(top, float(level)) + abs(top) + 1.0)
-        for path, offset in zip(points, offsets, strict=True):
-            rings = [path[start:end] for start, end in zip(offset[:-1], offset[1:], strict=True)]
+        found: Any = generator.filled(max(low, -1e300), max(top, float(level)) + abs(top) + 1.0)
+        for path, offset in zip(*found, strict=True):
+            rings = [path[start:end] for start, end in itertools.pairwise(offset)]
             outline = np.concatenate([rings[0], *(np.concatenate([ring, rings[0][:1]]) for ring in rings[1:])])
             pieces.append(
                 pd.DataFrame(

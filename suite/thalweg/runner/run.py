@@ -70,7 +70,7 @@ def run_benchmark(
         if there is not None and not fresh:
             if is_done(there, planned.probes):
                 continue
-            planned = _with_old_probes(planned, there, registry)  # noqa: PLW2901
+            planned = _with_old_probes(planned, there, registry)
         jobs.append(Job(planned, root.absolute(), plan.benchmark, registry.plugin_files))
     report.cached = len(wanted) - len(jobs)
     watcher.begin(len(wanted), report.cached)

@@ -129,7 +129,9 @@ def _document(skeleton: TrialDocument, planned: PlannedTrial, trained: Any) -> T
             error = (
                 FailureDocument(**vars(failure))
                 if failure
-                else FailureDocument(kind="NotRun", message=f"the trial ended before: {trained.reason or trained.status}")
+                else FailureDocument(
+                    kind="NotRun", message=f"the trial ended before: {trained.reason or trained.status}"
+                )
             )
             probes[request.key] = ProbeDocument(request=request, status="failed", error=error)
     return skeleton.model_copy(

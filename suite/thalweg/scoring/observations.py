@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -16,7 +17,7 @@ TRIAL_COLUMNS = ["workload", "optimizer", "seed", "hash", "status", "reason"]
 
 @dataclass
 class Observations:
-    """``trials`` has a row a trial (TRIAL_COLUMNS); ``curves`` the rows of their curves with workload, optimizer, seed."""
+    """``trials``: a row a trial (TRIAL_COLUMNS). ``curves``: their curves' rows, with workload, optimizer and seed."""
 
     trials: pd.DataFrame
     curves: pd.DataFrame
@@ -52,7 +53,7 @@ def _tables(named: list[tuple[str, str, StoredTrial]]) -> Observations:
     curves = []
     for workload, optimizer, trial in named:
         document = trial.document
-        names = {"workload": workload, "optimizer": optimizer, "seed": document.trial.seed}
+        names: dict[str, Any] = {"workload": workload, "optimizer": optimizer, "seed": document.trial.seed}
         rows.append({**names, "hash": document.hash, "status": document.status, "reason": document.reason})
         if document.status != "failed":
             curves.append(trial.curve().assign(**names))

@@ -114,7 +114,9 @@ class BenchmarkResults:
         """Write a trial's files into ``folder``, then put it in place of whatever this trial had before."""
         write_table(curve, folder / "curve.parquet")
         for key, table in tables.items():
-            write_table(table, folder / "probes" / f"{key}.parquet", document.probes[key].request.model_dump(mode="json"))
+            write_table(
+                table, folder / "probes" / f"{key}.parquet", document.probes[key].request.model_dump(mode="json")
+            )
         if weights:
             from safetensors.torch import save_file
 
@@ -219,4 +221,3 @@ def require_benchmark(root: Path, name: str) -> BenchmarkResults:
     if name not in there:
         raise UserError(f"no results of {name!r} in {root}; there are results of: {', '.join(there) or 'nothing yet'}")
     return BenchmarkResults(root, name)
-

@@ -108,7 +108,6 @@ class Training:
 
     def _train(self) -> None:
         it = self.it
-        synchronize = torch.cuda.synchronize if it.trial.device == "cuda" else (lambda: None)
         parameters = list(it.module.parameters())
         check_every = _CHECK_EVERY[it.trial.device]
         interval = it.trial.evaluate_every
@@ -131,12 +130,19 @@ class Training:
             if self.step % self._steps_per_epoch == 0:
                 self._probe("epoch")
             if self.step % evaluate_steps == 0 and not self._exhausted():
-                synchronize()
+                self._synchronize()
                 self._evaluate()
                 self.progress(min(self._spent(), total), total)
-        synchronize()
+        self._synchronize()
         self._evaluate()
         self.progress(total, total)
+
+    def _synchronize(self) -> None:
+        """Let a GPU finish, so that its time is counted where it was spent."""
+        if self.it.trial.device == "cuda":
+            started = time.perf_counter()
+            torch.cuda.synchronize()
+            self.seconds += time.perf_counter() - started
 
     def _finish(self) -> None:
         self._test()
@@ -192,7 +198,7 @@ class Training:
         with it.stepper.evaluation_weights(), _evaluating(it):
             for split in ("train", "valid"):
                 if split in it.problem.sizes:
-                    values[split] = it.problem.evaluate(it.module, split)  # type: ignore[arg-type]
+                    values[split] = it.problem.evaluate(it.module, split)
                     self.recorder.add(position, split, values[split])
             if "valid" in values:
                 self._select(values["valid"])

@@ -30,7 +30,9 @@ class Recorder:
 
     def add(self, position: Mapping[str, Any], split: str, values: Mapping[str, float]) -> None:
         """One row a value, at a position (step, epoch, examples, gradient_evaluations, curvature_products, seconds)."""
-        self.rows += [{**position, "split": split, "metric": metric, "value": value} for metric, value in values.items()]
+        self.rows += [
+            {**position, "split": split, "metric": metric, "value": value} for metric, value in values.items()
+        ]
 
     def table(self) -> pd.DataFrame:
         """The curve, with the columns and types of ``CURVE_COLUMNS`` also when it is empty."""
