@@ -150,8 +150,14 @@ def _contours(table: pandas.DataFrame, levels: object, log: bool, title: str) ->
     grid = table[table["kind"] == "grid"]
     square = grid.pivot_table(index="y", columns="x", values="loss", dropna=False)
     x, y, z = square.columns.to_numpy(float), square.index.to_numpy(float), square.to_numpy(float)
+    z = np.where(np.isfinite(z) & ((z > 0) | (not log)), z, np.nan)
     levels = np.asarray(levels)
-    polygons = filled_contours(x, y, z, levels)
+    # between grid points the contours follow the scale that they are drawn on
+    polygons = filled_contours(x, y, np.log(z), np.log(levels)) if log else filled_contours(x, y, z, levels)
+    polygons["level"] = np.exp(polygons["level"]) if log else polygons["level"]
+    # a ten-thousandth of the picture is finer than its pixels, and shorter to send to a browser
+    digits = 4 - int(np.floor(np.log10(x.max() - x.min())))
+    polygons[["x", "y"]] = polygons[["x", "y"]].round(digits)
     random = bool((grid["directions"] == "random").all())
     unit = "filter norms" if random else "distance in weight space"
     domain = [float(x.min()), float(x.max())]
@@ -167,7 +173,7 @@ def _contours(table: pandas.DataFrame, levels: object, log: bool, title: str) ->
             scheme="viridis",
             domain=[float(levels[0]), max(float(levels[-1]), float(levels[0]) * (1 + 1e-9), 1e-300)],
         ),
-        legend=alt.Legend(format=".2~g", gradientLength=220),
+        legend=alt.Legend(format=".3~g", gradientLength=220),
     )
     regions = (
         alt.Chart(polygons)
@@ -185,19 +191,24 @@ def _contours(table: pandas.DataFrame, levels: object, log: bool, title: str) ->
     ]
     trace = alt.Chart(path).mark_line(color="white", strokeWidth=2, clip=True).encode(**axes, order="step:Q")
     halo = alt.Chart(path).mark_line(color="black", strokeWidth=4, clip=True).encode(**axes, order="step:Q")
+    roles = ["start", "on the way", "end"]
+    legend = alt.Legend(symbolStrokeWidth=1)
     points = (
         alt.Chart(path)
-        .mark_point(filled=True, fill="white", stroke="black", strokeWidth=1, opacity=1, clip=True)
+        .mark_point(filled=False, fill="white", stroke="black", strokeWidth=1, opacity=1, clip=True)
         .encode(
             **axes,
             shape=alt.Shape(
                 "point:N",
                 title="optimizer's path",
-                scale=alt.Scale(domain=["start", "on the way", "end"], range=["square", "circle", "cross"]),
-                legend=alt.Legend(symbolFillColor="white", symbolStrokeColor="black"),
+                scale=alt.Scale(domain=roles, range=["square", "circle", "cross"]),
+                legend=legend,
             ),
             size=alt.Size(
-                "point:N", scale=alt.Scale(domain=["start", "on the way", "end"], range=[90, 20, 130]), legend=None
+                "point:N",
+                title="optimizer's path",
+                scale=alt.Scale(type="ordinal", domain=roles, range=[90, 20, 130]),
+                legend=legend,
             ),
             tooltip=["step:Q", alt.Tooltip("loss:Q", format=".4g"), "point:N"],
         )
@@ -206,7 +217,7 @@ def _contours(table: pandas.DataFrame, levels: object, log: bool, title: str) ->
     share = table.loc[(table["kind"] == "path") & (table["step"] == 0), "in_plane"]
     seen = f"; {share.iloc[0]:.0%} of the way from the start lies in it" if len(share) else ""
     wrong = int((~np.isfinite(z)).sum())
-    gaps = f"; {wrong} points are not finite and left white" if wrong else ""
+    gaps = f"; {wrong} points have no finite value on this scale and are left white" if wrong else ""
     subtitle = f"{kind}{seen}; {'log' if log else 'linear'} scale{gaps}"
     return alt.layer(regions, halo, trace, points, hover).properties(
         width=460, height=460, title=alt.TitleParams(title, subtitle=subtitle)

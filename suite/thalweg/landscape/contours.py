@@ -14,14 +14,15 @@ Floats = NDArray[np.float64]
 
 
 def contour_levels(values: Floats, count: int, log: bool) -> Floats:
-    """``count`` levels from the smallest finite value up, evenly spaced on a linear or log scale, the top left out.
+    """``count`` levels up to the largest finite value, which is left out, evenly spaced on a linear or log scale.
 
-    On a log scale values that are not positive are left out.
+    The lowest level is the smallest value. On a log scale it is the 1% quantile of the positive values: at a minimum
+    of zero the smallest would be rounding, and its distance from the others would take all the colours.
     """
     usable = values[np.isfinite(values) & ((values > 0) | (not log))]
     if usable.size == 0:
         return np.array([0.0])
-    low, high = float(usable.min()), float(usable.max())
+    low, high = float(np.quantile(usable, 0.01) if log else usable.min()), float(usable.max())
     if low == high:
         return np.array([low])
     if log:
