@@ -23,12 +23,12 @@ class LBFGS(Declared):
     )
 
     def arguments(self, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Torch's defaults stop early: evaluations are left unlimited and the tolerances tiny."""
+        """Torch's defaults stop early: evaluations are left unlimited and the tolerances next to nothing."""
         iterations = hyperparameters["max_iter"]
         return {
             **hyperparameters,
             "max_eval": 25 * iterations,
             "line_search_fn": "strong_wolfe",
-            "tolerance_grad": 1e-14,
-            "tolerance_change": 1e-16,
+            "tolerance_grad": 0.0,
+            "tolerance_change": 1e-60,
         }

@@ -75,5 +75,6 @@ class GradientFlow(Probe):
         )
         if "trial" in table:
             small: alt.Chart = chart.properties(width=360, height=240, title="")
-            return small.facet(facet=alt.Facet("trial:N", title="Gradient norm by layer"), columns=2)
+            faceted: alt.FacetChart = small.facet(facet=alt.Facet("trial:N", title=None), columns=2)
+            return faceted.properties(title="Gradient norm by layer")
         return chart

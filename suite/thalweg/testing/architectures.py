@@ -1,0 +1,67 @@
+"""Checks of architectures."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from thalweg.contracts import Shape
+from thalweg.contracts.option import resolve
+from thalweg.registry import Registry
+from thalweg.testing.others import contract
+from thalweg.testing.small import same
+
+SHAPES = (
+    Shape("classification", (64,), (10,)),
+    Shape("classification", (1, 8, 8), (10,)),
+    Shape("classification", (3, 32, 32), (10,)),
+    Shape("regression", (5,), (2,)),
+    Shape("function", (), (7,)),
+)
+
+
+def _built(registry: Registry, name: str, shape: Shape, seed: int) -> nn.Module | None:
+    architecture = registry.architecture(name)
+    options = resolve(architecture.options, {}, name)
+    if architecture.misfit(options, shape):
+        return None
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return architecture.build(options, shape)
+
+
+def fits_something_and_says_why_not(registry: Registry, name: str) -> None:
+    """At least one shape fits, and a reason is given for each that does not."""
+    architecture = registry.architecture(name)
+    reasons = [architecture.misfit(resolve(architecture.options, {}, name), shape) for shape in SHAPES]
+    assert None in reasons, f"no shape fits: {reasons}"
+    assert all(reason is None or len(reason) > 10 for reason in reasons), reasons
+
+
+def gives_outputs_of_the_shape(registry: Registry, name: str) -> None:
+    """For every shape that fits the output has the shape asked for, and gradients reach every parameter."""
+    for shape in SHAPES:
+        module = _built(registry, name, shape, 0)
+        if module is None:
+            continue
+        if shape.task == "function":
+            output, expected = module(), shape.output
+        else:
+            output, expected = module(torch.randn(4, *shape.input)), (4, *shape.output)
+        assert output.shape == expected, f"output {tuple(output.shape)}, expected {expected} for {shape}"
+        output.square().sum().backward()
+        missing = [label for label, parameter in module.named_parameters() if parameter.grad is None]
+        assert not missing, f"no gradient reaches {missing}"
+
+
+def starts_from_the_seed(registry: Registry, name: str) -> None:
+    """The same seed gives the same initial weights, another seed others (unless the problem sets the start)."""
+    for shape in SHAPES:
+        modules = [_built(registry, name, shape, seed) for seed in (0, 0, 1)]
+        weights = [list(module.parameters()) for module in modules if module is not None]
+        if weights:
+            assert same(weights[0], weights[1])  # type: ignore[arg-type]
+            assert shape.task == "function" or not same(weights[0], weights[2])  # type: ignore[arg-type]
+
+
+CHECKS = (contract, fits_something_and_says_why_not, gives_outputs_of_the_shape, starts_from_the_seed)

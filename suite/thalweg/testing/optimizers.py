@@ -1,0 +1,77 @@
+"""Checks of optimizers."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from thalweg.registry import Registry
+from thalweg.testing.others import contract
+from thalweg.testing.small import Workbench, same
+
+
+def has_a_learning_rate(registry: Registry, name: str) -> None:
+    """The stepper's lr can be read and set, as schedules do."""
+    bench = Workbench(registry, name)
+    bench.stepper.lr = 0.0125
+    assert bench.stepper.lr == 0.0125, f"lr was set to 0.0125 and is {bench.stepper.lr}"
+
+
+def moves_every_parameter(registry: Registry, name: str) -> None:
+    """Three steps change every parameter, keep it finite, and are counted by the objective."""
+    bench = Workbench(registry, name)
+    before = [parameter.detach().clone() for parameter in bench.module.parameters()]
+    bench.steps(0, 3)
+    for (label, parameter), old in zip(bench.module.named_parameters(), before, strict=True):
+        # a bias before batch norm has a gradient of rounding errors, which some methods divide away
+        assert bool(torch.isfinite(parameter).all()), f"{label} is not finite"
+        assert label == "0.bias" or not torch.equal(parameter, old), f"{label} has not moved"
+    assert bench.objective.counts.gradient_evaluations >= 3
+    assert bench.objective.counts.examples >= 3 * 16
+
+
+def is_deterministic(registry: Registry, name: str) -> None:
+    """Two runs from the same seed are bitwise equal."""
+    first, second = Workbench(registry, name), Workbench(registry, name)
+    first.steps(0, 5)
+    second.steps(0, 5)
+    assert same(first.weights(), second.weights())
+
+
+def continues_from_its_state(registry: Registry, name: str) -> None:
+    """A new stepper that loads the state of an old one makes the same steps, bitwise."""
+    bench = Workbench(registry, name)
+    bench.steps(0, 3)
+    state = copy.deepcopy(bench.stepper.state_dict())
+    weights = copy.deepcopy(bench.module.state_dict())
+    bench.steps(3, 6)
+    uninterrupted = bench.weights()
+    bench.module.load_state_dict(weights)
+    bench.stepper = bench.build()
+    bench.stepper.load_state_dict(state)
+    bench.steps(3, 6)
+    assert same(uninterrupted, bench.weights())
+
+
+def restores_weights_after_evaluation(registry: Registry, name: str) -> None:
+    """``evaluation_weights`` gives the training weights back, also after an exception."""
+    bench = Workbench(registry, name)
+    bench.steps(0, 2)
+    before = bench.weights()
+    try:
+        with bench.stepper.evaluation_weights():
+            raise KeyError("evaluation failed")
+    except KeyError:
+        pass
+    assert same(before, bench.weights())
+
+
+CHECKS = (
+    contract,
+    has_a_learning_rate,
+    moves_every_parameter,
+    is_deterministic,
+    continues_from_its_state,
+    restores_weights_after_evaluation,
+)

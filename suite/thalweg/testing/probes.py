@@ -1,0 +1,101 @@
+"""Checks of probes."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pandas as pd
+import torch
+
+from thalweg.contracts import Draw
+from thalweg.contracts.objective import Objective
+from thalweg.contracts.option import resolve
+from thalweg.contracts.probe import ProbeContext, SavedWeights
+from thalweg.registry import Registry
+from thalweg.testing.others import contract
+from thalweg.testing.small import Workbench, same
+
+CHEAP: dict[str, Any] = {"resolution": 3, "points": 3}
+"""Values for options that set a probe's cost, where it has them."""
+
+
+def _context(registry: Registry, name: str, bench: Workbench) -> ProbeContext:
+    """A context after a short training, with every kind of weights."""
+    probe = registry.probe(name)
+    given = {option.name: CHEAP[option.name] for option in probe.options if option.name in CHEAP}
+    flat = torch.nn.utils.parameters_to_vector
+
+    def point() -> torch.Tensor:
+        return flat(bench.module.parameters()).detach().clone()
+
+    initial, path = copy.deepcopy(bench.module.state_dict()), [point()]
+    for step in range(3):
+        bench.steps(step, step + 1)
+        path.append(point())
+    weights = SavedWeights(initial, copy.deepcopy(bench.module.state_dict()), torch.stack(path), (0, 1, 2, 3))
+    objective = Objective(bench.module, bench.problem, Draw(0, 16))
+    objective.begin_step(bench.problem.batch("train", 0, Draw(0, 16)), 0)
+    return ProbeContext(
+        options=resolve(probe.options, given, name),
+        module=bench.module,
+        problem=bench.problem,
+        objective=objective.observer(),
+        stepper=bench.stepper,
+        step=3,
+        epoch=0.75,
+        generator=torch.Generator().manual_seed(0),
+        weights=weights,
+        other=weights if "pair" in probe.when else None,
+    )
+
+
+def _measured(registry: Registry, name: str) -> pd.DataFrame:
+    return registry.probe(name).measure(_context(registry, name, Workbench(registry, "sgd")))
+
+
+def table_has_the_declared_columns(registry: Registry, name: str) -> None:
+    """The table's columns are those declared, in that order, and it has rows."""
+    table = _measured(registry, name)
+    assert list(table.columns) == [column.name for column in registry.probe(name).columns]
+    assert len(table)
+
+
+def repeats_itself(registry: Registry, name: str) -> None:
+    """The same context gives the same table, bitwise."""
+    pd.testing.assert_frame_equal(_measured(registry, name), _measured(registry, name), check_exact=True)
+
+
+def leaves_the_model_unchanged(registry: Registry, name: str) -> None:
+    """Parameters, buffers, gradients, mode and torch's random state are as before."""
+    bench = Workbench(registry, "sgd")
+    context = _context(registry, name, bench)
+    weights = bench.weights()
+    gradients = [parameter.grad.clone() for parameter in bench.module.parameters() if parameter.grad is not None]
+    mode, random = bench.module.training, torch.random.get_rng_state()
+    registry.probe(name).measure(context)
+    assert same(weights, bench.weights()), "parameters or buffers have changed"
+    after = [parameter.grad for parameter in bench.module.parameters() if parameter.grad is not None]
+    assert same(gradients, after), "gradients have changed"
+    assert bench.module.training == mode, "the mode has changed"
+    assert torch.equal(random, torch.random.get_rng_state()), "torch's random state has changed"
+
+
+def draws_its_table(registry: Registry, name: str) -> None:
+    """The chart is a valid Vega-Lite document, for one trial and for several."""
+    table = _measured(registry, name)
+    probe = registry.probe(name)
+    several = pd.concat([table.assign(trial="first"), table.assign(trial="second")], ignore_index=True)
+    for drawn in (table, several):
+        document = probe.chart(drawn).to_dict()
+        assert "vega-lite" in document["$schema"]
+        assert document.get("title"), "the chart has no title"
+
+
+CHECKS = (
+    contract,
+    table_has_the_declared_columns,
+    repeats_itself,
+    leaves_the_model_unchanged,
+    draws_its_table,
+)

@@ -1,0 +1,98 @@
+"""Checks of problems."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from thalweg.contracts import Draw, LoadContext, LoadedProblem
+from thalweg.contracts.option import resolve
+from thalweg.registry import Registry
+from thalweg.testing.others import contract
+
+
+def _loaded(registry: Registry, name: str, validation_fraction: float = 0.0) -> LoadedProblem:
+    problem = registry.problem(name)
+    context = LoadContext(torch.device("cpu"), torch.float64, validation_fraction)
+    return problem.load(resolve(problem.options, {}, name), context)
+
+
+def _module(registry: Registry, name: str, loaded: LoadedProblem) -> nn.Module:
+    """The first architecture that fits."""
+    problem = registry.problem(name)
+    shape = problem.shape(resolve(problem.options, {}, name))
+    for preferred in ("point", "linear", *(entry.name for entry in registry.entries("architectures"))):
+        architecture = registry.architecture(preferred)
+        options = resolve(architecture.options, {}, preferred)
+        if architecture.misfit(options, shape) is None:
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                module = architecture.build(options, shape).double()
+            loaded.initialize(module, Draw(0, None))
+            return module
+    raise AssertionError(f"no architecture fits {shape}")
+
+
+def loads_what_it_declares(registry: Registry, name: str) -> None:
+    """Metrics and splits are those declared; a validation split is taken from the training examples."""
+    problem = registry.problem(name)
+    loaded = _loaded(registry, name)
+    assert tuple(loaded.metrics) == tuple(problem.metrics)
+    assert set(loaded.sizes) == set(problem.splits) - {"valid"}
+    if "valid" in problem.splits:
+        sizes = _loaded(registry, name, 0.25).sizes
+        assert sizes["valid"] == math.ceil(loaded.sizes["train"] / 4)
+        assert sizes["train"] + sizes["valid"] == loaded.sizes["train"]
+        assert sizes.get("test") == loaded.sizes.get("test")
+
+
+def evaluates_every_metric(registry: Registry, name: str) -> None:
+    """Every metric of every split is a finite number, and the same when asked again."""
+    loaded = _loaded(registry, name)
+    module = _module(registry, name, loaded).eval()
+    for split in loaded.sizes:
+        values = loaded.evaluate(module, split)  # type: ignore[arg-type]
+        assert set(values) == {metric.name for metric in loaded.metrics}
+        assert all(math.isfinite(value) for value in values.values()), values
+        assert values == loaded.evaluate(module, split)  # type: ignore[arg-type]
+
+
+def repeats_its_batches(registry: Registry, name: str) -> None:
+    """A step's batch is a function of seed and step alone; its loss is a finite scalar with a gradient."""
+    loaded = _loaded(registry, name)
+    module = _module(registry, name, loaded)
+    n = loaded.sizes["train"]
+    size = max(1, min(8, n // 3))
+
+    def losses(draw: Draw, steps: list[int]) -> list[float]:
+        return [loaded.loss(module, loaded.batch("train", step, draw)).item() for step in steps]
+
+    forward = losses(Draw(0, size), [0, 1, 2])
+    assert forward == losses(Draw(0, size), [2, 1, 0])[::-1]
+    if n > 1:
+        assert len(set(forward)) > 1, "every step has the same batch"
+        assert forward != losses(Draw(1, size), [0, 1, 2]), "the batches do not depend on the seed"
+    loss = loaded.loss(module, loaded.batch("train", 0, Draw(0, None)))
+    assert loss.dim() == 0
+    gradients = torch.autograd.grad(loss, list(module.parameters()))
+    assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
+
+
+def full_batch_loss_is_the_evaluated_one(registry: Registry, name: str) -> None:
+    """The loss of the whole training split as a batch equals its evaluation, to 1e-9 in float64."""
+    loaded = _loaded(registry, name)
+    module = _module(registry, name, loaded).eval()
+    batch = loaded.loss(module, loaded.batch("train", 0, Draw(0, None))).item()
+    evaluated = loaded.evaluate(module, "train")["loss"]
+    assert math.isclose(batch, evaluated, rel_tol=1e-9, abs_tol=1e-12), f"{batch} against {evaluated}"
+
+
+CHECKS = (
+    contract,
+    loads_what_it_declares,
+    evaluates_every_metric,
+    repeats_its_batches,
+    full_batch_loss_is_the_evaluated_one,
+)

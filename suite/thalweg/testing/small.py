@@ -1,0 +1,60 @@
+"""Small things to check plugins with: a few real digits, a small network with batch norm, a short trial."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from thalweg.contracts import BuildContext, Draw, LoadedProblem, Stepper
+from thalweg.contracts.losses import CrossEntropy
+from thalweg.contracts.objective import Objective
+from thalweg.contracts.option import resolve
+from thalweg.contracts.supervised import CLASSIFICATION, Supervised
+from thalweg.registry import Registry
+
+
+def problem(dtype: torch.dtype = torch.float32) -> LoadedProblem:
+    """64 examples of 6 numbers in 3 classes that a linear layer nearly separates."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(64, 6, generator=generator, dtype=dtype)
+    y = (x @ torch.randn(6, 3, generator=generator, dtype=dtype)).argmax(1)
+    return Supervised({"train": (x, y)}, CrossEntropy(), CLASSIFICATION)
+
+
+def network(dtype: torch.dtype = torch.float32) -> nn.Module:
+    """6-8-3 with batch norm and tanh."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 3)).to(dtype)
+
+
+class Workbench:
+    """An optimizer of a registry at its defaults, at work on the small network; batches of 16."""
+
+    def __init__(self, registry: Registry, optimizer: str) -> None:
+        self.problem = problem()
+        self.module = network()
+        self.draw = Draw(0, 16)
+        self.objective = Objective(self.module, self.problem, self.draw)
+        self.optimizer = registry.optimizer(optimizer)
+        self.stepper = self.build()
+
+    def build(self) -> Stepper:
+        """A fresh stepper for the module as it is."""
+        hyperparameters = resolve(self.optimizer.options, {}, self.optimizer.name)
+        return self.optimizer.build(self.module, hyperparameters, BuildContext(0, 64, 16))
+
+    def steps(self, start: int, stop: int) -> None:
+        """Steps start to stop - 1."""
+        for step in range(start, stop):
+            self.objective.begin_step(self.problem.batch("train", step, self.draw), step)
+            self.stepper.step(self.objective)
+
+    def weights(self) -> list[Tensor]:
+        """Copies of all parameters and buffers."""
+        return [tensor.clone() for tensor in self.module.state_dict().values()]
+
+
+def same(first: list[Tensor], second: list[Tensor]) -> bool:
+    """Whether two lists of tensors are bitwise equal."""
+    return len(first) == len(second) and all(torch.equal(a, b) for a, b in zip(first, second, strict=True))

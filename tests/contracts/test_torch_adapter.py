@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from thalweg.contracts import BuildContext
+from thalweg.contracts.option import resolve
+from thalweg.contracts.torch_adapter import TorchOptimizer
+from thalweg.testing.small import Workbench, network, same
+
+
+class WithoutDefault(torch.optim.Optimizer):
+    def __init__(self, params: Any, lr: float) -> None:
+        super().__init__(params, {"lr": lr})
+
+
+def test_a_bare_class_keeps_its_own_defaults_and_searches_lr_only() -> None:
+    adam = TorchOptimizer(torch.optim.Adam)
+    defaults = {option.name: option.default for option in adam.options}
+    assert defaults["lr"] == 1e-3
+    assert (defaults["beta1"], defaults["beta2"]) == (0.9, 0.999)
+    assert not defaults.keys() & {"params", "betas", "fused", "foreach", "maximize", "capturable"}
+    assert [option.name for option in adam.options if option.search] == ["lr"]
+    assert adam.contract_violations() == []
+
+
+@pytest.mark.parametrize("cls", [torch.optim.SGD, torch.optim.Adam, torch.optim.NAdam, torch.optim.RMSprop])
+def test_an_adapted_class_steps_exactly_as_torch_does(cls: Any, registry: Any) -> None:
+    ours = Workbench(registry, "sgd")
+    optimizer = TorchOptimizer(cls)
+    ours.stepper = optimizer.build(ours.module, resolve(optimizer.options, {}, "x"), BuildContext(0, 64, 16))
+    ours.steps(0, 5)
+    module, theirs = network(), Workbench(registry, "sgd")
+    by_hand = cls(module.parameters())
+    for step in range(5):
+        batch = theirs.problem.batch("train", step, theirs.draw)
+        by_hand.zero_grad()
+        theirs.problem.loss(module, batch).backward()
+        by_hand.step()
+    expected = list(module.state_dict().values())
+    # fused and plain kernels round differently
+    for a, b in zip(ours.weights(), expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_a_closure_is_given_where_step_requires_one(registry: Any) -> None:
+    bench = Workbench(registry, "sgd")
+    optimizer = TorchOptimizer(torch.optim.LBFGS, history_size=5)
+    values = resolve(optimizer.options, {"max_iter": 3}, "x")
+    assert values["history_size"] == 5
+    bench.stepper = optimizer.build(bench.module, values, BuildContext(0, 64, 16))
+    before = bench.weights()
+    bench.steps(0, 1)
+    assert not same(before, bench.weights())
+    assert bench.objective.counts.gradient_evaluations >= 3
+
+
+def test_a_missing_default_says_how_to_give_one() -> None:
+    with pytest.raises(TypeError, match=r"argument 'lr' of WithoutDefault has no default: .*lr=\.\.\."):
+        TorchOptimizer(WithoutDefault)
+    assert TorchOptimizer(WithoutDefault, lr=0.1).options[0].default == 0.1
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(TypeError, match="SGD has no argument 'momentun'; it has: lr, momentum"):
+        TorchOptimizer(torch.optim.SGD, momentun=0.9)
