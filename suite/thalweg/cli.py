@@ -33,12 +33,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and 
 def main() -> None:
     """Run the command line: exit 2 with one line for a user's mistake, 130 when interrupted."""
     try:
-        app(standalone_mode=False)
+        # without standalone mode click returns the code of typer.Exit
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except UserError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
-    except typer.Exit as exit_:
-        sys.exit(exit_.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except BrokenPipeError:

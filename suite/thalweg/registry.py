@@ -213,8 +213,6 @@ def _check_markers(manager: pluggy.PluginManager, module: Any) -> None:
 
 def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
-    if isinstance(error, pluggy.PluginValidationError):
-        text = text.split("'. ", 1)[-1]
     if isinstance(error, SyntaxError) and error.filename:
         text = f"{error.msg} ({Path(error.filename).name}, line {error.lineno})"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

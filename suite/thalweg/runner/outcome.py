@@ -22,6 +22,8 @@ class TrialResult:
     summary: dict[str, Any] = field(default_factory=dict)
     probe_errors: dict[str, FailureDocument] = field(default_factory=dict)
     """By the probe's label in the benchmark."""
+    cached: bool = False
+    """Whether another run had trained it in the meantime."""
 
 
 @dataclass

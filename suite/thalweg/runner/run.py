@@ -71,7 +71,7 @@ def run_benchmark(
             if is_done(there, planned.probes):
                 continue
             planned = _with_old_probes(planned, there, registry)
-        jobs.append(Job(planned, root.absolute(), plan.benchmark, registry.plugin_files))
+        jobs.append(Job(planned, root.absolute(), plan.benchmark, registry.plugin_files, fresh=fresh))
     report.cached = len(wanted) - len(jobs)
     watcher.begin(len(wanted), report.cached)
     use_registry(registry)
@@ -79,7 +79,10 @@ def run_benchmark(
         for job, result in how.run(
             train_and_save, jobs, _lost, lambda job, done, total: watcher.step(job.planned, done, total)
         ):
-            report.trained.append((job.planned, result))
+            if result.cached:
+                report.cached += 1
+            else:
+                report.trained.append((job.planned, result))
             watcher.end(job.planned, result)
     except KeyboardInterrupt:
         report.outcome = "interrupted"

@@ -64,22 +64,20 @@ class BenchmarkResults:
         found: list[StoredTrial] = []
         unreadable: list[Unreadable] = []
         for path in sorted(self.trials.iterdir()) if self.trials.is_dir() else []:
-            try:
-                text = (path / "trial.json").read_text(encoding="utf-8")
-                document = TrialDocument.model_validate_json(text)
-            except (OSError, UnicodeDecodeError) as error:
-                unreadable.append(Unreadable(path, f"trial.json: {type(error).__name__}"))
-                continue
-            except ValidationError as error:
-                first = error.errors()[0]
-                key = ".".join(map(str, first["loc"]))
-                unreadable.append(Unreadable(path, f"trial.json: {key + ': ' if key else ''}{first['msg']}"))
-                continue
-            if document.hash != document.trial.hash or not path.name.endswith(f"--{document.hash}"):
-                unreadable.append(Unreadable(path, "trial.json: the hash is not that of the trial"))
-                continue
-            found.append(StoredTrial(path, document))
+            trial = _read(path)
+            if isinstance(trial, StoredTrial):
+                found.append(trial)
+            else:
+                unreadable.append(trial)
         return found, unreadable
+
+    def find(self, hash_: str) -> StoredTrial | None:
+        """The trial of that hash, if it is there and can be read."""
+        for path in self.trials.glob(f"*--{hash_}"):
+            trial = _read(path)
+            if isinstance(trial, StoredTrial):
+                return trial
+        return None
 
     # writing
 
@@ -196,6 +194,20 @@ class BenchmarkResults:
         return swept
 
 
+def _read(path: Path) -> StoredTrial | Unreadable:
+    try:
+        document = TrialDocument.model_validate_json((path / "trial.json").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        return Unreadable(path, f"trial.json: {type(error).__name__}")
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        return Unreadable(path, f"trial.json: {key + ': ' if key else ''}{first['msg']}")
+    if document.hash != document.trial.hash or not path.name.endswith(f"--{document.hash}"):
+        return Unreadable(path, "trial.json: the hash is not that of the trial")
+    return StoredTrial(path, document)
+
+
 def killed(document: TrialDocument) -> TrialDocument:
     """What to record of a trial whose process dies while training it."""
     message = f"the process that trained it ended in mid-trial (process {os.getpid()} on {socket.gethostname()})"
@@ -212,7 +224,7 @@ def benchmarks_in(root: Path) -> list[str]:
     """The benchmarks that have results under a root, sorted."""
     if not root.is_dir():
         return []
-    return sorted(path.name for path in root.iterdir() if (path / "trials").is_dir())
+    return sorted(path.name for path in root.iterdir() if (path / "trials").is_dir() or (path / WORKING).is_dir())
 
 
 def require_benchmark(root: Path, name: str) -> BenchmarkResults:

@@ -1,0 +1,100 @@
+"""What tests share besides fixtures."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from thalweg.cli import main
+
+
+class CommandLine:
+    """Runs ``thalweg`` in a folder of its own: in this process, which is quick, or in one of its own."""
+
+    def __init__(self, folder: Path, own_process: bool) -> None:
+        self.folder = folder
+        self.own_process = own_process
+        self.environment = {key: value for key, value in os.environ.items() if not key.startswith("THALWEG_")}
+
+    def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
+        """A process of its own, still running."""
+        command = [sys.executable, "-c", "from thalweg.cli import main; main()", *words]
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)  # fmt: skip
+
+    def __call__(self, *words: str, code: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run to the end and check the exit code."""
+        if self.own_process or options:
+            process = self.start(*words, **options)
+            out, err = process.communicate(timeout=120)
+            returned = process.returncode
+        else:
+            out, err, returned = self._here(*words)
+        assert returned == code, f"exit code {returned}, expected {code}\n{out}\n{err}"
+        return subprocess.CompletedProcess(words, returned, out, err)
+
+    def _here(self, *words: str) -> tuple[str, str, int]:
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            contextlib.chdir(self.folder),
+            mock.patch.dict(os.environ, self.environment, clear=True),
+            mock.patch.object(sys, "argv", ["thalweg", *words]),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            try:
+                main()
+            except SystemExit as end:
+                return out.getvalue(), err.getvalue(), int(end.code or 0)
+        raise AssertionError("the command line did not exit")
+
+    def json(self, *words: str, code: int = 0, **options: Any) -> Any:
+        """Run with --json; standard output holds one document and nothing else."""
+        document = json.loads(self(*words, "--json", code=code, **options).stdout)
+        assert document["schema"] == 1
+        return document
+
+
+SMALL = """
+seeds = 2
+
+[workloads.small]
+problem = "digits"
+architecture = { name = "mlp", widths = [8], norm = "batch" }
+budget = { epochs = 2 }
+batch_size = 128
+validation_fraction = 0.2
+target = { metric = "accuracy", value = 0.5 }
+
+[workloads.bowl]
+problem = { name = "quadratic", dim = 4 }
+architecture = "point"
+dtype = "float64"
+budget = { steps = 20 }
+evaluate_every = { steps = 5 }
+target = { metric = "loss", value = 1.0 }
+
+[optimizers.sgd]
+lr = 0.01
+
+[optimizers.adam]
+
+[probes.line]
+points = 5
+seeds = [0]
+
+[probes.surface]
+resolution = 3
+seeds = [0]
+workloads = ["small"]
+
+[probes.gradient-flow]
+seeds = [0]
+"""

@@ -1,0 +1,185 @@
+"""One plugin that implements every hook, run for real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from support import CommandLine
+
+PLUGIN = """
+from pathlib import Path
+
+import pandas as pd
+import thalweg
+from thalweg.contracts.problem import LoadContext
+
+LOG = Path(__file__).parent / "log.txt"
+
+
+def log(text):
+    with LOG.open("a") as file:
+        file.write(text + "\\n")
+
+
+class Half(thalweg.Architecture):
+    name, summary = "half", "a linear layer without bias"
+
+    def build(self, options, shape):
+        from torch import nn
+        return nn.Linear(shape.input[0], shape.output[0], bias=False)
+
+
+class Noise(thalweg.Problem):
+    name, summary = "noise", "labels without meaning"
+    metrics = (thalweg.Metric("accuracy", "higher", unit="%"), thalweg.Metric("loss", "lower", "log"))
+    splits = ("train",)
+
+    def shape(self, options):
+        return thalweg.Shape("classification", (3,), (2,))
+
+    def load(self, options, context: LoadContext):
+        import torch
+        from thalweg.contracts.losses import CrossEntropy
+        from thalweg.contracts.supervised import Supervised
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(20, 3, generator=generator).to(context.device, context.dtype)
+        y = torch.randint(2, (20,), generator=generator).to(context.device)
+        return Supervised({"train": (x, y)}, CrossEntropy(), self.metrics)
+
+
+class Norm(thalweg.Probe):
+    name, summary = "norm", "norm of all weights"
+    when = ("end",)
+    columns = (thalweg.Column("norm"),)
+
+    def measure(self, context):
+        total = sum(float(p.detach().square().sum()) for p in context.module.parameters())
+        return pd.DataFrame({"norm": [total**0.5]})
+
+    def chart(self, table):
+        import altair as alt
+        return alt.Chart(table, title="norm").mark_bar().encode(y="norm:Q")
+
+
+class Backwards(thalweg.Executor):
+    name, summary = "backwards", "the last trial first"
+
+    def run(self, work, jobs, lost, progress, workers=None):
+        for job in reversed(jobs):
+            yield job, work(job, progress)
+
+
+class Obvious(thalweg.Claim):
+    name, summary, statement = "obvious", "one is one", "One equals one."
+    seeds = {"quick": 2}
+
+    def measure(self, context, seed):
+        return pd.DataFrame({"seed": [seed], "difference": [0.0]})
+
+    def decide(self, table):
+        part = thalweg.Part("difference", 0.0, 0.0, 0.0, 0.0, "holds")
+        return thalweg.Decision("holds", (part,))
+
+    def chart(self, table):
+        raise AssertionError
+
+
+@thalweg.hookimpl
+def thalweg_register_optimizers(register):
+    import torch
+    register(torch.optim.NAdam)
+
+
+@thalweg.hookimpl
+def thalweg_register_architectures(register):
+    register(Half)
+
+
+@thalweg.hookimpl
+def thalweg_register_problems(register):
+    register(Noise)
+
+
+@thalweg.hookimpl
+def thalweg_register_probes(register):
+    register(Norm)
+
+
+@thalweg.hookimpl
+def thalweg_register_claims(register):
+    register(Obvious)
+
+
+@thalweg.hookimpl
+def thalweg_register_benchmarks(register):
+    register(Path(__file__).parent / "mine.toml")
+
+
+@thalweg.hookimpl
+def thalweg_register_executors(register):
+    register(Backwards)
+
+
+@thalweg.hookimpl
+def thalweg_trial_started(trial):
+    log(f"started {trial.seed}")
+
+
+@thalweg.hookimpl
+def thalweg_trial_finished(trial, result):
+    log(f"finished {trial.seed} {result.status} {result.path.is_dir()}")
+
+
+@thalweg.hookimpl
+def thalweg_run_finished(run):
+    log(f"run {run.benchmark} {len(run.trained)}")
+"""
+
+BENCHMARK = """
+summary = "everything from one plugin"
+seeds = 2
+[workloads.noise]
+problem = "noise"
+architecture = "half"
+budget = { steps = 3 }
+[optimizers.nadam]
+[probes.norm]
+"""
+
+
+def test_a_plugin_that_implements_every_hook_runs(cli: CommandLine) -> None:
+    file = cli.folder / "all.py"
+    file.write_text(PLUGIN, encoding="utf-8")
+    (cli.folder / "mine.toml").write_text(BENCHMARK, encoding="utf-8")
+    plugin = cli.json("plugins", "--plugin", "all.py")["plugins"][-1]
+    assert plugin["error"] is None
+    assert plugin["registered"] == {
+        "optimizers": ["nadam"],
+        "architectures": ["half"],
+        "problems": ["noise"],
+        "probes": ["norm"],
+        "claims": ["obvious"],
+        "benchmarks": ["mine"],
+        "executors": ["backwards"],
+    }
+    report = cli.json("run", "mine", "--plugin", "all.py", "--executor", "backwards")
+    assert report["trials"] == {"total": 2, "trained": 2, "cached": 0, "diverged": 0, "failed": 0}
+    log = (cli.folder / "log.txt").read_text(encoding="utf-8").splitlines()
+    assert log == ["started 1", "finished 1 done True", "started 0", "finished 0 done True", "run mine 2"]
+    tables = list(Path(cli.folder, "results", "local", "mine", "trials").glob("*/probes/norm--*.parquet"))
+    assert len(tables) == 2
+    shown = cli.json("show", "obvious", "--plugin", "all.py")
+    assert (shown["kind"], shown["plugin"]) == ("claim", "all")
+
+
+def test_its_components_pass_the_conformance_kit(cli: CommandLine, monkeypatch: object) -> None:
+    from thalweg.registry import load_registry
+    from thalweg.testing import checks
+
+    (cli.folder / "all.py").write_text(PLUGIN, encoding="utf-8")
+    (cli.folder / "mine.toml").write_text(BENCHMARK, encoding="utf-8")
+    found = checks(load_registry([cli.folder / "all.py"]), plugin="all")
+    assert len({check.kind for check in found}) == 7
+    for check in found:
+        if check.kind != "architectures":  # half takes vectors only
+            check()

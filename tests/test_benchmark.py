@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from thalweg.benchmark import Plan, Selection, read_benchmark
+from thalweg.errors import UserError
+from thalweg.registry import Registry
+
+GOOD = """
+seeds = 2
+[workloads.bowl]
+problem = { name = "quadratic", dim = 4 }
+architecture = "point"
+budget = { steps = 5 }
+[workloads.digits]
+problem = "digits"
+architecture = { name = "mlp", widths = [8] }
+budget = { epochs = 1 }
+batch_size = 32
+validation_fraction = 0.2
+target = { metric = "accuracy", value = 0.9 }
+[optimizers.sgd]
+lr = 0.05
+[optimizers.slow]
+optimizer = "adam"
+lr = 1e-4
+[overrides.bowl.sgd]
+lr = 0.01
+budget = { steps = 7 }
+[probes.line]
+points = 5
+seeds = [0]
+workloads = ["digits"]
+"""
+
+
+def expand(tmp_path: Path, registry: Registry, text: str, selection: Selection | None = None) -> Plan:
+    path = tmp_path / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return read_benchmark(path).expand(registry, selection)
+
+
+def test_expands_to_every_workload_optimizer_and_seed(tmp_path: Path, registry: Registry) -> None:
+    plan = expand(tmp_path, registry, GOOD)
+    names = [(planned.workload, planned.optimizer, planned.trial.seed) for planned in plan.trials]
+    assert names == [(w, o, s) for w in ("bowl", "digits") for o in ("sgd", "slow") for s in (0, 1)]
+    first = plan.trials[0].trial
+    assert first.optimizer.options == {"lr": 0.01}
+    assert first.budget.steps == 7
+    slow = plan.trials[2].trial
+    assert (slow.optimizer.name, slow.optimizer.options) == ("adam", {"lr": 1e-4})
+    assert slow.budget.steps == 5
+    probed = [(p.workload, p.trial.seed) for p in plan.trials if p.probes]
+    assert probed == [("digits", 0), ("digits", 0)]
+    assert plan.workloads["digits"].target_split == "valid"
+    assert plan.workloads["bowl"].split == "train"
+
+
+def test_with_adds_and_only_filters_what_results(tmp_path: Path, registry: Registry) -> None:
+    selection = Selection(extra=("optimizer=adam:lr=0.5,beta1=0",), only=("optimizer=adam:lr=0.5,beta1=0", "seed=1"))
+    plan = expand(tmp_path, registry, GOOD, selection)
+    assert [(p.workload, p.optimizer, p.trial.seed) for p in plan.trials] == [
+        ("bowl", "adam:lr=0.5,beta1=0", 1),
+        ("digits", "adam:lr=0.5,beta1=0", 1),
+    ]
+    assert plan.trials[0].trial.optimizer.options == {"lr": 0.5, "beta1": 0.0}
+
+
+def test_seeds_from_the_command_line_replace_those_of_the_file(tmp_path: Path, registry: Registry) -> None:
+    assert len(expand(tmp_path, registry, GOOD, Selection(seeds=5)).trials) == 20
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("[optimizers.sgd]", "[optimisers.sgd]"), "mine.toml: optimisers: no key 'optimisers'; did you mean 'optimiz"),
+        (("batch_size = 32", "batch_sise = 32"), r"workloads.digits.batch_sise: .*did you mean 'batch_size'"),
+        (("{ epochs = 1 }", "{ epoch = 1 }"), r"workloads.digits.budget.epoch: .*did you mean 'epochs'"),
+        (("{ epochs = 1 }", "{ epochs = 1, steps = 2 }"), "workloads.digits.budget: give exactly one of epochs"),
+        (("{ epochs = 1 }", "{ epochs = 0 }"), "workloads.digits.budget.epochs: .*greater than 0, got 0"),
+        (("{ epochs = 1 }", "{ epochs = 'ten' }"), "workloads.digits.budget.epochs: .*integer.*got 'ten'"),
+        (("batch_size = 32", "batch_size = -3"), "workloads.digits.batch_size: .*greater than 0, got -3"),
+        (("validation_fraction = 0.2", "validation_fraction = 1.5"), "validation_fraction: .*less than 1, got 1.5"),
+        (('[optimizers.slow]\noptimizer = "adam"', "[optimizers.admn]"), "no optimizer 'admn'; did you mean 'adam'"),
+        (("lr = 1e-4", "lr = -1e-4"), r"optimizers.slow: lr = -0.0001 is outside its allowed range \(0, inf\)"),
+        (("lr = 1e-4", "lr = 'fast'"), "optimizers.slow: lr = 'fast' is not a number"),
+        (("lr = 1e-4", "learning_rate = 1e-4"), "optimizers.slow: no key 'learning_rate'"),
+        (("lr = 1e-4", "bta1 = 0.5"), "optimizers.slow: no key 'bta1'; did you mean 'beta1'"),
+        (("lr = 0.01\nbudget", "momentm = 0.01\nbudget"), "overrides.bowl.sgd: no key 'momentm'"),
+        (("[overrides.bowl.sgd]", "[overrides.bowl.sdg]"), "overrides.bowl: no optimizer 'sdg'; did you mean 'sgd'"),
+        (("[overrides.bowl.sgd]", "[overrides.bowle.sgd]"), "overrides: no workload 'bowle'; did you mean 'bowl'"),
+        (('problem = "digits"', 'problem = "digit"'), "workloads.digits.problem: no problem 'digit'; did you mean"),
+        (("widths = [8]", "width = [8]"), "workloads.digits.architecture: no setting 'width'; did you mean 'widths'"),
+        (("dim = 4", "dim = 0"), r"workloads.bowl.problem: dim = 0 is outside its allowed range \[1, inf\)"),
+        (('architecture = "point"', 'architecture = "mlp"'), "'mlp' does not fit 'quadratic': .*use the architecture"),
+        (('metric = "accuracy"', 'metric = "acuracy"'), "target.metric: no metric 'acuracy'; did you mean 'accuracy'"),
+        (("budget = { steps = 5 }\n", ""), "workloads.bowl.budget: is missing"),
+        (("budget = { steps = 5 }", "budget = { steps = 5 }\nvalidation_fraction = 0.1"), "no examples to keep"),
+        (("[probes.line]", "[probes.lien]"), "probes.lien: no probe 'lien'; did you mean 'line'"),
+        (("points = 5", "point = 5"), "probes.line: no key 'point'; did you mean 'points'"),
+        (('workloads = ["digits"]', 'workloads = ["digit"]'), "probes.line.workloads: no workload 'digit'"),
+        (("seeds = 2", "seeds = 2.5"), "seeds: .*integer.*got 2.5"),
+        (("seeds = 2", 'seeds = "two"'), "seeds: .*integer.*got 'two'"),
+    ],
+)
+def test_a_mistake_is_one_line_with_file_key_and_nearest_choice(
+    tmp_path: Path, registry: Registry, change: tuple[str, str], says: str
+) -> None:
+    assert change[0] in GOOD
+    with pytest.raises(UserError) as caught:
+        expand(tmp_path, registry, GOOD.replace(*change))
+    message = str(caught.value)
+    assert message.startswith("mine.toml: ")
+    assert re.search(says, message), message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", r"mine.toml: is empty; a benchmark needs \[workloads.NAME\]"),
+        ("# only a comment\n", "mine.toml: is empty"),
+        ("seeds = = 3", "mine.toml: is not valid TOML: .*line 1"),
+        ("seeds = 3", r"mine.toml: workloads: is missing \(and 1 more mistake\)"),
+        ("seeds = 3\nworkloads = {}\noptimizers = {}", "mine.toml: workloads: has no entries"),
+    ],
+)
+def test_a_file_that_is_no_benchmark_is_told_so(tmp_path: Path, registry: Registry, text: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        expand(tmp_path, registry, text)
+
+
+def test_a_file_that_is_not_text_or_not_there_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="it is no UTF-8 text"):
+        read_benchmark(tmp_path / "binary.toml")
+    with pytest.raises(UserError, match="cannot be read: No such file"):
+        read_benchmark(tmp_path / "nowhere.toml")
+
+
+@pytest.mark.parametrize(
+    ("selection", "says"),
+    [
+        (Selection(only=("optimizer=slw",)), "--only optimizer=slw: no optimizer 'slw'; did you mean 'slow'"),
+        (Selection(only=("lr=3",)), "--only lr=3: give optimizer=NAME"),
+        (Selection(only=("seed=9",)), "nothing is left of the benchmark after seed=9"),
+        (Selection(extra=("optimizer=slow",)), "has an optimizer of that name already"),
+        (Selection(extra=("adam",)), "--with adam: give optimizer=NAME"),
+        (Selection(extra=("optimizer=adam:lr",)), "'lr' is not key=value"),
+        (Selection(extra=("optimizer=adam:lr=-1",)), r"lr = -1 is outside its allowed range"),
+        (Selection(extra=("optimizer=adam:rl=1",)), "no key 'rl'; did you mean 'lr'"),
+        (Selection(extra=("optimizer=nobody",)), "no optimizer 'nobody'"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_told(
+    tmp_path: Path, registry: Registry, selection: Selection, says: str
+) -> None:
+    with pytest.raises(UserError, match=says):
+        expand(tmp_path, registry, GOOD, selection)
