@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from thalweg.benchmark import Target, Workload
+from thalweg.contracts import Metric
+from thalweg.errors import UserError
+from thalweg.scoring.intervals import t_interval
+from thalweg.scoring.leaderboard import leaderboard, steps_to_target
+from thalweg.scoring.observations import TRIAL_COLUMNS, Observations
+
+ACCURACY = Metric("accuracy", "higher", unit="%")
+LOSS = Metric("loss", "lower", "log")
+DIGITS = Workload("digits", (ACCURACY, LOSS), ACCURACY, "test", Target(metric="accuracy", value=0.9), "valid", ACCURACY)
+
+
+def observe(
+    tests: dict[str, list[float | None]], valid: dict[str, list[float]] | None = None, steps: int = 3
+) -> Observations:
+    """An optimizer's test accuracies by seed (None: diverged); ``valid`` is its validation curve, for every seed."""
+    trials, rows = [], []
+    for optimizer, values in tests.items():
+        for seed, value in enumerate(values):
+            names = {"workload": "digits", "optimizer": optimizer, "seed": seed}
+            status = "diverged" if value is None else "done"
+            trials.append({**names, "hash": f"{optimizer}{seed}", "status": status, "reason": ""})
+            curve = (valid or {}).get(optimizer, [0.5] * steps)
+            rows += [
+                {**names, "step": 10 * i, "split": "valid", "metric": "accuracy", "value": v}
+                for i, v in enumerate(curve)
+            ]
+            if value is not None:
+                rows.append({**names, "step": 20, "split": "test", "metric": "accuracy", "value": value})
+                rows.append({**names, "step": 20, "split": "test", "metric": "loss", "value": 1 - value})
+    return Observations(pd.DataFrame(trials, columns=TRIAL_COLUMNS), pd.DataFrame(rows))
+
+
+def rows(seen: Observations, metric: str | None = None) -> dict[str, dict[Any, Any]]:
+    return {row["optimizer"]: row for row in leaderboard(seen, {"digits": DIGITS}, metric).to_dict("records")}
+
+
+def test_the_interval_is_that_of_scipy() -> None:
+    values = [0.91, 0.95, 0.97, 0.92]
+    expected = stats.t.interval(0.95, 3, loc=np.mean(values), scale=stats.sem(values))
+    assert t_interval(values) == pytest.approx((np.mean(values), *expected), rel=1e-12)
+    logs = np.log(values)
+    low, high = np.exp(stats.t.interval(0.95, 3, loc=logs.mean(), scale=stats.sem(logs)))
+    assert t_interval(values, log=True) == pytest.approx((stats.gmean(values), low, high), rel=1e-12)
+
+
+def test_one_value_has_no_interval_and_none_has_no_mean() -> None:
+    value, low, high = t_interval([0.5])
+    assert value == 0.5
+    assert math.isnan(low)
+    assert math.isnan(high)
+    assert math.isnan(t_interval([]).value)
+
+
+def test_zero_is_taken_on_a_linear_scale() -> None:
+    assert t_interval([0.0, 1.0], log=True).value == 0.5
+
+
+def test_best_first_and_ties_where_intervals_overlap() -> None:
+    found = rows(observe({"a": [0.90, 0.91, 0.92], "b": [0.905, 0.915, 0.925], "c": [0.50, 0.51, 0.52]}))
+    assert list(found) == ["b", "a", "c"]
+    assert [(row["rank"], row["rank_low"], row["rank_high"]) for row in found.values()] == [
+        (1, 1, 2),
+        (2, 1, 2),
+        (3, 3, 3),
+    ]
+    assert found["a"]["value"] == pytest.approx(0.91)
+
+
+def test_equal_values_share_a_rank() -> None:
+    found = rows(observe({"a": [0.9, 0.9], "b": [0.9, 0.9]}))
+    assert [(row["rank"], row["rank_low"], row["rank_high"]) for row in found.values()] == [(1, 1, 2), (1, 1, 2)]
+
+
+def test_an_interval_of_an_accuracy_stays_between_0_and_1() -> None:
+    row = rows(observe({"a": [0.8, 1.0]}))["a"]
+    assert row["high"] == 1.0
+    assert row["low"] >= 0.0
+
+
+def test_who_diverged_comes_after_who_finished_and_is_counted() -> None:
+    found = rows(observe({"wild": [0.99, None, 0.99], "tame": [0.60, 0.61, 0.62], "gone": [None, None, None]}))
+    assert list(found) == ["tame", "wild", "gone"]
+    assert (found["wild"]["diverged"], found["wild"]["seeds"], found["wild"]["value"]) == (1, 3, pytest.approx(0.99))
+    assert (found["gone"]["rank_low"], found["gone"]["rank_high"]) == (3, 3)
+    assert math.isnan(found["gone"]["value"])
+
+
+def test_the_target_is_reached_at_the_first_such_evaluation_on_the_validation_split() -> None:
+    seen = observe({"a": [0.9], "b": [0.9]}, valid={"a": [0.1, 0.92, 0.5], "b": [0.1, 0.2, 0.3]})
+    found = rows(seen)
+    assert (found["a"]["reached"], found["a"]["steps_to_target"]) == (1, pytest.approx(10))
+    assert found["b"]["reached"] == 0
+    assert math.isnan(found["b"]["steps_to_target"])
+
+
+def test_a_diverged_trial_never_reaches_the_target() -> None:
+    found = rows(observe({"a": [0.9, None]}, valid={"a": [0.95, 0.95, 0.95]}))
+    assert found["a"]["reached"] == 1
+    assert math.isnan(found["a"]["steps_to_target"])
+
+
+def test_ranking_by_steps_to_target() -> None:
+    seen = observe({"slow": [0.99, 0.99], "fast": [0.91, 0.91], "never": [0.99, 0.99]},
+                   valid={"slow": [0, 0, 0.9], "fast": [0, 0.9, 0], "never": [0, 0, 0]})  # fmt: skip
+    found = rows(seen, "steps_to_target")
+    assert list(found) == ["fast", "slow", "never"]
+    assert found["fast"]["value"] == pytest.approx(10)
+    assert math.isnan(found["never"]["value"])
+
+
+def test_a_lower_metric_is_better_for_a_loss() -> None:
+    assert list(rows(observe({"a": [0.8, 0.8], "b": [0.9, 0.9]}), "loss")) == ["b", "a"]
+
+
+def test_an_unknown_metric_names_the_nearest() -> None:
+    with pytest.raises(UserError, match="--metric: no metric 'acuracy'; did you mean 'accuracy'"):
+        rows(observe({"a": [0.9]}), "acuracy")
+
+
+def test_a_target_that_is_lower_is_better() -> None:
+    workload = Workload("q", (LOSS,), LOSS, "train", Target(metric="loss", value=0.1), "train", LOSS)
+    curve = pd.DataFrame({"step": [0, 1, 2], "split": "train", "metric": "loss", "value": [1.0, 0.1, 0.5]})
+    assert steps_to_target(curve, workload) == 1
+    assert steps_to_target(curve[curve["step"] == 0], workload) == math.inf
+
+
+def test_no_results_give_an_empty_table() -> None:
+    empty = Observations(pd.DataFrame(columns=TRIAL_COLUMNS), pd.DataFrame())
+    assert len(leaderboard(empty, {"digits": DIGITS})) == 0

@@ -1,0 +1,174 @@
+"""The command line as a user or a CI job sees it: exit codes, one-line errors, JSON alone on standard output."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support import CommandLine
+
+
+def error(cli: CommandLine, *words: str) -> str:
+    """The one line that a mistake gives."""
+    done = cli(*words, code=2)
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+def test_help_does_not_import_torch_pandas_or_plugins() -> None:
+    code = """
+import sys
+sys.argv = ["thalweg", "--help"]
+from thalweg.cli import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code
+heavy = {"torch", "pandas", "numpy", "pydantic", "pyarrow", "rich", "thalweg_plugins"} & sys.modules.keys()
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "leaderboard" in done.stdout
+
+
+def test_version(cli: CommandLine) -> None:
+    assert cli("--version").stdout.startswith("thalweg 0.")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["run", "quik"], "no benchmark 'quik'; did you mean 'quick'"),
+        (["run", "nowhere.toml"], "nowhere.toml: cannot be read"),
+        (["run", "quick", "--only", "optimizer=admn"], "no optimizer 'admn'; did you mean 'adam'"),
+        (["run", "quick", "--with", "optimizer=admn"], "no optimizer 'admn'; did you mean 'adam'"),
+        (["run", "quick", "--device", "gpu"], "--device: no device 'gpu'"),
+        (["run", "quick", "--executor", "seral"], "--executor: no executor 'seral'; did you mean 'serial'"),
+        (["run", "quick", "--plugin", "nowhere.py"], "--plugin nowhere.py: there is no such file"),
+        (["list", "optimizer"], "no kind 'optimizer'; did you mean 'optimizers'"),
+        (["show", "admn"], "no plugin 'admn'; did you mean 'adam'"),
+        (["leaderboard", "quick", "--format", "tabel"], "no format 'tabel'; did you mean 'table'"),
+        (["leaderboard", "quick", "--workload", "digits"], "no workload 'digits'; did you mean 'digits-"),
+        (["leaderboard", "quick", "--metric", "acc"], "no metric 'acc'; did you mean 'accuracy'"),
+        (["results", "show", "abc"], "has a hash that begins with 'abc'"),
+        (["results", "list", "quick"], "no results of 'quick'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(cli: CommandLine, words: list[str], says: str) -> None:
+    assert says in error(cli, *words)
+
+
+@pytest.mark.parametrize(
+    "words", [["run"], ["run", "quick", "--sedes", "3"], ["frobnicate"], ["run", "quick", "--seeds", "0"]]
+)
+def test_a_wrong_usage_is_exit_code_2(cli: CommandLine, words: list[str]) -> None:
+    done = cli(*words, code=2)
+    assert "Error" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_broken_benchmark_file_is_one_line(cli: CommandLine, small: Path) -> None:
+    small.write_text(small.read_text().replace("lr = 0.01", "lr = -0.01"), encoding="utf-8")
+    assert error(cli, "run", "small.toml") == (
+        "error: small.toml: optimizers.sgd: lr = -0.01 is outside its allowed range (0, inf)"
+    )
+    assert not (cli.folder / "results").exists()
+
+
+def test_list_and_show_have_the_promised_keys(cli: CommandLine) -> None:
+    for kind in ("optimizers", "architectures", "problems", "probes", "benchmarks", "executors"):
+        for row in cli.json("list", kind)[kind]:
+            assert row.keys() >= {"name", "kind", "summary", "plugin", "version"}
+            assert row["summary"], row
+            shown = cli.json("show", row["name"])
+            assert shown.keys() >= row.keys()
+    shown = cli.json("show", "adam")
+    assert {"hyperparameters", "source", "equation"} <= shown.keys()
+    assert {"name", "default", "low", "high", "scale"} <= shown["hyperparameters"][0].keys()
+    text = cli("show", "adam").stdout
+    for word in ("Kingma", "beta1", "[0, 1)", "0.999", "thalweg_plugins.optimizers"):
+        assert word in text
+
+
+def test_every_component_tells_its_equation_or_source(cli: CommandLine) -> None:
+    for kind in ("optimizers", "problems", "probes"):
+        for row in cli.json("list", kind)[kind]:
+            shown = cli.json("show", row["name"])
+            assert shown["equation"]
+            assert shown["source"]
+
+
+def test_the_leaderboard_has_the_promised_keys_in_every_format(cli: CommandLine, small: Path) -> None:
+    done = cli("leaderboard", "small.toml", code=3)
+    assert "type 'thalweg run small.toml'" in done.stderr
+    cli("run", "small.toml")
+    document = cli.json("leaderboard", "small.toml")
+    assert document["benchmark"] == "small"
+    assert len(document["rows"]) == 4
+    promised = {"workload", "optimizer", "rank", "rank_low", "rank_high", "value", "low", "high", "seeds", "reached"}
+    promised |= {"diverged", "failed", "steps_to_target", "seconds_to_target"}
+    assert all(row.keys() >= promised for row in document["rows"])
+    table = cli("leaderboard", "small.toml").stdout
+    assert "small: accuracy (test, at the step that validation selects)" in table
+    assert "bowl: loss (training, at the end)" in table
+    csv = cli("leaderboard", "small.toml", "--format", "csv").stdout.splitlines()
+    assert csv[0].startswith("workload,metric,optimizer,rank")
+    assert len(csv) == 5
+    markdown = cli("leaderboard", "small.toml", "--format", "markdown", "--workload", "bowl").stdout
+    assert "| rank | optimizer |" in markdown
+    assert "small" not in markdown
+    by_steps = cli.json("leaderboard", "small.toml", "--metric", "steps_to_target")
+    assert {row["metric"] for row in by_steps["rows"]} == {"steps_to_target"}
+
+
+def test_trials_of_another_grid_are_not_counted_and_are_told(cli: CommandLine, small: Path) -> None:
+    cli("run", "small.toml", "--seeds", "3", "--only", "workload=bowl")
+    done = cli("leaderboard", "small.toml", "--format", "json")
+    assert "2 trials in the folder are not in this benchmark" in done.stderr
+    assert "4 of 8 trials are not there yet" in done.stderr
+
+
+def test_results_list_and_show(cli: CommandLine, small: Path) -> None:
+    assert "type 'thalweg run quick'" in cli("results", "list", code=3).stderr
+    cli("run", "small.toml", "--only", "workload=small", "--only", "seed=0")
+    trials = cli.json("results", "list")["trials"]
+    assert [(t["optimizer"], t["seed"], t["status"]) for t in trials] == [("adam", 0, "done"), ("sgd", 0, "done")]
+    shown = cli.json("results", "show", trials[0]["hash"][:6])
+    assert shown["hash"] == trials[0]["hash"]
+    assert shown["options"]["optimizer"]["beta1"] == 0.9
+    assert "accuracy" in cli("results", "list", "small").stdout
+    assert cli.json("results", "verify")["whole"] == 2
+
+
+def test_doctor_tells_what_there_is_and_fails_on_a_broken_plugin(cli: CommandLine) -> None:
+    document = cli.json("doctor")
+    assert document["packages"]["torch"].startswith("2.")
+    assert document["results"]["writable"]
+    (cli.folder / "broken.py").write_text("raise RuntimeError('oh no')", encoding="utf-8")
+    assert "oh no" in cli("doctor", "--plugin", "broken.py", code=1).stdout
+
+
+def test_plugins_lists_every_plugin(cli: CommandLine) -> None:
+    (cli.folder / "broken.py").write_text("raise RuntimeError('oh no')", encoding="utf-8")
+    records = {record["name"]: record for record in cli.json("plugins", "--plugin", "broken.py")["plugins"]}
+    assert records["broken"] == {
+        "name": "broken",
+        "version": "file",
+        "origin": "file",
+        "registered": {},
+        "error": "RuntimeError: oh no",
+    }
+    assert records["thalweg_plugins.optimizers"]["origin"] == "built-in"
+    assert "oh no" in cli("plugins", "--plugin", "broken.py").stdout
+
+
+def test_a_broken_plugin_stops_only_what_needs_it(cli: CommandLine, small: Path) -> None:
+    (cli.folder / "broken.py").write_text("raise RuntimeError('oh no')", encoding="utf-8")
+    cli("run", "small.toml", "--plugin", "broken.py", "--only", "workload=bowl")
+    text = error(cli, "run", "small.toml", "--plugin", "broken.py", "--with", "optimizer=mine")
+    assert "Plugins that failed to load: broken (RuntimeError: oh no)" in text
