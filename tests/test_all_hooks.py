@@ -183,3 +183,18 @@ def test_its_components_pass_the_conformance_kit(cli: CommandLine, monkeypatch: 
     for check in found:
         if check.kind != "architectures":  # half takes vectors only
             check()
+
+
+def test_a_hook_that_raises_is_told_and_costs_no_results(cli: CommandLine, small: Path) -> None:
+    hooks = {"thalweg_trial_started": "trial", "thalweg_trial_finished": "trial, result", "thalweg_run_finished": "run"}
+    source = "import thalweg\n" + "".join(
+        f"@thalweg.hookimpl\ndef {name}({arguments}):\n    raise OSError('tracker is away')\n"
+        for name, arguments in hooks.items()
+    )
+    (cli.folder / "tracker.py").write_text(source, encoding="utf-8")
+    words = ["run", "small.toml", "--plugin", "tracker.py", "--only", "workload=bowl", "--only", "optimizer=sgd"]
+    report = cli.json(*words, "--only", "seed=1", code=1)
+    assert (report["trials"]["trained"], report["trials"]["failed"]) == (1, 0)
+    assert [failure["message"] for failure in report["failures"]] == ["tracker is away"] * 3
+    assert {name for name in hooks if any(name in failure["trial"] for failure in report["failures"])} == hooks.keys()
+    assert cli.json("results", "list")["trials"][0]["status"] == "done"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -131,6 +132,19 @@ def test_trials_of_another_grid_are_not_counted_and_are_told(cli: CommandLine, s
     done = cli("leaderboard", "small.toml", "--format", "json")
     assert "2 trials in the folder are not in this benchmark" in done.stderr
     assert "4 of 8 trials are not there yet" in done.stderr
+
+
+def test_a_mixture_of_environments_is_told(cli: CommandLine, small: Path) -> None:
+    cli("run", "small.toml")
+    assert "different" not in cli("leaderboard", "small.toml").stderr
+    path = next((cli.folder / "results" / "local" / "small" / "trials").iterdir()) / "trial.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["environment"]["packages"]["torch"] = "1.0"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    for words in (["leaderboard", "small.toml"], ["run", "small.toml"]):
+        told = cli(*words).stderr
+        assert "the trials ran on different machines or versions" in told
+        assert "torch 1.0" in told
 
 
 def test_results_list_and_show(cli: CommandLine, small: Path) -> None:

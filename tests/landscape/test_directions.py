@@ -3,8 +3,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from thalweg.landscape import filter_normalized, losses_at, random_direction
-from thalweg.landscape.losses_at import flat
+from thalweg.landscape.directions import filter_normalized, random_direction
+from thalweg.landscape.evaluate import flat, losses_at
 from thalweg.testing.small import network, problem
 
 

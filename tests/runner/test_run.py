@@ -313,7 +313,7 @@ def test_a_full_disk_costs_the_trial_in_hand_and_is_told(process_cli: CommandLin
 
 
 def test_the_curve_on_disk_has_the_declared_columns(cli: CommandLine, small: Path) -> None:
-    from thalweg.training.recorder import CURVE_COLUMNS
+    from thalweg.store.curve import CURVE_COLUMNS
 
     cli("run", "small.toml", "--only", "optimizer=sgd")
     for trial in results(cli).scan()[0]:

@@ -66,7 +66,7 @@ class GradientFlow(Probe):
                     "gradient_norm:Q",
                     title="gradient norm (log scale)",
                     scale=alt.Scale(type="log"),
-                    axis=alt.Axis(format="~g"),
+                    axis=alt.Axis(format="~g", tickCount=5),
                 ),
                 color=alt.Color("depth:O", title="layer (1: input)", scale=alt.Scale(scheme="viridis")),
                 tooltip=["layer:N", "epoch:Q", alt.Tooltip("gradient_norm:Q", format=".3g")],

@@ -38,8 +38,8 @@ class Line(Probe):
         import numpy as np
         import pandas as pd
 
-        from thalweg.landscape.losses_at import Line as Points
-        from thalweg.landscape.losses_at import flat_from, losses_at
+        from thalweg.landscape.evaluate import Line as Points
+        from thalweg.landscape.evaluate import flat_from, losses_at
 
         initial, final = context.weights.initial, context.weights.final
         assert initial is not None

@@ -55,7 +55,7 @@ class Surface(Probe):
         import pandas as pd
         import torch
 
-        from thalweg.landscape.losses_at import Plane, flat_from, losses_at
+        from thalweg.landscape.evaluate import Plane, flat_from, losses_at
 
         final, path = context.weights.final, context.weights.trajectory
         assert final is not None
@@ -107,7 +107,7 @@ class Surface(Probe):
     def _plane(self, context: ProbeContext, offsets: Tensor) -> tuple[Tensor, Tensor, float]:
         import torch
 
-        from thalweg.landscape import filter_normalized, random_direction
+        from thalweg.landscape.directions import filter_normalized, random_direction
 
         if context.options["directions"] == "random":
             d1, d2 = (
@@ -135,7 +135,7 @@ class Surface(Probe):
         if "trial" not in table:
             return _contours(table, levels, log, "Loss surface")
         charts = [
-            _contours(part, levels, log, str(trial)).properties(width=360, height=360)
+            _contours(part, levels, log, str(trial)).properties(width=280, height=280)
             for trial, part in table.groupby("trial", sort=False)
         ]
         return alt.concat(*charts, columns=2, title="Loss surfaces on one colour scale")
@@ -205,7 +205,7 @@ def _contours(table: pandas.DataFrame, levels: object, log: bool, title: str) ->
                 legend=legend,
             ),
             size=alt.Size(
-                "point:N",
+                "point:O",
                 title="optimizer's path",
                 scale=alt.Scale(type="ordinal", domain=roles, range=[90, 20, 130]),
                 legend=legend,
@@ -218,7 +218,7 @@ def _contours(table: pandas.DataFrame, levels: object, log: bool, title: str) ->
     seen = f"; {share.iloc[0]:.0%} of the way from the start lies in it" if len(share) else ""
     wrong = int((~np.isfinite(z)).sum())
     gaps = f"; {wrong} points have no finite value on this scale and are left white" if wrong else ""
-    subtitle = f"{kind}{seen}; {'log' if log else 'linear'} scale{gaps}"
+    subtitle = [kind, f"{'log' if log else 'linear'} scale{seen}{gaps}"]
     return alt.layer(regions, halo, trace, points, hover).properties(
-        width=460, height=460, title=alt.TitleParams(title, subtitle=subtitle)
+        width=460, height=460, title=alt.TitleParams(title, subtitle=subtitle, subtitleColor="#888888")
     )

@@ -32,6 +32,9 @@ def app_command(results: Path | None, port: int, plugin_files: list[Path]) -> in
         "THALWEG_PLUGIN_FILES": os.pathsep.join(str(path.absolute()) for path in plugin_files),
     }
     command = [sys.executable, "-m", "streamlit", "run", str(script), f"--server.port={port}", *_FLAGS]
+    if os.name == "posix":
+        # become streamlit, so that whoever stops this process stops it
+        os.execve(sys.executable, command, environment)
     try:
         return subprocess.run(command, env=environment, check=False).returncode
     except KeyboardInterrupt:

@@ -65,6 +65,7 @@ def print_leaderboard(plan: Plan, results: BenchmarkResults) -> None:
     """Print the leaderboard of a plan for people."""
     seen = _observe(plan, results)
     _print(plan, leaderboard(seen, plan.workloads))
+    _warn_of_mixture(seen)
 
 
 def _observe(plan: Plan, results: BenchmarkResults) -> Observations:
@@ -77,29 +78,27 @@ def _notes(plan: Plan, seen: Observations) -> None:
         errors().print(f"{seen.missing} of {len(plan.trials)} trials are not there yet", markup=False)
     if seen.beside:
         errors().print(f"{seen.beside} trials in the folder are not in this benchmark", markup=False)
+    _warn_of_mixture(seen)
+
+
+def _warn_of_mixture(seen: Observations) -> None:
+    if seen.mixture:
+        errors().print(f"the trials ran on different machines or versions: {'; '.join(seen.mixture)}", markup=False)
 
 
 def _by_workload(table: pd.DataFrame) -> list[pd.DataFrame]:
     return [part for _, part in table.groupby("workload", sort=False)]
 
 
-_HEADINGS = [
-    "rank",
-    "optimizer",
-    "value",
-    "95% interval",
-    "seeds",
-    "reached target",
-    "steps to it",
-    "diverged",
-    "failed",
-]
+_HEADINGS = ["rank", "optimizer", "value", "95% interval", "seeds", "reached", "steps"]
+_LOSSES = ["diverged", "failed"]
+"""Columns that are shown where there is something to tell."""
 
 
 def _cells(plan: Plan, row: dict[Any, Any]) -> list[str]:
     workload = plan.workloads[row["workload"]]
     unit = next((metric.unit for metric in workload.metrics if metric.name == row["metric"]), "")
-    low, high = number(row["low"], unit), number(row["high"], unit)
+    low, high = number(row["low"], unit, 3), number(row["high"], unit, 3)
     ranks = f"{row['rank_low']}–{row['rank_high']}" if row["rank_low"] != row["rank_high"] else f"{row['rank']}"
     reached = f"{row['reached']}/{row['seeds']}" if workload.target else "–"
     steps = row["steps_to_target"]
@@ -111,9 +110,14 @@ def _cells(plan: Plan, row: dict[Any, Any]) -> list[str]:
         str(row["seeds"]),
         reached,
         "–" if math.isnan(steps) else f"{steps:.0f}",
-        str(row["diverged"]),
-        str(row["failed"]),
     ]
+
+
+def _shown(plan: Plan, part: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells of one workload's table."""
+    losses = [name for name in _LOSSES if part[name].any()]
+    rows = [_cells(plan, row) + [str(row[name]) for name in losses] for row in part.to_dict("records")]
+    return _HEADINGS + losses, rows
 
 
 def _title(plan: Plan, part: pd.DataFrame) -> str:
@@ -128,13 +132,13 @@ def _title(plan: Plan, part: pd.DataFrame) -> str:
 
 def _print(plan: Plan, table: pd.DataFrame) -> None:
     for part in _by_workload(table):
-        rows = [_cells(plan, row) for row in part.to_dict("records")]
-        right = [heading for heading in _HEADINGS if heading != "optimizer"]
+        headings, rows = _shown(plan, part)
+        right = [heading for heading in headings if heading != "optimizer"]
         console().print()
-        print_table(_title(plan, part), _HEADINGS, rows, right)
+        print_table(_title(plan, part), headings, rows, right)
 
 
 def _markdown(plan: Plan, part: pd.DataFrame) -> str:
-    rows = [_cells(plan, row) for row in part.to_dict("records")]
-    lines = [f"**{_title(plan, part)}**", "", "| " + " | ".join(_HEADINGS) + " |", "|" + " --- |" * len(_HEADINGS)]
+    headings, rows = _shown(plan, part)
+    lines = [f"**{_title(plan, part)}**", "", "| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])

@@ -24,11 +24,21 @@ def errors() -> Console:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> None:
     """Print a table; columns named in ``right`` are aligned to the right."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        # numbers are never cut or folded, text is folded
+        aligned = column in right
+        table.add_column(
+            column,
+            justify="right" if aligned else "left",
+            no_wrap=aligned,
+            overflow="fold",
+            min_width=4 if aligned else 10,
+        )
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
+    if title:
+        console().print(title, style="bold", markup=False)
     console().print(table)
 
 
@@ -49,12 +59,12 @@ def finite(value: Any) -> Any:
     return value
 
 
-def number(value: float, unit: str = "") -> str:
-    """A number for people: fractions with unit % in percent, others with four digits; "–" for none.
+def number(value: float, unit: str = "", digits: int = 4) -> str:
+    """A number for people: fractions with unit % in percent, others with so many digits; "–" for none.
 
     >>> number(0.97333, "%"), number(1.234e-9), number(float("nan"))
     ('97.3%', '1.234e-09', '–')
     """
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{100 * value:.1f}%" if unit == "%" else f"{value:.4g}"
+    return f"{100 * value:.1f}%" if unit == "%" else f"{value:.{digits}g}"

@@ -49,8 +49,8 @@ class LiveProgress:
         self.bars.advance(self.task)
         if result.status != "done":
             self.console.print(f"{planned.title}: {result.status}: {result.reason}", markup=False)
-        for label, error in result.probe_errors.items():
-            self.console.print(f"{planned.title}: probe {label} failed: {error.kind}: {error.message}", markup=False)
+        for label, error in result.side_errors.items():
+            self.console.print(f"{planned.title}: {label} failed: {error.kind}: {error.message}", markup=False)
 
     def say(self, text: str) -> None:
         """A line above the bars."""
@@ -92,8 +92,8 @@ class PlainProgress:
         self.ended += 1
         if result.status != "done":
             self.say(f"{planned.title}: {result.status}: {result.reason}")
-        for label, error in result.probe_errors.items():
-            self.say(f"{planned.title}: probe {label} failed: {error.kind}: {error.message}")
+        for label, error in result.side_errors.items():
+            self.say(f"{planned.title}: {label} failed: {error.kind}: {error.message}")
 
     def say(self, text: str) -> None:
         """A line."""

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from thalweg.benchmark import PlannedTrial
-from thalweg.store.documents import FailureDocument, Status
+from thalweg.failure import Failure
+from thalweg.store.documents import Status
 
 
 @dataclass
@@ -16,12 +17,12 @@ class TrialResult:
 
     status: Status
     reason: str = ""
-    error: FailureDocument | None = None
+    error: Failure | None = None
     path: Path | None = None
     """Where it is saved; None where even that failed."""
     summary: dict[str, Any] = field(default_factory=dict)
-    probe_errors: dict[str, FailureDocument] = field(default_factory=dict)
-    """By the probe's label in the benchmark."""
+    side_errors: dict[str, Failure] = field(default_factory=dict)
+    """What went wrong beside the training: by "probe LABEL" or "hook NAME"."""
     cached: bool = False
     """Whether another run had trained it in the meantime."""
 
@@ -36,6 +37,8 @@ class RunReport:
     cached: int = 0
     trained: list[tuple[PlannedTrial, TrialResult]] = field(default_factory=list)
     outcome: Literal["complete", "interrupted"] = "complete"
+    errors: dict[str, Failure] = field(default_factory=dict)
+    """What went wrong beside the trials: by "hook NAME"."""
 
     def count(self, status: Status) -> int:
         """How many of the trials trained now ended so."""
@@ -43,13 +46,15 @@ class RunReport:
 
     @property
     def failures(self) -> list[dict[str, str]]:
-        """Trials that failed, and probes that failed on trials that did not."""
+        """Trials that failed, and probes and hooks that failed on trials that did not."""
         rows = []
         for planned, result in self.trained:
             if result.error is not None:
                 rows.append({"trial": planned.title, "kind": result.error.kind, "message": result.error.message})
-            for label, error in result.probe_errors.items():
-                rows.append({"trial": f"{planned.title} · probe {label}", "kind": error.kind, "message": error.message})
+            for label, error in result.side_errors.items():
+                rows.append({"trial": f"{planned.title} · {label}", "kind": error.kind, "message": error.message})
+        for label, error in self.errors.items():
+            rows.append({"trial": label, "kind": error.kind, "message": error.message})
         return rows
 
     def document(self) -> dict[str, Any]:

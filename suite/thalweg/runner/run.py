@@ -9,10 +9,10 @@ from typing import Protocol
 
 from thalweg.benchmark import Benchmark, Plan, PlannedTrial
 from thalweg.errors import UserError
+from thalweg.failure import Failure
 from thalweg.registry import Registry
 from thalweg.runner.outcome import RunReport, TrialResult
-from thalweg.runner.work import Job, is_done, train_and_save, use_registry
-from thalweg.store.documents import FailureDocument
+from thalweg.runner.work import Job, call_hook, is_done, train_and_save, use_registry
 from thalweg.store.results import BenchmarkResults, StoredTrial
 
 
@@ -89,12 +89,12 @@ def run_benchmark(
         # the lock of the trial in hand went with the exception: it is on record as cut off
         results.sweep()
     report.seconds = time.perf_counter() - started
-    registry.manager.hook.thalweg_run_finished(run=report)
+    call_hook(registry, "thalweg_run_finished", report.errors, run=report)
     return report
 
 
 def _lost(job: Job, reason: str) -> TrialResult:
-    return TrialResult("failed", f"Lost: {reason}", FailureDocument(kind="Lost", message=reason))
+    return TrialResult("failed", f"Lost: {reason}", Failure(kind="Lost", message=reason))
 
 
 def _with_old_probes(planned: PlannedTrial, there: StoredTrial, registry: Registry) -> PlannedTrial:

@@ -11,10 +11,12 @@ from typing import Any
 from thalweg.benchmark import PlannedTrial
 from thalweg.contracts.executor import Progress
 from thalweg.contracts.option import resolve
+from thalweg.failure import Failure
 from thalweg.registry import Registry, load_registry
 from thalweg.runner.environment import environment
 from thalweg.runner.outcome import TrialResult
-from thalweg.store.documents import FailureDocument, ProbeDocument, TrialDocument
+from thalweg.store.curve import curve_table
+from thalweg.store.documents import ProbeDocument, TrialDocument
 from thalweg.store.results import BenchmarkResults, StoredTrial, killed
 from thalweg.trial import ProbeRequest
 
@@ -66,22 +68,19 @@ def train_and_save(job: Job, progress: Progress) -> TrialResult:
         registry = _registries[job.plugin_files]
         return _train_and_save(job, progress, registry)
     except Exception as error:
-        from thalweg.training.loop import Failure
-
         failure = Failure.of(error)
-        document = FailureDocument(**vars(failure))
-        return TrialResult("failed", f"{failure.kind}: {failure.message}", document)
+        return TrialResult("failed", failure.line, failure)
 
 
 def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialResult:
     import torch
 
     from thalweg.training.assembly import active_probes, assemble
-    from thalweg.training.loop import Failure, Trained, Training
-    from thalweg.training.recorder import Recorder
+    from thalweg.training.loop import Trained, Training
 
     planned, trial = job.planned, job.planned.trial
     results = BenchmarkResults(job.results, job.benchmark)
+    errors: dict[str, Failure] = {}
     skeleton = TrialDocument(
         hash=trial.hash,
         workload=planned.workload,
@@ -98,14 +97,13 @@ def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialRe
         threads = torch.get_num_threads()
         torch.set_num_threads(job.threads)
         try:
-            registry.manager.hook.thalweg_trial_started(trial=trial)
+            call_hook(registry, "thalweg_trial_started", errors, trial=trial)
             assembly = assemble(trial, registry)
             probes = active_probes(planned.probes, registry)
             trained = Training(assembly, probes, functools.partial(progress, job)).run()
         except Exception as error:
             failure = Failure.of(error)
-            reason = f"{failure.kind}: {failure.message}"
-            trained = Trained("failed", reason, failure, Recorder().table(), {})
+            trained = Trained("failed", failure.line, failure, curve_table([]), {})
         finally:
             torch.set_num_threads(threads)
         document = _document(skeleton, planned, trained)
@@ -115,13 +113,21 @@ def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialRe
             if tensors is not None
         }
         path = results.write(folder, document, trained.curve, trained.tables, weights)
-    result = TrialResult(document.status, document.reason, document.error, path, document.summary)
     for request in planned.probes:
         probe = document.probes[request.key]
         if probe.error is not None and document.status == "done":
-            result.probe_errors[request.label] = probe.error
-    registry.manager.hook.thalweg_trial_finished(trial=trial, result=result)
+            errors[f"probe {request.label}"] = probe.error
+    result = TrialResult(document.status, document.reason, document.error, path, document.summary, errors)
+    call_hook(registry, "thalweg_trial_finished", errors, trial=trial, result=result)
     return result
+
+
+def call_hook(registry: Registry, name: str, errors: dict[str, Failure], **arguments: Any) -> None:
+    """Call a life-cycle hook; a plugin that fails in it is told of, and does not cost the trial its results."""
+    try:
+        getattr(registry.manager.hook, name)(**arguments)
+    except Exception as error:
+        errors[f"hook {name}"] = Failure.of(error)
 
 
 def _document(skeleton: TrialDocument, planned: PlannedTrial, trained: Any) -> TrialDocument:
@@ -130,20 +136,14 @@ def _document(skeleton: TrialDocument, planned: PlannedTrial, trained: Any) -> T
         if request.key in trained.tables:
             probes[request.key] = ProbeDocument(request=request, status="done")
         else:
-            failure = trained.probe_failures.get(request.key)
-            error = (
-                FailureDocument(**vars(failure))
-                if failure
-                else FailureDocument(
-                    kind="NotRun", message=f"the trial ended before: {trained.reason or trained.status}"
-                )
-            )
+            ended = Failure(kind="NotRun", message=f"the trial ended before: {trained.reason or trained.status}")
+            error = trained.probe_failures.get(request.key, ended)
             probes[request.key] = ProbeDocument(request=request, status="failed", error=error)
     return skeleton.model_copy(
         update={
             "status": trained.status,
             "reason": trained.reason,
-            "error": FailureDocument(**vars(trained.failure)) if trained.failure else None,
+            "error": trained.failure,
             "summary": trained.summary,
             "probes": probes,
         }

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from thalweg.benchmark import Plan
+from thalweg.store.curve import CURVE_COLUMNS
 from thalweg.store.results import StoredTrial
-from thalweg.training.recorder import CURVE_COLUMNS
 
-TRIAL_COLUMNS = ["workload", "optimizer", "seed", "hash", "status", "reason"]
+TRIAL_COLUMNS = ["workload", "optimizer", "seed", "hash", "status", "reason", "ran_on"]
 
 
 @dataclass
@@ -25,6 +25,12 @@ class Observations:
     """Trials of the plan that are not on disk."""
     beside: int = 0
     """Trials on disk that are not of the plan."""
+
+    @property
+    def mixture(self) -> list[str]:
+        """The environments that the trials ran on, when there is more than one: numbers may differ in rounding."""
+        found = sorted(self.trials["ran_on"].unique())
+        return found if len(found) > 1 else []
 
 
 def observe(plan: Plan, stored: Iterable[StoredTrial]) -> Observations:
@@ -54,10 +60,18 @@ def _tables(named: list[tuple[str, str, StoredTrial]]) -> Observations:
     for workload, optimizer, trial in named:
         document = trial.document
         names: dict[str, Any] = {"workload": workload, "optimizer": optimizer, "seed": document.trial.seed}
-        rows.append({**names, "hash": document.hash, "status": document.status, "reason": document.reason})
+        shared = {"hash": document.hash, "status": document.status, "reason": document.reason}
+        rows.append({**names, **shared, "ran_on": _ran_on(document.environment)})
         if document.status != "failed":
             curves.append(trial.curve().assign(**names))
     empty = pd.DataFrame(columns=[*CURVE_COLUMNS, "workload", "optimizer", "seed"])
     return Observations(
         pd.DataFrame(rows, columns=TRIAL_COLUMNS), pd.concat(curves, ignore_index=True) if curves else empty
     )
+
+
+def _ran_on(environment: Mapping[str, Any]) -> str:
+    torch = environment.get("packages", {}).get("torch", "unknown")
+    threads = environment.get("threads", "?")
+    where = environment.get("cpu") if environment.get("device") == "cpu" else environment.get("device")
+    return f"torch {torch}, {where}, {threads} {'thread' if threads == 1 else 'threads'}"

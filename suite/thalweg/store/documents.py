@@ -7,19 +7,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from thalweg.failure import Failure
 from thalweg.trial import ProbeRequest, Trial
 
 Status = Literal["done", "diverged", "failed"]
-
-
-class FailureDocument(BaseModel):
-    """Why something failed."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    kind: str
-    message: str
-    traceback: str = ""
 
 
 class ProbeDocument(BaseModel):
@@ -29,7 +20,7 @@ class ProbeDocument(BaseModel):
 
     request: ProbeRequest
     status: Literal["done", "failed"]
-    error: FailureDocument | None = None
+    error: Failure | None = None
 
 
 class TrialDocument(BaseModel):
@@ -47,7 +38,7 @@ class TrialDocument(BaseModel):
     """Every option of problem, architecture and optimizer with its value, defaults included."""
     status: Status
     reason: str = ""
-    error: FailureDocument | None = None
+    error: Failure | None = None
     environment: dict[str, Any] = {}
     summary: dict[str, Any] = {}
     probes: dict[str, ProbeDocument] = {}

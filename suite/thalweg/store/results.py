@@ -16,7 +16,9 @@ import pandas as pd
 from pydantic import ValidationError
 
 from thalweg.errors import UserError
-from thalweg.store.documents import FailureDocument, TrialDocument
+from thalweg.failure import Failure
+from thalweg.store.curve import curve_table
+from thalweg.store.documents import TrialDocument
 from thalweg.store.tables import read_table, write_table
 
 if TYPE_CHECKING:
@@ -184,11 +186,9 @@ class BenchmarkResults:
             started = None  # killed before it had begun
         old = self.working / f"{hash_}.old"
         if started is not None and there is None and not old.exists():
-            from thalweg.training.recorder import Recorder
-
             folder = path / "killed"
             folder.mkdir(exist_ok=True)
-            self.write(folder, started, Recorder().table(), {}, {})
+            self.write(folder, started, curve_table([]), {}, {})
             swept.append(started)
         shutil.rmtree(path, ignore_errors=True)
         return swept
@@ -211,7 +211,7 @@ def _read(path: Path) -> StoredTrial | Unreadable:
 def killed(document: TrialDocument) -> TrialDocument:
     """What to record of a trial whose process dies while training it."""
     message = f"the process that trained it ended in mid-trial (process {os.getpid()} on {socket.gethostname()})"
-    error = FailureDocument(kind="Killed", message=message)
+    error = Failure(kind="Killed", message=message)
     return document.model_copy(update={"status": "failed", "reason": f"Killed: {message}", "error": error})
 
 

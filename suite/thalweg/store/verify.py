@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from thalweg.store.curve import CURVE_COLUMNS
 from thalweg.store.results import BenchmarkResults, StoredTrial
 from thalweg.store.tables import read_table
-from thalweg.training.recorder import CURVE_COLUMNS
 
 _FILES = {"trial.json", "curve.parquet", "probes", "weights"}
 

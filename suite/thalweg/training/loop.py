@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from thalweg.contracts.probe import ProbeContext, SavedWeights, When
 from thalweg.errors import Diverged
+from thalweg.failure import Failure
 from thalweg.training.assembly import ActiveProbe, Assembly
 from thalweg.training.recorder import Recorder
 
@@ -24,21 +24,6 @@ DIVERGENCE_FACTOR = 1e6
 
 _CHECK_EVERY = {"cpu": 1, "cuda": 25}
 """Steps between looks at the loss: on a GPU each look waits for the device."""
-
-
-@dataclass
-class Failure:
-    """What went wrong: the exception's class, its message in one line, and the traceback for those who want it."""
-
-    kind: str
-    message: str
-    traceback: str = ""
-
-    @classmethod
-    def of(cls, error: BaseException) -> Failure:
-        """From an exception."""
-        message = " ".join(str(error).split()) or type(error).__name__
-        return cls(type(error).__name__, message, "".join(traceback.format_exception(error)))
 
 
 @dataclass
@@ -87,7 +72,7 @@ class Training:
             status, reason = "diverged", str(error)
         except Exception as error:
             status, failure = "failed", Failure.of(error)
-            reason = f"{failure.kind}: {failure.message}"
+            reason = failure.line
         self._info = {}
         tables = {key: pd.concat(parts, ignore_index=True) for key, parts in self.tables.items()}
         return Trained(

@@ -8,18 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-CURVE_COLUMNS = {
-    "step": "int64",
-    "epoch": "float64",
-    "examples": "int64",
-    "gradient_evaluations": "int64",
-    "curvature_products": "int64",
-    "seconds": "float64",
-    "split": "str",
-    "metric": "str",
-    "value": "float64",
-}
-"""Columns of ``curve.parquet``. ``seconds`` is training alone: evaluations and probes are left out."""
+from thalweg.store.curve import curve_table
 
 
 @dataclass
@@ -35,5 +24,5 @@ class Recorder:
         ]
 
     def table(self) -> pd.DataFrame:
-        """The curve, with the columns and types of ``CURVE_COLUMNS`` also when it is empty."""
-        return pd.DataFrame(self.rows, columns=list(CURVE_COLUMNS)).astype(CURVE_COLUMNS)
+        """The curve."""
+        return curve_table(self.rows)

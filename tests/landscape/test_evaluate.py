@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 from thalweg.contracts.supervised import AnalyticFunction
-from thalweg.landscape import Line, Plane, losses_at
-from thalweg.landscape.losses_at import flat, flat_from
+from thalweg.landscape.evaluate import Line, Plane, flat, flat_from, losses_at
 from thalweg.testing.small import network, problem, same
 
 H = torch.diag(torch.tensor([1.0, 4.0, 9.0])).double()

@@ -1,0 +1,1 @@
+"""The Streamlit app: reads results, calls scoring, draws charts."""

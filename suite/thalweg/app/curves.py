@@ -1,0 +1,73 @@
+"""Learning curves over seeds: rows of many trials to one line with a band for each optimizer."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from thalweg.benchmark import Workload
+from thalweg.contracts import Metric
+from thalweg.scoring.intervals import t_interval
+
+AXES = {
+    "step": "steps",
+    "epoch": "epochs",
+    "gradient_evaluations": "gradient evaluations",
+    "examples": "examples",
+    "seconds": "seconds",
+}
+"""The columns of a curve that can be a horizontal axis, with their titles."""
+
+
+def mean_curves(curves: pd.DataFrame, metric: str, split: str, log: bool) -> pd.DataFrame:
+    """One row per optimizer and evaluated step, in that order.
+
+    ``value`` is the mean over the seeds that have a finite value there (with ``log`` the geometric mean, of the
+    positive ones), ``low`` and ``high`` the smallest and the largest, ``seeds`` their number. Seeds are evaluated at
+    the same steps; the other axes are means over them, since seconds differ.
+    """
+    rows = curves[(curves["metric"] == metric) & (curves["split"] == split)]
+    rows = rows[np.isfinite(rows["value"]) & ((rows["value"] > 0) | (not log))]
+    groups = rows.groupby(["optimizer", "step"], sort=True)
+    columns = ["optimizer", "step", *(axis for axis in AXES if axis != "step"), "value", "low", "high", "seeds"]
+    if rows.empty:
+        return pd.DataFrame(columns=columns)
+    values = groups["value"]
+    table = groups[[axis for axis in AXES if axis != "step"]].mean()
+    table["value"] = values.agg(lambda part: t_interval(part.tolist(), log=log).value)
+    table["low"], table["high"], table["seeds"] = values.min(), values.max(), values.count()
+    shown: pd.DataFrame = table.reset_index()[columns]
+    return shown
+
+
+def splits_of(curves: pd.DataFrame, metric: str) -> list[str]:
+    """The splits on which a metric has a curve, valid first; test has single points and is left out."""
+    there = set(curves.loc[curves["metric"] == metric, "split"])
+    return [split for split in ("valid", "train", "optimizer") if split in there]
+
+
+def metrics_of(curves: pd.DataFrame, workload: Workload) -> list[Metric]:
+    """The workload's metrics, then what its optimizers report of themselves (split ``optimizer``)."""
+    named = {metric.name for metric in workload.metrics}
+    there = set(curves["metric"])
+    own = sorted(there - named)
+    return [metric for metric in workload.metrics if metric.name in there] + [Metric(name, "lower") for name in own]
+
+
+def sparklines(curves: pd.DataFrame, workload: Workload) -> dict[str, list[float]]:
+    """For each optimizer its mean curve of the ranking metric, on valid where there is one, else on train.
+
+    Values are logarithms to base 10 where the metric has a log scale.
+    """
+    metric = workload.metric
+    log = metric.scale == "log"
+    splits = splits_of(curves, metric.name)
+    if not splits:
+        return {}
+    means = mean_curves(curves, metric.name, splits[0], log)
+    return {
+        str(label): [math.log10(value) if log else value for value in part["value"]]
+        for label, part in means.groupby("optimizer")
+    }

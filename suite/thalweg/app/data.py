@@ -1,0 +1,140 @@
+"""What the app reads: which results there are, and cached copies of their trials and tables."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+import thalweg
+from thalweg.app.view import View, make_view
+from thalweg.benchmark import Benchmark, read_benchmark
+from thalweg.errors import UserError
+from thalweg.registry import Registry, load_registry
+from thalweg.store.results import BenchmarkResults, StoredTrial, Unreadable, benchmarks_in, results_root
+from thalweg.store.tables import read_table
+
+Stamp = tuple[tuple[str, int], ...]
+"""Names and modification times: equal stamps mean equal content, since trials are renamed into place when complete."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder of results."""
+
+    key: str
+    """For links."""
+    label: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A benchmark's results, read."""
+
+    name: str
+    path: Path
+    benchmark: Benchmark | None
+    reason: str
+    """Why the benchmark's file cannot be used, where it cannot."""
+    unreadable: list[Unreadable]
+    view: View
+
+
+def sources() -> list[Source]:
+    """This machine's results, then the reference results that come with a checkout, where there are any.
+
+    Those with results come first, so that the first is the one to start with.
+    """
+    local = results_root(None)
+    found = [Source("local", f"this machine ({_short(local)})", local)]
+    reference = _reference()
+    if reference is not None and reference.resolve() != local.resolve():
+        found.append(Source("reference", "reference results", reference))
+    return sorted(found, key=lambda source: not benchmarks_in(source.path))
+
+
+def _reference() -> Path | None:
+    checkout = Path(thalweg.__file__).resolve().parents[2]
+    folders = (Path("results") / "reference", checkout / "results" / "reference")
+    return next((folder for folder in folders if folder.is_dir()), None)
+
+
+def _short(path: Path) -> str:
+    """Relative to the current folder where the path is inside it."""
+    absolute = path.absolute()
+    return str(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute)
+
+
+def plugin_files() -> tuple[str, ...]:
+    """The plugin files that ``thalweg app --plugin`` named."""
+    return tuple(filter(None, os.environ.get("THALWEG_PLUGIN_FILES", "").split(os.pathsep)))
+
+
+@st.cache_resource(show_spinner=False)
+def _registry(files: tuple[str, ...]) -> Registry:
+    return load_registry(files)
+
+
+def registry() -> Registry:
+    """Every plugin, loaded once."""
+    return _registry(plugin_files())
+
+
+def stamp(results: BenchmarkResults) -> Stamp:
+    """Of the trials and the benchmark's file."""
+    found = [results.path / "benchmark.toml"]
+    if results.trials.is_dir():
+        with os.scandir(results.trials) as entries:
+            found += sorted(Path(entry.path) for entry in entries)
+    return tuple((path.name, path.stat().st_mtime_ns) for path in found if path.exists())
+
+
+def load(root: Path, name: str) -> Loaded:
+    """A benchmark's results; read again only when something changed on disk."""
+    results = BenchmarkResults(root, name)
+    return _load(str(root.absolute()), name, stamp(results), plugin_files())
+
+
+@st.cache_resource(show_spinner="Reading results", max_entries=8)
+def _load(root: str, name: str, content: Stamp, files: tuple[str, ...]) -> Loaded:
+    results = BenchmarkResults(Path(root), name)
+    stored, unreadable = results.scan()
+    benchmark, reason = None, ""
+    try:
+        benchmark = read_benchmark(results.path / "benchmark.toml", name)
+    except UserError as error:
+        reason = str(error)
+    whole: list[StoredTrial] = []
+    for trial in stored:
+        fault = _fault(trial)
+        if fault:
+            unreadable.append(Unreadable(trial.path, fault))
+        else:
+            whole.append(trial)
+    return Loaded(name, results.path, benchmark, reason, unreadable, make_view(benchmark, _registry(files), whole))
+
+
+def _fault(trial: StoredTrial) -> str:
+    """Why a trial's curve cannot be read; empty when it can."""
+    if trial.document.status == "failed":
+        return ""
+    try:
+        trial.curve()
+    except (OSError, ValueError) as error:
+        return f"curve.parquet: {type(error).__name__}"
+    return ""
+
+
+def probe_table(trial: StoredTrial, key: str) -> pd.DataFrame:
+    """A probe's table; OSError or ValueError when its file cannot be read."""
+    path = trial.path / "probes" / f"{key}.parquet"
+    return _table(str(path), path.stat().st_mtime_ns)
+
+
+@st.cache_data(show_spinner=False, max_entries=256)
+def _table(path: str, modified: int) -> pd.DataFrame:
+    return read_table(Path(path))

@@ -1,0 +1,58 @@
+"""Learning curves: one workload's curves against steps, epochs, gradient evaluations, examples or seconds."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from thalweg.app.charts import curve_chart
+from thalweg.app.curves import AXES, mean_curves, metrics_of, splits_of
+from thalweg.app.data import Loaded, Source
+from thalweg.app.sidebar import select
+from thalweg.app.words import count
+
+
+def show(_source: Source, loaded: Loaded) -> None:
+    """Draw the page."""
+    view = loaded.view
+    st.title("Learning curves")
+    curves = view.seen.curves
+    workloads = [name for name in view.workloads if (curves["workload"] == name).any()]
+    if not workloads:
+        st.info("No trial with a curve is there yet.")
+        return
+    left, middle, right, far = st.columns(4)
+    with left:
+        workload = view.workloads[select("workload", workloads, "workload")]
+    curves = curves[curves["workload"] == workload.name]
+    metrics = {metric.name: metric for metric in metrics_of(curves, workload) if splits_of(curves, metric.name)}
+    with middle:
+        metric = metrics[select("metric", list(metrics), "metric", workload.metric.name)]
+    with right:
+        split = select("split", splits_of(curves, metric.name), "split")
+    with far:
+        axis = {title: axis for axis, title in AXES.items()}[select("axis", list(AXES.values()), "axis")]
+    labels = sorted(set(curves["optimizer"]))
+    chosen = st.multiselect("optimizers", labels, default=labels, key=f"optimizers-{workload.name}")
+    with st.container(horizontal=True):
+        log_y = st.toggle("log values", value=metric.scale == "log", key=f"log-y-{workload.name}-{metric.name}")
+        log_x = st.toggle("log axis", key="log-x")
+    means = mean_curves(curves[curves["optimizer"].isin(chosen)], metric.name, split, log_y)
+    if means.empty:
+        st.info("Nothing to draw: choose an optimizer that has this metric.")
+        return
+    target = workload.target if split == workload.target_split else None
+    st.altair_chart(curve_chart(means, metric, split, axis, view.optimizers, log_x, log_y, target), width="stretch")
+    mean = "Geometric mean" if log_y else "Mean"
+    notes = [f"{mean} over seeds; the band runs from the smallest to the largest of them."]
+    if axis == "seconds":
+        notes.append(
+            "Seconds are those of this run, training alone (evaluations and probes are left out), on whatever else the "
+            "machine was doing: no timed benchmark."
+        )
+    trials = view.seen.trials[
+        (view.seen.trials["workload"] == workload.name) & view.seen.trials["optimizer"].isin(chosen)
+    ]
+    diverged = int((trials["status"] == "diverged").sum())
+    if diverged:
+        notes.append(f"{count(diverged, 'trial')} diverged: from there on the mean is over the other seeds.")
+    st.caption(" ".join(notes))

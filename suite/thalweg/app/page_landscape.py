@@ -1,0 +1,128 @@
+"""The landscape: what probes measured, drawn by the probes themselves."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+from thalweg.app.data import Loaded, Source, probe_table, registry
+from thalweg.app.probes import Measured, measured
+from thalweg.app.sidebar import select
+from thalweg.app.tables import facts
+from thalweg.contracts import Probe
+from thalweg.contracts.option import resolve
+from thalweg.errors import UserError
+
+AT_ONCE = 8
+"""More trials than this in one picture are neither quick to draw nor easy to read."""
+
+
+def show(_source: Source, loaded: Loaded) -> None:
+    """Draw the page."""
+    st.title("Landscape")
+    view = loaded.view
+    probes = measured(view.seen.trials, view.stored)
+    if not probes:
+        st.info("No trial of this benchmark has been probed: add a `[probes.surface]` table to its file and run it.")
+        return
+    surfaces = [label for label, probe in probes.items() if probe.ref.name == "surface"]
+    left, right = st.columns(2)
+    with left:
+        one = probes[select("probe", list(probes), "probe", surfaces[0] if surfaces else None)]
+    with right:
+        titles = list(one.done)
+        chosen = st.multiselect("trials", titles, default=titles[:1], key=f"trials-{one.key}", max_selections=AT_ONCE)
+    for title, error in one.failed.items():
+        st.error(f"{title}: the probe failed: {error.kind}: {error.message}")
+    table = _table(one, chosen)
+    probe = _probe(one)
+    if table is not None:
+        if probe is not None:
+            _draw(probe, table)
+        _data(one, probe, table)
+    if probe is not None:
+        _about(one, probe)
+
+
+def _table(one: Measured, chosen: list[str]) -> pd.DataFrame | None:
+    """The chosen trials' tables as one, with a column ``trial`` where there are several."""
+    tables: dict[str, pd.DataFrame] = {}
+    for title in chosen:
+        try:
+            tables[title] = probe_table(one.done[title], one.key)
+        except (OSError, ValueError) as error:
+            st.error(f"{title}: the probe's table cannot be read: {type(error).__name__}")
+    if not tables:
+        if one.done:
+            st.info("Choose a trial.")
+        return None
+    if len(tables) == 1:
+        return next(iter(tables.values()))
+    return pd.concat([table.assign(trial=title) for title, table in tables.items()], ignore_index=True)
+
+
+def _probe(one: Measured) -> Probe | None:
+    try:
+        return registry().probe(one.ref.name)
+    except UserError as error:
+        st.warning(
+            f"The plugin {one.ref.provider!r} that provides this probe is not here, so there is no chart: {error}"
+        )
+        return None
+
+
+def _draw(probe: Probe, table: pd.DataFrame) -> None:
+    # a picture of its own size keeps it, and scrolls inside its box where the page is narrower
+    with st.container(key="probe-chart"):
+        st.html("<style>.st-key-probe-chart {overflow-x: auto;}</style>")
+        try:
+            chart = cast(alt.Chart, probe.chart(table))
+            own_size = not isinstance(chart, alt.Chart | alt.LayerChart) or isinstance(chart.width, int)
+            if own_size:
+                # else streamlit fits title, axes and legend into that width too, and a square is no square any more
+                chart = chart.properties(autosize="pad")
+            st.altair_chart(chart, width="content" if own_size else "stretch")
+        except Exception as error:  # a plugin's mistake must not take the page down
+            st.error(f"The probe {probe.name!r} cannot draw this table: {type(error).__name__}: {error}")
+
+
+def _data(one: Measured, probe: Probe | None, table: pd.DataFrame) -> None:
+    with st.expander("Table"):
+        columns = {column.name: column for column in probe.columns} if probe else {}
+        st.dataframe(
+            table,
+            hide_index=True,
+            width="stretch",
+            column_config={
+                name: st.column_config.Column(
+                    f"{name} ({column.unit})" if column.unit else name, help=column.summary or None
+                )
+                for name, column in columns.items()
+            },
+        )
+    st.download_button(
+        "Download as CSV", table.to_csv(index=False), file_name=f"{one.key}.csv", mime="text/csv", on_click="ignore"
+    )
+
+
+def _about(one: Measured, probe: Probe) -> None:
+    st.subheader("About this probe")
+    st.markdown(probe.summary)
+    if probe.equation:
+        st.code(probe.equation, language=None, wrap_lines=True)
+    if probe.source:
+        st.caption(f"Source: {probe.source}")
+    try:
+        settings = resolve(probe.options, one.ref.options, probe.name)
+    except UserError:
+        settings = one.ref.options  # made by another revision of the plugin
+    st.dataframe(
+        facts({"provider": one.ref.provider, "revision": one.ref.revision, **settings}),
+        hide_index=True,
+        width="stretch",
+        height="content",
+        column_config={"what": st.column_config.TextColumn("setting", width=140)},
+    )

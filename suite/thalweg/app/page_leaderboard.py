@@ -1,0 +1,155 @@
+"""The leaderboard: a table and a chart for each workload."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from thalweg.app.charts import interval_chart
+from thalweg.app.curves import sparklines, splits_of
+from thalweg.app.data import Loaded, Source
+from thalweg.app.tables import standings, trial_list
+from thalweg.app.view import IN_BENCHMARK
+from thalweg.app.words import aim, count, ranking
+from thalweg.benchmark import Workload
+from thalweg.scoring.leaderboard import leaderboard
+
+
+def show(source: Source, loaded: Loaded) -> None:
+    """Draw the page."""
+    view = loaded.view
+    title = loaded.benchmark.spec.title if loaded.benchmark else ""
+    st.title(f"{title or loaded.name}: leaderboard")
+    trials = view.seen.trials
+    with st.container(horizontal=True):
+        for status in ("done", "diverged", "failed"):
+            st.metric(status, int((trials["status"] == status).sum()), width=110)
+        st.metric("missing", len(view.missing), width=110, help="trials that the benchmark asks for and are not there")
+    board = leaderboard(view.seen, view.workloads)
+    for name, workload in view.workloads.items():
+        rows = board[board["workload"] == name]
+        st.subheader(name, anchor=name)
+        if rows.empty:
+            st.info("No trial of this workload is there yet.")
+        else:
+            _workload(workload, rows, loaded)
+    _notes(loaded)
+    _trials(source, loaded)
+
+
+def _workload(workload: Workload, board: pd.DataFrame, loaded: Loaded) -> None:
+    view = loaded.view
+    goal = aim(workload)
+    st.markdown(f"Ranked by {ranking(workload)}" + (f"; {goal}." if goal else "."))
+    trials = view.seen.trials[view.seen.trials["workload"] == workload.name]
+    curves = view.seen.curves[view.seen.curves["workload"] == workload.name]
+    sparks = sparklines(curves, workload)
+    table = standings(board, workload, trials, sparks)
+    st.dataframe(
+        table,
+        hide_index=True,
+        width="stretch",
+        height="content",
+        placeholder="–",
+        column_order=_columns(table, workload),
+        column_config=_config(workload, curves, [value for line in sparks.values() for value in line]),
+        key=f"standings-{workload.name}",
+    )
+    st.altair_chart(interval_chart(board, workload.metric, workload.split, view.optimizers), width="stretch")
+    st.caption(
+        f"{_mean(workload)} over the seeds that finished, with a 95% t-interval. Ranks joined by a dash are open: "
+        "those optimizers' intervals overlap."
+    )
+
+
+def _mean(workload: Workload) -> str:
+    return "Geometric mean" if workload.metric.scale == "log" else "Mean"
+
+
+def _columns(table: pd.DataFrame, workload: Workload) -> list[str]:
+    """The columns that say something: all but those that would be the same for any row."""
+    shown = list(table.columns)
+    if not workload.target:
+        shown = [column for column in shown if column not in ("reached", "steps_to_target")]
+    if (table["in_benchmark"] == IN_BENCHMARK).all():
+        shown.remove("in_benchmark")
+    return shown
+
+
+def _config(workload: Workload, curves: pd.DataFrame, values: list[float]) -> dict[str, Any]:
+    column = st.column_config
+    metric = workload.metric
+    split = (splits_of(curves, metric.name) or [workload.split])[0]
+    scale = ", log scale" if metric.scale == "log" else ""
+    return {
+        "rank": column.TextColumn("rank", width=50, pinned=True),
+        "optimizer": column.TextColumn("optimizer", width=95, pinned=True),
+        "value": column.NumberColumn(metric.name, format="%.1f%%" if metric.unit == "%" else "%.4g", width=75),
+        "interval": column.TextColumn("95% interval", width=150),
+        "curve": column.LineChartColumn(
+            f"{split} {metric.name}{scale}",
+            help="over the evaluations of training, mean over seeds; one scale for all rows",
+            width=125,
+            color="blue",
+            y_min=min(values, default=None),
+            y_max=max(values, default=None),
+        ),
+        "reached": column.TextColumn("reached", help="seeds that reached the target", width=65),
+        "steps_to_target": column.NumberColumn(
+            "steps to it", format="%d", help="geometric mean over seeds, where all of them reached the target", width=75
+        ),
+        "seeds": column.NumberColumn("seeds", width=50),
+        "diverged": column.NumberColumn("diverged", width=65),
+        "failed": column.NumberColumn("failed", width=50),
+        "in_benchmark": column.TextColumn(
+            "in benchmark",
+            help="added: not of the benchmark's own grid, run with --with or with other settings",
+            width=100,
+        ),
+    }
+
+
+def _notes(loaded: Loaded) -> None:
+    view = loaded.view
+    trials = view.seen.trials
+    added = sorted(set(trials.loc[trials["in_benchmark"] != IN_BENCHMARK, "optimizer"]))
+    if added:
+        st.caption(
+            f"Trials that the benchmark's own grid does not hold: {', '.join(added)}. A hash in brackets tells apart "
+            "trials of one name with different settings."
+        )
+    if view.seen.mixture:
+        st.caption(
+            f"The trials ran on different machines or versions, so numbers may differ: {'; '.join(view.seen.mixture)}."
+        )
+    if view.elsewhere:
+        st.caption(f"{count(view.elsewhere, 'trial')} of workloads that the benchmark does not have: not shown.")
+    if view.missing:
+        with st.expander(f"{count(len(view.missing), 'trial')} missing"):
+            st.write("\n".join(f"- {title}" for title in view.missing))
+    failed = trials[trials["status"] == "failed"]
+    if len(failed):
+        lines = "\n".join(
+            f"- {row['workload']} · {row['optimizer']} · seed {row['seed']}: {row['reason']}"
+            for row in failed.to_dict("records")
+        )
+        st.error(f"{count(len(failed), 'trial')} failed:\n\n{lines}")
+
+
+def _trials(source: Source, loaded: Loaded) -> None:
+    with st.expander("All trials"):
+        table = trial_list(loaded.view.seen.trials, {"source": source.key, "benchmark": loaded.name})
+        column = st.column_config
+        st.dataframe(
+            table,
+            hide_index=True,
+            width="stretch",
+            column_config={
+                "seed": column.NumberColumn(width=60),
+                "in_benchmark": column.TextColumn("in benchmark"),
+                "page": column.LinkColumn("page", display_text="open", width=60),
+                "reason": column.TextColumn("reason", width="large"),
+            },
+        )

@@ -1,0 +1,134 @@
+"""One trial: what was asked, how to ask it again, and what came of it."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from thalweg.app.charts import trial_chart
+from thalweg.app.curves import metrics_of
+from thalweg.app.data import Loaded, Source, registry
+from thalweg.app.probes import probes_of
+from thalweg.app.reproduce import reproduce
+from thalweg.app.tables import asked, facts
+from thalweg.app.words import title
+from thalweg.benchmark import Workload
+from thalweg.commands.output import number
+from thalweg.failure import Failure
+from thalweg.store.documents import TrialDocument
+
+_BADGES = {
+    "done": ("green", ":material/check:"),
+    "diverged": ("orange", ":material/trending_up:"),
+    "failed": ("red", ":material/error:"),
+}
+
+
+def show(_source: Source, loaded: Loaded) -> None:
+    """Draw the page."""
+    view = loaded.view
+    if view.seen.trials.empty:
+        st.title("Trial")
+        st.info("No trial is there yet.")
+        return
+    row = _choose(view.seen.trials)
+    stored = view.stored[str(row["hash"])]
+    document = stored.document
+    workload = view.workloads[document.workload]
+    st.title(title(document, str(row["optimizer"])))
+    color, icon = _BADGES[document.status]
+    with st.container(horizontal=True):
+        st.badge(document.status, color=color, icon=icon)  # type: ignore[arg-type]
+        st.caption(f"trial {document.hash}")
+    if document.reason:
+        (st.error if document.status == "failed" else st.warning)(document.reason)
+    if document.error is not None:
+        _traceback(document.error)
+    if document.status != "failed":
+        _summary(document, workload)
+        _curve(view.seen.curves, row, workload, document)
+    _command(loaded, document)
+    st.subheader("What was asked")
+    st.dataframe(asked(document), hide_index=True, width="stretch", height="content")
+    if document.probes:
+        st.subheader("Probes")
+        st.dataframe(probes_of(document), hide_index=True, width="stretch", height="content")
+    st.subheader("Where it ran")
+    st.dataframe(
+        facts(document.environment),
+        hide_index=True,
+        width="stretch",
+        height="content",
+        column_config={"value": st.column_config.TextColumn(width="large")},
+    )
+    st.caption(f"Kept in {stored.path}")
+
+
+def _choose(trials: pd.DataFrame) -> dict[str, object]:
+    """Workload, optimizer and seed; a link's ``?trial=`` chooses them when it is new."""
+    asked_for = st.query_params.get("trial", "")
+    linked = trials[trials["hash"].str.startswith(asked_for)] if asked_for else trials.iloc[:0]
+    if asked_for and linked.empty:
+        st.warning(f"No trial of this benchmark has the hash {asked_for!r}.")
+    if len(linked) and st.session_state.get("trial-shown") != linked.iloc[0]["hash"]:
+        for key in ("workload", "optimizer", "seed"):
+            st.session_state[f"trial-{key}"] = linked.iloc[0][key]
+    rows = trials
+    with st.container(horizontal=True):
+        for key in ("workload", "optimizer", "seed"):
+            choices = rows[key].drop_duplicates().tolist()
+            if st.session_state.get(f"trial-{key}") not in (None, *choices):
+                del st.session_state[f"trial-{key}"]
+            value = st.selectbox(key, choices, key=f"trial-{key}", persist_state="session")
+            rows = rows[rows[key] == value]
+    row = {str(key): value for key, value in rows.iloc[0].items()}
+    st.session_state["trial-shown"] = st.query_params["trial"] = str(row["hash"])
+    return row
+
+
+def _traceback(error: Failure) -> None:
+    if error.traceback:
+        with st.expander("Traceback"):
+            st.code(error.traceback, language="python")
+
+
+def _summary(document: TrialDocument, workload: Workload) -> None:
+    units = {metric.name: metric.unit for metric in workload.metrics}
+    summary = document.summary
+    with st.container(horizontal=True):
+        for split in ("test", "train"):
+            for metric, value in summary.get("final", {}).get(split, {}).items():
+                st.metric(f"{split} {metric}", number(value, units.get(metric, "")), width=130)
+        for key, label in (("selected_step", "selected step"), ("step", "steps"), ("parameters", "parameters")):
+            if summary.get(key) is not None:
+                st.metric(label, f"{summary[key]:,}", width=130)
+        if summary.get("seconds") is not None:
+            st.metric("seconds", number(summary["seconds"]), width=130, help="training alone; not a timed run")
+
+
+def _curve(curves: pd.DataFrame, row: dict[str, object], workload: Workload, document: TrialDocument) -> None:
+    own = curves
+    for key in ("workload", "optimizer", "seed"):
+        own = own[own[key] == row[key]]
+    metrics = {metric.name: metric for metric in metrics_of(own, workload)}
+    if not metrics:
+        return
+    names = list(metrics)
+    chosen = st.segmented_control("metric", names, default=names[0], required=True, key=f"metric-{workload.name}")
+    selected = document.summary.get("selected_step")
+    st.altair_chart(trial_chart(own, metrics[chosen or names[0]], selected), width="stretch")
+
+
+def _command(loaded: Loaded, document: TrialDocument) -> None:
+    st.subheader("How to train it again")
+    if loaded.benchmark is None:
+        st.info("The benchmark's file cannot be used, so no command can be given.")
+        return
+    command, note = reproduce(loaded.benchmark, registry(), document)
+    if command is None:
+        st.info(note)
+        return
+    if note:
+        st.write(note)
+    st.code(command, language="bash", wrap_lines=True)
+    st.caption("Where it is done already nothing is trained; add --fresh to train it again.")

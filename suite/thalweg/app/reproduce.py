@@ -1,0 +1,67 @@
+"""The command line that trains a trial again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from thalweg.benchmark import Benchmark, Selection, load_benchmark
+from thalweg.errors import UserError
+from thalweg.registry import Registry
+from thalweg.store.documents import TrialDocument
+
+
+class Reproduction(NamedTuple):
+    """A command, or none; and what has to be known about it."""
+
+    command: str | None
+    note: str = ""
+
+
+def reproduce(benchmark: Benchmark, registry: Registry, document: TrialDocument) -> Reproduction:
+    """The command for a trial of a benchmark, if there is one that makes exactly that trial with the plugins here."""
+    trial = document.trial
+    label = document.optimizer
+    extra = () if label in benchmark.spec.optimizers else (f"optimizer={label}",)
+    seeds = trial.seed + 1 if trial.seed >= benchmark.spec.seeds else None
+    only = (f"workload={document.workload}", f"optimizer={label}", f"seed={trial.seed}")
+    selection = Selection(seeds, extra, only, trial.device)
+    name, note = benchmark.name, ""
+    if not _makes(lambda: load_benchmark(name, registry), registry, selection, document.hash):
+        name, note = f"{name}.toml", f"The benchmark's file is kept as {benchmark.path}: copy it to {name}.toml first."
+        if not _makes(lambda: benchmark, registry, selection, document.hash):
+            return Reproduction(
+                None,
+                "No command makes exactly this trial here: the benchmark, or a plugin, has changed since it was "
+                "trained or is not here. What it was asked is below.",
+            )
+    words = ["thalweg", "run", name]
+    for text in extra:
+        words += ["--with", text]
+    for text in only:
+        words += ["--only", text]
+    if seeds:
+        words += ["--seeds", str(seeds)]
+    words += ["--device", trial.device]
+    for path in registry.plugin_files:
+        if _is_needed(path, registry, document):
+            words += ["--plugin", str(path)]
+    return Reproduction(shlex.join(words), note)
+
+
+def _makes(find: Callable[[], Benchmark], registry: Registry, selection: Selection, hash_: str) -> bool:
+    """Whether a benchmark, expanded so, is exactly that trial."""
+    try:
+        plan = find().expand(registry, selection)
+    except UserError:
+        return False
+    return [planned.trial.hash for planned in plan.trials] == [hash_]
+
+
+def _is_needed(path: Path, registry: Registry, document: TrialDocument) -> bool:
+    trial = document.trial
+    providers = {ref.provider for ref in (trial.problem, trial.architecture, trial.optimizer)}
+    return any(record.origin == "file" and record.name in providers and record.name.startswith(path.stem)
+               for record in registry.plugins)  # fmt: skip

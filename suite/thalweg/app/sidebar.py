@@ -1,0 +1,80 @@
+"""The choice of results that all pages share, and what is said where there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import streamlit as st
+
+from thalweg.app.data import Loaded, Source, load, sources
+from thalweg.app.words import count
+from thalweg.store.results import benchmarks_in
+
+T = TypeVar("T", bound=str)
+
+
+def select(label: str, options: Sequence[T], key: str, default: T | None = None) -> T:
+    """A select box of at least one option, the default first, that is part of the page's link by its ``key``."""
+    choices = sorted(options, key=lambda option: option != default)
+    if key in st.session_state and st.session_state[key] not in choices:
+        # the options changed under it: another workload, another benchmark, or results that were deleted
+        st.session_state[key] = choices[0]
+    chosen: T | None = st.selectbox(label, choices, key=key, bind="query-params")
+    return choices[0] if chosen is None else chosen
+
+
+def choose() -> tuple[Source, Loaded] | None:
+    """Source and benchmark, chosen in the sidebar; None where the source has no results."""
+    there = sources()
+    with st.sidebar:
+        by_key = {source.key: source for source in there}
+        keys = list(by_key)
+        chosen: str | None = st.selectbox(
+            "results",
+            keys,
+            format_func=lambda key: by_key[key].label if key in by_key else str(key),
+            key="source",
+            bind="query-params",
+        )
+        source = by_key.get(chosen or keys[0], there[0])
+        names = benchmarks_in(source.path)
+        if not names:
+            return None
+        name = select("benchmark", names, "benchmark", "quick")
+        loaded = load(source.path, name)
+        spec = loaded.benchmark.spec if loaded.benchmark else None
+        if spec and spec.summary:
+            st.caption(spec.summary)
+    return source, loaded
+
+
+def welcome() -> None:
+    """What to do when there are no results."""
+    st.title("No results yet")
+    st.write("A benchmark that has been run shows up here. The one to start with takes about a minute:")
+    st.code("thalweg run quick", language="bash")
+    st.write("`thalweg list benchmarks` tells which others there are. Looked for results in:")
+    for source in sources():
+        st.code(str(source.path.absolute()), language=None)
+    st.caption("Another folder: `thalweg app --results DIR`, or the environment variable THALWEG_RESULTS.")
+
+
+def warnings(loaded: Loaded) -> None:
+    """What is wrong with the results or with the benchmark here, above a page's content."""
+    if loaded.reason:
+        st.warning(f"The benchmark's file cannot be used, so everything on disk is shown: {loaded.reason}")
+    if loaded.view.problems:
+        st.warning(
+            "The benchmark cannot be expanded as a whole with the plugins that are here. What can be is ranked as "
+            "usual; other trials are shown under the names they were saved with.\n\n"
+            + "\n".join(f"- {problem}" for problem in loaded.view.problems)
+        )
+    if loaded.view.guessed:
+        names = ", ".join(loaded.view.guessed)
+        st.warning(f"Ranked by loss, since metrics and target are not known here: {names}")
+    if loaded.unreadable:
+        lines = "\n".join(f"- `{item.path.name}`: {item.reason}" for item in loaded.unreadable)
+        st.warning(
+            f"{count(len(loaded.unreadable), 'directory', 'directories')} among the trials cannot be read:\n\n{lines}"
+        )

@@ -1,0 +1,157 @@
+"""What the app shows of a benchmark: its plan as far as it can be expanded, and every trial on disk, named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import pandas as pd
+
+from thalweg.benchmark import Benchmark, Plan, Selection, Workload
+from thalweg.contracts import Metric
+from thalweg.errors import UserError
+from thalweg.registry import Registry
+from thalweg.scoring.observations import Observations, observe, observe_stored
+from thalweg.store.results import StoredTrial
+
+IN_BENCHMARK, ADDED, NOT_EXPANDED = "yes", "added", "cannot be expanded"
+
+
+@dataclass
+class View:
+    """A benchmark's results under the names that the pages show."""
+
+    workloads: dict[str, Workload]
+    seen: Observations
+    """``trials`` has a column ``in_benchmark`` besides: yes, added, or cannot be expanded."""
+    stored: dict[str, StoredTrial]
+    """By hash."""
+    missing: list[str] = field(default_factory=list)
+    """Titles of the trials that the benchmark asks for and that are not on disk."""
+    elsewhere: int = 0
+    """Trials on disk of workloads that the benchmark does not have."""
+    problems: list[str] = field(default_factory=list)
+    """Why the benchmark could not be expanded as a whole, one sentence each."""
+    guessed: list[str] = field(default_factory=list)
+    """Workloads whose metrics and target are derived from the curves, since their plugin is not here."""
+
+    @property
+    def optimizers(self) -> list[str]:
+        """Every optimizer's label, sorted: the domain of colours on all pages."""
+        return sorted(self.seen.trials["optimizer"].unique())
+
+
+def make_view(benchmark: Benchmark | None, registry: Registry, stored: Sequence[StoredTrial]) -> View:
+    """Name every trial on disk.
+
+    Trials of the benchmark's plan keep their names. Others whose workload is one of the plan's are added under the
+    label that was recorded with them: as further seeds of an optimizer where all else is equal, and with the beginning
+    of a hash after the label where an optimizer of that label has other settings. Where the benchmark cannot be
+    expanded (``None``, or a plugin is not here) workloads are derived from what is on disk.
+    """
+    plan, problems = _plan(benchmark, registry, stored) if benchmark else (Plan("", {}, []), [])
+    wanted = {planned.trial.hash: planned for planned in plan.trials}
+    inside = observe(plan, stored)
+    known = dict(plan.workloads)
+    guessed = []
+    for name in sorted({trial.document.workload for trial in stored} - set(known)):
+        if benchmark is None or name in benchmark.spec.workloads:
+            known[name] = _guess(name, [trial for trial in stored if trial.document.workload == name])
+            guessed.append(name)
+    others = [trial for trial in stored if trial.document.hash not in wanted]
+    beside = [trial for trial in others if trial.document.workload in known]
+    labels = _labels(plan, beside)
+    added = observe_stored(
+        replace(trial, document=trial.document.model_copy(update={"optimizer": label}))
+        for trial, label in zip(beside, labels, strict=True)
+    )
+    failed_labels = set(benchmark.spec.optimizers) - {planned.optimizer for planned in plan.trials} if benchmark else ()
+    origin = added.trials["optimizer"].map(
+        lambda label: NOT_EXPANDED if benchmark is None or label in failed_labels else ADDED
+    )
+    origin = origin.where(~added.trials["workload"].isin(guessed), NOT_EXPANDED)
+    trials = [inside.trials.assign(in_benchmark=IN_BENCHMARK), added.trials.assign(in_benchmark=origin)]
+    curves = [curve for curve in (inside.curves, added.curves) if len(curve)]
+    there = {trial.document.hash for trial in stored}
+    return View(
+        known,
+        Observations(
+            pd.concat(trials, ignore_index=True), pd.concat(curves, ignore_index=True) if curves else inside.curves
+        ),
+        {trial.document.hash: trial for trial in stored},
+        [planned.title for hash_, planned in wanted.items() if hash_ not in there],
+        len(others) - len(beside),
+        problems,
+        guessed,
+    )
+
+
+def _plan(benchmark: Benchmark, registry: Registry, stored: Sequence[StoredTrial]) -> tuple[Plan, list[str]]:
+    """The plan for the device that the results come from, which need not be a device of this machine."""
+    there = {trial.document.hash for trial in stored}
+    found = [_expand(benchmark, registry, Selection(device=device)) for device in ("cpu", "cuda")]
+    return max(found, key=lambda pair: sum(planned.trial.hash in there for planned in pair[0].trials))
+
+
+def _expand(benchmark: Benchmark, registry: Registry, selection: Selection) -> tuple[Plan, list[str]]:
+    """The whole plan; else what expands of it, one workload and optimizer at a time, with the reasons for the rest."""
+    try:
+        return benchmark.expand(registry, selection), []
+    except UserError as error:
+        reasons = [str(error)]
+    plan = Plan(benchmark.name, {}, [])
+    spec = benchmark.spec
+    for workload in spec.workloads:
+        for optimizer in spec.optimizers:
+            # probes are left out: they do not change a trial, and theirs may be the plugin that is not here
+            part = spec.model_copy(
+                update={
+                    "workloads": {workload: spec.workloads[workload]},
+                    "optimizers": {optimizer: spec.optimizers[optimizer]},
+                    "probes": {},
+                }
+            )
+            try:
+                expanded = replace(benchmark, spec=part).expand(registry, selection)
+            except UserError as error:
+                reasons.append(str(error))
+            else:
+                plan.workloads |= expanded.workloads
+                plan.trials += expanded.trials
+    return plan, list(dict.fromkeys(reasons))
+
+
+def _labels(plan: Plan, trials: Sequence[StoredTrial]) -> list[str]:
+    """A label for each trial; trials that differ in more than their seed never share one within a workload."""
+    planned_at_zero = {
+        (planned.workload, planned.optimizer): planned.trial.model_copy(update={"seed": 0}).hash
+        for planned in plan.trials
+    }
+    groups: dict[tuple[str, str], set[str]] = {}
+    for trial in trials:
+        key = (trial.document.workload, trial.document.optimizer)
+        groups.setdefault(key, set()).add(trial.document.trial.model_copy(update={"seed": 0}).hash)
+    labels = []
+    for trial in trials:
+        key = (trial.document.workload, trial.document.optimizer)
+        at_zero = trial.document.trial.model_copy(update={"seed": 0}).hash
+        plain = at_zero == planned_at_zero[key] if key in planned_at_zero else len(groups[key]) == 1
+        labels.append(key[1] if plain else f"{key[1]} [{at_zero[:6]}]")
+    return labels
+
+
+def _guess(name: str, trials: Iterable[StoredTrial]) -> Workload:
+    """What can be known of a workload without its problem: every problem reports a loss, and a loss is minimised."""
+    curves = [trial.curve() for trial in trials if trial.document.status != "failed"]
+    table = pd.concat(curves) if curves else pd.DataFrame(columns=["split", "metric", "value"])
+    losses = table.loc[table["metric"] == "loss", "value"]
+    loss = Metric("loss", "lower", "log" if (losses > 0).all() else "linear")
+    return Workload(
+        name,
+        (loss,),
+        metric=loss,
+        split="test" if (table["split"] == "test").any() else "train",
+        target=None,
+        target_split="train",
+        target_metric=None,
+    )

@@ -1,0 +1,28 @@
+"""Why something failed, as data."""
+
+from __future__ import annotations
+
+import traceback
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Failure(BaseModel):
+    """The exception's class, its message in one line, and the traceback for those who want it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    kind: str
+    message: str
+    traceback: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """From an exception."""
+        message = " ".join(str(error).split()) or type(error).__name__
+        return cls(kind=type(error).__name__, message=message, traceback="".join(traceback.format_exception(error)))
+
+    @property
+    def line(self) -> str:
+        """Kind and message."""
+        return f"{self.kind}: {self.message}"

@@ -1,0 +1,26 @@
+"""The columns of ``curve.parquet``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+CURVE_COLUMNS = {
+    "step": "int64",
+    "epoch": "float64",
+    "examples": "int64",
+    "gradient_evaluations": "int64",
+    "curvature_products": "int64",
+    "seconds": "float64",
+    "split": "str",
+    "metric": "str",
+    "value": "float64",
+}
+"""One row per evaluation, split and metric. ``seconds`` is training alone: evaluations and probes are left out."""
+
+
+def curve_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """The rows as a table with these columns and types, also when there are none."""
+    return pd.DataFrame(list(rows), columns=list(CURVE_COLUMNS)).astype(CURVE_COLUMNS)

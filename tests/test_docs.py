@@ -1,0 +1,82 @@
+"""The documentation's examples run: docstrings, the README's plugin, and every plugin of docs/plugins.md."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import thalweg
+import thalweg_plugins
+from support import CommandLine
+from thalweg.benchmark import read_benchmark
+from thalweg.registry import Registry, load_registry
+from thalweg.testing import checks
+
+ROOT = Path(__file__).parents[1]
+MODULES = [
+    module.name
+    for package in (thalweg, thalweg_plugins)
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+]
+
+
+def blocks(path: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / path).read_text(encoding="utf-8"), re.DOTALL)
+
+
+PLUGINS = [
+    source for path in ("README.md", "docs/plugins.md") for source in blocks(path, "python") if "hookimpl" in source
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples_give_what_they_say(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_some_docstrings_have_examples() -> None:
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    found = [test for name in MODULES for test in finder.find(importlib.import_module(name)) if test.examples]
+    assert len(found) >= 5
+
+
+@pytest.mark.parametrize("source", PLUGINS, ids=lambda source: re.findall(r"def (thalweg_\w+)", source)[0])
+def test_every_plugin_in_the_documentation_loads_and_conforms(tmp_path: Path, source: str) -> None:
+    header = "import thalweg\n" if "import torch, thalweg" not in source else ""
+    (tmp_path / "example.py").write_text(header + source, encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(blocks("docs/benchmarks.md", "toml")[0], encoding="utf-8")
+    registry = load_registry([tmp_path / "example.py"])
+    record = registry.plugins[-1]
+    assert record.error is None, record.error
+    for check in checks(registry, plugin="example"):
+        check()
+
+
+def test_the_readmes_plugin_is_about_ten_lines_and_runs(cli: CommandLine) -> None:
+    source = blocks("README.md", "python")[0]
+    assert len([line for line in source.splitlines() if line.strip()]) <= 12
+    (cli.folder / "signsgd.py").write_text(source, encoding="utf-8")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    words = re.findall(r"^\$ thalweg (run quick --plugin.*)$", text, re.MULTILINE)[0].split()
+    report = cli.json(*words, "--only", "workload=quadratic")
+    assert (report["trials"]["trained"], report["trials"]["failed"]) == (3, 0)
+
+
+def test_the_documented_benchmark_file_is_valid(tmp_path: Path, registry: Registry) -> None:
+    (source,) = blocks("docs/benchmarks.md", "toml")
+    assert tomllib.loads(source)
+    (tmp_path / "mine.toml").write_text(source, encoding="utf-8")
+    plan = read_benchmark(tmp_path / "mine.toml").expand(registry)
+    assert len(plan.trials) == 6
+
+
+def test_links_in_the_documentation_lead_somewhere() -> None:
+    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
