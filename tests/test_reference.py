@@ -1,0 +1,57 @@
+"""The reference results are those of the benchmark as it is now; and what the project promises of ``quick`` holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import mean
+
+import pytest
+from support import CommandLine
+
+from thalweg.benchmark import load_benchmark
+from thalweg.registry import Registry
+from thalweg.scoring.observations import observe
+from thalweg.store.results import BenchmarkResults
+from thalweg.store.verify import verify
+
+REFERENCE = Path(__file__).parents[1] / "results" / "reference"
+
+
+def test_every_trial_of_quick_has_a_whole_reference_result(registry: Registry) -> None:
+    results = BenchmarkResults(REFERENCE, "quick")
+    benchmark = load_benchmark("quick", registry)
+    assert (results.path / "benchmark.toml").read_text(encoding="utf-8") == benchmark.text
+    stored, _ = results.scan()
+    seen = observe(benchmark.expand(registry), stored)
+    assert (seen.missing, seen.beside) == (0, 0)
+    assert set(seen.trials["status"]) == {"done"}
+    whole, faults = verify(results)
+    assert (whole, faults) == (63, [])
+
+
+def test_reference_results_come_from_committed_code_and_are_small() -> None:
+    stored, _ = BenchmarkResults(REFERENCE, "quick").scan()
+    commits = {trial.document.environment["git_commit"] for trial in stored}
+    assert len(commits) == 1
+    assert not commits.pop().endswith("+changes")
+    assert sum(path.stat().st_size for path in REFERENCE.rglob("*") if path.is_file()) < 5_000_000
+
+
+def test_adam_reaches_97_percent_test_accuracy_on_digits(cli: CommandLine) -> None:
+    cli("run", "quick", "--only", "workload=digits-mlp", "--only", "optimizer=adam")
+    rows = cli.json("leaderboard", "quick", "--workload", "digits-mlp")["rows"]
+    assert [row["optimizer"] for row in rows] == ["adam"]
+    assert rows[0]["value"] >= 0.97
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "lbfgs"])
+def test_a_reference_result_can_be_reproduced(cli: CommandLine, optimizer: str) -> None:
+    """To rounding on another machine: the first evaluations, before rounding errors have grown."""
+    words = ["--only", "workload=quadratic", "--only", f"optimizer={optimizer}", "--only", "seed=0"]
+    cli("run", "quick", *words)
+    (trial,), _ = BenchmarkResults(cli.folder / "results" / "local", "quick").scan()
+    reference = BenchmarkResults(REFERENCE, "quick").find(trial.document.hash)
+    assert reference is not None
+    ours, theirs = trial.curve()["value"].head(5).tolist(), reference.curve()["value"].head(5).tolist()
+    assert ours == pytest.approx(theirs, rel=1e-6)
+    assert mean(ours) > 0
