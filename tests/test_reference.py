@@ -6,8 +6,8 @@ from pathlib import Path
 from statistics import mean
 
 import pytest
-from support import CommandLine
 
+from support import CommandLine
 from thalweg.benchmark import load_benchmark
 from thalweg.registry import Registry
 from thalweg.scoring.observations import observe
