@@ -215,7 +215,7 @@ def _contours(table: pandas.DataFrame, levels: object, log: bool, title: str) ->
     )
     kind = "random filter-normalised plane" if random else "plane of the path's two principal components"
     share = table.loc[(table["kind"] == "path") & (table["step"] == 0), "in_plane"]
-    seen = f"; {share.iloc[0]:.0%} of the way from the start lies in it" if len(share) else ""
+    seen = f"; {share.iloc[0]:.1%} of the way from the start lies in it" if len(share) else ""
     wrong = int((~np.isfinite(z)).sum())
     gaps = f"; {wrong} points have no finite value on this scale and are left white" if wrong else ""
     subtitle = [kind, f"{'log' if log else 'linear'} scale{seen}{gaps}"]

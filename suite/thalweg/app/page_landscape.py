@@ -28,7 +28,11 @@ def show(_source: Source, loaded: Loaded) -> None:
     if not probes:
         st.info("No trial of this benchmark has been probed: add a `[probes.surface]` table to its file and run it.")
         return
-    surfaces = [label for label, probe in probes.items() if probe.ref.name == "surface"]
+    # the plane of the path shows where the optimizer went, a random one only where it ended
+    surfaces = sorted(
+        (label for label, probe in probes.items() if probe.ref.name == "surface"),
+        key=lambda label: probes[label].ref.options.get("directions") != "path",
+    )
     left, right = st.columns(2)
     with left:
         one = probes[select("probe", list(probes), "probe", surfaces[0] if surfaces else None)]

@@ -98,7 +98,10 @@ def _config(workload: Workload, curves: pd.DataFrame, values: list[float]) -> di
         ),
         "reached": column.TextColumn("reached", help="seeds that reached the target", width=65),
         "steps_to_target": column.NumberColumn(
-            "steps to it", format="%d", help="geometric mean over seeds, where all of them reached the target", width=75
+            "steps to it",
+            format="%.0f",
+            help="geometric mean over seeds, where all of them reached the target",
+            width=75,
         ),
         "seeds": column.NumberColumn("seeds", width=50),
         "diverged": column.NumberColumn("diverged", width=65),

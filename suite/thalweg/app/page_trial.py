@@ -98,12 +98,14 @@ def _summary(document: TrialDocument, workload: Workload) -> None:
     with st.container(horizontal=True):
         for split in ("test", "train"):
             for metric, value in summary.get("final", {}).get(split, {}).items():
-                st.metric(f"{split} {metric}", number(value, units.get(metric, "")), width=130)
+                st.metric(f"{split} {metric}", number(value, units.get(metric, ""), 3), width=165)
         for key, label in (("selected_step", "selected step"), ("step", "steps"), ("parameters", "parameters")):
             if summary.get(key) is not None:
-                st.metric(label, f"{summary[key]:,}", width=130)
+                st.metric(label, f"{summary[key]:,}", width=165)
         if summary.get("seconds") is not None:
-            st.metric("seconds", number(summary["seconds"]), width=130, help="training alone; not a timed run")
+            st.metric(
+                "seconds", number(summary["seconds"], digits=3), width=165, help="training alone; not a timed run"
+            )
 
 
 def _curve(curves: pd.DataFrame, row: dict[str, object], workload: Workload, document: TrialDocument) -> None:
