@@ -104,6 +104,14 @@ def test_seeds_from_the_command_line_replace_those_of_the_file(tmp_path: Path, r
         (('workloads = ["digits"]', 'workloads = ["digit"]'), "probes.line.workloads: no workload 'digit'"),
         (("seeds = 2", "seeds = 2.5"), "seeds: .*integer.*got 2.5"),
         (("seeds = 2", 'seeds = "two"'), "seeds: .*integer.*got 'two'"),
+        (("[workloads.bowl]", "[workloads.'../bowl']"), "workloads: the name '../bowl' is not made of letters"),
+        (("[optimizers.slow]", "[optimizers.'a b']"), "optimizers: the name 'a b' is not made of letters"),
+        (("[workloads.bowl]", "[[workloads.bowl]]"), "workloads.bowl: .*got"),
+        (("seeds = 2", "seeds = true"), "seeds: .*got True"),
+        (("seeds = 2", "seeds = 2024-01-01"), "seeds: .*got"),
+        (("value = 0.9", "value = '0.9'"), "target.value: .*number, got '0.9'"),
+        (("validation_fraction = 0.2", "validation_fraction = true"), "validation_fraction: .*number, got True"),
+        (("seeds = [0]", "seeds = [-1]"), "probes.line.seeds.0: .*got -1"),
     ],
 )
 def test_a_mistake_is_one_line_with_file_key_and_nearest_choice(

@@ -1,118 +1,28 @@
-"""A benchmark: one TOML file that declares a grid of trials and probes, read, checked and expanded."""
+"""A benchmark: a file that declares a grid of trials and probes, expanded against what is registered."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-
+from thalweg.benchmark_file import (
+    NAME,
+    BenchmarkFile,
+    OptimizerSpec,
+    OverrideSpec,
+    Target,
+    WithOptions,
+    WorkloadSpec,
+    parse,
+)
 from thalweg.contracts import Component, Metric, Option
 from thalweg.contracts.option import resolve, without_defaults
 from thalweg.errors import UserError, unknown
 from thalweg.registry import Entry, Registry
-from thalweg.trial import Budget, ComponentRef, Count, Frozen, Interval, ProbeRequest, Trial
-
-BatchSize = Count | Literal["full"]
-Selectable = Literal["optimizer", "workload", "seed"]
-
-
-class WithOptions(BaseModel):
-    """A table whose other keys are the options of a component."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The keys that are not fields of the table."""
-        return dict(self.model_extra or {})
-
-
-class ComponentSpec(WithOptions):
-    """``"mlp"`` or ``{ name = "mlp", widths = [64, 64] }``."""
-
-    name: str
-
-
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
-Named = Annotated[ComponentSpec, BeforeValidator(_named)]
-
-
-class Target(Frozen):
-    """A value of a metric to reach, on the validation split where there is one, else on the training split."""
-
-    metric: str
-    value: Annotated[float, Field(allow_inf_nan=False)]
-
-
-class WorkloadSpec(Frozen):
-    """``[workloads.NAME]``."""
-
-    problem: Named
-    architecture: Named
-    budget: Budget
-    batch_size: BatchSize = "full"
-    validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    evaluate_every: Interval = Interval(epochs=1)
-    dtype: Literal["float32", "float64"] = "float32"
-    target: Target | None = None
-    metric: str | None = None
-
-
-class OverrideSpec(WithOptions):
-    """``[overrides.WORKLOAD.OPTIMIZER]``: hyperparameters, batch size, budget and evaluation for one pair."""
-
-    budget: Budget | None = None
-    batch_size: BatchSize | None = None
-    evaluate_every: Interval | None = None
-
-
-class OptimizerSpec(WithOptions):
-    """``[optimizers.LABEL]``: the optimizer of that name, or another under this label; other keys: hyperparameters."""
-
-    optimizer: str | None = None
-
-
-class ProbeSpec(WithOptions):
-    """``[probes.LABEL]``: on which trials the probe runs; other keys: its options. Everything when nothing is named."""
-
-    probe: str | None = None
-    workloads: tuple[str, ...] | None = None
-    optimizers: tuple[str, ...] | None = None
-    seeds: tuple[int, ...] | None = None
-
-
-class BenchmarkFile(Frozen):
-    """The whole file."""
-
-    title: str = ""
-    summary: str = ""
-    seeds: Count = 3
-    workloads: Annotated[dict[str, WorkloadSpec], Field(min_length=1)]
-    optimizers: Annotated[dict[str, OptimizerSpec], Field(min_length=1)]
-    overrides: dict[str, dict[str, OverrideSpec]] = Field(default_factory=dict)
-    probes: dict[str, ProbeSpec] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _names(self) -> BenchmarkFile:
-        def check(key: str, kind: str, names: Iterable[str], known: Iterable[str]) -> None:
-            for name in names:
-                if name not in known:
-                    raise ValueError(f"{key}: {unknown(kind, name, known)}")
-
-        check("overrides", "workload", self.overrides, self.workloads)
-        for workload, table in self.overrides.items():
-            check(f"overrides.{workload}", "optimizer", table, self.optimizers)
-        for label, probe in self.probes.items():
-            check(f"probes.{label}.workloads", "workload", probe.workloads or (), self.workloads)
-            check(f"probes.{label}.optimizers", "optimizer", probe.optimizers or (), self.optimizers)
-        return self
+from thalweg.trial import ComponentRef, ProbeRequest, Trial
 
 
 @dataclass(frozen=True)
@@ -172,7 +82,6 @@ class Benchmark:
     path: Path
     text: str
     spec: BenchmarkFile
-    _refs: dict[tuple[str, str], ComponentRef] = field(default_factory=dict, repr=False)
 
     def expand(self, registry: Registry, selection: Selection | None = None) -> Plan:
         """The trials, in order of workload, optimizer and seed. UserError names file, key and the nearest choice."""
@@ -192,8 +101,8 @@ class Benchmark:
             for label, optimizer in optimizers.items():
                 base = self._trial(registry, workload_name, workload, label, optimizer, selection.device)
                 for seed in seeds:
-                    if all(str(value) in only.get(key, (str(value),)) for key, value in
-                           (("workload", workload_name), ("optimizer", label), ("seed", seed))):  # fmt: skip
+                    names = {"workload": workload_name, "optimizer": label, "seed": str(seed)}
+                    if all(value in only.get(key, (value,)) for key, value in names.items()):
                         trial = base.model_copy(update={"seed": seed})
                         probes = self._probes(registry, workload_name, label, seed)
                         trials.append(PlannedTrial(workload_name, label, trial, probes))
@@ -355,48 +264,7 @@ def read_benchmark(path: Path, name: str | None = None) -> Benchmark:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise UserError(f"{path}: cannot be read: {reason}") from error
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path.name}: is not valid TOML: {error}") from error
-    if not table:
-        raise UserError(f"{path.name}: is empty; a benchmark needs [workloads.NAME] and [optimizers.NAME] tables")
-    try:
-        spec = BenchmarkFile.model_validate(table)
-    except ValidationError as error:
-        raise UserError(f"{path.name}: {_explain(error)}") from error
-    return Benchmark(name or path.stem, path, text, spec)
-
-
-def _explain(error: ValidationError) -> str:
-    """The first mistake as one line: key, reason, nearest valid key."""
-    problems = error.errors(include_url=False)
-    first = problems[0]
-    key = ".".join(str(part) for part in first["loc"] if part not in ("int", "constrained-int", "literal['full']"))
-    match first["type"]:
-        case "extra_forbidden":
-            text = f"{key}: {unknown('key', str(first['loc'][-1]), _fields_at(first['loc'][:-1]))}"
-        case "missing":
-            text = f"{key}: is missing"
-        case "value_error":
-            text = f"{key}: {first['ctx']['error']}" if key else str(first["ctx"]["error"])
-        case "too_short":
-            text = f"{key}: has no entries"
-        case _:
-            text = f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
-    # the two arms of a batch size report one mistake twice
-    others = len({problem["loc"][:3] for problem in problems} - {first["loc"][:3]})
-    return text + (f" (and {others} more {'mistake' if others == 1 else 'mistakes'})" if others else "")
-
-
-def _fields_at(location: tuple[int | str, ...]) -> list[str]:
-    """The fields of the model at a location of the file."""
-    model: Any = BenchmarkFile
-    for part in location:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            annotation: Any = model.model_fields[str(part)].annotation
-        else:
-            annotation = get_args(model)[1]
-        arms = [arm for arm in get_args(annotation) if isinstance(arm, type) and issubclass(arm, BaseModel)]
-        model = arms[0] if arms and not hasattr(annotation, "__origin__") else annotation
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+    name = name or path.stem
+    if not NAME.fullmatch(name):
+        raise UserError(f"{path.name}: the file's name is not made of letters, digits and the signs . _ -")
+    return Benchmark(name, path, text, parse(text, path.name))

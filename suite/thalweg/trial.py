@@ -25,7 +25,7 @@ class ComponentRef(Frozen):
     digest: str | None = None
 
 
-Count = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(gt=0, strict=True)]
 
 
 class Budget(Frozen):
@@ -34,7 +34,7 @@ class Budget(Frozen):
     epochs: Count | None = None
     steps: Count | None = None
     gradient_evaluations: Count | None = None
-    seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    seconds: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Budget:
@@ -68,7 +68,7 @@ class Trial(Frozen):
     optimizer: ComponentRef
     budget: Budget
     batch_size: Count | Literal["full"] = "full"
-    validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    validation_fraction: Annotated[float, Field(ge=0, lt=1, strict=True)] = 0.0
     evaluate_every: Interval = Interval(epochs=1)
     dtype: Literal["float32", "float64"] = "float32"
     device: Literal["cpu", "cuda"] = "cpu"

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from thalweg.app.charts import DASHES, PALETTE, curve_chart, interval_chart, style, trial_chart
-from thalweg.benchmark import Target
+from thalweg.benchmark_file import Target
 from thalweg.contracts import Metric
 
 LOSS = Metric("loss", "lower", "log")

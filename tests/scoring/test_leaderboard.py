@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from thalweg.benchmark import Target, Workload
+from thalweg.benchmark import Workload
+from thalweg.benchmark_file import Target
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
 from thalweg.scoring.intervals import t_interval

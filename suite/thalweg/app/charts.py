@@ -10,7 +10,7 @@ import altair as alt
 import pandas as pd
 
 from thalweg.app.curves import AXES
-from thalweg.benchmark import Target
+from thalweg.benchmark_file import Target
 from thalweg.contracts import Metric
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#999999", "#B5A800")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from thalweg.benchmark import Target, Workload
+from thalweg.benchmark import Workload
+from thalweg.benchmark_file import Target
 from thalweg.commands.output import number
 from thalweg.contracts import Metric
 from thalweg.store.documents import TrialDocument

@@ -1,0 +1,166 @@
+"""The content of a benchmark file: what keys there are, and what is wrong with one that does not fit."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from thalweg.errors import UserError, unknown
+from thalweg.trial import Budget, Count, Frozen, Interval
+
+BatchSize = Count | Literal["full"]
+
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""Names of workloads, optimizers, probes and files: they become parts of paths and of the command line."""
+
+
+class WithOptions(BaseModel):
+    """A table whose other keys are the options of a component."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys that are not fields of the table."""
+        return dict(self.model_extra or {})
+
+
+class ComponentSpec(WithOptions):
+    """``"mlp"`` or ``{ name = "mlp", widths = [64, 64] }``."""
+
+    name: str
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+Named = Annotated[ComponentSpec, BeforeValidator(_named)]
+
+
+class Target(Frozen):
+    """A value of a metric to reach, on the validation split where there is one, else on the training split."""
+
+    metric: str
+    value: Annotated[float, Field(allow_inf_nan=False, strict=True)]
+
+
+class WorkloadSpec(Frozen):
+    """``[workloads.NAME]``."""
+
+    problem: Named
+    architecture: Named
+    budget: Budget
+    batch_size: BatchSize = "full"
+    validation_fraction: Annotated[float, Field(ge=0, lt=1, strict=True)] = 0.0
+    evaluate_every: Interval = Interval(epochs=1)
+    dtype: Literal["float32", "float64"] = "float32"
+    target: Target | None = None
+    metric: str | None = None
+
+
+class OverrideSpec(WithOptions):
+    """``[overrides.WORKLOAD.OPTIMIZER]``: hyperparameters, batch size, budget and evaluation for one pair."""
+
+    budget: Budget | None = None
+    batch_size: BatchSize | None = None
+    evaluate_every: Interval | None = None
+
+
+class OptimizerSpec(WithOptions):
+    """``[optimizers.LABEL]``: the optimizer of that name, or another under this label; other keys: hyperparameters."""
+
+    optimizer: str | None = None
+
+
+class ProbeSpec(WithOptions):
+    """``[probes.LABEL]``: on which trials the probe runs; other keys: its options. Everything when nothing is named."""
+
+    probe: str | None = None
+    workloads: tuple[str, ...] | None = None
+    optimizers: tuple[str, ...] | None = None
+    seeds: tuple[Annotated[int, Field(ge=0, strict=True)], ...] | None = None
+
+
+class BenchmarkFile(Frozen):
+    """The whole file."""
+
+    title: str = ""
+    summary: str = ""
+    seeds: Count = 3
+    workloads: Annotated[dict[str, WorkloadSpec], Field(min_length=1)]
+    optimizers: Annotated[dict[str, OptimizerSpec], Field(min_length=1)]
+    overrides: dict[str, dict[str, OverrideSpec]] = Field(default_factory=dict)
+    probes: dict[str, ProbeSpec] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _names(self) -> BenchmarkFile:
+        def check(key: str, kind: str, names: Iterable[str], known: Iterable[str]) -> None:
+            for name in names:
+                if name not in known:
+                    raise ValueError(f"{key}: {unknown(kind, name, known)}")
+
+        for key, names in (("workloads", self.workloads), ("optimizers", self.optimizers), ("probes", self.probes)):
+            for name in names:
+                if not NAME.fullmatch(name):
+                    raise ValueError(f"{key}: the name {name!r} is not made of letters, digits and the signs . _ -")
+        check("overrides", "workload", self.overrides, self.workloads)
+        for workload, table in self.overrides.items():
+            check(f"overrides.{workload}", "optimizer", table, self.optimizers)
+        for label, probe in self.probes.items():
+            check(f"probes.{label}.workloads", "workload", probe.workloads or (), self.workloads)
+            check(f"probes.{label}.optimizers", "optimizer", probe.optimizers or (), self.optimizers)
+        return self
+
+
+def parse(text: str, file: str) -> BenchmarkFile:
+    """Check the text of a file; UserError names file, key, reason and the nearest valid choice."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{file}: is not valid TOML: {error}") from error
+    if not table:
+        raise UserError(f"{file}: is empty; a benchmark needs [workloads.NAME] and [optimizers.NAME] tables")
+    try:
+        return BenchmarkFile.model_validate(table)
+    except ValidationError as error:
+        raise UserError(f"{file}: {_explain(error)}") from error
+
+
+def _explain(error: ValidationError) -> str:
+    """The first mistake as one line: key, reason, nearest valid key."""
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    key = ".".join(str(part) for part in first["loc"] if part not in ("int", "constrained-int", "literal['full']"))
+    match first["type"]:
+        case "extra_forbidden":
+            text = f"{key}: {unknown('key', str(first['loc'][-1]), _fields_at(first['loc'][:-1]))}"
+        case "missing":
+            text = f"{key}: is missing"
+        case "value_error":
+            text = f"{key}: {first['ctx']['error']}" if key else str(first["ctx"]["error"])
+        case "too_short":
+            text = f"{key}: has no entries"
+        case _:
+            text = f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
+    # the two arms of a batch size report one mistake twice
+    others = len({problem["loc"][:3] for problem in problems} - {first["loc"][:3]})
+    return text + (f" (and {others} more {'mistake' if others == 1 else 'mistakes'})" if others else "")
+
+
+def _fields_at(location: tuple[int | str, ...]) -> list[str]:
+    """The fields of the model at a location of the file."""
+    model: Any = BenchmarkFile
+    for part in location:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            annotation: Any = model.model_fields[str(part)].annotation
+        else:
+            annotation = get_args(model)[1]
+        arms = [arm for arm in get_args(annotation) if isinstance(arm, type) and issubclass(arm, BaseModel)]
+        model = arms[0] if arms and not hasattr(annotation, "__origin__") else annotation
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
