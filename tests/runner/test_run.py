@@ -210,10 +210,46 @@ def test_a_trial_that_raises_is_failed_with_its_reason_and_the_rest_goes_on(cli:
     assert len(rows) == 4
 
 
+def test_a_plugin_that_calls_sys_exit_ends_its_trial_and_not_the_run(cli: CommandLine, small: Path) -> None:
+    source = FAULTY.replace('raise RuntimeError("the optimizer is broken")', "raise SystemExit(0)")
+    (cli.folder / "faulty.py").write_text(source, encoding="utf-8")
+    words = ["run", "small.toml", "--plugin", "faulty.py", "--with", "optimizer=faulty", "--only", "workload=bowl"]
+    report = cli.json(*words, code=1)
+    assert (report["trials"]["trained"], report["trials"]["failed"]) == (6, 2)
+    assert report["failures"][0]["kind"] == "SystemExit"
+
+
+def test_one_trial_under_two_labels_is_trained_once_with_the_probes_of_both(cli: CommandLine, small: Path) -> None:
+    text = small.read_text().replace("[probes.line]", '[optimizers.same]\noptimizer = "adam"\n[probes.line]')
+    text = text.replace("[probes.gradient-flow]", '[probes.gradient-flow]\noptimizers = ["same"]')
+    small.write_text(text, encoding="utf-8")
+    report = cli.json(
+        "run", "small.toml", "--only", "workload=small", "--only", "seed=0", "--only", "optimizer=adam,same"
+    )
+    assert report["trials"]["trained"] == 1
+    ((trial,), _) = results(cli).scan()
+    assert sorted(key.split("--")[0] for key in trial.document.probes) == ["gradient-flow", "line", "surface"]
+    rows = cli.json("leaderboard", "small.toml", "--workload", "small")["rows"]
+    assert [row["value"] for row in rows if row["optimizer"] != "sgd"] == [rows[0]["value"]] * 2
+
+
+def test_fresh_keeps_the_tables_of_probes_that_were_added(cli: CommandLine, small: Path) -> None:
+    only = ["--only", "workload=bowl", "--only", "optimizer=sgd", "--only", "seed=0"]
+    cli("run", "small.toml", *only)
+    small.write_text(small.read_text().split("[probes.line]")[0], encoding="utf-8")
+    cli("run", "small.toml", *only, "--fresh")
+    ((trial,), _) = results(cli).scan()
+    assert sorted(key.split("--")[0] for key in trial.document.probes) == ["gradient-flow", "line"]
+
+
 def test_a_diverging_trial_is_a_result_and_is_cached(cli: CommandLine, small: Path) -> None:
     words = ["run", "small.toml", "--with", "optimizer=sgd:lr=1e3", "--only", "workload=bowl"]
     report = cli.json(*words)
     assert (report["trials"]["diverged"], report["trials"]["failed"]) == (2, 0)
+    for trial in results(cli).scan()[0]:
+        if trial.document.status == "diverged":
+            text = (trial.path / "trial.json").read_text(encoding="utf-8")
+            json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert cli.json(*words)["trials"]["trained"] == 0
     rows = cli.json("leaderboard", "small.toml", "--workload", "bowl", "--with", "optimizer=sgd:lr=1e3")["rows"]
     last = rows[-1]

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from thalweg.benchmark import Plan, Selection, load_benchmark
-from thalweg.commands.output import console, errors, finite, number, print_json, print_table
+from thalweg.commands.output import console, errors, number, print_json, print_table
 from thalweg.errors import UserError, unknown
 from thalweg.registry import load_registry
 from thalweg.scoring.leaderboard import leaderboard
@@ -46,7 +46,7 @@ def leaderboard_command(
     table = leaderboard(seen, plan.workloads, metric)
     match format_:
         case "json":
-            rows = [finite(row) for row in table.to_dict("records")]
+            rows = table.to_dict("records")
             print_json({"benchmark": plan.benchmark, "metric": metric or "primary", "rows": rows})
         case "csv":
             print(table.to_csv(index=False), end="")  # noqa: T201

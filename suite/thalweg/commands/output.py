@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from thalweg.store.documents import finite
+
 
 def console() -> Console:
     """Standard output; without a terminal, wide enough that nothing is cut."""
@@ -46,17 +48,6 @@ def print_json(document: dict[str, Any]) -> None:
     """Print a JSON document of schema 1; nan and infinity become null."""
     # not through rich: no wrapping, no colours
     print(json.dumps(finite({"schema": 1, **document}), indent=1, allow_nan=False))  # noqa: T201
-
-
-def finite(value: Any) -> Any:
-    """The value with every nan and infinity in it replaced by None, which JSON can hold."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return value
 
 
 def number(value: float, unit: str = "", digits: int = 4) -> str:

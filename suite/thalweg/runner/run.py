@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,7 @@ from thalweg.registry import Registry
 from thalweg.runner.outcome import RunReport, TrialResult
 from thalweg.runner.work import Job, call_hook, is_done, train_and_save, use_registry
 from thalweg.store.results import BenchmarkResults, StoredTrial
+from thalweg.trial import ProbeRequest
 
 
 class Watcher(Protocol):
@@ -60,17 +62,18 @@ def run_benchmark(
     for item in unreadable:
         watcher.say(f"{item.path.name} cannot be read ({item.reason}) and does not count: see 'thalweg results verify'")
     by_hash = {trial.document.hash: trial for trial in stored}
-    # two entries of the grid may be one and the same trial
     wanted: dict[str, PlannedTrial] = {}
     for planned in plan.trials:
-        wanted.setdefault(planned.trial.hash, planned)
+        key = planned.trial.hash
+        # two entries of the grid may be one and the same trial
+        wanted[key] = _with_probes(wanted[key], planned.probes) if key in wanted else planned
     jobs = []
     for key, planned in wanted.items():
         there = by_hash.get(key)
-        if there is not None and not fresh:
-            if is_done(there, planned.probes):
+        if there is not None:
+            if not fresh and is_done(there, planned.probes):
                 continue
-            planned = _with_old_probes(planned, there, registry)
+            planned = _with_probes(planned, _old_probes(there, registry))
         jobs.append(Job(planned, root.absolute(), plan.benchmark, registry.plugin_files, fresh=fresh))
     report.cached = len(wanted) - len(jobs)
     watcher.begin(len(wanted), report.cached)
@@ -97,9 +100,12 @@ def _lost(job: Job, reason: str) -> TrialResult:
     return TrialResult("failed", f"Lost: {reason}", Failure(kind="Lost", message=reason))
 
 
-def _with_old_probes(planned: PlannedTrial, there: StoredTrial, registry: Registry) -> PlannedTrial:
-    """A trial that is trained again for a new probe keeps the tables that it had."""
+def _old_probes(there: StoredTrial, registry: Registry) -> list[ProbeRequest]:
+    """A trial that is trained again keeps the tables that it had, as far as their probes are still here."""
     known = {entry.name for entry in registry.entries("probes")}
-    have = [item.request for item in there.document.probes.values() if item.request.probe.name in known]
+    return [item.request for item in there.document.probes.values() if item.request.probe.name in known]
+
+
+def _with_probes(planned: PlannedTrial, more: Iterable[ProbeRequest]) -> PlannedTrial:
     keys = {request.key for request in planned.probes}
-    return replace(planned, probes=planned.probes + tuple(request for request in have if request.key not in keys))
+    return replace(planned, probes=planned.probes + tuple(request for request in more if request.key not in keys))

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thalweg.benchmark import PlannedTrial
 from thalweg.contracts.executor import Progress
@@ -19,6 +19,9 @@ from thalweg.store.curve import curve_table
 from thalweg.store.documents import ProbeDocument, TrialDocument
 from thalweg.store.results import BenchmarkResults, StoredTrial, killed
 from thalweg.trial import ProbeRequest
+
+if TYPE_CHECKING:
+    from thalweg.training.loop import Trained
 
 
 @dataclass(frozen=True)
@@ -60,14 +63,14 @@ def use_registry(registry: Registry) -> None:
 def train_and_save(job: Job, progress: Progress) -> TrialResult:
     """Train a job's trial and put it on disk. Never raises for what happens inside: a failure is a result.
 
-    KeyboardInterrupt passes through, and the trial is recorded nowhere.
+    KeyboardInterrupt passes through: whoever runs the jobs decides what it means.
     """
     try:
         if job.plugin_files not in _registries:
             use_registry(load_registry(job.plugin_files))
         registry = _registries[job.plugin_files]
         return _train_and_save(job, progress, registry)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         failure = Failure.of(error)
         return TrialResult("failed", failure.line, failure)
 
@@ -75,8 +78,8 @@ def train_and_save(job: Job, progress: Progress) -> TrialResult:
 def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialResult:
     import torch
 
+    from thalweg.training import loop
     from thalweg.training.assembly import active_probes, assemble
-    from thalweg.training.loop import Trained, Training
 
     planned, trial = job.planned, job.planned.trial
     results = BenchmarkResults(job.results, job.benchmark)
@@ -100,10 +103,10 @@ def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialRe
             call_hook(registry, "thalweg_trial_started", errors, trial=trial)
             assembly = assemble(trial, registry)
             probes = active_probes(planned.probes, registry)
-            trained = Training(assembly, probes, functools.partial(progress, job)).run()
-        except Exception as error:
+            trained = loop.Training(assembly, probes, functools.partial(progress, job)).run()
+        except (Exception, SystemExit) as error:
             failure = Failure.of(error)
-            trained = Trained("failed", failure.line, failure, curve_table([]), {})
+            trained = loop.Trained("failed", failure.line, failure, curve_table([]), {})
         finally:
             torch.set_num_threads(threads)
         document = _document(skeleton, planned, trained)
@@ -130,7 +133,7 @@ def call_hook(registry: Registry, name: str, errors: dict[str, Failure], **argum
         errors[f"hook {name}"] = Failure.of(error)
 
 
-def _document(skeleton: TrialDocument, planned: PlannedTrial, trained: Any) -> TrialDocument:
+def _document(skeleton: TrialDocument, planned: PlannedTrial, trained: Trained) -> TrialDocument:
     probes: dict[str, ProbeDocument] = {}
     for request in planned.probes:
         if request.key in trained.tables:

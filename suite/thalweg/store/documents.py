@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -49,4 +50,15 @@ class TrialDocument(BaseModel):
         table["trial"] = self.trial.canonical()
         for key, probe in self.probes.items():
             table["probes"][key]["request"] = probe.request.model_dump(mode="json", exclude_defaults=True)
-        return json.dumps(table, indent=1, allow_nan=True)
+        return json.dumps(finite(table), indent=1, allow_nan=False)
+
+
+def finite(value: Any) -> Any:
+    """The value with every nan and infinity in it replaced by None, since JSON has neither."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value

@@ -70,7 +70,7 @@ class Training:
             self._finish()
         except Diverged as error:
             status, reason = "diverged", str(error)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a plugin's sys.exit ends its trial and not the run
             status, failure = "failed", Failure.of(error)
             reason = failure.line
         self._info = {}
