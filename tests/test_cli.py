@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from support import CommandLine
+from thalweg.benchmark import Selection, read_benchmark
+from thalweg.registry import Registry
+from thalweg.store.documents import TrialDocument
 
 
 def error(cli: CommandLine, *words: str) -> str:
@@ -125,6 +128,21 @@ def test_the_leaderboard_has_the_promised_keys_in_every_format(cli: CommandLine,
     assert "small" not in markdown
     by_steps = cli.json("leaderboard", "small.toml", "--metric", "steps_to_target")
     assert {row["metric"] for row in by_steps["rows"]} == {"steps_to_target"}
+
+
+def test_results_of_another_kind_of_device_are_ranked(cli: CommandLine, small: Path, registry: Registry) -> None:
+    """As results that a GPU gave are, on a machine without one."""
+    plan = read_benchmark(small).expand(registry, Selection(device="cuda"))
+    cli("run", "small.toml", "--only", "workload=bowl")
+    for path in (cli.folder / "results" / "local" / "small" / "trials").iterdir():
+        document = TrialDocument.model_validate_json((path / "trial.json").read_text(encoding="utf-8"))
+        trial = document.trial.model_copy(update={"device": "cuda"})
+        moved = document.model_copy(update={"trial": trial, "hash": trial.hash})
+        (path / "trial.json").write_text(moved.to_json(), encoding="utf-8")
+        path.rename(path.with_name(path.name.replace(document.hash, trial.hash)))
+    rows = cli.json("leaderboard", "small.toml", "--workload", "bowl")["rows"]
+    assert [row["seeds"] for row in rows] == [2, 2]
+    assert len([planned for planned in plan.trials if planned.workload == "bowl"]) == 4
 
 
 def test_trials_of_another_grid_are_not_counted_and_are_told(cli: CommandLine, small: Path) -> None:

@@ -64,6 +64,11 @@ class Plan:
     trials: list[PlannedTrial]
 
 
+Device = Literal["cpu", "cuda"]
+DEVICES: tuple[Device, ...] = ("cpu", "cuda")
+"""Kinds of device that a trial can be asked for on."""
+
+
 @dataclass
 class Selection:
     """What the command line adds and filters: ``--with`` adds to the grid, ``--only`` filters what results."""
@@ -71,7 +76,7 @@ class Selection:
     seeds: int | None = None
     extra: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: Device = "cpu"
 
 
 @dataclass
@@ -150,7 +155,7 @@ class Benchmark:
         workload: WorkloadSpec,
         label: str,
         spec: OptimizerSpec,
-        device: str,
+        device: Device,
     ) -> Trial:
         override = self.spec.overrides.get(workload_name, {}).get(label, OverrideSpec())
         name = spec.optimizer or label
@@ -171,7 +176,7 @@ class Benchmark:
             validation_fraction=workload.validation_fraction,
             evaluate_every=override.evaluate_every or workload.evaluate_every,
             dtype=workload.dtype,
-            device="cuda" if device == "cuda" else "cpu",
+            device=device,
             seed=0,
         )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
-from thalweg.benchmark import Benchmark, Plan, Selection, Workload
+from thalweg.benchmark import DEVICES, Benchmark, Plan, Selection, Workload
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
 from thalweg.registry import Registry
@@ -89,7 +89,7 @@ def make_view(benchmark: Benchmark | None, registry: Registry, stored: Sequence[
 def _plan(benchmark: Benchmark, registry: Registry, stored: Sequence[StoredTrial]) -> tuple[Plan, list[str]]:
     """The plan for the device that the results come from, which need not be a device of this machine."""
     there = {trial.document.hash for trial in stored}
-    found = [_expand(benchmark, registry, Selection(device=device)) for device in ("cpu", "cuda")]
+    found = [_expand(benchmark, registry, Selection(device=device)) for device in DEVICES]
     return max(found, key=lambda pair: sum(planned.trial.hash in there for planned in pair[0].trials))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from thalweg.benchmark import Plan, Selection, load_benchmark
+from thalweg.benchmark import DEVICES, Plan, Selection, load_benchmark
 from thalweg.commands.output import console, errors, number, print_json, print_table
 from thalweg.errors import UserError, unknown
 from thalweg.registry import load_registry
@@ -32,17 +32,20 @@ def leaderboard_command(
     """Print the leaderboard; exit code 3 when there is nothing to rank."""
     if format_ not in FORMATS:
         raise UserError(f"--format: {unknown('format', format_, FORMATS)}")
-    from thalweg.commands.run import choose_device
-
     registry = load_registry(plugin_files)
-    plan = load_benchmark(name, registry).expand(registry, Selection(seeds, tuple(extra), device=choose_device("auto")))
+    benchmark = load_benchmark(name, registry)
+    root = results_root(results)
+    stored, _ = BenchmarkResults(root, benchmark.name).scan()
+    there = {trial.document.hash for trial in stored}
+    # results of a GPU can be ranked where there is none, and the other way round
+    plans = [benchmark.expand(registry, Selection(seeds, tuple(extra), device=device)) for device in DEVICES]
+    plan = max(plans, key=lambda plan: sum(planned.trial.hash in there for planned in plan.trials))
     if workload is not None:
         if workload not in plan.workloads:
             raise UserError(f"--workload: {unknown('workload', workload, plan.workloads)}")
         plan.workloads = {workload: plan.workloads[workload]}
         plan.trials = [planned for planned in plan.trials if planned.workload == workload]
-    root = results_root(results)
-    seen = _observe(plan, BenchmarkResults(root, plan.benchmark))
+    seen = observe(plan, stored)
     table = leaderboard(seen, plan.workloads, metric)
     match format_:
         case "json":
@@ -63,14 +66,10 @@ def leaderboard_command(
 
 def print_leaderboard(plan: Plan, results: BenchmarkResults) -> None:
     """Print the leaderboard of a plan for people."""
-    seen = _observe(plan, results)
+    stored, _ = results.scan()
+    seen = observe(plan, stored)
     _print(plan, leaderboard(seen, plan.workloads))
     _warn_of_mixture(seen)
-
-
-def _observe(plan: Plan, results: BenchmarkResults) -> Observations:
-    stored, _ = results.scan()
-    return observe(plan, stored)
 
 
 def _notes(plan: Plan, seen: Observations) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
-from thalweg.benchmark import Selection, load_benchmark
+from thalweg.benchmark import Device, Selection, load_benchmark
 from thalweg.commands.leaderboard import print_leaderboard
 from thalweg.commands.output import console, print_json
 from thalweg.commands.progress import make_progress
@@ -53,7 +52,7 @@ def run_command(
     return 1 if report.failures else 0
 
 
-def choose_device(device: str) -> Literal["cpu", "cuda"]:
+def choose_device(device: str) -> Device:
     """The device to train on; ``auto`` takes CUDA where there is one."""
     if device == "cpu":
         return "cpu"
