@@ -74,7 +74,7 @@ def _described(kind: str, entry: Entry) -> dict[str, Any]:
         "source": component.source,
         "revision": component.revision,
         key: [_option(option) for option in component.options],
-        "description": " ".join((type(component).__doc__ or "").split()),
+        "description": " ".join(component.description.split()),
     }
     if isinstance(component, Problem):
         document |= {"licence": component.licence, "metrics": [metric.name for metric in component.metrics]}

@@ -20,13 +20,13 @@ def console() -> Console:
 
 
 def errors() -> Console:
-    """Standard error."""
-    return Console(stderr=True, highlight=False)
+    """Standard error; lines are left whole, for logs and for whoever copies them."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> None:
     """Print a table; columns named in ``right`` are aligned to the right."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(columns))
     for column in columns:
         # numbers are never cut or folded, text is folded
         aligned = column in right

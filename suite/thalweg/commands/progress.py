@@ -66,7 +66,6 @@ class PlainProgress:
 
     def __init__(self) -> None:
         self.console = errors()
-        self.console.soft_wrap = True
         self.total = self.ended = 0
         self.started = self.last = time.perf_counter()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import ClassVar
 
@@ -45,6 +46,11 @@ class Component:
     options: tuple[Option, ...] = ()
 
     kind: ClassVar[str] = "component"
+
+    @property
+    def description(self) -> str:
+        """What there is to know besides the summary: the class's docstring."""
+        return inspect.getdoc(type(self)) or ""
 
     def contract_violations(self) -> list[str]:
         """What is wrong with this declaration, one sentence each; empty when it can be registered."""

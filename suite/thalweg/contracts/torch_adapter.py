@@ -73,10 +73,9 @@ class TorchOptimizer(Optimizer):
     ) -> None:
         self.cls = cls
         self.name = name or cls.__name__.lower()
-        doc = (inspect.getdoc(cls) or "").split("\n", 1)[0].strip()
-        inherited = cls.__doc__ is None or not doc
-        self.summary = summary or (f"{cls.__module__}.{cls.__qualname__}" if inherited else doc)
         self.source = f"{cls.__module__}.{cls.__qualname__}"
+        # the class's own docstring, not one that it inherits from torch
+        self.summary = summary or inspect.cleandoc(cls.__doc__ or "").split("\n", 1)[0] or self.source
         self._tuples: dict[str, list[str]] = {}
         options: list[Hyperparameter] = []
         parameters = inspect.signature(cls).parameters
@@ -98,6 +97,11 @@ class TorchOptimizer(Optimizer):
                 )
             options += self._hyperparameters(parameter.name, default, given=parameter.name in defaults)
         self.options = tuple(options)
+
+    @property
+    def description(self) -> str:
+        """The first paragraph of the class's own docstring."""
+        return inspect.cleandoc(self.cls.__doc__ or "").split("\n\n", 1)[0]
 
     def _hyperparameters(self, name: str, default: Any, given: bool) -> list[Hyperparameter]:
         if isinstance(default, tuple) and all(isinstance(item, int | float) for item in default):
