@@ -122,6 +122,18 @@ def test_a_deep_link_opens_the_trial(address: str, chromium: str, results: Path)
         browser.close()
 
 
+def test_a_deep_link_chooses_the_results(address: str, chromium: str) -> None:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        page = browser.new_page()
+        page.goto(f"{address}/?source=reference")
+        page.locator("h1", has_text="Quick: leaderboard").wait_for(timeout=20_000)
+        assert "source=reference" in page.url
+        browser.close()
+
+
 def _heading(title: str) -> str:
     return {"Leaderboard": "leaderboard", "Trial": "seed"}.get(title, title)
 

@@ -26,7 +26,7 @@ class Source:
     """A folder of results."""
 
     key: str
-    """For links."""
+    """For the choice in the sidebar, and for links."""
     label: str
     path: Path
 

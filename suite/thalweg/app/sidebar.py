@@ -30,14 +30,10 @@ def choose() -> tuple[Source, Loaded] | None:
     with st.sidebar:
         by_key = {source.key: source for source in there}
         keys = list(by_key)
-        chosen: str | None = st.selectbox(
-            "results",
-            keys,
-            format_func=lambda key: by_key[key].label if key in by_key else str(key),
-            key="source",
-            bind="query-params",
-        )
+        # the keys as they are: streamlit puts what is shown into the link
+        chosen: str | None = st.selectbox("results", keys, key="source", bind="query-params")
         source = by_key.get(chosen or keys[0], there[0])
+        st.caption(source.label)
         names = benchmarks_in(source.path)
         if not names:
             return None
