@@ -53,7 +53,7 @@ def sources() -> list[Source]:
     found = [Source("local", f"this machine ({_short(local)})", local)]
     reference = _reference()
     if reference is not None and reference.resolve() != local.resolve():
-        found.append(Source("reference", "reference results", reference))
+        found.append(Source("reference", "the results that the project itself produced", reference))
     return sorted(found, key=lambda source: not benchmarks_in(source.path))
 
 
