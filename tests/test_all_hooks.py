@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from support import CommandLine
 
 PLUGIN = """
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -183,6 +185,18 @@ def test_its_components_pass_the_conformance_kit(cli: CommandLine, monkeypatch: 
     for check in found:
         if check.kind != "architectures":  # half takes vectors only
             check()
+
+
+def test_what_a_plugin_prints_stays_out_of_the_json(cli: CommandLine, small: Path) -> None:
+    source = (
+        "import thalweg\nprint('loaded')\n@thalweg.hookimpl\ndef thalweg_trial_started(trial):\n    print('training')\n"
+    )
+    (cli.folder / "loud.py").write_text(source, encoding="utf-8")
+    words = ["--plugin", "loud.py", "--only", "workload=bowl", "--only", "optimizer=sgd", "--json"]
+    done = cli("run", "small.toml", *words)
+    assert json.loads(done.stdout)["trials"]["trained"] == 2
+    assert done.stderr.count("loaded") == 1
+    assert done.stderr.count("training") == 2
 
 
 def test_a_hook_that_raises_is_told_and_costs_no_results(cli: CommandLine, small: Path) -> None:

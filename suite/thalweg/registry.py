@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.metadata
@@ -123,14 +124,16 @@ class Registry:
         found: list[tuple[str, Entry]] = []
         module: Any = None
         try:
-            module = load()
-            _check_markers(self.manager, module)
-            self.manager.register(module, name=plugin.name)
-            self.manager.check_pending()
-            others = [other for other in self.manager.get_plugins() if other is not module]
-            for kind in KINDS:
-                hook = self.manager.subset_hook_caller(f"thalweg_register_{kind}", remove_plugins=others)
-                hook(register=_Register(self, plugin, kind, found))
+            # standard output is the command's own: it may hold one JSON document and nothing else
+            with contextlib.redirect_stdout(sys.stderr):
+                module = load()
+                _check_markers(self.manager, module)
+                self.manager.register(module, name=plugin.name)
+                self.manager.check_pending()
+                others = [other for other in self.manager.get_plugins() if other is not module]
+                for kind in KINDS:
+                    hook = self.manager.subset_hook_caller(f"thalweg_register_{kind}", remove_plugins=others)
+                    hook(register=_Register(self, plugin, kind, found))
         except (Exception, SystemExit) as error:
             plugin.error = _one_line(error)
             plugin.traceback = traceback.format_exc()

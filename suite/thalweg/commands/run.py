@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 
 from thalweg.benchmark import Device, Selection, load_benchmark
@@ -34,7 +36,9 @@ def run_command(
     root = results_root(results)
     progress = make_progress()
     try:
-        report = run_benchmark(benchmark, plan, registry, root, progress, executor, fresh)
+        # what plugins print while they train goes where the progress goes
+        with contextlib.redirect_stdout(sys.stderr):
+            report = run_benchmark(benchmark, plan, registry, root, progress, executor, fresh)
     finally:
         progress.close()
     if as_json:
