@@ -109,6 +109,11 @@ def test_seeds_from_the_command_line_replace_those_of_the_file(tmp_path: Path, r
         (("[workloads.bowl]", "[[workloads.bowl]]"), "workloads.bowl: .*got"),
         (("seeds = 2", "seeds = true"), "seeds: .*got True"),
         (("seeds = 2", "seeds = 2024-01-01"), "seeds: .*got"),
+        (("lr = 1e-4", "lr = 1" + "0" * 400), "optimizers.slow: lr: a number of 401 digits is too large"),
+        (("seeds = 2", "seeds = 1" + "0" * 5000), "mine.toml: "),
+        (("seeds = 2", "seeds = 2\nx = " + "[" * 5000), "mine.toml: is not valid TOML"),
+        (("points = 5", "points = 5\n[probes.surface]\nresolution = 4"), "probes.surface: resolution = 4 is even"),
+        (('workloads = ["digits"]', "workloads = []"), "probes.line.workloads: has no entries"),
         (("value = 0.9", "value = '0.9'"), "target.value: .*number, got '0.9'"),
         (("validation_fraction = 0.2", "validation_fraction = true"), "validation_fraction: .*number, got True"),
         (("seeds = [0]", "seeds = [-1]"), "probes.line.seeds.0: .*got -1"),
@@ -139,6 +144,11 @@ def test_a_mistake_is_one_line_with_file_key_and_nearest_choice(
 def test_a_file_that_is_no_benchmark_is_told_so(tmp_path: Path, registry: Registry, text: str, says: str) -> None:
     with pytest.raises(UserError, match=says):
         expand(tmp_path, registry, text)
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path, registry: Registry) -> None:
+    (tmp_path / "mine.toml").write_text(GOOD, encoding="utf-8-sig")
+    assert read_benchmark(tmp_path / "mine.toml").expand(registry).trials
 
 
 def test_a_file_that_is_not_text_or_not_there_is_told_so(tmp_path: Path) -> None:

@@ -185,6 +185,24 @@ def test_doctor_tells_what_there_is_and_fails_on_a_broken_plugin(cli: CommandLin
     assert "oh no" in cli("doctor", "--plugin", "broken.py", code=1).stdout
 
 
+def test_a_reader_that_stops_early_is_no_failure(process_cli: CommandLine) -> None:
+    process = process_cli.start("list")
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(timeout=60) == 0
+
+
+def test_a_terminal_that_lacks_a_sign_gets_another(process_cli: CommandLine, small: Path) -> None:
+    process_cli.environment["PYTHONIOENCODING"] = "ascii"
+    process_cli("run", "small.toml", "--only", "workload=bowl", "--only", "seed=1")
+    assert "?" in process_cli("results", "list").stdout + process_cli("leaderboard", "small.toml").stdout
+
+
+def test_brackets_in_a_message_are_no_markup(cli: CommandLine) -> None:
+    (cli.folder / "broken.py").write_text("raise RuntimeError('no [/usr/lib/foo] here')", encoding="utf-8")
+    assert "no [/usr/lib/foo] here" in cli("plugins", "--plugin", "broken.py").stdout
+
+
 def test_plugins_lists_every_plugin(cli: CommandLine) -> None:
     (cli.folder / "broken.py").write_text("raise RuntimeError('oh no')", encoding="utf-8")
     records = {record["name"]: record for record in cli.json("plugins", "--plugin", "broken.py")["plugins"]}

@@ -187,6 +187,12 @@ class Benchmark:
             where = self._where(f"probes.{label}")
             entry = registry.entry("probes", name, where)
             _check_keys(entry.component.options, spec, where)
+            probe = registry.probe(name)
+            if set(probe.when) == {"pair"}:
+                raise UserError(f"{where}: probe {name!r} compares two trials, and a benchmark measures one at a time")
+            reason = probe.misfit(resolve(probe.options, spec.options, where))
+            if reason:
+                raise UserError(f"{where}: {reason}")
             wanted = (
                 workload in (spec.workloads or (workload,))
                 and optimizer in (spec.optimizers or (optimizer,))
@@ -265,7 +271,7 @@ def load_benchmark(name: str, registry: Registry) -> Benchmark:
 def read_benchmark(path: Path, name: str | None = None) -> Benchmark:
     """Read and check a file; UserError names file, key, reason and the nearest valid choice."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise UserError(f"{path}: cannot be read: {reason}") from error

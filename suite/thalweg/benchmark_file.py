@@ -82,8 +82,8 @@ class ProbeSpec(WithOptions):
     """``[probes.LABEL]``: on which trials the probe runs; other keys: its options. Everything when nothing is named."""
 
     probe: str | None = None
-    workloads: tuple[str, ...] | None = None
-    optimizers: tuple[str, ...] | None = None
+    workloads: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    optimizers: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     seeds: tuple[Annotated[int, Field(ge=0, strict=True)], ...] | None = None
 
 
@@ -122,8 +122,8 @@ def parse(text: str, file: str) -> BenchmarkFile:
     """Check the text of a file; UserError names file, key, reason and the nearest valid choice."""
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{file}: is not valid TOML: {error}") from error
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what huge numbers or deep nesting raise
+        raise UserError(f"{file}: is not valid TOML: {' '.join(str(error).split())}") from error
     if not table:
         raise UserError(f"{file}: is empty; a benchmark needs [workloads.NAME] and [optimizers.NAME] tables")
     try:

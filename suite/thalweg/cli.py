@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import io
+import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -32,6 +33,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and 
 
 def main() -> None:
     """Run the command line: exit 2 with one line for a user's mistake, 130 when interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a sign gets a question mark
     try:
         # without standalone mode click returns the code of typer.Exit
         code = app(standalone_mode=False)
@@ -42,6 +46,8 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except BrokenPipeError:
+        # whoever read has read enough; the interpreter must not try to flush the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
         _usage_error(error)
@@ -54,10 +60,6 @@ def _usage_error(error: Exception) -> None:
         raise error
     show()
     sys.exit(getattr(error, "exit_code", 2))
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    typer.echo(json.dumps({"schema": 1, **document}, indent=1, allow_nan=False))
 
 
 def _version(wanted: bool) -> None:
@@ -158,7 +160,7 @@ def doctor(results: ResultsDir = None, plugin: PluginFiles = None, as_json: Json
 @app.command(name="app")
 def app_(
     results: ResultsDir = None,
-    port: Annotated[int, typer.Option(help="Port on this machine.")] = 8501,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine.")] = 8501,
     plugin: PluginFiles = None,
 ) -> None:
     """Open the app: leaderboards, curves, landscapes, trials and plugins in the browser."""

@@ -21,4 +21,4 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
     names = sorted(choices)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"no {kind} {name!r}; {hint}There are: {', '.join(names) or 'none'}"
+    return f"no {kind} {name!r}; {hint}" + (f"There are: {', '.join(names)}" if names else "there are none")

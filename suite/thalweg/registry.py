@@ -263,7 +263,12 @@ def load_registry(plugin_files: Iterable[str | Path] = ()) -> Registry:
 def _free_name(registry: Registry, name: str) -> str:
     """Two plugins of one name would be refused by pluggy for the name alone; the second says where it is from."""
     names = {record.name for record in registry.plugins}
-    return name if name not in names else f"{name} ({len(names)})"
+    count = 1
+    free = name
+    while free in names:
+        count += 1
+        free = f"{name} ({count})"
+    return free
 
 
 def _import_file(path: Path) -> ModuleType:

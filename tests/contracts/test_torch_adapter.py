@@ -63,6 +63,29 @@ def test_a_missing_default_says_how_to_give_one() -> None:
     assert TorchOptimizer(WithoutDefault, lr=0.1).options[0].default == 0.1
 
 
+class Odd(torch.optim.SGD):
+    """Needs a mode.
+
+    And more that is not for lists.
+    """
+
+    def __init__(self, params: Any, mode: str, lr: float | None = None, fused: bool = False) -> None:
+        assert mode == "fast"
+        assert not fused
+        super().__init__(params, lr=lr or 0.1)
+
+
+def test_what_is_no_number_is_passed_on_and_a_foreign_fused_is_left_alone(registry: Any) -> None:
+    with pytest.raises(TypeError, match=r"argument 'lr' of Odd has no default"):
+        TorchOptimizer(Odd, mode="fast")
+    optimizer = TorchOptimizer(Odd, mode="fast", lr=0.1)
+    assert [option.name for option in optimizer.options] == ["lr"]
+    assert (optimizer.summary, optimizer.description) == ("Needs a mode.", "Needs a mode.")
+    bench = Workbench(registry, "sgd")
+    bench.stepper = optimizer.build(bench.module, resolve(optimizer.options, {}, "x"), BuildContext(0, 64, 16))
+    bench.steps(0, 1)
+
+
 def test_an_unknown_setting_is_refused() -> None:
     with pytest.raises(TypeError, match="SGD has no argument 'momentun'; it has: lr, momentum"):
         TorchOptimizer(torch.optim.SGD, momentun=0.9)

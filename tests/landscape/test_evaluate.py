@@ -74,6 +74,15 @@ def test_batch_norm_modes_differ_and_neither_depends_on_the_order_of_points() ->
     assert not torch.allclose(running, batch)
 
 
+def test_dropout_is_off_in_either_mode() -> None:
+    data = problem()
+    module = torch.nn.Sequential(nn.Linear(6, 32), nn.BatchNorm1d(32), nn.Dropout(0.5), nn.Linear(32, 3))
+    points = flat(module).expand(2, -1)
+    for mode in ("running", "batch"):
+        first, second = losses_at(module, data, points, batch_norm=mode)["loss"]  # type: ignore[arg-type]
+        assert first == second
+
+
 def test_values_that_are_not_finite_are_kept() -> None:
     module, data = network(), problem()
     values = losses_at(module, data, torch.full((1, len(flat(module))), 1e38))["loss"]

@@ -95,12 +95,10 @@ def test_a_path_plane_holds_more_of_the_path_than_a_random_one(registry: Registr
 
 def test_an_even_resolution_is_refused_with_the_reason(registry: Registry) -> None:
     probe = registry.probe("surface")
-    options = resolve(probe.options, {"resolution": 4}, "x")
-    active = ActiveProbe(ProbeRequest(label="s", probe=ref("surface", resolution=4)), probe, options)
-    trained = Training(assemble(BOWL, registry), [active], lambda *_: None).run()
-    (failure,) = trained.probe_failures.values()
-    assert "resolution = 4 is even" in failure.message
-    assert trained.status == "done"
+    reason = probe.misfit(resolve(probe.options, {"resolution": 4}, "x"))
+    assert reason is not None
+    assert "resolution = 4 is even" in reason
+    assert probe.misfit(resolve(probe.options, {}, "x")) is None
 
 
 def test_the_line_starts_and_ends_at_the_losses_of_training(registry: Registry) -> None:

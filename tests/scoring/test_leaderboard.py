@@ -83,6 +83,27 @@ def test_equal_values_share_a_rank() -> None:
     assert [(row["rank"], row["rank_low"], row["rank_high"]) for row in found.values()] == [(1, 1, 2), (1, 1, 2)]
 
 
+def test_one_seed_decides_nothing() -> None:
+    found = rows(observe({"a": [0.9], "b": [0.5], "c": [None]}))
+    assert [(row["rank"], row["rank_low"], row["rank_high"]) for row in found.values()] == [
+        (1, 1, 2),
+        (2, 1, 2),
+        (3, 3, 3),
+    ]
+
+
+def test_an_interval_over_many_decades_may_end_at_infinity() -> None:
+    estimate = t_interval([1e-60, 1e5], log=True)
+    assert 0 < estimate.value < math.inf
+    assert estimate.high == math.inf
+
+
+def test_steps_without_a_target_are_refused_with_the_reason() -> None:
+    workload = Workload("digits", (ACCURACY, LOSS), ACCURACY, "test", None, "valid", None)
+    with pytest.raises(UserError, match="no workload of this benchmark has a target"):
+        leaderboard(observe({"a": [0.9]}), {"digits": workload}, "steps_to_target")
+
+
 def test_an_interval_of_an_accuracy_stays_between_0_and_1() -> None:
     row = rows(observe({"a": [0.8, 1.0]}))["a"]
     assert row["high"] == 1.0

@@ -64,7 +64,10 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     save(results, doc)
     ((stored,), unreadable) = results.scan()
     assert unreadable == []
-    assert stored.document == doc
+    assert stored.document == doc.model_copy(update={"files": stored.document.files})
+    assert sorted(stored.document.files) == sorted(
+        path.relative_to(stored.path).as_posix() for path in stored.path.rglob("*.*") if path.name != "trial.json"
+    )
     pd.testing.assert_frame_equal(stored.curve(), curve())
     (key,) = doc.probes
     assert stored.table(key)["t"].tolist() == [0, 1]
@@ -105,7 +108,30 @@ def test_a_kill_between_the_two_renames_loses_no_result(tmp_path: Path) -> None:
     assert verify(results)[1]
     assert results.sweep() == []
     ((stored,), _) = results.scan()
-    assert stored.document == doc
+    assert (stored.path, stored.document.hash, stored.document.status) == (path, doc.hash, "done")
+    assert verify(results) == (1, [])
+
+
+def test_an_unreadable_leftover_is_cleared_away(tmp_path: Path) -> None:
+    results, doc = BenchmarkResults(tmp_path, "b"), document()
+    path = save(results, doc)
+    path.rename(results.working / f"{doc.hash}.old")
+    (results.working / f"{doc.hash}.old" / "trial.json").write_text("{", encoding="utf-8")
+    assert results.sweep() == []
+    assert results.scan() == ([], [])
+    assert [item for item in results.working.iterdir() if item.suffix != ".lock"] == []
+
+
+def test_a_newer_result_keeps_the_tables_that_it_was_not_asked_for(tmp_path: Path) -> None:
+    results, doc = BenchmarkResults(tmp_path, "b"), document()
+    save(results, doc)
+    ((older,), _) = results.scan()
+    with results.claim(killed(doc)) as folder:
+        results.write(folder, document(probes={}), curve(), {}, {}, older=older)
+    ((newer,), _) = results.scan()
+    (key,) = doc.probes
+    assert newer.document.probes == doc.probes
+    assert newer.table(key)["t"].tolist() == [0, 1]
     assert verify(results) == (1, [])
 
 
@@ -116,18 +142,26 @@ def test_a_trial_held_by_a_living_process_is_not_swept(tmp_path: Path) -> None:
     assert results.scan() == ([], [])
 
 
+def flip(path: Path) -> None:
+    """One bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
         (lambda path: (path / "trial.json").unlink(), "trial.json: FileNotFoundError"),
         (lambda path: (path / "trial.json").write_text("{"), "trial.json: "),
         (lambda path: (path / "trial.json").write_bytes(b"\xff"), "trial.json: "),
-        (lambda path: (path / "curve.parquet").write_bytes(b"PAR1"), "cannot be read"),
-        (lambda path: (path / "curve.parquet").unlink(), "cannot be read"),
-        (lambda path: next((path / "probes").iterdir()).unlink(), "cannot be read"),
-        (lambda path: (path / "weights" / "final.safetensors").write_bytes(b"123"), "cannot be read"),
-        (lambda path: (path / "notes.txt").write_text("hello"), "does not belong to a trial"),
-        (lambda path: pd.DataFrame({"a": [1]}).to_parquet(path / "curve.parquet"), "lacks the columns step"),
+        (lambda path: (path / "curve.parquet").write_bytes(b"PAR1"), "has changed since it was written"),
+        (lambda path: (path / "curve.parquet").unlink(), "curve.parquet is missing"),
+        (lambda path: next((path / "probes").iterdir()).unlink(), "is missing"),
+        (lambda path: flip(path / "weights" / "final.safetensors"), "has changed since it was written"),
+        (lambda path: flip(path / "curve.parquet"), "has changed since it was written"),
+        (lambda path: (path / "notes.txt").write_text("hello"), "does not belong to the trial"),
+        (lambda path: (path / "probes" / "notes.txt").write_text("hello"), "does not belong to the trial"),
         (lambda path: path.rename(path.with_name("w--adam--000000000000")), "the hash is not that of the trial"),
     ],
 )

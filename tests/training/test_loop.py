@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from thalweg.contracts import Column, Probe
+from thalweg.contracts import Column, Metric, Probe
 from thalweg.contracts.option import resolve
 from thalweg.errors import Diverged
 from thalweg.registry import Registry
@@ -153,6 +154,21 @@ def test_a_diverging_trial_is_a_result_with_its_curve_so_far(registry: Registry)
     assert "training loss" in trained.reason
     assert 0 < trained.summary["step"] < 40
     assert len(trained.curve)
+
+
+def test_a_loss_past_the_bound_after_the_last_step_is_noticed(registry: Registry) -> None:
+    trained = train(registry, bowl(optimizer=ref("sgd", lr=1e12), budget=Budget(steps=1)))
+    assert trained.status == "diverged"
+    assert np.isfinite(trained.curve["value"]).all()
+
+
+def test_a_metric_without_a_value_is_a_failure_that_names_it(registry: Registry) -> None:
+    assembly = assemble(bowl(), registry)
+    assembly.problem = copy.copy(assembly.problem)
+    assembly.problem.metrics = (*assembly.problem.metrics, Metric("regret", "lower"))
+    trained = Training(assembly, [], lambda *_: None).run()
+    assert trained.status == "failed"
+    assert "gives no value of regret" in trained.reason
 
 
 def test_weights_that_become_nan_in_the_last_step_are_noticed(registry: Registry) -> None:

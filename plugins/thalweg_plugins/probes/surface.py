@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from thalweg import Column, Option, Probe
 
@@ -50,6 +51,11 @@ class Surface(Probe):
         Column("directions", "", "random or path"),
     )
 
+    def misfit(self, options: Mapping[str, Any]) -> str | None:
+        """The trained weights must be a point of the grid."""
+        resolution = options["resolution"]
+        return None if resolution % 2 else f"resolution = {resolution} is even: the trained weights are not on the grid"
+
     def measure(self, context: ProbeContext) -> pandas.DataFrame:
         """Evaluate the grid and the path."""
         import pandas as pd
@@ -61,8 +67,6 @@ class Surface(Probe):
         assert final is not None
         assert path is not None
         resolution = context.options["resolution"]
-        if resolution % 2 == 0:
-            raise ValueError(f"resolution = {resolution} is even: the trained weights would not be on the grid")
         center = flat_from(context.module, final)
         offsets = path.to(center) - center
         d1, d2, extent = self._plane(context, offsets)

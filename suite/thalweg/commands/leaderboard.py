@@ -69,7 +69,7 @@ def print_leaderboard(plan: Plan, results: BenchmarkResults) -> None:
     stored, _ = results.scan()
     seen = observe(plan, stored)
     _print(plan, leaderboard(seen, plan.workloads))
-    _warn_of_mixture(seen)
+    _warn(seen)
 
 
 def _notes(plan: Plan, seen: Observations) -> None:
@@ -77,10 +77,12 @@ def _notes(plan: Plan, seen: Observations) -> None:
         errors().print(f"{seen.missing} of {len(plan.trials)} trials are not there yet", markup=False)
     if seen.beside:
         errors().print(f"{seen.beside} trials in the folder are not in this benchmark", markup=False)
-    _warn_of_mixture(seen)
+    _warn(seen)
 
 
-def _warn_of_mixture(seen: Observations) -> None:
+def _warn(seen: Observations) -> None:
+    for reason in seen.unreadable:
+        errors().print(f"left out, since its curve cannot be read: {reason}", markup=False)
     if seen.mixture:
         errors().print(f"the trials ran on different machines or versions: {'; '.join(seen.mixture)}", markup=False)
 

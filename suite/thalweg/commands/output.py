@@ -9,14 +9,21 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from thalweg.store.documents import finite
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command line, which ends quietly."""
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """Standard output; without a terminal, wide enough that nothing is cut."""
-    made = Console(highlight=False)
-    return made if made.is_terminal else Console(highlight=False, width=200)
+    made = _Console(highlight=False)
+    return made if made.is_terminal else _Console(highlight=False, width=200)
 
 
 def errors() -> Console:
@@ -38,7 +45,8 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
             min_width=4 if aligned else 10,
         )
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        # as text: a bracket in a message is no markup
+        table.add_row(*(Text(str(cell)) for cell in row))
     if title:
         console().print(title, style="bold", markup=False)
     console().print(table)

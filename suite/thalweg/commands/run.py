@@ -48,9 +48,9 @@ def run_command(
         document = report.document()["trials"]
         words = [f"{document['trained']} trained", f"{document['cached']} done before"]
         words += [f"{document[key]} {key}" for key in ("diverged", "failed") if document[key]]
-        console().print(
-            f"\n{document['total']} trials: {', '.join(words)}; {report.seconds:.1f} s; results in {root}", markup=False
-        )
+        head = "interrupted; " if report.outcome == "interrupted" else ""
+        line = f"{head}{document['total']} trials: {', '.join(words)}; {report.seconds:.1f} s; results in {root}"
+        console().print(f"\n{line}", markup=False)
     if report.outcome == "interrupted":
         return 130
     return 1 if report.failures else 0

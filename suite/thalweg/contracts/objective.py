@@ -80,9 +80,10 @@ class Objective:
         self.step_loss = None
         self._step = step
 
-    def observer(self) -> Objective:
-        """The same objective for a probe: uncounted, and without effect on the buffers."""
-        watching = Objective(self.module, self.problem, self._draw, self._draws_in_forward, advances_buffers=False)
+    def observer(self, module: nn.Module | None = None, problem: LoadedProblem | None = None) -> Objective:
+        """The same objective for a probe, on a copy of the module if one is given: uncounted, buffers left alone."""
+        module, problem = module or self.module, problem or self.problem
+        watching = Objective(module, problem, self._draw, self._draws_in_forward, advances_buffers=False)
         watching.begin_step(self.batch, self._step)
         return watching
 

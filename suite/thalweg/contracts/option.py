@@ -80,9 +80,13 @@ class Option:
         whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer() and kind == "float")
         if isinstance(value, bool) or not isinstance(value, int | float) or (kind == "int" and not whole):
             raise UserError(f"{key} = {value!r} is not {'a whole number' if kind == 'int' else 'a number'}")
-        if isinstance(self.allowed, str) and not _inside(value, self.allowed):
+        try:
+            as_float = float(value)
+        except OverflowError:
+            raise UserError(f"{key}: a number of {len(str(value))} digits is too large") from None
+        if isinstance(self.allowed, str) and not _inside(as_float, self.allowed):
             raise UserError(f"{key} = {value!r} is outside its allowed range {self.allowed}")
-        if not math.isfinite(value):
+        if not math.isfinite(as_float):
             raise UserError(f"{key} = {value!r} is not finite")
         return int(value) if kind == "int" else float(value)
 

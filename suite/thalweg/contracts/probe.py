@@ -45,9 +45,10 @@ class SavedWeights:
 
 @dataclass
 class ProbeContext:
-    """What a probe may look at. It may use the module freely and must leave it as it was.
+    """What a probe may look at.
 
-    ``objective`` is on the current batch and uncounted; ``stepper`` is None when the probe runs on saved weights.
+    In a run, module and stepper are copies (the data is not: leave it as it is). ``objective`` is on the current batch
+    and uncounted; ``stepper`` is None when the probe runs on saved weights.
     """
 
     options: Mapping[str, Any]
@@ -81,6 +82,10 @@ class Probe(Component, ABC):
     when: tuple[When, ...] = ("end",)
     needs: tuple[Weights, ...] = ()
     columns: tuple[Column, ...] = ()
+
+    def misfit(self, options: Mapping[str, Any]) -> str | None:
+        """Why it cannot run with these options, as the end of a sentence; None when it can. Asked before training."""
+        return None
 
     @abstractmethod
     def measure(self, context: ProbeContext) -> pandas.DataFrame:

@@ -54,8 +54,8 @@ class TorchStepper(Stepper):
 
 
 def fused_if_possible(cls: type[torch.optim.Optimizer], module: nn.Module) -> dict[str, bool]:
-    """``{"fused": True}`` where the class has a fused implementation for this module's device."""
-    if "fused" not in inspect.signature(cls.__init__).parameters:
+    """``{"fused": True}`` where torch has a fused implementation of the class for this module's device."""
+    if not cls.__module__.startswith("torch.optim") or "fused" not in inspect.signature(cls.__init__).parameters:
         return {}
     device_types = {parameter.device.type for parameter in module.parameters()}
     return {"fused": True} if device_types <= {"cpu", "cuda", "mps"} else {}
@@ -64,8 +64,8 @@ def fused_if_possible(cls: type[torch.optim.Optimizer], module: nn.Module) -> di
 class TorchOptimizer(Optimizer):
     """A ``torch.optim.Optimizer`` class as it is: its own defaults, and a search range on ``lr`` only.
 
-    Numbers, booleans and strings among the arguments become hyperparameters, tuples one each (``betas`` becomes
-    ``beta1`` and ``beta2``). An argument without default takes it from ``defaults``.
+    Numbers and booleans among the arguments become hyperparameters, tuples one each (``betas`` becomes ``beta1`` and
+    ``beta2``). An argument without default takes it from ``defaults``; anything else given there is passed on as it is.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class TorchOptimizer(Optimizer):
         # the class's own docstring, not one that it inherits from torch
         self.summary = summary or inspect.cleandoc(cls.__doc__ or "").split("\n", 1)[0] or self.source
         self._tuples: dict[str, list[str]] = {}
+        self._fixed: dict[str, Any] = {}
         options: list[Hyperparameter] = []
         parameters = inspect.signature(cls).parameters
         accepted = [p.name for p in parameters.values() if p.name not in _IMPLEMENTATION]
@@ -108,6 +109,9 @@ class TorchOptimizer(Optimizer):
             singular = name.removesuffix("s")
             self._tuples[name] = [f"{singular}{index}" for index in range(1, len(default) + 1)]
             return [Hyperparameter(key, float(item)) for key, item in zip(self._tuples[name], default, strict=True)]
+        if name == "lr" and default is None:
+            cls = self.cls.__name__
+            raise TypeError(f"argument 'lr' of {cls} has no default: give one with register({cls}, lr=...)")
         if name == "lr":
             return [Hyperparameter("lr", float(default), allowed="(0, inf)", search=Search(1e-4, 1.0))]
         if isinstance(default, bool | float):
@@ -117,12 +121,12 @@ class TorchOptimizer(Optimizer):
             annotation = str(inspect.signature(self.cls).parameters[name].annotation)
             return [Hyperparameter(name, float(default) if "float" in annotation else default)]
         if given:
-            raise TypeError(f"{name}={default!r} of {self.cls.__name__} is no number, true or false")
+            self._fixed[name] = default
         return []
 
     def build(self, module: nn.Module, hyperparameters: Mapping[str, Any], context: BuildContext) -> Stepper:
         """The class itself, fused where it can be."""
-        arguments = dict(hyperparameters)
+        arguments = {**self._fixed, **hyperparameters}
         for name, keys in self._tuples.items():
             arguments[name] = tuple(arguments.pop(key) for key in keys)
         make = cast(Any, self.cls)

@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parameters_to_vector
 
 from thalweg.contracts.objective import kept_buffers
@@ -78,7 +79,12 @@ def losses_at(
         ValueError: a point does not have P numbers.
     """
     walker = copy.deepcopy(module)
-    walker.train(batch_norm == "batch")
+    walker.eval()
+    if batch_norm == "batch":
+        for layer in walker.modules():
+            # these alone: dropout stays off, a surface is not random
+            if isinstance(layer, _BatchNorm):
+                layer.train()
     parameters = list(walker.parameters())
     size = sum(parameter.numel() for parameter in parameters)
     values: dict[str, list[float]] = {metric.name: [] for metric in problem.metrics}

@@ -33,6 +33,7 @@ class RunReport:
 
     benchmark: str
     results: Path
+    total: int = 0
     seconds: float = 0.0
     cached: int = 0
     trained: list[tuple[PlannedTrial, TrialResult]] = field(default_factory=list)
@@ -66,7 +67,7 @@ class RunReport:
             "seconds": round(self.seconds, 3),
             "outcome": self.outcome,
             "trials": {
-                "total": self.cached + len(self.trained),
+                "total": self.total,
                 "trained": len(self.trained),
                 "cached": self.cached,
                 "diverged": self.count("diverged"),

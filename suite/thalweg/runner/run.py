@@ -14,7 +14,7 @@ from thalweg.failure import Failure
 from thalweg.registry import Registry
 from thalweg.runner.outcome import RunReport, TrialResult
 from thalweg.runner.work import Job, call_hook, is_done, train_and_save, use_registry
-from thalweg.store.results import BenchmarkResults, StoredTrial
+from thalweg.store.results import BenchmarkResults
 from thalweg.trial import ProbeRequest
 
 
@@ -70,12 +70,10 @@ def run_benchmark(
     jobs = []
     for key, planned in wanted.items():
         there = by_hash.get(key)
-        if there is not None:
-            if not fresh and is_done(there, planned.probes):
-                continue
-            planned = _with_probes(planned, _old_probes(there, registry))
+        if there is not None and not fresh and is_done(there, planned.probes):
+            continue
         jobs.append(Job(planned, root.absolute(), plan.benchmark, registry.plugin_files, fresh=fresh))
-    report.cached = len(wanted) - len(jobs)
+    report.total, report.cached = len(wanted), len(wanted) - len(jobs)
     watcher.begin(len(wanted), report.cached)
     use_registry(registry)
     try:
@@ -98,12 +96,6 @@ def run_benchmark(
 
 def _lost(job: Job, reason: str) -> TrialResult:
     return TrialResult("failed", f"Lost: {reason}", Failure(kind="Lost", message=reason))
-
-
-def _old_probes(there: StoredTrial, registry: Registry) -> list[ProbeRequest]:
-    """A trial that is trained again keeps the tables that it had, as far as their probes are still here."""
-    known = {entry.name for entry in registry.entries("probes")}
-    return [item.request for item in there.document.probes.values() if item.request.probe.name in known]
 
 
 def _with_probes(planned: PlannedTrial, more: Iterable[ProbeRequest]) -> PlannedTrial:

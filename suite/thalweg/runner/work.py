@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thalweg.benchmark import PlannedTrial
+from thalweg.contracts import Draw
 from thalweg.contracts.executor import Progress
 from thalweg.contracts.option import resolve
 from thalweg.failure import Failure
@@ -18,6 +19,7 @@ from thalweg.runner.outcome import TrialResult
 from thalweg.store.curve import curve_table
 from thalweg.store.documents import ProbeDocument, TrialDocument
 from thalweg.store.results import BenchmarkResults, StoredTrial, killed
+from thalweg.store.tables import is_table
 from thalweg.trial import ProbeRequest
 
 if TYPE_CHECKING:
@@ -38,12 +40,12 @@ class Job:
 
 
 def is_done(trial: StoredTrial, requests: Sequence[ProbeRequest]) -> bool:
-    """Whether a stored trial needs no training: done or diverged, with a table for each probe wanted.
+    """Whether a stored trial needs no training: done or diverged, with a curve and a table for each probe wanted.
 
     A diverged trial has no tables of probes at the end, and training it again would give none.
     """
     document = trial.document
-    if document.status == "failed":
+    if document.status == "failed" or not is_table(trial.path / "curve.parquet"):
         return False
     have = document.probes
     return all(
@@ -80,6 +82,7 @@ def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialRe
 
     from thalweg.training import loop
     from thalweg.training.assembly import active_probes, assemble
+    from thalweg.training.randomness import seeded
 
     planned, trial = job.planned, job.planned.trial
     results = BenchmarkResults(job.results, job.benchmark)
@@ -94,16 +97,17 @@ def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialRe
         environment=environment(registry, trial.device, job.threads),
     )
     with results.claim(killed(skeleton)) as folder:
-        there = None if job.fresh else results.find(trial.hash)
-        if there is not None and is_done(there, planned.probes):
+        there = results.find(trial.hash)
+        if there is not None and not job.fresh and is_done(there, planned.probes):
             return TrialResult(there.document.status, there.document.reason, path=there.path, cached=True)
         threads = torch.get_num_threads()
         torch.set_num_threads(job.threads)
         try:
             call_hook(registry, "thalweg_trial_started", errors, trial=trial)
-            assembly = assemble(trial, registry)
-            probes = active_probes(planned.probes, registry)
-            trained = loop.Training(assembly, probes, functools.partial(progress, job)).run()
+            with seeded(Draw(trial.seed, None).seed_for("global")):
+                assembly = assemble(trial, registry)
+                probes = active_probes(planned.probes, registry)
+                trained = loop.Training(assembly, probes, functools.partial(progress, job)).run()
         except (Exception, SystemExit) as error:
             failure = Failure.of(error)
             trained = loop.Trained("failed", failure.line, failure, curve_table([]), {})
@@ -115,7 +119,10 @@ def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialRe
             for name, tensors in (("initial", trained.weights.initial), ("final", trained.weights.final))
             if tensors is not None
         }
-        path = results.write(folder, document, trained.curve, trained.tables, weights)
+        if document.status == "failed" and there is not None and there.document.status != "failed":
+            # what is there was trained; that it cannot be trained again is told, and costs nothing
+            return TrialResult("failed", document.reason, document.error, there.path, side_errors=errors)
+        path = results.write(folder, document, trained.curve, trained.tables, weights, older=there)
     for request in planned.probes:
         probe = document.probes[request.key]
         if probe.error is not None and document.status == "done":

@@ -39,4 +39,7 @@ def t_interval(values: Sequence[float], log: bool = False, level: float = 0.95) 
     else:
         half = float(stdtrit(x.size - 1, (1 + level) / 2)) * float(x.std(ddof=1)) / math.sqrt(x.size)
         low, high = mean - half, mean + half
-    return Estimate(*(math.exp(v) for v in (mean, low, high))) if log else Estimate(mean, low, high)
+    if log:
+        with np.errstate(over="ignore"):  # an interval over many decades may end at infinity
+            return Estimate(*(float(np.exp(v)) for v in (mean, low, high)))
+    return Estimate(mean, low, high)

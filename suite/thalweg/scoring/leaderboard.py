@@ -49,7 +49,9 @@ def leaderboard(seen: Observations, workloads: Mapping[str, Workload], metric: s
     """
     ranked = {name: _metric(workload, metric) for name, workload in workloads.items()}
     if metric is not None and not any(ranked.values()):
-        known = {workload.metric.name for workload in workloads.values()} | {"loss", STEPS.name}
+        if metric == STEPS.name:
+            raise UserError("--metric: no workload of this benchmark has a target to count steps to")
+        known = {known.name for workload in workloads.values() for known in workload.metrics} | {STEPS.name}
         raise UserError(f"--metric: {unknown('metric', metric, known)}")
     parts = []
     for name, workload in workloads.items():
@@ -121,8 +123,9 @@ def _ranked(table: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     share = (finished / table["seeds"]).where(table["value"].notna(), -1.0)
     # worst possible costs, so that "better for certain" below is one comparison
     cost = (sign * table["value"]).fillna(math.inf)
-    best = (sign * table["low" if sign > 0 else "high"]).fillna(cost)
-    worst = (sign * table["high" if sign > 0 else "low"]).fillna(cost)
+    # one seed gives no interval, and then nothing is certain
+    best = (sign * table["low" if sign > 0 else "high"]).fillna(-math.inf).where(table["value"].notna(), math.inf)
+    worst = (sign * table["high" if sign > 0 else "low"]).fillna(math.inf)
     order = sorted(table.index, key=lambda i: (-share[i], cost[i], table["optimizer"][i]))
 
     def better(i: int, j: int) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -25,6 +25,8 @@ class Observations:
     """Trials of the plan that are not on disk."""
     beside: int = 0
     """Trials on disk that are not of the plan."""
+    unreadable: list[str] = field(default_factory=list)
+    """Trials of the plan whose curve cannot be read."""
 
     @property
     def mixture(self) -> list[str]:
@@ -57,16 +59,24 @@ def observe_stored(stored: Iterable[StoredTrial]) -> Observations:
 def _tables(named: list[tuple[str, str, StoredTrial]]) -> Observations:
     rows = []
     curves = []
+    unreadable = []
     for workload, optimizer, trial in named:
+        try:
+            curve = trial.curve() if trial.document.status != "failed" else None
+        except (OSError, ValueError) as error:  # pyarrow's errors are both
+            unreadable.append(f"{trial.path.name}: {type(error).__name__}")
+            continue
         document = trial.document
         names: dict[str, Any] = {"workload": workload, "optimizer": optimizer, "seed": document.trial.seed}
         shared = {"hash": document.hash, "status": document.status, "reason": document.reason}
         rows.append({**names, **shared, "ran_on": _ran_on(document.environment)})
-        if document.status != "failed":
-            curves.append(trial.curve().assign(**names))
+        if curve is not None:
+            curves.append(curve.assign(**names))
     empty = pd.DataFrame(columns=[*CURVE_COLUMNS, "workload", "optimizer", "seed"])
     return Observations(
-        pd.DataFrame(rows, columns=TRIAL_COLUMNS), pd.concat(curves, ignore_index=True) if curves else empty
+        pd.DataFrame(rows, columns=TRIAL_COLUMNS),
+        pd.concat(curves, ignore_index=True) if curves else empty,
+        unreadable=unreadable,
     )
 
 

@@ -43,6 +43,8 @@ class TrialDocument(BaseModel):
     environment: dict[str, Any] = {}
     summary: dict[str, Any] = {}
     probes: dict[str, ProbeDocument] = {}
+    files: dict[str, str] = {}
+    """SHA-256 of each file beside this one, by its path in the trial's directory."""
 
     def to_json(self) -> str:
         """Indented JSON, trials and probe requests in their canonical form, without defaults."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import socket
@@ -110,8 +111,13 @@ class BenchmarkResults:
         curve: pd.DataFrame,
         tables: Mapping[str, pd.DataFrame],
         weights: Mapping[str, Mapping[str, Tensor]],
+        older: StoredTrial | None = None,
     ) -> Path:
-        """Write a trial's files into ``folder``, then put it in place of whatever this trial had before."""
+        """Write a trial's files into ``folder``, then put it in place of whatever this trial had before.
+
+        Tables that the ``older`` result has and the new one does not ask for are kept as they are: they were measured
+        on the same training.
+        """
         write_table(curve, folder / "curve.parquet")
         for key, table in tables.items():
             write_table(
@@ -124,6 +130,14 @@ class BenchmarkResults:
             for name, tensors in weights.items():
                 save_file({key: tensor.contiguous() for key, tensor in tensors.items()},
                           folder / "weights" / f"{name}.safetensors")  # fmt: skip
+        probes = dict(document.probes)
+        for key, probe in older.document.probes.items() if older else ():
+            name = f"probes/{key}.parquet"
+            if older and key not in probes and (older.path / name).is_file():
+                (folder / "probes").mkdir(exist_ok=True)
+                shutil.copyfile(older.path / name, folder / name)
+                probes[key] = probe
+        document = document.model_copy(update={"probes": probes, "files": digests(folder)})
         (folder / "trial.json").write_text(document.to_json(), encoding="utf-8")
         return self._install(folder, document)
 
@@ -172,8 +186,8 @@ class BenchmarkResults:
         there = next(iter(self.trials.glob(f"*--{hash_}")), None)
         if path.suffix == ".old":
             # killed between the two renames: the old result is the newest that is whole
-            if there is None and (path / "trial.json").is_file():
-                document = TrialDocument.model_validate_json((path / "trial.json").read_text(encoding="utf-8"))
+            document = _document(path)
+            if there is None and isinstance(document, TrialDocument):
                 self.trials.mkdir(parents=True, exist_ok=True)
                 path.rename(self.trials / f"{document.workload}--{document.trial.optimizer.name}--{hash_}")
             else:
@@ -194,18 +208,33 @@ class BenchmarkResults:
         return swept
 
 
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a trial but its document, by path."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / "trial.json")
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
 def _read(path: Path) -> StoredTrial | Unreadable:
+    document = _document(path)
+    if isinstance(document, Unreadable):
+        return document
+    if document.hash != document.trial.hash or not path.name.endswith(f"--{document.hash}"):
+        return Unreadable(path, "trial.json: the hash is not that of the trial")
+    missing = [name for name in document.files if not (path / name).is_file()]
+    if missing:
+        return Unreadable(path, f"{missing[0]} is missing")
+    return StoredTrial(path, document)
+
+
+def _document(path: Path) -> TrialDocument | Unreadable:
     try:
-        document = TrialDocument.model_validate_json((path / "trial.json").read_text(encoding="utf-8"))
+        return TrialDocument.model_validate_json((path / "trial.json").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         return Unreadable(path, f"trial.json: {type(error).__name__}")
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         return Unreadable(path, f"trial.json: {key + ': ' if key else ''}{first['msg']}")
-    if document.hash != document.trial.hash or not path.name.endswith(f"--{document.hash}"):
-        return Unreadable(path, "trial.json: the hash is not that of the trial")
-    return StoredTrial(path, document)
 
 
 def killed(document: TrialDocument) -> TrialDocument:

@@ -31,6 +31,15 @@ def read_table(path: Path) -> pd.DataFrame:
     return table
 
 
+def is_table(path: Path) -> bool:
+    """Whether a file has the footer of a Parquet file: cheap, and false for one that was cut off."""
+    try:
+        pq.read_metadata(path)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def read_metadata(path: Path) -> dict[str, Any]:
     """The settings that were written with a table."""
     metadata = pq.read_schema(path).metadata or {}

@@ -5,13 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
-from thalweg.store.curve import CURVE_COLUMNS
-from thalweg.store.results import BenchmarkResults, StoredTrial
-from thalweg.store.tables import read_table
-
-_FILES = {"trial.json", "curve.parquet", "probes", "weights"}
+from thalweg.store.results import BenchmarkResults, StoredTrial, digests
 
 
 @dataclass(frozen=True)
@@ -23,7 +17,7 @@ class Fault:
 
 
 def verify(results: BenchmarkResults) -> tuple[int, list[Fault]]:
-    """The number of trials that are whole, and every fault: unreadable, missing, foreign or left-over files."""
+    """The number of trials that are whole, and every fault: unreadable, missing, changed or foreign files."""
     trials, unreadable = results.scan()
     faults = [Fault(item.path, item.reason) for item in unreadable]
     whole = 0
@@ -37,30 +31,14 @@ def verify(results: BenchmarkResults) -> tuple[int, list[Fault]]:
 
 
 def _faults(trial: StoredTrial) -> list[Fault]:
-    faults = [
-        Fault(path, "does not belong to a trial") for path in sorted(trial.path.iterdir()) if path.name not in _FILES
-    ]
-    curve = trial.path / "curve.parquet"
     try:
-        missing = [column for column in CURVE_COLUMNS if column not in read_table(curve).columns]
-        if missing:
-            faults.append(Fault(curve, f"lacks the columns {', '.join(missing)}"))
-    except (OSError, pa.ArrowException) as error:
-        faults.append(Fault(curve, f"cannot be read: {type(error).__name__}"))
-    for key, probe in trial.document.probes.items():
-        path = trial.path / "probes" / f"{key}.parquet"
-        if probe.status == "done":
-            try:
-                read_table(path)
-            except (OSError, pa.ArrowException) as error:
-                faults.append(Fault(path, f"cannot be read: {type(error).__name__}"))
-    weights = trial.path / "weights"
-    for path in sorted(weights.iterdir()) if weights.is_dir() else []:
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, framework="numpy") as file:
-                file.keys()
-        except (OSError, SafetensorError) as error:
-            faults.append(Fault(path, f"cannot be read: {error}"))
-    return faults
+        found = digests(trial.path)
+    except OSError as error:
+        return [Fault(trial.path, f"cannot be read: {error.strerror}")]
+    written = trial.document.files
+    faults = [
+        Fault(trial.path / name, "has changed since it was written")
+        for name in written
+        if name in found and found[name] != written[name]
+    ]
+    return faults + [Fault(trial.path / name, "does not belong to the trial") for name in found if name not in written]

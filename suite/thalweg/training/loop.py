@@ -17,7 +17,9 @@ from thalweg.contracts.probe import ProbeContext, SavedWeights, When
 from thalweg.errors import Diverged
 from thalweg.failure import Failure
 from thalweg.training.assembly import ActiveProbe, Assembly
+from thalweg.training.randomness import seeded
 from thalweg.training.recorder import Recorder
+from thalweg.training.tables import checked_table, empty_table
 
 DIVERGENCE_FACTOR = 1e6
 """A training loss past this many times max(1, its first value) ends the trial as diverged, as nan and infinity do."""
@@ -73,8 +75,12 @@ class Training:
         except (Exception, SystemExit) as error:  # a plugin's sys.exit ends its trial and not the run
             status, failure = "failed", Failure.of(error)
             reason = failure.line
-        self._info = {}
         tables = {key: pd.concat(parts, ignore_index=True) for key, parts in self.tables.items()}
+        if status == "done":
+            for active in self.probes:
+                if active.request.key not in tables and active.request.key not in self.probe_failures:
+                    # it was never due: an epoch longer than the budget, say
+                    tables[active.request.key] = empty_table(active.probe)
         return Trained(
             status, reason, failure, self.recorder.table(), self._summary(), tables, self.probe_failures, self.weights
         )
@@ -98,16 +104,21 @@ class Training:
         interval = it.trial.evaluate_every
         evaluate_steps = interval.steps or (interval.epochs or 1) * self._steps_per_epoch
         total = self._total_steps()
+        counts_gradients = it.trial.budget.gradient_evaluations is not None
         it.module.train()
         while not self._exhausted():
             batch = it.problem.batch("train", self.step, it.draw)
             started = time.perf_counter()
             it.objective.begin_step(batch, self.step)
+            gradients = it.objective.counts.gradient_evaluations
             report = it.stepper.step(it.objective)
             it.problem.project(parameters)
             if self.step % check_every == 0:
                 self._check_loss(it.objective.step_loss)
             self.seconds += time.perf_counter() - started
+            if counts_gradients and it.objective.counts.gradient_evaluations == gradients:
+                name = it.trial.optimizer.name
+                raise RuntimeError(f"optimizer {name!r} takes no gradients, so a budget of gradients never ends")
             self.step += 1
             if report.info:
                 self._info = report.info
@@ -159,7 +170,9 @@ class Training:
     def _check_loss(self, loss: Tensor | None) -> None:
         if loss is None:
             raise RuntimeError(f"optimizer {self.it.trial.optimizer.name!r} took a step without evaluating the loss")
-        value = loss.item()
+        self._check_value(loss.item())
+
+    def _check_value(self, value: float) -> None:
         if self._first_loss is None:
             self._first_loss = abs(value)
         if not abs(value) <= DIVERGENCE_FACTOR * max(1.0, self._first_loss):
@@ -184,6 +197,7 @@ class Training:
             for split in ("train", "valid"):
                 if split in it.problem.sizes:
                     values[split] = it.problem.evaluate(it.module, split)
+                    self._check_metrics(values[split])
                     self.recorder.add(position, split, values[split])
             if "valid" in values:
                 self._select(values["valid"])
@@ -192,8 +206,12 @@ class Training:
         if "trajectory" in self._needed:
             flat = torch.nn.utils.parameters_to_vector(it.module.parameters())
             self._trajectory.append((self.step, flat.detach().cpu().clone()))
-        if not math.isfinite(values["train"]["loss"]):
-            raise Diverged(f"training loss {values['train']['loss']:.4g} at step {self.step}")
+        self._check_value(values["train"]["loss"])
+
+    def _check_metrics(self, values: dict[str, float]) -> None:
+        missing = [metric.name for metric in self.it.problem.metrics if metric.name not in values]
+        if missing:
+            raise RuntimeError(f"problem {self.it.trial.problem.name!r} gives no value of {', '.join(missing)}")
 
     def _select(self, values: dict[str, float]) -> None:
         """Keep the weights of the best validation value so far; the earliest among equals."""
@@ -225,24 +243,30 @@ class Training:
             key = active.request.key
             if when not in active.probe.when or key in self.probe_failures:
                 continue
-            it = self.it
-            context = ProbeContext(
-                options=active.options,
-                module=it.module,
-                problem=it.problem,
-                objective=it.objective.observer(),
-                stepper=it.stepper,
-                step=self.step,
-                epoch=self._epoch,
-                generator=it.draw.generator(f"probe/{key}", self.step),
-                weights=self.weights,
-            )
             try:
-                with _untouched(it):
-                    self.tables.setdefault(key, []).append(active.probe.measure(context))
-            except Exception as error:
+                with seeded(self.it.draw.seed_for(f"probe/{key}/global", self.step)):
+                    table = active.probe.measure(self._context(active))
+                self.tables.setdefault(key, []).append(checked_table(active.probe, table))
+            except (Exception, SystemExit) as error:
                 self.probe_failures[key] = Failure.of(error)
                 self.tables.pop(key, None)
+
+    def _context(self, active: ActiveProbe) -> ProbeContext:
+        """What a probe sees: copies, module and stepper together, so that nothing it does to them reaches training."""
+        it = self.it
+        module, stepper = copy.deepcopy((it.module, it.stepper))
+        problem = copy.copy(it.problem)
+        return ProbeContext(
+            options=active.options,
+            module=module,
+            problem=problem,
+            objective=it.objective.observer(module, problem),
+            stepper=stepper,
+            step=self.step,
+            epoch=self._epoch,
+            generator=it.draw.generator(f"probe/{active.request.key}", self.step),
+            weights=self.weights,
+        )
 
     def _summary(self) -> dict[str, Any]:
         final: dict[str, dict[str, float]] = {}
@@ -269,27 +293,3 @@ class _evaluating:  # noqa: N801 - reads as a statement: with _evaluating(it)
 
     def __exit__(self, *_: object) -> None:
         self.module.train()
-
-
-class _untouched:  # noqa: N801 - reads as a statement: with _untouched(it)
-    """Whatever a probe does, parameters, buffers, gradients, mode and torch's random state are afterwards as before."""
-
-    def __init__(self, it: Assembly) -> None:
-        self.module = it.module
-
-    def __enter__(self) -> None:
-        self.mode = self.module.training
-        self.state = {name: tensor.clone() for name, tensor in self.module.state_dict().items()}
-        self.gradients = [parameter.grad for parameter in self.module.parameters()]
-        self.kept = [None if gradient is None else gradient.clone() for gradient in self.gradients]
-        self.random = torch.random.fork_rng()
-        self.random.__enter__()
-
-    def __exit__(self, *exception: Any) -> None:
-        self.random.__exit__(*exception)
-        self.module.load_state_dict(self.state)
-        for parameter, gradient, kept in zip(self.module.parameters(), self.gradients, self.kept, strict=True):
-            parameter.grad = gradient
-            if gradient is not None and kept is not None:
-                gradient.copy_(kept)
-        self.module.train(self.mode)
