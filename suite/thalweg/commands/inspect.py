@@ -6,10 +6,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from thalweg.commands.output import console, print_json, print_table
+from thalweg.commands.output import console, print_json, print_table, warn_of_failures
 from thalweg.contracts import Architecture, Hyperparameter, Option, Probe, Problem
 from thalweg.errors import UserError, unknown
-from thalweg.registry import KINDS, Entry, Registry, load_registry
+from thalweg.registry import KINDS, Entry, load_registry
 from thalweg.store.results import benchmarks_in, results_root
 
 
@@ -29,7 +29,7 @@ def list_command(kind: str | None, plugin_files: list[Path], as_json: bool) -> N
         if rows or kind:
             print_table(one, ["name", "summary", "plugin"], rows)
             console().print()
-    _warn_of_failures(registry)
+    warn_of_failures(registry.plugins)
 
 
 def _summary(entry: Entry) -> str:
@@ -163,14 +163,6 @@ def plugins_command(plugin_files: list[Path], as_json: bool) -> None:
         what = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in record.registered.items()) or "nothing"
         rows.append([record.name, record.version, record.origin, f"failed: {record.error}" if record.error else what])
     print_table("plugins", ["name", "version", "origin", "registered"], rows)
-
-
-def _warn_of_failures(registry: Registry) -> None:
-    from thalweg.commands.output import errors
-
-    for record in registry.plugins:
-        if record.error:
-            errors().print(f"plugin {record.name!r} failed to load: {record.error}", markup=False)
 
 
 def doctor_command(results: Path | None, plugin_files: list[Path], as_json: bool) -> int:

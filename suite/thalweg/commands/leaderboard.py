@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from thalweg.benchmark import DEVICES, Plan, Selection, load_benchmark
-from thalweg.commands.output import console, errors, number, print_json, print_table
+from thalweg.commands.output import console, errors, number, print_json, print_table, warn_of_failures
 from thalweg.errors import UserError, unknown
 from thalweg.registry import load_registry
 from thalweg.scoring.leaderboard import leaderboard
@@ -33,6 +33,8 @@ def leaderboard_command(
     if format_ not in FORMATS:
         raise UserError(f"--format: {unknown('format', format_, FORMATS)}")
     registry = load_registry(plugin_files)
+    # those that were asked for by name; others are an error only where the benchmark needs them
+    warn_of_failures(record for record in registry.plugins if record.origin == "file")
     benchmark = load_benchmark(name, registry)
     root = results_root(results)
     stored, _ = BenchmarkResults(root, benchmark.name).scan()

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from thalweg.registry import PluginRecord
 from thalweg.store.documents import finite
 
 
@@ -67,3 +68,10 @@ def number(value: float, unit: str = "", digits: int = 4) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     return f"{100 * value:.1f}%" if unit == "%" else f"{value:.{digits}g}"
+
+
+def warn_of_failures(plugins: Iterable[PluginRecord]) -> None:
+    """Name each plugin that failed to load, and why, on standard error."""
+    for record in plugins:
+        if record.error:
+            errors().print(f"plugin {record.name!r} failed to load: {record.error}", markup=False)

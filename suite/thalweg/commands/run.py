@@ -8,7 +8,7 @@ from pathlib import Path
 
 from thalweg.benchmark import Device, Selection, load_benchmark
 from thalweg.commands.leaderboard import print_leaderboard
-from thalweg.commands.output import console, print_json
+from thalweg.commands.output import console, print_json, warn_of_failures
 from thalweg.commands.progress import make_progress
 from thalweg.errors import UserError, unknown
 from thalweg.registry import load_registry
@@ -30,6 +30,8 @@ def run_command(
 ) -> int:
     """Run, then print the leaderboard of what was run; the exit code."""
     registry = load_registry(plugin_files)
+    # those that were asked for by name; others are an error only where the benchmark needs them
+    warn_of_failures(record for record in registry.plugins if record.origin == "file")
     benchmark = load_benchmark(name, registry)
     selection = Selection(seeds, tuple(extra), tuple(only), choose_device(device))
     plan = benchmark.expand(registry, selection)
