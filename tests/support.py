@@ -13,6 +13,7 @@ from typing import Any
 from unittest import mock
 
 from thalweg.cli import main
+from thalweg.store.results import BenchmarkResults
 
 
 class CommandLine:
@@ -98,3 +99,55 @@ workloads = ["small"]
 [probes.gradient-flow]
 seeds = [0]
 """
+
+
+FAULTY = """
+import os
+import thalweg
+from thalweg_plugins.optimizers.sgd import SGD
+
+
+class Faulty(SGD):
+    name = "faulty"
+    options = (*SGD.options, thalweg.Option("fault", "raise", ("raise", "exit", "slow", "none")))
+
+    def build(self, module, hyperparameters, context):
+        h = dict(hyperparameters)
+        fault = h.pop("fault")
+        stepper = super().build(module, h, context)
+        step = stepper.step
+
+        def broken(objective):
+            import time
+            if fault == "raise":
+                raise RuntimeError("the optimizer is broken")
+            if fault == "exit":
+                os._exit(7)
+            if fault == "slow":
+                time.sleep(0.05)
+            return step(objective)
+
+        stepper.step = broken
+        return stepper
+
+
+@thalweg.hookimpl
+def thalweg_register_optimizers(register):
+    register(Faulty)
+"""
+
+
+def results(cli: CommandLine, benchmark: str = "small") -> BenchmarkResults:
+    return BenchmarkResults(cli.folder / "results" / "local", benchmark)
+
+
+def statuses(cli: CommandLine) -> dict[str, int]:
+    trials = cli.json("results", "list")["trials"]
+    found: dict[str, int] = {}
+    for trial in trials:
+        found[trial["status"]] = found.get(trial["status"], 0) + 1
+    return found
+
+
+def leftovers(cli: CommandLine) -> list[Path]:
+    return [path for path in results(cli).working.iterdir() if path.suffix != ".lock"]

@@ -1,0 +1,113 @@
+"""Processes that are killed, interrupted, out of disk, or two at once: real ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from support import FAULTY, CommandLine, leftovers, results, statuses
+
+
+def test_a_killed_run_resumes_without_retraining(process_cli: CommandLine, small: Path) -> None:
+    cli = process_cli
+    (cli.folder / "faulty.py").write_text(FAULTY, encoding="utf-8")
+    words = [
+        "run",
+        "small.toml",
+        "--plugin",
+        "faulty.py",
+        "--with",
+        "optimizer=faulty:fault=slow",
+        "--only",
+        "workload=small",
+    ]
+    process = cli.start(*words)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        finished = len(list(results(cli).trials.glob("*"))) if results(cli).trials.is_dir() else 0
+        training = list(results(cli).working.glob("*/started.json")) if results(cli).working.is_dir() else []
+        if finished >= 4 and training and '"optimizer": "faulty' in training[0].read_text():
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    finished_before = {path.name: (path / "trial.json").stat().st_mtime_ns for path in results(cli).trials.iterdir()}
+    assert len(finished_before) == 4
+    # the trial in hand shows as what it was
+    listed = cli.json("results", "list")["trials"]
+    (failed,) = [trial for trial in listed if trial["status"] == "failed"]
+    assert failed["optimizer"] == "faulty:fault=slow"
+    assert "ended in mid-trial" in failed["reason"]
+    cli("results", "verify")
+    report = cli.json(*words)
+    assert (report["trials"]["trained"], report["trials"]["cached"], report["trials"]["failed"]) == (2, 4, 0)
+    after = {path.name: (path / "trial.json").stat().st_mtime_ns for path in results(cli).trials.iterdir()}
+    assert {name: after[name] for name in finished_before} == finished_before
+    assert leftovers(cli) == []
+    assert statuses(cli) == {"done": 6}
+    cli("results", "verify")
+
+
+def test_a_process_that_exits_in_mid_trial_shows_as_failed(process_cli: CommandLine, small: Path) -> None:
+    cli = process_cli
+    (cli.folder / "faulty.py").write_text(FAULTY, encoding="utf-8")
+    words = ["run", "small.toml", "--plugin", "faulty.py", "--with", "optimizer=faulty:fault=exit"]
+    cli(*words, "--only", "optimizer=faulty:fault=exit", code=7)
+    (trial,) = cli.json("results", "list")["trials"]
+    assert trial["status"] == "failed"
+
+
+def test_ctrl_c_ends_with_130_and_keeps_what_is_done(process_cli: CommandLine, small: Path) -> None:
+    cli = process_cli
+    (cli.folder / "faulty.py").write_text(FAULTY, encoding="utf-8")
+    process = cli.start("run", "small.toml", "--plugin", "faulty.py", "--with", "optimizer=faulty:fault=slow", "--json",
+                        "--only", "workload=small")  # fmt: skip
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        training = list(results(cli).working.glob("*/started.json")) if results(cli).working.is_dir() else []
+        if training and '"optimizer": "faulty' in training[0].read_text():
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert json.loads(out)["outcome"] == "interrupted"
+    assert statuses(cli) == {"done": 4, "failed": 1}
+    cli("results", "verify")
+
+
+def test_two_runners_at_once_train_each_trial_once(process_cli: CommandLine, small: Path) -> None:
+    cli = process_cli
+    processes = [cli.start("run", "small.toml", "--json") for _ in range(2)]
+    reports = []
+    for process in processes:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        reports.append(json.loads(out))
+    assert statuses(cli) == {"done": 8}
+    assert sum(report["trials"]["trained"] for report in reports) == 8
+    cli("results", "verify")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of a process are POSIX's")
+def test_a_full_disk_costs_the_trial_in_hand_and_is_told(process_cli: CommandLine, small: Path) -> None:
+    """A limit on the size of files makes every write past 3 kB fail, as a full disk does."""
+    cli = process_cli
+    import resource
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+
+    failures = cli.json("run", "small.toml", code=1, preexec_fn=limit)["failures"]
+    assert failures
+    assert all("File too large" in failure["message"] for failure in failures)
+    report = cli.json("run", "small.toml")
+    assert report["trials"]["failed"] == 0
+    assert leftovers(cli) == []
+    cli("results", "verify")
