@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import copy
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -255,6 +258,46 @@ def test_a_failing_probe_leaves_the_trial_and_the_other_probes_whole(registry: R
     ((key, failure),) = trained.probe_failures.items()
     assert key.startswith("failing--")
     assert (failure.kind, failure.message) == ("ValueError", "cannot measure")
+
+
+def test_saved_weights_are_those_that_are_evaluated(registry: Registry) -> None:
+    """As for methods that average: here the weights that are evaluated are half of those that are trained."""
+    assembly = assemble(bowl(), registry)
+    (point,) = assembly.module.parameters()
+
+    @contextlib.contextmanager
+    def halved() -> Iterator[None]:
+        kept = point.detach().clone()
+        with torch.no_grad():
+            point.mul_(0.5)
+        yield
+        with torch.no_grad():
+            point.copy_(kept)
+
+    assembly.stepper.evaluation_weights = halved  # type: ignore[method-assign]
+    probe = Meddler()
+    probe.needs = ("final", "trajectory")
+    trained = Training(assembly, [active(probe)], lambda *_: None).run()
+    assert trained.weights.final is not None
+    assert trained.weights.trajectory is not None
+    assert torch.equal(trained.weights.final["x"], 0.5 * point.detach())
+    assert torch.equal(trained.weights.trajectory[-1], trained.weights.final["x"])
+
+
+def test_a_stepper_that_cannot_be_copied_is_kept_from_probes(registry: Registry) -> None:
+    assembly = assemble(bowl(), registry)
+    assembly.stepper.lock = threading.Lock()  # type: ignore[attr-defined]
+    seen: list[Any] = []
+
+    class Looks(Meddler):
+        def measure(self, context: Any) -> pd.DataFrame:
+            seen.append(context.stepper)
+            return super().measure(context)
+
+    trained = Training(assembly, [active(Looks())], lambda *_: None).run()
+    assert trained.status == "done"
+    assert not trained.probe_failures
+    assert set(seen) == {None}
 
 
 def test_progress_reaches_its_total(registry: Registry) -> None:

@@ -35,7 +35,10 @@ class Column:
 
 @dataclass
 class SavedWeights:
-    """The weights that a probe asked for: state dicts, and the parameters along the way as rows of a (T, P) tensor."""
+    """The weights that a probe asked for: state dicts, and the parameters along the way as rows of a (T, P) tensor.
+
+    Those of the way and of the end are the weights that are evaluated (``Stepper.evaluation_weights``).
+    """
 
     initial: dict[str, Tensor] | None = None
     final: dict[str, Tensor] | None = None
@@ -48,7 +51,7 @@ class ProbeContext:
     """What a probe may look at.
 
     In a run, module and stepper are copies (the data is not: leave it as it is). ``objective`` is on the current batch
-    and uncounted; ``stepper`` is None when the probe runs on saved weights.
+    and uncounted; ``stepper`` is None when the probe runs on saved weights, or when it cannot be copied.
     """
 
     options: Mapping[str, Any]

@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from thalweg.contracts import Stepper
 from thalweg.contracts.probe import ProbeContext, SavedWeights, When
 from thalweg.errors import Diverged
 from thalweg.failure import Failure
@@ -143,7 +144,8 @@ class Training:
     def _finish(self) -> None:
         self._test()
         if self.probes:
-            self.weights.final = self._state()
+            with self.it.stepper.evaluation_weights():
+                self.weights.final = self._state()
             if self._trajectory:
                 steps, points = zip(*self._trajectory, strict=True)
                 self.weights.trajectory, self.weights.trajectory_steps = torch.stack(points), steps
@@ -201,11 +203,11 @@ class Training:
                     self.recorder.add(position, split, values[split])
             if "valid" in values:
                 self._select(values["valid"])
+            if "trajectory" in self._needed:
+                flat = torch.nn.utils.parameters_to_vector(it.module.parameters())
+                self._trajectory.append((self.step, flat.detach().cpu().clone()))
         if self._info:
             self.recorder.add(position, "optimizer", self._info)
-        if "trajectory" in self._needed:
-            flat = torch.nn.utils.parameters_to_vector(it.module.parameters())
-            self._trajectory.append((self.step, flat.detach().cpu().clone()))
         self._check_value(values["train"]["loss"])
 
     def _check_metrics(self, values: dict[str, float]) -> None:
@@ -254,7 +256,11 @@ class Training:
     def _context(self, active: ActiveProbe) -> ProbeContext:
         """What a probe sees: copies, module and stepper together, so that nothing it does to them reaches training."""
         it = self.it
-        module, stepper = copy.deepcopy((it.module, it.stepper))
+        stepper: Stepper | None
+        try:
+            module, stepper = copy.deepcopy((it.module, it.stepper))
+        except Exception:  # a stepper may hold what cannot be copied: a file, a tracker, a graph
+            module, stepper = copy.deepcopy(it.module), None
         problem = copy.copy(it.problem)
         return ProbeContext(
             options=active.options,
