@@ -12,6 +12,7 @@ from thalweg.registry import Registry
 from thalweg.training.assembly import ActiveProbe, assemble
 from thalweg.training.loop import Trained, Training
 from thalweg.trial import Budget, ComponentRef, Interval, ProbeRequest, Trial
+from thalweg_plugins.probes.surface import _projected
 
 
 def ref(name: str, **options: Any) -> ComponentRef:
@@ -83,6 +84,16 @@ def test_the_surface_of_a_quadratic_is_the_known_function(registry: Registry) ->
     assert path["step"].tolist() == [0, 5, 10, 15, 20, 25, 30]
     curve = trained.curve.sort_values("step")["value"]
     np.testing.assert_allclose(path["loss"], curve, rtol=1e-12)
+
+
+def test_projection_is_that_of_least_squares() -> None:
+    generator = torch.Generator().manual_seed(0)
+    offsets, d1, d2 = (torch.randn(shape, generator=generator).double() for shape in ((4, 50), (50,), (50,)))
+    coordinates, inside = _projected(offsets, d1, d2)
+    expected, *_ = np.linalg.lstsq(torch.stack([d1, d2], 1).numpy(), offsets.T.numpy(), rcond=None)
+    np.testing.assert_allclose(coordinates.numpy(), expected.T, rtol=1e-10)
+    assert ((inside > 0) & (inside < 1)).all()
+    assert _projected(torch.stack([2 * d1 - d2]), d1, d2)[1].item() == pytest.approx(1)
 
 
 def test_a_path_plane_holds_more_of_the_path_than_a_random_one(registry: Registry) -> None:

@@ -59,7 +59,6 @@ class Surface(Probe):
     def measure(self, context: ProbeContext) -> pandas.DataFrame:
         """Evaluate the grid and the path."""
         import pandas as pd
-        import torch
 
         from thalweg.landscape.evaluate import Plane, flat_from, losses_at
 
@@ -75,10 +74,7 @@ class Surface(Probe):
         mode = context.options["batch_norm"]
         grid = losses_at(context.module, context.problem, Plane(center, d1, d2, ticks, ticks), batch_norm=mode)
         on_path = losses_at(context.module, context.problem, path.to(center), batch_norm=mode)
-        basis = torch.stack([d1, d2], dim=1).double()
-        coordinates = torch.linalg.lstsq(basis, offsets.double().T).solution.T
-        distances = offsets.double().norm(dim=1)
-        inside = (coordinates @ basis.T).norm(dim=1) / distances.clamp_min(torch.finfo(torch.float64).tiny)
+        coordinates, inside = _projected(offsets.double(), d1.double(), d2.double())
         shared = {"scale": context.options["scale"], "directions": context.options["directions"]}
         return pd.concat(
             [
@@ -143,6 +139,21 @@ class Surface(Probe):
             for trial, part in table.groupby("trial", sort=False)
         ]
         return alt.concat(*charts, columns=2, title="Loss surfaces on one colour scale")
+
+
+def _projected(offsets: Tensor, d1: Tensor, d2: Tensor) -> tuple[Tensor, Tensor]:
+    """Least-squares coordinates (T, 2) of each offset (T, P) in the span of d1 and d2, and the share that lies in it.
+
+    By the 2 by 2 normal equations, with sums for inner products: those come out the same wherever the data lies in
+    memory, which matrix products do not promise.
+    """
+    import torch
+
+    pair = (d1, d2)
+    gram = torch.stack([torch.stack([(a * b).sum() for b in pair]) for a in pair])
+    coordinates = torch.linalg.solve(gram, torch.stack([(offsets * d).sum(1) for d in pair])).T
+    inside = (coordinates[:, :1] * d1 + coordinates[:, 1:] * d2).norm(dim=1)
+    return coordinates, inside / offsets.norm(dim=1).clamp_min(torch.finfo(torch.float64).tiny)
 
 
 def _contours(table: pandas.DataFrame, levels: object, log: bool, title: str) -> altair.LayerChart | altair.FacetChart:
