@@ -11,7 +11,6 @@ from thalweg.contracts.component import Component
 
 if TYPE_CHECKING:
     import altair
-    import numpy
     import pandas
     import torch
     from torch import Tensor, nn
@@ -65,13 +64,6 @@ class ProbeContext:
     weights: SavedWeights
     other: SavedWeights | None = None
     """For ``pair`` probes: the other trial's weights."""
-
-    def numpy_generator(self) -> numpy.random.Generator:
-        """A numpy generator seeded from this probe's own stream."""
-        import numpy as np
-        import torch
-
-        return np.random.default_rng(int(torch.randint(2**62, (), generator=self.generator)))
 
 
 class Probe(Component, ABC):
