@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from thalweg.trial import Budget, ComponentRef, ProbeRequest, Trial
+from thalweg.contracts.budget import Budget
+from thalweg.trial import ComponentRef, ProbeRequest, Trial
 
 BASE: dict[str, Any] = {
     "problem": ComponentRef(name="digits", provider="p"),

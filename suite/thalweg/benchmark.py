@@ -13,13 +13,14 @@ from thalweg.benchmark_file import (
     BenchmarkFile,
     OptimizerSpec,
     OverrideSpec,
-    Target,
     WithOptions,
     WorkloadSpec,
     parse,
 )
 from thalweg.contracts import Component, Metric, Option
+from thalweg.contracts.budget import Target
 from thalweg.contracts.option import resolve, without_defaults
+from thalweg.data.digest import sha256
 from thalweg.errors import UserError, unknown
 from thalweg.registry import Entry, Registry
 from thalweg.trial import ComponentRef, ProbeRequest, Trial
@@ -118,11 +119,23 @@ class Benchmark:
     def _where(self, key: str) -> str:
         return f"{self.path.name}: {key}"
 
+    def _located(self, component: Component, spec: WithOptions, where: str) -> dict[str, Any]:
+        """The options given, files by their absolute paths: they are named relative to the benchmark file."""
+        given = spec.options
+        for option in component.options:
+            value = given.get(option.name)
+            if option.kind == "file" and isinstance(value, str) and value:
+                path = (self.path.parent / Path(value).expanduser()).absolute()
+                if not path.is_file():
+                    raise UserError(f"{where}: {option.name} = {value!r}: there is no file {path}")
+                given[option.name] = str(path)
+        return given
+
     def _workload(self, registry: Registry, name: str, spec: WorkloadSpec) -> Workload:
         where = self._where(f"workloads.{name}")
         problem = registry.problem(spec.problem.name, f"{where}.problem")
         architecture = registry.architecture(spec.architecture.name, f"{where}.architecture")
-        options = resolve(problem.options, spec.problem.options, f"{where}.problem")
+        options = resolve(problem.options, self._located(problem, spec.problem, f"{where}.problem"), f"{where}.problem")
         shape = problem.shape(options)
         reason = architecture.misfit(
             resolve(architecture.options, spec.architecture.options, f"{where}.architecture"), shape
@@ -138,14 +151,18 @@ class Benchmark:
 
         if spec.validation_fraction and "valid" not in problem.splits:
             raise UserError(f"{where}.validation_fraction: {problem.name!r} has no examples to keep for validation")
+        target = spec.target
+        if target is None and (spec.validation_fraction or "valid" not in problem.splits):
+            # a problem's own target was measured on validation, with its options as they are
+            target = None if without_defaults(problem.options, options) else problem.target
         return Workload(
             name,
             problem.metrics,
             metric=metric(spec.metric or problem.metrics[0].name, "metric"),
             split="test" if "test" in problem.splits else "train",
-            target=spec.target,
+            target=target,
             target_split="valid" if spec.validation_fraction else "train",
-            target_metric=metric(spec.target.metric, "target.metric") if spec.target else None,
+            target_metric=metric(target.metric, "target.metric") if target else None,
         )
 
     def _trial(
@@ -165,13 +182,17 @@ class Benchmark:
         _check_keys(entry.component.options, override, self._where(f"overrides.{workload_name}.{label}"))
         resolve(entry.component.options, spec.options, where)
         hyperparameters = spec.options | override.options
+        problem = registry.entry("problems", workload.problem.name)
+        architecture = registry.entry("architectures", workload.architecture.name)
+        budget = override.budget or workload.budget or registry.problem(workload.problem.name).budget
+        if budget is None:
+            key = f"workloads.{workload_name}.budget"
+            raise UserError(f"{self._where(key)}: is missing, and the problem {problem.name!r} declares none")
         return Trial(
-            problem=_ref(registry.entry("problems", workload.problem.name), workload.problem.options, where),
-            architecture=_ref(
-                registry.entry("architectures", workload.architecture.name), workload.architecture.options, where
-            ),
+            problem=_ref(problem, self._located(problem.component, workload.problem, where), where),
+            architecture=_ref(architecture, self._located(architecture.component, workload.architecture, where), where),
             optimizer=_ref(entry, hyperparameters, self._where(f"overrides.{workload_name}.{label}")),
-            budget=override.budget or workload.budget,
+            budget=budget,
             batch_size=override.batch_size or workload.batch_size,
             validation_fraction=workload.validation_fraction,
             evaluate_every=override.evaluate_every or workload.evaluate_every,
@@ -206,13 +227,19 @@ class Benchmark:
 def _ref(entry: Entry, given: Mapping[str, Any], where: str) -> ComponentRef:
     component: Component = entry.component
     options = without_defaults(component.options, resolve(component.options, given, where))
+    files = {option.name: options[option.name] for option in component.options if _names_file(option, options)}
     return ComponentRef(
         name=entry.name,
-        options=options,
+        options=options | {name: f"sha256:{sha256(Path(path))}" for name, path in files.items()},
+        files=files,
         provider=entry.plugin.name,
         revision=component.revision,
         digest=entry.plugin.digest,
     )
+
+
+def _names_file(option: Option, options: Mapping[str, Any]) -> bool:
+    return option.kind == "file" and option.name in options
 
 
 def _check_keys(options: Iterable[Option], spec: WithOptions, where: str) -> None:

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from thalweg.contracts.budget import Budget, Count, Frozen, Interval, Target
 from thalweg.errors import UserError, unknown
-from thalweg.trial import Budget, Count, Frozen, Interval
 
 BatchSize = Count | Literal["full"]
 
@@ -43,19 +43,12 @@ def _named(value: Any) -> Any:
 Named = Annotated[ComponentSpec, BeforeValidator(_named)]
 
 
-class Target(Frozen):
-    """A value of a metric to reach, on the validation split where there is one, else on the training split."""
-
-    metric: str
-    value: Annotated[float, Field(allow_inf_nan=False, strict=True)]
-
-
 class WorkloadSpec(Frozen):
     """``[workloads.NAME]``."""
 
     problem: Named
     architecture: Named
-    budget: Budget
+    budget: Budget | None = None
     batch_size: BatchSize = "full"
     validation_fraction: Annotated[float, Field(ge=0, lt=1, strict=True)] = 0.0
     evaluate_every: Interval = Interval(epochs=1)

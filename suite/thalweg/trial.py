@@ -6,58 +6,33 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
 
-
-class Frozen(BaseModel):
-    """Immutable, and refusing keys it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from thalweg.contracts.budget import Budget, Count, Frozen, Interval
 
 
 class ComponentRef(Frozen):
-    """A component as a trial names it: options that equal their defaults are left out."""
+    """A component as a trial names it: options that equal their defaults are left out.
+
+    An option that names a file has the digest of the file's content among ``options``, and where the file is among
+    ``files``: the content is part of a trial's hash, the place is not.
+    """
 
     name: str
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     provider: str
     revision: int = 1
     digest: str | None = None
+    files: dict[str, str] = Field(default_factory=dict)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The options as the component wants them, files by their paths."""
+        return self.options | self.files
 
-Count = Annotated[int, Field(gt=0, strict=True)]
-
-
-class Budget(Frozen):
-    """How long to train: exactly one of epochs, steps, gradient evaluations and seconds."""
-
-    epochs: Count | None = None
-    steps: Count | None = None
-    gradient_evaluations: Count | None = None
-    seconds: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Budget:
-        if len(self.model_dump(exclude_none=True)) != 1:
-            raise ValueError("give exactly one of epochs, steps, gradient_evaluations, seconds")
-        return self
-
-    def __str__(self) -> str:
-        ((unit, amount),) = self.model_dump(exclude_none=True).items()
-        return f"{amount} {unit.replace('_', ' ')}"
-
-
-class Interval(Frozen):
-    """How often to evaluate: exactly one of every so many epochs or steps."""
-
-    epochs: Count | None = None
-    steps: Count | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Interval:
-        if len(self.model_dump(exclude_none=True)) != 1:
-            raise ValueError("give exactly one of epochs, steps")
-        return self
+    def canonical(self) -> dict[str, Any]:
+        """What names the component: everything but where its files are."""
+        return self.model_dump(mode="json", exclude_defaults=True, exclude={"files"})
 
 
 class Trial(Frozen):
@@ -76,7 +51,9 @@ class Trial(Frozen):
 
     def canonical(self) -> dict[str, Any]:
         """The trial with defaults left out, so that a field added later changes no old hash."""
-        return self.model_dump(mode="json", exclude_defaults=True)
+        refs = {"problem": self.problem, "architecture": self.architecture, "optimizer": self.optimizer}
+        document = self.model_dump(mode="json", exclude_defaults=True)
+        return document | {kind: ref.canonical() for kind, ref in refs.items()}
 
     @property
     def hash(self) -> str:
@@ -94,5 +71,5 @@ class ProbeRequest(Frozen):
     @property
     def key(self) -> str:
         """``<probe>--<hash8>``: the name of its table on disk."""
-        text = json.dumps(self.probe.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
+        text = json.dumps(self.probe.canonical(), sort_keys=True)
         return f"{self.probe.name}--{hashlib.sha256(text.encode()).hexdigest()[:8]}"

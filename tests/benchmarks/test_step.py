@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+from thalweg.contracts.budget import Budget
 from thalweg.registry import Registry
 from thalweg.training.assembly import assemble
-from thalweg.trial import Budget, ComponentRef, Trial
+from thalweg.trial import ComponentRef, Trial
 
 STEPS = 33
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from thalweg.contracts.supervised import AnalyticFunction
+from thalweg.contracts.analytic import AnalyticFunction
 from thalweg.landscape.evaluate import Line, Plane, flat, flat_from, losses_at
 from thalweg.testing.small import network, problem, same
 

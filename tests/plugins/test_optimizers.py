@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from thalweg.contracts import BuildContext, Draw
+from thalweg.contracts.analytic import AnalyticFunction
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
-from thalweg.contracts.supervised import AnalyticFunction
 from thalweg.registry import Registry
 
 Vector = NDArray[np.float64]

@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
+from thalweg.contracts.budget import Budget, Interval
 from thalweg.contracts.option import resolve
 from thalweg.registry import Registry
 from thalweg.training.assembly import ActiveProbe, assemble
 from thalweg.training.loop import Trained, Training
-from thalweg.trial import Budget, ComponentRef, Interval, ProbeRequest, Trial
+from thalweg.trial import ComponentRef, ProbeRequest, Trial
 from thalweg_plugins.probes.surface import _projected
 
 

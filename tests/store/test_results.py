@@ -10,12 +10,13 @@ import pytest
 import torch
 
 import thalweg.store.documents as documents
+from thalweg.contracts.budget import Budget
 from thalweg.store.documents import ProbeDocument, TrialDocument
 from thalweg.store.results import BenchmarkResults, killed
 from thalweg.store.tables import read_metadata, read_table
 from thalweg.store.verify import verify
 from thalweg.training.recorder import Recorder
-from thalweg.trial import Budget, ComponentRef, ProbeRequest, Trial
+from thalweg.trial import ComponentRef, ProbeRequest, Trial
 
 
 def document(**changes: Any) -> TrialDocument:

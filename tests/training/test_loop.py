@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from thalweg.contracts import Column, Metric, Probe
+from thalweg.contracts.budget import Budget, Interval
 from thalweg.contracts.option import resolve
 from thalweg.errors import Diverged
 from thalweg.registry import Registry
 from thalweg.training.assembly import ActiveProbe, assemble
 from thalweg.training.loop import Trained, Training
-from thalweg.trial import Budget, ComponentRef, Interval, ProbeRequest, Trial
+from thalweg.trial import ComponentRef, ProbeRequest, Trial
 
 
 def ref(name: str, **options: Any) -> ComponentRef:

@@ -39,7 +39,7 @@ class Quadratic(Problem):
         """Draw Q and x*."""
         from torch import randn
 
-        from thalweg.contracts.supervised import AnalyticFunction
+        from thalweg.contracts.analytic import AnalyticFunction
 
         hessian, minimum = self.hessian_and_minimum(options)
         h = hessian.to(context.device, context.dtype)

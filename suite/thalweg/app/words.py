@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 from thalweg.benchmark import Workload
-from thalweg.benchmark_file import Target
 from thalweg.commands.output import number
 from thalweg.contracts import Metric
+from thalweg.contracts.budget import Target
 from thalweg.store.documents import TrialDocument
 
 

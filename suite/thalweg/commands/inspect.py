@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.commands.output import console, print_json, print_table, warn_of_failures
-from thalweg.contracts import Architecture, Hyperparameter, Option, Probe, Problem
+from thalweg.contracts import Hyperparameter, Option, Probe, Problem
 from thalweg.errors import UserError, unknown
 from thalweg.registry import KINDS, Entry, load_registry
 from thalweg.store.results import benchmarks_in, results_root
@@ -82,8 +82,6 @@ def _described(kind: str, entry: Entry) -> dict[str, Any]:
     if isinstance(component, Probe):
         document["when"] = list(component.when)
         document["columns"] = [vars(column) for column in component.columns]
-    if isinstance(component, Architecture):
-        document["draws_in_forward"] = component.draws_in_forward
     return document
 
 

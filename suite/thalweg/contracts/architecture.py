@@ -13,15 +13,25 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+Task = Literal["classification", "regression", "autoencoding", "language", "function"]
+
+
 @dataclass(frozen=True)
 class Shape:
     """What a problem feeds into a module and wants out of it, without the batch dimension.
 
-    ``task`` is ``"classification"`` (output: one logit a class), ``"regression"`` (output: one number a target) or
-    ``"function"`` (no input; output: the vector of parameters at which an analytic function is evaluated).
+    ``task`` is one of
+
+    - ``"classification"``: input of any shape; output (C,), one logit a class;
+    - ``"regression"``: input of any shape; output (K,), one number a target;
+    - ``"autoencoding"``: input (D,) in [0, 1]; output (D,), one logit an input;
+    - ``"language"``: input (T,), indices of tokens; output (T, V), a logit for each possible next token;
+    - ``"function"``: no input; output (D,), the vector of parameters at which a function is evaluated.
+
+    Images are (channels, height, width), sequences (channels, length).
     """
 
-    task: Literal["classification", "regression", "function"]
+    task: Task
     input: tuple[int, ...]
     output: tuple[int, ...]
 
@@ -38,14 +48,24 @@ class Architecture(Component, ABC):
     """
 
     kind: ClassVar[str] = "architecture"
-    draws_in_forward: bool = False
-    """Whether ``forward`` draws random numbers (dropout): each step then repeats its draws at every evaluation."""
+    tasks: tuple[Task, ...] = ("classification", "regression", "autoencoding")
+    """What it can be used for; ``misfit`` refuses the rest."""
+
+    def draws_in_forward(self, options: Mapping[str, Any]) -> bool:
+        """Whether ``forward`` draws random numbers (dropout): each step then repeats its draws at every evaluation."""
+        return False
 
     def misfit(self, options: Mapping[str, Any], shape: Shape) -> str | None:
         """Why this architecture does not fit that shape, as the end of a sentence; None when it fits."""
+        if shape.task in self.tasks:
+            return None
         if shape.task == "function":
             return "it takes examples, and this problem is an analytic function: use the architecture 'point'"
-        return None
+        if shape.task == "language":
+            return "it takes numbers, and this problem gives sequences of tokens"
+        if self.tasks == ("language",):
+            return "it takes sequences of tokens, and this problem gives numbers"
+        return f"it is for {' and '.join(self.tasks)}, and this problem is {shape.task}"
 
     @abstractmethod
     def build(self, options: Mapping[str, Any], shape: Shape) -> nn.Module:

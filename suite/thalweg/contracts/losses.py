@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -23,6 +24,10 @@ class OutputLoss(ABC):
         """The mean over examples, a scalar."""
         return self.per_example(outputs, targets).mean()
 
+    def scores(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Further metrics of each example, shape (N,) each, by name; their means over a split are reported."""
+        return {}
+
     @abstractmethod
     def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
         """Targets drawn from the model's own p(y|z), one an example."""
@@ -33,40 +38,81 @@ class OutputLoss(ABC):
 
 
 class CrossEntropy(OutputLoss):
-    """l(z, y) = -log softmax(z)_y for logits z of shape (N, C) and class indices y of shape (N,)."""
+    """l(z, y) = -log softmax(z)_y for logits z of shape (N, C) and class indices y of shape (N,).
+
+    For sequences, z of shape (N, T, C) and y of shape (N, T), it is the mean over the T positions.
+    """
 
     def per_example(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """-log softmax(z)_y, in nats."""
-        return functional.cross_entropy(outputs, targets, reduction="none")
+        losses = functional.cross_entropy(outputs.flatten(0, -2), targets.flatten(), reduction="none")
+        return losses.view(len(targets), -1).mean(1)
 
     def mean(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The mean in one fused call."""
-        return functional.cross_entropy(outputs, targets)
+        return functional.cross_entropy(outputs.flatten(0, -2), targets.flatten())
+
+    def scores(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """``accuracy``: 1 where the largest logit is that of the class (for sequences the share of positions)."""
+        return {"accuracy": (outputs.argmax(-1) == targets).view(len(targets), -1).double().mean(1)}
 
     def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
         """Classes drawn from softmax(z)."""
-        probabilities = outputs.detach().softmax(-1).to(generator.device)
-        return torch.multinomial(probabilities, 1, generator=generator).squeeze(-1).to(outputs.device)
+        probabilities = outputs.detach().softmax(-1).flatten(0, -2).to(generator.device)
+        drawn = torch.multinomial(probabilities, 1, generator=generator)
+        return drawn.view(outputs.shape[:-1]).to(outputs.device)
 
     def hessian_product(self, outputs: Tensor, vectors: Tensor) -> Tensor:
-        """(diag p - p p') v with p = softmax(z)."""
+        """(diag p - p p') v with p = softmax(z); for sequences that over T at each position."""
         p = outputs.softmax(-1)
         pv = p * vectors
-        return pv - p * pv.sum(-1, keepdim=True)
+        positions = outputs[0, ..., 0].numel()
+        return (pv - p * pv.sum(-1, keepdim=True)) / positions
+
+
+class SigmoidCrossEntropy(OutputLoss):
+    """l(z, y) = -sum_j [y_j log s(z_j) + (1 - y_j) log(1 - s(z_j))], s(z) = 1 / (1 + e^-z), targets y in [0, 1].
+
+    z and y have shape (N, D). The loss of autoencoders on pixels (Martens & Grosse 2015, section 13).
+    """
+
+    def per_example(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The sum over the D outputs, in nats."""
+        return functional.binary_cross_entropy_with_logits(outputs, targets, reduction="none").flatten(1).sum(1)
+
+    def scores(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """``squared_error``: ||s(z) - y||^2, the error that papers on autoencoders report."""
+        return {"squared_error": (outputs.sigmoid() - targets).flatten(1).square().sum(1)}
+
+    def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+        """Zeros and ones, each one with probability s(z)."""
+        probabilities = outputs.detach().sigmoid().to(generator.device)
+        return torch.bernoulli(probabilities, generator=generator).to(outputs.device)
+
+    def hessian_product(self, outputs: Tensor, vectors: Tensor) -> Tensor:
+        """s(z) (1 - s(z)) v, elementwise."""
+        s = outputs.sigmoid()
+        return s * (1 - s) * vectors
 
 
 class SquaredError(OutputLoss):
-    """l(z, y) = 1/2 ||z - y||^2 for outputs and targets of shape (N, ...): unit-variance Gaussian up to a constant."""
+    """l(z, y) = weight ||z - y||^2 for outputs and targets of shape (N, ...).
+
+    Up to a constant the negative log-likelihood of a Gaussian around z with variance 1 / (2 weight) in each number.
+    """
+
+    def __init__(self, weight: float = 0.5) -> None:
+        self.weight = weight
 
     def per_example(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Half the squared norm of the residual."""
-        return 0.5 * (outputs - targets).flatten(1).square().sum(1)
+        """The weighted squared norm of the residual."""
+        return self.weight * (outputs - targets).flatten(1).square().sum(1)
 
     def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
-        """Normal with mean z and unit variance."""
+        """Normal with mean z and variance 1 / (2 weight)."""
         noise = torch.randn(outputs.shape, generator=generator, dtype=outputs.dtype)
-        return outputs.detach() + noise.to(outputs.device)
+        return outputs.detach() + noise.to(outputs.device) * math.sqrt(0.5 / self.weight)
 
     def hessian_product(self, outputs: Tensor, vectors: Tensor) -> Tensor:
-        """The identity times v."""
-        return vectors
+        """2 weight v."""
+        return 2 * self.weight * vectors

@@ -10,7 +10,10 @@ from typing import Any, Literal
 
 from thalweg.errors import UserError, unknown
 
-Kind = Literal["float", "int", "bool", "choice", "ints", "floats"]
+Kind = Literal["float", "int", "bool", "choice", "ints", "floats", "file"]
+
+NO_FILE = ""
+"""The default of an option that names a file: none."""
 
 _INTERVAL = re.compile(r"\s*([\[(])\s*([^,\s]+)\s*,\s*([^,\s]+)\s*([\])])\s*")
 
@@ -21,6 +24,7 @@ class Option:
 
     ``default`` fixes the kind (float, int, bool, choice or a tuple of numbers). ``allowed`` is an interval in the
     usual notation, ``"(0, inf)"`` or ``"[0, 1)"``, or a tuple of choices; for a tuple of numbers it holds for each.
+    The default ``NO_FILE`` makes the option name a file: in a benchmark file a path relative to it.
 
     >>> Option("width", 64, allowed="[1, inf)").check(0, "mlp")
     Traceback (most recent call last):
@@ -34,9 +38,11 @@ class Option:
 
     @property
     def kind(self) -> Kind:
-        """The kind of value: float, int, bool, choice, or ints and floats for tuples of numbers."""
+        """The kind of value: float, int, bool, choice, ints and floats for tuples of numbers, or file."""
         if isinstance(self.allowed, tuple):
             return "choice"
+        if self.default == NO_FILE:
+            return "file"
         if isinstance(self.default, bool):
             return "bool"
         if isinstance(self.default, int):
@@ -45,7 +51,7 @@ class Option:
             return "float"
         if isinstance(self.default, tuple):
             return "ints" if all(isinstance(item, int) for item in self.default) else "floats"
-        raise TypeError(f"the default {self.default!r} is no float, int, bool, choice or tuple of numbers")
+        raise TypeError(f"the default {self.default!r} is no float, int, bool, choice, tuple of numbers or NO_FILE")
 
     def contract_violations(self) -> list[str]:
         """What is wrong with the declaration itself, one sentence each."""
@@ -70,6 +76,10 @@ class Option:
                 return value
             case "int" | "float" as kind:
                 return self._number(value, kind, key)
+            case "file":
+                if not isinstance(value, str):
+                    raise UserError(f"{key} = {value!r} is not the path of a file")
+                return value
             case _:
                 if not isinstance(value, list | tuple) or not value:
                     raise UserError(f"{key} = {value!r} is not a list of numbers")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from thalweg.contracts.budget import Budget, Target
     from thalweg.contracts.losses import OutputLoss
 
 Split = Literal["train", "valid", "test"]
@@ -91,6 +92,8 @@ class LoadedProblem(ABC):
     ``Supervised`` and ``AnalyticFunction`` implement it for nearly every case.
     """
 
+    online: bool = False
+    """Whether step t has a loss of its own, in the problem's order and whatever the batch size."""
     metrics: tuple[Metric, ...]
     """The primary metric first, ``loss`` among them."""
     sizes: Mapping[str, int]
@@ -118,6 +121,10 @@ class LoadedProblem(ABC):
     def initialize(self, module: nn.Module, draw: Draw) -> None:  # noqa: B027 - most problems have nothing to do
         """Set the starting point where the problem fixes one (analytic functions); networks keep their own."""
 
+    def online_metrics(self, steps: int, total: float, draw: Draw) -> dict[str, float]:
+        """For an online problem, metrics of the whole run: ``total`` is the sum of the losses of the first steps."""
+        return {}
+
     def project(self, parameters: Iterable[nn.Parameter]) -> None:  # noqa: B027 - most problems have no domain
         """Put the parameters back into the problem's domain, in place, after each step."""
 
@@ -130,9 +137,28 @@ class Problem(Component, ABC):
 
     kind: ClassVar[str] = "problem"
     licence: str = ""
+    normalisation: str = ""
+    """How inputs are scaled, in a sentence."""
     metrics: tuple[Metric, ...] = (Metric("loss", "lower", "log"),)
     """The primary metric first; the same tuple as that of the loaded problem."""
     splits: tuple[Split, ...] = ("train", "valid", "test")
+    budget: Budget | None = None
+    """How long to train where a benchmark does not say."""
+    target: Target | None = None
+    """What to reach where a benchmark does not say and the options are the defaults."""
+    target_source: str = ""
+    """Where the target comes from: baseline, seeds, rule."""
+
+    def sizes(self, options: Mapping[str, Any]) -> dict[Split, int]:
+        """Examples of each split when none are kept for validation; empty where there are no examples."""
+        return {}
+
+    def fetch(self, options: Mapping[str, Any]) -> None:
+        """Make the data present on this machine; called once before anything trains, and ``load`` is offline then.
+
+        Raises:
+            UserError: it cannot be had, and what to do.
+        """
 
     @abstractmethod
     def shape(self, options: Mapping[str, Any]) -> Shape:
@@ -147,4 +173,6 @@ class Problem(Component, ABC):
         wrong = super().contract_violations()
         if not self.metrics or "loss" not in [metric.name for metric in self.metrics]:
             wrong.append("metrics must name at least 'loss', the primary one first")
+        if self.target is not None and self.target.metric not in [metric.name for metric in self.metrics]:
+            wrong.append(f"target names the metric {self.target.metric!r}, which is not among metrics")
         return wrong

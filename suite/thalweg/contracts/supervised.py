@@ -1,14 +1,14 @@
-"""Problems made of examples, and problems that are functions."""
+"""Problems made of examples."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from thalweg.contracts.losses import CrossEntropy, OutputLoss
+from thalweg.contracts.losses import OutputLoss
 from thalweg.contracts.problem import Batch, Draw, LoadedProblem, Metric, Split
 
 LOSS = Metric("loss", "lower", "log")
@@ -18,36 +18,56 @@ CLASSIFICATION = (ACCURACY, LOSS)
 """Metrics of a classification problem: accuracy as a fraction (shown in percent) and the mean cross-entropy in nats."""
 
 
+AUTOENCODING = (Metric("squared_error", "lower", "log"), LOSS)
+"""Metrics of an autoencoding problem: mean of ||s(z) - y||^2 and of the sigmoid cross-entropy, summed over pixels."""
+
+
 class Supervised(LoadedProblem):
     """Examples held as tensors on the device.
 
-    ``data`` maps a split to (inputs, targets). The batches of an epoch are consecutive pieces of a fresh permutation;
-    an incomplete last batch is dropped.
+    Args:
+        data: (inputs, targets) of each split. Inputs may be kept small (bytes): see ``prepare``.
+        output_loss: the loss as a function of outputs and targets.
+        metrics: "loss" and those of ``output_loss.scores`` that are to be reported, the primary one first.
+        chunk: examples a pass when a split is evaluated.
+        prepare: turns a batch of stored inputs into what the module takes (scales bytes, say). Without random numbers.
+        augment: turns a training batch of prepared inputs into another, with random numbers from the generator; not
+            used in evaluation. The generator lives on the CPU, so that every device sees the same draws.
+
+    The batches of an epoch are consecutive pieces of a fresh permutation; an incomplete last batch is dropped.
     """
 
     def __init__(
         self,
-        data: dict[Split, tuple[Tensor, Tensor]],
+        data: Mapping[Split, tuple[Tensor, Tensor]],
         output_loss: OutputLoss,
         metrics: tuple[Metric, ...],
         chunk: int = 10_000,
+        prepare: Callable[[Tensor], Tensor] | None = None,
+        augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
     ) -> None:
         self.data = data
         self.output_loss: OutputLoss = output_loss
         self.metrics = metrics
         self.sizes = {split: len(inputs) for split, (inputs, _) in data.items()}
         self._chunk = chunk
+        self._prepare = prepare or _as_they_are
+        self._augment = augment
 
     def batch(self, split: Split, step: int, draw: Draw) -> Batch:
         """Examples ``step`` (mod an epoch) of that epoch's permutation; the whole split when there is no batch size."""
         inputs, targets = self.data[split]
-        n = len(inputs)
-        if draw.batch_size is None or draw.batch_size >= n:
-            return Batch(inputs, targets, n)
-        epoch, position = divmod(step, n // draw.batch_size)
-        rows = draw.permutation(epoch, n)[position * draw.batch_size : (position + 1) * draw.batch_size]
-        rows = rows.to(inputs.device, non_blocking=True)
-        return Batch(inputs[rows], targets[rows], draw.batch_size)
+        n = size = len(inputs)
+        if draw.batch_size is not None and draw.batch_size < n:
+            size = draw.batch_size
+            epoch, position = divmod(step, n // size)
+            rows = draw.permutation(epoch, n)[position * size : (position + 1) * size]
+            rows = rows.to(inputs.device, non_blocking=True)
+            inputs, targets = inputs[rows], targets[rows]
+        inputs = self._prepare(inputs)
+        if self._augment is not None and split == "train":
+            inputs = self._augment(inputs, draw.generator("augment", step))
+        return Batch(inputs, targets, size)
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """The mean of the output loss over the batch."""
@@ -56,20 +76,20 @@ class Supervised(LoadedProblem):
 
     @torch.no_grad()
     def evaluate(self, module: nn.Module, split: Split) -> dict[str, float]:
-        """Loss, and accuracy for classification, over the split in chunks."""
+        """The loss and the scores of the output loss over the split, in chunks; inputs are not augmented."""
         inputs, targets = self.data[split]
-        loss = torch.zeros((), dtype=torch.float64, device=inputs.device)
-        correct = torch.zeros((), dtype=torch.int64, device=inputs.device)
+        totals: dict[str, Tensor] = {}
         for start in range(0, len(inputs), self._chunk):
-            x, y = inputs[start : start + self._chunk], targets[start : start + self._chunk]
+            x, y = self._prepare(inputs[start : start + self._chunk]), targets[start : start + self._chunk]
             outputs = module(x)
-            loss += self.output_loss.mean(outputs, y).double() * len(x)
-            if isinstance(self.output_loss, CrossEntropy):
-                correct += (outputs.argmax(-1) == y).sum()
-        values = {"loss": loss.item() / len(inputs)}
-        if isinstance(self.output_loss, CrossEntropy):
-            values["accuracy"] = correct.item() / len(inputs)
-        return {metric.name: values[metric.name] for metric in self.metrics}
+            sums = {name: score.double().sum() for name, score in self.output_loss.scores(outputs, y).items()}
+            sums["loss"] = self.output_loss.mean(outputs, y).double() * len(x)
+            totals = {name: totals.get(name, 0.0) + value for name, value in sums.items()}
+        return {metric.name: totals[metric.name].item() / len(inputs) for metric in self.metrics}
+
+
+def _as_they_are(inputs: Tensor) -> Tensor:
+    return inputs
 
 
 def split_off(n: int, fraction: float, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -81,37 +101,3 @@ def split_off(n: int, fraction: float, seed: int = 0) -> tuple[Tensor, Tensor]:
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     held_out = math.ceil(round(fraction * n, 9))
     return order[held_out:].sort().values, order[:held_out].sort().values
-
-
-class AnalyticFunction(LoadedProblem):
-    """A function f of the vector that the architecture ``point`` holds: no data, one split, known answers.
-
-    ``start`` draws the starting point from a generator.
-    """
-
-    def __init__(
-        self, f: Callable[[Tensor], Tensor], start: Callable[[torch.Generator], Tensor], metric: Metric = LOSS
-    ) -> None:
-        self.f = f
-        self.start = start
-        self.metrics = (metric,)
-        self.sizes = {"train": 1}
-
-    def batch(self, split: Split, step: int, draw: Draw) -> Batch:
-        """There is one batch, and it is empty."""
-        return Batch(None, None, 1)
-
-    def loss(self, module: nn.Module, batch: Batch) -> Tensor:
-        """f at the module's point."""
-        return self.f(module())
-
-    @torch.no_grad()
-    def evaluate(self, module: nn.Module, split: Split) -> dict[str, float]:
-        """f at the module's point."""
-        return {"loss": float(self.f(module()))}
-
-    @torch.no_grad()
-    def initialize(self, module: nn.Module, draw: Draw) -> None:
-        """Put the point at its start."""
-        (point,) = module.parameters()
-        point.copy_(self.start(draw.generator("start")))

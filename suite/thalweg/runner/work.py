@@ -163,10 +163,10 @@ def _document(skeleton: TrialDocument, planned: PlannedTrial, trained: Trained) 
 def _options(planned: PlannedTrial, registry: Registry) -> dict[str, dict[str, Any]]:
     trial = planned.trial
     return {
-        kind: resolve(registry.entry(f"{kind}s", ref.name).component.options, ref.options, ref.name)
+        kind: resolve(registry.entry(f"{kind}s", ref.name).component.options, ref.settings, ref.name)
         for kind, ref in (("problem", trial.problem), ("optimizer", trial.optimizer))
     } | {
         "architecture": resolve(
-            registry.architecture(trial.architecture.name).options, trial.architecture.options, trial.architecture.name
+            registry.architecture(trial.architecture.name).options, trial.architecture.settings, trial.architecture.name
         )
     }

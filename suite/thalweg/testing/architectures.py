@@ -9,13 +9,17 @@ from thalweg.contracts import Shape
 from thalweg.contracts.option import resolve
 from thalweg.registry import Registry
 from thalweg.testing.others import contract
-from thalweg.testing.small import same
+from thalweg.testing.small import inputs, same
 
 SHAPES = (
     Shape("classification", (64,), (10,)),
     Shape("classification", (1, 8, 8), (10,)),
+    Shape("classification", (1, 40), (10,)),
+    Shape("classification", (1, 28, 28), (10,)),
     Shape("classification", (3, 32, 32), (10,)),
     Shape("regression", (5,), (2,)),
+    Shape("autoencoding", (64,), (64,)),
+    Shape("language", (16,), (16, 30)),
     Shape("function", (), (7,)),
 )
 
@@ -47,7 +51,7 @@ def gives_outputs_of_the_shape(registry: Registry, name: str) -> None:
         if shape.task == "function":
             output, expected = module(), shape.output
         else:
-            output, expected = module(torch.randn(4, *shape.input)), (4, *shape.output)
+            output, expected = module(inputs(shape, 4)), (4, *shape.output)
         assert output.shape == expected, f"output {tuple(output.shape)}, expected {expected} for {shape}"
         output.square().sum().backward()
         missing = [label for label, parameter in module.named_parameters() if parameter.grad is None]
@@ -64,4 +68,38 @@ def starts_from_the_seed(registry: Registry, name: str) -> None:
             assert shape.task == "function" or not same(weights[0], weights[2])  # type: ignore[arg-type]
 
 
-CHECKS = (contract, fits_something_and_says_why_not, gives_outputs_of_the_shape, starts_from_the_seed)
+def repeats_its_output(registry: Registry, name: str) -> None:
+    """In evaluation mode the output is a function of the input; in training mode too, if no draws are declared."""
+    architecture = registry.architecture(name)
+    draws = architecture.draws_in_forward(resolve(architecture.options, {}, name))
+    for shape in SHAPES:
+        module = _built(registry, name, shape, 0)
+        if module is None or shape.task == "function":
+            continue
+        x = inputs(shape, 4)
+        for mode in (False,) if draws else (False, True):
+            module.train(mode)
+            assert torch.equal(module(x), module(x)), f"two outputs for one input, training {mode}, for {shape}"
+
+
+def can_be_differentiated_twice(registry: Registry, name: str) -> None:
+    """Products of the Hessian with a vector exist: probes and second-order methods need them."""
+    for shape in SHAPES:
+        module = _built(registry, name, shape, 0)
+        if module is None:
+            continue
+        output = module() if shape.task == "function" else module(inputs(shape, 2))
+        parameters = list(module.parameters())
+        gradients = torch.autograd.grad(output.square().sum(), parameters, create_graph=True, materialize_grads=True)
+        inner = torch.stack([gradient.sum() for gradient in gradients]).sum()
+        torch.autograd.grad(inner, parameters, materialize_grads=True)
+
+
+CHECKS = (
+    contract,
+    fits_something_and_says_why_not,
+    gives_outputs_of_the_shape,
+    starts_from_the_seed,
+    repeats_its_output,
+    can_be_differentiated_twice,
+)

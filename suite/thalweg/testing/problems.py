@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from thalweg.contracts import Draw, LoadContext, LoadedProblem
+from thalweg.contracts.analytic import AnalyticFunction
 from thalweg.contracts.option import resolve
 from thalweg.registry import Registry
 from thalweg.testing.others import contract
@@ -16,7 +17,9 @@ from thalweg.testing.others import contract
 def _loaded(registry: Registry, name: str, validation_fraction: float = 0.0) -> LoadedProblem:
     problem = registry.problem(name)
     context = LoadContext(torch.device("cpu"), torch.float64, validation_fraction)
-    return problem.load(resolve(problem.options, {}, name), context)
+    options = resolve(problem.options, {}, name)
+    problem.fetch(options)
+    return problem.load(options, context)
 
 
 def _module(registry: Registry, name: str, loaded: LoadedProblem) -> nn.Module:
@@ -41,6 +44,8 @@ def loads_what_it_declares(registry: Registry, name: str) -> None:
     loaded = _loaded(registry, name)
     assert tuple(loaded.metrics) == tuple(problem.metrics)
     assert set(loaded.sizes) == set(problem.splits) - {"valid"}
+    declared = problem.sizes(resolve(problem.options, {}, name))
+    assert not declared or dict(loaded.sizes) == declared, f"{dict(loaded.sizes)}, and {declared} is declared"
     if "valid" in problem.splits:
         sizes = _loaded(registry, name, 0.25).sizes
         assert sizes["valid"] == math.ceil(loaded.sizes["train"] / 4)
@@ -53,10 +58,11 @@ def evaluates_every_metric(registry: Registry, name: str) -> None:
     loaded = _loaded(registry, name)
     module = _module(registry, name, loaded).eval()
     for split in loaded.sizes:
-        values = loaded.evaluate(module, split)  # type: ignore[arg-type]
+        values = loaded.evaluate(module, split) | loaded.online_metrics(0, 0.0, Draw(0, 1))  # type: ignore[arg-type]
         assert set(values) == {metric.name for metric in loaded.metrics}
         assert all(math.isfinite(value) for value in values.values()), values
-        assert values == loaded.evaluate(module, split)  # type: ignore[arg-type]
+        again = loaded.evaluate(module, split)  # type: ignore[arg-type]
+        assert again == {metric: values[metric] for metric in again}
 
 
 def repeats_its_batches(registry: Registry, name: str) -> None:
@@ -73,6 +79,7 @@ def repeats_its_batches(registry: Registry, name: str) -> None:
     assert forward == losses(Draw(0, size), [2, 1, 0])[::-1]
     if n > 1:
         assert len(set(forward)) > 1, "every step has the same batch"
+    if n > 1 and not loaded.online:
         assert forward != losses(Draw(1, size), [0, 1, 2]), "the batches do not depend on the seed"
     loss = loaded.loss(module, loaded.batch("train", 0, Draw(0, None)))
     assert loss.dim() == 0
@@ -83,10 +90,31 @@ def repeats_its_batches(registry: Registry, name: str) -> None:
 def full_batch_loss_is_the_evaluated_one(registry: Registry, name: str) -> None:
     """The loss of the whole training split as a batch equals its evaluation, to 1e-9 in float64."""
     loaded = _loaded(registry, name)
+    if loaded.online:
+        return  # a step is one of its losses, and there is no batch of all
     module = _module(registry, name, loaded).eval()
     batch = loaded.loss(module, loaded.batch("train", 0, Draw(0, None))).item()
     evaluated = loaded.evaluate(module, "train")["loss"]
     assert math.isclose(batch, evaluated, rel_tol=1e-9, abs_tol=1e-12), f"{batch} against {evaluated}"
+
+
+def closed_forms_are_right(registry: Registry, name: str) -> None:
+    """A function's gradient, Hessian and minimum, where it has them, against automatic differentiation, to 1e-8."""
+    loaded = _loaded(registry, name)
+    if not isinstance(loaded, AnalyticFunction):
+        return
+    for seed in range(3):
+        point = loaded.start(torch.Generator().manual_seed(seed)).double()
+        if loaded.gradient is not None:
+            automatic = torch.func.grad(loaded.f)(point)
+            torch.testing.assert_close(loaded.gradient(point), automatic, rtol=1e-8, atol=1e-8)
+        if loaded.hessian is not None:
+            automatic = torch.func.hessian(loaded.f)(point)
+            torch.testing.assert_close(loaded.hessian(point), automatic, rtol=1e-8, atol=1e-8)
+    for minimizer in loaded.minimizers:
+        assert torch.func.grad(loaded.f)(minimizer).norm() < 1e-6, f"the gradient at {minimizer} is not zero"
+        if loaded.minimum is not None:
+            assert abs(float(loaded.f(minimizer)) - loaded.minimum) < 1e-8
 
 
 CHECKS = (
@@ -95,4 +123,5 @@ CHECKS = (
     evaluates_every_metric,
     repeats_its_batches,
     full_batch_loss_is_the_evaluated_one,
+    closed_forms_are_right,
 )

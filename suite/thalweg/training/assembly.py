@@ -37,7 +37,7 @@ def load_problem(trial: Trial, registry: Registry) -> LoadedProblem:
     if key not in _loaded:
         problem = registry.problem(trial.problem.name)
         context = LoadContext(torch.device(trial.device), getattr(torch, trial.dtype), trial.validation_fraction)
-        options = resolve(problem.options, trial.problem.options, problem.name)
+        options = resolve(problem.options, trial.problem.settings, problem.name)
         loaded = problem.load(options, context)
         _loaded.clear()
         _loaded[key] = loaded
@@ -48,8 +48,8 @@ def build_module(trial: Trial, registry: Registry, problem: LoadedProblem, draw:
     """The module at its start: initialised from the trial's seed, whatever the optimizer."""
     architecture = registry.architecture(trial.architecture.name)
     description = registry.problem(trial.problem.name)
-    shape = description.shape(resolve(description.options, trial.problem.options, description.name))
-    options = resolve(architecture.options, trial.architecture.options, architecture.name)
+    shape = description.shape(resolve(description.options, trial.problem.settings, description.name))
+    options = resolve(architecture.options, trial.architecture.settings, architecture.name)
     with torch.random.fork_rng():
         torch.manual_seed(draw.seed_for("init"))
         module = architecture.build(options, shape)
@@ -64,11 +64,14 @@ def assemble(trial: Trial, registry: Registry) -> Assembly:
     draw = Draw(trial.seed, None if trial.batch_size == "full" else trial.batch_size)
     module = build_module(trial, registry, problem, draw)
     optimizer = registry.optimizer(trial.optimizer.name)
-    hyperparameters = resolve(optimizer.options, trial.optimizer.options, optimizer.name)
+    hyperparameters = resolve(optimizer.options, trial.optimizer.settings, optimizer.name)
     examples = problem.sizes["train"]
     context = BuildContext(draw.seed_for("optimizer"), examples, min(draw.batch_size or examples, examples))
     stepper = optimizer.build(module, hyperparameters, context)
-    draws_in_forward = registry.architecture(trial.architecture.name).draws_in_forward
+    architecture = registry.architecture(trial.architecture.name)
+    draws_in_forward = architecture.draws_in_forward(
+        resolve(architecture.options, trial.architecture.settings, architecture.name)
+    )
     return Assembly(trial, problem, module, stepper, Objective(module, problem, draw, draws_in_forward), draw)
 
 
@@ -86,5 +89,5 @@ def active_probes(requests: tuple[ProbeRequest, ...], registry: Registry) -> lis
     active = []
     for request in requests:
         probe = registry.probe(request.probe.name)
-        active.append(ActiveProbe(request, probe, resolve(probe.options, request.probe.options, probe.name)))
+        active.append(ActiveProbe(request, probe, resolve(probe.options, request.probe.settings, probe.name)))
     return active

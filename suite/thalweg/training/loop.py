@@ -62,6 +62,7 @@ class Training:
         self._best: tuple[float, int, dict[str, Tensor]] | None = None
         self._steps_per_epoch = assembly.problem.steps_per_epoch(assembly.draw.batch_size)
         self._info: dict[str, float] = {}
+        self._online_total = torch.zeros((), dtype=torch.float64, device=assembly.trial.device)
 
     def run(self) -> Trained:
         """Train to the end of the budget, to divergence or to an exception; all three are results."""
@@ -116,6 +117,8 @@ class Training:
             it.problem.project(parameters)
             if self.step % check_every == 0:
                 self._check_loss(it.objective.step_loss)
+            if it.problem.online and it.objective.step_loss is not None:
+                self._online_total += it.objective.step_loss
             self.seconds += time.perf_counter() - started
             if counts_gradients and it.objective.counts.gradient_evaluations == gradients:
                 name = it.trial.optimizer.name
@@ -199,6 +202,9 @@ class Training:
             for split in ("train", "valid"):
                 if split in it.problem.sizes:
                     values[split] = it.problem.evaluate(it.module, split)
+                    if it.problem.online:
+                        total = self._online_total.item()
+                        values[split] |= it.problem.online_metrics(self.step, total, it.draw)
                     self._check_metrics(values[split])
                     self.recorder.add(position, split, values[split])
             if "valid" in values:

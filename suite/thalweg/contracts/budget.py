@@ -1,0 +1,58 @@
+"""How long to train, how often to look, and what to reach."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Frozen(BaseModel):
+    """Immutable, and refusing keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Count = Annotated[int, Field(gt=0, strict=True)]
+
+
+class Budget(Frozen):
+    """How long to train: exactly one of epochs, steps, gradient evaluations and seconds."""
+
+    epochs: Count | None = None
+    steps: Count | None = None
+    gradient_evaluations: Count | None = None
+    seconds: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Budget:
+        if len(self.model_dump(exclude_none=True)) != 1:
+            raise ValueError("give exactly one of epochs, steps, gradient_evaluations, seconds")
+        return self
+
+    def __str__(self) -> str:
+        ((unit, amount),) = self.model_dump(exclude_none=True).items()
+        return f"{amount} {unit.replace('_', ' ')}"
+
+
+class Interval(Frozen):
+    """How often to evaluate: exactly one of every so many epochs or steps."""
+
+    epochs: Count | None = None
+    steps: Count | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Interval:
+        if len(self.model_dump(exclude_none=True)) != 1:
+            raise ValueError("give exactly one of epochs, steps")
+        return self
+
+
+class Target(Frozen):
+    """A value of a metric to reach, on the validation split where there is one, else on the training split."""
+
+    metric: str
+    value: Annotated[float, Field(allow_inf_nan=False, strict=True)]
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.value:g}"

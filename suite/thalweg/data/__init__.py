@@ -1,0 +1,1 @@
+"""Data sets as files: fetched with a checksum, found where they are already, decoded, augmented."""

@@ -1,0 +1,38 @@
+"""How large a network is: parameters, and floating-point operations of a forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from thalweg.contracts import Architecture, Shape
+
+
+@dataclass(frozen=True)
+class Size:
+    """Trainable numbers, and floating-point operations of one example's forward pass."""
+
+    parameters: int
+    flops: int
+    """A multiplication and an addition are two; matrix products, convolutions and attention count, the rest is left
+    out, as in ``torch.utils.flop_counter``."""
+
+
+def size(architecture: Architecture, options: Mapping[str, Any], shape: Shape) -> Size:
+    """Count without computing: the module and its input live on torch's meta device, where tensors have no content.
+
+    The architecture must fit the shape.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.random.fork_rng(), torch.device("meta"), torch.no_grad():
+        module = architecture.build(options, shape).eval()
+        counter = FlopCounterMode(display=False)
+        with counter:
+            if shape.task == "function":
+                module()
+            else:
+                module(torch.zeros(1, *shape.input, dtype=torch.long if shape.task == "language" else None))
+    return Size(sum(parameter.numel() for parameter in module.parameters()), counter.get_total_flops())
