@@ -7,34 +7,52 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Architecture, Option, Shape
-from thalweg_plugins.architectures.mlp import ACTIVATION, INIT, NORM
+from thalweg_plugins.architectures._dense import ACTIVATION, INITIALIZATION, INITIALIZATION_SOURCE, NORM, bad_interval
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 class DeepMLP(Architecture):
-    """``depth`` hidden layers of one width; with ``residual`` a shortcut skips every two of them."""
+    """``depth`` hidden layers of one width; with ``residual`` a shortcut skips every two of them after the first."""
 
     name = "deep-mlp"
     summary = "many fully connected layers of one width, plain or with shortcuts over every two"
-    equation = "h <- act(norm(W h + b)), depth times;  residual: h <- h + f(h), f two such layers"
-    source = "shortcuts over two layers: He et al. 2016, figure 2"
+    equation = (
+        "h <- act(norm(W h + b)), depth times;  residual: h <- h + f(h) or h + f(h)/L, f two such layers, L blocks"
+    )
+    source = (
+        f"shortcuts over two layers: He et al. 2016, figure 2; scaled by 1/L: Hanin & Rolnick 2018; "
+        f"{INITIALIZATION_SOURCE}"
+    )
     options = (
         Option("depth", 8, "[1, inf)", "hidden layers"),
         Option("width", 64, "[1, inf)", "units of each hidden layer"),
-        Option("residual", False, summary="whether a shortcut skips every two layers after the first"),
+        Option(
+            "residual",
+            "none",
+            ("none", "plain", "scaled"),
+            "whether a shortcut skips every two layers after the first; scaled divides what it adds to by the number "
+            "of blocks",
+        ),
         ACTIVATION,
         NORM,
-        INIT,
+        Option("norm_position", "before", ("before", "after"), "the normalisation's place: before or after activation"),
+        *INITIALIZATION,
     )
+
+    def draws_in_forward(self, options: Mapping[str, Any]) -> bool:
+        """Noisy batch norm does."""
+        return bool(options["norm"] == "noisy-batch")
 
     def misfit(self, options: Mapping[str, Any], shape: Shape) -> str | None:
         """A residual net has a first layer and then whole blocks of two."""
-        if options["residual"] and options["depth"] % 2 == 0:
-            depth = options["depth"]
-            return f"residual = true needs an odd depth (one layer, then blocks of two): {depth - 1} or {depth + 1}"
-        return super().misfit(options, shape)
+        residual, depth = options["residual"], options["depth"]
+        reason = super().misfit(options, shape) or bad_interval(options["low"], options["high"])
+        if reason is None and residual != "none" and depth % 2 == 0:
+            odd = f"{depth - 1} or {depth + 1}"
+            return f"residual = {residual!r} needs an odd depth (one layer, then blocks of two): {odd}"
+        return reason
 
     def build(self, options: Mapping[str, Any], shape: Shape) -> nn.Module:
         """Flatten, the hidden layers, linear output."""
@@ -42,14 +60,19 @@ class DeepMLP(Architecture):
 
         from thalweg_plugins.architectures._blocks import Residual, dense, initialize
 
-        width, activation, norm = options["width"], options["activation"], options["norm"]
-        layers: list[nn.Module] = [nn.Flatten(), *dense(prod(shape.input), width, activation, norm)]
-        if options["residual"]:
-            for _ in range((options["depth"] - 1) // 2):
-                layers.append(Residual(width, activation, norm))
-        else:
+        width = options["width"]
+
+        def layer(n_in: int) -> list[nn.Module]:
+            return dense(n_in, width, options["activation"], options["norm"], options["norm_position"] == "after")
+
+        layers: list[nn.Module] = [nn.Flatten(), *layer(prod(shape.input))]
+        if options["residual"] == "none":
             for _ in range(options["depth"] - 1):
-                layers += dense(width, width, activation, norm)
+                layers += layer(width)
+        else:
+            blocks = (options["depth"] - 1) // 2
+            scale = 1 / blocks if options["residual"] == "scaled" and blocks else 1.0
+            layers += [Residual(nn.Sequential(*layer(width), *layer(width)), scale) for _ in range(blocks)]
         module = nn.Sequential(*layers, nn.Linear(width, prod(shape.output)))
-        initialize(module, options["init"])
+        initialize(module, options)
         return module

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from thalweg import Architecture, Shape
+from thalweg import Architecture, Option, Shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,9 +18,22 @@ class Linear(Architecture):
     name = "linear"
     summary = "one linear layer on the flattened input: logistic or linear regression"
     equation = "z = W x + b"
+    options = (
+        Option("bias", True, summary="whether there is a b"),
+        Option("init", "torch", ("torch", "zero", "normal"), "torch's own default, zeros, or normal weights, b = 0"),
+        Option("scale", 1.0, "[0, inf)", "standard deviation of normal weights"),
+    )
 
     def build(self, options: Mapping[str, Any], shape: Shape) -> nn.Module:
-        """Starts at torch's default initialization."""
+        """Flatten and one layer."""
+        import torch
         from torch import nn
 
-        return nn.Sequential(nn.Flatten(), nn.Linear(prod(shape.input), prod(shape.output)))
+        layer = nn.Linear(prod(shape.input), prod(shape.output), bias=options["bias"])
+        if options["init"] != "torch":
+            with torch.no_grad():
+                for parameter in layer.parameters():
+                    parameter.zero_()
+                if options["init"] == "normal":
+                    layer.weight.normal_(0, options["scale"])
+        return nn.Sequential(nn.Flatten(), layer)

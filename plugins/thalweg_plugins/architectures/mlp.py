@@ -7,19 +7,10 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Architecture, Option, Shape
+from thalweg_plugins.architectures._dense import ACTIVATION, INITIALIZATION, INITIALIZATION_SOURCE, NORM, bad_interval
 
 if TYPE_CHECKING:
     from torch import nn
-
-ACTIVATION = Option("activation", "relu", ("relu", "tanh", "gelu"), "nonlinearity after each hidden layer")
-NORM = Option("norm", "none", ("none", "batch", "layer"), "normalisation before the activation")
-INIT = Option(
-    "init",
-    "he",
-    ("he", "glorot", "fan-in", "torch"),
-    "weights normal with variance 2/fan_in (he), 2/(fan_in + fan_out) (glorot) or 1/fan_in (fan-in) and zero biases; "
-    "or torch's own default",
-)
 
 
 class MLP(Architecture):
@@ -28,8 +19,16 @@ class MLP(Architecture):
     name = "mlp"
     summary = "fully connected layers of declared widths"
     equation = "h <- act(norm(W h + b)) for each width;  z = W h + b"
-    source = "initialization: He et al. 2015, equation 10; Glorot & Bengio 2010, equation 12"
-    options = (Option("widths", (64, 64), "[1, inf)", "units of each hidden layer"), ACTIVATION, NORM, INIT)
+    source = INITIALIZATION_SOURCE
+    options = (Option("widths", (64, 64), "[1, inf)", "units of each hidden layer"), ACTIVATION, NORM, *INITIALIZATION)
+
+    def draws_in_forward(self, options: Mapping[str, Any]) -> bool:
+        """Noisy batch norm does."""
+        return bool(options["norm"] == "noisy-batch")
+
+    def misfit(self, options: Mapping[str, Any], shape: Shape) -> str | None:
+        """Fits whatever has numbers as inputs."""
+        return super().misfit(options, shape) or bad_interval(options["low"], options["high"])
 
     def build(self, options: Mapping[str, Any], shape: Shape) -> nn.Module:
         """Flatten, hidden layers, linear output."""
@@ -43,5 +42,5 @@ class MLP(Architecture):
             layers += dense(width, next_width, options["activation"], options["norm"])
             width = next_width
         module = nn.Sequential(*layers, nn.Linear(width, prod(shape.output)))
-        initialize(module, options["init"])
+        initialize(module, options)
         return module

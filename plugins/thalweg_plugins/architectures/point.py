@@ -18,6 +18,7 @@ class Point(Architecture):
     name = "point"
     summary = "a vector of parameters: what an analytic function is a function of"
     equation = "x"
+    tasks = ("function",)
 
     def misfit(self, options: Mapping[str, Any], shape: Shape) -> str | None:
         """Fits analytic functions only."""

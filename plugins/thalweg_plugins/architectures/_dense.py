@@ -1,0 +1,41 @@
+"""Options that the dense architectures share. Does not import torch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from thalweg import Option
+
+ACTIVATION = Option("activation", "relu", ("relu", "tanh", "gelu"), "nonlinearity after each hidden layer")
+NORM = Option(
+    "norm",
+    "none",
+    ("none", "batch", "layer", "noisy-batch"),
+    "normalisation before the activation; noisy-batch disturbs what batch norm gives (Santurkar et al. 2018)",
+)
+INIT = Option(
+    "init",
+    "he",
+    ("he", "glorot", "fan-in", "torch", "orthogonal", "uniform", "signed-uniform"),
+    "weights normal with variance 2/fan_in (he), 2/(fan_in + fan_out) (glorot) or 1/fan_in (fan-in), orthogonal, "
+    "uniform from low to high, or that with random signs; biases zero; or torch's own default for both",
+)
+INITIALIZATION = (
+    INIT,
+    Option("gain", 1.0, "(0, inf)", "what initial weights are multiplied by (not torch's own)"),
+    Option("low", -0.1, summary="lower end of the uniform initializations"),
+    Option("high", 0.1, summary="upper end of the uniform initializations"),
+)
+INITIALIZATION_SOURCE = (
+    "initialization: He et al. 2015, equation 10; Glorot & Bengio 2010, equation 12; Saxe et al. 2014 (orthogonal)"
+)
+
+
+def initialization(default: str) -> tuple[Option, ...]:
+    """The options of the initialization with another default."""
+    return (replace(INIT, default=default), *INITIALIZATION[1:])
+
+
+def bad_interval(low: float, high: float) -> str | None:
+    """Why the interval of a uniform initialization is none, as the end of a sentence."""
+    return None if low < high else f"low = {low:g} is not below high = {high:g}"
