@@ -1,0 +1,80 @@
+"""VGG networks for small images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from thalweg import Architecture, Option, Shape
+from thalweg_plugins.architectures._misfits import either, no_image
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_STAGES: dict[int, tuple[tuple[int, ...], ...]] = {
+    9: ((64,), (128,), (256, 256), (512, 512)),
+    11: ((64,), (128,), (256, 256), (512, 512), (512, 512)),
+    16: ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)),
+}
+
+
+class VGG(Architecture):
+    """Stages of 3x3 convolutions, each halving the image by max pooling, then dense layers 512, 512 and the output.
+
+    Depths 11 and 16 have the convolutions of the paper's configurations A and D; 9 is A without its last stage. All
+    weight layers count: 6, 8 or 13 convolutions and three dense layers, of 512 units in place of the paper's 4096.
+    Pooling rounds up (ceil mode), so that a side of one pixel stays one and every image fits; the first dense layer
+    takes whatever size is left: 1x1 of 32x32 at depths 11 and 16, 2x2 at depth 9. Dropout follows both hidden dense
+    layers, batch norm is in the convolutions only. Weights start He-normal, biases at zero.
+    """
+
+    name = "vgg"
+    summary = "VGG with 9, 11 or 16 weight layers for small images"
+    equation = "h <- pool(relu(norm(conv3x3 h)), once or more), each stage;  h <- relu(W h + b), twice;  z = W h + b"
+    source = "Simonyan & Zisserman 2015, table 1, configurations A and D; initialization: He et al. 2015, equation 10"
+    tasks = ("classification", "regression")
+    options = (
+        Option("depth", 11, "[1, inf)", f"weight layers: {either(list(_STAGES))}"),
+        Option("norm", "none", ("none", "batch"), "normalisation before the activation of each convolution"),
+        Option("dropout", 0.0, "[0, 1)", "probability that a hidden dense unit is dropped"),
+    )
+
+    def draws_in_forward(self, options: Mapping[str, Any]) -> bool:
+        """Dropout does."""
+        return bool(options["dropout"] > 0)
+
+    def misfit(self, options: Mapping[str, Any], shape: Shape) -> str | None:
+        """Fits images of any size."""
+        if reason := super().misfit(options, shape) or no_image(shape, 1):
+            return reason
+        depth = options["depth"]
+        return None if depth in _STAGES else f"depth = {depth} is none that there is: use {either(list(_STAGES))}"
+
+    def build(self, options: Mapping[str, Any], shape: Shape) -> nn.Module:
+        """The stages, the dense layers, linear output."""
+        from torch import nn
+
+        from thalweg_plugins.architectures._convolutional import he_normal
+
+        channels, *sides = shape.input
+        layers: list[nn.Module] = []
+        for stage in _STAGES[options["depth"]]:
+            for n_out in stage:
+                layers.append(nn.Conv2d(channels, n_out, 3, padding=1))
+                if options["norm"] == "batch":
+                    layers.append(nn.BatchNorm2d(n_out))
+                layers.append(nn.ReLU())
+                channels = n_out
+            layers.append(nn.MaxPool2d(2, ceil_mode=True))
+            sides = [(side + 1) // 2 for side in sides]
+        layers.append(nn.Flatten())
+        width = channels * prod(sides)
+        for _ in range(2):
+            layers += [nn.Linear(width, 512), nn.ReLU()]
+            if options["dropout"] > 0:
+                layers.append(nn.Dropout(options["dropout"]))
+            width = 512
+        module = nn.Sequential(*layers, nn.Linear(width, prod(shape.output)))
+        he_normal(module, nn.Conv2d, nn.Linear)
+        return module
