@@ -136,7 +136,10 @@ class Benchmark:
         problem = registry.problem(spec.problem.name, f"{where}.problem")
         architecture = registry.architecture(spec.architecture.name, f"{where}.architecture")
         options = resolve(problem.options, self._located(problem, spec.problem, f"{where}.problem"), f"{where}.problem")
-        shape = problem.shape(options)
+        try:
+            shape = problem.shape(options)
+        except UserError as error:
+            raise UserError(f"{where}.problem: {problem.name!r}: {error}") from error
         reason = architecture.misfit(
             resolve(architecture.options, spec.architecture.options, f"{where}.architecture"), shape
         )

@@ -7,33 +7,46 @@ from typing import TYPE_CHECKING, Any
 
 from thalweg import LoadedProblem, Metric, Option, Problem, Shape
 from thalweg.contracts import LoadContext
+from thalweg.contracts.budget import Budget
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class Quadratic(Problem):
-    """f(x) = 1/2 (x - x*)' H (x - x*), H = Q diag(lambda) Q' with lambda_i geometric from 1 to kappa.
+    """f(x) = 1/2 (x - x*)' H (x - x*), H = Q diag(lambda) Q' with eigenvalues from 1 to kappa.
 
-    Q is a random orthogonal matrix and x* a standard normal vector, both drawn once from ``instance``; the start is
-    x* + N(0, I), drawn from the trial's seed.
+    The eigenvalues are a geometric or an arithmetic sequence, half ones and half kappas, or those of the option
+    ``eigenvalues``. Q is a random orthogonal matrix, the identity, or a rotation by 45 degrees in the plane of the
+    first and the last variable, the second and the last but one, and so on; x* is a standard normal vector. Both are
+    drawn once from ``instance``; the start is x* + N(0, I), drawn from the trial's seed.
     """
 
     name = "quadratic"
-    summary = "a convex quadratic whose Hessian has eigenvalues geometric from 1 to kappa"
-    equation = "f(x) = 1/2 (x - x*)' H (x - x*),  H = Q diag(geomspace(1, kappa, dim)) Q'"
+    summary = "a convex quadratic whose Hessian has a chosen spectrum"
+    equation = "f(x) = 1/2 (x - x*)' H (x - x*),  H = Q diag(lambda) Q',  lambda = geomspace(1, kappa, dim)"
     source = "Nocedal & Wright 2006, section 3.3"
     metrics = (Metric("loss", "lower", "log"),)
     splits = ("train",)
+    budget = Budget(steps=500)
     options = (
         Option("dim", 20, "[1, inf)", "number of variables"),
         Option("kappa", 100.0, "[1, inf)", "condition number of the Hessian"),
+        Option(
+            "spectrum",
+            "geometric",
+            ("geometric", "arithmetic", "two-values", "given"),
+            "how the eigenvalues lie between 1 and kappa; given: see eigenvalues, dim and kappa do not count",
+        ),
+        Option("eigenvalues", (1.0, 100.0), "[0, inf)", "the eigenvalues of a given spectrum"),
+        Option("rotation", "random", ("random", "none", "pairs"), "Q: random, the identity, or planes by 45 degrees"),
         Option("instance", 0, "[0, inf)", "draws Q and x*"),
     )
 
     def shape(self, options: Mapping[str, Any]) -> Shape:
         """A function of a vector."""
-        return Shape("function", (), (options["dim"],))
+        given = options["spectrum"] == "given"
+        return Shape("function", (), (len(options["eigenvalues"]) if given else options["dim"],))
 
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:
         """Draw Q and x*."""
@@ -46,21 +59,52 @@ class Quadratic(Problem):
         m = minimum.to(context.device, context.dtype)
 
         def f(x: Tensor) -> Tensor:
-            offset = x - m
-            return 0.5 * offset @ (h @ offset)
+            offset = x - m.to(x)
+            return 0.5 * offset @ (h.to(x) @ offset)
 
-        return AnalyticFunction(f, lambda generator: minimum + randn(len(minimum), generator=generator).double())
+        return AnalyticFunction(
+            f,
+            lambda generator: minimum + randn(len(minimum), generator=generator).double(),
+            self.metrics[0],
+            gradient=lambda x: hessian.to(x) @ (x - minimum.to(x)),
+            hessian=lambda x: hessian.to(x),
+            minimizers=(minimum,),
+            minimum=0.0,
+        )
 
     def hessian_and_minimum(self, options: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
         """H (dim, dim) and x* (dim,), in float64."""
-        import numpy as np
         import torch
 
         generator = torch.Generator().manual_seed(options["instance"])
-        dim = options["dim"]
+        eigenvalues = self._eigenvalues(options)
+        dim = len(eigenvalues)
         q, r = torch.linalg.qr(torch.randn(dim, dim, generator=generator, dtype=torch.float64))
         # the signs make Q uniform over the orthogonal group (Mezzadri 2007)
         q = q * r.diagonal().sign()
-        eigenvalues = torch.from_numpy(np.geomspace(1, options["kappa"], dim))
+        if options["rotation"] != "random":
+            q = torch.eye(dim, dtype=torch.float64)
+        if options["rotation"] == "pairs":
+            for i in range(dim // 2):
+                j = dim - 1 - i
+                q[i, i] = q[j, j] = q[j, i] = 0.5**0.5
+                q[i, j] = -(0.5**0.5)
         h = (q * eigenvalues) @ q.T
         return (h + h.T) / 2, torch.randn(dim, generator=generator, dtype=torch.float64)
+
+    @staticmethod
+    def _eigenvalues(options: Mapping[str, Any]) -> Tensor:
+        import numpy as np
+        import torch
+
+        dim, kappa = options["dim"], options["kappa"]
+        match options["spectrum"]:
+            case "geometric":
+                values = np.geomspace(1, kappa, dim)
+            case "arithmetic":
+                values = np.linspace(1, kappa, dim)
+            case "two-values":
+                values = np.where(np.arange(dim) < dim / 2, 1.0, kappa)
+            case _:
+                values = np.asarray(options["eigenvalues"])
+        return torch.from_numpy(values)

@@ -6,6 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from thalweg.contracts.architecture import Shape
@@ -160,9 +161,20 @@ class Problem(Component, ABC):
             UserError: it cannot be had, and what to do.
         """
 
+    def small(self, folder: Path) -> dict[str, Any]:
+        """Options of a small case for checks, where the defaults are none; files it needs are written into ``folder``.
+
+        A problem that only makes sense with options given (files of the user's) overrides this.
+        """
+        return {}
+
     @abstractmethod
     def shape(self, options: Mapping[str, Any]) -> Shape:
-        """Input and output shape and the task."""
+        """Input and output shape and the task.
+
+        Raises:
+            UserError: the options do not go together, and why.
+        """
 
     @abstractmethod
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:

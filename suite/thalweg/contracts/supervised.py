@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 
@@ -68,6 +69,12 @@ class Supervised(LoadedProblem):
         if self._augment is not None and split == "train":
             inputs = self._augment(inputs, draw.generator("augment", step))
         return Batch(inputs, targets, size)
+
+    def without_augmentation(self) -> Supervised:
+        """The same data, and training batches as they are."""
+        plain = copy.copy(self)
+        plain._augment = None
+        return plain
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """The mean of the output loss over the batch."""

@@ -3,72 +3,85 @@
 from __future__ import annotations
 
 import math
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from thalweg.contracts import Draw, LoadContext, LoadedProblem
+from thalweg.contracts import Draw, LoadContext, LoadedProblem, Problem
 from thalweg.contracts.analytic import AnalyticFunction
 from thalweg.contracts.option import resolve
+from thalweg.contracts.supervised import Supervised
 from thalweg.registry import Registry
 from thalweg.testing.others import contract
 
 
-def _loaded(registry: Registry, name: str, validation_fraction: float = 0.0) -> LoadedProblem:
+@contextmanager
+def _small(registry: Registry, name: str) -> Iterator[tuple[Problem, dict[str, Any]]]:
+    """The problem and options of a small case of it."""
     problem = registry.problem(name)
-    context = LoadContext(torch.device("cpu"), torch.float64, validation_fraction)
-    options = resolve(problem.options, {}, name)
-    problem.fetch(options)
-    return problem.load(options, context)
+    with tempfile.TemporaryDirectory() as folder:
+        options = resolve(problem.options, problem.small(Path(folder)), name)
+        problem.fetch(options)
+        yield problem, options
 
 
-def _module(registry: Registry, name: str, loaded: LoadedProblem) -> nn.Module:
+def _load(problem: Problem, options: dict[str, Any], validation_fraction: float = 0.0) -> LoadedProblem:
+    return problem.load(options, LoadContext(torch.device("cpu"), torch.float64, validation_fraction))
+
+
+def _module(registry: Registry, problem: Problem, options: dict[str, Any], loaded: LoadedProblem) -> nn.Module:
     """The first architecture that fits."""
-    problem = registry.problem(name)
-    shape = problem.shape(resolve(problem.options, {}, name))
+    shape = problem.shape(options)
     for preferred in ("point", "linear", *(entry.name for entry in registry.entries("architectures"))):
         architecture = registry.architecture(preferred)
-        options = resolve(architecture.options, {}, preferred)
-        if architecture.misfit(options, shape) is None:
+        settings = resolve(architecture.options, {}, preferred)
+        if architecture.misfit(settings, shape) is None:
             with torch.random.fork_rng():
                 torch.manual_seed(0)
-                module = architecture.build(options, shape).double()
+                module = architecture.build(settings, shape).double()
             loaded.initialize(module, Draw(0, None))
             return module
     raise AssertionError(f"no architecture fits {shape}")
 
 
-def loads_what_it_declares(registry: Registry, name: str) -> None:
-    """Metrics and splits are those declared; a validation split is taken from the training examples."""
-    problem = registry.problem(name)
-    loaded = _loaded(registry, name)
-    assert tuple(loaded.metrics) == tuple(problem.metrics)
-    assert set(loaded.sizes) == set(problem.splits) - {"valid"}
-    declared = problem.sizes(resolve(problem.options, {}, name))
-    assert not declared or dict(loaded.sizes) == declared, f"{dict(loaded.sizes)}, and {declared} is declared"
-    if "valid" in problem.splits:
-        sizes = _loaded(registry, name, 0.25).sizes
-        assert sizes["valid"] == math.ceil(loaded.sizes["train"] / 4)
-        assert sizes["train"] + sizes["valid"] == loaded.sizes["train"]
-        assert sizes.get("test") == loaded.sizes.get("test")
+def declares_what_it_loads(registry: Registry, name: str) -> None:
+    """Metrics, splits and sizes are those declared; a validation split is taken from the training examples."""
+    with _small(registry, name) as (problem, options):
+        loaded = _load(problem, options)
+        assert tuple(loaded.metrics) == tuple(problem.metrics)
+        assert set(loaded.sizes) == set(problem.splits) - {"valid"}
+        declared = problem.sizes(options)
+        assert not declared or dict(loaded.sizes) == declared, f"{dict(loaded.sizes)}, and {declared} is declared"
+        if "valid" in problem.splits:
+            sizes = _load(problem, options, 0.25).sizes
+            assert sizes["valid"] == math.ceil(loaded.sizes["train"] / 4)
+            assert sizes["train"] + sizes["valid"] == loaded.sizes["train"]
+            assert sizes.get("test") == loaded.sizes.get("test")
 
 
 def evaluates_every_metric(registry: Registry, name: str) -> None:
     """Every metric of every split is a finite number, and the same when asked again."""
-    loaded = _loaded(registry, name)
-    module = _module(registry, name, loaded).eval()
-    for split in loaded.sizes:
-        values = loaded.evaluate(module, split) | loaded.online_metrics(0, 0.0, Draw(0, 1))  # type: ignore[arg-type]
-        assert set(values) == {metric.name for metric in loaded.metrics}
-        assert all(math.isfinite(value) for value in values.values()), values
-        again = loaded.evaluate(module, split)  # type: ignore[arg-type]
-        assert again == {metric: values[metric] for metric in again}
+    with _small(registry, name) as (problem, options):
+        loaded = _load(problem, options)
+        module = _module(registry, problem, options, loaded).eval()
+        for split in loaded.sizes:
+            values = loaded.evaluate(module, split)  # type: ignore[arg-type]
+            assert values == loaded.evaluate(module, split)  # type: ignore[arg-type]
+            values |= loaded.online_metrics(0, 0.0, Draw(0, 1))
+            assert set(values) == {metric.name for metric in loaded.metrics}
+            assert all(math.isfinite(value) for value in values.values()), values
 
 
 def repeats_its_batches(registry: Registry, name: str) -> None:
     """A step's batch is a function of seed and step alone; its loss is a finite scalar with a gradient."""
-    loaded = _loaded(registry, name)
-    module = _module(registry, name, loaded)
+    with _small(registry, name) as (problem, options):
+        loaded = _load(problem, options)
+        module = _module(registry, problem, options, loaded)
     n = loaded.sizes["train"]
     size = max(1, min(8, n // 3))
 
@@ -89,10 +102,13 @@ def repeats_its_batches(registry: Registry, name: str) -> None:
 
 def full_batch_loss_is_the_evaluated_one(registry: Registry, name: str) -> None:
     """The loss of the whole training split as a batch equals its evaluation, to 1e-9 in float64."""
-    loaded = _loaded(registry, name)
+    with _small(registry, name) as (problem, options):
+        loaded = _load(problem, options)
+        module = _module(registry, problem, options, loaded).eval()
     if loaded.online:
         return  # a step is one of its losses, and there is no batch of all
-    module = _module(registry, name, loaded).eval()
+    if isinstance(loaded, Supervised):
+        loaded = loaded.without_augmentation()
     batch = loaded.loss(module, loaded.batch("train", 0, Draw(0, None))).item()
     evaluated = loaded.evaluate(module, "train")["loss"]
     assert math.isclose(batch, evaluated, rel_tol=1e-9, abs_tol=1e-12), f"{batch} against {evaluated}"
@@ -100,7 +116,8 @@ def full_batch_loss_is_the_evaluated_one(registry: Registry, name: str) -> None:
 
 def closed_forms_are_right(registry: Registry, name: str) -> None:
     """A function's gradient, Hessian and minimum, where it has them, against automatic differentiation, to 1e-8."""
-    loaded = _loaded(registry, name)
+    with _small(registry, name) as (problem, options):
+        loaded = _load(problem, options)
     if not isinstance(loaded, AnalyticFunction):
         return
     for seed in range(3):
@@ -119,7 +136,7 @@ def closed_forms_are_right(registry: Registry, name: str) -> None:
 
 CHECKS = (
     contract,
-    loads_what_it_declares,
+    declares_what_it_loads,
     evaluates_every_metric,
     repeats_its_batches,
     full_batch_loss_is_the_evaluated_one,

@@ -1,0 +1,126 @@
+"""Online linear problems on [-1, 1]. Imports torch, so it is imported only when a problem is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from thalweg.contracts.problem import Batch, Draw, LoadedProblem, Metric, Split
+
+
+class Slopes(Protocol):
+    """A sequence c_0, c_1, ... of numbers, the same for the same draw."""
+
+    period: int
+    """How many make an epoch."""
+    mean: float
+    """Their mean in the long run."""
+
+    def block(self, number: int, draw: Draw) -> Tensor:
+        """c from number * BLOCK on, BLOCK of them, float64 on the CPU."""
+
+    def total(self, steps: int, draw: Draw) -> float:
+        """c_0 + ... + c_{steps - 1}."""
+
+
+BLOCK = 4096
+
+
+class Periodic:
+    """``first`` at steps 0, period, 2 period, ...; ``other`` at the rest."""
+
+    def __init__(self, first: float, other: float, period: int) -> None:
+        self.first, self.other, self.period = first, other, period
+        self.mean = (first + (period - 1) * other) / period
+
+    def block(self, number: int, draw: Draw) -> Tensor:
+        """The same whatever the draw."""
+        steps = torch.arange(number * BLOCK, (number + 1) * BLOCK)
+        return torch.where(steps % self.period == 0, self.first, self.other).double()
+
+    def total(self, steps: int, draw: Draw) -> float:
+        """In closed form."""
+        firsts = -(-steps // self.period)
+        return firsts * self.first + (steps - firsts) * self.other
+
+
+class Stochastic:
+    """``rare`` with probability p, else ``other``, drawn from the trial's seed."""
+
+    def __init__(self, rare: float, other: float, p: float) -> None:
+        self.rare, self.other, self.p = rare, other, p
+        self.period = round(1 / p)
+        self.mean = p * rare + (1 - p) * other
+        self._sums: dict[int, list[float]] = {}
+
+    def block(self, number: int, draw: Draw) -> Tensor:
+        """Independent draws."""
+        uniform = torch.rand(BLOCK, generator=draw.generator("slopes", number), dtype=torch.float64)
+        return torch.where(uniform < self.p, self.rare, self.other).double()
+
+    def total(self, steps: int, draw: Draw) -> float:
+        """Sums of whole blocks are kept, so that asking again and again while training costs little."""
+        whole, rest = divmod(steps, BLOCK)
+        sums = self._sums.setdefault(draw.seed, [0.0])
+        while len(sums) <= whole:
+            sums.append(sums[-1] + float(self.block(len(sums) - 1, draw).sum()))
+        return sums[whole] + float(self.block(whole, draw)[:rest].sum())
+
+
+class OnlineLinear(LoadedProblem):
+    """f_t(x) = c_t x on [-1, 1]: see the problem ``rkk18``."""
+
+    online = True
+
+    def __init__(
+        self, slopes: Slopes, metrics: tuple[Metric, ...], start: float, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.slopes = slopes
+        self.metrics = metrics
+        self.sizes = {"train": slopes.period}
+        self._start = start
+        self._device, self._dtype = device, dtype
+        self._block: tuple[tuple[int, int], Tensor] | None = None
+
+    def steps_per_epoch(self, batch_size: int | None) -> int:
+        """The period."""
+        return self.slopes.period
+
+    def batch(self, split: Split, step: int, draw: Draw) -> Batch:
+        """c_t as the only input."""
+        number, position = divmod(step, BLOCK)
+        if self._block is None or self._block[0] != (draw.seed, number):
+            self._block = ((draw.seed, number), self.slopes.block(number, draw).to(self._device, self._dtype))
+        return Batch(self._block[1][position], None, 1)
+
+    def loss(self, module: nn.Module, batch: Batch) -> Tensor:
+        """c_t x."""
+        assert batch.inputs is not None
+        loss: Tensor = batch.inputs * module().squeeze()
+        return loss
+
+    @torch.no_grad()
+    def evaluate(self, module: nn.Module, split: Split) -> dict[str, float]:
+        """x, and the loss of playing it for ever."""
+        x = float(module())
+        return {"loss": self.slopes.mean * x, "x": x}
+
+    def online_metrics(self, steps: int, total: float, draw: Draw) -> dict[str, float]:
+        """The regret per step: min over x in [-1, 1] of x sum c_t is -|sum c_t|."""
+        best = -abs(self.slopes.total(steps, draw))
+        return {"average_regret": (total - best) / max(steps, 1)}
+
+    @torch.no_grad()
+    def initialize(self, module: nn.Module, draw: Draw) -> None:
+        """The declared start, whatever the seed."""
+        (x,) = module.parameters()
+        x.fill_(self._start)
+
+    @torch.no_grad()
+    def project(self, parameters: Iterable[nn.Parameter]) -> None:
+        """The nearest point of [-1, 1]."""
+        for x in parameters:
+            x.clamp_(-1.0, 1.0)

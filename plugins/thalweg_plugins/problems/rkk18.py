@@ -1,0 +1,57 @@
+"""Online problems on which Adam does not converge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from thalweg import LoadedProblem, Metric, Option, Problem, Shape
+from thalweg.contracts import LoadContext
+from thalweg.contracts.budget import Budget
+from thalweg.errors import UserError
+
+
+class RKK18(Problem):
+    """Step t = 1, 2, ... pays f_t(x) = c_t x for x in [-1, 1] and sees the derivative c_t; x is projected after it.
+
+    - ``periodic`` (theorem 1): c_t = c if t mod 3 = 1 else -1, with c > 2;
+    - ``online`` (section 3): c_t = 1010 if t mod 101 = 1 else -10;
+    - ``stochastic`` (section 3): c_t = 1010 with probability 0.01, else -10.
+
+    In all three the mean of c_t is positive, so that x = -1 is best. ``average_regret`` is the loss paid so far less
+    that of the best fixed x, per step; ``loss`` is mean(c_t) x. The batch size does not count: a step is one f_t.
+    """
+
+    name = "rkk18"
+    summary = "three online linear problems on an interval on which Adam does not converge"
+    equation = "f_t(x) = c_t x on [-1, 1];  average regret = 1/T [sum_t f_t(x_t) - min_x sum_t f_t(x)]"
+    source = "Reddi, Kale & Kumar 2018, theorem 1 and section 3"
+    licence = "made by the formula"
+    metrics = (Metric("average_regret", "lower"), Metric("loss", "lower"), Metric("x", "lower"))
+    splits = ("train",)
+    budget = Budget(steps=30_000)
+    options = (
+        Option("version", "periodic", ("periodic", "online", "stochastic"), "which of the three"),
+        Option("c", 3.0, "(2, inf)", "slope of every third function of the periodic version"),
+        Option("start", 1.0, "[-1, 1]", "the first x"),
+    )
+
+    def shape(self, options: Mapping[str, Any]) -> Shape:
+        """One number. UserError where c is given and does not count."""
+        if options["version"] != "periodic" and options["c"] != 3.0:
+            raise UserError(f"c is for version = 'periodic', and version is {options['version']!r}")
+        return Shape("function", (), (1,))
+
+    def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:
+        """The sequence of slopes."""
+        from thalweg_plugins.problems._online import OnlineLinear, Periodic, Slopes, Stochastic
+
+        slopes: Slopes
+        match options["version"]:
+            case "periodic":
+                slopes = Periodic(options["c"], -1.0, 3)
+            case "online":
+                slopes = Periodic(1010.0, -10.0, 101)
+            case _:
+                slopes = Stochastic(1010.0, -10.0, 0.01)
+        return OnlineLinear(slopes, self.metrics, options["start"], context.device, context.dtype)

@@ -1,0 +1,74 @@
+"""A small text, to be predicted character by character."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from thalweg import LoadedProblem, Metric, Option, Problem, Shape
+from thalweg.contracts import LoadContext
+from thalweg.contracts.budget import Budget
+from thalweg.contracts.problem import Split
+
+TEXT = Path(__file__).parent / "data" / "python-topics.txt"
+CHARACTERS = 464_473
+VOCABULARY = 94
+TEST_SHARE = 0.1
+
+
+class TinyText(Problem):
+    """Python's reference documentation, cut into pieces of ``length`` characters; each character predicts the next.
+
+    The last tenth of the text is the test split; of the pieces before it a validation fraction is drawn once and for
+    all. Targets are the inputs shifted by one. The loss is the mean cross-entropy in nats a character, and accuracy
+    the share of characters guessed right.
+    """
+
+    name = "tiny-text"
+    summary = "465 kB of Python's documentation, to be predicted character by character"
+    equation = "mean over positions of -log softmax(z_t)_{x_{t+1}}"
+    source = "pydoc_data.topics of Python 3.11.7, kept with this package"
+    licence = "PSF licence version 2"
+    normalisation = "characters numbered in the order of their codes"
+    metrics = (Metric("loss", "lower", "log"), Metric("accuracy", "higher", unit="%"))
+    budget = Budget(epochs=5)
+    options = (Option("length", 64, "[2, 4096]", "characters of a piece"),)
+
+    def shape(self, options: Mapping[str, Any]) -> Shape:
+        """Pieces in, a logit for each of 94 characters at each position out."""
+        length = options["length"]
+        return Shape("language", (length,), (length, VOCABULARY))
+
+    def sizes(self, options: Mapping[str, Any]) -> dict[Split, int]:
+        """Whole pieces of the two parts of the text."""
+        test = round(TEST_SHARE * CHARACTERS)
+        return {
+            "train": (CHARACTERS - test - 1) // options["length"],
+            "test": (test - 1) // options["length"],
+        }
+
+    def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:
+        """Number the characters and cut."""
+        import numpy as np
+        import torch
+
+        from thalweg.contracts.losses import CrossEntropy
+        from thalweg.contracts.supervised import Supervised, split_off
+
+        _, tokens = np.unique(np.frombuffer(TEXT.read_bytes(), dtype=np.uint8), return_inverse=True)
+        text = torch.from_numpy(tokens).long()
+        test = round(TEST_SHARE * CHARACTERS)
+
+        def pieces(part: torch.Tensor, rows: Any = slice(None)) -> tuple[torch.Tensor, torch.Tensor]:
+            length = options["length"]
+            n = (len(part) - 1) // length * length
+            inputs, targets = part[:n].view(-1, length), part[1 : n + 1].view(-1, length)
+            return inputs[rows].to(context.device), targets[rows].to(context.device)
+
+        sizes = self.sizes(options)
+        train, valid = split_off(sizes["train"], context.validation_fraction)
+        data: dict[Split, Any] = {"train": pieces(text[:-test], train), "test": pieces(text[-test:])}
+        if len(valid):
+            data["valid"] = pieces(text[:-test], valid)
+        return Supervised(data, CrossEntropy(), self.metrics, chunk=512)
