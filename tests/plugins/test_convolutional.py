@@ -180,7 +180,7 @@ def test_convnet_starts_glorot(registry: Registry) -> None:
     assert not any(layer.bias.any() for layer in (second, dense) if layer.bias is not None)
 
 
-@pytest.mark.parametrize(("depth", "convolutions", "millions"), [(9, 6, None), (11, 8, 9.22), (16, 13, 14.71)])
+@pytest.mark.parametrize(("depth", "convolutions", "millions"), [(9, 7, None), (11, 8, 9.22), (16, 13, 14.71)])
 def test_vgg_has_its_weight_layers(registry: Registry, depth: int, convolutions: int, millions: float | None) -> None:
     with torch.device("meta"):
         module = build(registry, "vgg", CIFAR, {"depth": depth})
@@ -189,13 +189,14 @@ def test_vgg_has_its_weight_layers(registry: Registry, depth: int, convolutions:
     assert sum(isinstance(layer, nn.Conv2d) for layer in layers) == convolutions
     if millions is not None:
         assert round(parameters(module, nn.Conv2d) / 1e6, 2) == millions
-    assert [layer.out_features for layer in layers if isinstance(layer, nn.Linear)] == [512, 512, 10]
+    hidden = [256] if depth == 9 else [512, 512]
+    assert [layer.out_features for layer in layers if isinstance(layer, nn.Linear)] == [*hidden, 10]
 
 
 @pytest.mark.parametrize(
     ("depth", "layers"),
     [
-        (9, "64 M 128 M 256 256 M 512 512 M"),
+        (9, "64 64 M 128 128 M 256 256 256 M"),
         (11, "64 M 128 M 256 256 M 512 512 M 512 512 M"),
         (16, "64 64 M 128 128 M 256 256 256 M 512 512 512 M 512 512 512 M"),
     ],
@@ -235,7 +236,7 @@ def test_vgg_batch_norm_precedes_each_relu_of_a_convolution(registry: Registry) 
     with torch.device("meta"):
         layers = list(build(registry, "vgg", CIFAR, {"depth": 9, "norm": "batch"}).children())
     after = [layers[i + 1 : i + 3] for i, layer in enumerate(layers) if isinstance(layer, nn.Conv2d)]
-    assert len(after) == 6
+    assert len(after) == 7
     assert all(isinstance(norm, nn.BatchNorm2d) and isinstance(relu, nn.ReLU) for norm, relu in after)
 
 

@@ -13,26 +13,30 @@ if TYPE_CHECKING:
     from torch import nn
 
 _STAGES: dict[int, tuple[tuple[int, ...], ...]] = {
-    9: ((64,), (128,), (256, 256), (512, 512)),
+    9: ((64, 64), (128, 128), (256, 256, 256)),
     11: ((64,), (128,), (256, 256), (512, 512), (512, 512)),
     16: ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)),
 }
+_DENSE = {9: (256,), 11: (512, 512), 16: (512, 512)}
 
 
 class VGG(Architecture):
-    """Stages of 3x3 convolutions, each halving the image by max pooling, then dense layers 512, 512 and the output.
+    """Stages of 3x3 convolutions, each halving the image by max pooling, then hidden dense layers and the output.
 
-    Depths 11 and 16 have the convolutions of the paper's configurations A and D; 9 is A without its last stage. All
-    weight layers count: 6, 8 or 13 convolutions and three dense layers, of 512 units in place of the paper's 4096.
-    Pooling rounds up (ceil mode), so that a side of one pixel stays one and every image fits; the first dense layer
-    takes whatever size is left: 1x1 of 32x32 at depths 11 and 16, 2x2 at depth 9. Dropout follows both hidden dense
-    layers, batch norm is in the convolutions only. Weights start He-normal, biases at zero.
+    Depths 11 and 16 have the convolutions of the paper's configurations A and D and two hidden layers of 512 units in
+    place of 4096; depth 9 is the network of Li et al. 2017, seven convolutions in three stages and one hidden layer of
+    256. All weight layers count. Pooling rounds up (ceil mode), so that a side of one pixel stays one and every image
+    fits; the first dense layer takes whatever size is left. Dropout follows the hidden dense layers, batch norm is in
+    the convolutions only. Weights start He-normal, biases at zero.
     """
 
     name = "vgg"
     summary = "VGG with 9, 11 or 16 weight layers for small images"
-    equation = "h <- pool(relu(norm(conv3x3 h)), once or more), each stage;  h <- relu(W h + b), twice;  z = W h + b"
-    source = "Simonyan & Zisserman 2015, table 1, configurations A and D; initialization: He et al. 2015, equation 10"
+    equation = "h <- pool(relu(norm(conv3x3 h)), once or more), each stage;  h <- relu(W h + b);  z = W h + b"
+    source = (
+        "Simonyan & Zisserman 2015, table 1, configurations A and D; depth 9: Li et al. 2017 (the authors' code); "
+        "initialization: He et al. 2015, equation 10"
+    )
     tasks = ("classification", "regression")
     options = (
         Option("depth", 11, "[1, inf)", f"weight layers: {either(list(_STAGES))}"),
@@ -70,11 +74,11 @@ class VGG(Architecture):
             sides = [(side + 1) // 2 for side in sides]
         layers.append(nn.Flatten())
         width = channels * prod(sides)
-        for _ in range(2):
-            layers += [nn.Linear(width, 512), nn.ReLU()]
+        for units in _DENSE[options["depth"]]:
+            layers += [nn.Linear(width, units), nn.ReLU()]
             if options["dropout"] > 0:
                 layers.append(nn.Dropout(options["dropout"]))
-            width = 512
+            width = units
         module = nn.Sequential(*layers, nn.Linear(width, prod(shape.output)))
         he_normal(module, nn.Conv2d, nn.Linear)
         return module

@@ -33,7 +33,14 @@ class TinyText(Problem):
     normalisation = "characters numbered in the order of their codes"
     metrics = (Metric("loss", "lower", "log"), Metric("accuracy", "higher", unit="%"))
     budget = Budget(epochs=5)
-    options = (Option("length", 64, "[2, 4096]", "characters of a piece"),)
+    options = (
+        Option("length", 64, "[2, 1024]", "characters of a piece"),
+        Option("characters", CHARACTERS, f"[20000, {CHARACTERS}]", "how much of the text, from its start"),
+    )
+
+    def small(self, folder: Path) -> dict[str, Any]:
+        """The first 20,000 characters."""
+        return {"characters": 20_000}
 
     def shape(self, options: Mapping[str, Any]) -> Shape:
         """Pieces in, a logit for each of 94 characters at each position out."""
@@ -42,11 +49,9 @@ class TinyText(Problem):
 
     def sizes(self, options: Mapping[str, Any]) -> dict[Split, int]:
         """Whole pieces of the two parts of the text."""
-        test = round(TEST_SHARE * CHARACTERS)
-        return {
-            "train": (CHARACTERS - test - 1) // options["length"],
-            "test": (test - 1) // options["length"],
-        }
+        test = round(TEST_SHARE * options["characters"])
+        train = options["characters"] - test
+        return {"train": (train - 1) // options["length"], "test": (test - 1) // options["length"]}
 
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:
         """Number the characters and cut."""
@@ -57,8 +62,8 @@ class TinyText(Problem):
         from thalweg.contracts.supervised import Supervised, split_off
 
         _, tokens = np.unique(np.frombuffer(TEXT.read_bytes(), dtype=np.uint8), return_inverse=True)
-        text = torch.from_numpy(tokens).long()
-        test = round(TEST_SHARE * CHARACTERS)
+        text = torch.from_numpy(tokens).long()[: options["characters"]]
+        test = round(TEST_SHARE * len(text))
 
         def pieces(part: torch.Tensor, rows: Any = slice(None)) -> tuple[torch.Tensor, torch.Tensor]:
             length = options["length"]

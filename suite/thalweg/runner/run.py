@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from thalweg.benchmark import Benchmark, Plan, PlannedTrial
+from thalweg.contracts.option import resolve
 from thalweg.errors import UserError
 from thalweg.failure import Failure
 from thalweg.registry import Registry
@@ -73,6 +74,7 @@ def run_benchmark(
         if there is not None and not fresh and is_done(there, planned.probes):
             continue
         jobs.append(Job(planned, root.absolute(), plan.benchmark, registry.plugin_files, fresh=fresh))
+    fetch_data(jobs, registry)
     report.total, report.cached = len(wanted), len(wanted) - len(jobs)
     watcher.begin(len(wanted), report.cached)
     use_registry(registry)
@@ -92,6 +94,18 @@ def run_benchmark(
     report.seconds = time.perf_counter() - started
     call_hook(registry, "thalweg_run_finished", report.errors, run=report)
     return report
+
+
+def fetch_data(jobs: Iterable[Job], registry: Registry) -> None:
+    """Make the data of all trials present before the first one trains.
+
+    Raises:
+        UserError: some cannot be had.
+    """
+    refs = {str(job.planned.trial.problem.canonical()): job.planned.trial.problem for job in jobs}
+    for ref in refs.values():
+        problem = registry.problem(ref.name)
+        problem.fetch(resolve(problem.options, ref.settings, ref.name))
 
 
 def _lost(job: Job, reason: str) -> TrialResult:
