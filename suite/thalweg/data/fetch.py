@@ -1,0 +1,161 @@
+"""Data sets as files: found where they are already, or downloaded into the cache; checked by their digest."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from thalweg.data.digest import sha256
+from thalweg.data.download import ResumingDownloader, TransferFailed, host
+from thalweg.errors import UserError
+
+SYSTEM_FOLDERS = (Path("/usr/share/datasets"),)
+"""Where packages of the operating system put data sets (Debian: dataset-fashion-mnist)."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file of a data set.
+
+    ``urls`` are mirrors, tried in turn; ``sha256`` is the digest of what they serve, and ``also`` are digests of the
+    same content packed otherwise, which are accepted where a file is found.
+    """
+
+    name: str
+    urls: tuple[str, ...]
+    sha256: str
+    also: tuple[str, ...] = ()
+
+    def is_at(self, path: Path) -> bool:
+        """Whether there is a file at ``path`` and its digest is one of those accepted."""
+        return path.is_file() and sha256(path) in (self.sha256, *self.also)
+
+
+def locate(folder_name: str, file: DataFile) -> Path | None:
+    """Where the file is on this machine; None where it is not.
+
+    Looked for in ``$THALWEG_DATA/<folder_name>/``, the system's folders, and the cache, in this order. A file in the
+    last two with another digest is passed over.
+
+    Raises:
+        UserError: the file in ``$THALWEG_DATA`` has a digest that is none of the accepted ones.
+    """
+    given = os.environ.get("THALWEG_DATA")
+    if given:
+        path = Path(given).expanduser() / folder_name / file.name
+        if path.is_file():
+            if not file.is_at(path):
+                raise UserError(
+                    f"{path}: this is not the file of {folder_name}, whose SHA-256 starts with {file.sha256[:12]}: that"
+                    f" of this one starts with {sha256(path)[:12]}; put the right one in its place, or remove it"
+                )
+            return path
+    for folder in (*(system / folder_name for system in SYSTEM_FOLDERS), cache() / folder_name):
+        if file.is_at(folder / file.name):
+            return folder / file.name
+    return None
+
+
+def present(folder_name: str, files: Iterable[DataFile]) -> dict[str, Path]:
+    """Where each file is, by its name, without touching the network.
+
+    Raises:
+        UserError: one is not on this machine.
+    """
+    paths = {}
+    for file in files:
+        path = locate(folder_name, file)
+        if path is None:
+            raise UserError(
+                f"{folder_name}: {file.name} is not on this machine; with a network a run downloads it as it starts,"
+                f" without one {_put_it_there(folder_name)}"
+            )
+        paths[file.name] = path
+    return paths
+
+
+def fetch(folder_name: str, files: Iterable[DataFile]) -> dict[str, Path]:
+    """Where each file is, by its name; those that are not on this machine are downloaded into the cache.
+
+    Raises:
+        UserError: one cannot be had, why, and what to do.
+    """
+    return {file.name: locate(folder_name, file) or _download(folder_name, file) for file in files}
+
+
+def cache() -> Path:
+    """Where downloads go, a folder a data set: thalweg's folder in the user's cache."""
+    import pooch  # type: ignore[import-untyped, unused-ignore]
+
+    return Path(pooch.os_cache("thalweg"))
+
+
+def _download(folder_name: str, file: DataFile) -> Path:
+    folder = cache() / folder_name
+    part = folder / f"{file.name}.part"
+    reasons = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(folder):
+            path = locate(folder_name, file)  # another process may have fetched it since
+            if path is not None:
+                return path
+            for url in file.urls:
+                try:
+                    return _retrieve(url, folder, file, ResumingDownloader(part, f"{folder_name}/{file.name}"))
+                except TransferFailed as failed:
+                    reasons.append(f"{host(url)}: {failed}")
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        reasons.append(f"{folder}: {error.strerror or error}")
+    raise UserError(
+        f"{folder_name}: {file.name} could not be downloaded ({'; '.join(reasons)}); try again, or"
+        f" {_put_it_there(folder_name)}"
+    )
+
+
+def _put_it_there(folder_name: str) -> str:
+    return f"download it elsewhere, put it into $THALWEG_DATA/{folder_name}/ and set THALWEG_DATA to the folder above"
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from downloading into a folder; remove what pooch left there in one that was killed."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder.with_name(f"{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        sys.stderr.write(f"{folder.name}: waiting for another process that is downloading it\n")
+        lock.acquire()
+    try:
+        for stray in folder.glob("tmp*"):
+            stray.unlink()
+        yield
+    finally:
+        lock.release()
+
+
+def _retrieve(url: str, folder: Path, file: DataFile, downloader: ResumingDownloader) -> Path:
+    """Download from one url; once more from the start where bytes of an earlier process turn out to be wrong.
+
+    Raises:
+        TransferFailed: the reason.
+        OSError: the file cannot be written.
+    """
+    import pooch  # type: ignore[import-untyped, unused-ignore]
+
+    pooch.get_logger().setLevel("WARNING")
+    while True:
+        try:
+            return Path(pooch.retrieve(url, f"sha256:{file.sha256}", file.name, folder, downloader=downloader))
+        except ValueError as error:  # pooch's word for another digest
+            if not downloader.continued:
+                raise TransferFailed(f"it sent another file, not that of SHA-256 {file.sha256[:12]}...") from error
