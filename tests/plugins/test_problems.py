@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 
 
 def test_digits_have_the_declared_split_and_scaling(registry: Registry) -> None:
-    loaded = registry.problem("digits").load({}, LoadContext(CPU, torch.float64, 0.2))
+    loaded = registry.problem("digits").load({"layout": "vector"}, LoadContext(CPU, torch.float64, 0.2))
     assert isinstance(loaded, Supervised)
     assert loaded.sizes == {"train": 1077, "valid": 270, "test": 450}
     train = loaded.data["train"][0]
@@ -47,3 +47,74 @@ def test_the_quadratic_has_the_declared_spectrum_gradient_and_minimum(registry: 
     with torch.no_grad():
         point.copy_(minimum)
     assert loaded.evaluate(module, "train")["loss"] == 0.0
+
+
+def test_digits_as_images_are_the_same_numbers(registry: Registry) -> None:
+    context = LoadContext(CPU, torch.float64, 0.2)
+    problem = registry.problem("digits")
+    vectors = problem.load(resolve(problem.options, {}, "x"), context)
+    images = problem.load(resolve(problem.options, {"layout": "image"}, "x"), context)
+    assert isinstance(vectors, Supervised)
+    assert isinstance(images, Supervised)
+    for split in ("train", "valid", "test"):
+        assert images.data[split][0].shape[1:] == (1, 8, 8)
+        assert torch.equal(images.data[split][0].flatten(1), vectors.data[split][0])
+        assert torch.equal(images.data[split][1], vectors.data[split][1])
+
+
+def test_digits_to_autoencode_are_the_same_images_in_the_unit_interval(registry: Registry) -> None:
+    context = LoadContext(CPU, torch.float64, 0.2)
+    loaded = registry.problem("digits-autoencoder").load({}, context)
+    digits = registry.problem("digits").load({"layout": "vector"}, context)
+    assert isinstance(loaded, Supervised)
+    assert isinstance(digits, Supervised)
+    for split in ("train", "valid", "test"):
+        x, y = loaded.data[split]
+        assert x is y
+        assert 0 <= x.min() < x.max() <= 1
+        torch.testing.assert_close(x - x.mean(0), digits.data[split][0] - digits.data[split][0].mean(0))
+
+
+def test_mnist1d_is_what_its_package_makes_and_leaves_the_generators_alone(registry: Registry) -> None:
+    import random
+
+    from mnist1d.data import make_dataset
+
+    from thalweg_plugins.problems.mnist1d import _made
+
+    _made.cache_clear()
+    random.seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    problem = registry.problem("mnist1d")
+    loaded = problem.load(resolve(problem.options, {"layout": "sequence"}, "x"), LoadContext(CPU, torch.float64, 0.2))
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before  # noqa: NPY002
+    assert isinstance(loaded, Supervised)
+    assert loaded.sizes == {"train": 3200, "valid": 800, "test": 1000}
+    made = make_dataset()
+    np.testing.assert_array_equal(loaded.data["test"][0][:, 0].numpy(), made["x_test"])
+    both = torch.cat([loaded.data["train"][0], loaded.data["valid"][0]])
+    assert {tuple(row) for row in both[:, 0].tolist()} == {tuple(row) for row in made["x"].tolist()}
+    assert torch.bincount(loaded.data["test"][1], minlength=10).min() > 60
+
+
+def test_tiny_text_predicts_each_next_character(registry: Registry) -> None:
+    from thalweg_plugins.problems.tiny_text import CHARACTERS, TEXT, VOCABULARY
+
+    text = TEXT.read_text(encoding="ascii")
+    assert (len(text), len(set(text))) == (CHARACTERS, VOCABULARY)
+    alphabet = sorted(set(text))
+    problem = registry.problem("tiny-text")
+    options = resolve(problem.options, {"length": 50}, "x")
+    loaded = problem.load(options, LoadContext(CPU, torch.float32, 0.1))
+    assert isinstance(loaded, Supervised)
+    parts = {
+        split: ["".join(alphabet[i] for i in row) for row in inputs.tolist()]
+        for split, (inputs, _) in loaded.data.items()
+    }
+    for inputs, targets in loaded.data.values():
+        assert torch.equal(inputs[:, 1:], targets[:, :-1])
+    # the test split is the end of the text, and no piece of it was trained on
+    assert "".join(parts["test"]) in text[-round(CHARACTERS / 10) :]
+    assert all(piece in text[: -round(CHARACTERS / 10)] for piece in parts["train"][:200])
+    assert len(parts["valid"]) == -(-(len(parts["train"]) + len(parts["valid"])) // 10)

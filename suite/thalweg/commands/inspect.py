@@ -6,10 +6,11 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from thalweg.commands.describe import described_architecture, described_problem, problem_lines, size_rows
 from thalweg.commands.output import console, print_json, print_table, warn_of_failures
-from thalweg.contracts import Hyperparameter, Option, Probe, Problem
+from thalweg.contracts import Architecture, Hyperparameter, Option, Probe, Problem
 from thalweg.errors import UserError, unknown
-from thalweg.registry import KINDS, Entry, load_registry
+from thalweg.registry import KINDS, Entry, Registry, load_registry
 from thalweg.store.results import benchmarks_in, results_root
 
 
@@ -63,7 +64,7 @@ def _option(option: Option) -> dict[str, Any]:
     }
 
 
-def _described(kind: str, entry: Entry) -> dict[str, Any]:
+def _described(kind: str, entry: Entry, registry: Registry) -> dict[str, Any]:
     document = _listed(kind, entry)
     component = entry.component
     if isinstance(component, Path):
@@ -77,8 +78,9 @@ def _described(kind: str, entry: Entry) -> dict[str, Any]:
         "description": " ".join(component.description.split()),
     }
     if isinstance(component, Problem):
-        document |= {"licence": component.licence, "metrics": [metric.name for metric in component.metrics]}
-        document["splits"] = list(component.splits)
+        document |= described_problem(component)
+    if isinstance(component, Architecture):
+        document |= described_architecture(component, registry)
     if isinstance(component, Probe):
         document["when"] = list(component.when)
         document["columns"] = [vars(column) for column in component.columns]
@@ -88,7 +90,9 @@ def _described(kind: str, entry: Entry) -> dict[str, Any]:
 def show_command(name: str, plugin_files: list[Path], as_json: bool) -> None:
     """Print all that is known of one thing; a name that several kinds share shows each."""
     registry = load_registry(plugin_files)
-    found = [_described(kind, entry) for kind in KINDS for entry in registry.entries(kind) if entry.name == name]
+    found = [
+        _described(kind, entry, registry) for kind in KINDS for entry in registry.entries(kind) if entry.name == name
+    ]
     if not found:
         names = [entry.name for kind in KINDS for entry in registry.entries(kind)]
         failed = [f"{record.name} ({record.error})" for record in registry.plugins if record.error]
@@ -113,8 +117,7 @@ def _print_described(document: dict[str, Any]) -> None:
         "equation": document["equation"],
         "about": document["description"],
         "source": document["source"],
-        "licence": document.get("licence", ""),
-        "metrics": ", ".join(document.get("metrics", [])),
+        **problem_lines(document),
         "measured": ", ".join(document.get("when", [])),
         "plugin": f"{document['plugin']} {document['version']}, revision {document['revision']}",
     }
@@ -133,6 +136,11 @@ def _print_described(document: dict[str, Any]) -> None:
         ]
         title = "hyperparameters" if "hyperparameters" in document else "options"
         print_table(title, ["name", "default", "allowed", "search", "what"], rows)
+    if document.get("sizes_by_shape"):
+        out.print()
+        title = "size, options at their defaults"
+        columns = ["problems", "input", "output", "parameters", "FLOPs of a forward pass"]
+        print_table(title, columns, size_rows(document))
     if document.get("columns"):
         out.print()
         rows = [[column["name"], column["unit"] or "–", column["summary"]] for column in document["columns"]]
@@ -168,6 +176,7 @@ def doctor_command(results: Path | None, plugin_files: list[Path], as_json: bool
     import os
 
     from thalweg.commands.run import cuda_present
+    from thalweg.data.fetch import cache
     from thalweg.runner.environment import machine
 
     registry = load_registry(plugin_files)
@@ -179,11 +188,13 @@ def doctor_command(results: Path | None, plugin_files: list[Path], as_json: bool
         **machine(),
         "device": "cuda" if cuda_present() else "cpu",
         "results": {"folder": str(root), "writable": writable, "benchmarks": benchmarks_in(root)},
+        "data": {"given": os.environ.get("THALWEG_DATA"), "cache": str(cache())},
         "plugin_failures": failures,
     }
     if as_json:
         print_json(document)
         return 0 if writable and not failures else 1
+    data = document["data"]
     packages = ", ".join(f"{name} {version}" for name, version in document["packages"].items())
     rows = [
         ["thalweg", f"{document['thalweg']} (commit {document['git_commit'] or 'none: installed from a package'})"],
@@ -193,6 +204,11 @@ def doctor_command(results: Path | None, plugin_files: list[Path], as_json: bool
         ["device", document["device"]],
         ["results", f"{root} ({'writable' if writable else 'NOT writable'})"],
         ["benchmarks", ", ".join(document["results"]["benchmarks"]) or "none there yet: type 'thalweg run quick'"],
+        [
+            "data",
+            f"{document['data']['given'] or 'THALWEG_DATA is not set'}; downloads go to {document['data']['cache']}",
+        ],
+        ["data", f"{data['given'] or 'THALWEG_DATA is not set'}; downloads go to {data['cache']}"],
         ["plugins", f"{len(registry.plugins)} loaded, {len(failures)} failed"],
         *[[f"  {failure['plugin']}", f"failed: {failure['error']}"] for failure in failures],
     ]

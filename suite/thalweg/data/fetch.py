@@ -89,7 +89,7 @@ def fetch(folder_name: str, files: Iterable[DataFile]) -> dict[str, Path]:
 
 def cache() -> Path:
     """Where downloads go, a folder a data set: thalweg's folder in the user's cache."""
-    import pooch  # type: ignore[import-untyped, unused-ignore]
+    import pooch
 
     return Path(pooch.os_cache("thalweg"))
 
@@ -150,7 +150,7 @@ def _retrieve(url: str, folder: Path, file: DataFile, downloader: ResumingDownlo
         TransferFailed: the reason.
         OSError: the file cannot be written.
     """
-    import pooch  # type: ignore[import-untyped, unused-ignore]
+    import pooch
 
     pooch.get_logger().setLevel("WARNING")
     while True:

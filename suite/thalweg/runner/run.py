@@ -74,7 +74,7 @@ def run_benchmark(
         if there is not None and not fresh and is_done(there, planned.probes):
             continue
         jobs.append(Job(planned, root.absolute(), plan.benchmark, registry.plugin_files, fresh=fresh))
-    fetch_data(jobs, registry)
+    fetch_data(jobs, registry, watcher)
     report.total, report.cached = len(wanted), len(wanted) - len(jobs)
     watcher.begin(len(wanted), report.cached)
     use_registry(registry)
@@ -96,7 +96,7 @@ def run_benchmark(
     return report
 
 
-def fetch_data(jobs: Iterable[Job], registry: Registry) -> None:
+def fetch_data(jobs: Iterable[Job], registry: Registry, watcher: Watcher) -> None:
     """Make the data of all trials present before the first one trains.
 
     Raises:
@@ -105,7 +105,12 @@ def fetch_data(jobs: Iterable[Job], registry: Registry) -> None:
     refs = {str(job.planned.trial.problem.canonical()): job.planned.trial.problem for job in jobs}
     for ref in refs.values():
         problem = registry.problem(ref.name)
-        problem.fetch(resolve(problem.options, ref.settings, ref.name))
+        try:
+            problem.fetch(resolve(problem.options, ref.settings, ref.name))
+        except UserError:
+            raise
+        except Exception as error:  # a plugin's mistake costs its own trials, which will tell of it
+            watcher.say(f"problem {ref.name!r} could not fetch its data: {Failure.of(error).line}")
 
 
 def _lost(job: Job, reason: str) -> TrialResult:
