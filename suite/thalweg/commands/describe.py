@@ -42,7 +42,7 @@ def problem_lines(document: dict[str, Any]) -> dict[str, str]:
         "licence": document["licence"],
         "examples": sizes,
         "normalisation": document["normalisation"],
-        "task": f"{document['task']}: {document['input']} to {document['output']}" if document["task"] else "",
+        "task": f"{document['task']}: {by(document['input'])} to {by(document['output'])}" if document["task"] else "",
         "metrics": ", ".join(document["metrics"]),
         "budget": f"{budget}, where a benchmark does not say" if budget else "",
         "target": f"{target['metric']} {target['value']:g}: {document['target_source']}" if target else "",
@@ -78,13 +78,18 @@ def size_rows(document: dict[str, Any]) -> list[list[Any]]:
     return [
         [
             ", ".join(row["problems"]),
-            "x".join(map(str, row["input"])) or "none",
-            "x".join(map(str, row["output"])),
+            by(row["input"]),
+            by(row["output"]),
             f"{row['parameters']:,}",
             f"{row['flops']:,}",
         ]
         for row in document["sizes_by_shape"]
     ]
+
+
+def by(shape: list[int]) -> str:
+    """A shape in words: ``3x32x32``, or ``nothing``."""
+    return "x".join(map(str, shape)) or "nothing"
 
 
 def _shape(problem: Problem) -> Shape | None:
