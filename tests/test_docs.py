@@ -9,6 +9,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import thalweg
@@ -69,11 +70,29 @@ def test_the_readmes_plugin_is_about_ten_lines_and_runs(cli: CommandLine) -> Non
 
 
 def test_the_documented_benchmark_file_is_valid(tmp_path: Path, registry: Registry) -> None:
-    (source,) = blocks("docs/benchmarks.md", "toml")
+    source, _ = blocks("docs/benchmarks.md", "toml")
     assert tomllib.loads(source)
     (tmp_path / "mine.toml").write_text(source, encoding="utf-8")
     plan = read_benchmark(tmp_path / "mine.toml").expand(registry)
     assert len(plan.trials) == 6
+
+
+def test_the_documented_workload_of_ones_own_arrays_is_valid(tmp_path: Path, registry: Registry) -> None:
+    _, source = blocks("docs/benchmarks.md", "toml")
+    np.savez(tmp_path / "mine.npz", x_train=np.ones((20, 3)), y_train=np.arange(20) % 2)
+    np.save(tmp_path / "x.npy", np.ones((20, 3)))
+    np.save(tmp_path / "y.npy", np.arange(20) % 2)
+    other = re.sub(r"problem = .*\n# or (.*)\n", r"problem = \1\n", source)
+    assert other != source
+    for text in (source, other):
+        (tmp_path / "mine.toml").write_text(text + "[optimizers.adam]\n", encoding="utf-8")
+        assert len(read_benchmark(tmp_path / "mine.toml").expand(registry).trials) == 3
+
+
+def test_every_built_in_benchmark_is_documented(registry: Registry) -> None:
+    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    for entry in registry.entries("benchmarks"):
+        assert f"| `{entry.name}` |" in text
 
 
 def test_links_in_the_documentation_lead_somewhere() -> None:
