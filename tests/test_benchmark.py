@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from thalweg.benchmark import Plan, Selection, read_benchmark
@@ -97,7 +98,6 @@ def test_seeds_from_the_command_line_replace_those_of_the_file(tmp_path: Path, r
         (("dim = 4", "dim = 0"), r"workloads.bowl.problem: dim = 0 is outside its allowed range \[1, inf\)"),
         (('architecture = "point"', 'architecture = "mlp"'), "'mlp' does not fit 'quadratic': .*use the architecture"),
         (('metric = "accuracy"', 'metric = "acuracy"'), "target.metric: no metric 'acuracy'; did you mean 'accuracy'"),
-        (("budget = { steps = 5 }\n", ""), "workloads.bowl.budget: is missing"),
         (("budget = { steps = 5 }", "budget = { steps = 5 }\nvalidation_fraction = 0.1"), "no examples to keep"),
         (("[probes.line]", "[probes.lien]"), "probes.lien: no probe 'lien'; did you mean 'line'"),
         (("points = 5", "point = 5"), "probes.line: no key 'point'; did you mean 'points'"),
@@ -178,3 +178,43 @@ def test_a_mistake_on_the_command_line_is_told(
 ) -> None:
     with pytest.raises(UserError, match=says):
         expand(tmp_path, registry, GOOD, selection)
+
+
+MINIMAL = """
+[workloads.digits]
+problem = "digits"
+architecture = "mlp"
+validation_fraction = 0.2
+[optimizers.sgd]
+"""
+
+
+def test_a_problem_has_a_budget_and_a_target_for_benchmarks_that_give_none(tmp_path: Path, registry: Registry) -> None:
+    digits = registry.problem("digits")
+    assert digits.target is not None
+    plan = expand(tmp_path, registry, MINIMAL)
+    assert plan.trials[0].trial.budget == digits.budget
+    assert plan.workloads["digits"].target == digits.target
+    assert plan.workloads["digits"].target_split == "valid"
+
+
+def test_a_problems_target_is_for_its_default_options_and_a_validation_split(
+    tmp_path: Path, registry: Registry
+) -> None:
+    other = MINIMAL.replace('"digits"\narch', '{ name = "digits", layout = "image" }\narch')
+    assert expand(tmp_path, registry, other).workloads["digits"].target is None
+    without = MINIMAL.replace("validation_fraction = 0.2", "")
+    assert expand(tmp_path, registry, without).workloads["digits"].target is None
+
+
+def test_a_benchmark_without_a_budget_is_told_where_the_problem_has_none(tmp_path: Path, registry: Registry) -> None:
+    np.savez(tmp_path / "mine.npz", x_train=np.ones((20, 3)), y_train=np.arange(20) % 2)
+    text = MINIMAL.replace('"digits"\narch', '{ name = "arrays", file = "mine.npz" }\narch')
+    with pytest.raises(UserError, match=r"mine\.toml: workloads\.digits\.budget: is missing, and the problem 'arrays'"):
+        expand(tmp_path, registry, text)
+
+
+def test_options_that_do_not_go_together_are_told_with_file_and_key(tmp_path: Path, registry: Registry) -> None:
+    text = GOOD.replace('{ name = "quadratic", dim = 4 }', '{ name = "saddle", descending = 5 }')
+    with pytest.raises(UserError, match=r"mine\.toml: workloads\.bowl\.problem: 'saddle': descending = 5 is more than"):
+        expand(tmp_path, registry, text)

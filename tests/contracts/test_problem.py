@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from thalweg.contracts import Draw
 from thalweg.contracts.losses import CrossEntropy
@@ -65,3 +66,36 @@ def test_streams_of_different_purposes_and_positions_differ() -> None:
     draw = Draw(0, 4)
     seeds = {draw.seed_for("init"), draw.seed_for("order", 0), draw.seed_for("order", 1), Draw(1, 4).seed_for("init")}
     assert len(seeds) == 4
+
+
+def test_stored_inputs_are_prepared_a_batch_at_a_time_and_augmented_in_training_only() -> None:
+    stored = torch.arange(20, dtype=torch.uint8).view(10, 2)
+    sizes: list[int] = []
+
+    def prepare(inputs: Tensor) -> Tensor:
+        sizes.append(len(inputs))
+        return inputs.double() / 255
+
+    def augment(inputs: Tensor, generator: torch.Generator) -> Tensor:
+        return inputs + torch.rand(len(inputs), 1, generator=generator)
+
+    targets = torch.zeros(10).long()
+    data = {"train": (stored, targets), "valid": (stored, targets)}
+    problem = Supervised(data, CrossEntropy(), CLASSIFICATION, chunk=4, prepare=prepare, augment=augment)  # type: ignore[arg-type]
+    batch = problem.batch("train", 1, Draw(0, 3)).inputs
+    assert batch is not None
+    assert sizes == [3]
+    assert torch.equal(batch, problem.batch("train", 1, Draw(0, 3)).inputs)  # type: ignore[arg-type]
+    assert not torch.equal(batch, problem.batch("train", 4, Draw(0, 3)).inputs)  # type: ignore[arg-type]
+    plain = problem.without_augmentation().batch("train", 1, Draw(0, 3)).inputs
+    noise = torch.rand(3, 1, generator=Draw(0, 3).generator("augment", 1))
+    torch.testing.assert_close(batch, plain + noise)
+    valid = problem.batch("valid", 0, Draw(0, None)).inputs
+    assert torch.equal(valid, stored.double() / 255)  # type: ignore[arg-type]
+    sizes.clear()
+    module = torch.nn.Linear(2, 3).double()
+    values = problem.evaluate(module, "train")
+    assert sizes == [4, 4, 2]
+    by_hand = -module(stored.double() / 255).log_softmax(-1)[:, 0].mean()
+    assert abs(values["loss"] - by_hand.item()) < 1e-12
+    assert stored.dtype == torch.uint8

@@ -1,0 +1,94 @@
+"""The conformance kit finds what it is there to find."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from thalweg.registry import load_registry
+from thalweg.testing import checks
+
+WRONG = {
+    "closed_forms_are_right": """
+class Wrong(thalweg.Problem):
+    name, summary, splits = "wrong", "a parabola with the gradient of another", ("train",)
+
+    def shape(self, options):
+        return thalweg.Shape("function", (), (2,))
+
+    def load(self, options, context):
+        import torch
+        from thalweg.contracts.analytic import AnalyticFunction
+        return AnalyticFunction(lambda x: x.square().sum(), lambda g: torch.ones(2).double(), gradient=lambda x: x)
+""",
+    "declares_what_it_loads": """
+from thalweg_plugins.problems.digits import Digits
+
+class Wrong(Digits):
+    name = "wrong"
+
+    def sizes(self, options):
+        return {"train": 1348, "test": 450}
+""",
+    "can_be_differentiated_twice": """
+class Wrong(thalweg.Architecture):
+    name, summary = "wrong", "an activation whose gradient is cut from the graph"
+
+    def build(self, options, shape):
+        import torch
+        from math import prod
+
+        class Once(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, h):
+                return h * 2
+
+            @staticmethod
+            @torch.autograd.function.once_differentiable
+            def backward(ctx, g):
+                return g * 2
+
+        class Act(torch.nn.Module):
+            def forward(self, h):
+                return Once.apply(h)
+
+        linear = torch.nn.Linear
+        return torch.nn.Sequential(
+            torch.nn.Flatten(), linear(prod(shape.input), 4), Act(), linear(4, prod(shape.output))
+        )
+""",
+    "repeats_its_output": """
+class Wrong(thalweg.Architecture):
+    name, summary = "wrong", "dropout that is not declared"
+
+    def build(self, options, shape):
+        from math import prod
+        from torch import nn
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(prod(shape.input), 40), nn.Dropout(), nn.Linear(40, prod(shape.output))
+        )
+""",
+}
+
+
+@pytest.mark.parametrize("check", WRONG)
+def test_a_plugin_that_is_wrong_in_one_way_fails_that_check_alone(check: str, tmp_path: Path) -> None:
+    kind = "architectures" if "Architecture" in WRONG[check] else "problems"
+    source = f"""import thalweg
+{WRONG[check]}
+
+@thalweg.hookimpl
+def thalweg_register_{kind}(register):
+    register(Wrong)
+"""
+    (tmp_path / "wrong.py").write_text(source, encoding="utf-8")
+    failed = []
+    registry = load_registry([tmp_path / "wrong.py"])
+    (plugin,) = [record.name for record in registry.plugins if record.origin == "file"]
+    for one in checks(registry, plugin=plugin):
+        try:
+            one()
+        except (AssertionError, RuntimeError):
+            failed.append(one.run.__name__)
+    assert failed == [check]
