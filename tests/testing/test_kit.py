@@ -33,29 +33,19 @@ class Wrong(Digits):
 """,
     "can_be_differentiated_twice": """
 class Wrong(thalweg.Architecture):
-    name, summary = "wrong", "an activation whose gradient is cut from the graph"
+    name, summary = "wrong", "attention in a fused kernel that has no second derivative"
 
     def build(self, options, shape):
-        import torch
         from math import prod
+        from torch import nn
 
-        class Once(torch.autograd.Function):
-            @staticmethod
-            def forward(ctx, h):
-                return h * 2
-
-            @staticmethod
-            @torch.autograd.function.once_differentiable
-            def backward(ctx, g):
-                return g * 2
-
-        class Act(torch.nn.Module):
+        class Attention(nn.Module):
             def forward(self, h):
-                return Once.apply(h)
+                h = h.view(len(h), 1, 4, 8)
+                return nn.functional.scaled_dot_product_attention(h, h, h).flatten(1)
 
-        linear = torch.nn.Linear
-        return torch.nn.Sequential(
-            torch.nn.Flatten(), linear(prod(shape.input), 4), Act(), linear(4, prod(shape.output))
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(prod(shape.input), 32), Attention(), nn.Linear(32, prod(shape.output))
         )
 """,
     "repeats_its_output": """
