@@ -106,6 +106,8 @@ def test_a_run_is_projected_online_gradient_descent(
             regret = (paid + abs(sum(c[:t]))) / t
             assert curve.loc[t, "average_regret"] == pytest.approx(regret, rel=1e-9, abs=1e-12)
     assert curve["x"].abs().max() <= 1
+    # there is no regret before the first step, so nothing reaches a target there
+    assert trial.curve().query("step == 0 and metric == 'average_regret'")["value"].isna().all()
 
 
 def test_a_slope_that_does_not_count_is_refused(registry: Registry) -> None:

@@ -75,7 +75,7 @@ class IdxAutoencoder(IdxImages):
     equation = "mean of -sum_j [y_j log s(z_j) + (1 - y_j) log(1 - s(z_j))], y = x"
     normalisation = "pixel / 255"
     metrics = (Metric("squared_error", "lower", "log"), Metric("loss", "lower", "log"))
-    budget = Budget(epochs=20)
+    budget = Budget(epochs=10)
 
     def shape(self, options: Mapping[str, Any]) -> Shape:
         """784 pixels, and a logit for each."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -109,9 +110,9 @@ class OnlineLinear(LoadedProblem):
         return {"loss": self.slopes.mean * x, "x": x}
 
     def online_metrics(self, steps: int, total: float, draw: Draw) -> dict[str, float]:
-        """The regret per step: min over x in [-1, 1] of x sum c_t is -|sum c_t|."""
+        """The regret per step, nan before the first: min over x in [-1, 1] of x sum c_t is -|sum c_t|."""
         best = -abs(self.slopes.total(steps, draw))
-        return {"average_regret": (total - best) / max(steps, 1)}
+        return {"average_regret": (total - best) / steps if steps else math.nan}
 
     @torch.no_grad()
     def initialize(self, module: nn.Module, draw: Draw) -> None:

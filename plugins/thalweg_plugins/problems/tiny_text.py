@@ -32,7 +32,7 @@ class TinyText(Problem):
     licence = "PSF licence version 2"
     normalisation = "characters numbered in the order of their codes"
     metrics = (Metric("loss", "lower", "log"), Metric("accuracy", "higher", unit="%"))
-    budget = Budget(epochs=5)
+    budget = Budget(epochs=3)
     options = (
         Option("length", 64, "[2, 1024]", "characters of a piece"),
         Option("characters", CHARACTERS, f"[20000, {CHARACTERS}]", "how much of the text, from its start"),

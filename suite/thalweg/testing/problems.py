@@ -72,7 +72,7 @@ def evaluates_every_metric(registry: Registry, name: str) -> None:
         for split in loaded.sizes:
             values = loaded.evaluate(module, split)  # type: ignore[arg-type]
             assert values == loaded.evaluate(module, split)  # type: ignore[arg-type]
-            values |= loaded.online_metrics(0, 0.0, Draw(0, 1))
+            values |= loaded.online_metrics(1, values["loss"], Draw(0, 1))
             assert set(values) == {metric.name for metric in loaded.metrics}
             assert all(math.isfinite(value) for value in values.values()), values
 
