@@ -52,8 +52,9 @@ def test_a_target_is_what_half_of_twenty_seeds_of_the_baseline_reached(registry:
     assert not benchmark.spec.workloads[workload].problem.options, "baselines run problems at their defaults"
     metric = problem.metrics[0]
     split = "valid" if "valid" in problem.splits else "train"
-    curves = seen.curves.query("workload == @workload and split == @split and metric == @metric.name")
-    values = curves.groupby("seed")["value"]
+    curves = seen.curves[seen.curves["workload"] == workload]
+    rows = curves[(curves["split"] == split) & (curves["metric"] == metric.name)]
+    values = rows.groupby("seed")["value"]
     best = (values.max() if metric.better == "higher" else values.min()).tolist()
     assert len(best) == 20
     reached = median_low(best) if metric.better == "higher" else median_high(best)
