@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from thalweg.contracts import BuildContext, Draw
+from thalweg.contracts import BuildContext, Draw, Shape
 from thalweg.contracts.analytic import AnalyticFunction
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
@@ -78,7 +78,7 @@ def test_equals_a_hand_written_loop_of_its_formula(registry: Registry, rule: Rul
     hessian, b, start = a @ a.T / 6, random.standard_normal(6), random.standard_normal(6)
     h, c = torch.from_numpy(hessian), torch.from_numpy(b)
     problem = AnalyticFunction(lambda x: 0.5 * x @ h @ x - c @ x, lambda _: torch.from_numpy(start))
-    module = registry.architecture("point").build({}, registry.problem("quadratic").shape({"dim": 6})).double()
+    module = registry.architecture("point").build({}, Shape("function", (), (6,))).double()
     draw = Draw(0, None)
     problem.initialize(module, draw)
     optimizer = registry.optimizer(rule.__name__)
@@ -95,7 +95,7 @@ def test_equals_a_hand_written_loop_of_its_formula(registry: Registry, rule: Rul
 
 
 def test_lbfgs_minimises_a_quadratic_to_rounding(registry: Registry) -> None:
-    module = registry.architecture("point").build({}, registry.problem("quadratic").shape({"dim": 5})).double()
+    module = registry.architecture("point").build({}, Shape("function", (), (5,))).double()
     eigenvalues = torch.tensor([1.0, 3.0, 10.0, 30.0, 100.0]).double()
     problem = AnalyticFunction(lambda x: 0.5 * (eigenvalues * x) @ x, lambda _: torch.ones(5).double())
     draw = Draw(0, None)

@@ -24,7 +24,7 @@ class Beale(FunctionProblem):
     summary = "Beale's function of two variables: steep walls around a flat bottom"
     equation = "f(x, y) = sum_k (c_k - x (1 - y^k))^2,  c = (1.5, 2.25, 2.625)"
     source = "Beale 1958; with the start (1, 1): More, Garbow & Hillstrom 1981, problem 5"
-    budget = Budget(steps=2000)
+    budget = Budget(steps=200)
     options = (Option("spread", 0.1, "[0, inf)", "deviation of the start from (1, 1)"),)
 
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:

@@ -28,7 +28,7 @@ class DeepLinearNetwork(FunctionProblem):
     summary = "a product of matrices fitted to a matrix: the loss of a deep linear network with whitened inputs"
     equation = "f(W_1, ..., W_L) = 1/2 ||W_L ... W_1 - A||_F^2"
     source = "Saxe et al. 2014, equation 3; no bad local minima: Kawaguchi 2016"
-    budget = Budget(steps=1000)
+    budget = Budget(steps=200)
     options = (
         Option("dim", 4, "[1, inf)", "rows and columns of each matrix"),
         Option("depth", 3, "[1, inf)", "number of matrices"),

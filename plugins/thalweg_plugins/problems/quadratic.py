@@ -28,7 +28,7 @@ class Quadratic(Problem):
     source = "Nocedal & Wright 2006, section 3.3"
     metrics = (Metric("loss", "lower", "log"),)
     splits = ("train",)
-    budget = Budget(steps=500)
+    budget = Budget(steps=200)
     options = (
         Option("dim", 20, "[1, inf)", "number of variables"),
         Option("kappa", 100.0, "[1, inf)", "condition number of the Hessian"),

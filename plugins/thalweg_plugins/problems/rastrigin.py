@@ -25,7 +25,7 @@ class Rastrigin(FunctionProblem):
     summary = "Rastrigin's function: a bowl with a grid of local minima"
     equation = "f(x) = sum_i 10 + x_i^2 - 10 cos(2 pi x_i)"
     source = "Rastrigin 1974; Muehlenbein, Schomisch & Born 1991"
-    budget = Budget(steps=500)
+    budget = Budget(steps=200)
     options = (DIM,)
 
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:

@@ -25,7 +25,7 @@ class Rosenbrock(FunctionProblem):
     summary = "Rosenbrock's function: a narrow curved valley with a flat floor"
     equation = "f(x) = sum_i 100 (x_{i+1} - x_i^2)^2 + (1 - x_i)^2,  i = 1..dim-1"
     source = "Rosenbrock 1960; more than two variables and the start: More, Garbow & Hillstrom 1981"
-    budget = Budget(steps=2000)
+    budget = Budget(steps=1000)
     options = (DIM, Option("spread", 0.1, "[0, inf)", "deviation of the start from (-1.2, 1)"))
 
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:

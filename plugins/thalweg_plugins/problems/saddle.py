@@ -27,7 +27,7 @@ class Saddle(FunctionProblem):
     summary = "a strict saddle between minima, approached along its ridge"
     equation = "f(x) = 1/4 sum_{i <= descending} (x_i^2 - c)^2 + 1/2 sum_{i > descending} x_i^2,  c = curvature"
     source = "strict saddles: Ge et al. 2015; in deep networks: Dauphin et al. 2014"
-    budget = Budget(steps=500)
+    budget = Budget(steps=100)
     options = (
         DIM,
         Option("descending", 1, "[1, inf)", "directions in which the saddle descends"),

@@ -25,7 +25,7 @@ class StyblinskiTang(FunctionProblem):
     equation = "f(x) = 1/2 sum_i x_i^4 - 16 x_i^2 + 5 x_i"
     source = "Styblinski & Tang 1990"
     metrics = (Metric("loss", "lower"),)
-    budget = Budget(steps=200)
+    budget = Budget(steps=100)
     options = (DIM,)
 
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:
