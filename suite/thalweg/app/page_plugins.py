@@ -12,6 +12,7 @@ from thalweg.app.data import registry
 from thalweg.app.sidebar import select
 from thalweg.app.tables import options
 from thalweg.app.words import count
+from thalweg.commands.describe import described_problem, problem_lines
 from thalweg.contracts import Component, Probe, Problem
 from thalweg.registry import KINDS, Entry, PluginRecord, Registry
 
@@ -83,8 +84,9 @@ def _component(kind: str, component: Component) -> None:
     if component.source:
         st.markdown(f"Source: {component.source}")
     if isinstance(component, Problem):
-        names = ", ".join(f"{metric.name} ({metric.better} is better)" for metric in component.metrics)
-        st.markdown(f"Metrics: {names}. Splits: {', '.join(component.splits)}.")
+        lines = problem_lines(described_problem(component))
+        lines["metrics"] = ", ".join(f"{metric.name} ({metric.better} is better)" for metric in component.metrics)
+        st.markdown("\n".join(f"- {key}: {text}" for key, text in lines.items() if text))
     if isinstance(component, Probe):
         st.markdown(f"Measured at: {', '.join(component.when)}. Columns of its table:")
         rows = [{"column": one.name, "unit": one.unit or "–", "what": one.summary} for one in component.columns]
