@@ -17,24 +17,29 @@ from thalweg.store.verify import verify
 REFERENCE = Path(__file__).parents[1] / "results" / "reference"
 
 
-def test_every_trial_of_quick_has_a_whole_reference_result(registry: Registry) -> None:
-    results = BenchmarkResults(REFERENCE, "quick")
-    benchmark = load_benchmark("quick", registry)
+BENCHMARKS = {"quick": 63, "analytic": 245, "cpu": 90, "baselines": 320}
+
+
+@pytest.mark.parametrize(("name", "trials"), BENCHMARKS.items())
+def test_every_trial_of_a_benchmark_has_a_whole_reference_result(registry: Registry, name: str, trials: int) -> None:
+    results = BenchmarkResults(REFERENCE, name)
+    benchmark = load_benchmark(name, registry)
     assert (results.path / "benchmark.toml").read_text(encoding="utf-8") == benchmark.text
     stored, _ = results.scan()
     seen = observe(benchmark.expand(registry), stored)
     assert (seen.missing, seen.beside) == (0, 0)
     assert set(seen.trials["status"]) == {"done"}
     whole, faults = verify(results)
-    assert (whole, faults) == (63, [])
+    assert (whole, faults) == (trials, [])
 
 
 def test_reference_results_come_from_committed_code_and_are_small() -> None:
-    stored, _ = BenchmarkResults(REFERENCE, "quick").scan()
-    commits = {trial.document.environment["git_commit"] for trial in stored}
-    assert len(commits) == 1
-    assert not commits.pop().endswith("+changes")
-    assert sum(path.stat().st_size for path in REFERENCE.rglob("*") if path.is_file()) < 5_000_000
+    assert {path.name for path in REFERENCE.iterdir()} == set(BENCHMARKS)
+    for name in BENCHMARKS:
+        stored, _ = BenchmarkResults(REFERENCE, name).scan()
+        commits = {trial.document.environment["git_commit"] for trial in stored}
+        assert all(commit and not commit.endswith("+changes") for commit in commits)
+    assert sum(path.stat().st_size for path in REFERENCE.rglob("*") if path.is_file()) < 15_000_000
 
 
 def test_adam_reaches_97_percent_test_accuracy_on_digits(cli: CommandLine) -> None:
