@@ -135,7 +135,7 @@ class Surface(Probe):
         if "trial" not in table:
             return _contours(table, levels, log, "Loss surface")
         charts = [
-            _contours(part, levels, log, str(trial)).properties(width=280, height=280)
+            _contours(part, levels, log, str(trial)).properties(width=250, height=250)
             for trial, part in table.groupby("trial", sort=False)
         ]
         return alt.concat(*charts, columns=2, title="Loss surfaces on one colour scale")
