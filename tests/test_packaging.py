@@ -30,6 +30,8 @@ def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel: Path) -> None:
         "thalweg/py.typed",
         "thalweg_plugins/py.typed",
         "thalweg_plugins/benchmarks/quick.toml",
+        "thalweg_plugins/problems/data/python-topics.txt",
+        "thalweg_plugins/problems/data/python-topics.LICENSE",
         "thalweg/store/trial.schema.json",
         "thalweg/app/main.py",
     ):
