@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from networks import build, misfit
 from thalweg.contracts import Shape
 from thalweg.contracts.activations import activations
 from thalweg.contracts.option import resolve
@@ -19,19 +20,6 @@ CIFAR = Shape("classification", (3, 32, 32), (10,))
 MNIST = Shape("classification", (1, 28, 28), (10,))
 DIGITS = Shape("classification", (1, 8, 8), (10,))
 NAMES = ("resnet", "wide-resnet")
-
-
-def build(registry: Registry, name: str, shape: Shape, given: dict[str, Any] | None = None) -> nn.Module:
-    architecture = registry.architecture(name)
-    options = resolve(architecture.options, given or {}, name)
-    assert architecture.misfit(options, shape) is None
-    torch.manual_seed(0)
-    return architecture.build(options, shape)
-
-
-def misfit(registry: Registry, name: str, shape: Shape, given: dict[str, Any] | None = None) -> str | None:
-    architecture = registry.architecture(name)
-    return architecture.misfit(resolve(architecture.options, given or {}, name), shape)
 
 
 def parameters(registry: Registry, name: str, given: dict[str, Any]) -> int:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from networks import build, misfit
 from thalweg.contracts import Shape
 from thalweg.contracts.activations import activations
 from thalweg.contracts.option import resolve
@@ -16,19 +17,6 @@ from thalweg.training.size import size
 CIFAR = Shape("classification", (3, 32, 32), (10,))
 MNIST = Shape("classification", (1, 28, 28), (10,))
 TEXT = Shape("language", (16,), (16, 30))
-
-
-def build(registry: Registry, name: str, shape: Shape, given: dict[str, Any] | None = None) -> nn.Module:
-    architecture = registry.architecture(name)
-    options = resolve(architecture.options, given or {}, name)
-    assert architecture.misfit(options, shape) is None
-    torch.manual_seed(0)
-    return architecture.build(options, shape)
-
-
-def misfit(registry: Registry, name: str, shape: Shape, given: dict[str, Any] | None = None) -> str | None:
-    architecture = registry.architecture(name)
-    return architecture.misfit(resolve(architecture.options, given or {}, name), shape)
 
 
 def counts(registry: Registry, name: str, shape: Shape, given: dict[str, Any]) -> tuple[int, int]:
