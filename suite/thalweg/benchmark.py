@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,11 +18,13 @@ from thalweg.benchmark_file import (
     WorkloadSpec,
     parse,
 )
-from thalweg.contracts import Component, Metric, Option
+from thalweg.contracts import Architecture, Component, Metric, Option, Problem
 from thalweg.contracts.budget import Target
 from thalweg.contracts.option import resolve, without_defaults
+from thalweg.contracts.problem import held_out
 from thalweg.data.digest import sha256
 from thalweg.errors import UserError, unknown
+from thalweg.failure import Failure
 from thalweg.registry import Entry, Registry
 from thalweg.trial import ComponentRef, ProbeRequest, Trial
 
@@ -88,6 +91,9 @@ class Benchmark:
     path: Path
     text: str
     spec: BenchmarkFile
+    files: Mapping[str, str] | None = None
+    """Given where results are only read: the files that they were made from, path to digest (see ``files_of``). One
+    that is not where the benchmark says is then looked up here, and no mistake."""
 
     def expand(self, registry: Registry, selection: Selection | None = None) -> Plan:
         """The trials, in order of workload, optimizer and seed. UserError names file, key and the nearest choice."""
@@ -119,32 +125,79 @@ class Benchmark:
     def _where(self, key: str) -> str:
         return f"{self.path.name}: {key}"
 
-    def _located(self, component: Component, spec: WithOptions, where: str) -> dict[str, Any]:
+    def _check_fit(
+        self, problem: Problem, options: dict[str, Any], architecture: Architecture, spec: WorkloadSpec, where: str
+    ) -> None:
+        """UserError where problem, architecture and validation share do not go together."""
+        key = f"{where}.problem: {problem.name!r}"
+        try:
+            shape, sizes = problem.shape(options), problem.sizes(options)
+        except UserError as error:
+            if self.files is not None:
+                return  # results are read, and the data need not be there any more
+            raise UserError(f"{key}: {error}") from error
+        except Exception as error:  # a plugin's mistake
+            raise UserError(f"{key}: {Failure.of(error).line}") from error
+        settings = self._located(architecture, spec.architecture.options, f"{where}.architecture")
+        reason = architecture.misfit(resolve(architecture.options, settings, f"{where}.architecture"), shape)
+        if reason:
+            raise UserError(f"{where}: architecture {architecture.name!r} does not fit {problem.name!r}: {reason}")
+        n = sizes.get("train")
+        if n is not None and n - held_out(n, spec.validation_fraction) < 1:
+            share = f"validation_fraction = {spec.validation_fraction:g}"
+            raise UserError(f"{where}: {share} of {n} training examples leaves none to train on")
+
+    def _located(self, component: Component, options: Mapping[str, Any], where: str) -> dict[str, Any]:
         """The options given, files by their absolute paths: they are named relative to the benchmark file."""
-        given = spec.options
+        given = dict(options)
         for option in component.options:
             value = given.get(option.name)
             if option.kind == "file" and isinstance(value, str) and value:
                 path = (self.path.parent / Path(value).expanduser()).absolute()
-                if not path.is_file():
+                there = os.path.isfile(path)  # noqa: PTH113 - false, not an error, where it cannot be looked at
+                place = str(path) if there else self._earlier(path, Path(value))
+                if place is None:
                     raise UserError(f"{where}: {option.name} = {value!r}: there is no file {path}")
-                given[option.name] = str(path)
+                given[option.name] = place
         return given
+
+    def _earlier(self, path: Path, named: Path) -> str | None:
+        """Where results that are read had that file: at that path, or at one that ends as the benchmark names it."""
+        parts = [part for part in named.parts if part != ".."]
+        fits = [
+            place
+            for place in self.files or {}
+            if Path(place) == path or list(Path(place).parts[-len(parts) :]) == parts
+        ]
+        return fits[-1] if fits else None
+
+    def _ref(self, entry: Entry, given: Mapping[str, Any], where: str) -> ComponentRef:
+        component: Component = entry.component
+        located = self._located(component, given, where)
+        options = without_defaults(component.options, resolve(component.options, located, where))
+        files = {option.name: options[option.name] for option in component.options if _names_file(option, options)}
+        return ComponentRef(
+            name=entry.name,
+            options=options | {name: self._digest(path) for name, path in files.items()},
+            provider=entry.plugin.name,
+            revision=component.revision,
+            digest=entry.plugin.digest,
+            files=files,
+        )
+
+    def _digest(self, path: str) -> str:
+        """Of the content; of what results were made from where that is not there any more."""
+        there = os.path.isfile(path)  # noqa: PTH113 - false, not an error, where it cannot be looked at
+        return (self.files or {}).get(path, "") if not there else f"sha256:{sha256(Path(path))}"
 
     def _workload(self, registry: Registry, name: str, spec: WorkloadSpec) -> Workload:
         where = self._where(f"workloads.{name}")
         problem = registry.problem(spec.problem.name, f"{where}.problem")
         architecture = registry.architecture(spec.architecture.name, f"{where}.architecture")
-        options = resolve(problem.options, self._located(problem, spec.problem, f"{where}.problem"), f"{where}.problem")
-        try:
-            shape = problem.shape(options)
-        except UserError as error:
-            raise UserError(f"{where}.problem: {problem.name!r}: {error}") from error
-        reason = architecture.misfit(
-            resolve(architecture.options, spec.architecture.options, f"{where}.architecture"), shape
+        options = resolve(
+            problem.options, self._located(problem, spec.problem.options, f"{where}.problem"), f"{where}.problem"
         )
-        if reason:
-            raise UserError(f"{where}: architecture {architecture.name!r} does not fit {problem.name!r}: {reason}")
+        self._check_fit(problem, options, architecture, spec, where)
         metrics = {metric.name: metric for metric in problem.metrics}
 
         def metric(metric_name: str, key: str) -> Metric:
@@ -191,10 +244,12 @@ class Benchmark:
         if budget is None:
             key = f"workloads.{workload_name}.budget"
             raise UserError(f"{self._where(key)}: is missing, and the problem {problem.name!r} declares none")
+        at = self._where(f"workloads.{workload_name}")
+        tuned = self._where(f"overrides.{workload_name}.{label}")
         return Trial(
-            problem=_ref(problem, self._located(problem.component, workload.problem, where), where),
-            architecture=_ref(architecture, self._located(architecture.component, workload.architecture, where), where),
-            optimizer=_ref(entry, hyperparameters, self._where(f"overrides.{workload_name}.{label}")),
+            problem=self._ref(problem, workload.problem.options, f"{at}.problem"),
+            architecture=self._ref(architecture, workload.architecture.options, f"{at}.architecture"),
+            optimizer=self._ref(entry, hyperparameters, tuned),
             budget=budget,
             batch_size=override.batch_size or workload.batch_size,
             validation_fraction=workload.validation_fraction,
@@ -214,7 +269,7 @@ class Benchmark:
             probe = registry.probe(name)
             if set(probe.when) == {"pair"}:
                 raise UserError(f"{where}: probe {name!r} compares two trials, and a benchmark measures one at a time")
-            reason = probe.misfit(resolve(probe.options, spec.options, where))
+            reason = probe.misfit(resolve(probe.options, self._located(probe, spec.options, where), where))
             if reason:
                 raise UserError(f"{where}: {reason}")
             wanted = (
@@ -223,22 +278,14 @@ class Benchmark:
                 and seed in (spec.seeds if spec.seeds is not None else (seed,))
             )
             if wanted:
-                requests.append(ProbeRequest(label=label, probe=_ref(entry, spec.options, where)))
+                requests.append(ProbeRequest(label=label, probe=self._ref(entry, spec.options, where)))
         return tuple(requests)
 
 
-def _ref(entry: Entry, given: Mapping[str, Any], where: str) -> ComponentRef:
-    component: Component = entry.component
-    options = without_defaults(component.options, resolve(component.options, given, where))
-    files = {option.name: options[option.name] for option in component.options if _names_file(option, options)}
-    return ComponentRef(
-        name=entry.name,
-        options=options | {name: f"sha256:{sha256(Path(path))}" for name, path in files.items()},
-        files=files,
-        provider=entry.plugin.name,
-        revision=component.revision,
-        digest=entry.plugin.digest,
-    )
+def files_of(trials: Iterable[Trial]) -> dict[str, str]:
+    """The user's files that trials were made from: path to digest."""
+    refs = [ref for trial in trials for ref in (trial.problem, trial.architecture, trial.optimizer)]
+    return {path: str(ref.options[name]) for ref in refs for name, path in ref.files.items()}
 
 
 def _names_file(option: Option, options: Mapping[str, Any]) -> bool:

@@ -179,7 +179,76 @@ def test_what_is_no_npz_is_one_line(cli: CommandLine, folder: Path, content: byt
     assert "is no .npz file" in cli("run", write(folder), code=2).stderr
 
 
-def test_values_that_are_not_finite_fail_the_trial_with_the_array_named(cli: CommandLine, folder: Path) -> None:
+def test_values_that_are_not_finite_are_told_before_anything_trains(cli: CommandLine, folder: Path) -> None:
     np.savez(folder / "data" / "mine.npz", x_train=np.where(X > 0, np.nan, X), y_train=Y)
-    done = cli.json("run", write(folder), code=1)
-    assert "x_train has values that are not finite" in done["failures"][0]["message"]
+    done = cli("run", write(folder), code=2)
+    assert "workloads.mine.problem: 'arrays': mine.npz: x_train has values that are not finite" in done.stderr
+
+
+def test_a_damaged_archive_is_one_line(cli: CommandLine, folder: Path) -> None:
+    x, y = blobs(600)
+    path = folder / "data" / "mine.npz"
+    np.savez_compressed(path, x_train=x, y_train=y)
+    content = bytearray(path.read_bytes())
+    content[100:140] = bytes(40)
+    path.write_bytes(content)
+    done = cli("run", write(folder), code=2)
+    assert done.stderr.startswith("error: mine.toml: workloads.mine.problem: 'arrays': mine.npz")
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_a_class_far_beyond_the_number_of_examples_is_refused(cli: CommandLine, folder: Path, dtype: Any) -> None:
+    labels = np.array([0, 1, 0, 2**62], dtype=dtype)
+    np.savez(folder / "data" / "mine.npz", x_train=X, y_train=labels)
+    assert "classes are numbered 0, 1, 2" in " ".join(cli("run", write(folder), code=2).stderr.split())
+
+
+def test_a_share_that_leaves_nothing_to_train_on_is_refused(cli: CommandLine, folder: Path) -> None:
+    x, y = blobs(24)
+    np.savez(folder / "data" / "mine.npz", x_train=x, y_train=y)
+    benchmark = write(folder)
+    text = (folder / benchmark).read_text(encoding="utf-8")
+    (folder / benchmark).write_text(text.replace("validation_fraction = 0.2", "validation_fraction = 0.99"))
+    error = cli("run", benchmark, code=2).stderr
+    assert "workloads.mine: validation_fraction = 0.99 of 19 training examples leaves none to train on" in error
+    tested = write(folder, '{ name = "arrays", file = "data/mine.npz", test_share = 0.999 }')
+    assert "test_share = 0.999 of 24 examples leaves none" in cli("run", tested, code=2).stderr
+
+
+def test_a_file_that_changes_between_plan_and_training_fails_its_trial(cli: CommandLine, folder: Path) -> None:
+    x, y = blobs()
+    np.savez(folder / "data" / "mine.npz", x_train=x, y_train=y)
+    (folder / "swap.py").write_text(
+        f"""
+import numpy, thalweg
+
+@thalweg.hookimpl
+def thalweg_trial_started(trial):
+    numpy.savez({str(folder / "data" / "mine.npz")!r}, x_train=numpy.zeros((30, 2)), y_train=numpy.arange(30) % 2)
+""",
+        encoding="utf-8",
+    )
+    report = cli.json("run", write(folder), "--plugin", "swap.py", code=1)
+    assert "has changed since the run began" in report["failures"][0]["message"]
+
+
+def test_results_are_ranked_and_shown_when_the_data_is_gone(cli: CommandLine, folder: Path) -> None:
+    from thalweg.app.data import load
+    from thalweg.app.reproduce import reproduce
+    from thalweg.registry import load_registry
+
+    x, y = blobs()
+    np.savez(folder / "data" / "mine.npz", x_train=x, y_train=y)
+    cli("run", write(folder))
+    value = accuracy(cli)
+    (folder / "data" / "mine.npz").rename(folder / "elsewhere.npz")
+    assert accuracy(cli) == value
+    loaded = load(folder / "results" / "local", "mine")
+    assert loaded.view.problems == []
+    assert loaded.view.seen.trials["in_benchmark"].tolist() == ["yes"]
+    assert loaded.benchmark is not None
+    (trial,) = loaded.view.stored.values()
+    told = reproduce(loaded.benchmark, load_registry(), trial.document)
+    assert told.command is not None
+    assert "data/mine.npz" in told.note

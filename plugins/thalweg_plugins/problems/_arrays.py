@@ -1,17 +1,36 @@
-"""What NumPy files hold, without reading more of them than is needed."""
+"""What NumPy files hold. Imports numpy, so it is imported only when a file is looked at."""
 
 from __future__ import annotations
 
+import functools
+import struct
 import zipfile
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import numpy as np
+
+from thalweg.contracts.problem import held_out
 from thalweg.errors import UserError
 
 if TYPE_CHECKING:
-    import numpy as np
+    import torch
     from torch import Tensor
+
+BROKEN = (
+    ValueError,
+    KeyError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+)
+"""What numpy and zipfile raise for a file that is cut off, damaged or something else."""
 
 
 @dataclass(frozen=True)
@@ -37,25 +56,32 @@ class Arrays:
 
     def held_out(self, share: float) -> int:
         """How many of the examples are for testing where there is no test split."""
-        import math
+        return held_out(self.train, share)
 
-        return math.ceil(round(share * self.train, 9))
-
-    def read(self) -> dict[str, Tensor]:
-        """The arrays as float64 tensors."""
-        import torch
-
-        tensors = {}
-        for name, (path, key) in self.places.items():
-            array = _read(path, key)
-            tensors[name] = torch.from_numpy(array.astype("float64"))
-            if not torch.isfinite(tensors[name]).all():
-                raise UserError(f"{path.name}: {key or name} has values that are not finite")
-        return tensors
+    def read(self) -> dict[str, np.ndarray[Any, Any]]:
+        """The arrays as they are in the files."""
+        return {name: _read(*place) for name, place in self.places.items()}
 
 
 def find(file: str, inputs: str, targets: str, classes: bool) -> Arrays:
-    """Look at headers and targets; UserError names the file, the array and what is wrong with it."""
+    """Look the arrays over; UserError names the file, the array and what is wrong with it.
+
+    Files that have not changed since are not read again.
+    """
+    states = tuple(_state(path) for path in (file, inputs, targets))
+    return _find(file, inputs, targets, classes, states)
+
+
+def _state(path: str) -> tuple[int, int] | None:
+    try:
+        state = Path(path).stat()
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_size
+
+
+@functools.lru_cache(maxsize=32)
+def _find(file: str, inputs: str, targets: str, classes: bool, states: tuple[tuple[int, int] | None, ...]) -> Arrays:
     if bool(file) == bool(inputs or targets) or bool(inputs) != bool(targets):
         raise UserError('name one file, file = "mine.npz", or two, inputs = "x.npy" and targets = "y.npy"')
     if file:
@@ -106,19 +132,17 @@ def _checked(places: dict[str, tuple[Path, str | None]], headers: dict[str, Head
                         f"{where(f'x_{part}')}: examples for training and for testing differ in shape: "
                         f"{other.shape[1:]} and {one.shape[1:]}"
                     )
-    highest = 0
-    if classes:
-        for name in [name for name in places if name.startswith("y")]:
-            labels = _read(*places[name])
-            if labels.min() < 0:
-                raise UserError(f"{where(name)} has the class {labels.min()}, and classes count from 0")
-            highest = max(highest, int(labels.max()))
-            if name == "y_train":
-                known = highest
-            elif highest > known:
-                raise UserError(f"{where(name)} has the class {highest}, and {where('y_train')} ends at {known}")
-        if highest < 1:
-            raise UserError(f"{where('y_train')} has one class, and two are needed")
+    for name, place in places.items():
+        # a run reads all of it anyway, and what cannot be read or is not finite is to be told before anything trains
+        values = _read(*place)
+        if not np.isfinite(values).all():
+            raise UserError(f"{where(name)} has values that are not finite")
+    n = headers["x_train"].shape[0]
+    highest = _highest({name: _read(*places[name]) for name in places if name.startswith("y")}, where) if classes else 0
+    if highest >= max(n, 2):
+        raise UserError(
+            f"{where('y_train')} has the class {highest} and {n} examples: classes are numbered 0, 1, 2 and so on"
+        )
     return Arrays(
         places,
         train=headers["x_train"].shape[0],
@@ -127,6 +151,21 @@ def _checked(places: dict[str, tuple[Path, str | None]], headers: dict[str, Head
         output=headers["y_train"].shape[1:],
         classes=highest + 1 if classes else 0,
     )
+
+
+def _highest(labels: dict[str, np.ndarray[Any, Any]], where: Callable[[str], str]) -> int:
+    """The largest class; those for testing must be among those for training."""
+    for name, values in labels.items():
+        if values.min() < 0:
+            raise UserError(f"{where(name)} has the class {values.min()}, and classes count from 0")
+    highest = int(labels["y_train"].max())
+    if highest < 1:
+        raise UserError(f"{where('y_train')} has one class, and two are needed")
+    if "y_test" in labels and int(labels["y_test"].max()) > highest:
+        raise UserError(
+            f"{where('y_test')} has the class {int(labels['y_test'].max())}, and {where('y_train')} ends at {highest}"
+        )
+    return highest
 
 
 def _archive(path: Path) -> dict[str, Header]:
@@ -138,8 +177,10 @@ def _archive(path: Path) -> dict[str, Header]:
                     with archive.open(member) as file:
                         headers[member.removesuffix(".npy")] = _header(file, f"{path.name}: {member}")
             return headers
-    except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path.name}: is no .npz file: {error}") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except BROKEN as error:
+        raise UserError(f"{path.name}: is no .npz file, or broken: {error}") from error
 
 
 def _single(path: Path) -> Header:
@@ -159,17 +200,51 @@ def _header(file: Any, where: str) -> Header:
         version = npy.read_magic(reader)
         read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
         shape, _, dtype = read(reader)
-    except (ValueError, KeyError, EOFError) as error:
-        raise UserError(f"{where}: is no .npy file: {error}") from error
+    except BROKEN as error:
+        raise UserError(f"{where}: is no .npy file, or broken: {error}") from error
     return Header(shape, dtype)
 
 
 def _read(path: Path, key: str | None) -> np.ndarray[Any, Any]:
-    import numpy as np
-
     try:
         loaded = np.load(path, allow_pickle=False)
         array: np.ndarray[Any, Any] = loaded[key] if key else loaded
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except BROKEN as error:
         raise UserError(f"{path.name}: cannot be read: {error}") from error
     return array
+
+
+BLOCK = 4096
+"""Examples that are made float64 at a time, so that large arrays of bytes stay small."""
+
+Moments = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
+
+
+def moments(x: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> Moments:
+    """Mean and standard deviation of each input over some examples, in float64; deviation 1 where an input is constant.
+
+    Constant to rounding, that is: a deviation below 1e-12 of the mean.
+    """
+    blocks = [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
+    mean = sum(x[block].sum(0, dtype=np.float64) for block in blocks) / len(rows)
+    variance = sum(np.square(x[block] - mean).sum(0) for block in blocks) / len(rows)
+    deviation = np.sqrt(variance)
+    constant = deviation <= 1e-12 * np.abs(mean)
+    return mean, np.where(constant, 1.0, deviation)
+
+
+def taken(
+    array: np.ndarray[Any, Any], rows: np.ndarray[Any, Any], dtype: torch.dtype, scale: Moments | None = None
+) -> Tensor:
+    """Some rows of an array as a tensor, less the mean and over the deviation where they are given."""
+    import torch
+
+    tensor = torch.empty((len(rows), *array.shape[1:]), dtype=dtype)
+    for start in range(0, len(rows), BLOCK):
+        values = array[rows[start : start + BLOCK]].astype(np.float64)
+        if scale is not None:
+            values = (values - scale[0]) / scale[1]
+        tensor[start : start + BLOCK] = torch.from_numpy(values)
+    return tensor

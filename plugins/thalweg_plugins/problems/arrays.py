@@ -11,11 +11,12 @@ from thalweg import LoadedProblem, Metric, Option, Problem, Shape
 from thalweg.contracts import LoadContext
 from thalweg.contracts.option import NO_FILE
 from thalweg.contracts.problem import Split
-from thalweg_plugins.problems._arrays import Arrays as Found
-from thalweg_plugins.problems._arrays import find
+from thalweg.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from thalweg_plugins.problems._arrays import Arrays
 
 
 class Classes(Problem):
@@ -57,7 +58,11 @@ class Classes(Problem):
             return {}
         found = self._found(options)
         test = found.test or found.held_out(options["test_share"])
-        return {"train": found.train - (0 if found.test else test), "test": test}
+        train = found.train - (0 if found.test else test)
+        if train < 1:
+            share = options["test_share"]
+            raise UserError(f"test_share = {share:g} of {found.train} examples leaves none to train on")
+        return {"train": train, "test": test}
 
     def small(self, folder: Path) -> dict[str, Any]:
         """Thirty random examples of four numbers in three classes, or with two numbers as targets."""
@@ -68,7 +73,9 @@ class Classes(Problem):
         np.savez(folder / "small.npz", x_train=random.normal(size=(30, 4)), y_train=y)
         return {"file": str(folder / "small.npz")}
 
-    def _found(self, options: Mapping[str, Any]) -> Found:
+    def _found(self, options: Mapping[str, Any]) -> Arrays:
+        from thalweg_plugins.problems._arrays import find
+
         return find(options["file"], options["inputs"], options["targets"], self.classes)
 
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:
@@ -77,34 +84,29 @@ class Classes(Problem):
 
         from thalweg.contracts.losses import CrossEntropy, SquaredError
         from thalweg.contracts.supervised import Supervised, split_off
+        from thalweg_plugins.problems._arrays import moments, taken
 
         found = self._found(options)
         arrays = found.read()
-        x, y = arrays["x_train"], arrays["y_train"]
-        rest, test = torch.arange(len(x)), None
+        rest, test = torch.arange(found.train), None
         if not found.test:
-            rest, test = split_off(len(x), options["test_share"], seed=1)
+            rest, test = split_off(found.train, options["test_share"], seed=1)
         train, valid = split_off(len(rest), context.validation_fraction)
-        parts: dict[Split, tuple[Tensor, Tensor]] = {"train": (x[rest[train]], y[rest[train]])}
+        rows: dict[Split, tuple[str, Tensor]] = {"train": ("train", rest[train])}
         if len(valid):
-            parts["valid"] = (x[rest[valid]], y[rest[valid]])
-        parts["test"] = (arrays["x_test"], arrays["y_test"]) if test is None else (x[test], y[test])
+            rows["valid"] = ("train", rest[valid])
+        rows["test"] = ("test", torch.arange(found.test)) if test is None else ("train", test)
+        scale = None
         if options["normalisation"] == "standardize":
-            reference = parts["train"][0]
-            mean, deviation = reference.mean(0), reference.std(0, correction=0)
-            # an input that never changes stays where it is
-            deviation = torch.where(deviation > 0, deviation, 1.0)
-            parts = {split: ((inputs - mean) / deviation, targets) for split, (inputs, targets) in parts.items()}
-
-        def placed(split: Split) -> tuple[Tensor, Tensor]:
-            inputs, targets = parts[split]
-            kind = torch.long if self.classes else context.dtype
+            scale = moments(arrays["x_train"], rows["train"][1].numpy())
+        data = {}
+        for split, (part, index) in rows.items():
+            inputs = taken(arrays[f"x_{part}"], index.numpy(), context.dtype, scale)
+            targets = taken(arrays[f"y_{part}"], index.numpy(), torch.long if self.classes else context.dtype)
             if not self.classes:
-                targets = targets.flatten(1) if targets.dim() > 1 else targets.unsqueeze(1)
-            return inputs.to(context.device, context.dtype), targets.to(context.device, kind)
-
-        loss = CrossEntropy() if self.classes else SquaredError()
-        return Supervised({split: placed(split) for split in parts}, loss, self.metrics)
+                targets = targets.view(len(index), -1)
+            data[split] = (inputs.to(context.device), targets.to(context.device))
+        return Supervised(data, CrossEntropy() if self.classes else SquaredError(), self.metrics)
 
 
 class Regression(Classes):

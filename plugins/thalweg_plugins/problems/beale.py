@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from thalweg import LoadedProblem, Option
 from thalweg.contracts import LoadContext
-from thalweg.contracts.budget import Budget
+from thalweg.contracts.budget import Budget, Target
 from thalweg_plugins.problems._functions import FunctionProblem, around
+from thalweg_plugins.problems._targets import baseline
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,6 +26,8 @@ class Beale(FunctionProblem):
     equation = "f(x, y) = sum_k (c_k - x (1 - y^k))^2,  c = (1.5, 2.25, 2.625)"
     source = "Beale 1958; with the start (1, 1): More, Garbow & Hillstrom 1981, problem 5"
     budget = Budget(steps=200)
+    target = Target(metric="loss", value=1e-06)
+    target_source = baseline("point")
     options = (Option("spread", 0.1, "[0, inf)", "deviation of the start from (1, 1)"),)
 
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:

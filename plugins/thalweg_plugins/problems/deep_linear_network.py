@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from thalweg import LoadedProblem, Option, Shape
 from thalweg.contracts import LoadContext
-from thalweg.contracts.budget import Budget
+from thalweg.contracts.budget import Budget, Target
 from thalweg_plugins.problems._functions import FunctionProblem
+from thalweg_plugins.problems._targets import baseline
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +30,8 @@ class DeepLinearNetwork(FunctionProblem):
     equation = "f(W_1, ..., W_L) = 1/2 ||W_L ... W_1 - A||_F^2"
     source = "Saxe et al. 2014, equation 3; no bad local minima: Kawaguchi 2016"
     budget = Budget(steps=200)
+    target = Target(metric="loss", value=1e-06)
+    target_source = baseline("point")
     options = (
         Option("dim", 4, "[1, inf)", "rows and columns of each matrix"),
         Option("depth", 3, "[1, inf)", "number of matrices"),

@@ -7,8 +7,9 @@ from typing import Any
 
 from thalweg import LoadedProblem, Metric, Option, Problem, Shape
 from thalweg.contracts import LoadContext
-from thalweg.contracts.budget import Budget
+from thalweg.contracts.budget import Budget, Target
 from thalweg.contracts.problem import Split
+from thalweg_plugins.problems._targets import baseline
 
 
 class Digits(Problem):
@@ -26,6 +27,8 @@ class Digits(Problem):
     normalisation = "pixels divided by 16, less the training split's mean image"
     metrics = (Metric("accuracy", "higher", unit="%"), Metric("loss", "lower", "log"))
     budget = Budget(epochs=20)
+    target = Target(metric="accuracy", value=0.981)
+    target_source = baseline("mlp")
     options = (Option("layout", "vector", ("vector", "image"), "inputs of shape (64,) or (1, 8, 8)"),)
 
     def shape(self, options: Mapping[str, Any]) -> Shape:

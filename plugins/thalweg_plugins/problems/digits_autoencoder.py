@@ -7,8 +7,9 @@ from typing import Any
 
 from thalweg import LoadedProblem, Metric, Problem, Shape
 from thalweg.contracts import LoadContext
-from thalweg.contracts.budget import Budget
+from thalweg.contracts.budget import Budget, Target
 from thalweg.contracts.problem import Split
+from thalweg_plugins.problems._targets import baseline
 
 
 class DigitsAutoencoder(Problem):
@@ -26,6 +27,8 @@ class DigitsAutoencoder(Problem):
     normalisation = "pixels divided by 16"
     metrics = (Metric("squared_error", "lower", "log"), Metric("loss", "lower", "log"))
     budget = Budget(epochs=50)
+    target = Target(metric="squared_error", value=1.02)
+    target_source = baseline("autoencoder, widths 48, 24, 8")
 
     def shape(self, options: Mapping[str, Any]) -> Shape:
         """64 pixels in and out."""

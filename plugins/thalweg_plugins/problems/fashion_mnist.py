@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Option
+from thalweg.contracts.budget import Target
 from thalweg.contracts.problem import Split
 from thalweg_plugins.problems._fetched import fixed_order, standardised
 from thalweg_plugins.problems._idx_images import (
@@ -17,6 +18,7 @@ from thalweg_plugins.problems._idx_images import (
     IdxImages,
     idx_files,
 )
+from thalweg_plugins.problems._targets import baseline
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,6 +59,8 @@ class FashionMnist(IdxImages):
     """
 
     name = "fashion-mnist"
+    target = Target(metric="accuracy", value=0.884)
+    target_source = baseline("mlp, widths 256, 128")
     summary = "60,000 pictures of clothes of 28x28 pixels, ten classes"
     source = SOURCE
     licence = LICENCE
@@ -75,6 +79,8 @@ class FashionMnistImbalanced(FashionMnist):
     """
 
     name = "fashion-mnist-imbalanced"
+    target = Target(metric="accuracy", value=0.898)
+    target_source = baseline("mlp, widths 256, 128")
     summary = "Fashion-MNIST with training classes of sizes 6000 / (k + 1)^exponent"
     source = (
         "Kunstner, Yadav, Milligan, Schmidt & Bietti 2024, Heavy-tailed class imbalance and why Adam outperforms"
@@ -108,6 +114,8 @@ class FashionMnistAutoencoder(IdxAutoencoder):
     """
 
     name = "fashion-mnist-autoencoder"
+    target = Target(metric="squared_error", value=15.0)
+    target_source = baseline("autoencoder, widths 256, 64, 16")
     summary = "give back pictures of clothes of 28x28 pixels"
     source = f"as mnist-autoencoder (Hinton & Salakhutdinov 2006); data: {SOURCE}"
     licence = LICENCE

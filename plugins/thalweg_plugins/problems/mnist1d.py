@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from thalweg import LoadedProblem, Metric, Option, Problem, Shape
 from thalweg.contracts import LoadContext
-from thalweg.contracts.budget import Budget
+from thalweg.contracts.budget import Budget, Target
 from thalweg.contracts.problem import Split
+from thalweg_plugins.problems._targets import baseline
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +32,8 @@ class MNIST1D(Problem):
     normalisation = "mean 0 and deviation 1 over all examples, by the recipe"
     metrics = (Metric("accuracy", "higher", unit="%"), Metric("loss", "lower", "log"))
     budget = Budget(epochs=50)
+    target = Target(metric="accuracy", value=0.658)
+    target_source = baseline("mlp, widths 128, 128")
     options = (Option("layout", "vector", ("vector", "sequence"), "inputs of shape (40,) or (1, 40)"),)
 
     def shape(self, options: Mapping[str, Any]) -> Shape:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from thalweg import LoadedProblem, Metric, Option, Problem, Shape
 from thalweg.contracts import LoadContext
-from thalweg.contracts.budget import Budget
+from thalweg.contracts.budget import Budget, Target
+from thalweg_plugins.problems._targets import baseline
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +30,8 @@ class Quadratic(Problem):
     metrics = (Metric("loss", "lower", "log"),)
     splits = ("train",)
     budget = Budget(steps=200)
+    target = Target(metric="loss", value=1e-06)
+    target_source = baseline("point")
     options = (
         Option("dim", 20, "[1, inf)", "number of variables"),
         Option("kappa", 100.0, "[1, inf)", "condition number of the Hessian"),

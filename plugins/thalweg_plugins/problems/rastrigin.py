@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from thalweg import LoadedProblem
 from thalweg.contracts import LoadContext
-from thalweg.contracts.budget import Budget
+from thalweg.contracts.budget import Budget, Target
 from thalweg_plugins.problems._functions import DIM, FunctionProblem
+from thalweg_plugins.problems._targets import baseline
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +27,8 @@ class Rastrigin(FunctionProblem):
     equation = "f(x) = sum_i 10 + x_i^2 - 10 cos(2 pi x_i)"
     source = "Rastrigin 1974; Muehlenbein, Schomisch & Born 1991"
     budget = Budget(steps=200)
+    target = Target(metric="loss", value=4.98)
+    target_source = baseline("point")
     options = (DIM,)
 
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:

@@ -7,8 +7,9 @@ from typing import Any
 
 from thalweg import LoadedProblem, Metric, Option, Problem, Shape
 from thalweg.contracts import LoadContext
-from thalweg.contracts.budget import Budget
+from thalweg.contracts.budget import Budget, Target
 from thalweg.errors import UserError
+from thalweg_plugins.problems._targets import baseline
 
 
 class RKK18(Problem):
@@ -30,6 +31,8 @@ class RKK18(Problem):
     metrics = (Metric("average_regret", "lower"), Metric("loss", "lower"), Metric("x", "lower"))
     splits = ("train",)
     budget = Budget(steps=30_000)
+    target = Target(metric="average_regret", value=0.000187)
+    target_source = baseline("point")
     options = (
         Option("version", "periodic", ("periodic", "online", "stochastic"), "which of the three"),
         Option("c", 3.0, "(2, inf)", "slope of every third function of the periodic version"),

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from thalweg import LoadedProblem, Option
 from thalweg.contracts import LoadContext
-from thalweg.contracts.budget import Budget
+from thalweg.contracts.budget import Budget, Target
 from thalweg_plugins.problems._functions import DIM, FunctionProblem, around
+from thalweg_plugins.problems._targets import baseline
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +27,8 @@ class Rosenbrock(FunctionProblem):
     equation = "f(x) = sum_i 100 (x_{i+1} - x_i^2)^2 + (1 - x_i)^2,  i = 1..dim-1"
     source = "Rosenbrock 1960; more than two variables and the start: More, Garbow & Hillstrom 1981"
     budget = Budget(steps=1000)
+    target = Target(metric="loss", value=2.53e-05)
+    target_source = baseline("point")
     options = (DIM, Option("spread", 0.1, "[0, inf)", "deviation of the start from (-1.2, 1)"))
 
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:

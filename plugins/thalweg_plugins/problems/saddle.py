@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from thalweg import LoadedProblem, Option, Shape
 from thalweg.contracts import LoadContext
-from thalweg.contracts.budget import Budget
+from thalweg.contracts.budget import Budget, Target
 from thalweg.errors import UserError
 from thalweg_plugins.problems._functions import DIM, FunctionProblem
+from thalweg_plugins.problems._targets import baseline
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +29,8 @@ class Saddle(FunctionProblem):
     equation = "f(x) = 1/4 sum_{i <= descending} (x_i^2 - c)^2 + 1/2 sum_{i > descending} x_i^2,  c = curvature"
     source = "strict saddles: Ge et al. 2015; in deep networks: Dauphin et al. 2014"
     budget = Budget(steps=100)
+    target = Target(metric="loss", value=1.18e-06)
+    target_source = baseline("point")
     options = (
         DIM,
         Option("descending", 1, "[1, inf)", "directions in which the saddle descends"),

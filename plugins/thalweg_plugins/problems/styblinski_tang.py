@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from thalweg import LoadedProblem, Metric
 from thalweg.contracts import LoadContext
-from thalweg.contracts.budget import Budget
+from thalweg.contracts.budget import Budget, Target
 from thalweg_plugins.problems._functions import DIM, FunctionProblem
+from thalweg_plugins.problems._targets import baseline
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +27,8 @@ class StyblinskiTang(FunctionProblem):
     source = "Styblinski & Tang 1990"
     metrics = (Metric("loss", "lower"),)
     budget = Budget(steps=100)
+    target = Target(metric="loss", value=-64.1)
+    target_source = baseline("point")
     options = (DIM,)
 
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:

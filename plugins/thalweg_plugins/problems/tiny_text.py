@@ -8,8 +8,9 @@ from typing import Any
 
 from thalweg import LoadedProblem, Metric, Option, Problem, Shape
 from thalweg.contracts import LoadContext
-from thalweg.contracts.budget import Budget
+from thalweg.contracts.budget import Budget, Target
 from thalweg.contracts.problem import Split
+from thalweg_plugins.problems._targets import baseline
 
 TEXT = Path(__file__).parent / "data" / "python-topics.txt"
 CHARACTERS = 464_473
@@ -33,6 +34,8 @@ class TinyText(Problem):
     normalisation = "characters numbered in the order of their codes"
     metrics = (Metric("loss", "lower", "log"), Metric("accuracy", "higher", unit="%"))
     budget = Budget(epochs=3)
+    target = Target(metric="loss", value=2.47)
+    target_source = baseline("char-transformer")
     options = (
         Option("length", 64, "[2, 1024]", "characters of a piece"),
         Option("characters", CHARACTERS, f"[20000, {CHARACTERS}]", "how much of the text, from its start"),

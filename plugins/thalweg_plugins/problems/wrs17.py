@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from thalweg import LoadedProblem, Metric, Option, Problem, Shape
 from thalweg.contracts import LoadContext
-from thalweg.contracts.budget import Budget
+from thalweg.contracts.budget import Budget, Target
 from thalweg.contracts.problem import Split
+from thalweg_plugins.problems._targets import baseline
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,6 +33,8 @@ class WRS17(Problem):
     normalisation = "none: features are -1, 0 and 1"
     metrics = (Metric("accuracy", "higher", unit="%"), Metric("loss", "lower", "log"))
     budget = Budget(steps=1000)
+    target = Target(metric="accuracy", value=1.0)
+    target_source = baseline("linear from zero")
     options = (
         Option("examples", 200, "[2, inf)", "training examples"),
         Option("test_examples", 200, "[2, inf)", "test examples"),

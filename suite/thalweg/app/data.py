@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +11,7 @@ import streamlit as st
 
 import thalweg
 from thalweg.app.view import View, make_view
-from thalweg.benchmark import Benchmark, read_benchmark
+from thalweg.benchmark import Benchmark, files_of, read_benchmark
 from thalweg.errors import UserError
 from thalweg.registry import Registry, load_registry
 from thalweg.store.results import BenchmarkResults, StoredTrial, Unreadable, benchmarks_in, results_root
@@ -106,6 +106,7 @@ def _load(root: str, name: str, content: Stamp, files: tuple[str, ...]) -> Loade
     benchmark, reason = None, ""
     try:
         benchmark = read_benchmark(results.path / "benchmark.toml", name)
+        benchmark = replace(benchmark, files=files_of(trial.document.trial for trial in stored))
     except UserError as error:
         reason = str(error)
     whole: list[StoredTrial] = []

@@ -31,6 +31,8 @@ def reproduce(benchmark: Benchmark, registry: Registry, document: TrialDocument)
     name, note = benchmark.name, ""
     if not _makes(lambda: load_benchmark(name, registry), registry, selection, document.hash):
         name, note = f"{name}.toml", f"The benchmark's file is kept as {benchmark.path}: copy it to {name}.toml first."
+        if trial.problem.files:
+            note += f" It names files relative to itself; they were {', '.join(trial.problem.files.values())}."
         if not _makes(lambda: benchmark, registry, selection, document.hash):
             return Reproduction(
                 None,

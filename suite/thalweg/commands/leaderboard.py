@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from thalweg.benchmark import DEVICES, Plan, Selection, load_benchmark
+from thalweg.benchmark import DEVICES, Plan, Selection, files_of, load_benchmark
 from thalweg.commands.output import console, errors, number, print_json, print_table, warn_of_failures
 from thalweg.errors import UserError, unknown
 from thalweg.registry import load_registry
@@ -38,6 +39,7 @@ def leaderboard_command(
     benchmark = load_benchmark(name, registry)
     root = results_root(results)
     stored, _ = BenchmarkResults(root, benchmark.name).scan()
+    benchmark = replace(benchmark, files=files_of(trial.document.trial for trial in stored))
     there = {trial.document.hash for trial in stored}
     # results of a GPU can be ranked where there is none, and the other way round
     plans = [benchmark.expand(registry, Selection(seeds, tuple(extra), device=device)) for device in DEVICES]
@@ -125,7 +127,8 @@ def _shown(plan: Plan, part: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
 
 def _title(plan: Plan, part: pd.DataFrame) -> str:
     workload = plan.workloads[part["workload"].iloc[0]]
-    where = "test, at the step that validation selects" if workload.split == "test" else "training, at the end"
+    selected = "at the step that validation selects" if workload.target_split == "valid" else "at the end of training"
+    where = f"test, {selected}" if workload.split == "test" else "training, at the end"
     metric = part["metric"].iloc[0]
     what = metric if metric == "steps_to_target" else f"{metric} ({where})"
     target = workload.target

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -85,6 +86,15 @@ class Draw:
             order = torch.randperm(n, generator=self.generator("order", epoch))
             self._permutation = ((epoch, n), order)
         return self._permutation[1]
+
+
+def held_out(n: int, fraction: float) -> int:
+    """How many of n training examples are kept for validation: ceil(fraction n), but for rounding errors.
+
+    >>> held_out(1347, 0.2), held_out(10, 0.3)
+    (270, 3)
+    """
+    return math.ceil(round(fraction * n, 9))
 
 
 class LoadedProblem(ABC):

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from thalweg.contracts.losses import OutputLoss
-from thalweg.contracts.problem import Batch, Draw, LoadedProblem, Metric, Split
+from thalweg.contracts.problem import Batch, Draw, LoadedProblem, Metric, Split, held_out
 
 LOSS = Metric("loss", "lower", "log")
 ACCURACY = Metric("accuracy", "higher", unit="%")
 
 CLASSIFICATION = (ACCURACY, LOSS)
 """Metrics of a classification problem: accuracy as a fraction (shown in percent) and the mean cross-entropy in nats."""
-
-
-AUTOENCODING = (Metric("squared_error", "lower", "log"), LOSS)
-"""Metrics of an autoencoding problem: mean of ||s(z) - y||^2 and of the sigmoid cross-entropy, summed over pixels."""
 
 
 class Supervised(LoadedProblem):
@@ -106,5 +101,5 @@ def split_off(n: int, fraction: float, seed: int = 0) -> tuple[Tensor, Tensor]:
     [1077, 270]
     """
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-    held_out = math.ceil(round(fraction * n, 9))
-    return order[held_out:].sort().values, order[:held_out].sort().values
+    kept_apart = held_out(n, fraction)
+    return order[kept_apart:].sort().values, order[:kept_apart].sort().values

@@ -47,9 +47,9 @@ class TrialDocument(BaseModel):
     """SHA-256 of each file beside this one, by its path in the trial's directory."""
 
     def to_json(self) -> str:
-        """Indented JSON, trials and probe requests in their canonical form, without defaults."""
+        """Indented JSON, trials and probe requests without defaults."""
         table = self.model_dump(mode="json", by_alias=True)
-        table["trial"] = self.trial.canonical()
+        table["trial"] = self.trial.model_dump(mode="json", exclude_defaults=True)
         for key, probe in self.probes.items():
             table["probes"][key]["request"] = probe.request.model_dump(mode="json", exclude_defaults=True)
         return json.dumps(finite(table), indent=1, allow_nan=False)

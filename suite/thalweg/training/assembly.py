@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from torch import nn
 from thalweg.contracts import BuildContext, Draw, LoadContext, LoadedProblem, Probe, Stepper
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
+from thalweg.data.digest import sha256
+from thalweg.errors import UserError
 from thalweg.registry import Registry
 from thalweg.trial import ProbeRequest, Trial
 
@@ -39,6 +42,10 @@ def load_problem(trial: Trial, registry: Registry) -> LoadedProblem:
         context = LoadContext(torch.device(trial.device), getattr(torch, trial.dtype), trial.validation_fraction)
         options = resolve(problem.options, trial.problem.settings, problem.name)
         loaded = problem.load(options, context)
+        for name, path in trial.problem.files.items():
+            # what was loaded must be what the trial's hash names, also where the file is written to during a run
+            if trial.problem.options[name] != f"sha256:{sha256(Path(path))}":
+                raise UserError(f"{path} has changed since the run began: run again")
         _loaded.clear()
         _loaded[key] = loaded
     return _loaded[key]
