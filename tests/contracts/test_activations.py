@@ -44,5 +44,33 @@ def test_hooks_are_gone_afterwards_also_after_an_exception() -> None:
     assert seen == []
 
 
-def test_layers_and_norms_are_no_activations() -> None:
-    assert not any(map(is_activation, (nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Softmax(1), nn.Dropout())))
+def test_torchs_elementwise_activations_are_seen_and_nothing_else() -> None:
+    assert all(map(is_activation, (nn.ReLU(), nn.PReLU(), nn.SELU(), nn.Mish(), nn.ReLU6(), nn.Hardtanh(), nn.GELU())))
+    others = (nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Softmax(1), nn.GLU(), nn.Dropout(), nn.Identity())
+    assert not any(map(is_activation, others))
+
+
+def test_what_goes_into_an_activation_in_place_is_kept() -> None:
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True), nn.Linear(4, 1))
+    x = torch.randn(5, 3)
+    with activations(net) as seen:
+        output = net(x)
+    assert torch.equal(seen[0].before, net[0](x))
+    assert (seen[0].before < 0).any()
+    assert torch.equal(seen[0].after, seen[0].before.clamp(min=0))
+    output.sum().backward()
+
+
+def test_an_activation_called_with_a_keyword_is_seen() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.act = nn.Tanh()
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.act(input=x)
+            return out
+
+    with activations(net := Net()) as seen:
+        net(torch.ones(2, 3))
+    assert torch.equal(seen[0].before, torch.ones(2, 3))

@@ -330,9 +330,21 @@ def test_the_users_folder_comes_first_and_is_only_read(
 def test_what_the_users_folder_lacks_goes_to_the_cache(
     server: Server, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "own").mkdir()
     monkeypatch.setenv("THALWEG_DATA", str(tmp_path / "own"))
     assert fetch("things", [file_at(server.url)]) == {"a.gz": cache / "a.gz"}
-    assert not (tmp_path / "own").exists()
+    assert list((tmp_path / "own").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["missing", "file"])
+def test_a_users_folder_that_is_none_is_an_error(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    if kind == "file":
+        (tmp_path / "own").write_bytes(b"")
+    monkeypatch.setenv("THALWEG_DATA", str(tmp_path / "own"))
+    assert "is no folder that can be read" in failure(file_at(server.url))
+    assert server.requests == []
 
 
 def test_a_wrong_file_in_the_users_folder_is_an_error_and_stays(

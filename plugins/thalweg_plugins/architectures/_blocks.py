@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "identity": nn.Identity}
+_ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 
 
 class PointModule(nn.Module):
@@ -21,6 +21,12 @@ class PointModule(nn.Module):
     def forward(self) -> Tensor:
         """The vector."""
         return self.x
+
+
+class NoActivation(nn.Identity):
+    """What stands in a deep linear network where others have an activation."""
+
+    is_activation = True
 
 
 class NoisyBatchNorm(nn.Module):

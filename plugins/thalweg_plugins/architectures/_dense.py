@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from thalweg import Option
 
@@ -20,11 +22,13 @@ INIT = Option(
     "weights normal with variance 2/fan_in (he), 2/(fan_in + fan_out) (glorot) or 1/fan_in (fan-in), orthogonal, "
     "uniform from low to high, or that with random signs; biases zero; or torch's own default for both",
 )
+LOW = Option("low", -0.1, summary="lower end of the uniform initializations")
+HIGH = Option("high", 0.1, summary="upper end of the uniform initializations")
 INITIALIZATION = (
     INIT,
     Option("gain", 1.0, "(0, inf)", "what initial weights are multiplied by (not torch's own)"),
-    Option("low", -0.1, summary="lower end of the uniform initializations"),
-    Option("high", 0.1, summary="upper end of the uniform initializations"),
+    LOW,
+    HIGH,
 )
 INITIALIZATION_SOURCE = (
     "initialization: He et al. 2015, equation 10; Glorot & Bengio 2010, equation 12; Saxe et al. 2014 (orthogonal)"
@@ -36,6 +40,11 @@ def initialization(default: str) -> tuple[Option, ...]:
     return (replace(INIT, default=default), *INITIALIZATION[1:])
 
 
-def bad_interval(low: float, high: float) -> str | None:
-    """Why the interval of a uniform initialization is none, as the end of a sentence."""
+def bad_initialization(options: Mapping[str, Any]) -> str | None:
+    """Why the options of an initialization do not go together, as the end of a sentence."""
+    init, low, high = options["init"], options["low"], options["high"]
+    if "uniform" not in init and (low, high) != (LOW.default, HIGH.default):
+        return f"low and high are for init = 'uniform' and 'signed-uniform', and init is {init!r}"
+    if init == "torch" and options["gain"] != 1.0:
+        return "gain is for the other initializations, and init is 'torch'"
     return None if low < high else f"low = {low:g} is not below high = {high:g}"

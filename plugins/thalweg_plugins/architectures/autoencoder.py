@@ -8,7 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Architecture, Option, Shape
-from thalweg_plugins.architectures._dense import ACTIVATION, bad_interval, initialization
+from thalweg_plugins.architectures._dense import ACTIVATION, bad_initialization, initialization
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,7 +30,7 @@ class Autoencoder(Architecture):
 
     def misfit(self, options: Mapping[str, Any], shape: Shape) -> str | None:
         """Fits autoencoding problems."""
-        return super().misfit(options, shape) or bad_interval(options["low"], options["high"])
+        return super().misfit(options, shape) or bad_initialization(options)
 
     def build(self, options: Mapping[str, Any], shape: Shape) -> nn.Module:
         """Encoder, code, decoder, linear output."""

@@ -7,7 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Architecture, Option, Shape
-from thalweg_plugins.architectures._dense import bad_interval, initialization
+from thalweg_plugins.architectures._dense import bad_initialization, initialization
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,18 +28,18 @@ class DeepLinear(Architecture):
 
     def misfit(self, options: Mapping[str, Any], shape: Shape) -> str | None:
         """Fits whatever has numbers as inputs."""
-        return super().misfit(options, shape) or bad_interval(options["low"], options["high"])
+        return super().misfit(options, shape) or bad_initialization(options)
 
     def build(self, options: Mapping[str, Any], shape: Shape) -> nn.Module:
-        """Flatten and the layers, without biases; the identity stands where others have an activation."""
+        """Flatten and the layers, without biases; nothing happens where others have an activation."""
         from torch import nn
 
-        from thalweg_plugins.architectures._blocks import initialize
+        from thalweg_plugins.architectures._blocks import NoActivation, initialize
 
         layers: list[nn.Module] = [nn.Flatten()]
         width = prod(shape.input)
         for _ in range(options["depth"]):
-            layers += [nn.Linear(width, options["width"], bias=False), nn.Identity()]
+            layers += [nn.Linear(width, options["width"], bias=False), NoActivation()]
             width = options["width"]
         module = nn.Sequential(*layers, nn.Linear(width, prod(shape.output), bias=False))
         initialize(module, options)

@@ -7,7 +7,13 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Architecture, Option, Shape
-from thalweg_plugins.architectures._dense import ACTIVATION, INITIALIZATION, INITIALIZATION_SOURCE, NORM, bad_interval
+from thalweg_plugins.architectures._dense import (
+    ACTIVATION,
+    INITIALIZATION,
+    INITIALIZATION_SOURCE,
+    NORM,
+    bad_initialization,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,7 +54,9 @@ class DeepMLP(Architecture):
     def misfit(self, options: Mapping[str, Any], shape: Shape) -> str | None:
         """A residual net has a first layer and then whole blocks of two."""
         residual, depth = options["residual"], options["depth"]
-        reason = super().misfit(options, shape) or bad_interval(options["low"], options["high"])
+        reason = super().misfit(options, shape) or bad_initialization(options)
+        if reason is None and options["norm"] == "none" and options["norm_position"] != "before":
+            return "norm_position is for a norm, and norm is 'none'"
         if reason is None and residual != "none" and depth % 2 == 0:
             odd = f"{depth - 1} or {depth + 1}"
             return f"residual = {residual!r} needs an odd depth (one layer, then blocks of two): {odd}"

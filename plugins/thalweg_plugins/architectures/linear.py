@@ -24,6 +24,12 @@ class Linear(Architecture):
         Option("scale", 1.0, "[0, inf)", "standard deviation of normal weights"),
     )
 
+    def misfit(self, options: Mapping[str, Any], shape: Shape) -> str | None:
+        """Fits whatever has numbers as inputs."""
+        if options["init"] != "normal" and options["scale"] != 1.0:
+            return f"scale is for init = 'normal', and init is {options['init']!r}"
+        return super().misfit(options, shape)
+
     def build(self, options: Mapping[str, Any], shape: Shape) -> nn.Module:
         """Flatten and one layer."""
         import torch

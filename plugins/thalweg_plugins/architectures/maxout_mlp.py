@@ -7,7 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Architecture, Option, Shape
-from thalweg_plugins.architectures._dense import bad_interval, initialization
+from thalweg_plugins.architectures._dense import bad_initialization, initialization
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,7 +32,7 @@ class MaxoutMLP(Architecture):
 
     def misfit(self, options: Mapping[str, Any], shape: Shape) -> str | None:
         """Fits whatever has numbers as inputs."""
-        return super().misfit(options, shape) or bad_interval(options["low"], options["high"])
+        return super().misfit(options, shape) or bad_initialization(options)
 
     def build(self, options: Mapping[str, Any], shape: Shape) -> nn.Module:
         """Flatten, hidden layers, linear output."""

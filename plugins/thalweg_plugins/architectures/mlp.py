@@ -7,7 +7,13 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Architecture, Option, Shape
-from thalweg_plugins.architectures._dense import ACTIVATION, INITIALIZATION, INITIALIZATION_SOURCE, NORM, bad_interval
+from thalweg_plugins.architectures._dense import (
+    ACTIVATION,
+    INITIALIZATION,
+    INITIALIZATION_SOURCE,
+    NORM,
+    bad_initialization,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +34,7 @@ class MLP(Architecture):
 
     def misfit(self, options: Mapping[str, Any], shape: Shape) -> str | None:
         """Fits whatever has numbers as inputs."""
-        return super().misfit(options, shape) or bad_interval(options["low"], options["high"])
+        return super().misfit(options, shape) or bad_initialization(options)
 
     def build(self, options: Mapping[str, Any], shape: Shape) -> nn.Module:
         """Flatten, hidden layers, linear output."""

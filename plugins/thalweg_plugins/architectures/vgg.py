@@ -24,17 +24,17 @@ class VGG(Architecture):
     """Stages of 3x3 convolutions, each halving the image by max pooling, then hidden dense layers and the output.
 
     Depths 11 and 16 have the convolutions of the paper's configurations A and D and two hidden layers of 512 units in
-    place of 4096; depth 9 is the network of Li et al. 2017, seven convolutions in three stages and one hidden layer of
-    256. All weight layers count. Pooling rounds up (ceil mode), so that a side of one pixel stays one and every image
-    fits; the first dense layer takes whatever size is left. Dropout follows the hidden dense layers, batch norm is in
-    the convolutions only. Weights start He-normal, biases at zero.
+    place of 4096; depth 9 has the layers of the VGG-9 of Li et al. 2018, seven convolutions in three stages and one
+    hidden layer of 256 (theirs has batch norm there too). All weight layers count. Pooling rounds up (ceil mode), so
+    that a side of one pixel stays one and every image fits; the first dense layer takes whatever size is left. Dropout
+    follows the hidden dense layers, batch norm is in the convolutions only. Weights start He-normal, biases at zero.
     """
 
     name = "vgg"
     summary = "VGG with 9, 11 or 16 weight layers for small images"
     equation = "h <- pool(relu(norm(conv3x3 h)), once or more), each stage;  h <- relu(W h + b);  z = W h + b"
     source = (
-        "Simonyan & Zisserman 2015, table 1, configurations A and D; depth 9: Li et al. 2017 (the authors' code); "
+        "Simonyan & Zisserman 2015, table 1, configurations A and D; depth 9: Li et al. 2018 (the authors' code); "
         "initialization: He et al. 2015, equation 10"
     )
     tasks = ("classification", "regression")

@@ -75,7 +75,11 @@ class Surface(Probe):
         grid = losses_at(context.module, context.problem, Plane(center, d1, d2, ticks, ticks), batch_norm=mode)
         on_path = losses_at(context.module, context.problem, path.to(center), batch_norm=mode)
         coordinates, inside = _projected(offsets.double(), d1.double(), d2.double())
-        shared = {"scale": context.options["scale"], "directions": context.options["directions"]}
+        positive = bool((grid["loss"] > 0).any())
+        shared = {
+            "scale": context.options["scale"] if positive else "linear",
+            "directions": context.options["directions"],
+        }
         return pd.concat(
             [
                 pd.DataFrame(
@@ -186,7 +190,7 @@ def _contours(table: pandas.DataFrame, levels: object, log: bool, title: str) ->
         scale=alt.Scale(
             type="log" if log else "linear",
             scheme="viridis",
-            domain=[float(levels[0]), max(float(levels[-1]), float(levels[0]) * (1 + 1e-9), 1e-300)],
+            domain=_domain(float(levels[0]), float(levels[-1]), log),
         ),
         legend=alt.Legend(format=".3~g", gradientLength=220),
     )
@@ -237,3 +241,10 @@ def _contours(table: pandas.DataFrame, levels: object, log: bool, title: str) ->
     return alt.layer(regions, halo, trace, points, hover).properties(
         width=460, height=460, title=alt.TitleParams(title, subtitle=subtitle, subtitleColor="#888888")
     )
+
+
+def _domain(low: float, high: float, log: bool) -> list[float]:
+    """The colours' ends, never one and the same number."""
+    if log:
+        return [low, max(high, low * (1 + 1e-9), 1e-300)]
+    return [low, high if high > low else low + max(abs(low), 1.0) * 1e-9]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from thalweg import LoadedProblem, Metric, Option, Problem, Shape
 from thalweg.contracts import LoadContext
 from thalweg.contracts.budget import Budget, Target
+from thalweg.errors import UserError
 from thalweg_plugins.problems._targets import baseline
 
 if TYPE_CHECKING:
@@ -47,8 +48,12 @@ class Quadratic(Problem):
     )
 
     def shape(self, options: Mapping[str, Any]) -> Shape:
-        """A function of a vector."""
+        """A function of a vector. UserError where options are given that do not count."""
         given = options["spectrum"] == "given"
+        idle = ("dim", "kappa") if given else ("eigenvalues",)
+        for option in self.options:
+            if option.name in idle and options[option.name] != option.default:
+                raise UserError(f"{option.name} does not count with spectrum = {options['spectrum']!r}")
         return Shape("function", (), (len(options["eigenvalues"]) if given else options["dim"],))
 
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:

@@ -16,8 +16,8 @@ class RKK18(Problem):
     """Step t = 1, 2, ... pays f_t(x) = c_t x for x in [-1, 1] and sees the derivative c_t; x is projected after it.
 
     - ``periodic`` (theorem 1): c_t = c if t mod 3 = 1 else -1, with c > 2;
-    - ``online`` (section 3): c_t = 1010 if t mod 101 = 1 else -10;
-    - ``stochastic`` (section 3): c_t = 1010 with probability 0.01, else -10.
+    - ``online`` (the synthetic experiments): c_t = 1010 if t mod 101 = 1 else -10;
+    - ``stochastic`` (the same): c_t = 1010 with probability 0.01, else -10.
 
     In all three the mean of c_t is positive, so that x = -1 is best. ``average_regret`` is the loss paid so far less
     that of the best fixed x, per step; ``loss`` is mean(c_t) x. The batch size does not count: a step is one f_t.
@@ -26,7 +26,7 @@ class RKK18(Problem):
     name = "rkk18"
     summary = "three online linear problems on an interval on which Adam does not converge"
     equation = "f_t(x) = c_t x on [-1, 1];  average regret = 1/T [sum_t f_t(x_t) - min_x sum_t f_t(x)]"
-    source = "Reddi, Kale & Kumar 2018, theorem 1 and section 3"
+    source = "Reddi, Kale & Kumar 2018, theorem 1 and the synthetic experiments"
     licence = "made by the formula"
     metrics = (Metric("average_regret", "lower"), Metric("loss", "lower"), Metric("x", "lower"))
     splits = ("train",)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 class Rosenbrock(FunctionProblem):
     """A curved valley with a flat floor: finding it is easy, following it is not.
 
+    With more than two variables each is coupled to the next; from four on there is a second, local minimum near
+    (-1, 1, ..., 1) (Shang & Qiu 2006).
+
     The start is (-1.2, 1, -1.2, 1, ...) plus N(0, spread^2), drawn from the trial's seed; the minimum is 0 at
     (1, ..., 1).
     """
@@ -25,7 +28,7 @@ class Rosenbrock(FunctionProblem):
     name = "rosenbrock"
     summary = "Rosenbrock's function: a narrow curved valley with a flat floor"
     equation = "f(x) = sum_i 100 (x_{i+1} - x_i^2)^2 + (1 - x_i)^2,  i = 1..dim-1"
-    source = "Rosenbrock 1960; more than two variables and the start: More, Garbow & Hillstrom 1981"
+    source = "Rosenbrock 1960, with its start; more than two variables: Shang & Qiu 2006"
     budget = Budget(steps=1000)
     target = Target(metric="loss", value=2.53e-05)
     target_source = baseline("point")

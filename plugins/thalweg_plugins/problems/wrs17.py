@@ -20,9 +20,10 @@ class WRS17(Problem):
 
     Counting from 1, example i has x_1 = y_i, x_2 = x_3 = 1, and x_j = 1 for j = 4 + 5(i - 1), ..., 4 + 5(i - 1) +
     2(1 - y_i): one feature of its own for y = +1, five for y = -1; all else is 0. Test examples go on counting, so
-    their own features were never seen. The lecture's rule, ``unique = "literal"``, ends at 4 + 5(i - 1) + (1 - y_i):
-    one and three. Of n examples in a split round(share n) have y = +1, and they come first. The loss is the mean of
-    (w'x - y)^2, to be fitted by the architecture ``linear`` with ``bias = false`` and ``init = "zero"``.
+    their own features were never seen. ``unique = "literal"`` ends at 4 + 5(i - 1) + (1 - y_i), as lecture notes have
+    it: one and three, for which the paper's lemma does not hold. Of n examples in a split round(share n) have y = +1,
+    and they come first. The loss is the mean of (w'x - y)^2, to be fitted by the architecture ``linear`` with
+    ``bias = false`` and ``init = "zero"``.
     """
 
     name = "wrs17"

@@ -6,7 +6,6 @@ from typing import Any
 
 from thalweg.contracts import Architecture, Problem, Shape
 from thalweg.contracts.option import resolve
-from thalweg.errors import UserError
 from thalweg.registry import Registry
 
 
@@ -93,8 +92,8 @@ def by(shape: list[int]) -> str:
 
 
 def _shape(problem: Problem) -> Shape | None:
-    """The shape at default options; None where it has none without a file of the user's."""
+    """The shape at default options; None where it has none without a file of the user's, or a plugin is wrong."""
     try:
         return problem.shape(resolve(problem.options, {}, problem.name))
-    except UserError:
+    except Exception:  # whatever a plugin does wrong in one problem must not hide the others
         return None

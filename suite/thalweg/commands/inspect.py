@@ -204,10 +204,6 @@ def doctor_command(results: Path | None, plugin_files: list[Path], as_json: bool
         ["device", document["device"]],
         ["results", f"{root} ({'writable' if writable else 'NOT writable'})"],
         ["benchmarks", ", ".join(document["results"]["benchmarks"]) or "none there yet: type 'thalweg run quick'"],
-        [
-            "data",
-            f"{document['data']['given'] or 'THALWEG_DATA is not set'}; downloads go to {document['data']['cache']}",
-        ],
         ["data", f"{data['given'] or 'THALWEG_DATA is not set'}; downloads go to {data['cache']}"],
         ["plugins", f"{len(registry.plugins)} loaded, {len(failures)} failed"],
         *[[f"  {failure['plugin']}", f"failed: {failure['error']}"] for failure in failures],

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Tanh, nn.Sigmoid, nn.Identity)
-"""Modules that are taken for activations. Identity is the activation of deep linear networks."""
+NOT_ELEMENTWISE = (nn.MultiheadAttention, nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Softmin, nn.GLU)
+"""What torch keeps among its activations, and does not act on each number by itself."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,9 @@ class Activation:
 
 
 def is_activation(module: nn.Module) -> bool:
-    """Whether a module is an activation: one of ``ELEMENTWISE``, or one with an attribute ``is_activation = True``."""
-    return isinstance(module, ELEMENTWISE) or getattr(module, "is_activation", False) is True
+    """Whether a module is an activation: an elementwise one of torch, or one with ``is_activation = True``."""
+    own = any(kind.__module__ == "torch.nn.modules.activation" for kind in type(module).__mro__)
+    return (own and not isinstance(module, NOT_ELEMENTWISE)) or getattr(module, "is_activation", False) is True
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def activations(module: nn.Module) -> Iterator[list[Activation]]:
     """While active, every forward pass appends its activations to the list, in the order in which they happen.
 
     A module that is called twice in a pass is there twice. Networks that call functions (``torch.relu``) in place of
-    modules are not seen through.
+    modules are not seen through. What goes into an activation that works in place is kept as a copy.
 
     >>> import torch
     >>> net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
@@ -46,13 +47,21 @@ def activations(module: nn.Module) -> Iterator[list[Activation]]:
     """
     seen: list[Activation] = []
 
-    def hook(name: str) -> RemovableHandle:
-        def record(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            seen.append(Activation(name, inputs[0], output))
+    waiting: dict[str, Tensor] = {}
 
-        return module.get_submodule(name).register_forward_hook(record)
+    def hooks(name: str, layer: nn.Module) -> tuple[RemovableHandle, RemovableHandle]:
+        def before(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
+            inputs = args[0] if args else next(iter(kwargs.values()))
+            waiting[name] = inputs.clone() if getattr(layer, "inplace", False) else inputs
 
-    handles = [hook(name) for name, layer in module.named_modules() if is_activation(layer)]
+        def after(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
+            seen.append(Activation(name, waiting.pop(name), output))
+
+        return layer.register_forward_pre_hook(before, with_kwargs=True), layer.register_forward_hook(after)
+
+    handles = [
+        handle for name, layer in module.named_modules() if is_activation(layer) for handle in hooks(name, layer)
+    ]
     try:
         yield seen
     finally:

@@ -50,7 +50,7 @@ class Component:
     @property
     def description(self) -> str:
         """What there is to know besides the summary: the class's docstring."""
-        return inspect.getdoc(type(self)) or ""
+        return inspect.cleandoc(type(self).__doc__ or "")
 
     def contract_violations(self) -> list[str]:
         """What is wrong with this declaration, one sentence each; empty when it can be registered."""

@@ -13,7 +13,8 @@ from torch.nn import functional
 class OutputLoss(ABC):
     """A loss l(z, y) of outputs z and targets y that is the negative log-likelihood of a model p(y|z).
 
-    Then the Hessian of l with respect to z does not depend on y and is the Fisher information of p(y|z).
+    Then the Hessian of l with respect to z does not depend on y and is the Fisher information of p(y|z). A loss that is
+    a multiple of the log-likelihood says so.
     """
 
     @abstractmethod
@@ -40,7 +41,8 @@ class OutputLoss(ABC):
 class CrossEntropy(OutputLoss):
     """l(z, y) = -log softmax(z)_y for logits z of shape (N, C) and class indices y of shape (N,).
 
-    For sequences, z of shape (N, T, C) and y of shape (N, T), it is the mean over the T positions.
+    For sequences, z of shape (N, T, C) and y of shape (N, T), it is the mean over the T positions: 1/T of the negative
+    log-likelihood, and its Hessian 1/T of the Fisher information.
     """
 
     def per_example(self, outputs: Tensor, targets: Tensor) -> Tensor:

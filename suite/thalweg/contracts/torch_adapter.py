@@ -12,6 +12,7 @@ from torch import nn
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.optimizer import BuildContext, Optimizer, Stepper, StepReport
 from thalweg.contracts.option import Hyperparameter, Search
+from thalweg.errors import Diverged
 
 _IMPLEMENTATION = {"params", "foreach", "fused", "maximize", "capturable", "differentiable"}
 """Arguments of torch's optimizers that choose an implementation or a sign and are no hyperparameters."""
@@ -38,7 +39,12 @@ class TorchStepper(Stepper):
     def step(self, objective: Objective) -> StepReport:
         """One ``optimizer.step``, on the gradient of the current batch."""
         if self._wants_closure:
-            self.optimizer.step(objective.backward)  # type: ignore[arg-type]
+            try:
+                self.optimizer.step(objective.backward)  # type: ignore[arg-type]
+            except RuntimeError as error:
+                if "without overflow" not in str(error):
+                    raise
+                raise Diverged("a step's length is no number any more") from error
         else:
             objective.backward()
             self.optimizer.step()

@@ -32,7 +32,8 @@ class DataFile:
 
     def is_at(self, path: Path) -> bool:
         """Whether there is a file at ``path`` and its digest is one of those accepted."""
-        return path.is_file() and sha256(path) in (self.sha256, *self.also)
+        # false, not an error, where the folder may not be looked into
+        return os.path.isfile(path) and sha256(path) in (self.sha256, *self.also)  # noqa: PTH113
 
 
 def locate(folder_name: str, file: DataFile) -> Path | None:
@@ -46,8 +47,11 @@ def locate(folder_name: str, file: DataFile) -> Path | None:
     """
     given = os.environ.get("THALWEG_DATA")
     if given:
-        path = Path(given).expanduser() / folder_name / file.name
-        if path.is_file():
+        own = Path(given).expanduser()
+        if not (os.path.isdir(own) and os.access(own, os.R_OK | os.X_OK)):  # noqa: PTH112 - false where it is not allowed
+            raise UserError(f"THALWEG_DATA = {given!r} is no folder that can be read")
+        path = own / folder_name / file.name
+        if os.path.isfile(path):  # noqa: PTH113
             if not file.is_at(path):
                 raise UserError(
                     f"{path}: this is not the file of {folder_name}, whose SHA-256 starts with {file.sha256[:12]}: that"

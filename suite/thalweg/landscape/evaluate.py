@@ -87,7 +87,7 @@ def losses_at(
                 layer.train()
     parameters = list(walker.parameters())
     size = sum(parameter.numel() for parameter in parameters)
-    values: dict[str, list[float]] = {metric.name: [] for metric in problem.metrics}
+    values: dict[str, list[float]] = {}
     with torch.no_grad(), kept_buffers(walker):
         for point in points:
             if point.shape != (size,):
@@ -97,7 +97,7 @@ def losses_at(
                 parameter.copy_(point[offset : offset + parameter.numel()].view_as(parameter))
                 offset += parameter.numel()
             for name, value in problem.evaluate(walker, split).items():
-                values[name].append(value)
+                values.setdefault(name, []).append(value)
     return {name: torch.tensor(column, dtype=torch.float64) for name, column in values.items()}
 
 

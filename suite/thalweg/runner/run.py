@@ -53,7 +53,6 @@ def run_benchmark(
     started = time.perf_counter()
     report = RunReport(plan.benchmark, root)
     try:
-        results.write_benchmark(benchmark.text)
         for document in results.sweep():
             title = f"{document.workload} · {document.optimizer} · seed {document.trial.seed}"
             watcher.say(f"{title} was cut off in an earlier run: it is kept as failed and trained again")
@@ -75,6 +74,10 @@ def run_benchmark(
             continue
         jobs.append(Job(planned, root.absolute(), plan.benchmark, registry.plugin_files, fresh=fresh))
     fetch_data(jobs, registry, watcher)
+    try:
+        results.write_benchmark(benchmark.text)
+    except OSError as error:
+        raise UserError(f"{results.path}: cannot be written: {error.strerror}") from error
     report.total, report.cached = len(wanted), len(wanted) - len(jobs)
     watcher.begin(len(wanted), report.cached)
     use_registry(registry)

@@ -22,12 +22,20 @@ class Size:
 def size(architecture: Architecture, options: Mapping[str, Any], shape: Shape) -> Size:
     """Count without computing: the module and its input live on torch's meta device, where tensors have no content.
 
-    The architecture must fit the shape.
+    A module that cannot be built there (one that looks at its weights, say) is built and run on the CPU. The
+    architecture must fit the shape.
     """
+    try:
+        return _count(architecture, options, shape, "meta")
+    except (TypeError, RuntimeError, NotImplementedError):
+        return _count(architecture, options, shape, "cpu")
+
+
+def _count(architecture: Architecture, options: Mapping[str, Any], shape: Shape, device: str) -> Size:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    with torch.random.fork_rng(), torch.device("meta"), torch.no_grad():
+    with torch.random.fork_rng(), torch.device(device), torch.no_grad():
         module = architecture.build(options, shape).eval()
         counter = FlopCounterMode(display=False)
         with counter:
