@@ -344,7 +344,7 @@ def test_a_users_folder_that_is_none_is_an_error(
         (tmp_path / "own").write_bytes(b"")
     monkeypatch.setenv("THALWEG_DATA", str(tmp_path / "own"))
     assert "is no folder that can be read" in failure(file_at(server.url))
-    assert server.requests == []
+    assert server.ranges == []
 
 
 def test_a_wrong_file_in_the_users_folder_is_an_error_and_stays(
