@@ -113,6 +113,8 @@ class Surface(Probe):
 
         from thalweg.landscape.directions import filter_normalized, random_direction
 
+        if offsets.shape[1] < 2:
+            raise ValueError("nothing spans a plane: there is one weight")
         if context.options["directions"] == "random":
             d1, d2 = (
                 filter_normalized(context.module, random_direction(context.module, context.generator)) for _ in range(2)
