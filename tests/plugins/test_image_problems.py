@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from small_data import small_data
-from thalweg.contracts import Draw, LoadContext
+from thalweg.contracts import Draw, LoadContext, Metric
 from thalweg.contracts.option import resolve
-from thalweg.contracts.supervised import AUTOENCODING, CLASSIFICATION, Supervised
+from thalweg.contracts.supervised import CLASSIFICATION, Supervised
 from thalweg.errors import UserError
 from thalweg.registry import Registry
 from thalweg_plugins.problems._fetched import FetchedImages
@@ -136,7 +136,8 @@ def test_the_autoencoders_targets_are_its_inputs_between_0_and_1(registry: Regis
 def test_what_is_declared_holds(registry: Registry, name: str, small: None) -> None:
     problem = registry.problem(name)
     assert isinstance(problem, FetchedImages)
-    assert problem.metrics == (AUTOENCODING if name in AUTOENCODERS else CLASSIFICATION)
+    autoencoding = (Metric("squared_error", "lower", "log"), Metric("loss", "lower", "log"))
+    assert problem.metrics == (autoencoding if name in AUTOENCODERS else CLASSIFICATION)
     assert problem.budget is not None
     assert problem.licence
     assert problem.source
