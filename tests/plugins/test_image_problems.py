@@ -189,6 +189,7 @@ def test_cifar_channels_are_scaled_each_by_its_own_numbers(registry: Registry, s
 def test_data_that_is_not_there_is_an_error_that_says_what_to_do(
     registry: Registry, name: str, small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "empty").mkdir()
     monkeypatch.setenv("THALWEG_DATA", str(tmp_path / "empty"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(UserError, match=r"is not on this machine; .* put it into \$THALWEG_DATA/"):
