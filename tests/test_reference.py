@@ -28,7 +28,8 @@ def test_every_trial_of_a_benchmark_has_a_whole_reference_result(registry: Regis
     stored, _ = results.scan()
     seen = observe(benchmark.expand(registry), stored)
     assert (seen.missing, seen.beside) == (0, 0)
-    assert set(seen.trials["status"]) == {"done"}
+    # a rate at the edge of stability diverges on some seeds, which is a result
+    assert set(seen.trials["status"]) <= ({"done", "diverged"} if name == "cpu" else {"done"})
     whole, faults = verify(results)
     assert (whole, faults) == (trials, [])
 
@@ -40,6 +41,17 @@ def test_reference_results_come_from_committed_code_and_are_small() -> None:
         commits = {trial.document.environment["git_commit"] for trial in stored}
         assert all(commit and not commit.endswith("+changes") for commit in commits)
     assert sum(path.stat().st_size for path in REFERENCE.rglob("*") if path.is_file()) < 15_000_000
+
+
+def test_the_convnet_reaches_88_percent_on_the_whole_test_set_of_fashion_mnist(registry: Registry) -> None:
+    benchmark = load_benchmark("cpu", registry)
+    stored, _ = BenchmarkResults(REFERENCE, "cpu").scan()
+    assert registry.problem("fashion-mnist").sizes({"examples": 60_000})["test"] == 10_000
+    curves = observe(benchmark.expand(registry), stored).curves
+    rows = curves[(curves["workload"] == "fashion-convnet") & (curves["split"] == "test")]
+    rows = rows[(rows["optimizer"] == "adam") & (rows["metric"] == "accuracy")]
+    assert len(rows) == 3
+    assert rows["value"].min() >= 0.88
 
 
 def test_adam_reaches_97_percent_test_accuracy_on_digits(cli: CommandLine) -> None:
