@@ -8,7 +8,7 @@ import pytest
 
 from thalweg.benchmark import Plan, Selection, read_benchmark
 from thalweg.errors import UserError
-from thalweg.registry import Registry
+from thalweg.registry import Registry, load_registry
 
 GOOD = """
 seeds = 2
@@ -218,3 +218,39 @@ def test_options_that_do_not_go_together_are_told_with_file_and_key(tmp_path: Pa
     text = GOOD.replace('{ name = "quadratic", dim = 4 }', '{ name = "saddle", descending = 5 }')
     with pytest.raises(UserError, match=r"mine\.toml: workloads\.bowl\.problem: 'saddle': descending = 5 is more than"):
         expand(tmp_path, registry, text)
+
+
+PLUGIN = """
+import thalweg
+from thalweg.contracts.option import NO_FILE
+from thalweg_plugins.architectures.mlp import MLP
+
+
+class Table(MLP):
+    name = "table"
+    options = (*MLP.options, thalweg.Option("weights", NO_FILE, summary="a file"))
+
+    def misfit(self, options, shape):
+        return None if options["weights"].startswith("/") else f"weights = {options['weights']!r} is not absolute"
+
+
+@thalweg.hookimpl
+def thalweg_register_architectures(register):
+    register(Table)
+"""
+
+
+def test_files_of_any_component_are_named_relative_to_the_benchmark(tmp_path: Path) -> None:
+    (tmp_path / "table.py").write_text(PLUGIN, encoding="utf-8")
+    registry = load_registry([tmp_path / "table.py"])
+    text = MINIMAL.replace('"mlp"', '{ name = "table", weights = "w.bin" }')
+    with pytest.raises(
+        UserError, match=r"mine\.toml: workloads\.digits\.architecture: weights = 'w\.bin': there is no"
+    ):
+        expand(tmp_path, registry, text)
+    (tmp_path / "w.bin").write_bytes(b"one")
+    (first, *_) = expand(tmp_path, registry, text).trials
+    assert first.trial.architecture.files == {"weights": str(tmp_path / "w.bin")}
+    (tmp_path / "w.bin").write_bytes(b"other")
+    (second, *_) = expand(tmp_path, registry, text).trials
+    assert first.trial.hash != second.trial.hash
