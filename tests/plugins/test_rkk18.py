@@ -114,3 +114,8 @@ def test_a_slope_that_does_not_count_is_refused(registry: Registry) -> None:
     problem = registry.problem("rkk18")
     with pytest.raises(UserError, match="c is for version = 'periodic'"):
         problem.shape(resolve(problem.options, {"version": "online", "c": 4.0}, "x"))
+
+
+@pytest.mark.parametrize(("version", "steps"), [("periodic", 1002), ("online", 1010), ("stochastic", 1000)])
+def test_an_epoch_is_whole_periods_of_about_a_thousand_steps(registry: Registry, version: str, steps: int) -> None:
+    assert load(registry, version=version).steps_per_epoch(32) == steps

@@ -16,7 +16,7 @@ class Slopes(Protocol):
     """A sequence c_0, c_1, ... of numbers, the same for the same draw."""
 
     period: int
-    """How many make an epoch."""
+    """After how many they begin again, or would on average."""
     mean: float
     """Their mean in the long run."""
 
@@ -28,6 +28,7 @@ class Slopes(Protocol):
 
 
 BLOCK = 4096
+EPOCH = 1000
 
 
 class Periodic:
@@ -87,8 +88,8 @@ class OnlineLinear(LoadedProblem):
         self._block: tuple[tuple[int, int], Tensor] | None = None
 
     def steps_per_epoch(self, batch_size: int | None) -> int:
-        """The period."""
-        return self.slopes.period
+        """Whole periods, of EPOCH steps and a few: a look at every period would cost more than its steps."""
+        return -(-EPOCH // self.slopes.period) * self.slopes.period
 
     def batch(self, split: Split, step: int, draw: Draw) -> Batch:
         """c_t as the only input."""

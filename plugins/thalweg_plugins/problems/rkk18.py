@@ -20,7 +20,8 @@ class RKK18(Problem):
     - ``stochastic`` (the same): c_t = 1010 with probability 0.01, else -10.
 
     In all three the mean of c_t is positive, so that x = -1 is best. ``average_regret`` is the loss paid so far less
-    that of the best fixed x, per step; ``loss`` is mean(c_t) x. The batch size does not count: a step is one f_t.
+    that of the best fixed x, per step; ``loss`` is mean(c_t) x. The batch size does not count: a step is one f_t, and
+    an epoch about a thousand of them.
     """
 
     name = "rkk18"
