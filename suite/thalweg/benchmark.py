@@ -153,7 +153,7 @@ class Benchmark:
         for option in component.options:
             value = given.get(option.name)
             if option.kind == "file" and isinstance(value, str) and value:
-                path = (self.path.parent / Path(value).expanduser()).absolute()
+                path = (self.path.parent / os.path.expanduser(value)).absolute()  # noqa: PTH111 - no error for no user
                 there = os.path.isfile(path)  # noqa: PTH113 - false, not an error, where it cannot be looked at
                 place = str(path) if there else self._earlier(path, Path(value))
                 if place is None:
@@ -163,13 +163,13 @@ class Benchmark:
 
     def _earlier(self, path: Path, named: Path) -> str | None:
         """Where results that are read had that file: at that path, or at one that ends as the benchmark names it."""
+        files = self.files or {}
+        if str(path) in files:
+            return str(path)
         parts = [part for part in named.parts if part != ".."]
-        fits = [
-            place
-            for place in self.files or {}
-            if Path(place) == path or list(Path(place).parts[-len(parts) :]) == parts
-        ]
-        return fits[-1] if fits else None
+        fits = [place for place in files if list(Path(place).parts[-len(parts) :]) == parts]
+        # of several none is better than another, and a guess would show the results of other data
+        return fits[0] if len(fits) == 1 else None
 
     def _ref(self, entry: Entry, given: Mapping[str, Any], where: str) -> ComponentRef:
         component: Component = entry.component
@@ -283,7 +283,7 @@ class Benchmark:
 
 
 def files_of(trials: Iterable[Trial]) -> dict[str, str]:
-    """The user's files that trials were made from: path to digest."""
+    """The user's files that trials were made from: path to digest, the last trial's where the content has changed."""
     refs = [ref for trial in trials for ref in (trial.problem, trial.architecture, trial.optimizer)]
     return {path: str(ref.options[name]) for ref in refs for name, path in ref.files.items()}
 

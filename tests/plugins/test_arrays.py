@@ -216,6 +216,32 @@ def test_a_share_that_leaves_nothing_to_train_on_is_refused(cli: CommandLine, fo
     assert "test_share = 0.999 of 24 examples leaves none" in cli("run", tested, code=2).stderr
 
 
+def test_results_of_one_file_are_never_shown_for_another_of_the_same_name(cli: CommandLine, folder: Path) -> None:
+    (folder / "data" / "sub").mkdir()
+    x, y = blobs()
+    np.savez(folder / "data" / "mine.npz", x_train=x, y_train=y)
+    np.savez(folder / "data" / "sub" / "mine.npz", x_train=x, y_train=(y + 1) % 2)
+    write(folder, '{ name = "arrays", file = "data/sub/mine.npz" }')
+    text = (folder / "mine.toml").read_text(encoding="utf-8")
+    other = text[text.index("[workloads.mine]") : text.index("[optimizers")]
+    other = other.replace("workloads.mine", "workloads.other").replace("data/sub/mine.npz", "data/mine.npz")
+    (folder / "mine.toml").write_text(text + other, encoding="utf-8")
+    cli("run", "mine.toml")
+    before = cli.json("leaderboard", "mine.toml")["rows"]
+    (folder / "data" / "mine.npz").unlink()
+    assert cli.json("leaderboard", "mine.toml")["rows"] == before
+
+
+def test_the_last_content_of_a_file_that_is_gone_counts(cli: CommandLine, folder: Path) -> None:
+    x, y = blobs()
+    for seed in range(3):
+        np.savez(folder / "data" / "mine.npz", x_train=x + seed, y_train=np.roll(y, seed * seed))
+        cli("run", write(folder))
+        last = accuracy(cli)
+    (folder / "data" / "mine.npz").unlink()
+    assert accuracy(cli) == last
+
+
 def test_a_file_that_changes_between_plan_and_training_fails_its_trial(cli: CommandLine, folder: Path) -> None:
     x, y = blobs()
     np.savez(folder / "data" / "mine.npz", x_train=x, y_train=y)

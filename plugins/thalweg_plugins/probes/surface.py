@@ -75,7 +75,8 @@ class Surface(Probe):
         grid = losses_at(context.module, context.problem, Plane(center, d1, d2, ticks, ticks), batch_norm=mode)
         on_path = losses_at(context.module, context.problem, path.to(center), batch_norm=mode)
         coordinates, inside = _projected(offsets.double(), d1.double(), d2.double())
-        positive = bool((grid["loss"] > 0).any())
+        low, high = float(grid["loss"].nan_to_num().min()), float(grid["loss"].nan_to_num(posinf=0.0).max())
+        positive = high > 0 and low >= -1e-6 * high  # below zero by more than rounding there are no logarithms
         shared = {
             "scale": context.options["scale"] if positive else "linear",
             "directions": context.options["directions"],

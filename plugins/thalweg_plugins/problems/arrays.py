@@ -48,6 +48,8 @@ class Classes(Problem):
     def shape(self, options: Mapping[str, Any]) -> Shape:
         """Of the arrays: their headers and the targets are read. UserError where they do not go together."""
         found = self._found(options)
+        if found.test and options["test_share"] != 0.2:
+            raise UserError("test_share does not count: the file has a test split")
         if self.classes:
             return Shape("classification", found.input, (found.classes,))
         return Shape("regression", found.input, (prod(found.output),))

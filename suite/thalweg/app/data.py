@@ -14,7 +14,7 @@ from thalweg.app.view import View, make_view
 from thalweg.benchmark import Benchmark, files_of, read_benchmark
 from thalweg.errors import UserError
 from thalweg.registry import Registry, load_registry
-from thalweg.store.results import BenchmarkResults, StoredTrial, Unreadable, benchmarks_in, results_root
+from thalweg.store.results import BenchmarkResults, StoredTrial, Unreadable, benchmarks_in, by_age, results_root
 from thalweg.store.tables import read_table
 
 Stamp = tuple[tuple[str, int], ...]
@@ -106,7 +106,7 @@ def _load(root: str, name: str, content: Stamp, files: tuple[str, ...]) -> Loade
     benchmark, reason = None, ""
     try:
         benchmark = read_benchmark(results.path / "benchmark.toml", name)
-        benchmark = replace(benchmark, files=files_of(trial.document.trial for trial in stored))
+        benchmark = replace(benchmark, files=files_of(trial.document.trial for trial in by_age(stored)))
     except UserError as error:
         reason = str(error)
     whole: list[StoredTrial] = []

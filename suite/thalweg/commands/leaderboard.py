@@ -15,7 +15,7 @@ from thalweg.errors import UserError, unknown
 from thalweg.registry import load_registry
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.observations import Observations, observe
-from thalweg.store.results import BenchmarkResults, results_root
+from thalweg.store.results import BenchmarkResults, by_age, results_root
 
 FORMATS = ("table", "markdown", "csv", "json")
 
@@ -39,7 +39,7 @@ def leaderboard_command(
     benchmark = load_benchmark(name, registry)
     root = results_root(results)
     stored, _ = BenchmarkResults(root, benchmark.name).scan()
-    benchmark = replace(benchmark, files=files_of(trial.document.trial for trial in stored))
+    benchmark = replace(benchmark, files=files_of(trial.document.trial for trial in by_age(stored)))
     there = {trial.document.hash for trial in stored}
     # results of a GPU can be ranked where there is none, and the other way round
     plans = [benchmark.expand(registry, Selection(seeds, tuple(extra), device=device)) for device in DEVICES]

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -262,3 +262,8 @@ def require_benchmark(root: Path, name: str) -> BenchmarkResults:
     if name not in there:
         raise UserError(f"no results of {name!r} in {root}; there are results of: {', '.join(there) or 'nothing yet'}")
     return BenchmarkResults(root, name)
+
+
+def by_age(stored: Iterable[StoredTrial]) -> list[StoredTrial]:
+    """In the order in which they were written, the latest last."""
+    return sorted(stored, key=lambda trial: (trial.path / "trial.json").stat().st_mtime_ns)
