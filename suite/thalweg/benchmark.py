@@ -129,12 +129,12 @@ class Benchmark:
         self, problem: Problem, options: dict[str, Any], architecture: Architecture, spec: WorkloadSpec, where: str
     ) -> None:
         """UserError where problem, architecture and validation share do not go together."""
+        if self.files is not None:
+            return  # results are read: the data need not be looked at, nor be there any more
         key = f"{where}.problem: {problem.name!r}"
         try:
             shape, sizes = problem.shape(options), problem.sizes(options)
         except UserError as error:
-            if self.files is not None:
-                return  # results are read, and the data need not be there any more
             raise UserError(f"{key}: {error}") from error
         except Exception as error:  # a plugin's mistake
             raise UserError(f"{key}: {Failure.of(error).line}") from error

@@ -27,7 +27,7 @@ def size(architecture: Architecture, options: Mapping[str, Any], shape: Shape) -
     """
     try:
         return _count(architecture, options, shape, "meta")
-    except (TypeError, RuntimeError, NotImplementedError):
+    except (TypeError, RuntimeError):
         return _count(architecture, options, shape, "cpu")
 
 
