@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -57,9 +58,9 @@ def test_counts_what_is_asked() -> None:
     objective.backward()
     objective.gradient()
     objective.loss()
-    objective.hessian_product([torch.ones_like(parameter) for parameter in objective.parameters])
-    assert objective.counts.gradient_evaluations == 2
-    assert objective.counts.curvature_products == 1
+    outputs = objective.outputs()
+    objective.gradient(outputs)
+    assert objective.counts.gradient_evaluations == 3
     assert objective.counts.examples == 4 * 16
 
 
@@ -90,24 +91,45 @@ def test_the_gradient_agrees_with_finite_differences() -> None:
         assert abs((up - down) / (2 * h) - float(gradient[0][index])) < 1e-8
 
 
-def test_hessian_products_agree_with_the_dense_hessian() -> None:
-    module = nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 3)).double()
-    objective = make(module)
-    names = [name for name, _ in module.named_parameters()]
-    shapes = [parameter.shape for parameter in objective.parameters]
-    sizes = [parameter.numel() for parameter in objective.parameters]
+def test_the_gradient_from_outputs_is_that_of_the_loss() -> None:
+    objective = make(network(torch.float64))
+    loss, gradient = objective.gradient()
+    outputs = objective.outputs()
+    for _ in range(2):  # the graph is kept
+        again, from_outputs = objective.gradient(outputs)
+        torch.testing.assert_close(again, loss, rtol=1e-14, atol=0)
+        torch.testing.assert_close(from_outputs, gradient, rtol=1e-12, atol=1e-14)
 
-    def loss(flat: Tensor) -> Tensor:
-        pieces = [piece.view(shape) for piece, shape in zip(flat.split(sizes), shapes, strict=True)]
-        outputs = torch.func.functional_call(module, dict(zip(names, pieces, strict=True)), (objective.batch.inputs,))
-        return nn.functional.cross_entropy(outputs, objective.batch.targets)
 
-    flat = torch.cat([parameter.detach().reshape(-1) for parameter in objective.parameters])
-    dense = torch.autograd.functional.hessian(loss, flat)
-    v = torch.randn(len(flat), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    pieces = [piece.view(shape) for piece, shape in zip(v.split(sizes), shapes, strict=True)]
-    product = torch.cat([piece.reshape(-1) for piece in objective.hessian_product(pieces)])
-    torch.testing.assert_close(product, dense @ v, rtol=1e-10, atol=1e-12)
+def test_the_penalty_is_in_loss_and_gradient_and_not_in_what_is_watched() -> None:
+    module = network(torch.float64)
+    plain, penalised = make(module), make(module)
+    penalised.l2 = 0.3
+    loss, gradient = plain.gradient()
+    with_penalty, its_gradient = penalised.gradient()
+    weights = [parameter.detach() for parameter in plain.parameters]
+    norm = sum(float(weight.square().sum()) for weight in weights)
+    assert float(with_penalty - loss) == pytest.approx(0.15 * norm, rel=1e-12)
+    for g, h, w in zip(gradient, its_gradient, weights, strict=True):
+        torch.testing.assert_close(h, g + 0.3 * w, rtol=1e-12, atol=1e-14)
+    assert penalised.step_loss is not None
+    torch.testing.assert_close(penalised.step_loss, loss)
+    torch.testing.assert_close(penalised.observer().loss().detach(), loss)
+
+
+@pytest.mark.parametrize("bound", [0.01, 1e3])
+def test_clipping_scales_a_gradient_down_to_its_bound_and_leaves_a_smaller_one(bound: float) -> None:
+    module = network(torch.float64)
+    plain, clipped = make(module), make(module)
+    clipped.clip_norm = bound
+    _, gradient = plain.gradient()
+    norm = float(torch.cat([g.flatten() for g in gradient]).norm())
+    _, scaled = clipped.gradient()
+    clipped.backward()
+    for g, h, parameter in zip(gradient, scaled, clipped.parameters, strict=True):
+        expected = g * min(1.0, bound / (norm + 1e-6))
+        torch.testing.assert_close(h, expected, rtol=1e-12, atol=1e-15)
+        torch.testing.assert_close(parameter.grad, expected, rtol=1e-12, atol=1e-15)
 
 
 def test_buffers_come_back_after_an_exception() -> None:

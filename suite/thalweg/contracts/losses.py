@@ -37,6 +37,10 @@ class OutputLoss(ABC):
     def hessian_product(self, outputs: Tensor, vectors: Tensor) -> Tensor:
         """For each example the Hessian of l with respect to its output, times its vector; shape of ``outputs``."""
 
+    def kl(self, outputs: Tensor, others: Tensor) -> Tensor:
+        """KL(p(.|outputs) || p(.|others)) of each example, shape (N,), scaled as the loss is."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how far two of its distributions are apart")
+
 
 class CrossEntropy(OutputLoss):
     """l(z, y) = -log softmax(z)_y for logits z of shape (N, C) and class indices y of shape (N,).
@@ -71,6 +75,11 @@ class CrossEntropy(OutputLoss):
         positions = outputs[0, ..., 0].numel()
         return (pv - p * pv.sum(-1, keepdim=True)) / positions
 
+    def kl(self, outputs: Tensor, others: Tensor) -> Tensor:
+        """sum_y p_y (log p_y - log q_y); for sequences the mean over positions."""
+        log_p, log_q = outputs.log_softmax(-1), others.log_softmax(-1)
+        return (log_p.exp() * (log_p - log_q)).sum(-1).view(len(outputs), -1).mean(1)
+
 
 class SigmoidCrossEntropy(OutputLoss):
     """l(z, y) = -sum_j [y_j log s(z_j) + (1 - y_j) log(1 - s(z_j))], s(z) = 1 / (1 + e^-z), targets y in [0, 1].
@@ -96,6 +105,13 @@ class SigmoidCrossEntropy(OutputLoss):
         s = outputs.sigmoid()
         return s * (1 - s) * vectors
 
+    def kl(self, outputs: Tensor, others: Tensor) -> Tensor:
+        """sum_j s(z_j) (log s(z_j) - log s(z'_j)) + the same for 1 - s, with log s(z) = -log(1 + e^-z)."""
+        s, difference = outputs.sigmoid(), outputs - others
+        # log s(z) = z + log s(-z), so that both terms share log s(-z) - log s(-z')
+        log_ratio = functional.logsigmoid(-outputs) - functional.logsigmoid(-others)
+        return (s * difference + log_ratio).flatten(1).sum(1)
+
 
 class SquaredError(OutputLoss):
     """l(z, y) = weight ||z - y||^2 for outputs and targets of shape (N, ...).
@@ -118,3 +134,7 @@ class SquaredError(OutputLoss):
     def hessian_product(self, outputs: Tensor, vectors: Tensor) -> Tensor:
         """2 weight v."""
         return 2 * self.weight * vectors
+
+    def kl(self, outputs: Tensor, others: Tensor) -> Tensor:
+        """weight ||z - z'||^2: two Gaussians of the same variance."""
+        return self.per_example(outputs, others)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from thalweg.contracts.losses import OutputLoss
 from thalweg.contracts.problem import Batch, Draw, LoadedProblem
 
 
@@ -22,6 +23,8 @@ class Counts:
     """Gradients of the loss on a batch of whatever size."""
     curvature_products: int = 0
     """Products of a Hessian, GGN or Fisher matrix with one vector."""
+    factor_inversions: int = 0
+    """Matrices inverted or decomposed: the factors of K-FAC and Shampoo, a dense Hessian. Optimizers count them."""
 
 
 @contextmanager
@@ -47,10 +50,19 @@ def kept_buffers(module: nn.Module) -> Iterator[None]:
 
 
 class Objective:
-    """The loss of a module on the current batch, its gradient and its curvature; counts what is asked of it.
+    """The loss of a module on the current batch and its gradient; counts what is asked of it.
 
     Within one step every evaluation sees the same batch and the same random draws, and the module's buffers (batch
-    norm's running statistics) advance once, at the first evaluation.
+    norm's running statistics) advance once, at the first evaluation. Its curvature is in ``thalweg.curvature``.
+
+    Args:
+        module: what is trained.
+        problem: where the batch comes from, and the loss.
+        draw: the trial's randomness.
+        draws_in_forward: whether the module's forward pass draws random numbers.
+        advances_buffers: whether the first evaluation of a step moves the module's buffers.
+        l2: coefficient of a penalty l2/2 ||w||^2 in the loss (coupled weight decay).
+        clip_norm: gradients whose norm over all parameters is larger are scaled down to it.
     """
 
     def __init__(
@@ -60,6 +72,8 @@ class Objective:
         draw: Draw,
         draws_in_forward: bool = False,
         advances_buffers: bool = True,
+        l2: float = 0.0,
+        clip_norm: float | None = None,
     ) -> None:
         self.module = module
         self.problem = problem
@@ -67,9 +81,12 @@ class Objective:
         self.counts = Counts()
         self.batch = Batch(None, None, 0)
         self.step_loss: Tensor | None = None
-        """The loss at the first evaluation of the current step, detached; None before it."""
+        """The loss at the first evaluation of the current step, without the penalty, detached; None before it."""
+        self.l2 = l2
+        self.clip_norm = clip_norm
         self._draw = draw
         self._step = 0
+        self._evaluated = False
         self._draws_in_forward = draws_in_forward
         self._advances_buffers = advances_buffers
         self._has_buffers = any(True for _ in module.buffers())
@@ -78,30 +95,50 @@ class Objective:
         """Called by the training loop before the stepper: fixes the batch and the random draws."""
         self.batch = batch
         self.step_loss = None
+        self._evaluated = False
         self._step = step
 
     def observer(self, module: nn.Module | None = None, problem: LoadedProblem | None = None) -> Objective:
-        """The same objective for a probe, on a copy of the module if one is given: uncounted, buffers left alone."""
+        """The same objective for a probe, on a copy of the module if one is given: uncounted, buffers left alone.
+
+        It is the problem's own loss: no penalty, nothing clipped.
+        """
         module, problem = module or self.module, problem or self.problem
         watching = Objective(module, problem, self._draw, self._draws_in_forward, advances_buffers=False)
         watching.begin_step(self.batch, self._step)
         return watching
 
-    def loss(self) -> Tensor:
-        """The mean loss on the current batch, a scalar with its graph."""
-        self.counts.examples += self.batch.size
-        first = self.step_loss is None
-        keep_buffers = self._has_buffers and not (first and self._advances_buffers)
-        with kept_buffers(self.module) if keep_buffers else nullcontext():
-            if self._draws_in_forward:
-                with torch.random.fork_rng():
-                    torch.manual_seed(self._draw.seed_for("forward", self._step))
-                    loss = self.problem.loss(self.module, self.batch)
-            else:
-                loss = self.problem.loss(self.module, self.batch)
-        if first:
+    def outputs(self) -> Tensor:
+        """The module's outputs on the current batch, with their graph: for losses of the form l(outputs, targets)."""
+        return self._evaluate(self.problem.outputs)
+
+    def loss(self, outputs: Tensor | None = None) -> Tensor:
+        """The mean loss on the current batch, penalty included: a scalar with its graph.
+
+        Args:
+            outputs: what ``outputs()`` gave, where the forward pass need not be repeated.
+        """
+        loss = self._evaluate(self.problem.loss) if outputs is None else self.output_loss.mean(outputs, self.targets)
+        if self.step_loss is None:
             self.step_loss = loss.detach()
-        return loss
+        return loss + 0.5 * self.l2 * squared_norm(self.parameters) if self.l2 else loss
+
+    @property
+    def output_loss(self) -> OutputLoss:
+        """The loss as a function of outputs; TypeError where the problem's loss has no such form."""
+        if self.problem.output_loss is None:
+            raise TypeError("the problem's loss is no function of outputs and targets, so it has no GGN and no Fisher")
+        return self.problem.output_loss
+
+    @property
+    def targets(self) -> Tensor:
+        """Those of the current batch."""
+        assert self.batch.targets is not None
+        return self.batch.targets
+
+    def sampled_targets(self, outputs: Tensor, sample: int = 0) -> Tensor:
+        """Targets drawn from the model's own distribution at ``outputs``; ``sample`` numbers a step's draws."""
+        return self.output_loss.sample(outputs, self._draw.generator("labels", self._step, sample))
 
     def backward(self) -> Tensor:
         """Evaluate the loss and put its gradient into each parameter's ``.grad``; returns the loss, detached.
@@ -114,22 +151,37 @@ class Objective:
         with torch.enable_grad():
             loss = self.loss()
             torch.autograd.backward(loss)
+        if self.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         return loss.detach()
 
-    def gradient(self) -> tuple[Tensor, list[Tensor]]:
-        """The loss and its gradient, one tensor a parameter; leaves ``.grad`` alone."""
+    def gradient(self, outputs: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+        """The loss and its gradient, one tensor a parameter; leaves ``.grad`` alone, and the graph of ``outputs``."""
         self.counts.gradient_evaluations += 1
         with torch.enable_grad():
-            loss = self.loss()
-            gradients = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
+            loss = self.loss(outputs)
+            gradients = torch.autograd.grad(
+                loss, self.parameters, materialize_grads=True, retain_graph=outputs is not None
+            )
+        if self.clip_norm is not None:
+            norm = torch.nn.utils.get_total_norm(gradients)
+            scale = (self.clip_norm / (norm + 1e-6)).clamp(max=1.0)
+            gradients = tuple(gradient * scale for gradient in gradients)
         return loss.detach(), list(gradients)
 
-    def hessian_product(self, vectors: Iterable[Tensor]) -> list[Tensor]:
-        """H v for the Hessian H of the loss on the current batch: the gradient of g'v. One tensor a parameter."""
-        self.counts.curvature_products += 1
-        with torch.enable_grad():
-            gradients = torch.autograd.grad(self.loss(), self.parameters, create_graph=True, materialize_grads=True)
-            inner = sum(((g * v).sum() for g, v in zip(gradients, vectors, strict=True)), start=torch.zeros(()))
-            if not isinstance(inner, Tensor) or not inner.requires_grad:
-                return [torch.zeros_like(parameter) for parameter in self.parameters]
-            return list(torch.autograd.grad(inner, self.parameters, materialize_grads=True))
+    def _evaluate(self, function: Callable[[nn.Module, Batch], Tensor]) -> Tensor:
+        """A forward pass on the step's batch with the step's draws; only the first one advances buffers."""
+        self.counts.examples += self.batch.size
+        keep_buffers = self._has_buffers and (self._evaluated or not self._advances_buffers)
+        self._evaluated = True
+        with kept_buffers(self.module) if keep_buffers else nullcontext():
+            if self._draws_in_forward:
+                with torch.random.fork_rng():
+                    torch.manual_seed(self._draw.seed_for("forward", self._step))
+                    return function(self.module, self.batch)
+            return function(self.module, self.batch)
+
+
+def squared_norm(tensors: Iterable[Tensor]) -> Tensor:
+    """The sum of squares of all numbers."""
+    return torch.stack([tensor.square().sum() for tensor in tensors]).sum()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,6 +14,7 @@ from thalweg.contracts.option import Hyperparameter
 if TYPE_CHECKING:
     from torch import nn
 
+    from thalweg.contracts.architecture import Shape
     from thalweg.contracts.objective import Objective
 
 
@@ -55,6 +56,78 @@ class Stepper(ABC):
         """While active, the module holds the weights to be evaluated (averaging methods swap them in here)."""
         yield
 
+    def state_bytes(self) -> int:
+        """Memory of the state between two steps, in bytes: every tensor of ``state_dict`` once."""
+        return _bytes(self.state_dict(), set())
+
+
+def _bytes(value: Any, seen: set[int]) -> int:
+    """The bytes of every tensor inside, each once: a tensor is what has an element size."""
+    if id(value) in seen:
+        return 0
+    if hasattr(value, "element_size"):
+        seen.add(id(value))
+        return int(value.numel() * value.element_size())
+    if isinstance(value, Mapping):
+        return sum(_bytes(item, seen) for item in value.values())
+    return sum(_bytes(item, seen) for item in value) if isinstance(value, list | tuple) else 0
+
+
+class StackedStepper(Stepper):
+    """An optimizer at work on K members at once: every parameter of the module has a leading dimension of K.
+
+    The loss that ``step`` sees is the sum of the members' losses, so that its gradient is the stack of theirs.
+    """
+
+    lrs: list[float]
+    """The K learning rates; can be set, as schedules do."""
+
+    @property
+    def lr(self) -> float:
+        """The first member's learning rate; setting it sets every member's."""
+        return self.lrs[0]
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self.lrs = [value] * len(self.lrs)
+
+
+class Alike(StackedStepper):
+    """Members that share their hyperparameters: an elementwise rule does not know where one ends."""
+
+    def __init__(self, stepper: Stepper, members: int) -> None:
+        self.stepper = stepper
+        self._members = members
+
+    @property
+    def lrs(self) -> list[float]:
+        """K times the same; ValueError when others are set."""
+        return [self.stepper.lr] * self._members
+
+    @lrs.setter
+    def lrs(self, values: list[float]) -> None:
+        if len(set(values)) != 1:
+            raise ValueError(f"these members share one learning rate and got {values}")
+        self.stepper.lr = values[0]
+
+    def step(self, objective: Objective) -> StepReport:
+        """The step of the one stepper."""
+        return self.stepper.step(objective)
+
+    def state_dict(self) -> dict[str, Any]:
+        """That of the one stepper."""
+        return self.stepper.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Into the one stepper."""
+        self.stepper.load_state_dict(state)
+
+    @contextmanager
+    def evaluation_weights(self) -> Iterator[None]:
+        """Those of the one stepper."""
+        with self.stepper.evaluation_weights():
+            yield
+
 
 class Optimizer(Component, ABC):
     """Builds steppers. ``options`` holds its hyperparameters.
@@ -67,7 +140,35 @@ class Optimizer(Component, ABC):
     options: tuple[Hyperparameter, ...] = ()
     elementwise: bool = False
     """Whether each weight's update uses that weight's gradients and state only: then seeds can be batched."""
+    takes_any_gradient: bool = True
+    """Whether the gradient may be clipped; not where it must be that of the loss, as in a line search."""
+    cost: str = ""
+    """What a step costs, in words: gradient evaluations, curvature products, factor inversions, and state."""
+
+    def misfit(self, hyperparameters: Mapping[str, Any], shape: Shape) -> str | None:
+        """Why it cannot train what has this shape, or None: asked before anything trains."""
+        return None
 
     @abstractmethod
     def build(self, module: nn.Module, hyperparameters: Mapping[str, Any], context: BuildContext) -> Stepper:
-        """A stepper for ``module``; ``hyperparameters`` holds a checked value for every declared name."""
+        """A stepper for ``module``; ``hyperparameters`` holds a checked value for every declared name.
+
+        Raises:
+            UserError: the method cannot train this module, and why.
+        """
+
+    def build_stacked(
+        self, module: nn.Module, members: Sequence[Mapping[str, Any]], context: BuildContext
+    ) -> StackedStepper:
+        """For elementwise optimizers, a stepper for K members at once, each with hyperparameters of its own.
+
+        Parameters of ``module`` have shape (K, ...). The steps are those of K steppers, one a member.
+
+        Raises:
+            NotImplementedError: the members' hyperparameters differ, and this method has no form for that.
+        """
+        if not self.elementwise:
+            raise NotImplementedError(f"{self.name} is not elementwise, so its members train one at a time")
+        if any(dict(member) != dict(members[0]) for member in members):
+            raise NotImplementedError(f"{self.name} has no form for members of different hyperparameters")
+        return Alike(self.build(module, members[0], context), len(members))

@@ -120,6 +120,10 @@ class LoadedProblem(ABC):
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """The mean loss per example of a batch: a differentiable scalar."""
 
+    def outputs(self, module: nn.Module, batch: Batch) -> Tensor:
+        """The module's outputs on a batch, where ``output_loss`` turns outputs and targets into the loss."""
+        raise TypeError(f"{type(self).__name__} has no outputs apart from its loss")
+
     @abstractmethod
     def evaluate(self, module: nn.Module, split: Split) -> dict[str, float]:
         """Every metric on a whole split, without gradients. The caller has put the module into the mode it wants."""

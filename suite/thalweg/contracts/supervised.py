@@ -71,10 +71,15 @@ class Supervised(LoadedProblem):
         plain._augment = None
         return plain
 
+    def outputs(self, module: nn.Module, batch: Batch) -> Tensor:
+        """The module on the batch's inputs."""
+        outputs: Tensor = module(batch.inputs)
+        return outputs
+
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """The mean of the output loss over the batch."""
         assert batch.targets is not None
-        return self.output_loss.mean(module(batch.inputs), batch.targets)
+        return self.output_loss.mean(self.outputs(module, batch), batch.targets)
 
     @torch.no_grad()
     def evaluate(self, module: nn.Module, split: Split) -> dict[str, float]:

@@ -1,0 +1,193 @@
+"""Matrices (P, P) over all parameters of an objective that are known by their products with vectors.
+
+Each is made at one point and one batch: it builds its graph once, and every product reuses it. Batch norm in training
+mode is differentiated through its batch statistics, and its buffers are left as the objective leaves them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from thalweg.contracts.objective import Objective
+from thalweg.curvature.vectors import flat
+
+CHUNK = 256
+"""Products that are computed side by side where many are wanted."""
+
+
+class Operator(ABC):
+    """A symmetric matrix over the objective's parameters. ``operator @ v`` is its product with a vector (P,)."""
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        self.parameters = objective.parameters
+        self.size = sum(parameter.numel() for parameter in self.parameters)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(P, P)."""
+        return self.size, self.size
+
+    def __matmul__(self, vector: Tensor) -> Tensor:
+        """The product with one vector (P,); counted as one curvature product."""
+        if vector.shape != (self.size,):
+            raise ValueError(f"shape mismatch: expected ({self.size},), got {tuple(vector.shape)}")
+        self.objective.counts.curvature_products += 1
+        return self._products(vector.unsqueeze(0)).squeeze(0)
+
+    def products(self, vectors: Tensor) -> Tensor:
+        """The products with each row of (K, P), as rows; counted as K curvature products."""
+        if vectors.dim() != 2 or vectors.shape[1] != self.size:
+            raise ValueError(f"shape mismatch: expected (K, {self.size}), got {tuple(vectors.shape)}")
+        self.objective.counts.curvature_products += len(vectors)
+        return torch.cat([self._products(vectors[at : at + CHUNK]) for at in range(0, len(vectors), CHUNK)])
+
+    def dense(self) -> Tensor:
+        """The matrix itself (P, P), by P products: for small networks."""
+        like = self.parameters[0]
+        return self.products(torch.eye(self.size, dtype=like.dtype, device=like.device))
+
+    @abstractmethod
+    def _products(self, vectors: Tensor) -> Tensor:
+        """Products with the rows of (K, P), uncounted."""
+
+
+def _backward(outputs: Tensor, inputs: Sequence[Tensor], vectors: Tensor, create_graph: bool = False) -> Tensor:
+    """v' d outputs / d inputs for each v of (K, *outputs.shape), as rows (K, P)."""
+    alone = len(vectors) == 1  # the usual case, and quicker without vmap
+    found = torch.autograd.grad(
+        outputs,
+        inputs,
+        vectors[0] if alone else vectors,
+        retain_graph=True,
+        create_graph=create_graph,
+        is_grads_batched=not alone,
+        materialize_grads=True,
+    )
+    # an input that the outputs do not depend on has one zero for all
+    rows = [
+        g.reshape(1, -1) if alone or g.dim() == x.dim() else g.flatten(1) for g, x in zip(found, inputs, strict=True)
+    ]
+    return torch.cat([row.expand(len(vectors), -1) for row in rows], dim=1)
+
+
+class Hessian(Operator):
+    """The matrix of second derivatives of the objective's loss, its penalty included: H v = d(g'v)/dw.
+
+    ``loss`` and ``gradient`` (P,) at the point come with it; making it counts as one gradient evaluation.
+
+    Source: Pearlmutter 1994, Fast exact multiplication by the Hessian.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        super().__init__(objective)
+        objective.counts.gradient_evaluations += 1
+        with torch.enable_grad():
+            loss = objective.loss()
+            gradients = torch.autograd.grad(loss, self.parameters, create_graph=True, materialize_grads=True)
+            self._gradient = flat(gradients)
+        self.loss, self.gradient = loss.detach(), self._gradient.detach()
+
+    def _products(self, vectors: Tensor) -> Tensor:
+        if not self._gradient.requires_grad:  # a linear loss
+            return torch.zeros_like(vectors)
+        return _backward(self._gradient, self.parameters, vectors)
+
+
+class OutputOperator(Operator):
+    """J' M J / N (+ l2 I) for the Jacobian J of the N examples' outputs and matrices M of each example's output.
+
+    ``outputs`` (N, ...) are those at the point, with their graph; ``loss`` and ``gradient`` are found when asked for,
+    from the same forward pass. Source: Schraudolph 2002; Jv by two backward passes, one of them shared.
+    """
+
+    penalised = True
+    """Whether the objective's penalty is part of the matrix."""
+
+    def __init__(self, objective: Objective, outputs: Tensor | None = None) -> None:
+        super().__init__(objective)
+        with torch.enable_grad():
+            self.outputs = objective.outputs() if outputs is None else outputs
+            self._dummy = torch.zeros_like(self.outputs, requires_grad=True)
+            transposed = torch.autograd.grad(
+                self.outputs, self.parameters, self._dummy, create_graph=True, materialize_grads=True
+            )
+            self._transposed = flat(transposed)
+
+    def jacobian_products(self, vectors: Tensor) -> Tensor:
+        """J v for each row of (K, P): shape (K, *outputs.shape)."""
+        return _backward(self._transposed, [self._dummy], vectors).view(len(vectors), *self.outputs.shape)
+
+    def _products(self, vectors: Tensor) -> Tensor:
+        changes = self.jacobian_products(vectors)
+        pulled = torch.stack([self._middle(change) for change in changes])
+        products = _backward(self.outputs, self.parameters, pulled / len(self.outputs))
+        return products + self.objective.l2 * vectors if self.penalised and self.objective.l2 else products
+
+    @abstractmethod
+    def _middle(self, changes: Tensor) -> Tensor:
+        """M v for each example, v of the outputs' shape."""
+
+
+class GGN(OutputOperator):
+    """The generalised Gauss-Newton matrix J' H_l J / N + l2 I, H_l the Hessian of the loss in the outputs."""
+
+    def _middle(self, changes: Tensor) -> Tensor:
+        return self.objective.output_loss.hessian_product(self.outputs.detach(), changes)
+
+
+class Fisher(GGN):
+    """The exact Fisher matrix J' F_l J / N, F_l the information of the model's p(y|z): does not depend on the targets.
+
+    For sequences it is that of one position, as the loss is: the mean over T.
+    """
+
+    penalised = False
+
+
+class _Rank(OutputOperator):
+    """The mean over draws and examples of g g', g the gradient of one example's loss at some targets."""
+
+    penalised = False
+    _residuals: list[Tensor]
+
+    def _residual(self, targets: Tensor) -> Tensor:
+        """dl/dz for each example at these targets."""
+        leaf = self.outputs.detach().requires_grad_()
+        with torch.enable_grad():
+            losses = self.objective.output_loss.per_example(leaf, targets)
+            return torch.autograd.grad(losses.sum(), leaf)[0]
+
+    def _middle(self, changes: Tensor) -> Tensor:
+        n = len(changes)
+        total = torch.zeros_like(changes)
+        for residual in self._residuals:
+            inner = (residual * changes).view(n, -1).sum(1)
+            total += residual * inner.view(n, *[1] * (changes.dim() - 1))
+        return total / len(self._residuals)
+
+
+class MCFisher(_Rank):
+    """The Fisher matrix by targets drawn from the model: its error falls as samples^-1/2.
+
+    For sequences the gradients are those of the mean over T positions, and the result 1/T of ``Fisher`` on average.
+    """
+
+    def __init__(self, objective: Objective, samples: int = 1, outputs: Tensor | None = None) -> None:
+        super().__init__(objective, outputs)
+        self._residuals = [self._residual(objective.sampled_targets(self.outputs, sample)) for sample in range(samples)]
+
+
+class EmpiricalFisher(_Rank):
+    """The mean of g g' over the examples with their true targets: a different matrix than the Fisher.
+
+    Source: Kunstner, Balles & Hennig 2019, Limitations of the empirical Fisher approximation.
+    """
+
+    def __init__(self, objective: Objective, outputs: Tensor | None = None) -> None:
+        super().__init__(objective, outputs)
+        self._residuals = [self._residual(objective.targets)]
