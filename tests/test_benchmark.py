@@ -254,3 +254,49 @@ def test_files_of_any_component_are_named_relative_to_the_benchmark(tmp_path: Pa
     (tmp_path / "w.bin").write_bytes(b"other")
     (second, *_) = expand(tmp_path, registry, text).trials
     assert first.trial.hash != second.trial.hash
+
+
+RECIPES = GOOD.replace(
+    "[workloads.digits]", '[workloads.digits]\nschedule = "cosine"\nclip_norm = 1.0\ndecoupled_weight_decay = 0.1'
+).replace("[optimizers.slow]", '[optimizers.slow]\nschedule = { name = "step", at = [0.5] }')
+
+
+def test_the_more_special_recipe_counts(tmp_path: Path, registry: Registry) -> None:
+    text = RECIPES + "\n[overrides.digits.slow]\nclip_norm = inf\ncoupled_weight_decay = 0.01\n"
+    trials = {(p.workload, p.optimizer): p.trial for p in expand(tmp_path, registry, text).trials}
+    sgd, slow = trials["digits", "sgd"], trials["digits", "slow"]
+    assert (sgd.schedule.name, sgd.clip_norm, sgd.decoupled_weight_decay) == ("cosine", 1.0, 0.1)
+    assert (slow.schedule.name, slow.schedule.at, slow.clip_norm) == ("step", (0.5,), None)
+    assert (slow.coupled_weight_decay, slow.decoupled_weight_decay) == (0.01, 0.1)
+    assert trials["bowl", "sgd"].schedule.is_constant
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"cosine"', '"cosin"', "workloads.digits.schedule: no schedule 'cosin'; did you mean 'cosine'"),
+        ('"step", at', '"step", warmup', "optimizers.slow.schedule: schedule 'step': no setting 'warmup'"),
+        ("[0.5]", "[1.5]", "optimizers.slow.schedule.at.0: input should be less than or equal to 1, got 1.5"),
+        ("[0.5]", "[]", "optimizers.slow.schedule.at: has no entries"),
+        ("clip_norm = 1.0", "clip_norm = -1.0", "workloads.digits.clip_norm: input should be greater than 0, got -1.0"),
+        ("weight_decay = 0.1", "weight_decay = -0.1", "decoupled_weight_decay: input should be greater than or equal"),
+        ("clip_norm = 1.0", 'clip_norm = "a"', "workloads.digits.clip_norm: input should be a valid number, got 'a'"),
+        ("lr = 0.05", 'lr = 0.05\nshedule = "cosine"', "optimizers.sgd: no key 'shedule'; did you mean 'schedule'"),
+        ('optimizer = "adam"\nlr = 1e-4', 'optimizer = "lbfgs"', "'lbfgs' needs its gradients as they are: clip_norm"),
+    ],
+)
+def test_a_mistake_in_a_recipe_is_one_line(
+    tmp_path: Path, registry: Registry, old: str, new: str, message: str
+) -> None:
+    assert old in RECIPES
+    with pytest.raises(UserError, match=re.escape(message)):
+        expand(tmp_path, registry, RECIPES.replace(old, new, 1))
+
+
+def test_the_command_line_adds_an_optimizer_with_a_recipe(tmp_path: Path, registry: Registry) -> None:
+    extra = "optimizer=adam:lr=0.1,schedule=warmup-cosine,clip_norm=2.0"
+    plan = expand(tmp_path, registry, GOOD, Selection(extra=(extra,), only=("workload=digits",)))
+    added = plan.trials[-1].trial
+    assert (added.schedule.name, added.clip_norm, added.optimizer.options) == ("warmup-cosine", 2.0, {"lr": 0.1})
+    with pytest.raises(UserError, match="--with optimizer=adam:schedule=cosin: schedule: no schedule 'cosin'"):
+        expand(tmp_path, registry, GOOD, Selection(extra=("optimizer=adam:schedule=cosin",)))

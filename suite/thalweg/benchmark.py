@@ -9,16 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from thalweg.benchmark_file import (
     NAME,
     BenchmarkFile,
     OptimizerSpec,
     OverrideSpec,
+    Recipe,
     WithOptions,
     WorkloadSpec,
+    explain,
     parse,
 )
-from thalweg.contracts import Architecture, Component, Metric, Option, Problem
+from thalweg.contracts import Component, Metric, Option, Problem, Shape
 from thalweg.contracts.budget import Target
 from thalweg.contracts.option import resolve, without_defaults
 from thalweg.contracts.problem import held_out
@@ -109,9 +113,12 @@ class Benchmark:
         workloads: dict[str, Workload] = {}
         trials: list[PlannedTrial] = []
         for workload_name, workload in self.spec.workloads.items():
+            shape = self._check_fit(registry, workload_name, workload)
             workloads[workload_name] = self._workload(registry, workload_name, workload)
             for label, optimizer in optimizers.items():
                 base = self._trial(registry, workload_name, workload, label, optimizer, selection.device)
+                if shape is not None:
+                    self._check_optimizer(registry, base, f"{workload_name}.{label}", shape)
                 for seed in seeds:
                     names = {"workload": workload_name, "optimizer": label, "seed": str(seed)}
                     if all(value in only.get(key, (value,)) for key, value in names.items()):
@@ -125,12 +132,17 @@ class Benchmark:
     def _where(self, key: str) -> str:
         return f"{self.path.name}: {key}"
 
-    def _check_fit(
-        self, problem: Problem, options: dict[str, Any], architecture: Architecture, spec: WorkloadSpec, where: str
-    ) -> None:
-        """UserError where problem, architecture and validation share do not go together."""
+    def _check_fit(self, registry: Registry, name: str, spec: WorkloadSpec) -> Shape | None:
+        """The problem's shape; UserError where problem, architecture and validation share do not go together.
+
+        None where results are read: then the data need not be looked at, nor be there any more.
+        """
+        where = self._where(f"workloads.{name}")
+        problem = registry.problem(spec.problem.name, f"{where}.problem")
+        architecture = registry.architecture(spec.architecture.name, f"{where}.architecture")
         if self.files is not None:
-            return  # results are read: the data need not be looked at, nor be there any more
+            return None
+        options = self._problem_options(problem, spec, where)
         key = f"{where}.problem: {problem.name!r}"
         try:
             shape, sizes = problem.shape(options), problem.sizes(options)
@@ -146,6 +158,21 @@ class Benchmark:
         if n is not None and n - held_out(n, spec.validation_fraction) < 1:
             share = f"validation_fraction = {spec.validation_fraction:g}"
             raise UserError(f"{where}: {share} of {n} training examples leaves none to train on")
+        return shape
+
+    def _problem_options(self, problem: Problem, spec: WorkloadSpec, where: str) -> dict[str, Any]:
+        located = self._located(problem, spec.problem.options, f"{where}.problem")
+        return resolve(problem.options, located, f"{where}.problem")
+
+    def _check_optimizer(self, registry: Registry, trial: Trial, pair: str, shape: Shape) -> None:
+        """UserError where an optimizer cannot train such a problem, or not with this recipe."""
+        optimizer = registry.optimizer(trial.optimizer.name)
+        where = f"{self.path.name}: {pair}: optimizer {optimizer.name!r}"
+        reason = optimizer.misfit(resolve(optimizer.options, trial.optimizer.settings, where), shape)
+        if reason:
+            raise UserError(f"{where} does not fit {trial.problem.name!r}: {reason}")
+        if trial.clip_norm is not None and not optimizer.takes_any_gradient:
+            raise UserError(f"{where} needs its gradients as they are: clip_norm = inf leaves them so")
 
     def _located(self, component: Component, options: Mapping[str, Any], where: str) -> dict[str, Any]:
         """The options given, files by their absolute paths: they are named relative to the benchmark file."""
@@ -193,11 +220,7 @@ class Benchmark:
     def _workload(self, registry: Registry, name: str, spec: WorkloadSpec) -> Workload:
         where = self._where(f"workloads.{name}")
         problem = registry.problem(spec.problem.name, f"{where}.problem")
-        architecture = registry.architecture(spec.architecture.name, f"{where}.architecture")
-        options = resolve(
-            problem.options, self._located(problem, spec.problem.options, f"{where}.problem"), f"{where}.problem"
-        )
-        self._check_fit(problem, options, architecture, spec, where)
+        options = self._problem_options(problem, spec, where)
         metrics = {metric.name: metric for metric in problem.metrics}
 
         def metric(metric_name: str, key: str) -> Metric:
@@ -246,6 +269,7 @@ class Benchmark:
             raise UserError(f"{self._where(key)}: is missing, and the problem {problem.name!r} declares none")
         at = self._where(f"workloads.{workload_name}")
         tuned = self._where(f"overrides.{workload_name}.{label}")
+        recipe = Recipe.settle(override, spec, workload)
         return Trial(
             problem=self._ref(problem, workload.problem.options, f"{at}.problem"),
             architecture=self._ref(architecture, workload.architecture.options, f"{at}.architecture"),
@@ -254,6 +278,7 @@ class Benchmark:
             batch_size=override.batch_size or workload.batch_size,
             validation_fraction=workload.validation_fraction,
             evaluate_every=override.evaluate_every or workload.evaluate_every,
+            **recipe,
             dtype=workload.dtype,
             device=device,
             seed=0,
@@ -314,10 +339,12 @@ def _parse_extra(text: str) -> tuple[str, OptimizerSpec]:
             options[key.strip()] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
             options[key.strip()] = value.strip()
-    for key in options:
-        if key in OptimizerSpec.model_fields:
-            raise UserError(f"--with {text}: {key!r} is no hyperparameter")
-    return rest, OptimizerSpec(optimizer=name, **options)
+    if "optimizer" in options:
+        raise UserError(f"--with {text}: 'optimizer' is no hyperparameter")
+    try:
+        return rest, OptimizerSpec(optimizer=name, **options)
+    except ValidationError as error:
+        raise UserError(f"--with {text}: {explain(error)}") from error
 
 
 def _parse_only(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Iterable
@@ -10,7 +11,9 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from thalweg.contracts.budget import Budget, Count, Frozen, Interval, Target
+from thalweg.contracts.schedule import NamedSchedule
 from thalweg.errors import UserError, unknown
+from thalweg.trial import ClipNorm, WeightDecay
 
 BatchSize = Count | Literal["full"]
 
@@ -43,7 +46,30 @@ def _named(value: Any) -> Any:
 Named = Annotated[ComponentSpec, BeforeValidator(_named)]
 
 
-class WorkloadSpec(Frozen):
+class Recipe(BaseModel):
+    """How the rate changes and what happens to gradients and weights around a step, whatever the optimizer.
+
+    Said for a workload, an optimizer or a pair of them; the more special one counts.
+    """
+
+    schedule: NamedSchedule | None = None
+    clip_norm: ClipNorm | None = None
+    """``inf``: not clipped, where something more general says otherwise."""
+    coupled_weight_decay: WeightDecay | None = None
+    decoupled_weight_decay: WeightDecay | None = None
+
+    @staticmethod
+    def settle(*recipes: Recipe) -> dict[str, Any]:
+        """Fields of a trial: of each the first that is said."""
+        found: dict[str, Any] = {}
+        for name in Recipe.model_fields:
+            said = [value for value in (getattr(recipe, name) for recipe in recipes) if value is not None]
+            if said and said[0] != math.inf:
+                found[name] = said[0]
+        return found
+
+
+class WorkloadSpec(Frozen, Recipe):
     """``[workloads.NAME]``."""
 
     problem: Named
@@ -57,15 +83,15 @@ class WorkloadSpec(Frozen):
     metric: str | None = None
 
 
-class OverrideSpec(WithOptions):
-    """``[overrides.WORKLOAD.OPTIMIZER]``: hyperparameters, batch size, budget and evaluation for one pair."""
+class OverrideSpec(WithOptions, Recipe):
+    """``[overrides.WORKLOAD.OPTIMIZER]``: hyperparameters, recipe, batch size, budget, evaluation for one pair."""
 
     budget: Budget | None = None
     batch_size: BatchSize | None = None
     evaluate_every: Interval | None = None
 
 
-class OptimizerSpec(WithOptions):
+class OptimizerSpec(WithOptions, Recipe):
     """``[optimizers.LABEL]``: the optimizer of that name, or another under this label; other keys: hyperparameters."""
 
     optimizer: str | None = None
@@ -122,11 +148,11 @@ def parse(text: str, file: str) -> BenchmarkFile:
     try:
         return BenchmarkFile.model_validate(table)
     except ValidationError as error:
-        raise UserError(f"{file}: {_explain(error)}") from error
+        raise UserError(f"{file}: {explain(error)}") from error
 
 
-def _explain(error: ValidationError) -> str:
-    """The first mistake as one line: key, reason, nearest valid key."""
+def explain(error: ValidationError) -> str:
+    """The first mistake in a file, or in a part of it, as one line: key, reason, nearest valid key."""
     problems = error.errors(include_url=False)
     first = problems[0]
     key = ".".join(str(part) for part in first["loc"] if part not in ("int", "constrained-int", "literal['full']"))

@@ -126,7 +126,9 @@ def show(
 def leaderboard(
     benchmark: Annotated[str, typer.Argument(help="A benchmark's name, or the path of a TOML file.")],
     workload: Annotated[str | None, typer.Option(help="One workload only.")] = None,
-    metric: Annotated[str | None, typer.Option(help="Rank by this metric, or by steps_to_target.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Rank by this metric, or a cost: steps_to_target, state_bytes.")
+    ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="As for 'run'.")] = None,
     with_: Annotated[list[str] | None, typer.Option("--with", help="As for 'run'.")] = None,
     format_: Annotated[str, typer.Option("--format", help="table, markdown, csv or json.")] = "table",

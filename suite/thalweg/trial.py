@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from thalweg.contracts.budget import Budget, Count, Frozen, Interval
+from thalweg.contracts.schedule import Schedule
 
 
 class ComponentRef(Frozen):
@@ -35,6 +36,13 @@ class ComponentRef(Frozen):
         return self.model_dump(mode="json", exclude_defaults=True, exclude={"files"})
 
 
+ClipNorm = Annotated[float, Field(gt=0, strict=True)]
+"""The largest norm of a gradient over all parameters; a larger one is scaled down to it."""
+
+WeightDecay = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+"""Coupled: a penalty of c/2 ||w||^2 in the loss. Decoupled: lr c w is taken off the weights beside the step."""
+
+
 class Trial(Frozen):
     """One training run, deterministic: everything that changes its numbers and nothing else."""
 
@@ -45,6 +53,10 @@ class Trial(Frozen):
     batch_size: Count | Literal["full"] = "full"
     validation_fraction: Annotated[float, Field(ge=0, lt=1, strict=True)] = 0.0
     evaluate_every: Interval = Interval(epochs=1)
+    schedule: Schedule = Schedule()
+    clip_norm: ClipNorm | None = None
+    coupled_weight_decay: WeightDecay = 0.0
+    decoupled_weight_decay: WeightDecay = 0.0
     dtype: Literal["float32", "float64"] = "float32"
     device: Literal["cpu", "cuda"] = "cpu"
     seed: int

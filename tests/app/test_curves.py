@@ -25,6 +25,8 @@ def curves(values: dict[int, list[float]], split: str = "train", metric: str = "
                 "epoch": float(place),
                 "examples": 100 * place,
                 "gradient_evaluations": 10 * place,
+                "curvature_products": 30 * place,
+                "factor_inversions": place,
                 "seconds": (1 + seed) * place,
                 "split": split,
                 "metric": metric,

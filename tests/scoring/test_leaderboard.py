@@ -13,7 +13,7 @@ from thalweg.benchmark_file import Target
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
 from thalweg.scoring.intervals import t_interval
-from thalweg.scoring.leaderboard import leaderboard, steps_to_target
+from thalweg.scoring.leaderboard import leaderboard, to_target
 from thalweg.scoring.observations import TRIAL_COLUMNS, Observations
 
 ACCURACY = Metric("accuracy", "higher", unit="%")
@@ -30,10 +30,22 @@ def observe(
         for seed, value in enumerate(values):
             names = {"workload": "digits", "optimizer": optimizer, "seed": seed}
             status = "diverged" if value is None else "done"
-            trials.append({**names, "hash": f"{optimizer}{seed}", "status": status, "reason": ""})
+            memory = 100 * (seed + 1) * len(optimizer)
+            trials.append(
+                {**names, "hash": f"{optimizer}{seed}", "status": status, "reason": "", "state_bytes": memory}
+            )
             curve = (valid or {}).get(optimizer, [0.5] * steps)
             rows += [
-                {**names, "step": 10 * i, "split": "valid", "metric": "accuracy", "value": v}
+                {
+                    **names,
+                    "step": 10 * i,
+                    "split": "valid",
+                    "metric": "accuracy",
+                    "value": v,
+                    "gradient_evaluations": 20 * i,
+                    "curvature_products": 30 * i,
+                    "factor_inversions": i,
+                }
                 for i, v in enumerate(curve)
             ]
             if value is not None:
@@ -153,10 +165,30 @@ def test_an_unknown_metric_names_the_nearest() -> None:
 def test_a_target_that_is_lower_is_better() -> None:
     workload = Workload("q", (LOSS,), LOSS, "train", Target(metric="loss", value=0.1), "train", LOSS)
     curve = pd.DataFrame({"step": [0, 1, 2], "split": "train", "metric": "loss", "value": [1.0, 0.1, 0.5]})
-    assert steps_to_target(curve, workload) == 1
-    assert steps_to_target(curve[curve["step"] == 0], workload) == math.inf
+    assert to_target(curve, workload) == 1
+    assert to_target(curve[curve["step"] == 0], workload) == math.inf
 
 
 def test_no_results_give_an_empty_table() -> None:
     empty = Observations(pd.DataFrame(columns=TRIAL_COLUMNS), pd.DataFrame())
     assert len(leaderboard(empty, {"digits": DIGITS})) == 0
+
+
+@pytest.mark.parametrize(
+    ("metric", "first", "second"),
+    [("gradient_evaluations", 20, 40), ("curvature_products", 30, 60), ("factor_inversions", 1, 2)],
+)
+def test_ranking_by_what_reaching_the_target_cost(metric: str, first: float, second: float) -> None:
+    seen = observe({"a": [0.9, 0.9], "b": [0.9, 0.9], "c": [0.9, 0.9]},
+                   {"a": [0.1, 0.2, 0.95], "b": [0.1, 0.95, 0.95], "c": [0.1, 0.2, 0.3]})  # fmt: skip
+    found = rows(seen, f"{metric}_to_target")
+    assert list(found)[:2] == ["b", "a"]
+    assert found["b"]["value"] == pytest.approx(first)
+    assert found["a"]["value"] == pytest.approx(second)
+    assert math.isnan(found["c"]["value"])
+
+
+def test_ranking_by_the_memory_of_the_state_leaves_out_what_diverged() -> None:
+    found = rows(observe({"b": [0.9, 0.9], "aa": [0.9, None]}), "state_bytes")
+    assert found["b"]["value"] == 150
+    assert found["aa"]["value"] == 200

@@ -16,6 +16,7 @@ class LBFGS(Declared):
     source = "Liu & Nocedal 1989; torch.optim.LBFGS"
     torch_name = "LBFGS"
     elementwise = False
+    takes_any_gradient = False
     options = (
         lr(1.0, 0.1, 1.0),
         Hyperparameter("max_iter", 5, "[1, inf)", "iterations in one step"),

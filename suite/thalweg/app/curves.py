@@ -15,6 +15,8 @@ AXES = {
     "step": "steps",
     "epoch": "epochs",
     "gradient_evaluations": "gradient evaluations",
+    "curvature_products": "curvature products",
+    "factor_inversions": "factor inversions",
     "examples": "examples",
     "seconds": "seconds",
 }

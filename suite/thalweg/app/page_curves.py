@@ -30,7 +30,9 @@ def show(_source: Source, loaded: Loaded) -> None:
     with right:
         split = select("split", splits_of(curves, metric.name), "split")
     with far:
-        axis = {title: axis for axis, title in AXES.items()}[select("axis", list(AXES.values()), "axis")]
+        # what nobody has spent is no axis
+        axes = {title: axis for axis, title in AXES.items() if curves[axis].any()}
+        axis = axes[select("axis", list(axes), "axis")]
     labels = sorted(set(curves["optimizer"]))
     chosen = st.multiselect("optimizers", labels, default=labels, key=f"optimizers-{workload.name}")
     with st.container(horizontal=True):

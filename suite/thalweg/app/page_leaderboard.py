@@ -10,11 +10,24 @@ import streamlit as st
 from thalweg.app.charts import interval_chart
 from thalweg.app.curves import sparklines, splits_of
 from thalweg.app.data import Loaded, Source
+from thalweg.app.sidebar import select
 from thalweg.app.tables import standings, trial_list
 from thalweg.app.view import IN_BENCHMARK
 from thalweg.app.words import aim, count, ranking
 from thalweg.benchmark import Workload
-from thalweg.scoring.leaderboard import leaderboard
+from thalweg.contracts import Metric
+from thalweg.errors import UserError
+from thalweg.scoring.leaderboard import COSTS, leaderboard, ranking_metric
+
+OWN = "the workload's metric"
+
+COST_WORDS = {
+    "steps_to_target": "steps to the target",
+    "gradient_evaluations_to_target": "gradient evaluations to the target",
+    "curvature_products_to_target": "products with a Hessian, GGN or Fisher matrix to the target",
+    "factor_inversions_to_target": "matrices inverted or decomposed to the target",
+    "state_bytes": "the memory of the optimizer's state at the end, in bytes",
+}
 
 
 def show(source: Source, loaded: Loaded) -> None:
@@ -27,26 +40,36 @@ def show(source: Source, loaded: Loaded) -> None:
         for status in ("done", "diverged", "failed"):
             st.metric(status, int((trials["status"] == status).sum()), width=110)
         st.metric("missing", len(view.missing), width=110, help="trials that the benchmark asks for and are not there")
-    board = leaderboard(view.seen, view.workloads)
+    titles = {OWN: None, **{cost.replace("_", " "): cost for cost in COSTS}}
+    by = titles[select("ranked by", list(titles), "by", OWN)]
+    try:
+        board = leaderboard(view.seen, view.workloads, by)
+    except UserError:
+        board = pd.DataFrame(columns=["workload"])
     for name, workload in view.workloads.items():
         rows = board[board["workload"] == name]
         st.subheader(name, anchor=name)
-        if rows.empty:
+        metric = ranking_metric(workload, by)
+        if metric is None:
+            st.info("This workload has no target, so there is no cost of reaching it.")
+        elif rows.empty:
             st.info("No trial of this workload is there yet.")
         else:
-            _workload(workload, rows, loaded)
+            _workload(workload, metric, rows, loaded)
     _notes(loaded)
     _trials(source, loaded)
 
 
-def _workload(workload: Workload, board: pd.DataFrame, loaded: Loaded) -> None:
+def _workload(workload: Workload, metric: Metric, board: pd.DataFrame, loaded: Loaded) -> None:
     view = loaded.view
     goal = aim(workload)
-    st.markdown(f"Ranked by {ranking(workload)}" + (f"; {goal}." if goal else "."))
+    own = metric is workload.metric
+    by = ranking(workload) if own else f"{COST_WORDS[metric.name]}; lower is better"
+    st.markdown(f"Ranked by {by}" + (f"; {goal}." if goal else "."))
     trials = view.seen.trials[view.seen.trials["workload"] == workload.name]
     curves = view.seen.curves[view.seen.curves["workload"] == workload.name]
     sparks = sparklines(curves, workload)
-    table = standings(board, workload, trials, sparks)
+    table = standings(board, workload, metric, trials, sparks)
     st.dataframe(
         table,
         hide_index=True,
@@ -54,18 +77,16 @@ def _workload(workload: Workload, board: pd.DataFrame, loaded: Loaded) -> None:
         height="content",
         placeholder="–",
         column_order=_columns(table, workload),
-        column_config=_config(workload, curves, [value for line in sparks.values() for value in line]),
+        column_config=_config(workload, metric, curves, [value for line in sparks.values() for value in line]),
         key=f"standings-{workload.name}",
     )
-    st.altair_chart(interval_chart(board, workload.metric, workload.split, view.optimizers), width="stretch")
+    split = workload.split if own else ""
+    st.altair_chart(interval_chart(board, metric, split, view.optimizers), width="stretch")
+    mean = "Geometric mean" if metric.scale == "log" else "Mean"
     st.caption(
-        f"{_mean(workload)} over the seeds that finished, with a 95% t-interval. Ranks joined by a dash are open: "
+        f"{mean} over the seeds that finished, with a 95% t-interval. Ranks joined by a dash are open: "
         "those optimizers' intervals overlap."
     )
-
-
-def _mean(workload: Workload) -> str:
-    return "Geometric mean" if workload.metric.scale == "log" else "Mean"
 
 
 def _columns(table: pd.DataFrame, workload: Workload) -> list[str]:
@@ -78,15 +99,17 @@ def _columns(table: pd.DataFrame, workload: Workload) -> list[str]:
     return shown
 
 
-def _config(workload: Workload, curves: pd.DataFrame, values: list[float]) -> dict[str, Any]:
+def _config(workload: Workload, ranked: Metric, curves: pd.DataFrame, values: list[float]) -> dict[str, Any]:
     column = st.column_config
     metric = workload.metric
     split = (splits_of(curves, metric.name) or [workload.split])[0]
     scale = ", log scale" if metric.scale == "log" else ""
+    cost = ranked is not metric
+    title = ranked.name.replace("_", " ") if cost else metric.name
     return {
         "rank": column.TextColumn("rank", width=50, pinned=True),
         "optimizer": column.TextColumn("optimizer", width=95, pinned=True),
-        "value": column.NumberColumn(metric.name, format="%.1f%%" if metric.unit == "%" else "%.4g", width=75),
+        "value": column.NumberColumn(title, format="%.1f%%" if ranked.unit == "%" else "%.4g", width=75),
         "interval": column.TextColumn("95% interval", width=150),
         "curve": column.LineChartColumn(
             f"{split} {metric.name}{scale}",

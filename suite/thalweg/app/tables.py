@@ -11,16 +11,16 @@ import pandas as pd
 from thalweg.app.view import IN_BENCHMARK
 from thalweg.app.words import cell, interval, ranks
 from thalweg.benchmark import Workload
-from thalweg.contracts import Component, Hyperparameter
+from thalweg.contracts import Component, Hyperparameter, Metric
 from thalweg.store.documents import TrialDocument
 from thalweg.trial import Trial
 
 
 def standings(
-    board: pd.DataFrame, workload: Workload, trials: pd.DataFrame, sparks: Mapping[str, list[float]]
+    board: pd.DataFrame, workload: Workload, metric: Metric, trials: pd.DataFrame, sparks: Mapping[str, list[float]]
 ) -> pd.DataFrame:
-    """A workload's rows of a leaderboard, as they are shown: text where a number alone would say too little."""
-    unit = workload.metric.unit
+    """A workload's rows of a leaderboard by a metric, as they are shown: text where a number alone says too little."""
+    unit = metric.unit
     origins = trials.groupby("optimizer")["in_benchmark"].agg(
         lambda part: IN_BENCHMARK if (part == IN_BENCHMARK).any() else part.iloc[0]
     )
@@ -63,11 +63,14 @@ def asked(document: TrialDocument) -> pd.DataFrame:
             rows.append({"component": kind, "setting": name, "value": cell(value), "default": default})
         rows.append({"component": kind, "setting": "provider", "value": ref.provider, "default": ""})
     defaults = {name: field.default for name, field in Trial.model_fields.items()}
-    for name in ("batch_size", "validation_fraction", "dtype", "device", "seed"):
+    recipe = ("clip_norm", "coupled_weight_decay", "decoupled_weight_decay")
+    for name in ("batch_size", "validation_fraction", *recipe, "dtype", "device", "seed"):
         value = getattr(trial, name)
         same = "yes" if value == defaults[name] else ""
         rows.append({"component": "trial", "setting": name, "value": cell(value), "default": same})
     rows.append({"component": "trial", "setting": "budget", "value": str(trial.budget), "default": ""})
+    same = "yes" if trial.schedule.is_constant else ""
+    rows.append({"component": "trial", "setting": "schedule", "value": str(trial.schedule), "default": same})
     every = ", ".join(f"{amount} {unit}" for unit, amount in trial.evaluate_every.model_dump(exclude_none=True).items())
     same = "yes" if trial.evaluate_every == defaults["evaluate_every"] else ""
     rows.append({"component": "trial", "setting": "evaluate_every", "value": every, "default": same})

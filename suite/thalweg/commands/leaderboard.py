@@ -13,7 +13,7 @@ from thalweg.benchmark import DEVICES, Plan, Selection, files_of, load_benchmark
 from thalweg.commands.output import console, errors, number, print_json, print_table, warn_of_failures
 from thalweg.errors import UserError, unknown
 from thalweg.registry import load_registry
-from thalweg.scoring.leaderboard import leaderboard
+from thalweg.scoring.leaderboard import COSTS, leaderboard
 from thalweg.scoring.observations import Observations, observe
 from thalweg.store.results import BenchmarkResults, by_age, results_root
 
@@ -130,7 +130,7 @@ def _title(plan: Plan, part: pd.DataFrame) -> str:
     selected = "at the step that validation selects" if workload.target_split == "valid" else "at the end of training"
     where = f"test, {selected}" if workload.split == "test" else "training, at the end"
     metric = part["metric"].iloc[0]
-    what = metric if metric == "steps_to_target" else f"{metric} ({where})"
+    what = metric if metric in COSTS else f"{metric} ({where})"
     target = workload.target
     aim = f"; target: {workload.target_split} {target.metric} {target.value:g}" if target else ""
     return f"{workload.name}: {what}{aim}"

@@ -22,6 +22,10 @@ RESERVED = frozenset(
         "workloads",
         "optimizers",
         "seeds",
+        "schedule",
+        "clip_norm",
+        "coupled_weight_decay",
+        "decoupled_weight_decay",
     }
 )
 """Keys that mean something in a benchmark file, so no option may be called so."""

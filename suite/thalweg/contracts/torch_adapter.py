@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
 from torch import nn
 
 from thalweg.contracts.objective import Objective
-from thalweg.contracts.optimizer import BuildContext, Optimizer, Stepper, StepReport
+from thalweg.contracts.optimizer import BuildContext, Optimizer, StackedStepper, Stepper, StepReport
 from thalweg.contracts.option import Hyperparameter, Search
+from thalweg.contracts.rows import Rows, alike
 from thalweg.errors import Diverged
 
 _IMPLEMENTATION = {"params", "foreach", "fused", "maximize", "capturable", "differentiable"}
@@ -59,6 +60,53 @@ class TorchStepper(Stepper):
         self.optimizer.load_state_dict(state)
 
 
+class TorchRows(StackedStepper):
+    """Steps an elementwise ``torch.optim.Optimizer`` on K stacked members, each a row of numbers in a group of its own.
+
+    Args:
+        cls: the class.
+        module: what is trained; its parameters have shape (K, ...).
+        members: the class's arguments, K times.
+    """
+
+    def __init__(
+        self, cls: type[torch.optim.Optimizer], module: nn.Module, members: Sequence[Mapping[str, Any]]
+    ) -> None:
+        self._rows = Rows(module.parameters(), len(members))
+        self._members = [nn.Parameter(row) for row in self._rows.weights()]
+        groups = [{"params": [row], **member} for row, member in zip(self._members, members, strict=True)]
+        make = cast(Any, cls)
+        self.optimizer: torch.optim.Optimizer = make(groups, **members[0], **fused_if_possible(cls, module))
+
+    @property
+    def lrs(self) -> list[float]:
+        """The groups' learning rates."""
+        return [float(group["lr"]) for group in self.optimizer.param_groups]
+
+    @lrs.setter
+    def lrs(self, values: list[float]) -> None:
+        for group, value in zip(self.optimizer.param_groups, values, strict=True):
+            group["lr"] = value
+
+    def step(self, objective: Objective) -> StepReport:
+        """One ``optimizer.step`` for all members, on the gradient of the current batch."""
+        objective.backward()
+        weights = self._rows.weights()
+        for member, row, gradient in zip(self._members, weights, self._rows.gradients(), strict=True):
+            member.data, member.grad = row, gradient
+        self.optimizer.step()
+        self._rows.write(weights)
+        return StepReport()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Torch's own state."""
+        return self.optimizer.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load torch's own state."""
+        self.optimizer.load_state_dict(state)
+
+
 def fused_if_possible(cls: type[torch.optim.Optimizer], module: nn.Module) -> dict[str, bool]:
     """``{"fused": True}`` where torch has a fused implementation of the class for this module's device."""
     if not cls.__module__.startswith("torch.optim") or "fused" not in inspect.signature(cls.__init__).parameters:
@@ -72,12 +120,20 @@ class TorchOptimizer(Optimizer):
 
     Numbers and booleans among the arguments become hyperparameters, tuples one each (``betas`` becomes ``beta1`` and
     ``beta2``). An argument without default takes it from ``defaults``; anything else given there is passed on as it is.
+    ``elementwise=True`` says that a weight's update uses that weight's gradients and state only, and that settings are
+    read from the parameter groups: then seeds can be batched.
     """
 
     def __init__(
-        self, cls: type[torch.optim.Optimizer], name: str | None = None, summary: str = "", **defaults: Any
+        self,
+        cls: type[torch.optim.Optimizer],
+        name: str | None = None,
+        summary: str = "",
+        elementwise: bool = False,
+        **defaults: Any,
     ) -> None:
         self.cls = cls
+        self.elementwise = elementwise
         self.name = name or cls.__name__.lower()
         self.source = f"{cls.__module__}.{cls.__qualname__}"
         # the class's own docstring, not one that it inherits from torch
@@ -130,10 +186,22 @@ class TorchOptimizer(Optimizer):
             self._fixed[name] = default
         return []
 
-    def build(self, module: nn.Module, hyperparameters: Mapping[str, Any], context: BuildContext) -> Stepper:
-        """The class itself, fused where it can be."""
+    def _arguments(self, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
         arguments = {**self._fixed, **hyperparameters}
         for name, keys in self._tuples.items():
             arguments[name] = tuple(arguments.pop(key) for key in keys)
+        return arguments
+
+    def build(self, module: nn.Module, hyperparameters: Mapping[str, Any], context: BuildContext) -> Stepper:
+        """The class itself, fused where it can be."""
         make = cast(Any, self.cls)
+        arguments = self._arguments(hyperparameters)
         return TorchStepper(make(module.parameters(), **arguments, **fused_if_possible(self.cls, module)))
+
+    def build_stacked(
+        self, module: nn.Module, members: Sequence[Mapping[str, Any]], context: BuildContext
+    ) -> StackedStepper:
+        """The class itself on all members, or on a row each where their hyperparameters differ."""
+        if not self.elementwise or alike(members):
+            return super().build_stacked(module, members, context)
+        return TorchRows(self.cls, module, [self._arguments(member) for member in members])

@@ -15,6 +15,21 @@ from thalweg.scoring.intervals import t_interval
 from thalweg.scoring.observations import Observations
 
 STEPS = Metric("steps_to_target", "lower", "log")
+TO_TARGET = {
+    STEPS.name: (STEPS, "step"),
+    "gradient_evaluations_to_target": (
+        Metric("gradient_evaluations_to_target", "lower", "log"),
+        "gradient_evaluations",
+    ),
+    # linear: first-order methods take none
+    "curvature_products_to_target": (Metric("curvature_products_to_target", "lower"), "curvature_products"),
+    "factor_inversions_to_target": (Metric("factor_inversions_to_target", "lower"), "factor_inversions"),
+}
+"""What it costs to reach the target: a metric, and the column of a curve that counts it."""
+MEMORY = Metric("state_bytes", "lower")
+"""Memory of the optimizer's state at the end of training."""
+COSTS = (*TO_TARGET, MEMORY.name)
+"""Names of costs that can rank."""
 
 COLUMNS = [
     "workload",
@@ -40,18 +55,18 @@ def leaderboard(seen: Observations, workloads: Mapping[str, Workload], metric: s
 
     ``value`` is the mean over the seeds that finished, with a 95% t-interval from ``low`` to ``high`` (both on
     logarithms for metrics with a log scale): of the workload's metric on the test split at the step that validation
-    selects, else on the training split at the end; or of ``steps_to_target``. ``reached`` counts the seeds that
+    selects, else on the training split at the end; or of one of ``COSTS``. ``reached`` counts the seeds that
     reached the target. Optimizers with fewer finished seeds (others diverged or failed) come after those with more.
     ``rank_low`` to ``rank_high`` are the ranks that the intervals leave open: an optimizer is better for certain only
     if the two intervals do not overlap. ``seconds_to_target`` is empty until step times are measured on their own.
 
     Raises UserError when no workload has the metric.
     """
-    ranked = {name: _metric(workload, metric) for name, workload in workloads.items()}
+    ranked = {name: ranking_metric(workload, metric) for name, workload in workloads.items()}
     if metric is not None and not any(ranked.values()):
-        if metric == STEPS.name:
-            raise UserError("--metric: no workload of this benchmark has a target to count steps to")
-        known = {known.name for workload in workloads.values() for known in workload.metrics} | {STEPS.name}
+        if metric in TO_TARGET:
+            raise UserError(f"--metric: no workload of this benchmark has a target to count {metric} to")
+        known = {known.name for workload in workloads.values() for known in workload.metrics} | {*COSTS}
         raise UserError(f"--metric: {unknown('metric', metric, known)}")
     parts = []
     for name, workload in workloads.items():
@@ -67,20 +82,26 @@ def leaderboard(seen: Observations, workloads: Mapping[str, Workload], metric: s
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
 
 
-def _metric(workload: Workload, name: str | None) -> Metric | None:
-    if name == STEPS.name:
-        return STEPS if workload.target else None
+def ranking_metric(workload: Workload, name: str | None) -> Metric | None:
+    """The metric of that name, None where the workload has none: no such metric, or no target to count to."""
+    if name in TO_TARGET:
+        return TO_TARGET[name][0] if workload.target else None
+    if name == MEMORY.name:
+        return MEMORY
     choices = {metric.name: metric for metric in workload.metrics}
     return workload.metric if name is None else choices.get(name)
 
 
 def _row(workload: Workload, metric: Metric, label: str, trials: pd.DataFrame, curves: pd.DataFrame) -> dict[str, Any]:
     done = trials.loc[trials["status"] == "done", "seed"]
-    steps = {seed: steps_to_target(curves[curves["seed"] == seed], workload) for seed in done}
-    if metric is STEPS:
-        values = list(steps.values())
+    steps = {seed: to_target(curves[curves["seed"] == seed], workload) for seed in done}
+    if metric.name in TO_TARGET:
+        column = TO_TARGET[metric.name][1]
+        values = [to_target(curves[curves["seed"] == seed], workload, column) for seed in done]
         # a mean over the seeds that got there would flatter whoever got there rarely
         values = values if all(math.isfinite(value) for value in values) else []
+    elif metric is MEMORY:
+        values = trials.loc[trials["status"] == "done", "state_bytes"].dropna().tolist()
     else:
         last = curves[(curves["split"] == workload.split) & (curves["metric"] == metric.name)]
         finals = last.sort_values("step").groupby("seed")["value"].last()
@@ -107,14 +128,14 @@ def _row(workload: Workload, metric: Metric, label: str, trials: pd.DataFrame, c
     }
 
 
-def steps_to_target(curve: pd.DataFrame, workload: Workload) -> float:
-    """The first evaluated step at which one trial's curve reaches the workload's target; infinity if it never does."""
+def to_target(curve: pd.DataFrame, workload: Workload, column: str = "step") -> float:
+    """What one trial had spent at the first evaluated step where it reaches the target; infinity if it never does."""
     target, metric = workload.target, workload.target_metric
     if target is None or metric is None:
         return math.inf
     rows = curve[(curve["split"] == workload.target_split) & (curve["metric"] == target.metric)]
     there = rows["value"] >= target.value if metric.better == "higher" else rows["value"] <= target.value
-    return float(rows.loc[there, "step"].min()) if there.any() else math.inf
+    return float(rows.loc[there, column].min()) if there.any() else math.inf
 
 
 def _ranked(table: pd.DataFrame, metric: Metric) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from thalweg.benchmark import Plan
 from thalweg.store.curve import CURVE_COLUMNS
 from thalweg.store.results import StoredTrial
 
-TRIAL_COLUMNS = ["workload", "optimizer", "seed", "hash", "status", "reason", "ran_on"]
+TRIAL_COLUMNS = ["workload", "optimizer", "seed", "hash", "status", "reason", "ran_on", "state_bytes"]
 
 
 @dataclass
@@ -69,7 +69,8 @@ def _tables(named: list[tuple[str, str, StoredTrial]]) -> Observations:
         document = trial.document
         names: dict[str, Any] = {"workload": workload, "optimizer": optimizer, "seed": document.trial.seed}
         shared = {"hash": document.hash, "status": document.status, "reason": document.reason}
-        rows.append({**names, **shared, "ran_on": _ran_on(document.environment)})
+        memory = document.summary.get("state_bytes")
+        rows.append({**names, **shared, "ran_on": _ran_on(document.environment), "state_bytes": memory})
         if curve is not None:
             curves.append(curve.assign(**names))
     empty = pd.DataFrame(columns=[*CURVE_COLUMNS, "workload", "optimizer", "seed"])

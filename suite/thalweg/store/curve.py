@@ -13,6 +13,7 @@ CURVE_COLUMNS = {
     "examples": "int64",
     "gradient_evaluations": "int64",
     "curvature_products": "int64",
+    "factor_inversions": "int64",
     "seconds": "float64",
     "split": "str",
     "metric": "str",
@@ -24,3 +25,10 @@ CURVE_COLUMNS = {
 def curve_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """The rows as a table with these columns and types, also when there are none."""
     return pd.DataFrame(list(rows), columns=list(CURVE_COLUMNS)).astype(CURVE_COLUMNS)
+
+
+def with_all_columns(curve: pd.DataFrame) -> pd.DataFrame:
+    """A curve as it is written now: one from before inversions were counted has none, its optimizers made none."""
+    if "factor_inversions" not in curve:
+        curve = curve.assign(factor_inversions=0)
+    return curve[list(CURVE_COLUMNS)] if set(CURVE_COLUMNS) <= set(curve) else curve

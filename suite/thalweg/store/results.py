@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from thalweg.errors import UserError
 from thalweg.failure import Failure
-from thalweg.store.curve import curve_table
+from thalweg.store.curve import curve_table, with_all_columns
 from thalweg.store.documents import TrialDocument
 from thalweg.store.tables import read_table, write_table
 
@@ -37,7 +37,7 @@ class StoredTrial:
 
     def curve(self) -> pd.DataFrame:
         """One row per evaluation, split and metric."""
-        return read_table(self.path / "curve.parquet")
+        return with_all_columns(read_table(self.path / "curve.parquet"))
 
     def table(self, key: str) -> pd.DataFrame:
         """The table of a probe, by its key ``<probe>--<hash8>``."""

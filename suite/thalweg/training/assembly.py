@@ -79,7 +79,10 @@ def assemble(trial: Trial, registry: Registry) -> Assembly:
     draws_in_forward = architecture.draws_in_forward(
         resolve(architecture.options, trial.architecture.settings, architecture.name)
     )
-    return Assembly(trial, problem, module, stepper, Objective(module, problem, draw, draws_in_forward), draw)
+    objective = Objective(
+        module, problem, draw, draws_in_forward, l2=trial.coupled_weight_decay, clip_norm=trial.clip_norm
+    )
+    return Assembly(trial, problem, module, stepper, objective, draw)
 
 
 @dataclass

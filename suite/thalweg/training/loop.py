@@ -19,6 +19,7 @@ from thalweg.errors import Diverged
 from thalweg.failure import Failure
 from thalweg.training.assembly import ActiveProbe, Assembly
 from thalweg.training.randomness import seeded
+from thalweg.training.recipe import Around
 from thalweg.training.recorder import Recorder
 from thalweg.training.tables import checked_table, empty_table
 
@@ -102,6 +103,7 @@ class Training:
     def _train(self) -> None:
         it = self.it
         parameters = list(it.module.parameters())
+        recipe = Around(it.trial, it.stepper, parameters)
         check_every = _CHECK_EVERY[it.trial.device]
         interval = it.trial.evaluate_every
         evaluate_steps = interval.steps or (interval.epochs or 1) * self._steps_per_epoch
@@ -113,7 +115,9 @@ class Training:
             started = time.perf_counter()
             it.objective.begin_step(batch, self.step)
             gradients = it.objective.counts.gradient_evaluations
+            recipe.before(self.step, self._spent() / total, 1 / total)
             report = it.stepper.step(it.objective)
+            recipe.after()
             it.problem.project(parameters)
             if self.step % check_every == 0:
                 self._check_loss(it.objective.step_loss)
@@ -124,8 +128,8 @@ class Training:
                 name = it.trial.optimizer.name
                 raise RuntimeError(f"optimizer {name!r} takes no gradients, so a budget of gradients never ends")
             self.step += 1
-            if report.info:
-                self._info = report.info
+            if report.info or recipe.info:
+                self._info = report.info | recipe.info
             self._probe("step")
             if self.step % self._steps_per_epoch == 0:
                 self._probe("epoch")
@@ -191,6 +195,7 @@ class Training:
             "examples": counts.examples,
             "gradient_evaluations": counts.gradient_evaluations,
             "curvature_products": counts.curvature_products,
+            "factor_inversions": counts.factor_inversions,
             "seconds": self.seconds,
         }
 
@@ -280,6 +285,12 @@ class Training:
             weights=self.weights,
         )
 
+    def _state_bytes(self) -> int | None:
+        try:
+            return self.it.stepper.state_bytes()
+        except Exception:  # a stepper without a state dict trains all the same
+            return None
+
     def _summary(self) -> dict[str, Any]:
         final: dict[str, dict[str, float]] = {}
         for row in self.recorder.rows:
@@ -290,6 +301,7 @@ class Training:
             "selected_step": self._best[1] if self._best else self.step,
             "parameters": sum(parameter.numel() for parameter in self.it.module.parameters()),
             "steps_per_epoch": self._steps_per_epoch,
+            "state_bytes": self._state_bytes(),
             **self._position(),
         }
 

@@ -1,0 +1,37 @@
+"""What a trial does around each step of its optimizer: the schedule of the rate, and decoupled weight decay."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from thalweg.contracts import Stepper
+from thalweg.trial import Trial
+
+
+class Around:
+    """The recipe of one trial. Gradient clipping and coupled weight decay are the objective's."""
+
+    def __init__(self, trial: Trial, stepper: Stepper, parameters: list[nn.Parameter]) -> None:
+        self.info: dict[str, float] = {}
+        """The rate of the step before, where it changes: a row of the curve."""
+        self._schedule = trial.schedule
+        self._decay = trial.decoupled_weight_decay
+        self._stepper = stepper
+        self._parameters = parameters
+        self._lr = 0.0 if self._schedule.is_constant else stepper.lr
+        self._before: list[torch.Tensor] = []
+
+    def before(self, step: int, spent: float, one: float) -> None:
+        """Set the rate of step ``step``; ``spent`` is the share of the budget before it, ``one`` a step's share."""
+        if not self._schedule.is_constant:
+            self._stepper.lr = self._lr * self._schedule.factor_at(step, spent, one)
+            self.info = {"lr": self._stepper.lr}
+        if self._decay:
+            self._before = [parameter.detach().clone() for parameter in self._parameters]
+
+    @torch.no_grad()
+    def after(self) -> None:
+        """w <- w - lr c w, w on the right being the weights before the step (Loshchilov & Hutter 2019)."""
+        for parameter, before in zip(self._parameters, self._before, strict=bool(self._decay)):
+            parameter.sub_(before, alpha=self._stepper.lr * self._decay)

@@ -1,0 +1,147 @@
+"""Schedules, clipping and weight decay around an optimizer's steps."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from thalweg.contracts.budget import Budget, Interval
+from thalweg.contracts.schedule import Schedule
+from thalweg.registry import Registry
+from thalweg.training.assembly import assemble
+from thalweg.training.loop import Trained, Training
+from thalweg.trial import ComponentRef, Trial
+
+STEPS = 40
+
+
+def ref(name: str, **options: Any) -> ComponentRef:
+    return ComponentRef(name=name, options=options, provider="test")
+
+
+def bowl(optimizer: ComponentRef, **changes: Any) -> Trial:
+    values: dict[str, Any] = {
+        "problem": ref("quadratic", dim=6, kappa=20.0),
+        "architecture": ref("point"),
+        "optimizer": optimizer,
+        "budget": Budget(steps=STEPS),
+        "dtype": "float64",
+        "evaluate_every": Interval(steps=1),
+        "seed": 0,
+    }
+    return Trial(**(values | changes))
+
+
+def train(registry: Registry, asked: Trial) -> Trained:
+    return Training(assemble(asked, registry), [], lambda *_: None).run()
+
+
+def losses(trained: Trained) -> list[float]:
+    curve = trained.curve
+    return list(curve[(curve["split"] == "train") & (curve["metric"] == "loss")]["value"])
+
+
+def by_hand(registry: Registry, asked: Trial, update: Any) -> list[float]:
+    """The same problem and start, and an update w <- update(t, w, g(w)) in NumPy."""
+    it = assemble(asked, registry)
+    (point,) = it.module.parameters()
+    h = it.problem.hessian(point.detach()).numpy()  # type: ignore[attr-defined]
+    minimizer = it.problem.minimizers[0].numpy()  # type: ignore[attr-defined]
+    w = point.detach().numpy().copy()
+    found = [0.5 * (w - minimizer) @ h @ (w - minimizer)]
+    for t in range(STEPS):
+        w = update(t, w, h @ (w - minimizer))
+        found.append(0.5 * (w - minimizer) @ h @ (w - minimizer))
+    return found
+
+
+@pytest.mark.parametrize("name", ["step", "cosine", "warmup-cosine", "inverse-sqrt"])
+def test_a_schedule_multiplies_the_rate_and_is_told_in_the_curve(registry: Registry, name: Any) -> None:
+    schedule = Schedule(name=name)
+    asked = bowl(ref("sgd", lr=0.05), schedule=schedule)
+    rates = [0.05 * schedule.factor_at(t, t / STEPS, 1 / STEPS) for t in range(STEPS)]
+    trained = train(registry, asked)
+    expected = by_hand(registry, asked, lambda t, w, g: w - rates[t] * g)
+    np.testing.assert_allclose(losses(trained), expected, rtol=1e-10)
+    told = trained.curve[(trained.curve["split"] == "optimizer") & (trained.curve["metric"] == "lr")]
+    np.testing.assert_allclose(told["value"], rates, rtol=1e-12)
+
+
+def test_a_budget_of_gradients_is_scheduled_by_what_is_spent(registry: Registry) -> None:
+    asked = bowl(ref("sgd", lr=0.05), schedule=Schedule(name="step", at=(0.5,)))
+    by_steps = train(registry, asked)
+    by_gradients = train(registry, asked.model_copy(update={"budget": Budget(gradient_evaluations=STEPS)}))
+    assert losses(by_steps) == losses(by_gradients)
+
+
+def test_decoupled_decay_of_adam_is_adamw(registry: Registry) -> None:
+    decayed = train(registry, bowl(ref("adam", lr=0.1), decoupled_weight_decay=0.3))
+    it = assemble(bowl(ref("adam", lr=0.1)), registry)
+    optimizer = torch.optim.AdamW(it.module.parameters(), lr=0.1, weight_decay=0.3)
+    expected = [it.problem.evaluate(it.module, "train")["loss"]]
+    for step in range(STEPS):
+        it.objective.begin_step(it.problem.batch("train", step, it.draw), step)
+        it.objective.backward()
+        optimizer.step()
+        expected.append(it.problem.evaluate(it.module, "train")["loss"])
+    np.testing.assert_allclose(losses(decayed), expected, rtol=1e-10)
+
+
+def test_coupled_decay_of_adam_is_torchs_own(registry: Registry) -> None:
+    around = train(registry, bowl(ref("adam", lr=0.1), coupled_weight_decay=0.3))
+    inside = train(registry, bowl(ref("adam", lr=0.1, weight_decay=0.3)))
+    np.testing.assert_allclose(losses(around), losses(inside), rtol=1e-10)
+    assert not np.allclose(losses(around), losses(train(registry, bowl(ref("adam", lr=0.1)))))
+
+
+def test_decoupled_decay_follows_the_schedule(registry: Registry) -> None:
+    schedule = Schedule(name="inverse-sqrt")
+    asked = bowl(ref("sgd", lr=0.05), schedule=schedule, decoupled_weight_decay=0.5)
+
+    def update(t: int, w: Any, g: Any) -> Any:
+        rate = 0.05 / math.sqrt(t + 1)
+        return w - rate * g - rate * 0.5 * w
+
+    np.testing.assert_allclose(losses(train(registry, asked)), by_hand(registry, asked, update), rtol=1e-10)
+
+
+def test_clipping_bounds_the_step(registry: Registry) -> None:
+    asked = bowl(ref("sgd", lr=0.05), clip_norm=2.0)
+
+    def update(_: int, w: Any, g: Any) -> Any:
+        return w - 0.05 * g * min(1.0, 2.0 / (np.linalg.norm(g) + 1e-6))
+
+    np.testing.assert_allclose(losses(train(registry, asked)), by_hand(registry, asked, update), rtol=1e-9)
+    assert losses(train(registry, asked)) != losses(train(registry, bowl(ref("sgd", lr=0.05))))
+
+
+def test_a_trial_without_a_recipe_has_the_hash_that_it_had() -> None:
+    asked = bowl(ref("sgd"))
+    assert not {"schedule", "clip_norm", "coupled_weight_decay", "decoupled_weight_decay"} & asked.canonical().keys()
+    changed = [
+        bowl(ref("sgd"), **change)
+        for change in (
+            {"schedule": Schedule(name="cosine")},
+            {"schedule": Schedule(name="cosine", final=0.1)},
+            {"clip_norm": 1.0},
+            {"coupled_weight_decay": 0.1},
+            {"decoupled_weight_decay": 0.1},
+        )
+    ]
+    assert len({asked.hash, *(trial.hash for trial in changed)}) == 6
+
+
+def test_costs_are_in_the_curve_and_memory_in_the_summary(registry: Registry) -> None:
+    plain, adam = train(registry, bowl(ref("sgd"))), train(registry, bowl(ref("adam")))
+    assert plain.summary["state_bytes"] == 0
+    # two float64 vectors of six numbers, and a step counter in float32
+    assert adam.summary["state_bytes"] == 2 * 6 * 8 + 4
+    columns = ["gradient_evaluations", "curvature_products", "factor_inversions"]
+    last = adam.curve.iloc[-1][columns]
+    assert list(last) == [STEPS, 0, 0]
+    assert isinstance(adam.curve, pd.DataFrame)
