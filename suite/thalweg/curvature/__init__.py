@@ -1,5 +1,7 @@
 """Curvature of an objective: products with its Hessian, GGN and Fisher matrices, and what can be done with products."""
 
+from thalweg.curvature.cg import CGResult, conjugate_gradients
+from thalweg.curvature.lanczos import Tridiagonal, lanczos, random_start
 from thalweg.curvature.operators import (
     GGN,
     EmpiricalFisher,
@@ -9,16 +11,28 @@ from thalweg.curvature.operators import (
     Operator,
     OutputOperator,
 )
+from thalweg.curvature.scipy_operator import linear_operator
+from thalweg.curvature.trace import Estimate, hutch_plus_plus, hutchinson, rademacher
 from thalweg.curvature.vectors import flat, pieces
 
 __all__ = [
     "GGN",
+    "CGResult",
     "EmpiricalFisher",
+    "Estimate",
     "Fisher",
     "Hessian",
     "MCFisher",
     "Operator",
     "OutputOperator",
+    "Tridiagonal",
+    "conjugate_gradients",
     "flat",
+    "hutch_plus_plus",
+    "hutchinson",
+    "lanczos",
+    "linear_operator",
     "pieces",
+    "rademacher",
+    "random_start",
 ]

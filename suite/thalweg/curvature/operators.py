@@ -47,9 +47,10 @@ class Operator(ABC):
         return torch.cat([self._products(vectors[at : at + CHUNK]) for at in range(0, len(vectors), CHUNK)])
 
     def dense(self) -> Tensor:
-        """The matrix itself (P, P), by P products: for small networks."""
+        """The matrix itself (P, P), by P products: for small networks. Symmetric to the last bit."""
         like = self.parameters[0]
-        return self.products(torch.eye(self.size, dtype=like.dtype, device=like.device))
+        matrix = self.products(torch.eye(self.size, dtype=like.dtype, device=like.device))
+        return (matrix + matrix.T) / 2
 
     @abstractmethod
     def _products(self, vectors: Tensor) -> Tensor:
@@ -101,8 +102,8 @@ class Hessian(Operator):
 class OutputOperator(Operator):
     """J' M J / N (+ l2 I) for the Jacobian J of the N examples' outputs and matrices M of each example's output.
 
-    ``outputs`` (N, ...) are those at the point, with their graph; ``loss`` and ``gradient`` are found when asked for,
-    from the same forward pass. Source: Schraudolph 2002; Jv by two backward passes, one of them shared.
+    ``outputs`` (N, ...) are those at the point, with their graph: ``objective.gradient(operator.outputs)`` gives loss
+    and gradient from the same forward pass. Source: Schraudolph 2002; Jv by two backward passes, one of them shared.
     """
 
     penalised = True
@@ -153,22 +154,19 @@ class _Rank(OutputOperator):
     """The mean over draws and examples of g g', g the gradient of one example's loss at some targets."""
 
     penalised = False
-    _residuals: list[Tensor]
+    _residuals: Tensor
+    """dl/dz of each draw and example, shape (S, N, numbers in an output)."""
 
     def _residual(self, targets: Tensor) -> Tensor:
         """dl/dz for each example at these targets."""
         leaf = self.outputs.detach().requires_grad_()
         with torch.enable_grad():
             losses = self.objective.output_loss.per_example(leaf, targets)
-            return torch.autograd.grad(losses.sum(), leaf)[0]
+            return torch.autograd.grad(losses.sum(), leaf)[0].flatten(1)
 
     def _middle(self, changes: Tensor) -> Tensor:
-        n = len(changes)
-        total = torch.zeros_like(changes)
-        for residual in self._residuals:
-            inner = (residual * changes).view(n, -1).sum(1)
-            total += residual * inner.view(n, *[1] * (changes.dim() - 1))
-        return total / len(self._residuals)
+        inner = torch.einsum("snd,nd->sn", self._residuals, changes.flatten(1))
+        return torch.einsum("snd,sn->nd", self._residuals, inner).view_as(changes) / len(self._residuals)
 
 
 class MCFisher(_Rank):
@@ -179,7 +177,9 @@ class MCFisher(_Rank):
 
     def __init__(self, objective: Objective, samples: int = 1, outputs: Tensor | None = None) -> None:
         super().__init__(objective, outputs)
-        self._residuals = [self._residual(objective.sampled_targets(self.outputs, sample)) for sample in range(samples)]
+        self._residuals = torch.stack(
+            [self._residual(objective.sampled_targets(self.outputs, sample)) for sample in range(samples)]
+        )
 
 
 class EmpiricalFisher(_Rank):
@@ -190,4 +190,4 @@ class EmpiricalFisher(_Rank):
 
     def __init__(self, objective: Objective, outputs: Tensor | None = None) -> None:
         super().__init__(objective, outputs)
-        self._residuals = [self._residual(objective.targets)]
+        self._residuals = self._residual(objective.targets)[None]
