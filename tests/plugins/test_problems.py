@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
+from sklearn.decomposition import PCA
 
 from thalweg.contracts import Draw, LoadContext
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
 from thalweg.contracts.supervised import Supervised
 from thalweg.curvature import Hessian
+from thalweg.errors import UserError
 from thalweg.registry import Registry
 from thalweg_plugins.problems.quadratic import Quadratic
 
@@ -15,7 +18,8 @@ CPU = torch.device("cpu")
 
 
 def test_digits_have_the_declared_split_and_scaling(registry: Registry) -> None:
-    loaded = registry.problem("digits").load({"layout": "vector"}, LoadContext(CPU, torch.float64, 0.2))
+    problem = registry.problem("digits")
+    loaded = problem.load(resolve(problem.options, {}, "x"), LoadContext(CPU, torch.float64, 0.2))
     assert isinstance(loaded, Supervised)
     assert loaded.sizes == {"train": 1077, "valid": 270, "test": 450}
     train = loaded.data["train"][0]
@@ -63,10 +67,37 @@ def test_digits_as_images_are_the_same_numbers(registry: Registry) -> None:
         assert torch.equal(images.data[split][1], vectors.data[split][1])
 
 
+def test_digits_on_their_principal_components_are_those_of_scikit_learn(registry: Registry) -> None:
+    context = LoadContext(CPU, torch.float64, 0.2)
+    problem = registry.problem("digits")
+    pixels = problem.load(resolve(problem.options, {}, "x"), context)
+    options = resolve(problem.options, {"components": 8}, "x")
+    reduced = problem.load(options, context)
+    assert problem.shape(options).input == (8,)
+    assert isinstance(pixels, Supervised)
+    assert isinstance(reduced, Supervised)
+    pca = PCA(8, svd_solver="full").fit(pixels.data["train"][0].numpy())
+    for split in ("train", "valid", "test"):
+        expected = pca.transform(pixels.data[split][0].numpy())
+        found = reduced.data[split][0].numpy()
+        signs = np.sign((expected * found).sum(0))  # the sign of a component is a convention
+        np.testing.assert_allclose(found * signs, expected, atol=1e-10)
+        assert torch.equal(reduced.data[split][1], pixels.data[split][1])
+
+
+def test_components_as_images_are_refused(registry: Registry) -> None:
+    problem = registry.problem("digits")
+    with pytest.raises(UserError, match="components are a vector"):
+        problem.shape(resolve(problem.options, {"components": 8, "layout": "image"}, "x"))
+    with pytest.raises(UserError, match=r"components = 65 is outside its allowed range \[0, 64\]"):
+        resolve(problem.options, {"components": 65}, "x")
+
+
 def test_digits_to_autoencode_are_the_same_images_in_the_unit_interval(registry: Registry) -> None:
     context = LoadContext(CPU, torch.float64, 0.2)
     loaded = registry.problem("digits-autoencoder").load({}, context)
-    digits = registry.problem("digits").load({"layout": "vector"}, context)
+    problem = registry.problem("digits")
+    digits = problem.load(resolve(problem.options, {}, "x"), context)
     assert isinstance(loaded, Supervised)
     assert isinstance(digits, Supervised)
     for split in ("train", "valid", "test"):

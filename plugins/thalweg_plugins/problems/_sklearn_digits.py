@@ -27,3 +27,13 @@ def digits(validation_fraction: float) -> dict[Split, tuple[Tensor, Tensor]]:
         "test": torch.tensor(test),
     }
     return {split: (x[index], y[index]) for split, index in rows.items() if len(index)}
+
+
+def principal_components(centred: Tensor, count: int) -> Tensor:
+    """The ``count`` directions of largest variance of centred rows (n, D), as columns (D, count).
+
+    Each points where its entry of largest size is positive.
+    """
+    axes = torch.linalg.svd(centred, full_matrices=False).Vh[:count].T
+    largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
+    return axes * largest.sign()

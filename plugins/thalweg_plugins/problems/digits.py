@@ -9,6 +9,7 @@ from thalweg import LoadedProblem, Metric, Option, Problem, Shape
 from thalweg.contracts import LoadContext
 from thalweg.contracts.budget import Budget, Target
 from thalweg.contracts.problem import Split
+from thalweg.errors import UserError
 from thalweg_plugins.problems._targets import baseline
 
 
@@ -16,7 +17,8 @@ class Digits(Problem):
     """1,797 images of 8 by 8 pixels in ten classes, as vectors of 64 numbers or as images.
 
     450 images, a quarter of each class drawn once and for all, are the test split; of the other 1,347 a validation
-    fraction of 0.2 leaves 1,077 for training. The loss is the mean cross-entropy in nats.
+    fraction of 0.2 leaves 1,077 for training. The loss is the mean cross-entropy in nats. With ``components`` the
+    inputs are the projections on that many leading principal components of the training split.
     """
 
     name = "digits"
@@ -29,27 +31,39 @@ class Digits(Problem):
     budget = Budget(epochs=20)
     target = Target(metric="accuracy", value=0.981)
     target_source = baseline("mlp")
-    options = (Option("layout", "vector", ("vector", "image"), "inputs of shape (64,) or (1, 8, 8)"),)
+    options = (
+        Option("layout", "vector", ("vector", "image"), "inputs of shape (64,) or (1, 8, 8)"),
+        Option("components", 0, "[0, 64]", "leading principal components as inputs, for small networks; 0: the pixels"),
+    )
 
     def shape(self, options: Mapping[str, Any]) -> Shape:
-        """64 pixels, ten classes."""
-        return Shape("classification", (1, 8, 8) if options["layout"] == "image" else (64,), (10,))
+        """64 pixels or fewer components, ten classes. UserError where components are to be images."""
+        if options["components"] and options["layout"] == "image":
+            raise UserError("components are a vector: leave layout = 'image' out, or components")
+        size = (options["components"] or 64,)
+        return Shape("classification", (1, 8, 8) if options["layout"] == "image" else size, (10,))
 
     def sizes(self, options: Mapping[str, Any]) -> dict[Split, int]:
         """1,347 and 450."""
         return {"train": 1347, "test": 450}
 
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:
-        """Split, scale and centre."""
+        """Split, scale, centre and project."""
         from thalweg.contracts.losses import CrossEntropy
         from thalweg.contracts.supervised import Supervised
-        from thalweg_plugins.problems._sklearn_digits import digits
+        from thalweg_plugins.problems._sklearn_digits import digits, principal_components
 
         splits = digits(context.validation_fraction)
-        mean = splits["train"][0].mean(0)
+        train = splits["train"][0]
+        mean = train.mean(0)
         shape = self.shape(options).input
+        count = options["components"]
+        axes = principal_components(train - mean, count) if count else None
         data = {
-            split: ((x - mean).view(-1, *shape).to(context.device, context.dtype), y.to(context.device))
+            split: (
+                (x - mean if axes is None else (x - mean) @ axes).view(-1, *shape).to(context.device, context.dtype),
+                y.to(context.device),
+            )
             for split, (x, y) in splits.items()
         }
         return Supervised(data, CrossEntropy(), self.metrics)
