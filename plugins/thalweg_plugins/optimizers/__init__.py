@@ -3,15 +3,50 @@
 from thalweg import hookimpl
 from thalweg.hookspecs import Register
 from thalweg_plugins.optimizers.adagrad import Adagrad
+from thalweg_plugins.optimizers.adagrad_lecture import AdagradLecture
 from thalweg_plugins.optimizers.adam import Adam
+from thalweg_plugins.optimizers.adam_lecture import AdamLecture
+from thalweg_plugins.optimizers.adam_rkk18 import AdamRKK18, AMSGradRKK18
+from thalweg_plugins.optimizers.adamw import AdamW
+from thalweg_plugins.optimizers.amsgrad import AMSGrad
+from thalweg_plugins.optimizers.kfac import KFAC
 from thalweg_plugins.optimizers.lbfgs import LBFGS
+from thalweg_plugins.optimizers.lion import Lion
 from thalweg_plugins.optimizers.momentum import Momentum, Nesterov
+from thalweg_plugins.optimizers.muon import Muon
+from thalweg_plugins.optimizers.nadam import NAdam
 from thalweg_plugins.optimizers.rmsprop import RMSprop
+from thalweg_plugins.optimizers.rmsprop_lecture import RMSpropLecture
+from thalweg_plugins.optimizers.schedule_free_adamw import ScheduleFreeAdamW
 from thalweg_plugins.optimizers.sgd import SGD
+from thalweg_plugins.optimizers.shampoo import Shampoo
+from thalweg_plugins.optimizers.soap import SOAP
+
+FIRST_ORDER = (
+    SGD,
+    Momentum,
+    Nesterov,
+    Adagrad,
+    RMSprop,
+    Adam,
+    AMSGrad,
+    AdamW,
+    NAdam,
+    Lion,
+    ScheduleFreeAdamW,
+    AdagradLecture,
+    RMSpropLecture,
+    AdamLecture,
+    AdamRKK18,
+    AMSGradRKK18,
+    Muon,
+    Shampoo,
+    SOAP,
+)
 
 
 @hookimpl
 def thalweg_register_optimizers(register: Register) -> None:
     """Register the built-in optimizers."""
-    for optimizer in (SGD, Momentum, Nesterov, Adagrad, RMSprop, Adam, LBFGS):
+    for optimizer in (*FIRST_ORDER, LBFGS, KFAC):
         register(optimizer)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Hyperparameter, Optimizer, Search, Stepper
-from thalweg.contracts import BuildContext
+from thalweg.contracts import BuildContext, StackedStepper
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,6 +20,26 @@ def lr(default: float, low: float = 1e-4, high: float = 1.0) -> Hyperparameter:
 def weight_decay() -> Hyperparameter:
     """The L2 penalty's coefficient."""
     return Hyperparameter("weight_decay", 0.0, "[0, inf)", "coefficient of an L2 penalty added to the gradient")
+
+
+def decoupled_weight_decay(default: float) -> Hyperparameter:
+    """The share of the weights that goes, per lr."""
+    return Hyperparameter("weight_decay", default, "[0, inf)", "lr times this share of the weights goes at each step")
+
+
+def beta1(default: float = 0.9) -> Hyperparameter:
+    """The first moment's decay rate."""
+    return Hyperparameter("beta1", default, "[0, 1)", "decay rate of the mean of gradients")
+
+
+def beta2(default: float = 0.999) -> Hyperparameter:
+    """The second moment's decay rate."""
+    return Hyperparameter("beta2", default, "[0, 1)", "decay rate of the mean of squared gradients")
+
+
+def eps(default: float = 1e-8) -> Hyperparameter:
+    """Keeps a denominator from zero."""
+    return Hyperparameter("eps", default, "(0, inf)", "added to the root")
 
 
 class Declared(Optimizer):
@@ -41,3 +61,17 @@ class Declared(Optimizer):
         cls = getattr(torch.optim, self.torch_name)
         fused = fused_if_possible(cls, module)
         return TorchStepper(cls(module.parameters(), **self.arguments(hyperparameters), **fused))
+
+    def build_stacked(
+        self, module: nn.Module, members: Sequence[Mapping[str, Any]], context: BuildContext
+    ) -> StackedStepper:
+        """Torch's optimizer on all members, or on a row of numbers each where their hyperparameters differ."""
+        import torch
+
+        from thalweg.contracts.rows import alike
+        from thalweg.contracts.torch_adapter import TorchRows
+
+        if not self.elementwise or alike(members):
+            return super().build_stacked(module, members, context)
+        cls = getattr(torch.optim, self.torch_name)
+        return TorchRows(cls, module, [self.arguments(member) for member in members])

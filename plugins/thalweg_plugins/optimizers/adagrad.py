@@ -11,6 +11,7 @@ class Adagrad(Declared):
     summary = "steps scaled down by the root of all squared gradients so far"
     equation = "G <- G + g^2;  w <- w - lr g / (sqrt(G) + eps)"
     source = "Duchi, Hazan & Singer 2011; torch.optim.Adagrad"
+    cost = "1 gradient evaluation; 1 number of state per parameter"
     torch_name = "Adagrad"
     options = (
         lr(0.01),

@@ -17,8 +17,9 @@ class Adam(Declared):
         "w <- w - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)"
     )
     source = "Kingma & Ba 2015, algorithm 1; torch.optim.Adam"
+    cost = "1 gradient evaluation; 2 numbers of state per parameter"
     torch_name = "Adam"
-    options = (
+    options: tuple[Hyperparameter, ...] = (
         lr(1e-3, 1e-5, 0.1),
         Hyperparameter("beta1", 0.9, "[0, 1)", "decay rate of the mean of gradients"),
         Hyperparameter("beta2", 0.999, "[0, 1)", "decay rate of the mean of squared gradients"),

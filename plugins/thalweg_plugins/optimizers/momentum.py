@@ -14,6 +14,7 @@ class Momentum(Declared):
     summary = "gradient descent with heavy-ball momentum"
     equation = "v <- momentum v + g;  w <- w - lr v"
     source = "Polyak 1964; torch.optim.SGD"
+    cost = "1 gradient evaluation; 1 number of state per parameter"
     torch_name = "SGD"
     options = (
         lr(0.05),

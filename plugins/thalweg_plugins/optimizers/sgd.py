@@ -10,5 +10,6 @@ class SGD(Declared):
     summary = "gradient descent on mini-batches, without momentum"
     equation = "w <- w - lr g"
     source = "Robbins & Monro 1951; torch.optim.SGD"
+    cost = "1 gradient evaluation; no state"
     torch_name = "SGD"
     options = (lr(0.1), weight_decay())

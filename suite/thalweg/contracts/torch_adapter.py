@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from thalweg.contracts.component import RESERVED
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.optimizer import BuildContext, Optimizer, StackedStepper, Stepper, StepReport
 from thalweg.contracts.option import Hyperparameter, Search
@@ -121,7 +122,8 @@ class TorchOptimizer(Optimizer):
     Numbers and booleans among the arguments become hyperparameters, tuples one each (``betas`` becomes ``beta1`` and
     ``beta2``). An argument without default takes it from ``defaults``; anything else given there is passed on as it is.
     ``elementwise=True`` says that a weight's update uses that weight's gradients and state only, and that settings are
-    read from the parameter groups: then seeds can be batched.
+    read from the parameter groups: then seeds can be batched. An argument whose name means something else in benchmark
+    files (``decoupled_weight_decay``) is no hyperparameter and keeps its default, or what ``defaults`` says.
     """
 
     def __init__(
@@ -158,7 +160,11 @@ class TorchOptimizer(Optimizer):
                     f"argument {parameter.name!r} of {cls.__name__} has no default: "
                     f"give one with register({cls.__name__}, {parameter.name}=...)"
                 )
-            options += self._hyperparameters(parameter.name, default, given=parameter.name in defaults)
+            given = parameter.name in defaults
+            if parameter.name not in RESERVED:
+                options += self._hyperparameters(parameter.name, default, given)
+            elif given:
+                self._fixed[parameter.name] = default
         self.options = tuple(options)
 
     @property

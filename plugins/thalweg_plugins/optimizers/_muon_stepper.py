@@ -1,0 +1,92 @@
+"""Steps Muon and AdamW side by side. Imports torch, so it is imported only when a stepper is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from thalweg.contracts import Stepper, StepReport
+from thalweg.contracts.torch_adapter import fused_if_possible
+
+if TYPE_CHECKING:
+    from thalweg.contracts.objective import Objective
+
+_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+
+
+def hidden_matrices(module: nn.Module) -> list[Tensor]:
+    """The weights of linear and convolutional layers, but for the first and the last of these and of embeddings."""
+    found: dict[Tensor, bool] = {}
+    for layer in module.modules():
+        if isinstance(layer, _LAYERS + _EMBEDDINGS) and layer.weight.requires_grad:
+            # a weight that is tied to an embedding counts as one
+            found.setdefault(layer.weight, isinstance(layer, _LAYERS))
+    inner = list(found)[1:-1]
+    return [weight for weight in inner if found[weight]]
+
+
+class MuonStepper(Stepper):
+    """Muon for the hidden matrices, AdamW for the rest."""
+
+    def __init__(self, module: nn.Module, h: Mapping[str, Any]) -> None:
+        self.weights = hidden_matrices(module)
+        hidden = set(self.weights)
+        others = [p for p in module.parameters() if p.requires_grad and p not in hidden]
+        self._matrices = [nn.Parameter(weight.detach().flatten(1)) for weight in self.weights]
+        self.optimizers: list[torch.optim.Optimizer] = []
+        if self._matrices:
+            self.optimizers.append(
+                torch.optim.Muon(
+                    self._matrices, lr=h["lr"], momentum=h["momentum"], weight_decay=h["weight_decay"], nesterov=True
+                )
+            )
+        if others:
+            self.optimizers.append(
+                torch.optim.AdamW(
+                    others,
+                    lr=h["adamw_lr"],
+                    betas=(h["adamw_beta1"], h["adamw_beta2"]),
+                    eps=h["adamw_eps"],
+                    weight_decay=h["adamw_weight_decay"],
+                    **fused_if_possible(torch.optim.AdamW, module),
+                )
+            )
+        self._lr = h["lr"]
+        self._adamw_share = h["adamw_lr"] / h["lr"]
+
+    @property
+    def lr(self) -> float:
+        """Muon's; setting it scales AdamW's in proportion."""
+        return float(self._lr)
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self._lr = value
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = value if isinstance(optimizer, torch.optim.Muon) else value * self._adamw_share
+
+    def step(self, objective: Objective) -> StepReport:
+        """Both steps on the same gradient."""
+        objective.backward()
+        for matrix, weight in zip(self._matrices, self.weights, strict=True):
+            # views of the weights' own storage, made anew because a copy of module and stepper cuts the tie
+            matrix.data = weight.detach().flatten(1)
+            matrix.grad = None if weight.grad is None else weight.grad.flatten(1)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        return StepReport({"muon_matrices": float(len(self.weights))})
+
+    def state_dict(self) -> dict[str, Any]:
+        """The learning rate and torch's own states."""
+        return {"lr": self._lr, "optimizers": [optimizer.state_dict() for optimizer in self.optimizers]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from there."""
+        self._lr = state["lr"]
+        for optimizer, own in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(own)

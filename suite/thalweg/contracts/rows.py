@@ -1,0 +1,52 @@
+"""A module's parameters as one vector (P,), or those of K stacked members as rows (K, P)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def alike(members: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether all members have the same hyperparameters."""
+    return all(dict(member) == dict(members[0]) for member in members)
+
+
+class Rows:
+    """Reads and writes all parameters at once, so that an elementwise rule is a few operations on one tensor.
+
+    Args:
+        parameters: of shape (...), or (K, ...) where members are stacked.
+        members: K, or None where nothing is stacked.
+
+    >>> rows = Rows([nn.Parameter(torch.zeros(2, 3, 4)), nn.Parameter(torch.ones(2, 1))], members=2)
+    >>> tuple(rows.weights().shape)
+    (2, 13)
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], members: int | None = None) -> None:
+        self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
+        self._shape = (-1,) if members is None else (members, -1)
+
+    def weights(self) -> Tensor:
+        """A copy of the parameters: (P,) or (K, P)."""
+        return self._joined([parameter.detach() for parameter in self.parameters])
+
+    def gradients(self) -> Tensor:
+        """A copy of their gradients; a parameter without one counts as zero."""
+        return self._joined(
+            [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]  # unused in this forward pass
+        )
+
+    @torch.no_grad()
+    def write(self, values: Tensor) -> None:
+        """Put (P,) or (K, P) numbers into the parameters."""
+        widths = [p.numel() // (1 if values.ndim == 1 else len(values)) for p in self.parameters]
+        parts = torch.split(values, widths, -1)
+        targets: list[Tensor] = [*self.parameters]
+        torch._foreach_copy_(targets, [part.view(p.shape) for part, p in zip(parts, targets, strict=True)])
+
+    def _joined(self, tensors: list[Tensor]) -> Tensor:
+        return torch.cat([tensor.reshape(self._shape) for tensor in tensors], -1)
