@@ -59,12 +59,26 @@ class Wrong(thalweg.Architecture):
             nn.Flatten(), nn.Linear(prod(shape.input), 40), nn.Dropout(), nn.Linear(40, prod(shape.output))
         )
 """,
+    "stacks": """
+import torch
+from thalweg.contracts.torch_adapter import TorchOptimizer
+
+class Normalized(torch.optim.SGD):
+    def step(self):
+        parameters = [p for group in self.param_groups for p in group["params"]]
+        torch.nn.utils.clip_grad_norm_(parameters, 0.1)
+        super().step()
+
+class Wrong(TorchOptimizer):
+    def __init__(self):
+        super().__init__(Normalized, "wrong", "divides by the norm of all gradients", elementwise=True)
+""",
 }
 
 
 @pytest.mark.parametrize("check", WRONG)
 def test_a_plugin_that_is_wrong_in_one_way_fails_that_check_alone(check: str, tmp_path: Path) -> None:
-    kind = "architectures" if "Architecture" in WRONG[check] else "problems"
+    kind = next(kind for kind in ("architecture", "optimizer", "problem") if kind.capitalize() in WRONG[check]) + "s"
     source = f"""import thalweg
 {WRONG[check]}
 

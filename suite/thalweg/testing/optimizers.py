@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 
 import torch
 
+from thalweg.contracts.option import resolve
 from thalweg.registry import Registry
 from thalweg.testing.others import contract
 from thalweg.testing.small import Workbench, same
+from thalweg.testing.stacked import compare
 
 
 def has_a_learning_rate(registry: Registry, name: str) -> None:
@@ -67,6 +70,22 @@ def restores_weights_after_evaluation(registry: Registry, name: str) -> None:
     assert same(before, bench.weights())
 
 
+def stacks(registry: Registry, name: str) -> None:
+    """An elementwise optimizer trains three members at once as it trains each alone, float64, to 1e-12.
+
+    Members whose hyperparameters differ may be refused with NotImplementedError, members that are alike may not.
+    """
+    optimizer = registry.optimizer(name)
+    if not optimizer.elementwise:
+        return
+    defaults = resolve(optimizer.options, {}, name)
+    assert compare(optimizer, [defaults] * 3, steps=6, dtype=torch.float64) < 1e-12
+    if "lr" in defaults:
+        members = [resolve(optimizer.options, {"lr": defaults["lr"] * share}, name) for share in (1.0, 0.5, 0.25)]
+        with contextlib.suppress(NotImplementedError):
+            assert compare(optimizer, members, steps=6, dtype=torch.float64) < 1e-12
+
+
 CHECKS = (
     contract,
     has_a_learning_rate,
@@ -74,4 +93,5 @@ CHECKS = (
     is_deterministic,
     continues_from_its_state,
     restores_weights_after_evaluation,
+    stacks,
 )

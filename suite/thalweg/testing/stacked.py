@@ -1,0 +1,112 @@
+"""K small networks trained at once and one at a time, to compare the two."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from thalweg.contracts import Batch, BuildContext, Draw, LoadedProblem, Metric, Optimizer, StackedStepper, Stepper
+from thalweg.contracts.objective import Objective
+from thalweg.contracts.problem import Split
+
+_SHAPES = {"w1": (6, 8), "b1": (8,), "w2": (8, 3), "b2": (3,)}
+_EXAMPLES, _BATCH = 64, 16
+
+
+class Network(nn.Module):
+    """6-8-3 with tanh; with K members every parameter has shape (K, ...)."""
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        for name, tensor in weights.items():
+            self.register_parameter(name, nn.Parameter(tensor.clone()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, 6) to (n, 3), or (K, n, 6) to (K, n, 3)."""
+        w1, b1, w2, b2 = self.parameters()
+        outputs: Tensor = torch.tanh(x @ w1 + b1.unsqueeze(-2)) @ w2 + b2.unsqueeze(-2)
+        return outputs
+
+
+class Regression(LoadedProblem):
+    """Squared error on (n, 6) inputs and (n, 3) targets; with K members in front, the sum of theirs."""
+
+    metrics = (Metric("loss", "lower", "log"),)
+
+    def __init__(self, inputs: Tensor, targets: Tensor) -> None:
+        self.inputs, self.targets = inputs, targets
+        self.sizes = {"train": inputs.shape[-2]}
+
+    def batch(self, split: Split, step: int, draw: Draw) -> Batch:
+        """Consecutive examples."""
+        rows = (torch.arange(_BATCH) + step * _BATCH) % self.sizes["train"]
+        return Batch(self.inputs[..., rows, :], self.targets[..., rows, :], _BATCH)
+
+    def loss(self, module: nn.Module, batch: Batch) -> Tensor:
+        """A scalar."""
+        loss: Tensor = (module(batch.inputs) - batch.targets).square().mean((-2, -1)).sum()
+        return loss
+
+    def evaluate(self, module: nn.Module, split: Split) -> dict[str, float]:
+        """On all examples."""
+        return {"loss": float(self.loss(module, Batch(self.inputs, self.targets, self.sizes["train"])))}
+
+
+def compare(optimizer: Optimizer, members: Sequence[Mapping[str, Any]], steps: int, dtype: torch.dtype) -> float:
+    """The largest difference of a weight between K members trained at once and the same trained one at a time.
+
+    Members have starts and data of their own. Half-way every learning rate is halved, and the stepper is replaced by a
+    new one that loads its state. Compared are the weights at the end, and those to be evaluated.
+
+    Args:
+        optimizer: what trains.
+        members: hyperparameters of each.
+        steps: how many, on batches of 16.
+        dtype: of weights and data.
+
+    Raises:
+        NotImplementedError: the optimizer has no form for these members.
+    """
+    k = len(members)
+    generator = torch.Generator().manual_seed(0)
+    starts = {name: torch.randn(k, *shape, generator=generator).to(dtype) / 2 for name, shape in _SHAPES.items()}
+    inputs = torch.randn(k, _EXAMPLES, 6, generator=generator).to(dtype)
+    targets = torch.randn(k, _EXAMPLES, 3, generator=generator).to(dtype)
+    context = BuildContext(0, _EXAMPLES, _BATCH)
+
+    stacked = Network(starts)
+    at_once = _train(
+        stacked, Regression(inputs, targets), steps, lambda: optimizer.build_stacked(stacked, members, context)
+    )
+    differences = []
+    for index, member in enumerate(members):
+        network = Network({name: start[index] for name, start in starts.items()})
+        problem = Regression(inputs[index], targets[index])
+        alone = _train(network, problem, steps, lambda: optimizer.build(network, member, context))  # noqa: B023
+        differences += [(a[index] - b).abs().max() for a, b in zip(at_once, alone, strict=True)]
+    return float(torch.stack(differences).max())
+
+
+def _train(module: nn.Module, problem: LoadedProblem, steps: int, build: Any) -> list[Tensor]:
+    """The weights after some steps, and those to be evaluated."""
+    stepper: Stepper = build()
+    draw = Draw(0, _BATCH)
+    objective = Objective(module, problem, draw)
+    for step in range(steps):
+        if step == steps // 2:
+            stepper, state = build(), copy.deepcopy(stepper.state_dict())
+            stepper.load_state_dict(state)
+            if isinstance(stepper, StackedStepper):
+                stepper.lrs = [lr / 2 for lr in stepper.lrs]
+            else:
+                stepper.lr = stepper.lr / 2
+        objective.begin_step(problem.batch("train", step, draw), step)
+        stepper.step(objective)
+    weights = [parameter.detach().clone() for parameter in module.parameters()]
+    with stepper.evaluation_weights():
+        weights += [parameter.detach().clone() for parameter in module.parameters()]
+    return weights
