@@ -78,7 +78,7 @@ class Wrong(TorchOptimizer):
 
 @pytest.mark.parametrize("check", WRONG)
 def test_a_plugin_that_is_wrong_in_one_way_fails_that_check_alone(check: str, tmp_path: Path) -> None:
-    kind = next(kind for kind in ("architecture", "optimizer", "problem") if kind.capitalize() in WRONG[check]) + "s"
+    kind = {"Architecture": "architectures", "TorchOptimizer": "optimizers"}.get(_base(check), "problems")
     source = f"""import thalweg
 {WRONG[check]}
 
@@ -96,3 +96,8 @@ def thalweg_register_{kind}(register):
         except (AssertionError, RuntimeError):
             failed.append(one.run.__name__)
     assert failed == [check]
+
+
+def _base(check: str) -> str:
+    """The class that the wrong one derives from."""
+    return WRONG[check].rsplit("class Wrong(", 1)[1].split(")", 1)[0].removeprefix("thalweg.")
