@@ -148,3 +148,15 @@ def test_a_parameter_that_the_loss_does_not_see_has_zero_curvature() -> None:
         dense = operator.dense()
         assert float(dense[:2].abs().max()) == 0 or float(dense[-2:].abs().max()) == 0
         torch.testing.assert_close(dense, dense.T)
+
+
+def test_the_sampled_fisher_of_sequences_has_the_exact_ones_scale() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(8, 5, 6, generator=generator, dtype=torch.float64)
+    y = torch.randint(3, (8, 5), generator=generator)
+    data, draw = Supervised({"train": (x, y)}, CrossEntropy(), (LOSS,)), Draw(0, None)
+    it = Objective(nn.Linear(6, 3).double(), data, draw)
+    it.begin_step(data.batch("train", 0, draw), 0)
+    exact, sampled = Fisher(it).dense(), MCFisher(it, 4000).dense()
+    # 4000 draws of 40 positions: relative error about 1/sqrt(4000)
+    assert float((sampled - exact).norm() / exact.norm()) < 0.05

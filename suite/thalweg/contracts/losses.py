@@ -29,6 +29,10 @@ class OutputLoss(ABC):
         """Further metrics of each example, shape (N,) each, by name; their means over a split are reported."""
         return {}
 
+    def positions(self, outputs: Tensor) -> int:
+        """How many positions of an example the loss is a mean over: more than 1 for sequences."""
+        return 1
+
     @abstractmethod
     def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
         """Targets drawn from the model's own p(y|z), one an example."""
@@ -72,8 +76,11 @@ class CrossEntropy(OutputLoss):
         """(diag p - p p') v with p = softmax(z); for sequences that over T at each position."""
         p = outputs.softmax(-1)
         pv = p * vectors
-        positions = outputs[0, ..., 0].numel()
-        return (pv - p * pv.sum(-1, keepdim=True)) / positions
+        return (pv - p * pv.sum(-1, keepdim=True)) / self.positions(outputs)
+
+    def positions(self, outputs: Tensor) -> int:
+        """T for logits of shape (N, T, C)."""
+        return outputs[0, ..., 0].numel()
 
     def kl(self, outputs: Tensor, others: Tensor) -> Tensor:
         """sum_y p_y (log p_y - log q_y); for sequences the mean over positions."""

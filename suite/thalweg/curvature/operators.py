@@ -6,6 +6,7 @@ mode is differentiated through its batch statistics, and its buffers are left as
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -170,16 +171,13 @@ class _Rank(OutputOperator):
 
 
 class MCFisher(_Rank):
-    """The Fisher matrix by targets drawn from the model: its error falls as samples^-1/2.
-
-    For sequences the gradients are those of the mean over T positions, and the result 1/T of ``Fisher`` on average.
-    """
+    """The Fisher matrix by targets drawn from the model: its mean is ``Fisher``, its error falls as samples^-1/2."""
 
     def __init__(self, objective: Objective, samples: int = 1, outputs: Tensor | None = None) -> None:
         super().__init__(objective, outputs)
-        self._residuals = torch.stack(
-            [self._residual(objective.sampled_targets(self.outputs, sample)) for sample in range(samples)]
-        )
+        drawn = [self._residual(objective.sampled_targets(self.outputs, sample)) for sample in range(samples)]
+        # squares of a mean over T positions are 1/T^2, and T of them make 1/T
+        self._residuals = torch.stack(drawn) * math.sqrt(objective.output_loss.positions(self.outputs))
 
 
 class EmpiricalFisher(_Rank):
