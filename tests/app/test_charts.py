@@ -27,7 +27,8 @@ def means(low: float = 0.1) -> pd.DataFrame:
     steps = [0, 10]
     return pd.DataFrame(
         {"optimizer": "sgd", "step": steps, "epoch": steps, "seconds": steps, "examples": steps,
-         "gradient_evaluations": steps, "curvature_products": steps, "factor_inversions": steps, "value": [1.0, 0.5], "low": [0.5, low], "high": [2.0, 0.9], "seeds": 2}
+         "gradient_evaluations": steps, "curvature_products": steps, "factor_inversions": steps,
+         "value": [1.0, 0.5], "low": [0.5, low], "high": [2.0, 0.9], "seeds": 2}
     )  # fmt: skip
 
 

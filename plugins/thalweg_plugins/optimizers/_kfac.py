@@ -46,13 +46,12 @@ def damped(a: Tensor, g: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
 
 
 def inverse(factor: Tensor, where: str) -> Tensor:
-    """The inverse by Cholesky, in float64 where float32 does not do; Diverged, naming the layer, where neither does."""
+    """The inverse by Cholesky, in float64 where float32 does not do; Diverged where neither does."""
     for dtype in dict.fromkeys((factor.dtype, torch.float64)):
         root, failed = torch.linalg.cholesky_ex(factor.to(dtype))
-        if not int(failed) and bool(torch.isfinite(root).all()):
+        if not int(failed):
             return torch.cholesky_inverse(root).to(factor.dtype)
-    kind = "singular" if bool(torch.isfinite(factor).all()) else "not finite"
-    raise Diverged(f"K-FAC's factor {where} is {kind}")
+    raise Diverged(f"K-FAC's factor {where} is singular")
 
 
 def exact_output_gradients(loss: OutputLoss, outputs: Tensor) -> Iterator[Tensor]:
@@ -131,11 +130,13 @@ class KFACStepper(Stepper):
         found = {}
         for layer in self.layers:
             if layer.name in self.g:
-                a, g = damped(self.a[layer.name], self.g[layer.name], gamma)
-                found[layer.name] = (
-                    inverse(a, f"A of layer {layer.name!r}"),
-                    inverse(g, f"G of layer {layer.name!r}"),
-                )
+                factors = {"A": self.a[layer.name], "G": self.g[layer.name]}
+                for kind, factor in factors.items():
+                    if not bool(factor.sum().isfinite()):
+                        raise Diverged(f"K-FAC's factor {kind} of layer {layer.name!r} is not finite")
+                a, g = damped(factors["A"], factors["G"], gamma)
+                where = f"of layer {layer.name!r}"
+                found[layer.name] = (inverse(a, f"A {where}"), inverse(g, f"G {where}"))
                 objective.counts.factor_inversions += 2
         return found
 

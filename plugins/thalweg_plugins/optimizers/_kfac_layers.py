@@ -72,7 +72,7 @@ def covered_layers(module: nn.Module) -> list[Layer]:
     weights.
 
     Raises:
-        UserError: a layer's weight is used in two places, since the factors of a tied weight are no outer products.
+        UserError: there is none, or a layer's weight is used in two places: its gradient is no product of one a and g.
     """
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     owners = Counter(id(p) for _, m in module.named_modules(remove_duplicate=False) for p in m._parameters.values())
@@ -84,6 +84,8 @@ def covered_layers(module: nn.Module) -> list[Layer]:
             if owners[id(parameter)] > 1:
                 raise UserError(f"kfac: {name}.{key} is tied to another layer's, which its factors do not cover")
         layers.append(Layer(name, layer, parameters))
+    if not layers:
+        raise UserError("kfac: the network has no Linear or convolution layer that it covers")
     return layers
 
 
@@ -111,6 +113,8 @@ class Recording:
         """
         seen = [layer for layer in layers if layer.name in self.edges]
         edges = [self.edges[layer.name] for layer in seen]
+        if not edges:
+            return {}
         found = torch.autograd.grad(outputs, edges, output_gradients, retain_graph=True, allow_unused=True)
         factors = {}
         for layer, gradient in zip(seen, found, strict=True):
