@@ -34,6 +34,6 @@ def principal_components(centred: Tensor, count: int) -> Tensor:
 
     Each points where its entry of largest size is positive.
     """
-    axes = torch.linalg.svd(centred, full_matrices=False).Vh[:count].T
+    axes: Tensor = torch.linalg.svd(centred, full_matrices=False).Vh[:count].T
     largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
     return axes * largest.sign()

@@ -1,0 +1,105 @@
+"""A line search for the strong Wolfe conditions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Point:
+    """phi(alpha) = f(w + alpha d) and its derivative at one alpha; ``payload`` is what else was computed there."""
+
+    alpha: float
+    value: float
+    slope: float
+    payload: Any = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a line search ended; ``satisfied`` says whether the strong Wolfe conditions hold there."""
+
+    point: Point
+    satisfied: bool
+    evaluations: int
+
+
+def strong_wolfe(
+    phi: Callable[[float], Point],
+    start: Point,
+    first: float = 1.0,
+    c1: float = 1e-4,
+    c2: float = 0.9,
+    max_evaluations: int = 25,
+) -> Found:
+    """An alpha > 0 with phi(alpha) <= phi(0) + c1 alpha phi'(0) and |phi'(alpha)| <= c2 |phi'(0)|.
+
+    Brackets by doubling from ``first``, then zooms in by cubic interpolation, by bisection where that falls near an
+    end. Where none is found in ``max_evaluations``, the lowest point seen is returned: ``start`` where all are higher.
+
+    Source: Nocedal & Wright 2006, algorithms 3.5 and 3.6; equation 3.59.
+
+    >>> found = strong_wolfe(lambda a: Point(a, (a - 3.0) ** 2, 2 * (a - 3.0)), Point(0.0, 9.0, -6.0))
+    >>> found.point.alpha, found.satisfied
+    (1.0, True)
+    """
+    lowest = start
+    evaluations = 0
+
+    def evaluate(alpha: float) -> Point:
+        nonlocal lowest, evaluations
+        evaluations += 1
+        point = phi(alpha)
+        if point.value < lowest.value:
+            lowest = point
+        return point
+
+    def too_high(point: Point, low: Point) -> bool:
+        """Also where the value is nan: such a point is beyond the bracket."""
+        return not point.value <= start.value + c1 * point.alpha * start.slope or point.value >= low.value
+
+    def flat_enough(point: Point) -> bool:
+        return abs(point.slope) <= -c2 * start.slope
+
+    # algorithm 3.5: low and high come to bracket an alpha that satisfies both conditions
+    low, high, alpha = start, None, first
+    while evaluations < max_evaluations:
+        point = evaluate(alpha)
+        if too_high(point, low):
+            high = point
+            break
+        if flat_enough(point):
+            return Found(point, True, evaluations)
+        if point.slope >= 0:
+            low, high = point, low
+            break
+        low, alpha = point, 2 * alpha
+    # algorithm 3.6
+    while high is not None and evaluations < max_evaluations:
+        point = evaluate(_between(low, high))
+        if too_high(point, low):
+            high = point
+            continue
+        if flat_enough(point):
+            return Found(point, True, evaluations)
+        if point.slope * (high.alpha - low.alpha) >= 0:
+            high = low
+        low = point
+    return Found(lowest, False, evaluations)
+
+
+def _between(low: Point, high: Point) -> float:
+    """The minimiser of the cubic through both ends; the middle where it is none or within a tenth of an end."""
+    width = high.alpha - low.alpha
+    d1 = low.slope + high.slope - 3 * (low.value - high.value) / (low.alpha - high.alpha)
+    root = d1**2 - low.slope * high.slope
+    if math.isfinite(root) and root >= 0:
+        d2 = math.copysign(math.sqrt(root), width)
+        bottom = high.slope - low.slope + 2 * d2
+        share = 1 - (high.slope + d2 - d1) / bottom if bottom else 0.5
+        if 0.1 <= share <= 0.9:
+            return low.alpha + share * width
+    return low.alpha + width / 2

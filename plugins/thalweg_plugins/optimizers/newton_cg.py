@@ -1,0 +1,46 @@
+"""Hessian-free Newton."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from thalweg import Hyperparameter, Optimizer, Search, Stepper
+from thalweg.contracts import BuildContext
+from thalweg_plugins.optimizers.newton import FACTOR
+
+if TYPE_CHECKING:
+    from torch import nn
+
+MAX_ITERATIONS = Hyperparameter("max_iterations", 50, "[1, inf)", "products in one step", Search(5, 200))
+
+
+class NewtonCG(Optimizer):
+    """Newton's equation solved by truncated conjugate gradients on Hessian products, then backtracking.
+
+    The iteration stops at a residual of min(1/2, sqrt ||g||) ||g||, so that convergence is superlinear, or where a
+    direction of negative curvature comes up: the step is then what was reached before, and the negative gradient where
+    that is nothing (``negative_curvature`` = 1). The step is halved until the loss falls enough; ``step_length`` is 0
+    where it never does. ``damping`` is added to the Hessian: on small batches about 1 keeps steps from
+    fitting the batch, above all with batch norm.
+    """
+
+    name = "newton-cg"
+    summary = "Hessian-free Newton: truncated conjugate gradients with an exit on negative curvature, backtracking"
+    equation = "(H + damping I) d = -g to ||r|| <= min(1/2, sqrt ||g||) ||g||;  w <- w + lr t d,  t = 1, 1/2, 1/4, ..."
+    source = "Nocedal & Wright 2006, algorithm 7.1; Pearlmutter 1994 (products)"
+    cost = (
+        "1 gradient evaluation, 1 Hessian product for each of up to max_iterations, 1 or more forward passes; no state"
+    )
+    takes_any_gradient = False
+    options = (
+        FACTOR,
+        Hyperparameter("damping", 0.0, "[0, inf)", "added to the Hessian's diagonal", Search(1e-4, 1.0)),
+        MAX_ITERATIONS,
+    )
+
+    def build(self, module: nn.Module, hyperparameters: Mapping[str, Any], context: BuildContext) -> Stepper:
+        """A stepper for models of any size."""
+        from thalweg_plugins.optimizers._newton import NewtonCGStepper
+
+        return NewtonCGStepper(hyperparameters)
