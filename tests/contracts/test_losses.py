@@ -44,6 +44,32 @@ def test_the_mean_is_that_of_the_examples_and_the_hessian_product_that_of_the_de
         torch.testing.assert_close(product[i].reshape(-1), by_hand, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_the_gradient_in_the_outputs_is_autograds(case: str) -> None:
+    loss, z, y = CASES[case]
+    leaf = z.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(loss.per_example(leaf, y).sum(), leaf)
+    torch.testing.assert_close(loss.gradient(leaf, y), expected, rtol=1e-12, atol=1e-14)
+    assert not loss.gradient(leaf, y).requires_grad
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_kl_is_that_of_torchs_distributions(case: str) -> None:
+    loss, z, _ = CASES[case]
+    other = z + 0.3 * drawn(*z.shape, 2)[..., 1]
+    make: Any = {
+        "classes": lambda z: torch.distributions.Categorical(logits=z),
+        "sequences": lambda z: torch.distributions.Categorical(logits=z),
+        "pixels": lambda z: torch.distributions.Bernoulli(logits=z),
+        "numbers": lambda z: torch.distributions.Normal(z, 1.0),
+        "weighted": lambda z: torch.distributions.Normal(z, 0.5),
+    }[case]
+    each = torch.distributions.kl_divergence(make(z), make(other))
+    expected = each if case == "classes" else each.mean(-1) if case == "sequences" else each.sum(-1)
+    torch.testing.assert_close(loss.kl(z, other), expected, rtol=1e-10, atol=1e-12)
+    assert float(loss.kl(z, z).abs().max()) < 1e-14
+
+
 def test_sigmoid_cross_entropy_is_the_papers_formula() -> None:
     loss, z, y = CASES["pixels"]
     s, t = 1 / (1 + np.exp(-z.numpy())), y.numpy()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -122,9 +123,11 @@ class KFACStepper(Stepper):
                 output_factors[name] = output_factors[name] + factor if name in output_factors else factor
         self.refreshed += 1
         keep = min(1 - 1 / self.refreshed, DECAY)
-        for name, factor in output_factors.items():
-            for running, batch in ((self.a, record.inputs[name]), (self.g, factor)):
-                running[name] = running[name].lerp(batch, 1 - keep) if name in running else batch
+        for running, batch in ((self.a, record.inputs), (self.g, output_factors)):
+            known = [name for name in output_factors if name in running]
+            if known:
+                torch._foreach_lerp_([running[name] for name in known], [batch[name] for name in known], 1 - keep)
+            running.update({name: batch[name] for name in output_factors if name not in running})
 
     def _inverses(self, objective: Objective, gamma: float) -> dict[str, tuple[Tensor, Tensor]]:
         found = {}
@@ -183,27 +186,28 @@ class KFACStepper(Stepper):
             kl = -0.5 * self.lr**2 * sum(float((directions[name] * g).sum()) for name, g in gradients.items())
         nu, momentum = self._clip(kl), self.h["momentum"]
         for name, matrix in directions.items():
-            v = nu * matrix
-            self.last[name] = v.add_(self.last[name], alpha=momentum) if momentum and name in self.last else v
-        moved = {name: self.lr * matrix for name, matrix in self.last.items()}
-        change = 0.0
-        if self._adapts:
-            model = QuadraticModel(self.layers, objective, outputs, gradients, self.damping + objective.l2)
-            change = model.along(moved).change()
-        self._move(objective, moved)
+            if nu != 1:
+                matrix.mul_(nu)
+            self.last[name] = matrix.add_(self.last[name], alpha=momentum) if name in self.last else matrix
         info = {"kl": nu**2 * kl} if self.h["kl_clip"] else {}
-        return info | ({"ratio": self._adapt(objective, loss, change)} if self._adapts else {})
+        if not self._adapts:
+            self._move(objective, self.last, self.lr)
+            return info
+        model = QuadraticModel(self.layers, objective, outputs, gradients, self.damping + objective.l2)
+        change = model.along(self.last).change(self.lr)
+        self._move(objective, self.last, self.lr)
+        return info | {"ratio": self._adapt(objective, loss, change)}
 
     def _clip(self, kl: float) -> float:
         bound = self.h["kl_clip"]
         return math.sqrt(bound / kl) if bound and kl > bound else 1.0
 
     @torch.no_grad()
-    def _move(self, objective: Objective, step: Mapping[str, Tensor]) -> None:
-        for layer in self.layers:
-            if layer.name in step:
-                for place, piece in zip(layer.places, layer.split(step[layer.name]), strict=True):
-                    objective.parameters[place].add_(piece)
+    def _move(self, objective: Objective, step: Mapping[str, Tensor], scale: float = 1.0) -> None:
+        moving = [layer for layer in self.layers if layer.name in step]
+        parameters = [objective.parameters[place] for layer in moving for place in layer.places]
+        pieces = [piece for layer in moving for piece in layer.split(step[layer.name])]
+        torch._foreach_add_(parameters, pieces, alpha=scale)
 
     @torch.no_grad()
     def _adapt(self, objective: Objective, before: float, predicted: float) -> float:
@@ -236,11 +240,9 @@ class KFACStepper(Stepper):
         return {name: getattr(self, name) for name in self._STATE}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state."""
+        """Continue from a state, which is left as it is: factors and velocities are updated in place."""
         for name in self._STATE:
-            value = state[name]
-            setattr(self, name, dict(value) if isinstance(value, dict) else value)
-        self.velocity = {place: v.clone() for place, v in self.velocity.items()}
+            setattr(self, name, copy.deepcopy(state[name]))
 
 
 def sampled_output_gradient(loss: OutputLoss, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -248,10 +250,7 @@ def sampled_output_gradient(loss: OutputLoss, outputs: Tensor, targets: Tensor) 
 
     For sequences times sqrt(T): the square of a mean over T positions is 1/T of what ``thalweg.curvature.Fisher`` has.
     """
-    leaf = outputs.detach().requires_grad_()
-    with torch.enable_grad():
-        (gradient,) = torch.autograd.grad(loss.per_example(leaf, targets).sum(), leaf)
-    return gradient * math.sqrt(loss.positions(outputs))
+    return loss.gradient(outputs, targets) * math.sqrt(loss.positions(outputs))
 
 
 def proposal(inverses: Mapping[str, tuple[Tensor, Tensor]], gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -263,7 +262,7 @@ def proposal(inverses: Mapping[str, tuple[Tensor, Tensor]], gradients: Mapping[s
 class ModelledStep:
     """A step d with what the quadratic model says of it."""
 
-    step: dict[str, Tensor]
+    step: Mapping[str, Tensor]
     slope: float
     """g'd."""
     curvature: float
@@ -307,7 +306,7 @@ class QuadraticModel:
     def _inner(self, x: Mapping[str, Tensor], y: Mapping[str, Tensor]) -> Tensor:
         return torch.stack([(x[layer.name] * y[layer.name]).sum() for layer in self.layers]).sum()
 
-    def _forms(self, directions: list[dict[str, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+    def _forms(self, directions: Sequence[Mapping[str, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
         """For directions d_i: d_i'F d_j, d_i'd_j and g'd_i, in float64 on the CPU."""
         changes = [self._changes(direction) for direction in directions]
         z = self.fisher.outputs.detach()
@@ -319,7 +318,7 @@ class QuadraticModel:
         fisher, square, slope = (x.to("cpu", torch.float64) for x in (fisher, square, slope))
         return fisher.view(n, n), square.view(n, n), slope
 
-    def minimise(self, directions: list[dict[str, Tensor]]) -> ModelledStep:
+    def minimise(self, directions: Sequence[Mapping[str, Tensor]]) -> ModelledStep:
         """The combination of the directions with the smallest M(d); Diverged where the model is not finite."""
         fisher, square, slope = self._forms(directions)
         matrix = fisher + self.damping * square
@@ -334,7 +333,7 @@ class QuadraticModel:
             step, float(slope @ weights), float(weights @ matrix @ weights), float(0.5 * weights @ fisher @ weights)
         )
 
-    def along(self, step: dict[str, Tensor]) -> ModelledStep:
+    def along(self, step: Mapping[str, Tensor]) -> ModelledStep:
         """A given step."""
         fisher, square, slope = self._forms([step])
         curvature = float(fisher + self.damping * square)

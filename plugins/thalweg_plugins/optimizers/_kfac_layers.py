@@ -60,9 +60,10 @@ class Layer:
 
     def split(self, matrix: Tensor) -> list[Tensor]:
         """A matrix of that shape back into tensors shaped as its parameters."""
-        if not self.has_bias:
-            return [matrix.view(self.shapes[0])]
-        return [matrix[:, :-1].reshape(self.shapes[0]), matrix[:, -1]]
+        weight = matrix[:, :-1] if self.has_bias else matrix
+        if weight.shape != self.shapes[0]:
+            weight = weight.reshape(self.shapes[0])
+        return [weight, matrix[:, -1]] if self.has_bias else [weight]
 
 
 def covered_layers(module: nn.Module) -> list[Layer]:
@@ -97,6 +98,11 @@ def _can_be_factored(layer: Any) -> bool:
     return bool(layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str))
 
 
+def second_moment(rows: Tensor, count: int) -> Tensor:
+    """The sum of x x' over the rows of (M, d), divided by ``count``: (d, d)."""
+    return torch.addmm(rows.new_empty(1), rows.T, rows, beta=0, alpha=1 / count)
+
+
 class Recording:
     """What one forward pass of the module put into its covered layers, and where to find the gradients of outputs."""
 
@@ -120,7 +126,7 @@ class Recording:
         for layer, gradient in zip(seen, found, strict=True):
             if gradient is not None:
                 g = layer.output_gradients(gradient)
-                factors[layer.name] = g.T @ g / len(outputs)
+                factors[layer.name] = second_moment(g, len(outputs))
         return factors
 
 
@@ -139,7 +145,7 @@ def recording(layers: Sequence[Layer]) -> Iterator[Recording]:
                 raise UserError(f"kfac: layer {layer.name!r} is used twice in a pass, which its factors do not cover")
             with torch.no_grad():
                 rows = layer.inputs(args[0])
-                record.inputs[layer.name] = rows.T @ rows / len(rows)
+                record.inputs[layer.name] = second_moment(rows, len(rows))
             # the edge and not the tensor, which a later module may overwrite in place
             record.edges[layer.name] = get_gradient_edge(output)
 

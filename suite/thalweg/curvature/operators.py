@@ -160,10 +160,7 @@ class _Rank(OutputOperator):
 
     def _residual(self, targets: Tensor) -> Tensor:
         """dl/dz for each example at these targets."""
-        leaf = self.outputs.detach().requires_grad_()
-        with torch.enable_grad():
-            losses = self.objective.output_loss.per_example(leaf, targets)
-            return torch.autograd.grad(losses.sum(), leaf)[0].flatten(1)
+        return self.objective.output_loss.gradient(self.outputs, targets).flatten(1)
 
     def _middle(self, changes: Tensor) -> Tensor:
         inner = torch.einsum("snd,nd->sn", self._residuals, changes.flatten(1))
