@@ -17,8 +17,8 @@ from thalweg_plugins.optimizers._flat import FlatStepper, finite, move_to, posit
 
 MakeFisher = Callable[[Objective, Tensor], OutputOperator]
 
-DOUBLINGS = 40
-"""Evaluations of the divergence that a step may take to meet its budget."""
+EVALUATIONS = 40
+"""Forward passes that a step may take to meet its budget."""
 
 
 class NaturalGradientStepper(FlatStepper):
@@ -80,22 +80,23 @@ class NaturalGradientStepper(FlatStepper):
     def _within_budget(
         self, objective: Objective, outputs: Tensor, start: Tensor, d: Tensor, first: float
     ) -> tuple[float, float]:
-        """t and the divergence there, within 1% of the budget: a bracket by the divergence's t^2, then bisection."""
+        """t and the divergence there, within 1% of the budget, or below it where no t up to 1024 times the first does.
+
+        A bracket is narrowed by the divergence's growth with t^2, and by bisection where that does not end soon.
+        """
         budget = self.h["kl"]
-        low, high, t = 0.0, math.inf, first
-        divergence = 0.0
-        for attempt in range(DOUBLINGS):
+        low, below, high, t = 0.0, 0.0, 1024 * first, first
+        for evaluation in range(EVALUATIONS):
             divergence = self._divergence(objective, outputs, start + t * d)
             if abs(divergence - budget) <= 0.009 * budget:
-                break
+                return t, divergence
             if divergence < budget:
-                low = t
+                low, below = t, divergence
             else:
                 high = t  # too far, or nan
             guess = t * math.sqrt(budget / divergence) if 0 < divergence < math.inf else math.nan
-            inside = low < guess < high and attempt < 4
-            t = guess if inside else 2 * low if high == math.inf else (low + high) / 2
-        return t, divergence
+            t = guess if low < guess < high and evaluation < 5 else (low + high) / 2
+        return low, below
 
     @torch.no_grad()
     def _divergence(self, objective: Objective, outputs: Tensor, point: Tensor) -> float:

@@ -36,7 +36,7 @@ class NewtonStepper(FlatStepper):
     def step(self, objective: Objective) -> StepReport:
         """The first step of rising damping that lowers the loss; none where all of them raise it."""
         hessian = Hessian(objective)
-        start, loss, g = position(objective), float(hessian.loss), hessian.gradient
+        start, loss, g = position(objective), float(hessian.loss), finite("the gradient", hessian.gradient)
         matrix = finite("the Hessian", hessian.dense()).double()
         objective.counts.factor_inversions += 1
         values, vectors = torch.linalg.eigh(matrix)

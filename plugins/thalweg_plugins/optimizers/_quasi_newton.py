@@ -91,14 +91,14 @@ class QuasiNewtonStepper(FlatStepper):
 
     def step(self, objective: Objective) -> StepReport:
         """The iterations of one step, on one batch."""
-        here = self._look(objective, position(objective))
+        here = self._look(objective, position(objective), self.exact)
         info: dict[str, float] = {}
         for _ in range(self.iterations):
             here = self._iterate(objective, here, info)
         return StepReport(info)
 
-    def _look(self, objective: Objective, point: Tensor) -> Here:
-        if not self.exact:
+    def _look(self, objective: Objective, point: Tensor, curved: bool) -> Here:
+        if not curved:
             return Here(point, *gradient_at(objective, point))
         move_to(objective, point)
         hessian = Hessian(objective)
@@ -127,10 +127,10 @@ class QuasiNewtonStepper(FlatStepper):
             curvature = float(d @ (here.hessian @ d))
             if curvature > 0:
                 info["step_length"] = -self.lr * slope / curvature
-                return self._look(objective, here.point + info["step_length"] * d)
+                return self._look(objective, here.point + info["step_length"] * d, True)
 
         def phi(alpha: float) -> Point:
-            there = self._look(objective, here.point + alpha * d)
+            there = self._look(objective, here.point + alpha * d, False)
             return Point(alpha, there.loss, float(there.gradient @ d), there)
 
         first = self.lr * (min(1.0, 1 / float(d.norm())) if self.fresh else 1.0)
@@ -141,7 +141,7 @@ class QuasiNewtonStepper(FlatStepper):
             self.forget()
         info["step_length"] = found.point.alpha
         info["line_search_failed"] = info.get("line_search_failed", 0.0) + (not found.satisfied)
-        return there
+        return self._look(objective, there.point, True) if self.exact else there
 
 
 class BFGSStepper(QuasiNewtonStepper):

@@ -37,8 +37,8 @@ def strong_wolfe(
 ) -> Found:
     """An alpha > 0 with phi(alpha) <= phi(0) + c1 alpha phi'(0) and |phi'(alpha)| <= c2 |phi'(0)|.
 
-    Brackets by doubling from ``first``, then zooms in by cubic interpolation, by bisection where that falls near an
-    end. Where none is found in ``max_evaluations``, the lowest point seen is returned: ``start`` where all are higher.
+    Brackets by doubling from ``first``, then zooms in by cubic interpolation, by bisection where two of those have not
+    made the bracket a third smaller. Where none is found in ``max_evaluations``, the lowest point seen is returned: ``start`` where all are higher.
 
     Source: Nocedal & Wright 2006, algorithms 3.5 and 3.6; equation 3.59.
 
@@ -78,8 +78,14 @@ def strong_wolfe(
             break
         low, alpha = point, 2 * alpha
     # algorithm 3.6
+    widths = [math.inf, math.inf]
     while high is not None and evaluations < max_evaluations:
-        point = evaluate(_between(low, high))
+        widths.append(abs(high.alpha - low.alpha))
+        slow = widths[-1] > 2 / 3 * widths[-3]
+        alpha = (low.alpha + high.alpha) / 2 if slow else _between(low, high)
+        if alpha in (low.alpha, high.alpha):
+            break  # no number lies between them
+        point = evaluate(alpha)
         if too_high(point, low):
             high = point
             continue
@@ -92,14 +98,14 @@ def strong_wolfe(
 
 
 def _between(low: Point, high: Point) -> float:
-    """The minimiser of the cubic through both ends; the middle where it is none or within a tenth of an end."""
+    """The minimiser of the cubic through both ends; the middle where there is none between them."""
     width = high.alpha - low.alpha
     d1 = low.slope + high.slope - 3 * (low.value - high.value) / (low.alpha - high.alpha)
-    root = d1**2 - low.slope * high.slope
+    root = d1 * d1 - low.slope * high.slope
     if math.isfinite(root) and root >= 0:
         d2 = math.copysign(math.sqrt(root), width)
         bottom = high.slope - low.slope + 2 * d2
         share = 1 - (high.slope + d2 - d1) / bottom if bottom else 0.5
-        if 0.1 <= share <= 0.9:
+        if 0 < share < 1:
             return low.alpha + share * width
     return low.alpha + width / 2

@@ -1,0 +1,115 @@
+"""What tests of second-order methods share: a function and an optimizer at work on it, and the network of claim B."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from thalweg.contracts import BuildContext, Draw, LoadContext, LoadedProblem, Shape, Stepper, StepReport
+from thalweg.contracts.analytic import AnalyticFunction
+from thalweg.contracts.losses import CrossEntropy
+from thalweg.contracts.objective import Objective
+from thalweg.contracts.option import resolve
+from thalweg.contracts.supervised import CLASSIFICATION, Supervised
+from thalweg.curvature import flat, pieces
+from thalweg.registry import Registry
+
+
+class Bench:
+    """An optimizer of a registry at work on a module; ``step`` makes steps and keeps the last report."""
+
+    def __init__(
+        self, registry: Registry, optimizer: str, problem: LoadedProblem, module: nn.Module, batch: int | None = None,
+        **hyperparameters: Any,
+    ) -> None:  # fmt: skip
+        self.problem, self.module = problem, module
+        self.draw = Draw(0, batch)
+        self.objective = Objective(module, problem, self.draw)
+        self.optimizer = registry.optimizer(optimizer)
+        self.h = resolve(self.optimizer.options, hyperparameters, optimizer)
+        self.stepper = self.build()
+        self.at = 0
+
+    def build(self) -> Stepper:
+        return self.optimizer.build(self.module, self.h, BuildContext(0, self.problem.sizes["train"], 16))
+
+    def step(self, count: int = 1) -> dict[str, float]:
+        report = StepReport()
+        for _ in range(count):
+            self.objective.begin_step(self.problem.batch("train", self.at, self.draw), self.at)
+            report = self.stepper.step(self.objective)
+            self.at += 1
+        return report.info
+
+    @property
+    def w(self) -> Tensor:
+        return flat(self.module.parameters()).detach().clone()
+
+    @property
+    def loss(self) -> float:
+        return self.problem.evaluate(self.module, "train")["loss"]
+
+
+def analytic(
+    registry: Registry, optimizer: str, f: Callable[[Tensor], Tensor] | str, start: Tensor | None = None,
+    options: dict[str, Any] | None = None, **hyperparameters: Any,
+) -> Bench:  # fmt: skip
+    """On a function, or on a registered problem by its name, in float64."""
+    if isinstance(f, str):
+        problem = registry.problem(f)
+        settings = resolve(problem.options, options or {}, f)
+        loaded, shape = problem.load(settings, LoadContext(torch.device("cpu"), torch.float64)), problem.shape(settings)
+    else:
+        assert start is not None
+        loaded, shape = AnalyticFunction(f, lambda _: start), Shape("function", (), (len(start),))
+    module = registry.architecture("point").build({}, shape).double()
+    loaded.initialize(module, Draw(0, None))
+    return Bench(registry, optimizer, loaded, module, **hyperparameters)
+
+
+class Pinned(nn.Module):
+    """8-6-10 with tanh; the last logit is 0, so that no direction leaves all outputs' probabilities as they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.out = nn.Linear(8, 6), nn.Linear(6, 9)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z: Tensor = self.out(torch.tanh(self.hidden(x)))
+        return torch.cat([z, z.new_zeros(len(z), 1)], 1)
+
+
+def claim_b(registry: Registry) -> tuple[Supervised, Pinned]:
+    """500 digits of 8 principal components, and the network after 200 gradient steps, in float64."""
+    digits = registry.problem("digits")
+    loaded = digits.load(
+        resolve(digits.options, {"components": 8}, "x"), LoadContext(torch.device("cpu"), torch.float64)
+    )
+    assert isinstance(loaded, Supervised)
+    x, y = loaded.data["train"]
+    problem = Supervised({"train": (x[:500], y[:500])}, CrossEntropy(), CLASSIFICATION)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = Pinned().double()
+    Bench(registry, "sgd", problem, module, lr=0.5).step(200)
+    return problem, module
+
+
+class Reparametrised(nn.Module):
+    """A module as a function of phi, its parameters being theta(phi)."""
+
+    def __init__(self, module: nn.Module, theta: Callable[[Tensor], Tensor], phi: Tensor) -> None:
+        super().__init__()
+        self.phi = nn.Parameter(phi)
+        self.theta = theta
+        self._hidden = (module,)  # in a tuple, so that its parameters are not ours
+
+    def forward(self, x: Tensor) -> Tensor:
+        (module,) = self._hidden
+        names, like = zip(*module.named_parameters(), strict=True)
+        weights = dict(zip(names, pieces(self.theta(self.phi), like), strict=True))
+        outputs: Tensor = torch.func.functional_call(module, weights, (x,))
+        return outputs
