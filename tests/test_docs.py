@@ -8,14 +8,20 @@ import pkgutil
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import thalweg
 import thalweg_plugins
 from support import CommandLine
 from thalweg.benchmark import read_benchmark
+from thalweg.contracts import Draw, LoadContext
+from thalweg.contracts.objective import Objective
+from thalweg.contracts.option import resolve
+from thalweg.contracts.schedule import SETTINGS
 from thalweg.registry import Registry, load_registry
 from thalweg.testing import checks
 
@@ -67,6 +73,37 @@ def test_the_readmes_plugin_is_about_ten_lines_and_runs(cli: CommandLine) -> Non
     words = re.findall(r"^\$ thalweg (run quick --plugin.*)$", text, re.MULTILINE)[0].split()
     report = cli.json(*words, "--only", "workload=quadratic")
     assert (report["trials"]["trained"], report["trials"]["failed"]) == (3, 0)
+
+
+def test_every_optimizer_is_in_its_documentation(registry: Registry) -> None:
+    text = (ROOT / "docs/optimizers.md").read_text(encoding="utf-8")
+    missing = [entry.name for entry in registry.entries("optimizers") if f"`{entry.name}`" not in text]
+    assert missing == []
+
+
+def test_the_documented_newton_direction_solves_a_quadratic(registry: Registry) -> None:
+    (source,) = blocks("docs/optimizers.md", "python")
+    names: dict[str, Any] = {}
+    exec(compile(source, "docs/optimizers.md", "exec"), names)
+    problem = registry.problem("quadratic")
+    options = resolve(problem.options, {"dim": 4}, "quadratic")
+    loaded = problem.load(options, LoadContext(torch.device("cpu"), torch.float64))
+    module = registry.architecture("point").build({}, problem.shape(options)).double()
+    loaded.initialize(module, Draw(0, None))
+    objective = Objective(module, loaded, Draw(0, None))
+    objective.begin_step(loaded.batch("train", 0, Draw(0, None)), 0)
+    (step,) = names["newton_direction"](objective, 0.0)
+    (point,) = module.parameters()
+    with torch.no_grad():
+        point.add_(step)
+    assert loaded.evaluate(module, "train")["loss"] < 1e-20
+
+
+def test_the_documented_schedules_are_those_that_exist() -> None:
+    text = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+    rows = re.findall(r'^\| `"([a-z-]+)"` \| .* \|(.*)\|$', text, re.MULTILINE)
+    documented = {name: set(re.findall(r"`(\w+) =", settings)) for name, settings in rows}
+    assert documented == {name: set(settings) for name, settings in SETTINGS.items()}
 
 
 def test_the_documented_benchmark_file_is_valid(tmp_path: Path, registry: Registry) -> None:

@@ -205,7 +205,7 @@ class KFACStepper(Stepper):
     @torch.no_grad()
     def _move(self, objective: Objective, step: Mapping[str, Tensor], scale: float = 1.0) -> None:
         moving = [layer for layer in self.layers if layer.name in step]
-        parameters = [objective.parameters[place] for layer in moving for place in layer.places]
+        parameters: list[Tensor] = [objective.parameters[place] for layer in moving for place in layer.places]
         pieces = [piece for layer in moving for piece in layer.split(step[layer.name])]
         torch._foreach_add_(parameters, pieces, alpha=scale)
 

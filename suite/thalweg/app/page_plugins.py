@@ -13,7 +13,7 @@ from thalweg.app.sidebar import select
 from thalweg.app.tables import options
 from thalweg.app.words import count
 from thalweg.commands.describe import described_problem, problem_lines
-from thalweg.contracts import Component, Probe, Problem
+from thalweg.contracts import Component, Optimizer, Probe, Problem
 from thalweg.registry import KINDS, Entry, PluginRecord, Registry
 
 
@@ -81,8 +81,12 @@ def _describe(kind: str, entry: Entry) -> None:
 def _component(kind: str, component: Component) -> None:
     if component.equation:
         st.code(component.equation, language=None, wrap_lines=True)
+    if component.description:
+        st.markdown(component.description)
     if component.source:
         st.markdown(f"Source: {component.source}")
+    if isinstance(component, Optimizer) and component.cost:
+        st.markdown(f"Cost of a step: {component.cost}")
     if isinstance(component, Problem):
         lines = problem_lines(described_problem(component))
         lines["metrics"] = ", ".join(f"{metric.name} ({metric.better} is better)" for metric in component.metrics)

@@ -8,7 +8,7 @@ from typing import Any
 
 from thalweg.commands.describe import described_architecture, described_problem, problem_lines, size_rows
 from thalweg.commands.output import console, print_json, print_table, warn_of_failures
-from thalweg.contracts import Architecture, Hyperparameter, Option, Probe, Problem
+from thalweg.contracts import Architecture, Hyperparameter, Optimizer, Option, Probe, Problem
 from thalweg.errors import UserError, unknown
 from thalweg.registry import KINDS, Entry, Registry, load_registry
 from thalweg.store.results import benchmarks_in, results_root
@@ -75,8 +75,10 @@ def _described(kind: str, entry: Entry, registry: Registry) -> dict[str, Any]:
         "source": component.source,
         "revision": component.revision,
         key: [_option(option) for option in component.options],
-        "description": " ".join(component.description.split()),
+        "description": "\n\n".join(" ".join(part.split()) for part in component.description.split("\n\n")),
     }
+    if isinstance(component, Optimizer):
+        document |= {"cost": component.cost, "elementwise": component.elementwise}
     if isinstance(component, Problem):
         document |= described_problem(component)
     if isinstance(component, Architecture):
@@ -115,7 +117,8 @@ def _print_described(document: dict[str, Any]) -> None:
     lines = {
         "what": document["summary"],
         "equation": document["equation"],
-        "about": document["description"],
+        "cost of a step": document.get("cost", ""),
+        "about": document["description"].replace("``", ""),
         "source": document["source"],
         **problem_lines(document),
         "measured": ", ".join(document.get("when", [])),

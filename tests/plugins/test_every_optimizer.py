@@ -1,0 +1,81 @@
+"""What every built-in optimizer must do, by its declaration alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from thalweg.contracts.budget import Budget
+from thalweg.registry import Registry, load_registry
+from thalweg.training.assembly import assemble
+from thalweg.training.loop import Training
+from thalweg.trial import ComponentRef, Trial
+
+NAMES = [entry.name for entry in load_registry([]).entries("optimizers")]
+
+
+def ref(name: str, **options: Any) -> ComponentRef:
+    return ComponentRef(name=name, options=options, provider="test")
+
+
+def is_dense(registry: Registry, name: str) -> bool:
+    """Whether it keeps a matrix over all parameters: such methods say how many they take."""
+    return any(option.name == "max_parameters" for option in registry.optimizer(name).options)
+
+
+def trial(registry: Registry, name: str) -> Trial:
+    """digits-mlp; for dense methods a network 8-6-10 on 8 principal components."""
+    if is_dense(registry, name):
+        problem, architecture, batch_size = ref("digits", components=8), ref("mlp", widths=(6,), activation="tanh"), 256
+    else:
+        problem, architecture, batch_size = ref("digits"), ref("mlp"), 64
+    return Trial(
+        problem=problem,
+        architecture=architecture,
+        optimizer=ref(name),
+        budget=Budget(epochs=10),
+        batch_size=batch_size,
+        validation_fraction=0.2,
+        seed=0,
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_trains_at_its_declared_defaults(registry: Registry, name: str) -> None:
+    """The training loss is halved in ten epochs, whatever the method."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        trained = Training(assemble(trial(registry, name), registry), [], lambda *_: None).run()
+    finally:
+        torch.set_num_threads(threads)
+    assert trained.status == "done", trained.reason
+    curve = trained.curve
+    losses = list(curve[(curve["split"] == "train") & (curve["metric"] == "loss")]["value"])
+    assert losses[-1] < 0.5 * losses[0]
+    assert trained.summary["state_bytes"] is not None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_says_what_it_is_and_what_it_costs(registry: Registry, name: str) -> None:
+    optimizer = registry.optimizer(name)
+    for text in (optimizer.equation, optimizer.source, optimizer.description):
+        assert text
+    assert "gradient" in optimizer.cost
+    assert "state" in optimizer.cost
+    lr = next(option for option in optimizer.options if option.name == "lr")
+    assert lr.allowed in ("(0, inf)", "(0, 1]")
+    assert lr.search is not None or lr.allowed == "(0, 1]"
+    assert all(option.summary for option in optimizer.options)
+
+
+def test_every_method_of_the_lecture_is_there() -> None:
+    assert set(NAMES) >= {
+        "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "amsgrad", "adamw", "nadam",
+        "adagrad-lecture", "rmsprop-lecture", "adam-lecture", "adam-rkk18", "amsgrad-rkk18",
+        "lion", "muon", "shampoo", "soap", "schedule-free-adamw",
+        "bfgs", "lbfgs", "newton", "newton-cg", "gauss-newton-cg",
+        "natural-gradient", "natural-gradient-cg", "natural-gradient-mc", "empirical-fisher", "kfac",
+    }  # fmt: skip
