@@ -27,26 +27,26 @@ class Rows:
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], members: int | None = None) -> None:
-        self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
+        self.parameters: list[Tensor] = [parameter for parameter in parameters if parameter.requires_grad]
         self._shape = (-1,) if members is None else (members, -1)
+        self._shapes = [parameter.shape for parameter in self.parameters]
+        self._widths = [shape.numel() // (members or 1) for shape in self._shapes]
 
     def weights(self) -> Tensor:
         """A copy of the parameters: (P,) or (K, P)."""
-        return self._joined([parameter.detach() for parameter in self.parameters])
+        return self._joined(self.parameters)
 
     def gradients(self) -> Tensor:
-        """A copy of their gradients; a parameter without one counts as zero."""
-        return self._joined(
-            [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]  # unused in this forward pass
-        )
+        """A copy of their gradients; a parameter that the loss does not depend on counts as zero."""
+        return self._joined([torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters])
 
     @torch.no_grad()
     def write(self, values: Tensor) -> None:
         """Put (P,) or (K, P) numbers into the parameters."""
-        widths = [p.numel() // (1 if values.ndim == 1 else len(values)) for p in self.parameters]
-        parts = torch.split(values, widths, -1)
-        targets: list[Tensor] = [*self.parameters]
-        torch._foreach_copy_(targets, [part.view(p.shape) for part, p in zip(parts, targets, strict=True)])
+        parts = torch.split(values, self._widths, -1)
+        torch._foreach_copy_(
+            self.parameters, [part.view(shape) for part, shape in zip(parts, self._shapes, strict=True)]
+        )
 
     def _joined(self, tensors: list[Tensor]) -> Tensor:
-        return torch.cat([tensor.reshape(self._shape) for tensor in tensors], -1)
+        return torch.cat([tensor.reshape(self._shape) for tensor in tensors], -1).detach()
