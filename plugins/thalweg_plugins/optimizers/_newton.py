@@ -84,16 +84,36 @@ class NewtonCGStepper(FlatStepper):
             max_iterations=self.h["max_iterations"],
             damping=self.h["damping"],
         )
+        first = found.direction is not None and found.iterations == 1
         # negative curvature along the gradient itself: go down along it
-        d = found.direction if found.direction is not None and found.iterations == 1 else found.solution
+        d = -g if first else found.solution
         t, _ = backtracked(objective, start, loss, self.lr * d, self.lr * float(g @ d))
-        return StepReport(
-            {
-                "cg_iterations": float(found.iterations),
-                "negative_curvature": float(found.status == "negative curvature"),
-                "step_length": self.lr * t,
-            }
-        )
+        info = {
+            "cg_iterations": float(found.iterations),
+            "negative_curvature": float(found.direction is not None),
+            "step_length": self.lr * t,
+        }
+        if found.direction is not None and t == 1 and self.h["follow"]:
+            info["followed"] = self._follow(objective, start + self.lr * d, self.lr * found.direction)
+        return StepReport(info)
+
+    def _follow(self, objective: Objective, start: Tensor, d: Tensor) -> float:
+        """t of a step t d that lowers the loss: doubled from 1 while that lowers it further, else halved until it does.
+
+        Zero, and no step, where 20 halvings do not.
+        """
+        value = loss_at(objective, start)
+        t, reached = 1.0, loss_at(objective, start + d)
+        if reached < value:
+            while t < 1e6 and (further := loss_at(objective, start + 2 * t * d)) < reached:
+                t, reached = 2 * t, further
+        else:
+            while t > 1e-6 and not reached < value:
+                t /= 2
+                reached = loss_at(objective, start + t * d)
+            t = t if reached < value else 0.0
+        move_to(objective, start + t * d)
+        return t
 
 
 class GaussNewtonCGStepper(FlatStepper):

@@ -38,7 +38,8 @@ def strong_wolfe(
     """An alpha > 0 with phi(alpha) <= phi(0) + c1 alpha phi'(0) and |phi'(alpha)| <= c2 |phi'(0)|.
 
     Brackets by doubling from ``first``, then zooms in by cubic interpolation, by bisection where two of those have not
-    made the bracket a third smaller. Where none is found in ``max_evaluations``, the lowest point seen is returned: ``start`` where all are higher.
+    made the bracket a third smaller. Where none is found in ``max_evaluations``, the lowest point seen is returned:
+    ``start`` where all are higher.
 
     Source: Nocedal & Wright 2006, algorithms 3.5 and 3.6; equation 3.59.
 

@@ -21,8 +21,12 @@ class NewtonCG(Optimizer):
     The iteration stops at a residual of min(1/2, sqrt ||g||) ||g||, so that convergence is superlinear, or where a
     direction of negative curvature comes up: the step is then what was reached before, and the negative gradient where
     that is nothing (``negative_curvature`` = 1). The step is halved until the loss falls enough; ``step_length`` is 0
-    where it never does. ``damping`` is added to the Hessian: on small batches about 1 keeps steps from
-    fitting the batch, above all with batch norm.
+    where it never does.
+
+    Two things are not in the source. With ``follow`` a step that met negative curvature goes on along that direction,
+    by doubling as long as the loss falls: it leaves a saddle in a few steps instead of creeping away from it.
+    ``damping`` is added to the Hessian. On small batches, above all with batch norm, a damping of about 1 keeps steps
+    from fitting the batch, and ``follow`` makes that worse.
     """
 
     name = "newton-cg"
@@ -37,6 +41,9 @@ class NewtonCG(Optimizer):
         FACTOR,
         Hyperparameter("damping", 0.0, "[0, inf)", "added to the Hessian's diagonal", Search(1e-4, 1.0)),
         MAX_ITERATIONS,
+        Hyperparameter(
+            "follow", False, summary="go on along a direction of negative curvature, as far as the loss falls"
+        ),
     )
 
     def build(self, module: nn.Module, hyperparameters: Mapping[str, Any], context: BuildContext) -> Stepper:
