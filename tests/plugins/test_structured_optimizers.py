@@ -236,10 +236,11 @@ def test_muon_takes_the_matrices_between_input_and_output(registry: Registry) ->
     assert [tuple(matrix.shape) for matrix in hidden_matrices(network())] == [(6, 5)]
     tied = nn.ModuleList([nn.Embedding(7, 4), nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 4), nn.Linear(4, 7)])
     tied[4].weight = tied[0].weight
-    # the embedding is both input and output here, and the last weight of its own is then the output
-    assert hidden_matrices(tied) == [tied[1].weight]
-    untied = nn.ModuleList([nn.Embedding(7, 4), nn.Linear(4, 4), nn.Embedding(9, 4), nn.Linear(4, 7)])
-    assert hidden_matrices(untied) == [untied[1].weight]
+    assert hidden_matrices(tied) == [tied[1].weight, tied[3].weight]
+    without_output = nn.ModuleList([nn.Embedding(7, 4), nn.Linear(4, 4), nn.LayerNorm(4)])
+    assert hidden_matrices(without_output) == [without_output[1].weight]
+    two_embeddings = nn.ModuleList([nn.Embedding(7, 4), nn.Linear(4, 4), nn.Embedding(9, 4), nn.Linear(4, 7)])
+    assert hidden_matrices(two_embeddings) == [two_embeddings[1].weight]
     assert hidden_matrices(nn.Sequential(nn.Linear(4, 3))) == []
 
 

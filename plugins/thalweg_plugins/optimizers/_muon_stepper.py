@@ -19,14 +19,13 @@ _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
 
 def hidden_matrices(module: nn.Module) -> list[Tensor]:
-    """The weights of linear and convolutional layers, but for the first and the last of these and of embeddings."""
-    found: dict[Tensor, bool] = {}
-    for layer in module.modules():
-        if isinstance(layer, _LAYERS + _EMBEDDINGS) and layer.weight.requires_grad:
-            # a weight that is tied to an embedding counts as one
-            found.setdefault(layer.weight, isinstance(layer, _LAYERS))
-    inner = list(found)[1:-1]
-    return [weight for weight in inner if found[weight]]
+    """The weights of linear and convolutional layers that are neither the input's nor the output's: see ``muon``."""
+    layers = [layer for layer in module.modules() if any(p.requires_grad for p in layer.parameters(recurse=False))]
+    weights = [layer.weight for layer in layers if isinstance(layer, _LAYERS + _EMBEDDINGS)]
+    excluded = {layer.weight for layer in layers if isinstance(layer, _EMBEDDINGS)} | set(weights[:1])
+    if layers and isinstance(layers[-1], _LAYERS):
+        excluded.add(layers[-1].weight)
+    return [weight for weight in dict.fromkeys(weights) if weight not in excluded and weight.requires_grad]
 
 
 class MuonStepper(Stepper):

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 class Muon(Optimizer):
     """Momentum made orthogonal, for the hidden matrices; AdamW for all other parameters.
 
-    Muon trains the weights of linear and convolutional layers between the first and the last one, a convolution's as a
-    matrix (out, in * height * width). AdamW trains the first of these weights or embeddings in the module's order (the
-    input layer), the last (the output layer), every embedding, and whatever is no weight of such a layer: biases,
-    normalisation, positions. A network without a hidden matrix is trained by AdamW alone; ``muon_matrices`` among a
-    step's figures says how many there are. Setting lr, as schedules do, scales AdamW's in proportion.
+    Muon trains the weights of linear and convolutional layers between input and output, a convolution's as a matrix
+    (out, in * height * width). AdamW trains the rest: the input layer (the first linear or convolutional layer or
+    embedding of the module), the output layer (a linear or convolutional layer after which no other layer has
+    parameters), all embeddings, which may also be the output's weights, and whatever is no weight of such a layer:
+    biases, normalisation, positions. A network without a hidden matrix is trained by AdamW alone; ``muon_matrices``
+    among a step's figures says how many there are. Setting lr, as schedules do, scales AdamW's in proportion.
 
-    The Newton-Schulz iteration runs in bfloat16, so that results differ between kinds of hardware in the third digit.
+    Torch runs the Newton-Schulz iteration in bfloat16: results differ between kinds of hardware in the third digit, and
+    a CPU without instructions for it is slow.
     """
 
     name = "muon"

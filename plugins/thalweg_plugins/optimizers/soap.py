@@ -21,8 +21,8 @@ class SOAP(Optimizer):
     of power iteration follows, a QR decomposition of L Q_L and of R Q_R. Each decomposition counts as a factor
     inversion.
 
-    A convolution's weight is a matrix (out, in * height * width), and any other parameter of several dimensions (first,
-    rest). Vectors, and sides longer than max_size, are not rotated: there it is Adam. Bias corrections are Adam's.
+    A convolution's weight is a matrix (out, in * height * width), and any other parameter of several dimensions, those
+    of 1 left out, (first, rest). Vectors, and sides longer than max_size, are not rotated: there it is Adam. Bias corrections are Adam's.
     """
 
     name = "soap"
