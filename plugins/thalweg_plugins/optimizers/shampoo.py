@@ -18,8 +18,8 @@ class Shampoo(Optimizer):
 
     A convolution's weight is a matrix (out, in * height * width), and any other parameter of several dimensions, those
     of 1 left out, (first, rest). A vector has the one factor L, so that its step is full-matrix AdaGrad, L^-1/2 G: the
-    paper's algorithm 2 for one dimension. A side longer than max_size gets no factor, and the other one's exponent is -1/2 then; with both
-    sides longer, or a longer vector, the step is diagonal AdaGrad's, G / sqrt(eps + sum G^2).
+    paper's algorithm 2 for one dimension. A side longer than max_size gets no factor, and the other one's exponent is
+    -1/2 then; with both sides longer, or a longer vector, the step is diagonal AdaGrad's, G / sqrt(eps + sum G^2).
 
     Roots are computed at each of the first ``interval`` steps, while the factors are young, and at every ``interval``
     steps from there, from eigenvalues in float64; each eigendecomposition counts as a factor inversion. Momentum is

@@ -22,7 +22,8 @@ class SOAP(Optimizer):
     inversion.
 
     A convolution's weight is a matrix (out, in * height * width), and any other parameter of several dimensions, those
-    of 1 left out, (first, rest). Vectors, and sides longer than max_size, are not rotated: there it is Adam. Bias corrections are Adam's.
+    of 1 left out, (first, rest). Vectors, and sides longer than max_size, are not rotated: there it is Adam. Bias
+    corrections are Adam's.
     """
 
     name = "soap"
