@@ -89,3 +89,10 @@ def test_what_is_no_number_is_passed_on_and_a_foreign_fused_is_left_alone(regist
 def test_an_unknown_setting_is_refused() -> None:
     with pytest.raises(TypeError, match="SGD has no argument 'momentun'; it has: lr, momentum"):
         TorchOptimizer(torch.optim.SGD, momentun=0.9)
+
+
+def test_an_argument_named_as_a_key_of_benchmark_files_is_no_hyperparameter_but_can_be_given() -> None:
+    optimizer = TorchOptimizer(torch.optim.Adam, decoupled_weight_decay=True)
+    assert "decoupled_weight_decay" not in [option.name for option in optimizer.options]
+    stepper: Any = optimizer.build(network(), resolve(optimizer.options, {}, "x"), BuildContext(0, 64, 16))
+    assert stepper.optimizer.param_groups[0]["decoupled_weight_decay"] is True

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from thalweg.contracts import BuildContext, Hyperparameter
+from thalweg.contracts import BuildContext, Draw, Hyperparameter
+from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
 from thalweg.contracts.torch_adapter import TorchOptimizer
 from thalweg.registry import Registry, load_registry
-from thalweg.testing.stacked import Network, compare
+from thalweg.testing.small import same
+from thalweg.testing.stacked import Network, Regression, compare
 from thalweg_plugins.optimizers import FIRST_ORDER
 
 ELEMENTWISE = [optimizer.name for optimizer in FIRST_ORDER if optimizer.elementwise]
@@ -72,6 +75,29 @@ def test_learning_rates_of_different_members_are_their_own(registry: Registry, n
     assert stepper.lr == 0.1
     stepper.lr = 0.4
     assert stepper.lrs == [0.4, 0.4, 0.4]
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_members_continue_bitwise_from_their_state(registry: Registry, name: str) -> None:
+    optimizer = registry.optimizer(name)
+    members = different(optimizer.options, 3)
+    ends = []
+    for interrupted in (False, True):
+        module, draw = network(3), Draw(0, 16)
+        generator = torch.Generator().manual_seed(0)
+        inputs = torch.randn(3, 64, 6, generator=generator), torch.randn(3, 64, 3, generator=generator)
+        problem = Regression(*inputs)
+        objective = Objective(module, problem, draw)
+        stepper = optimizer.build_stacked(module, members, CONTEXT)
+        for step in range(6):
+            if interrupted and step == 3:
+                state = copy.deepcopy(stepper.state_dict())
+                stepper = optimizer.build_stacked(module, members, CONTEXT)
+                stepper.load_state_dict(state)
+            objective.begin_step(problem.batch("train", step, draw), step)
+            stepper.step(objective)
+        ends.append([parameter.detach().clone() for parameter in module.parameters()])
+    assert same(*ends)
 
 
 def test_a_rule_that_sees_whole_matrices_has_no_stacked_form(registry: Registry) -> None:
