@@ -43,7 +43,9 @@ class BFGS(Optimizer):
     )
     takes_any_gradient = False
     options = (
-        Hyperparameter("lr", 1.0, "(0, inf)", "first trial of the line search, or factor on the exact step"),
+        Hyperparameter(
+            "lr", 1.0, "(0, inf)", "first trial of the line search, or factor on the exact step", Search(0.1, 1.0)
+        ),
         LINE_SEARCH,
         Hyperparameter("initial_scaling", False, summary="H = s'y / y'y I instead of I before the first update"),
         MAX_PARAMETERS,

@@ -28,10 +28,7 @@ class EmpiricalFisher(NaturalGradientCG):
     equation = "E = mean over examples of g_i g_i';  (E + damping I) d = -g by conjugate gradients;  w <- w + lr d"
     source = "Kunstner, Balles & Hennig 2019, Limitations of the empirical Fisher approximation, equation 3"
     options = (LR, HIGHER_DAMPING, KL, *BY_PRODUCTS)
-    cost = (
-        "1 gradient evaluation, 1 backward pass to the outputs, 1 product for each of up to max_iterations; "
-        f"{KL_COST}; no state"
-    )
+    cost = f"1 gradient evaluation, 1 product for each of up to max_iterations; {KL_COST}; no state"
 
     def build(self, module: nn.Module, hyperparameters: Mapping[str, Any], context: BuildContext) -> Stepper:
         """A stepper for models of any size."""

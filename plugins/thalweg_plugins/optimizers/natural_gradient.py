@@ -38,7 +38,7 @@ class NaturalGradient(Optimizer):
     name = "natural-gradient"
     summary = "the exact Fisher matrix, dense, for small models; optionally steps of a given KL divergence"
     equation = "w <- w - lr (F + damping I)^-1 g,  F = E_x E_{y ~ p(y|x, w)} [grad log p grad log p']"
-    source = "Amari 1998, section 3; Martens 2020, section 6 (Fisher) and section 8 (KL)"
+    source = "Amari 1998, theorem 1; Martens 2020, New insights and perspectives on the natural gradient method"
     cost = f"1 gradient evaluation, P Fisher products, 1 Cholesky factor of a P by P matrix; {KL_COST}; no state"
     options: tuple[Hyperparameter, ...] = (LR, DAMPING, KL, MAX_PARAMETERS)
 

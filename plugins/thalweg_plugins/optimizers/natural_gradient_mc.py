@@ -27,7 +27,9 @@ class NaturalGradientMC(NaturalGradientCG):
     name = "natural-gradient-mc"
     summary = "the Fisher matrix estimated from targets that are drawn from the model, by conjugate gradients"
     equation = "F = mean over x and samples y ~ p(y|x, w) of g_y g_y';  (F + damping I) d = -g;  w <- w + lr d"
-    source = "Amari 1998, section 3; Martens 2020, section 6"
+    source = (
+        "Martens 2020, New insights and perspectives on the natural gradient method; Martens & Grosse 2015 (sampling)"
+    )
     options = (
         LR,
         HIGHER_DAMPING,
@@ -36,7 +38,7 @@ class NaturalGradientMC(NaturalGradientCG):
         *BY_PRODUCTS,
     )
     cost = (
-        "1 gradient evaluation, samples backward passes to the outputs, 1 product for each of up to max_iterations; "
+        "1 gradient evaluation, 1 product for each of up to max_iterations; targets cost derivatives in the outputs only; "
         f"{KL_COST}; no state"
     )
 

@@ -48,7 +48,7 @@ class Tridiagonal:
     def quadrature(self) -> tuple[Tensor, Tensor]:
         """Nodes and weights (m,) each of the spectral density seen from the start vector; the weights sum to one.
 
-        Source: Golub & Welsch 1969; for networks: Ghorbani, Krishnan & Xiao 2019, section 3.
+        Source: Golub & Welsch 1969; for networks: Ghorbani, Krishnan & Xiao 2019.
         """
         values, vectors = self._decomposed()
         return values, vectors[0].square()
