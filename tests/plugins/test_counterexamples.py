@@ -84,10 +84,10 @@ def game_settings() -> dict[str, Array]:
 def test_d1_the_plain_loop_is_the_registered_problem_with_the_registered_optimizer(
     registry: Registry, name: str
 ) -> None:
-    """For 3,000 steps, so that the loop may speak for the 30,000 of the claim; one start for each C."""
+    """For 3,000 steps, so that the loop may speak for the 30,000 of the claim; one start for each C, or for one."""
     settings = game_settings()
     path = play(name, **settings, steps=3000)
-    for game in (0, 4, 8):
+    for game in (0, 4, 8) if "rkk18" in name else (4,):
         lr, beta2 = settings["alpha"][game], settings["beta2"][game]
         given = {"lr": lr, "beta1": 0.0, "beta2": beta2} if "rkk18" in name else {"lr": lr}
         given |= {"eps": 0.0} if name == "adagrad" else {}
