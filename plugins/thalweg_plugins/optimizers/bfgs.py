@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from thalweg import Hyperparameter, Optimizer, Stepper
+from thalweg import Hyperparameter, Optimizer, Search, Stepper
 from thalweg.contracts import BuildContext
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ class NaturalGradientMC(NaturalGradientCG):
         *BY_PRODUCTS,
     )
     cost = (
-        "1 gradient evaluation, 1 product for each of up to max_iterations; targets cost derivatives in the outputs only; "
+        "1 gradient evaluation, 1 product for each of up to max_iterations; targets cost derivatives in outputs only; "
         f"{KL_COST}; no state"
     )
 
