@@ -300,3 +300,14 @@ def test_the_command_line_adds_an_optimizer_with_a_recipe(tmp_path: Path, regist
     assert (added.schedule.name, added.clip_norm, added.optimizer.options) == ("warmup-cosine", 2.0, {"lr": 0.1})
     with pytest.raises(UserError, match="--with optimizer=adam:schedule=cosin: schedule: no schedule 'cosin'"):
         expand(tmp_path, registry, GOOD, Selection(extra=("optimizer=adam:schedule=cosin",)))
+
+
+def test_an_optimizer_that_cannot_train_a_problem_is_refused_unless_the_pair_is_left_out(
+    tmp_path: Path, registry: Registry
+) -> None:
+    text = GOOD.replace('optimizer = "adam"\nlr = 1e-4', 'optimizer = "kfac"')
+    with pytest.raises(UserError, match=r"mine.toml: bowl.slow: optimizer 'kfac' does not fit 'quadratic': a function"):
+        expand(tmp_path, registry, text)
+    plan = expand(tmp_path, registry, text, Selection(only=("workload=digits",)))
+    assert {planned.trial.optimizer.name for planned in plan.trials} == {"sgd", "kfac"}
+    assert len(expand(tmp_path, registry, text, Selection(only=("optimizer=sgd",))).trials) == 4

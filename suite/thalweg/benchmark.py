@@ -117,14 +117,13 @@ class Benchmark:
             workloads[workload_name] = self._workload(registry, workload_name, workload)
             for label, optimizer in optimizers.items():
                 base = self._trial(registry, workload_name, workload, label, optimizer, selection.device)
-                if shape is not None:
+                wanted = [seed for seed in seeds if _is_wanted(only, workload_name, label, seed)]
+                if wanted and shape is not None:
                     self._check_optimizer(registry, base, f"{workload_name}.{label}", shape)
-                for seed in seeds:
-                    names = {"workload": workload_name, "optimizer": label, "seed": str(seed)}
-                    if all(value in only.get(key, (value,)) for key, value in names.items()):
-                        trial = base.model_copy(update={"seed": seed})
-                        probes = self._probes(registry, workload_name, label, seed)
-                        trials.append(PlannedTrial(workload_name, label, trial, probes))
+                for seed in wanted:
+                    trial = base.model_copy(update={"seed": seed})
+                    probes = self._probes(registry, workload_name, label, seed)
+                    trials.append(PlannedTrial(workload_name, label, trial, probes))
         if not trials:
             raise UserError(f"{self.name}: nothing is left of the benchmark after {' '.join(selection.only)}")
         return Plan(self.name, workloads, trials)
@@ -170,7 +169,8 @@ class Benchmark:
         where = f"{self.path.name}: {pair}: optimizer {optimizer.name!r}"
         reason = optimizer.misfit(resolve(optimizer.options, trial.optimizer.settings, where), shape)
         if reason:
-            raise UserError(f"{where} does not fit {trial.problem.name!r}: {reason}")
+            hint = f"; --only workload=... leaves {pair.split('.')[0]!r} out"
+            raise UserError(f"{where} does not fit {trial.problem.name!r}: {reason}{hint}")
         if trial.clip_norm is not None and not optimizer.takes_any_gradient:
             raise UserError(f"{where} needs its gradients as they are: clip_norm = inf leaves them so")
 
@@ -345,6 +345,11 @@ def _parse_extra(text: str) -> tuple[str, OptimizerSpec]:
         return rest, OptimizerSpec(optimizer=name, **options)
     except ValidationError as error:
         raise UserError(f"--with {text}: {explain(error)}") from error
+
+
+def _is_wanted(only: Mapping[str, tuple[str, ...]], workload: str, optimizer: str, seed: int) -> bool:
+    names = {"workload": workload, "optimizer": optimizer, "seed": str(seed)}
+    return all(value in only.get(key, (value,)) for key, value in names.items())
 
 
 def _parse_only(
