@@ -89,7 +89,7 @@ class Obvious(thalweg.Claim):
 @thalweg.hookimpl
 def thalweg_register_optimizers(register):
     import torch
-    register(torch.optim.NAdam)
+    register(torch.optim.Adamax)
 
 
 @thalweg.hookimpl
@@ -144,7 +144,7 @@ seeds = 2
 problem = "noise"
 architecture = "half"
 budget = { steps = 3 }
-[optimizers.nadam]
+[optimizers.adamax]
 [probes.norm]
 """
 
@@ -156,7 +156,7 @@ def test_a_plugin_that_implements_every_hook_runs(cli: CommandLine) -> None:
     plugin = cli.json("plugins", "--plugin", "all.py")["plugins"][-1]
     assert plugin["error"] is None
     assert plugin["registered"] == {
-        "optimizers": ["nadam"],
+        "optimizers": ["adamax"],
         "architectures": ["half"],
         "problems": ["noise"],
         "probes": ["norm"],
