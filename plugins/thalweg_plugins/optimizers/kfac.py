@@ -52,7 +52,7 @@ class KFAC(Optimizer):
         Hyperparameter("adapt", True, summary="whether damping follows the Levenberg-Marquardt rule"),
         Hyperparameter("momentum", 0.9, "[0, 1)", "of plain updates, and of parameters that no layer covers"),
         Hyperparameter("rest_lr", 0.01, "(0, inf)", "rate of parameters that no layer covers", Search(1e-4, 1.0)),
-        Hyperparameter("kl_clip", 0.01, "[0, inf)", "largest predicted KL of a step; 0: none, as in MG15"),
+        Hyperparameter("kl_clip", 0.001, "[0, inf)", "largest predicted KL of a step; 0: none, as in MG15"),
         Hyperparameter("factor_interval", 1, "[1, inf)", "steps between refreshes of the factors"),
         Hyperparameter("inverse_interval", 20, "[1, inf)", "steps between inversions; each of the first 3 inverts"),
         Hyperparameter("labels", "sampled", ("sampled", "exact"), "targets drawn from the model, or their expectation"),

@@ -18,7 +18,7 @@ class ScheduleFreeAdamW(Rule):
     """AdamW that averages its iterates in the place of a schedule that decays.
 
     z makes the steps, x is their weighted mean, and gradients are taken at y between the two. While it trains the
-    module holds y; metrics, probes and saved weights see x. The weight of step t in x is lr_t^2, where lr_t = lr
+    module holds y; metrics and saved weights see x. The weight of step t in x is lr_t^2, where lr_t = lr
     min(1, t / warmup). What is averaged is not projected: on a problem with a domain y alone stays inside it. Running
     statistics of batch norm are those at y.
     """
