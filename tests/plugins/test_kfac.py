@@ -380,6 +380,31 @@ def test_tied_weights_are_refused(registry: Registry) -> None:
         stepper(registry, module).step(objective(module))
 
 
+class Late(nn.Module):
+    """Its second layer counts from the third pass on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.passes = nn.Linear(6, 3), nn.Linear(6, 3), 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes += 1
+        out: Tensor = self.first(x) + (self.second(x) if self.passes > 4 else 0)
+        return out
+
+
+@pytest.mark.parametrize("update", ["quadratic", "plain"])
+def test_a_layer_that_is_used_late_joins_when_factors_are_next_inverted(registry: Registry, update: str) -> None:
+    module = Late().double()
+    it = objective(module)
+    kfac = stepper(registry, module, update=update, lr=0.1, inverse_interval=6, adapt=False)
+    start = module.second.weight.detach().clone()
+    for step in range(8):
+        it.begin_step(it.batch, step)
+        kfac.step(it)
+        assert torch.equal(module.second.weight, start) == (step < 6)
+
+
 def test_a_network_without_a_layer_that_is_covered_is_refused(registry: Registry) -> None:
     with pytest.raises(UserError, match="no Linear or convolution layer"):
         stepper(registry, nn.Sequential(nn.LayerNorm(6)).double())

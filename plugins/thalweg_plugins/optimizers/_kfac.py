@@ -95,11 +95,12 @@ class KFACStepper(Stepper):
         loss, gradients = objective.gradient(outputs)
         if record is not None:
             self._refresh(objective, outputs, record)
-        by_layer = {layer.name: layer.matrix(gradients) for layer in self.layers if layer.name in self.g}
         if self.gamma is None:
             self.gamma = math.sqrt(self.damping + objective.l2)
         if self.t % self.h["inverse_interval"] == 0 or self.t < 3:
             self.inverses = self._inverses(objective, self.gamma)
+        # a layer that the loss has not depended on so far has no factors
+        by_layer = {layer.name: layer.matrix(gradients) for layer in self.layers if layer.name in self.inverses}
         if self.h["update"] == "quadratic":
             info = self._quadratic_step(objective, outputs, by_layer, float(loss))
         else:
@@ -153,8 +154,9 @@ class KFACStepper(Stepper):
             factor = DROP ** (TRY_EVERY / 2)
             candidates += [(g, self._inverses(objective, g)) for g in (self.gamma * factor, self.gamma / factor)]
         found = []
+        last = {name: self.last.get(name, torch.zeros_like(g)) for name, g in gradients.items()}
         for gamma, inverses in candidates:
-            directions = [proposal(inverses, gradients)] + ([self.last] if self.last else [])
+            directions = [proposal(inverses, gradients)] + ([last] if self.last else [])
             found.append((model.minimise(directions), gamma, inverses))
         best, self.gamma, self.inverses = min(found, key=lambda one: one[0].change())
         scale = self.lr * self._clip(best.kl * self.lr**2)
