@@ -23,9 +23,9 @@ class KFAC(Optimizer):
     damped quadratic model of the batch. With ``adapt``, damping follows the
     Levenberg-Marquardt rule every 5 steps (section 6.5) and gamma, which damps the factors and begins at
     sqrt(damping + l2), the best of three every 20 steps (section 6.6). ``update = "plain"`` is heavy-ball momentum at
-    rate ``lr``; gamma then stays sqrt(damping + l2). Either is shortened to a predicted KL of ``kl_clip`` (plain: before
-    momentum, as in Ba et al. 2017), which small batches need: the model of a batch trusts steps along which other
-    examples' losses explode.
+    rate ``lr``; gamma then stays sqrt(damping + l2). Either is shortened to a predicted KL of ``kl_clip`` (plain:
+    before momentum, as in Ba et al. 2017), which small batches need: the model of a batch trusts steps along which
+    other examples' losses explode.
 
     Covered are Linear, Conv1d and Conv2d layers (without groups, padded with zeros). Every other parameter (batch and
     layer norm, embeddings, positions) takes gradient steps with heavy-ball momentum at rate ``rest_lr``. Tied weights
