@@ -109,7 +109,7 @@ from thalweg_plugins.optimizers.sgd import SGD
 
 class Faulty(SGD):
     name = "faulty"
-    options = (*SGD.options, thalweg.Option("fault", "raise", ("raise", "exit", "slow", "none")))
+    options = (*SGD.options, thalweg.Option("fault", "raise", ("raise", "exit", "slow", "crawl", "none")))
 
     def build(self, module, hyperparameters, context):
         h = dict(hyperparameters)
@@ -123,8 +123,8 @@ class Faulty(SGD):
                 raise RuntimeError("the optimizer is broken")
             if fault == "exit":
                 os._exit(7)
-            if fault == "slow":
-                time.sleep(0.05)
+            if fault in ("slow", "crawl"):
+                time.sleep(0.05 if fault == "slow" else 1.0)
             return step(objective)
 
         stepper.step = broken
