@@ -283,6 +283,11 @@ def test_the_more_special_recipe_counts(tmp_path: Path, registry: Registry) -> N
         ("clip_norm = 1.0", 'clip_norm = "a"', "workloads.digits.clip_norm: input should be a valid number, got 'a'"),
         ("lr = 0.05", 'lr = 0.05\nshedule = "cosine"', "optimizers.sgd: no key 'shedule'; did you mean 'schedule'"),
         ('optimizer = "adam"\nlr = 1e-4', 'optimizer = "lbfgs"', "'lbfgs' needs its gradients as they are: clip_norm"),
+        (
+            '"adam"',
+            '"schedule-free-adamw"',
+            "keeps its weights to itself: decoupled_weight_decay = 0.0",
+        ),
     ],
 )
 def test_a_mistake_in_a_recipe_is_one_line(

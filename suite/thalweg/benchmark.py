@@ -173,6 +173,9 @@ class Benchmark:
             raise UserError(f"{where} does not fit {trial.problem.name!r}: {reason}{hint}")
         if trial.clip_norm is not None and not optimizer.takes_any_gradient:
             raise UserError(f"{where} needs its gradients as they are: clip_norm = inf leaves them so")
+        if trial.decoupled_weight_decay and not optimizer.takes_decoupled_decay:
+            what = "keeps its weights to itself: decoupled_weight_decay = 0.0 leaves them alone"
+            raise UserError(f"{where} {what}, and its own hyperparameters may have a decay")
 
     def _located(self, component: Component, options: Mapping[str, Any], where: str) -> dict[str, Any]:
         """The options given, files by their absolute paths: they are named relative to the benchmark file."""

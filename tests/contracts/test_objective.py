@@ -154,3 +154,15 @@ def test_sampled_labels_follow_the_model() -> None:
     values = SquaredError().sample(torch.full((20_000, 1), 3.0), torch.Generator().manual_seed(0))
     assert abs(float(values.mean()) - 3) < 0.03
     assert abs(float(values.std()) - 1) < 0.03
+
+
+def test_a_parameter_that_the_loss_does_not_see_has_gradient_zero_either_way() -> None:
+    module = nn.Sequential(nn.Linear(6, 3)).double()
+    module.register_parameter("unused", nn.Parameter(torch.ones(2).double()))
+    objective = make(module)
+    objective.backward()
+    _, gradients = objective.gradient()
+    for parameter, gradient in zip(objective.parameters, gradients, strict=True):
+        assert parameter.grad is not None
+        assert torch.equal(parameter.grad, gradient)
+    assert not bool(module.unused.grad.any())

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
 import torch
 
 from thalweg.contracts import BuildContext
+from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
-from thalweg.contracts.torch_adapter import TorchOptimizer
+from thalweg.contracts.torch_adapter import TorchOptimizer, TorchStepper
+from thalweg.registry import Registry
 from thalweg.testing.small import Workbench, network, same
 
 
@@ -96,3 +99,30 @@ def test_an_argument_named_as_a_key_of_benchmark_files_is_no_hyperparameter_but_
     assert "decoupled_weight_decay" not in [option.name for option in optimizer.options]
     stepper: Any = optimizer.build(network(), resolve(optimizer.options, {}, "x"), BuildContext(0, 64, 16))
     assert stepper.optimizer.param_groups[0]["decoupled_weight_decay"] is True
+
+
+@pytest.mark.parametrize("name", ["lbfgs", "adam", "nadam"])
+def test_a_copy_of_module_and_stepper_steps_as_they_do_and_apart_from_them(registry: Registry, name: str) -> None:
+    bench = Workbench(registry, name)
+    bench.steps(0, 3)
+    module, stepper = copy.deepcopy((bench.module, bench.stepper))
+    bench.steps(3, 5)
+    original = bench.weights()
+    copied = Workbench(registry, name)
+    copied.module, copied.stepper = module, stepper
+    copied.objective = Objective(module, copied.problem, copied.draw)
+    copied.steps(3, 5)
+    assert same(original, copied.weights())
+    assert same(original, bench.weights())
+
+
+def test_state_that_torch_keeps_in_another_dtype_is_loaded_in_it() -> None:
+    parameter = torch.nn.Parameter(torch.ones(3, dtype=torch.float64))
+    stepper = TorchStepper(torch.optim.NAdam([parameter]))
+    parameter.grad = torch.ones_like(parameter)
+    stepper.optimizer.step()
+    other = TorchStepper(torch.optim.NAdam([parameter]))
+    other.load_state_dict(copy.deepcopy(stepper.state_dict()))
+    (state,), (loaded,) = stepper.optimizer.state.values(), other.optimizer.state.values()
+    assert {key: value.dtype for key, value in state.items()} == {key: value.dtype for key, value in loaded.items()}
+    assert state["mu_product"].dtype == torch.float32

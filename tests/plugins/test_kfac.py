@@ -13,8 +13,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from networks import build
 from support import CommandLine, results
-from thalweg.contracts import BuildContext, Draw
+from thalweg.contracts import BuildContext, Draw, Shape
 from thalweg.contracts.losses import CrossEntropy, OutputLoss, SquaredError
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
@@ -22,7 +23,7 @@ from thalweg.contracts.supervised import LOSS, Supervised
 from thalweg.curvature import Fisher, flat
 from thalweg.errors import Diverged, UserError
 from thalweg.registry import Registry, load_registry
-from thalweg.testing.small import network
+from thalweg.testing.small import inputs, network
 from thalweg.training.assembly import assemble
 from thalweg.trial import ComponentRef
 from thalweg_plugins.optimizers._kfac import (
@@ -257,10 +258,11 @@ def test_a_step_keeps_to_its_predicted_kl(registry: Registry, update: str) -> No
     bound = 1e-4
     kfac = stepper(registry, module, update=update, kl_clip=bound, damping=1e-3, labels="exact", adapt=False)
     info = kfac.step(it).info
-    assert info["kl"] == pytest.approx(bound, rel=1e-6)
+    key = "kl" if update == "quadratic" else "proposal_kl"
+    assert info[key] == pytest.approx(bound, rel=1e-6)
     module = mlp()
     loose = stepper(registry, module, update=update, kl_clip=1e6, damping=1e-3, labels="exact", adapt=False)
-    assert bound < loose.step(objective(module)).info["kl"] < 1e6
+    assert bound < loose.step(objective(module)).info[key] < 1e6
 
 
 def test_what_no_layer_covers_takes_heavy_ball_steps(registry: Registry) -> None:
@@ -402,7 +404,67 @@ def test_a_layer_that_is_used_late_joins_when_factors_are_next_inverted(registry
     for step in range(8):
         it.begin_step(it.batch, step)
         kfac.step(it)
-        assert torch.equal(module.second.weight, start) == (step < 6)
+        # until then it takes gradient steps, as what no layer covers does
+        assert torch.equal(module.second.weight, start) == (step < 4)
+        assert ("second" in kfac.inverses) == (step >= 6)
+
+
+class Borrowed(nn.Module):
+    """Uses a layer's weight without calling the layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 6), nn.Linear(6, 3, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.first(x).tanh() @ self.last.weight.T
+        return out
+
+
+def test_a_layer_that_is_never_called_takes_gradient_steps(registry: Registry) -> None:
+    module = Borrowed().double()
+    it = objective(module)
+    kfac = stepper(registry, module, rest_lr=0.05)
+    before = module.last.weight.detach().clone()
+    _, gradient = it.observer().gradient()
+    kfac.step(it)
+    torch.testing.assert_close(module.last.weight.detach(), before - 0.05 * gradient[2], rtol=1e-10, atol=1e-12)
+
+
+SHAPES = {
+    "lenet": Shape("classification", (1, 28, 28), (3,)), "convnet": Shape("classification", (2, 12), (3,)),
+    "vit": Shape("classification", (1, 8, 8), (3,)), "resnet": Shape("classification", (1, 8, 8), (3,)),
+    "char-transformer": Shape("language", (5,), (5, 7)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_parameter_of_every_kind_of_network_moves(registry: Registry, name: str) -> None:
+    shape = SHAPES[name]
+    for given in ({}, {"tied": False}) if name == "char-transformer" else ({},):
+        module = build(registry, name, shape, given)
+        x = inputs(shape, 12)
+        y = torch.randint(shape.output[-1], (12, 5) if shape.task == "language" else (12,))
+        data, draw = Supervised({"train": (x, y)}, CrossEntropy(), (LOSS,)), Draw(0, None)
+        it = Objective(module, data, draw)
+        kfac = stepper(registry, module)
+        before = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
+        for step in range(2):
+            it.begin_step(data.batch("train", step, draw), step)
+            kfac.step(it)
+        still = [name for name, parameter in module.named_parameters() if torch.equal(parameter, before[name])]
+        # keys add the same to a query's scores, which softmax takes out
+        assert [name for name in still if not name.endswith("bias")] == []
+
+
+@pytest.mark.parametrize("given", [{}, {"update": "plain"}, {"labels": "exact"}])
+def test_a_loss_of_nan_is_divergence(registry: Registry, given: dict[str, Any]) -> None:
+    module = mlp()
+    it = objective(module)
+    with torch.no_grad():
+        module[4].bias[0] = math.nan
+    with pytest.raises(Diverged, match="the loss is not finite"):
+        stepper(registry, module, **given).step(it)
 
 
 def test_a_network_without_a_layer_that_is_covered_is_refused(registry: Registry) -> None:

@@ -275,3 +275,21 @@ def test_trains_digits_at_its_defaults(registry: Registry, name: str) -> None:
         held = it.stepper.state_bytes() / sum(parameter.numel() * 4 for parameter in it.module.parameters())
         # the number of steps is a few bytes besides
         assert held == pytest.approx(int(declared[1]) if declared else 0, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["lion", "adam-rkk18", "amsgrad-rkk18", "adagrad-lecture", "schedule-free-adamw"])
+def test_a_gradient_of_nan_is_not_hidden(registry: Registry, name: str) -> None:
+    module = registry.architecture("point").build({}, Shape("function", (), (3,))).double()
+    (point,) = module.parameters()
+    poison = torch.ones(3).double()
+    problem = AnalyticFunction(lambda x: (poison * x).sum() ** 2, lambda _: torch.ones(3).double())
+    draw = Draw(0, None)
+    problem.initialize(module, draw)
+    optimizer = registry.optimizer(name)
+    stepper = optimizer.build(module, resolve(optimizer.options, {}, "x"), BuildContext(0, 1, 1))
+    objective = Objective(module, problem, draw)
+    for step in range(4):
+        poison[1] = float("nan") if step == 2 else 1.0
+        objective.begin_step(problem.batch("train", step, draw), step)
+        stepper.step(objective)
+    assert bool(point.isnan().any())

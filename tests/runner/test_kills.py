@@ -65,8 +65,8 @@ def test_a_process_that_exits_in_mid_trial_shows_as_failed(process_cli: CommandL
 def test_ctrl_c_ends_with_130_and_keeps_what_is_done(process_cli: CommandLine, small: Path) -> None:
     cli = process_cli
     (cli.folder / "faulty.py").write_text(FAULTY, encoding="utf-8")
-    process = cli.start("run", "small.toml", "--plugin", "faulty.py", "--with", "optimizer=faulty:fault=crawl", "--json",
-                        "--only", "workload=small")  # fmt: skip
+    process = cli.start("run", "small.toml", "--plugin", "faulty.py", "--with", "optimizer=faulty:fault=crawl",
+                        "--json", "--only", "workload=small")  # fmt: skip
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         training = list(results(cli).working.glob("*/started.json")) if results(cli).working.is_dir() else []

@@ -37,6 +37,19 @@ def bowl(optimizer: ComponentRef, **changes: Any) -> Trial:
     return Trial(**(values | changes))
 
 
+def digits(optimizer: ComponentRef, **changes: Any) -> Trial:
+    values: dict[str, Any] = {
+        "problem": ref("digits"),
+        "architecture": ref("mlp", widths=(8,)),
+        "optimizer": optimizer,
+        "budget": Budget(steps=10),
+        "batch_size": 64,
+        "evaluate_every": Interval(steps=1),
+        "seed": 0,
+    }
+    return Trial(**(values | changes))
+
+
 def train(registry: Registry, asked: Trial) -> Trained:
     return Training(assemble(asked, registry), [], lambda *_: None).run()
 
@@ -108,6 +121,54 @@ def test_decoupled_decay_follows_the_schedule(registry: Registry) -> None:
         return w - rate * g - rate * 0.5 * w
 
     np.testing.assert_allclose(losses(train(registry, asked)), by_hand(registry, asked, update), rtol=1e-10)
+
+
+def test_decoupled_decay_leaves_frozen_weights_alone(registry: Registry) -> None:
+    it = assemble(digits(ref("sgd", lr=0.1), decoupled_weight_decay=0.5), registry)
+    frozen, trained = list(it.module.parameters())[:2]
+    frozen.requires_grad_(False)
+    it.objective.parameters = [parameter for parameter in it.module.parameters() if parameter.requires_grad]
+    before = frozen.detach().clone(), trained.detach().clone()
+    Training(it, [], lambda *_: None).run()
+    assert torch.equal(frozen, before[0])
+    assert not torch.equal(trained, before[1])
+
+
+def test_a_budget_in_seconds_is_scheduled_by_the_seconds_spent(registry: Registry) -> None:
+    warmup = Schedule(name="warmup-cosine", warmup=0.3)
+    asked = bowl(ref("sgd", lr=1e-3), budget=Budget(seconds=1.0), schedule=warmup)
+    curve = train(registry, asked).curve
+    told = curve[(curve["split"] == "optimizer") & (curve["metric"] == "lr")].sort_values("step")
+    share, rates = told["seconds"].to_numpy(), told["value"].to_numpy() / 1e-3
+    assert 0 < rates[0] < 0.01
+    expected = np.where(share < 0.3, share / 0.3, (1 + np.cos(np.pi * (share - 0.3) / 0.7)) / 2)
+    # single steps may take long on a busy machine
+    assert np.median(np.abs(rates - expected)) < 0.05
+    assert len(set(rates)) > 0.5 * len(rates)
+
+
+def test_a_method_that_takes_several_gradients_a_step_warms_up_by_what_a_step_spends(registry: Registry) -> None:
+    schedule = Schedule(name="warmup-cosine", warmup=0.5)
+    asked = digits(ref("kfac"), budget=Budget(gradient_evaluations=40), schedule=schedule)
+    curve = train(registry, asked).curve
+    told = curve[(curve["split"] == "optimizer") & (curve["metric"] == "lr")]["value"]
+    # two gradients a step: ten steps up, ten down; before the first step one gradient is what a step is taken to be
+    expected = [1 / 20] + [(2 * t + 2) / 20 for t in range(1, 10)]
+    np.testing.assert_allclose(told[:10], expected, rtol=1e-9)
+
+
+def test_weights_that_a_stepper_keeps_stay_in_the_problems_domain(registry: Registry) -> None:
+    asked = Trial(
+        problem=ref("rkk18"), architecture=ref("point"), optimizer=ref("schedule-free-adamw", lr=0.1),
+        budget=Budget(steps=600), dtype="float64", evaluate_every=Interval(steps=50), seed=0,
+    )  # fmt: skip
+    it = assemble(asked, registry)
+    trained = Training(it, [], lambda *_: None).run()
+    x = trained.curve[trained.curve["metric"] == "x"]["value"]
+    assert x.abs().max() <= 1
+    slots = it.stepper.slots  # type: ignore[attr-defined]
+    assert float(slots["z"].abs()) <= 1
+    assert float(slots["x"].abs()) <= 1
 
 
 def test_clipping_bounds_the_step(registry: Registry) -> None:

@@ -101,4 +101,5 @@ class LanguageModel(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """A vector of logits at each position; sequences may be shorter than the length that was declared."""
         h: Tensor = self.norm(self.blocks(self.tokens(x) + self.positions[: x.shape[1]]))
-        return h @ (self.tokens if self.head is None else self.head).weight.T
+        logits: Tensor = h @ self.tokens.weight.T if self.head is None else self.head(h)
+        return logits

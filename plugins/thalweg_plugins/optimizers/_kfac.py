@@ -72,9 +72,6 @@ class KFACStepper(Stepper):
         self.h = dict(hyperparameters)
         self.lr = self.h["lr"]
         self.layers = covered_layers(module)
-        covered = {place for layer in self.layers for place in layer.places}
-        trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        self.rest = [place for place in range(len(trained)) if place not in covered]
         self.t = 0
         self.refreshed = 0
         self.damping = self.h["damping"]
@@ -93,19 +90,22 @@ class KFACStepper(Stepper):
         with recording(self.layers) if refresh else nullcontext() as record:
             outputs = objective.outputs()
         loss, gradients = objective.gradient(outputs)
+        if not bool(loss.isfinite()):
+            raise Diverged("the loss is not finite")
         if record is not None:
             self._refresh(objective, outputs, record)
         if self.gamma is None:
             self.gamma = math.sqrt(self.damping + objective.l2)
         if self.t % self.h["inverse_interval"] == 0 or self.t < 3:
             self.inverses = self._inverses(objective, self.gamma)
-        # a layer that the loss has not depended on so far has no factors
-        by_layer = {layer.name: layer.matrix(gradients) for layer in self.layers if layer.name in self.inverses}
+        factored = [layer for layer in self.layers if layer.name in self.inverses]
+        by_layer = {layer.name: layer.matrix(gradients) for layer in factored}
         if self.h["update"] == "quadratic":
             info = self._quadratic_step(objective, outputs, by_layer, float(loss))
         else:
             info = self._plain_step(objective, outputs, by_layer, float(loss))
-        self._first_order(objective, gradients)
+        covered = {place for layer in factored for place in layer.places}
+        self._first_order(objective, gradients, [place for place in range(len(gradients)) if place not in covered])
         self.t += 1
         return StepReport({"damping": self.damping, "gamma": self.gamma, **info})
 
@@ -191,7 +191,7 @@ class KFACStepper(Stepper):
             if nu != 1:
                 matrix.mul_(nu)
             self.last[name] = matrix.add_(self.last[name], alpha=momentum) if name in self.last else matrix
-        info = {"kl": nu**2 * kl} if self.h["kl_clip"] else {}
+        info = {"proposal_kl": nu**2 * kl} if self.h["kl_clip"] else {}
         if not self._adapts:
             self._move(objective, self.last, self.lr)
             return info
@@ -226,10 +226,10 @@ class KFACStepper(Stepper):
         return ratio
 
     @torch.no_grad()
-    def _first_order(self, objective: Objective, gradients: list[Tensor]) -> None:
+    def _first_order(self, objective: Objective, gradients: list[Tensor], places: list[int]) -> None:
         """v <- momentum v + g; w <- w - rest_lr v, the rate following lr."""
         rate = self.h["rest_lr"] * self.lr / self.h["lr"]
-        for place in self.rest:
+        for place in places:
             v = self.velocity.get(place)
             v = gradients[place].clone() if v is None else v.mul_(self.h["momentum"]).add_(gradients[place])
             self.velocity[place] = v

@@ -56,6 +56,7 @@ class NewtonStepper(FlatStepper):
             damping *= 4
         else:
             move_to(objective, start)
+            damping = self.state["damping"]  # what rounding refuses is no matter of damping
         self.state["damping"] = damping / 4 if ratio > 0.75 else damping * 4 if 1e-4 < ratio < 0.25 else damping
         return StepReport(
             {

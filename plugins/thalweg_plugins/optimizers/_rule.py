@@ -26,6 +26,8 @@ class Rule(Optimizer):
     """Names of the state, each shaped as the weights and zero at first, unless ``start`` says otherwise."""
     evaluated: ClassVar[str] = ""
     """The slot that holds the weights to be evaluated, where these are not the ones that train."""
+    placed: ClassVar[tuple[str, ...]] = ()
+    """Slots that hold weights, which belong into a problem's domain."""
 
     def numbers(self, h: Mapping[str, Any], t: int, kept: dict[str, float]) -> dict[str, float]:
         """One member's numbers at step t = 1, 2, ...: its hyperparameters, and what is computed from them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -71,6 +71,17 @@ class RuleStepper(StackedStepper):
         try:
             yield
         finally:
+            self.rows.write(training)
+
+    def project(self, project: Callable[[], None]) -> None:
+        """The module's weights, and every slot that holds weights."""
+        project()
+        if self.rule.placed and self.slots:
+            training = self.rows.weights()
+            for name in self.rule.placed:
+                self.rows.write(self.slots[name])
+                project()
+                self.slots[name] = self.rows.weights()
             self.rows.write(training)
 
     def state_dict(self) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class AdamRKK18(Rule):
         """Line by line the paper's algorithm."""
         s.m = c.beta1 * s.m + c.rest1 * g
         s.v = c.beta2 * s.v + c.rest2 * g.square()
-        new: Tensor = w - (c.alpha * s.m / s.v.sqrt()).where(s.v > 0, 0.0)
+        new: Tensor = w - (c.alpha * s.m / s.v.sqrt()).where(s.v != 0, 0.0)
         return new
 
 
@@ -63,5 +63,5 @@ class AMSGradRKK18(AdamRKK18):
         s.m = c.beta1 * s.m + c.rest1 * g
         s.v = c.beta2 * s.v + c.rest2 * g.square()
         s.u = s.u.maximum(s.v)
-        new: Tensor = w - (c.alpha * s.m / s.u.sqrt()).where(s.u > 0, 0.0)
+        new: Tensor = w - (c.alpha * s.m / s.u.sqrt()).where(s.u != 0, 0.0)
         return new

@@ -27,9 +27,10 @@ class KFAC(Optimizer):
     before momentum, as in Ba et al. 2017), which small batches need: the model of a batch trusts steps along which
     other examples' losses explode.
 
-    Covered are Linear, Conv1d and Conv2d layers (without groups, padded with zeros). Every other parameter (batch and
-    layer norm, embeddings, positions) takes gradient steps with heavy-ball momentum at rate ``rest_lr``. Tied weights
-    and layers used twice in a pass are refused.
+    Covered are Linear, Conv1d and Conv2d layers (without groups, padded with zeros), from the first inversion after
+    they are called. Every other parameter (batch and layer norm, embeddings, positions, a layer whose weight is used
+    without calling it) takes gradient steps with heavy-ball momentum at rate ``rest_lr``. Tied weights and layers used
+    twice in a pass are refused.
     """
 
     name = "kfac"

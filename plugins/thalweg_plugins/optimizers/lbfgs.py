@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from thalweg import Hyperparameter, Stepper
+from thalweg import Hyperparameter, Search, Stepper
 from thalweg.contracts import BuildContext
-from thalweg_plugins.optimizers._declared import Declared, lr
+from thalweg_plugins.optimizers._declared import Declared
 from thalweg_plugins.optimizers.bfgs import LINE_SEARCH
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+SEARCH = Search(0.1, 1.0)
 
 
 class LBFGS(Declared):
@@ -21,7 +24,9 @@ class LBFGS(Declared):
     both are out of the way. ``exact`` takes t = -g'd / d'(Hessian)d, by one Hessian product an iteration: on a
     quadratic this is conjugate gradients with any memory (Kolda, O'Leary & Nazareth 1998); off quadratics nothing makes
     the loss fall, and where the curvature along d is not positive it searches by Wolfe's conditions. All iterations of
-    a step see one batch, and pairs of small batches disagree with each other: it is meant for full or large batches.
+    a step see one batch, but torch's first pair of a step is the difference of two batches' gradients, and pairs of
+    small batches disagree with each other: it is meant for full or large batches. ``lr`` is the first length that the
+    line search tries, so that schedules do next to nothing; with ``exact`` it is a factor on the step.
     """
 
     name = "lbfgs"
@@ -30,13 +35,14 @@ class LBFGS(Declared):
     source = "Liu & Nocedal 1989; Nocedal & Wright 2006, algorithms 7.4 and 7.5; torch.optim.LBFGS"
     cost = (
         "1 gradient evaluation an iteration and 1 for each further trial of the line search; "
-        "exact: 1 + max_iter gradient evaluations and max_iter Hessian products; state 2 history_size P numbers"
+        "exact: 1 + max_iter gradient evaluations and max_iter Hessian products, more where curvature is not positive; "
+        "state 2 history_size P numbers"
     )
     torch_name = "LBFGS"
     elementwise = False
     takes_any_gradient = False
     options = (
-        lr(1.0, 0.1, 1.0),
+        Hyperparameter("lr", 1.0, "(0, inf)", "first length of the line search, or factor on exact steps", SEARCH),
         Hyperparameter("max_iter", 5, "[1, inf)", "iterations in one step"),
         Hyperparameter("history_size", 10, "[1, inf)", "pairs that are kept"),
         LINE_SEARCH,

@@ -36,7 +36,9 @@ class Lion(Rule):
 
     def update(self, w: Tensor, g: Tensor, s: SimpleNamespace, c: SimpleNamespace) -> Tensor:
         """Line by line the paper's algorithm."""
-        sign = (c.beta1 * s.m + c.rest1 * g).sign()
+        mixed = c.beta1 * s.m + c.rest1 * g
+        # torch's sign of nan is 0, which would hide it
+        sign = mixed.sign().where(mixed.isfinite(), mixed)
         s.m = c.beta2 * s.m + c.rest2 * g
         new: Tensor = w - c.lr * (sign + c.weight_decay * w)
         return new

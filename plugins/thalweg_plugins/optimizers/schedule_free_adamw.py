@@ -19,8 +19,8 @@ class ScheduleFreeAdamW(Rule):
 
     z makes the steps, x is their weighted mean, and gradients are taken at y between the two. While it trains the
     module holds y; metrics and saved weights see x. The weight of step t in x is lr_t^2, where lr_t = lr
-    min(1, t / warmup). What is averaged is not projected: on a problem with a domain y alone stays inside it. Running
-    statistics of batch norm are those at y.
+    min(1, t / warmup). On a problem with a domain y, z and x are each projected onto it. Running statistics of batch
+    norm are those at y. Decoupled weight decay is its own ``weight_decay``: the trial's would reach y alone.
     """
 
     name = "schedule-free-adamw"
@@ -34,6 +34,8 @@ class ScheduleFreeAdamW(Rule):
     cost = "1 gradient evaluation; 3 numbers of state per parameter"
     slots = ("v", "z", "x")
     evaluated = "x"
+    placed = ("z", "x")
+    takes_decoupled_decay = False
     options = (
         lr(2.5e-3, 1e-5, 0.1),
         Hyperparameter("beta1", 0.9, "[0, 1)", "how far y is from z towards x"),

@@ -143,7 +143,8 @@ class Objective:
     def backward(self) -> Tensor:
         """Evaluate the loss and put its gradient into each parameter's ``.grad``; returns the loss, detached.
 
-        Also the closure that ``torch.optim.LBFGS`` wants.
+        A parameter that the loss does not depend on has gradient zero, as everywhere here. Also the closure that
+        ``torch.optim.LBFGS`` wants.
         """
         self.counts.gradient_evaluations += 1
         for parameter in self.parameters:
@@ -151,6 +152,9 @@ class Objective:
         with torch.enable_grad():
             loss = self.loss()
             torch.autograd.backward(loss)
+        for parameter in self.parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
         if self.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         return loss.detach()

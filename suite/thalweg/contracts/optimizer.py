@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -55,6 +55,13 @@ class Stepper(ABC):
     def evaluation_weights(self) -> Iterator[None]:
         """While active, the module holds the weights to be evaluated (averaging methods swap them in here)."""
         yield
+
+    def project(self, project: Callable[[], None]) -> None:
+        """Put the weights back into the problem's domain: ``project`` does so with the module's.
+
+        A stepper that keeps other weights than the module's puts each of them in and calls it.
+        """
+        project()
 
     def state_bytes(self) -> int:
         """Memory of the state between two steps, in bytes: every tensor of ``state_dict`` once."""
@@ -128,6 +135,10 @@ class Alike(StackedStepper):
         with self.stepper.evaluation_weights():
             yield
 
+    def project(self, project: Callable[[], None]) -> None:
+        """Those of the one stepper."""
+        self.stepper.project(project)
+
 
 class Optimizer(Component, ABC):
     """Builds steppers. ``options`` holds its hyperparameters.
@@ -142,6 +153,8 @@ class Optimizer(Component, ABC):
     """Whether each weight's update uses that weight's gradients and state only: then seeds can be batched."""
     takes_any_gradient: bool = True
     """Whether the gradient may be clipped; not where it must be that of the loss, as in a line search."""
+    takes_decoupled_decay: bool = True
+    """Whether weights may be decayed beside the step; not where the stepper keeps the weights that count to itself."""
     cost: str = ""
     """What a step costs, in words: gradient evaluations, curvature products, factor inversions, and state."""
 

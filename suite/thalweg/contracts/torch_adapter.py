@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -58,7 +59,31 @@ class TorchStepper(Stepper):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load torch's own state."""
-        self.optimizer.load_state_dict(state)
+        load_state(self.optimizer, state)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TorchStepper:
+        """A copy with every attribute: torch's own way leaves those out that a class adds."""
+        made = object.__new__(type(self))
+        memo[id(self)] = made
+        optimizer = memo[id(self.optimizer)] = object.__new__(type(self.optimizer))
+        vars(optimizer).update(copy.deepcopy(vars(self.optimizer), memo))
+        vars(made).update(copy.deepcopy(vars(self), memo))
+        return made
+
+
+def load_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load torch's own state with the dtypes that it has: torch casts to the parameters' what it keeps in another.
+
+    (The product of momenta in NAdam is float32 whatever the parameters are.)
+    """
+    optimizer.load_state_dict(state)
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    indices = [index for group in state["param_groups"] for index in group["params"]]
+    for parameter, index in zip(parameters, indices, strict=True):
+        for key, value in state["state"].get(index, {}).items():
+            if isinstance(value, torch.Tensor):
+                loaded = optimizer.state[parameter][key]
+                optimizer.state[parameter][key] = loaded.to(value.dtype)
 
 
 class TorchRows(StackedStepper):
@@ -105,7 +130,7 @@ class TorchRows(StackedStepper):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load torch's own state."""
-        self.optimizer.load_state_dict(state)
+        load_state(self.optimizer, state)
 
 
 def fused_if_possible(cls: type[torch.optim.Optimizer], module: nn.Module) -> dict[str, bool]:

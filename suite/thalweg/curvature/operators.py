@@ -162,6 +162,11 @@ class _Rank(OutputOperator):
         """dl/dz for each example at these targets."""
         return self.objective.output_loss.gradient(self.outputs, targets).flatten(1)
 
+    @property
+    def _scale(self) -> float:
+        """For sequences: squares of a mean over T positions are 1/T^2, and T of them make the 1/T of ``Fisher``."""
+        return math.sqrt(self.objective.output_loss.positions(self.outputs))
+
     def _middle(self, changes: Tensor) -> Tensor:
         inner = torch.einsum("snd,nd->sn", self._residuals, changes.flatten(1))
         return torch.einsum("snd,sn->nd", self._residuals, inner).view_as(changes) / len(self._residuals)
@@ -173,8 +178,7 @@ class MCFisher(_Rank):
     def __init__(self, objective: Objective, samples: int = 1, outputs: Tensor | None = None) -> None:
         super().__init__(objective, outputs)
         drawn = [self._residual(objective.sampled_targets(self.outputs, sample)) for sample in range(samples)]
-        # squares of a mean over T positions are 1/T^2, and T of them make 1/T
-        self._residuals = torch.stack(drawn) * math.sqrt(objective.output_loss.positions(self.outputs))
+        self._residuals = torch.stack(drawn) * self._scale
 
 
 class EmpiricalFisher(_Rank):
@@ -185,4 +189,4 @@ class EmpiricalFisher(_Rank):
 
     def __init__(self, objective: Objective, outputs: Tensor | None = None) -> None:
         super().__init__(objective, outputs)
-        self._residuals = self._residual(objective.targets)[None]
+        self._residuals = self._residual(objective.targets)[None] * self._scale

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -103,11 +104,14 @@ class Training:
     def _train(self) -> None:
         it = self.it
         parameters = list(it.module.parameters())
-        recipe = Around(it.trial, it.stepper, parameters)
         check_every = _CHECK_EVERY[it.trial.device]
         interval = it.trial.evaluate_every
         evaluate_steps = interval.steps or (interval.epochs or 1) * self._steps_per_epoch
         total = self._total_steps()
+        project = functools.partial(it.problem.project, parameters)
+        # what the first step will take of a budget in seconds nobody knows
+        first = 1e-3 if it.trial.budget.seconds is not None else 1 / total
+        recipe = Around(it.trial, it.stepper, it.objective.parameters, first)
         counts_gradients = it.trial.budget.gradient_evaluations is not None
         it.module.train()
         while not self._exhausted():
@@ -115,10 +119,10 @@ class Training:
             started = time.perf_counter()
             it.objective.begin_step(batch, self.step)
             gradients = it.objective.counts.gradient_evaluations
-            recipe.before(self.step, self._spent() / total, 1 / total)
+            recipe.before(self.step, self._share(total))
             report = it.stepper.step(it.objective)
             recipe.after()
-            it.problem.project(parameters)
+            it.stepper.project(project)
             if self.step % check_every == 0:
                 self._check_loss(it.objective.step_loss)
             if it.problem.online and it.objective.step_loss is not None:
@@ -169,6 +173,11 @@ class Training:
         if budget.gradient_evaluations is not None:
             return self.it.objective.counts.gradient_evaluations
         return int(self.seconds) if budget.seconds is not None else self.step
+
+    def _share(self, total: int) -> float:
+        """The share of the budget that is spent."""
+        seconds = self.it.trial.budget.seconds
+        return self._spent() / total if seconds is None else self.seconds / seconds
 
     def _exhausted(self) -> bool:
         budget = self.it.trial.budget

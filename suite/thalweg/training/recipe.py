@@ -12,7 +12,7 @@ from thalweg.trial import Trial
 class Around:
     """The recipe of one trial. Gradient clipping and coupled weight decay are the objective's."""
 
-    def __init__(self, trial: Trial, stepper: Stepper, parameters: list[nn.Parameter]) -> None:
+    def __init__(self, trial: Trial, stepper: Stepper, parameters: list[nn.Parameter], first: float) -> None:
         self.info: dict[str, float] = {}
         """The rate of the step before, where it changes: a row of the curve."""
         self._schedule = trial.schedule
@@ -21,10 +21,17 @@ class Around:
         self._parameters = parameters
         self._lr = 0.0 if self._schedule.is_constant else stepper.lr
         self._before: list[torch.Tensor] = []
+        self._spent = 0.0
+        self._first = first
 
-    def before(self, step: int, spent: float, one: float) -> None:
-        """Set the rate of step ``step``; ``spent`` is the share of the budget before it, ``one`` a step's share."""
+    def before(self, step: int, spent: float) -> None:
+        """Set the rate of step ``step``; ``spent`` is the share of the budget before it.
+
+        What a step spends is taken from the one before it, for the first step from ``first``.
+        """
         if not self._schedule.is_constant:
+            one = spent - self._spent if step else self._first
+            self._spent = spent
             self._stepper.lr = self._lr * self._schedule.factor_at(step, spent, one)
             self.info = {"lr": self._stepper.lr}
         if self._decay:
