@@ -263,10 +263,14 @@ def test_setting_muons_lr_scales_that_of_adamw(registry: Registry) -> None:
     assert stepper.lr == 0.002
 
 
-def test_a_copy_of_module_and_stepper_steps_as_the_original(registry: Registry) -> None:
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_copy_of_module_and_stepper_steps_as_the_original(
+    registry: Registry, memory_format: torch.memory_format
+) -> None:
     """Probes work on copies: the matrices that a convolution is seen as must follow the copied weights."""
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(1, 3, 3), nn.Conv2d(3, 3, 3), nn.Flatten(), nn.Linear(3 * 4 * 4, 3))
+    module = module.to(memory_format=memory_format)  # type: ignore[call-overload]
     optimizer = registry.optimizer("muon")
     stepper = optimizer.build(module, resolve(optimizer.options, {}, "x"), BuildContext(0, 20, 20))
     problem = Supervised({"train": (torch.randn(20, 1, 8, 8), torch.randn(20, 3))}, SquaredError(), (LOSS,))

@@ -78,6 +78,9 @@ class MuonStepper(Stepper):
             matrix.grad = None if weight.grad is None else weight.grad.flatten(1)
         for optimizer in self.optimizers:
             optimizer.step()
+        for matrix, weight in zip(self._matrices, self.weights, strict=True):
+            if matrix.data_ptr() != weight.data_ptr():  # stored in another order, so that flattening copied it
+                weight.data.copy_(matrix.data.view(weight.shape))
         return StepReport({"muon_matrices": float(len(self.weights))})
 
     def state_dict(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ class KFAC(Optimizer):
 
     A is the mean of a a' over the layer's inputs (with a one for the bias), G that of g g' over the gradients in its
     outputs of the loss at targets that the model draws itself (``labels = "exact"``: their expectation, at one backward
-    pass an output). Both are running averages (0.95; a plain mean at first). Convolutions follow Grosse & Martens 2016.
+    pass an output and a small eigendecomposition an example, which is not counted). Both are running averages (0.95; a plain mean at first). Convolutions follow Grosse & Martens 2016.
 
     ``update = "quadratic"`` is MG15: step = alpha proposal + mu last step, with alpha and mu from the exact Fisher's
     damped quadratic model of the batch. With ``adapt``, damping follows the

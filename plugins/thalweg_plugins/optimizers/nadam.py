@@ -8,7 +8,8 @@ from thalweg_plugins.optimizers.adam import Adam
 class NAdam(Adam):
     """Adam that steps along the mean of gradients as it will be at the next step, as Nesterov momentum does.
 
-    The first decay rate grows towards beta1: mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2).
+    The first decay rate grows towards beta1: mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2). Torch keeps the product of
+    the mu in float32 whatever the weights' dtype.
     """
 
     name = "nadam"
