@@ -278,6 +278,12 @@ def test_the_more_special_recipe_counts(tmp_path: Path, registry: Registry) -> N
         ('"step", at', '"step", warmup', "optimizers.slow.schedule: schedule 'step': no setting 'warmup'"),
         ("[0.5]", "[1.5]", "optimizers.slow.schedule.at.0: input should be less than or equal to 1, got 1.5"),
         ("[0.5]", "[]", "optimizers.slow.schedule.at: has no entries"),
+        ("at = [0.5]", "factor = inf", "optimizers.slow.schedule.factor: input should be a finite number"),
+        ("at = [0.5]", "factor = true", "optimizers.slow.schedule.factor: input should be a valid number"),
+        ("[0.5]", '["0.5"]', "optimizers.slow.schedule.at.0: input should be a valid number, got '0.5'"),
+        ("[0.5]", "0.5", "optimizers.slow.schedule: at = 0.5 is no list of shares of the budget, such as [0.5, 0.75]"),
+        ('{ name = "step", at = [0.5] }', "{}", "optimizers.slow.schedule: {} is no schedule such as 'cosine' or"),
+        ('{ name = "step", at = [0.5] }', "3", "optimizers.slow.schedule: 3 is no schedule such as 'cosine' or"),
         ("clip_norm = 1.0", "clip_norm = -1.0", "workloads.digits.clip_norm: input should be greater than 0, got -1.0"),
         ("weight_decay = 0.1", "weight_decay = -0.1", "decoupled_weight_decay: input should be greater than or equal"),
         ("clip_norm = 1.0", 'clip_norm = "a"', "workloads.digits.clip_norm: input should be a valid number, got 'a'"),
@@ -303,6 +309,10 @@ def test_the_command_line_adds_an_optimizer_with_a_recipe(tmp_path: Path, regist
     plan = expand(tmp_path, registry, GOOD, Selection(extra=(extra,), only=("workload=digits",)))
     added = plan.trials[-1].trial
     assert (added.schedule.name, added.clip_norm, added.optimizer.options) == ("warmup-cosine", 2.0, {"lr": 0.1})
+    extra = """optimizer=adam:lr=0.1,schedule={ name = "step", at = [0.3, 0.6] },clip_norm=2.0"""
+    table = expand(tmp_path, registry, GOOD, Selection(extra=(extra,), only=("workload=digits",))).trials[-1].trial
+    assert (table.schedule.name, table.schedule.at, table.clip_norm) == ("step", (0.3, 0.6), 2.0)
+    assert table.optimizer.options == {"lr": 0.1}
     with pytest.raises(UserError, match="--with optimizer=adam:schedule=cosin: schedule: no schedule 'cosin'"):
         expand(tmp_path, registry, GOOD, Selection(extra=("optimizer=adam:schedule=cosin",)))
 
@@ -316,3 +326,25 @@ def test_an_optimizer_that_cannot_train_a_problem_is_refused_unless_the_pair_is_
     plan = expand(tmp_path, registry, text, Selection(only=("workload=digits",)))
     assert {planned.trial.optimizer.name for planned in plan.trials} == {"sgd", "kfac"}
     assert len(expand(tmp_path, registry, text, Selection(only=("optimizer=sgd",))).trials) == 4
+
+
+PICKY = """
+import thalweg
+from thalweg_plugins.optimizers.sgd import SGD
+
+class Picky(SGD):
+    name = "picky"
+    def misfit(self, hyperparameters, shape):
+        raise KeyError("no such thing")
+
+@thalweg.hookimpl
+def thalweg_register_optimizers(register):
+    register(Picky)
+"""
+
+
+def test_a_plugin_whose_misfit_fails_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "picky.py").write_text(PICKY, encoding="utf-8")
+    registry = load_registry([tmp_path / "picky.py"])
+    with pytest.raises(UserError, match=r"bowl.slow: optimizer 'picky': its misfit\(\) failed: KeyError"):
+        expand(tmp_path, registry, GOOD.replace('optimizer = "adam"\nlr = 1e-4', 'optimizer = "picky"'))

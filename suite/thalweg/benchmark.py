@@ -167,9 +167,12 @@ class Benchmark:
         """UserError where an optimizer cannot train such a problem, or not with this recipe."""
         optimizer = registry.optimizer(trial.optimizer.name)
         where = f"{self.path.name}: {pair}: optimizer {optimizer.name!r}"
-        reason = optimizer.misfit(resolve(optimizer.options, trial.optimizer.settings, where), shape)
+        try:
+            reason = optimizer.misfit(resolve(optimizer.options, trial.optimizer.settings, where), shape)
+        except Exception as error:  # a plugin's mistake
+            raise UserError(f"{where}: its misfit() failed: {Failure.of(error).line}") from error
         if reason:
-            hint = f"; --only workload=... leaves {pair.split('.')[0]!r} out"
+            hint = "; --only workload=... or --only optimizer=... leaves pairs out"
             raise UserError(f"{where} does not fit {trial.problem.name!r}: {reason}{hint}")
         if trial.clip_norm is not None and not optimizer.takes_any_gradient:
             raise UserError(f"{where} needs its gradients as they are: clip_norm = inf leaves them so")
@@ -328,13 +331,30 @@ def _check_keys(options: Iterable[Option], spec: WithOptions, where: str) -> Non
             raise UserError(f"{where}: {unknown('key', key, choices)}")
 
 
+def _split(settings: str) -> list[str]:
+    """Pieces between commas, but for those inside of brackets, braces and quotes."""
+    pieces, depth, quote = [""], 0, ""
+    for sign in settings:
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "\"'":
+            quote = sign
+        else:
+            depth += (sign in "[{") - (sign in "]}")
+        if sign == "," and depth == 0 and not quote:
+            pieces.append("")
+        else:
+            pieces[-1] += sign
+    return pieces
+
+
 def _parse_extra(text: str) -> tuple[str, OptimizerSpec]:
     kind, separator, rest = text.partition("=")
     name, _, settings = rest.partition(":")
     if kind != "optimizer" or not separator or not name:
         raise UserError(f"--with {text}: give optimizer=NAME or optimizer=NAME:key=value,key=value")
     options: dict[str, Any] = {}
-    for setting in filter(None, settings.split(",")):
+    for setting in filter(None, _split(settings)):
         key, separator, value = setting.partition("=")
         if not separator:
             raise UserError(f"--with {text}: {setting!r} is not key=value")

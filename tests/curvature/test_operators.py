@@ -160,3 +160,22 @@ def test_the_sampled_fisher_of_sequences_has_the_exact_ones_scale() -> None:
     exact, sampled = Fisher(it).dense(), MCFisher(it, 4000).dense()
     # 4000 draws of 40 positions: relative error about 1/sqrt(4000)
     assert float((sampled - exact).norm() / exact.norm()) < 0.05
+
+
+def test_a_parameter_that_is_one_number_has_its_row_and_column() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale, self.linear = nn.Parameter(torch.tensor(1.5).double()), nn.Linear(6, 3).double()
+
+        def forward(self, x: Tensor) -> Tensor:
+            outputs: Tensor = self.scale * self.linear(x)
+            return outputs
+
+    it = objective(CrossEntropy(), Scaled())
+    dense, one_by_one = Hessian(it), Hessian(it)
+    outputs, at = function(it)
+    expected = torch.autograd.functional.hessian(lambda w: CrossEntropy().mean(outputs(w), it.targets), at)
+    torch.testing.assert_close(dense.dense(), expected, rtol=1e-9, atol=1e-11)
+    rows = [one_by_one @ row for row in torch.eye(len(at), dtype=torch.float64)]
+    torch.testing.assert_close(torch.stack(rows), expected, rtol=1e-9, atol=1e-11)

@@ -23,7 +23,7 @@ from thalweg.contracts.supervised import LOSS, Supervised
 from thalweg.curvature import Fisher, flat
 from thalweg.errors import Diverged, UserError
 from thalweg.registry import Registry, load_registry
-from thalweg.testing.small import inputs, network
+from thalweg.testing.small import network, problem, same
 from thalweg.training.assembly import assemble
 from thalweg.trial import ComponentRef
 from thalweg_plugins.optimizers._kfac import (
@@ -221,23 +221,36 @@ def test_alpha_and_mu_minimise_the_dense_quadratic_model(registry: Registry) -> 
     assert model.along(found.step).change() == pytest.approx(found.change(), rel=1e-8)
 
 
-def test_damping_follows_the_levenberg_marquardt_rule_of_the_same_batch(registry: Registry) -> None:
+@pytest.mark.parametrize("lr", [1.0, 1.9])
+@pytest.mark.parametrize("update", ["quadratic", "plain"])
+def test_damping_follows_the_levenberg_marquardt_rule_of_the_same_batch(
+    registry: Registry, update: str, lr: float
+) -> None:
+    """The change of the loss over that of the model, both with the penalty, for the step that was taken."""
     module = mlp()
-    it = objective(module)
-    kfac = stepper(registry, module, damping=0.5, kl_clip=0.0)
-    for step in range(10):
+    it = objective(module, l2=0.02)
+    kfac = stepper(registry, module, update=update, lr=lr, damping=0.5, kl_clip=0.0)
+    ratios = []
+    for step in range(40):
         it.begin_step(it.batch, step)
-        before, damping = float(it.observer().loss().detach()), kfac.damping
+        watcher, before, damping = it.observer(), flat(it.parameters).detach().clone(), kfac.damping
+        loss, gradient = watcher.gradient()
+        matrix = Fisher(watcher).dense() + (damping + 0.02) * torch.eye(len(before), dtype=DOUBLE)
         info = kfac.step(it).info
         if (step + 1) % 5:
             assert kfac.damping == damping
             assert "ratio" not in info
             continue
-        after = float(it.observer().loss().detach())
-        assert (after - before) * info["ratio"] < 0 or info["ratio"] > 0
-        factor = DROP**5
-        expected = damping * factor if info["ratio"] > 0.75 else damping / factor if info["ratio"] < 0.25 else damping
-        assert kfac.damping == pytest.approx(expected)
+        after = flat(it.parameters).detach()
+        d = after - before
+        promised = float((flat(gradient) + 0.02 * before) @ d + 0.5 * d @ matrix @ d)
+        change = float(it.observer().loss().detach() - loss + 0.01 * (after @ after - before @ before))
+        ratio = change / promised if promised < 0 else -math.inf
+        assert info["ratio"] == pytest.approx(ratio, rel=1e-6)
+        factor = DROP**5 if ratio > 0.75 else DROP**-5 if ratio < 0.25 else 1.0
+        assert kfac.damping == pytest.approx(damping * factor)
+        ratios.append(ratio)
+    print(ratios)
 
 
 def test_a_model_that_promises_too_much_raises_the_damping(registry: Registry) -> None:
@@ -584,16 +597,26 @@ def thalweg_register_optimizers(register):
 
 
 def test_its_state_is_independent_of_the_stepper_it_was_taken_from(registry: Registry) -> None:
+    """One that takes it on leaves it as it is, and makes the steps that the first one would make."""
     module = network(DOUBLE)
     it = objective(module)
     kfac = stepper(registry, module)
-    for step in range(3):
-        it.begin_step(it.batch, step)
-        kfac.step(it)
-    state = copy.deepcopy(kfac.state_dict())
-    other = stepper(registry, module)
+
+    def train(kfac: KFACStepper, it: Objective, start: int, stop: int) -> None:
+        for step in range(start, stop):
+            it.begin_step(it.batch, step)
+            kfac.step(it)
+
+    train(kfac, it, 0, 4)
+    state, again = kfac.state_dict(), copy.deepcopy(module)
+    kept = copy.deepcopy(state)
+    other = stepper(registry, again)
     other.load_state_dict(state)
-    it.begin_step(it.batch, 3)
-    other.step(it)
-    assert int(state["t"]) == 3
-    assert torch.equal(state["a"]["0"], kfac.a["0"])
+    train(other, objective(again), 4, 8)
+    assert state["t"] == 4
+    for name in ("a", "g", "last", "velocity"):
+        assert kept[name].keys() == state[name].keys()
+        assert same(list(kept[name].values()), list(state[name].values()))
+    train(kfac, it, 4, 8)
+    assert same(list(module.state_dict().values()), list(again.state_dict().values()))
+    assert not torch.equal(kept["a"]["0"], kfac.a["0"])

@@ -290,3 +290,9 @@ def test_a_gradient_that_is_no_number_diverges(registry: Registry) -> None:
     bench = analytic(registry, "bfgs", lambda x: (x * torch.nan).sum(), torch.ones(2).double())
     with pytest.raises(Diverged, match="the gradient is not finite"):
         bench.step()
+
+
+def test_a_direction_past_what_numbers_can_hold_diverges(registry: Registry) -> None:
+    bench = analytic(registry, "bfgs", lambda x: 1e200 * x @ x, torch.full((2,), 1e3).double())
+    with pytest.raises(Diverged, match="not finite"):
+        bench.step()

@@ -192,3 +192,14 @@ def test_ranking_by_the_memory_of_the_state_leaves_out_what_diverged() -> None:
     found = rows(observe({"b": [0.9, 0.9], "aa": [0.9, None]}), "state_bytes")
     assert found["b"]["value"] == 150
     assert found["aa"]["value"] == 200
+
+
+def test_an_interval_of_costs_does_not_begin_below_zero() -> None:
+    valid = {"a": [0.1, 0.95, 0.95]}
+    seen = observe({"a": [0.9, 0.9]}, valid)
+    first = (seen.curves["seed"] == 0) & (seen.curves["split"] == "valid")
+    seen.curves.loc[first, "curvature_products"] *= 40
+    row = rows(seen, "curvature_products_to_target")["a"]
+    assert row["value"] == pytest.approx((30 * 40 + 30) / 2)
+    assert row["low"] == 0
+    assert row["high"] > row["value"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
+from support import CommandLine
 from thalweg.contracts.budget import Budget, Interval
 from thalweg.contracts.schedule import Schedule
 from thalweg.registry import Registry
@@ -206,3 +208,28 @@ def test_costs_are_in_the_curve_and_memory_in_the_summary(registry: Registry) ->
     last = adam.curve.iloc[-1][columns]
     assert list(last) == [STEPS, 0, 0]
     assert isinstance(adam.curve, pd.DataFrame)
+
+
+def test_a_decay_past_what_numbers_can_hold_is_divergence(registry: Registry) -> None:
+    trained = train(registry, digits(ref("sgd"), decoupled_weight_decay=1e308))
+    assert trained.status == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("build", "reason"),
+    [
+        ("return None", "built NoneType and no thalweg.Stepper"),
+        ("s = super().build(module, h, context); s.step = lambda objective: None; return s",
+         "a step returned NoneType and no thalweg.StepReport"),
+    ],
+)  # fmt: skip
+def test_a_plugin_that_returns_something_else_is_told_what_is_wanted(
+    cli: CommandLine, tmp_path: Path, build: str, reason: str
+) -> None:
+    text = "import thalweg\nfrom thalweg_plugins.optimizers.sgd import SGD\n"
+    text += f"class Odd(SGD):\n    name = 'odd'\n    def build(self, module, h, context):\n        {build}\n"
+    text += "@thalweg.hookimpl\ndef thalweg_register_optimizers(register):\n    register(Odd)\n"
+    (tmp_path / "odd.py").write_text(text, encoding="utf-8")
+    words = ["--plugin", "odd.py", "--with", "optimizer=odd", "--only", "optimizer=odd", "--only", "workload=quadratic"]
+    report = cli.json("run", "quick", *words, code=1)
+    assert reason in report["failures"][0]["message"]

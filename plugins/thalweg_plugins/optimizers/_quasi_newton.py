@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch import Tensor
 from thalweg.contracts import StepReport
 from thalweg.contracts.objective import Objective
 from thalweg.curvature import Hessian
+from thalweg.errors import Diverged
 from thalweg_plugins.optimizers._flat import FlatStepper, finite, gradient_at, move_to, position
 from thalweg_plugins.optimizers._wolfe import Point, strong_wolfe
 
@@ -106,8 +108,10 @@ class QuasiNewtonStepper(FlatStepper):
 
     def _iterate(self, objective: Objective, here: Here, info: dict[str, float]) -> Here:
         g = finite("the gradient", here.gradient)
-        d = -self.times_inverse(g)
+        d = finite("the direction", -self.times_inverse(g))
         slope = float(g @ d)
+        if not math.isfinite(slope):
+            raise Diverged("the slope along the direction is not finite")
         if not slope < 0:
             if float(g.norm()) == 0:
                 return here

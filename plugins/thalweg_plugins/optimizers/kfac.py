@@ -16,8 +16,9 @@ class KFAC(Optimizer):
     """Natural gradient with each layer's Fisher block taken as a Kronecker product of two small matrices.
 
     A is the mean of a a' over the layer's inputs (with a one for the bias), G that of g g' over the gradients in its
-    outputs of the loss at targets that the model draws itself (``labels = "exact"``: their expectation, at one backward
-    pass an output and a small eigendecomposition an example, which is not counted). Both are running averages (0.95; a plain mean at first). Convolutions follow Grosse & Martens 2016.
+    outputs of the loss at targets that the model draws itself. (``labels = "exact"``: their expectation, at one
+    backward pass an output and a small eigendecomposition an example, which is not counted.) Both are running averages
+    (0.95; a plain mean at first). Convolutions follow Grosse & Martens 2016.
 
     ``update = "quadratic"`` is MG15: step = alpha proposal + mu last step, with alpha and mu from the exact Fisher's
     damped quadratic model of the batch. With ``adapt``, damping follows the
@@ -42,8 +43,9 @@ class KFAC(Optimizer):
     source = "Martens & Grosse 2015 (MG15), algorithm 2 with block-diagonal factors; Grosse & Martens 2016, section 3"
     cost = (
         "1 gradient evaluation, 1 more (a backward pass alone) when factors are refreshed, 2 curvature products for "
-        "update = quadratic, 2 factor inversions a layer every inverse_interval steps; state: factors, their inverses "
-        "and the last step, 2 (in^2 + out^2) + in out numbers a layer"
+        "update = quadratic, 2 factor inversions a layer every inverse_interval steps (three times both when three "
+        "gammas are tried; plain with adapt: 1 product every 5 steps); state: factors, their inverses and the last "
+        "step, 2 (in^2 + out^2) + in out numbers a layer"
     )
     takes_any_gradient = False
     options = (

@@ -31,7 +31,7 @@ class LBFGS(Declared):
 
     name = "lbfgs"
     summary = "limited-memory BFGS with a strong-Wolfe line search; a step is max_iter iterations on one batch"
-    equation = "w <- w - t B g,  B from the last history_size pairs s = dw, y = dg;  t by a strong-Wolfe line search"
+    equation = "w <- w - t H g,  H from the last history_size pairs s = dw, y = dg;  t by a strong-Wolfe line search"
     source = "Liu & Nocedal 1989; Nocedal & Wright 2006, algorithms 7.4 and 7.5; torch.optim.LBFGS"
     cost = (
         "1 gradient evaluation an iteration and 1 for each further trial of the line search; "

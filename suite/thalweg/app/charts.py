@@ -127,7 +127,7 @@ def curve_chart(
         f"{axis}:Q",
         title=AXES[axis] + (" (log scale)" if log_x else ""),
         scale=_scale(log_x, nice=False),
-        axis=alt.Axis(format=",.4~r" if axis in ("epoch", "seconds") else "~s", tickCount=8),
+        axis=alt.Axis(format=",.4~r" if axis in ("epoch", "seconds") else ",d", tickCount=8),
     )
     shown = Metric(metric.name, metric.better, "log" if log_y else "linear", metric.unit)
     y_scale = _scale(log_y)
@@ -168,7 +168,7 @@ def curve_chart(
     layers: list[alt.Chart] = [band, lines]
     if target is not None and target.metric == metric.name and (target.value > 0 or not log_y):
         layers += _target(target.value, metric)
-    return alt.layer(*layers).properties(width="container", height=380 + 20 * math.ceil(len(domain) / 2))
+    return alt.layer(*layers).properties(width="container", height=380 + 24 * math.ceil(len(domain) / 2))
 
 
 def _target(value: float, metric: Metric) -> list[alt.Chart]:

@@ -17,7 +17,7 @@ from thalweg.app.words import aim, count, ranking
 from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
-from thalweg.scoring.leaderboard import COSTS, leaderboard, ranking_metric
+from thalweg.scoring.leaderboard import COSTS, MEMORY, leaderboard, ranking_metric
 
 OWN = "the workload's metric"
 
@@ -54,6 +54,8 @@ def show(source: Source, loaded: Loaded) -> None:
             st.info("This workload has no target, so there is no cost of reaching it.")
         elif rows.empty:
             st.info("No trial of this workload is there yet.")
+        elif metric is MEMORY and rows["value"].isna().all():
+            st.info("These trials are from before the memory of the state was recorded.")
         else:
             _workload(workload, metric, rows, loaded)
     _notes(loaded)
@@ -77,7 +79,13 @@ def _workload(workload: Workload, metric: Metric, board: pd.DataFrame, loaded: L
         height="content",
         placeholder="–",
         column_order=_columns(table, workload),
-        column_config=_config(workload, metric, curves, [value for line in sparks.values() for value in line]),
+        column_config=_config(
+            workload,
+            metric,
+            curves,
+            [value for line in sparks.values() for value in line],
+            longest=int(table["optimizer"].str.len().max()),
+        ),
         key=f"standings-{workload.name}",
     )
     split = workload.split if own else ""
@@ -99,7 +107,9 @@ def _columns(table: pd.DataFrame, workload: Workload) -> list[str]:
     return shown
 
 
-def _config(workload: Workload, ranked: Metric, curves: pd.DataFrame, values: list[float]) -> dict[str, Any]:
+def _config(
+    workload: Workload, ranked: Metric, curves: pd.DataFrame, values: list[float], longest: int
+) -> dict[str, Any]:
     column = st.column_config
     metric = workload.metric
     split = (splits_of(curves, metric.name) or [workload.split])[0]
@@ -108,8 +118,10 @@ def _config(workload: Workload, ranked: Metric, curves: pd.DataFrame, values: li
     title = ranked.name.replace("_", " ") if cost else metric.name
     return {
         "rank": column.TextColumn("rank", width=50, pinned=True),
-        "optimizer": column.TextColumn("optimizer", width=95, pinned=True),
-        "value": column.NumberColumn(title, format="%.1f%%" if ranked.unit == "%" else "%.4g", width=75),
+        "optimizer": column.TextColumn("optimizer", width=max(95, min(20 + 7 * longest, 190)), pinned=True),
+        "value": column.NumberColumn(
+            title, format={"%": "%.1f%%", "bytes": "localized"}.get(ranked.unit, "%.4g"), width=150 if cost else 75
+        ),
         "interval": column.TextColumn("95% interval", width=150),
         "curve": column.LineChartColumn(
             f"{split} {metric.name}{scale}",

@@ -92,6 +92,18 @@ def _traceback(error: Failure) -> None:
             st.code(error.traceback, language="python")
 
 
+_COUNTS = {
+    "selected_step": "selected step",
+    "step": "steps",
+    "gradient_evaluations": "gradients",
+    "curvature_products": "curvature products",
+    "factor_inversions": "factor inversions",
+    "parameters": "parameters",
+    "state_bytes": "bytes of state",
+}
+"""Counts of a trial's summary, and their labels."""
+
+
 def _summary(document: TrialDocument, workload: Workload) -> None:
     units = {metric.name: metric.unit for metric in workload.metrics}
     summary = document.summary
@@ -99,8 +111,9 @@ def _summary(document: TrialDocument, workload: Workload) -> None:
         for split in ("test", "train"):
             for metric, value in summary.get("final", {}).get(split, {}).items():
                 st.metric(f"{split} {metric}", number(value, units.get(metric, ""), 3), width=165)
-        for key, label in (("selected_step", "selected step"), ("step", "steps"), ("parameters", "parameters")):
-            if summary.get(key) is not None:
+        for key, label in _COUNTS.items():
+            # what its optimizer never asked for needs no zero
+            if summary.get(key) is not None and (summary[key] or key in ("selected_step", "step")):
                 st.metric(label, f"{summary[key]:,}", width=165)
         if summary.get("seconds") is not None:
             st.metric(

@@ -64,6 +64,12 @@ def _option(option: Option) -> dict[str, Any]:
     }
 
 
+def _refused(optimizer: Optimizer) -> list[str]:
+    """Keys of a benchmark that do not go with the optimizer."""
+    takes = {"clip_norm": optimizer.takes_any_gradient, "decoupled_weight_decay": optimizer.takes_decoupled_decay}
+    return [key for key, taken in takes.items() if not taken]
+
+
 def _described(kind: str, entry: Entry, registry: Registry) -> dict[str, Any]:
     document = _listed(kind, entry)
     component = entry.component
@@ -78,7 +84,7 @@ def _described(kind: str, entry: Entry, registry: Registry) -> dict[str, Any]:
         "description": "\n\n".join(" ".join(part.split()) for part in component.description.split("\n\n")),
     }
     if isinstance(component, Optimizer):
-        document |= {"cost": component.cost, "elementwise": component.elementwise}
+        document |= {"cost": component.cost, "elementwise": component.elementwise, "refuses": _refused(component)}
     if isinstance(component, Problem):
         document |= described_problem(component)
     if isinstance(component, Architecture):
@@ -118,6 +124,7 @@ def _print_described(document: dict[str, Any]) -> None:
         "what": document["summary"],
         "equation": document["equation"],
         "cost of a step": document.get("cost", ""),
+        "refuses": ", ".join(document.get("refuses", [])),
         "about": document["description"].replace("``", ""),
         "source": document["source"],
         **problem_lines(document),

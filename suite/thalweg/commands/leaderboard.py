@@ -13,7 +13,7 @@ from thalweg.benchmark import DEVICES, Plan, Selection, files_of, load_benchmark
 from thalweg.commands.output import console, errors, number, print_json, print_table, warn_of_failures
 from thalweg.errors import UserError, unknown
 from thalweg.registry import load_registry
-from thalweg.scoring.leaderboard import COSTS, leaderboard
+from thalweg.scoring.leaderboard import COSTS, MEMORY, leaderboard
 from thalweg.scoring.observations import Observations, observe
 from thalweg.store.results import BenchmarkResults, by_age, results_root
 
@@ -47,6 +47,8 @@ def leaderboard_command(
     if workload is not None:
         if workload not in plan.workloads:
             raise UserError(f"--workload: {unknown('workload', workload, plan.workloads)}")
+        others = {planned.trial.hash for planned in plan.trials if planned.workload != workload}
+        stored = [trial for trial in stored if trial.document.hash not in others]
         plan.workloads = {workload: plan.workloads[workload]}
         plan.trials = [planned for planned in plan.trials if planned.workload == workload]
     seen = observe(plan, stored)
@@ -63,8 +65,13 @@ def leaderboard_command(
             _print(plan, table)
     _notes(plan, seen)
     if table.empty:
-        errors().print(f"no results of {plan.benchmark!r} in {root}: type 'thalweg run {name}'", markup=False)
+        what = f"no results of {plan.benchmark!r} in {root}: type 'thalweg run {name}'"
+        if len(seen.trials):
+            what = f"no workload with results has {metric}: those with a target have none yet"
+        errors().print(what, markup=False)
         return 3
+    if metric == MEMORY.name and table["value"].isna().any():
+        errors().print("trials from before the memory of the state was recorded have none", markup=False)
     return 0
 
 
@@ -102,7 +109,7 @@ _LOSSES = ["diverged", "failed"]
 
 def _cells(plan: Plan, row: dict[Any, Any]) -> list[str]:
     workload = plan.workloads[row["workload"]]
-    unit = next((metric.unit for metric in workload.metrics if metric.name == row["metric"]), "")
+    unit = next((metric.unit for metric in (*workload.metrics, MEMORY) if metric.name == row["metric"]), "")
     low, high = number(row["low"], unit, 3), number(row["high"], unit, 3)
     ranks = f"{row['rank_low']}–{row['rank_high']}" if row["rank_low"] != row["rank_high"] else f"{row['rank']}"
     reached = f"{row['reached']}/{row['seeds']}" if workload.target else "–"

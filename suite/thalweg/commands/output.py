@@ -60,13 +60,15 @@ def print_json(document: dict[str, Any]) -> None:
 
 
 def number(value: float, unit: str = "", digits: int = 4) -> str:
-    """A number for people: fractions with unit % in percent, others with so many digits; "–" for none.
+    """A number for people: fractions with unit % in percent, bytes whole, others with so many digits; "–" for none.
 
     >>> number(0.97333, "%"), number(1.234e-9), number(float("nan"))
     ('97.3%', '1.234e-09', '–')
     """
     if value is None or not math.isfinite(value):
         return "–"
+    if unit == "bytes":
+        return f"{value:,.0f}"
     return f"{100 * value:.1f}%" if unit == "%" else f"{value:.{digits}g}"
 
 

@@ -81,10 +81,12 @@ class PlainProgress:
         if now - self.last >= _SECONDS_BETWEEN_LINES:
             self.last = now
             left = ""
+            budget = planned.trial.budget
+            unit = "gradient" if budget.gradient_evaluations else "second" if budget.seconds else "step"
             if self.ended >= _TRIALS_BEFORE_ESTIMATE:
                 share = (self.ended + done / max(total, 1)) / self.total
                 left = f"; about {(now - self.started) * (1 / share - 1):.0f} s left"
-            self.say(f"{self.ended}/{self.total} trials; {planned.title}: step {done}/{total}{left}")
+            self.say(f"{self.ended}/{self.total} trials; {planned.title}: {unit} {done}/{total}{left}")
 
     def end(self, planned: PlannedTrial, result: TrialResult) -> None:
         """Count; say what did not end as done."""

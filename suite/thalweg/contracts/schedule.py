@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from thalweg.contracts.budget import Frozen
 from thalweg.errors import unknown
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
 
 ScheduleName = Literal["constant", "step", "cosine", "warmup-cosine", "inverse-sqrt"]
 
@@ -42,9 +42,9 @@ class Schedule(Frozen):
     name: ScheduleName = "constant"
     at: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.5, 0.75)
     """Shares of the budget at which the rate drops."""
-    factor: Annotated[float, Field(gt=0)] = 0.1
+    factor: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] = 0.1
     """What it drops by."""
-    warmup: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    warmup: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False, strict=True)] = 0.05
     """The share of the budget in which the rate rises."""
     final: Share = 0.0
     """The share of the rate that is left at the end."""
@@ -92,14 +92,17 @@ class Schedule(Frozen):
 
 
 def _named(value: Any) -> Any:
-    if isinstance(value, str):
-        names = tuple(SETTINGS)
-        if value not in names:
-            raise ValueError(unknown("schedule", value, names))
-        return {"name": value}
-    if isinstance(value, dict) and value.get("name") not in SETTINGS:
-        raise ValueError(unknown("schedule", str(value.get("name")), SETTINGS))
-    return value
+    table = {"name": value} if isinstance(value, str) else value
+    if isinstance(table, Schedule):
+        return table
+    if not isinstance(table, dict) or "name" not in table:
+        examples = "'cosine' or { name = 'cosine', final = 0.1 }"
+        raise ValueError(f"{value!r} is no schedule such as {examples}; there are: {', '.join(sorted(SETTINGS))}")
+    if table["name"] not in SETTINGS:
+        raise ValueError(unknown("schedule", str(table["name"]), SETTINGS))
+    if not isinstance(table.get("at", ()), list | tuple):
+        raise ValueError(f"at = {table['at']!r} is no list of shares of the budget, such as [0.5, 0.75]")
+    return table
 
 
 NamedSchedule = Annotated[Schedule, BeforeValidator(_named)]

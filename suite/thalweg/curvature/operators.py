@@ -71,9 +71,8 @@ def _backward(outputs: Tensor, inputs: Sequence[Tensor], vectors: Tensor, create
         materialize_grads=True,
     )
     # an input that the outputs do not depend on has one zero for all
-    rows = [
-        g.reshape(1, -1) if alone or g.dim() == x.dim() else g.flatten(1) for g, x in zip(found, inputs, strict=True)
-    ]
+    shared = [alone or g.dim() == x.dim() for g, x in zip(found, inputs, strict=True)]
+    rows = [g.reshape(1 if one else len(vectors), -1) for g, one in zip(found, shared, strict=True)]
     return torch.cat([row.expand(len(vectors), -1) for row in rows], dim=1)
 
 

@@ -26,7 +26,7 @@ TO_TARGET = {
     "factor_inversions_to_target": (Metric("factor_inversions_to_target", "lower"), "factor_inversions"),
 }
 """What it costs to reach the target: a metric, and the column of a curve that counts it."""
-MEMORY = Metric("state_bytes", "lower")
+MEMORY = Metric("state_bytes", "lower", unit="bytes")
 """Memory of the optimizer's state at the end of training."""
 COSTS = (*TO_TARGET, MEMORY.name)
 """Names of costs that can rank."""
@@ -110,6 +110,8 @@ def _row(workload: Workload, metric: Metric, label: str, trials: pd.DataFrame, c
     low, high = estimate.low, estimate.high
     if metric.unit == "%":
         low, high = max(low, 0.0), min(high, 1.0)
+    if metric.name in COSTS:
+        low = max(low, 0.0)
     reached = [value for value in steps.values() if math.isfinite(value)]
     all_reached = workload.target is not None and len(reached) == len(trials)
     return {

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from typing import get_args
 
 import torch
 
+from thalweg.contracts import Shape
+from thalweg.contracts.architecture import Task
 from thalweg.contracts.option import resolve
 from thalweg.registry import Registry
 from thalweg.testing.others import contract
@@ -16,9 +19,22 @@ from thalweg.testing.stacked import compare
 
 def has_a_learning_rate(registry: Registry, name: str) -> None:
     """The stepper's lr can be read and set, as schedules do."""
-    bench = Workbench(registry, name)
-    bench.stepper.lr = 0.0125
-    assert bench.stepper.lr == 0.0125, f"lr was set to 0.0125 and is {bench.stepper.lr}"
+    bench, slow = Workbench(registry, name), Workbench(registry, name)
+    lr = bench.stepper.lr
+    slow.stepper.lr = lr / 8
+    assert slow.stepper.lr == lr / 8, f"lr was set to {lr / 8} and is {slow.stepper.lr}"
+    bench.steps(0, 2)
+    slow.steps(0, 2)
+    assert not same(bench.weights(), slow.weights()), "two steps at an eighth of the lr end at the same weights"
+
+
+def says_what_it_cannot_train(registry: Registry, name: str) -> None:
+    """``misfit`` answers for every kind of problem, with a reason in words or None."""
+    optimizer = registry.optimizer(name)
+    hyperparameters = resolve(optimizer.options, {}, name)
+    for task in get_args(Task):
+        reason = optimizer.misfit(hyperparameters, Shape(task, (6,), (3,)))
+        assert reason is None or (isinstance(reason, str) and reason), f"misfit returned {reason!r} for {task}"
 
 
 def moves_every_parameter(registry: Registry, name: str) -> None:
@@ -79,16 +95,19 @@ def stacks(registry: Registry, name: str) -> None:
     if not optimizer.elementwise:
         return
     defaults = resolve(optimizer.options, {}, name)
-    assert compare(optimizer, [defaults] * 3, steps=6, dtype=torch.float64) < 1e-12
+    difference = compare(optimizer, [defaults] * 3, steps=6, dtype=torch.float64)
+    assert difference < 1e-12, f"three members trained at once are {difference:.2g} off from each trained alone"
     if "lr" in defaults:
         members = [resolve(optimizer.options, {"lr": defaults["lr"] * share}, name) for share in (1.0, 0.5, 0.25)]
         with contextlib.suppress(NotImplementedError):
-            assert compare(optimizer, members, steps=6, dtype=torch.float64) < 1e-12
+            difference = compare(optimizer, members, steps=6, dtype=torch.float64)
+            assert difference < 1e-12, f"three members of different lr are {difference:.2g} off from each trained alone"
 
 
 CHECKS = (
     contract,
     has_a_learning_rate,
+    says_what_it_cannot_train,
     moves_every_parameter,
     is_deterministic,
     continues_from_its_state,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from thalweg.contracts import BuildContext, Draw, LoadedProblem, Shape, Stepper
+from thalweg.contracts import BuildContext, Draw, LoadedProblem, Shape, Stepper, StepReport
 from thalweg.contracts.losses import CrossEntropy
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
@@ -58,7 +58,8 @@ class Workbench:
         """Steps start to stop - 1."""
         for step in range(start, stop):
             self.objective.begin_step(self.problem.batch("train", step, self.draw), step)
-            self.stepper.step(self.objective)
+            report = self.stepper.step(self.objective)
+            assert isinstance(report, StepReport), f"a step returned {type(report).__name__} and no StepReport"
 
     def weights(self) -> list[Tensor]:
         """Copies of all parameters and buffers."""

@@ -75,6 +75,8 @@ def assemble(trial: Trial, registry: Registry) -> Assembly:
     examples = problem.sizes["train"]
     context = BuildContext(draw.seed_for("optimizer"), examples, min(draw.batch_size or examples, examples))
     stepper = optimizer.build(module, hyperparameters, context)
+    if not isinstance(stepper, Stepper):
+        raise TypeError(f"optimizer {optimizer.name!r} built {type(stepper).__name__} and no thalweg.Stepper")
     architecture = registry.architecture(trial.architecture.name)
     draws_in_forward = architecture.draws_in_forward(
         resolve(architecture.options, trial.architecture.settings, architecture.name)

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from thalweg.contracts import Stepper
+from thalweg.contracts import Stepper, StepReport
 from thalweg.contracts.probe import ProbeContext, SavedWeights, When
 from thalweg.errors import Diverged
 from thalweg.failure import Failure
@@ -121,6 +121,8 @@ class Training:
             gradients = it.objective.counts.gradient_evaluations
             recipe.before(self.step, self._share(total))
             report = it.stepper.step(it.objective)
+            if not isinstance(report, StepReport):
+                raise TypeError(f"a step returned {type(report).__name__} and no thalweg.StepReport")
             recipe.after()
             it.stepper.project(project)
             if self.step % check_every == 0:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from thalweg.contracts import Stepper
+from thalweg.errors import Diverged
 from thalweg.trial import Trial
 
 
@@ -41,4 +42,7 @@ class Around:
     def after(self) -> None:
         """w <- w - lr c w, w on the right being the weights before the step (Loshchilov & Hutter 2019)."""
         for parameter, before in zip(self._parameters, self._before, strict=bool(self._decay)):
-            parameter.sub_(before, alpha=self._stepper.lr * self._decay)
+            share = self._stepper.lr * self._decay
+            if not share <= torch.finfo(parameter.dtype).max:
+                raise Diverged(f"weight decay takes {share:g} times the weights off them")
+            parameter.sub_(before, alpha=share)
