@@ -23,7 +23,7 @@ from thalweg.contracts.supervised import LOSS, Supervised
 from thalweg.curvature import Fisher, flat
 from thalweg.errors import Diverged, UserError
 from thalweg.registry import Registry, load_registry
-from thalweg.testing.small import network, problem, same
+from thalweg.testing.small import inputs, network, same
 from thalweg.training.assembly import assemble
 from thalweg.trial import ComponentRef
 from thalweg_plugins.optimizers._kfac import (
@@ -221,8 +221,7 @@ def test_alpha_and_mu_minimise_the_dense_quadratic_model(registry: Registry) -> 
     assert model.along(found.step).change() == pytest.approx(found.change(), rel=1e-8)
 
 
-@pytest.mark.parametrize("lr", [1.0, 1.9])
-@pytest.mark.parametrize("update", ["quadratic", "plain"])
+@pytest.mark.parametrize(("update", "lr"), [("quadratic", 1.0), ("quadratic", 0.5), ("plain", 0.1)])
 def test_damping_follows_the_levenberg_marquardt_rule_of_the_same_batch(
     registry: Registry, update: str, lr: float
 ) -> None:
@@ -250,7 +249,8 @@ def test_damping_follows_the_levenberg_marquardt_rule_of_the_same_batch(
         factor = DROP**5 if ratio > 0.75 else DROP**-5 if ratio < 0.25 else 1.0
         assert kfac.damping == pytest.approx(damping * factor)
         ratios.append(ratio)
-    print(ratios)
+    assert max(ratios) > 0.75
+    assert update == "plain" or (min(ratios) < 0.25 and any(0.25 < ratio < 0.75 for ratio in ratios))
 
 
 def test_a_model_that_promises_too_much_raises_the_damping(registry: Registry) -> None:
@@ -619,4 +619,4 @@ def test_its_state_is_independent_of_the_stepper_it_was_taken_from(registry: Reg
         assert same(list(kept[name].values()), list(state[name].values()))
     train(kfac, it, 4, 8)
     assert same(list(module.state_dict().values()), list(again.state_dict().values()))
-    assert not torch.equal(kept["a"]["0"], kfac.a["0"])
+    assert not torch.equal(kept["a"]["3"], kfac.a["3"])
