@@ -55,6 +55,8 @@ def _scale(log: bool, **settings: Any) -> alt.Scale:
 def _axis(metric: Metric) -> alt.Axis:
     if metric.unit == "%":
         return alt.Axis(format="~%", tickCount=8)
+    if metric.unit == "bytes":
+        return alt.Axis(format="~s", tickCount=6)
     return alt.Axis(format=".3~g", tickCount=6)
 
 
