@@ -162,6 +162,31 @@ def test_the_sampled_fisher_of_sequences_has_the_exact_ones_scale() -> None:
     assert float((sampled - exact).norm() / exact.norm()) < 0.05
 
 
+def test_the_empirical_fisher_of_sequences_whose_labels_the_model_drew_has_the_exact_ones_scale() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4000, 5, 6, generator=generator, dtype=torch.float64)
+    module, draw = nn.Linear(6, 3).double(), Draw(0, None)
+    y = CrossEntropy().sample(module(x), generator)
+    data = Supervised({"train": (x, y)}, CrossEntropy(), (LOSS,))
+    it = Objective(module, data, draw)
+    it.begin_step(data.batch("train", 0, draw), 0)
+    exact, empirical = Fisher(it).dense(), EmpiricalFisher(it).dense()
+    # 4000 examples and 21 rows: relative errors about sqrt(21/4000)
+    assert float((empirical - exact).norm() / exact.norm()) < 0.15
+
+
+def test_the_penalty_is_in_the_ggn_and_in_no_fisher_matrix() -> None:
+    """A Fisher matrix is the model's alone."""
+    with_penalty, without = (objective(CrossEntropy(), network(torch.float64), l2) for l2 in (0.2, 0.0))
+    unpenalised: list[Callable[[Objective], Operator]] = [Fisher, EmpiricalFisher, lambda it: MCFisher(it, 3)]
+    for fisher in unpenalised:
+        assert torch.equal(fisher(with_penalty).dense(), fisher(without).dense())
+    penalised: list[Callable[[Objective], Operator]] = [Hessian, GGN]
+    for make in penalised:
+        difference = make(with_penalty).dense() - make(without).dense()
+        torch.testing.assert_close(difference, 0.2 * torch.eye(99, dtype=torch.float64), rtol=1e-9, atol=1e-12)
+
+
 def test_a_parameter_that_is_one_number_has_its_row_and_column() -> None:
     class Scaled(nn.Module):
         def __init__(self) -> None:

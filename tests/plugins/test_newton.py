@@ -162,6 +162,19 @@ def test_newton_cg_equals_a_hand_written_loop(registry: Registry, name: str, ste
     np.testing.assert_allclose(bench.w, expected, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize("size", [1e-6, 1e-5, 1e-4, 10.0])
+def test_newton_cg_solves_the_more_exactly_the_smaller_the_gradient(registry: Registry, size: float) -> None:
+    """To min(0.5, sqrt||g||) ||g||, on quadratics on which that is what ends the iterations."""
+    c = np.logspace(0, 2, 12)
+    start = size * np.cos(np.arange(12))
+    of = torch.from_numpy(c)
+    bench = analytic(registry, "newton-cg", lambda x: 0.5 * (of * x) @ x, torch.from_numpy(start))
+    expected = truncated_newton(lambda x: 0.5 * c @ x**2, lambda x: c * x, lambda _: np.diag(c), start, 1)
+    info = bench.step()
+    assert info["cg_iterations"] == 1 if size == 10 else 1 < info["cg_iterations"] < 12
+    np.testing.assert_allclose(bench.w, expected, rtol=1e-9, atol=1e-12 * size)
+
+
 def test_newton_cg_reports_negative_curvature_and_goes_down(registry: Registry) -> None:
     bench = analytic(registry, "newton-cg", "saddle", options={"descending": 2})
     for _ in range(5):
@@ -203,17 +216,17 @@ def ggn_and_gradient(bench: Bench) -> tuple[Tensor, Tensor]:
     return torch.einsum("nap,nab,nbq->pq", jacobian, middle, jacobian) / len(x), g
 
 
-@pytest.mark.parametrize("warm_start", [0.0, 0.9])
-def test_a_gauss_newton_step_equals_a_dense_solve(registry: Registry, warm_start: float) -> None:
+@pytest.mark.parametrize(("warm_start", "lr"), [(0.0, 1.0), (0.9, 1.0), (0.0, 0.4)])
+def test_a_gauss_newton_step_equals_a_dense_solve(registry: Registry, warm_start: float, lr: float) -> None:
     data, module = claim_b(registry)
     bench = Bench(registry, "gauss-newton-cg", data, module, damping=0.1, min_damping=0.01, tolerance=1e-11,
-                  max_iterations=1000, warm_start=warm_start)  # fmt: skip
+                  max_iterations=1000, warm_start=warm_start, lr=lr)  # fmt: skip
     for _ in range(3):
         (ggn, g), before, loss = ggn_and_gradient(bench), bench.w, bench.loss
         damping = bench.stepper.state_dict()["damping"]
-        step = -torch.linalg.solve(ggn + damping * torch.eye(len(g)).double(), g)
+        step = -lr * torch.linalg.solve(ggn + damping * torch.eye(len(g)).double(), g)
         info = bench.step()
-        assert info["step_length"] == 1
+        assert info["step_length"] == lr
         torch.testing.assert_close(bench.w - before, step, rtol=1e-7, atol=1e-9)
         predicted = float(g @ step + 0.5 * step @ ggn @ step)
         assert info["ratio"] == pytest.approx((bench.loss - loss) / predicted, rel=1e-6)
@@ -221,17 +234,57 @@ def test_a_gauss_newton_step_equals_a_dense_solve(registry: Registry, warm_start
         assert factor == pytest.approx(2 / 3 if info["ratio"] > 0.75 else 1.5 if info["ratio"] < 0.25 else 1)
 
 
-def test_a_gauss_newton_step_that_promises_too_much_is_shortened_and_raises_the_damping(registry: Registry) -> None:
+@pytest.mark.parametrize("lr", [1.0, 0.7])
+def test_a_gauss_newton_step_that_promises_too_much_is_shortened_and_raises_the_damping(
+    registry: Registry, lr: float
+) -> None:
+    """The ratio is that of the whole step, not of what is left of it: a short one always keeps its promise."""
     data, module = claim_b(registry)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.mul_(-2.0)  # far from anything
-    bench = Bench(registry, "gauss-newton-cg", data, module, damping=1e-5, min_damping=1e-6)
-    loss = bench.loss
+    bench = Bench(registry, "gauss-newton-cg", data, module, damping=1e-3, min_damping=1e-6, tolerance=1e-12,
+                  max_iterations=1000, lr=lr)  # fmt: skip
+    (ggn, g), before, loss = ggn_and_gradient(bench), bench.w, bench.loss
+    step = -lr * torch.linalg.solve(ggn + 1e-3 * torch.eye(len(g)).double(), g)
     info = bench.step()
-    assert info["ratio"] < 0.25
-    assert bench.loss < loss or info["step_length"] == 0
-    assert bench.stepper.state_dict()["damping"] == pytest.approx(1.5e-5)
+    assert info["step_length"] < lr
+    assert bench.loss < loss
+    torch.testing.assert_close(bench.w - before, info["step_length"] / lr * step, rtol=1e-5, atol=1e-7)
+    with torch.no_grad():
+        for parameter, piece in zip(module.parameters(), pieces(before + step, list(module.parameters())), strict=True):
+            parameter.copy_(piece)
+    ratio = (bench.loss - loss) / float(g @ step + 0.5 * step @ ggn @ step)
+    assert info["ratio"] == pytest.approx(ratio, rel=1e-5)
+    assert ratio < 0.25
+    assert bench.stepper.state_dict()["damping"] == pytest.approx(1.5e-3)
+
+
+@pytest.mark.parametrize("helps", [True, False])
+def test_a_warm_start_is_dropped_where_it_ends_above_the_models_value_at_zero(registry: Registry, helps: bool) -> None:
+    """Two products: one iteration of conjugate gradients from the last step, or two from zero."""
+    data, module = claim_b(registry)
+    bench = Bench(registry, "gauss-newton-cg", data, module, damping=0.1, tolerance=1e-12, max_iterations=2,
+                  warm_start=0.5)  # fmt: skip
+    ggn, g = ggn_and_gradient(bench)
+    matrix, before = ggn + 0.1 * torch.eye(len(g)).double(), bench.w
+    solution = -torch.linalg.solve(matrix, g)
+    last = 1.6 * solution if helps else 1e3 * torch.linspace(-1, 1, len(g)).double()
+
+    def best(start: Tensor, iterations: int) -> Tensor:
+        """In start + the Krylov space, which is where conjugate gradients arrive."""
+        residual = -g - matrix @ start
+        basis = torch.stack([residual, matrix @ residual][:iterations], 1)
+        return start + basis @ torch.linalg.solve(basis.T @ matrix @ basis, basis.T @ residual)
+
+    def model(d: Tensor) -> float:
+        return float(g @ d + 0.5 * d @ matrix @ d)
+
+    warm, cold = best(0.5 * last, 1), best(torch.zeros_like(g), 2)
+    assert model(warm) < model(cold) < 0 if helps else model(warm) > 0
+    bench.stepper.load_state_dict({"lr": 1.0, "damping": 0.1, "last": last})
+    assert bench.step()["step_length"] == 1
+    torch.testing.assert_close(bench.w - before, warm if helps else cold, rtol=1e-8, atol=1e-11)
 
 
 def test_gauss_newton_refuses_an_analytic_function(registry: Registry) -> None:

@@ -181,12 +181,47 @@ def test_negative_curvature_along_the_line_falls_back_to_wolfes_conditions(regis
         assert bench.loss == pytest.approx(-1, abs=1e-12)
 
 
+@pytest.mark.parametrize(("start", "lr", "first"), [((3.0, 4.0), 1.0, 0.2), ((3.0, 4.0), 0.75, 0.15),
+                                                    ((0.03, 0.04), 1.0, 1.0)])  # fmt: skip
+def test_the_first_trial_of_bfgs_is_no_longer_than_one(
+    registry: Registry, start: tuple[float, float], lr: float, first: float
+) -> None:
+    """On 1/2 |x|^2 each of these trials meets the conditions at once; from the second step on the trial is lr."""
+    x = torch.tensor(start).double()
+    bench = analytic(registry, "bfgs", lambda x: 0.5 * x @ x, x, lr=lr)
+    assert bench.step()["step_length"] == pytest.approx(first, rel=1e-12)
+    torch.testing.assert_close(bench.w, (1 - first) * x, rtol=1e-12, atol=1e-15)
+    if first < 1:
+        assert bench.step()["step_length"] == lr
+
+
 def test_bfgs_refuses_a_network_that_is_too_large(registry: Registry) -> None:
     with pytest.raises(UserError, match=r"bfgs keeps a dense matrix of 99 by 99 .* max_parameters = 50"):
         Bench(registry, "bfgs", problem(), network(), max_parameters=50)
 
 
 # --- L-BFGS
+
+
+@pytest.mark.parametrize("pairs", [1, 2, 5])
+def test_the_two_loops_multiply_with_the_dense_matrix_of_the_same_pairs(pairs: int) -> None:
+    """Nocedal & Wright, equation 6.17, from s'y / y'y I with the newest pair."""
+    rng = np.random.default_rng(0)
+    root = rng.standard_normal((8, 8))
+    steps = rng.standard_normal((pairs, 8))
+    # of a matrix that changes, as that of a function that is no quadratic
+    changes = np.stack([(root @ root.T + place * np.eye(8)) @ s for place, s in enumerate(steps)])
+    s, y = steps[-1], changes[-1]
+    h = (s @ y) / (y @ y) * np.eye(8)
+    for s, y in zip(steps, changes, strict=True):
+        v = np.eye(8) - np.outer(s, y) / (s @ y)
+        h = v @ h @ v.T + np.outer(s, s) / (s @ y)
+    g = rng.standard_normal(8)
+    np.testing.assert_allclose(two_loop(g, list(zip(steps, changes, strict=True))), h @ g, rtol=1e-10)
+    found = two_loop(torch.from_numpy(g), [(torch.from_numpy(s), torch.from_numpy(y)) for s, y in
+                                           zip(steps, changes, strict=True)])  # fmt: skip
+    np.testing.assert_allclose(found, h @ g, rtol=1e-10)
+    assert two_loop(g, []) is g
 
 
 def conjugate_gradient_iterates(hessian: Vector, g: Vector, x: Vector, steps: int) -> list[Vector]:
