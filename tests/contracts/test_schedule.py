@@ -44,6 +44,14 @@ def test_step_drops_at_the_step_that_reaches_the_share(total: int) -> None:
     assert found == pytest.approx([1.0] * first + [0.1] * (second - first) + [0.01] * (total - second))
 
 
+@pytest.mark.parametrize(("share", "total", "drop"), [(0.1 + 0.2, 10, 3), (3 * 0.2, 30, 18),
+                                                      (0.6666666667, 30, 20)])  # fmt: skip
+def test_a_share_that_is_rounded_up_drops_at_the_same_step(share: float, total: int, drop: int) -> None:
+    """0.1 + 0.2 is more than 3 / 10, and 0.6666666667 more than 20 / 30."""
+    assert share > drop / total
+    assert factors(Schedule(name="step", at=(share,)), total) == [1.0] * drop + [0.1] * (total - drop)
+
+
 def test_cosine_is_torchs_cosine_annealing() -> None:
     expected = torchs(lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, T, eta_min=0.05))
     assert factors(Schedule(name="cosine", final=0.05)) == pytest.approx(expected, rel=1e-10)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
+from thalweg.contracts import BuildContext, Draw, Stepper
 from thalweg.contracts.budget import Budget
+from thalweg.contracts.objective import Objective
+from thalweg.contracts.option import resolve
 from thalweg.registry import Registry, load_registry
+from thalweg.testing.small import network, problem, same
 from thalweg.training.assembly import assemble
 from thalweg.training.loop import Training
 from thalweg.trial import ComponentRef, Trial
@@ -56,6 +63,45 @@ def test_trains_at_its_declared_defaults(registry: Registry, name: str) -> None:
     losses = list(curve[(curve["split"] == "train") & (curve["metric"] == "loss")]["value"])
     assert losses[-1] < 0.5 * losses[0]
     assert trained.summary["state_bytes"] is not None
+
+
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in NAMES),
+    ("bfgs", {"line_search": "exact"}),
+    ("lbfgs", {"line_search": "exact"}),
+    ("gauss-newton-cg", {"warm_start": 0.9}),
+    ("natural-gradient-mc", {"kl": 1e-3}),
+    ("kfac", {"update": "plain", "lr": 0.1, "labels": "exact"}),
+    ("shampoo", {"interval": 5}),
+    ("soap", {"interval": 5}),
+]
+
+
+@pytest.mark.parametrize(("name", "given"), VARIANTS, ids=[" ".join([name, *given]) for name, given in VARIANTS])
+def test_training_that_is_cut_goes_on_as_if_it_were_not(registry: Registry, name: str, given: dict[str, Any]) -> None:
+    """To the last bit, in float64: what an optimizer keeps in its state is all that it keeps, digits included."""
+    data, draw, optimizer = problem(torch.float64), Draw(0, 16), registry.optimizer(name)
+    h = resolve(optimizer.options, given, name)
+
+    def build(module: nn.Module) -> tuple[nn.Module, Stepper, Objective]:
+        return module, optimizer.build(module, h, BuildContext(0, 64, 16)), Objective(module, data, draw, l2=1e-3)
+
+    def steps(stepper: Stepper, it: Objective, start: int, stop: int) -> None:
+        for step in range(start, stop):
+            it.begin_step(data.batch("train", step, draw), step)
+            stepper.step(it)
+
+    module, stepper, it = build(network(torch.float64))
+    cuts, kept = [0, 3, 7, 21, 25, 30], {}
+    for start, stop in itertools.pairwise(cuts):
+        steps(stepper, it, start, stop)
+        kept[stop] = copy.deepcopy((module, stepper.state_dict()))
+    for cut in cuts[1:-1]:
+        module, state = kept[cut]
+        again, stepper, it = build(module)
+        stepper.load_state_dict(state)
+        steps(stepper, it, cut, 30)
+        assert same(list(kept[30][0].state_dict().values()), list(again.state_dict().values())), f"cut after {cut}"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -191,6 +191,7 @@ def test_the_first_trial_of_bfgs_is_no_longer_than_one(
     bench = analytic(registry, "bfgs", lambda x: 0.5 * x @ x, x, lr=lr)
     assert bench.step()["step_length"] == pytest.approx(first, rel=1e-12)
     torch.testing.assert_close(bench.w, (1 - first) * x, rtol=1e-12, atol=1e-15)
+    assert bench.objective.counts.gradient_evaluations == 2
     if first < 1:
         assert bench.step()["step_length"] == lr
 
