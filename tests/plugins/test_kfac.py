@@ -253,6 +253,19 @@ def test_damping_follows_the_levenberg_marquardt_rule_of_the_same_batch(
     assert update == "plain" or (min(ratios) < 0.25 and any(0.25 < ratio < 0.75 for ratio in ratios))
 
 
+@pytest.mark.parametrize(("given", "floor"), [({}, 0.01), ({"damping": 0.002}, 0.002), ({"min_damping": 0.4}, 0.4)])
+def test_damping_falls_to_its_floor_and_no_further(registry: Registry, given: dict[str, Any], floor: float) -> None:
+    module = mlp()
+    it = objective(module)
+    kfac = stepper(registry, module, **{"damping": 0.5, **given})
+    loss = float(it.observer().loss().detach())
+    for _ in range(40):
+        # as if the loss had fallen by just what was promised
+        assert kfac._adapt(it, loss + 1.0, -1.0) == pytest.approx(1.0)
+        assert kfac.damping >= floor
+    assert kfac.damping == pytest.approx(floor)
+
+
 def test_a_model_that_promises_too_much_raises_the_damping(registry: Registry) -> None:
     module = mlp()
     it = objective(module)

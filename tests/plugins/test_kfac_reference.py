@@ -147,7 +147,7 @@ class Reference:
             # momentum may lead up, which no damping has promised
             self.ratio = (self.loss(x, y) - loss) / predicted if predicted < 0 else -math.inf
             if self.ratio > 0.75:
-                self.damping *= 0.95**5
+                self.damping = max(min(self.damping, self.h["min_damping"]), self.damping * 0.95**5)
             elif self.ratio < 0.25:
                 self.damping /= 0.95**5
             if h["update"] == "plain":
@@ -158,6 +158,7 @@ class Reference:
 SETTINGS = [
     pytest.param({"kl_clip": 0.0, "damping": 1e-4, "inverse_interval": 5}, id="unbounded"),
     pytest.param({"kl_clip": 0.05, "damping": 0.02, "inverse_interval": 20}, id="bounded"),
+    pytest.param({"damping": 0.02, "min_damping": 0.009, "inverse_interval": 5}, id="floor"),
     pytest.param({"kl_clip": 3e-3, "damping": 0.02, "lr": 0.5, "inverse_interval": 5}, id="half-as-long"),
     pytest.param({"kl_clip": 0.0, "damping": 0.1, "lr": 0.5, "inverse_interval": 20}, id="half-as-long-unbounded"),
     pytest.param({"update": "plain", "kl_clip": 1e-2, "damping": 1e-3, "lr": 0.5, "inverse_interval": 5}, id="plain"),
@@ -168,7 +169,7 @@ SETTINGS = [
 @pytest.mark.parametrize("given", SETTINGS)
 def test_training_equals_the_reference(registry: Registry, given: dict[str, Any]) -> None:
     module, data, draw = mlp(), problem(torch.float64), Draw(0, 16)
-    h = {"update": "quadratic", "lr": 1.0, "momentum": 0.9, **given}
+    h = {"update": "quadratic", "lr": 1.0, "momentum": 0.9, "min_damping": 0.0, "kl_clip": 0.0, **given}
     reference = Reference(module, L2, **h)
     kfac = stepper(registry, module, labels="exact", factor_interval=1, adapt=True, **h)
     it = Objective(module, data, draw, l2=L2)

@@ -218,7 +218,8 @@ class KFACStepper(Stepper):
         ratio = (after - before) / predicted if predicted < 0 else -math.inf
         factor = DROP**ADAPT_EVERY
         if ratio > 0.75:
-            self.damping = max(SMALLEST, self.damping * factor)
+            floor = min(self.damping, max(SMALLEST, self.h["min_damping"]))
+            self.damping = max(floor, self.damping * factor)
         elif not ratio >= 0.25:
             self.damping /= factor
         if self.h["update"] == "plain":

@@ -24,9 +24,12 @@ class KFAC(Optimizer):
     damped quadratic model of the batch. With ``adapt``, damping follows the
     Levenberg-Marquardt rule every 5 steps (section 6.5) and gamma, which damps the factors and begins at
     sqrt(damping + l2), the best of three every 20 steps (section 6.6). ``update = "plain"`` is heavy-ball momentum at
-    rate ``lr``; gamma then stays sqrt(damping + l2). Either is shortened to a predicted KL of ``kl_clip`` (plain:
-    before momentum, as in Ba et al. 2017), which small batches need: the model of a batch trusts steps along which
-    other examples' losses explode.
+    rate ``lr``; gamma then stays sqrt(damping + l2). Either is shortened to a predicted KL of ``kl_clip`` where that is
+    given (plain: before momentum, as in Ba et al. 2017).
+
+    The rule compares losses of one batch. A small batch is soon fitted, so that it lowers damping without end, and then
+    its model trusts steps along which other examples' losses explode: hence ``min_damping``. Small batches want 0.01 or
+    more, large ones do with less.
 
     Covered are Linear, Conv1d and Conv2d layers (without groups, padded with zeros), from the first inversion after
     they are called. Every other parameter (batch and layer norm, embeddings, positions, a layer whose weight is used
@@ -54,9 +57,10 @@ class KFAC(Optimizer):
         Hyperparameter("damping", 1.0, "(0, inf)", "lambda, added to the Fisher; the start where it adapts",
                        Search(1e-3, 1e3)),
         Hyperparameter("adapt", True, summary="whether damping follows the Levenberg-Marquardt rule"),
+        Hyperparameter("min_damping", 0.01, "[0, inf)", "how far the rule lowers damping; MG15 sets no bound"),
         Hyperparameter("momentum", 0.9, "[0, 1)", "of plain updates, and of parameters that no layer covers"),
         Hyperparameter("rest_lr", 0.01, "(0, inf)", "rate of parameters that no layer covers", Search(1e-4, 1.0)),
-        Hyperparameter("kl_clip", 0.001, "[0, inf)", "largest predicted KL of a step; 0: none, as in MG15"),
+        Hyperparameter("kl_clip", 0.0, "[0, inf)", "largest predicted KL of a step; 0: any, as in MG15"),
         Hyperparameter("factor_interval", 1, "[1, inf)", "steps between refreshes of the factors"),
         Hyperparameter("inverse_interval", 20, "[1, inf)", "steps between inversions; each of the first 3 inverts"),
         Hyperparameter("labels", "sampled", ("sampled", "exact"), "targets drawn from the model, or their expectation"),
