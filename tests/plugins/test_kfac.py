@@ -613,7 +613,7 @@ def test_its_state_is_independent_of_the_stepper_it_was_taken_from(registry: Reg
     """One that takes it on leaves it as it is, and makes the steps that the first one would make."""
     module = network(DOUBLE)
     it = objective(module)
-    kfac = stepper(registry, module)
+    kfac = stepper(registry, module, inverse_interval=2)
 
     def train(kfac: KFACStepper, it: Objective, start: int, stop: int) -> None:
         for step in range(start, stop):
@@ -623,7 +623,7 @@ def test_its_state_is_independent_of_the_stepper_it_was_taken_from(registry: Reg
     train(kfac, it, 0, 4)
     state, again = kfac.state_dict(), copy.deepcopy(module)
     kept = copy.deepcopy(state)
-    other = stepper(registry, again)
+    other = stepper(registry, again, inverse_interval=2)
     other.load_state_dict(state)
     train(other, objective(again), 4, 8)
     assert state["t"] == 4
