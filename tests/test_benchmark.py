@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thalweg.benchmark import Plan, Selection, read_benchmark
+from thalweg.benchmark import Plan, read_benchmark
 from thalweg.errors import UserError
 from thalweg.registry import Registry, load_registry
+from thalweg.selection import Selection
 
 GOOD = """
 seeds = 2

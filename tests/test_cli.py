@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from support import CommandLine
-from thalweg.benchmark import Selection, read_benchmark
+from thalweg.benchmark import read_benchmark
 from thalweg.registry import Registry
+from thalweg.selection import Selection
 from thalweg.store.documents import TrialDocument
 
 

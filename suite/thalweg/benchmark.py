@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-
-from pydantic import ValidationError
 
 from thalweg.benchmark_file import (
     NAME,
@@ -19,7 +16,6 @@ from thalweg.benchmark_file import (
     Recipe,
     WithOptions,
     WorkloadSpec,
-    explain,
     parse,
 )
 from thalweg.contracts import Component, Metric, Option, Problem, Shape
@@ -30,6 +26,7 @@ from thalweg.data.digest import sha256
 from thalweg.errors import UserError, unknown
 from thalweg.failure import Failure
 from thalweg.registry import Entry, Registry
+from thalweg.selection import Device, Selection, is_wanted, parse_extra, parse_only
 from thalweg.trial import ComponentRef, ProbeRequest, Trial
 
 
@@ -72,21 +69,6 @@ class Plan:
     trials: list[PlannedTrial]
 
 
-Device = Literal["cpu", "cuda"]
-DEVICES: tuple[Device, ...] = ("cpu", "cuda")
-"""Kinds of device that a trial can be asked for on."""
-
-
-@dataclass
-class Selection:
-    """What the command line adds and filters: ``--with`` adds to the grid, ``--only`` filters what results."""
-
-    seeds: int | None = None
-    extra: tuple[str, ...] = ()
-    only: tuple[str, ...] = ()
-    device: Device = "cpu"
-
-
 @dataclass
 class Benchmark:
     """A checked benchmark file."""
@@ -104,11 +86,11 @@ class Benchmark:
         selection = selection or Selection()
         optimizers = dict(self.spec.optimizers)
         for text in selection.extra:
-            label, spec = _parse_extra(text)
+            label, spec = parse_extra(text)
             if label in optimizers:
                 raise UserError(f"--with optimizer={label}: {self.name} has an optimizer of that name already")
             optimizers[label] = spec
-        only = _parse_only(selection.only, optimizers, self.spec.workloads)
+        only = parse_only(selection.only, optimizers, self.spec.workloads)
         seeds = range(selection.seeds or self.spec.seeds)
         workloads: dict[str, Workload] = {}
         trials: list[PlannedTrial] = []
@@ -117,7 +99,7 @@ class Benchmark:
             workloads[workload_name] = self._workload(registry, workload_name, workload)
             for label, optimizer in optimizers.items():
                 base = self._trial(registry, workload_name, workload, label, optimizer, selection.device)
-                wanted = [seed for seed in seeds if _is_wanted(only, workload_name, label, seed)]
+                wanted = [seed for seed in seeds if is_wanted(only, workload_name, label, seed)]
                 if wanted and shape is not None:
                     self._check_optimizer(registry, base, f"{workload_name}.{label}", shape)
                 for seed in wanted:
@@ -329,69 +311,6 @@ def _check_keys(options: Iterable[Option], spec: WithOptions, where: str) -> Non
     for key in spec.options:
         if key not in choices:
             raise UserError(f"{where}: {unknown('key', key, choices)}")
-
-
-def _split(settings: str) -> list[str]:
-    """Pieces between commas, but for those inside of brackets, braces and quotes."""
-    pieces, depth, quote = [""], 0, ""
-    for sign in settings:
-        if quote:
-            quote = "" if sign == quote else quote
-        elif sign in "\"'":
-            quote = sign
-        else:
-            depth += (sign in "[{") - (sign in "]}")
-        if sign == "," and depth == 0 and not quote:
-            pieces.append("")
-        else:
-            pieces[-1] += sign
-    return pieces
-
-
-def _parse_extra(text: str) -> tuple[str, OptimizerSpec]:
-    kind, separator, rest = text.partition("=")
-    name, _, settings = rest.partition(":")
-    if kind != "optimizer" or not separator or not name:
-        raise UserError(f"--with {text}: give optimizer=NAME or optimizer=NAME:key=value,key=value")
-    options: dict[str, Any] = {}
-    for setting in filter(None, _split(settings)):
-        key, separator, value = setting.partition("=")
-        if not separator:
-            raise UserError(f"--with {text}: {setting!r} is not key=value")
-        try:
-            options[key.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            options[key.strip()] = value.strip()
-    if "optimizer" in options:
-        raise UserError(f"--with {text}: 'optimizer' is no hyperparameter")
-    try:
-        return rest, OptimizerSpec(optimizer=name, **options)
-    except ValidationError as error:
-        raise UserError(f"--with {text}: {explain(error)}") from error
-
-
-def _is_wanted(only: Mapping[str, tuple[str, ...]], workload: str, optimizer: str, seed: int) -> bool:
-    names = {"workload": workload, "optimizer": optimizer, "seed": str(seed)}
-    return all(value in only.get(key, (value,)) for key, value in names.items())
-
-
-def _parse_only(
-    texts: Iterable[str], optimizers: Iterable[str], workloads: Iterable[str]
-) -> dict[str, tuple[str, ...]]:
-    known = {"optimizer": list(optimizers), "workload": list(workloads), "seed": None}
-    only: dict[str, tuple[str, ...]] = {}
-    for text in texts:
-        key, separator, value = text.partition("=")
-        if not separator or key not in known:
-            raise UserError(f"--only {text}: give optimizer=NAME,NAME or workload=NAME,NAME or seed=N,N")
-        # a label made by --with holds commas of its own, so the whole text may be one name
-        names = (value,) if value in (known[key] or ()) else tuple(part.strip() for part in value.split(","))
-        for name in names:
-            choices = known[key]
-            if choices is not None and name not in choices:
-                raise UserError(f"--only {text}: {unknown(key, name, choices)}")
-        only[key] = only.get(key, ()) + names
-    return only
 
 
 def load_benchmark(name: str, registry: Registry) -> Benchmark:

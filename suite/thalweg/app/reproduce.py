@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from thalweg.benchmark import Benchmark, Selection, load_benchmark
+from thalweg.benchmark import Benchmark, load_benchmark
 from thalweg.errors import UserError
 from thalweg.registry import Registry
+from thalweg.selection import Selection
 from thalweg.store.documents import TrialDocument
 
 

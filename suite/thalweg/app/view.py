@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
-from thalweg.benchmark import DEVICES, Benchmark, Plan, Selection, Workload
+from thalweg.benchmark import Benchmark, Plan, Workload
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
 from thalweg.registry import Registry
 from thalweg.scoring.observations import Observations, observe, observe_stored
+from thalweg.selection import DEVICES, Selection
 from thalweg.store.results import StoredTrial
 
 IN_BENCHMARK, ADDED, NOT_EXPANDED = "yes", "added", "cannot be expanded"

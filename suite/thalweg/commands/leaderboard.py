@@ -9,12 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-from thalweg.benchmark import DEVICES, Plan, Selection, files_of, load_benchmark
+from thalweg.benchmark import Plan, files_of, load_benchmark
 from thalweg.commands.output import console, errors, number, print_json, print_table, warn_of_failures
 from thalweg.errors import UserError, unknown
 from thalweg.registry import load_registry
 from thalweg.scoring.leaderboard import COSTS, MEMORY, leaderboard
 from thalweg.scoring.observations import Observations, observe
+from thalweg.selection import DEVICES, Selection
 from thalweg.store.results import BenchmarkResults, by_age, results_root
 
 FORMATS = ("table", "markdown", "csv", "json")

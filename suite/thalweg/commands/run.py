@@ -6,13 +6,14 @@ import contextlib
 import sys
 from pathlib import Path
 
-from thalweg.benchmark import Device, Selection, load_benchmark
+from thalweg.benchmark import load_benchmark
 from thalweg.commands.leaderboard import print_leaderboard
 from thalweg.commands.output import console, print_json, warn_of_failures
 from thalweg.commands.progress import make_progress
 from thalweg.errors import UserError, unknown
 from thalweg.registry import load_registry
 from thalweg.runner.run import run_benchmark
+from thalweg.selection import Device, Selection
 from thalweg.store.results import BenchmarkResults, results_root
 
 
