@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from thalweg import Hyperparameter, Optimizer, Search, Stepper
 from thalweg.contracts import BuildContext, StackedStepper
+from thalweg.contracts.optimizer import alike
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,7 +69,6 @@ class Declared(Optimizer):
         """Torch's optimizer on all members, or on a row of numbers each where their hyperparameters differ."""
         import torch
 
-        from thalweg.contracts.rows import alike
         from thalweg.contracts.torch_adapter import TorchRows
 
         if not self.elementwise or alike(members):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from thalweg import Optimizer, Stepper
 from thalweg.contracts import BuildContext, StackedStepper
+from thalweg.contracts.optimizer import alike
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -54,7 +55,6 @@ class Rule(Optimizer):
         self, module: nn.Module, members: Sequence[Mapping[str, Any]], context: BuildContext
     ) -> StackedStepper:
         """The same rule on rows, with a column of numbers where the members' differ."""
-        from thalweg.contracts.rows import alike
         from thalweg_plugins.optimizers._rule_stepper import RuleStepper
 
         if alike(members):

@@ -99,6 +99,11 @@ class StackedStepper(Stepper):
         self.lrs = [value] * len(self.lrs)
 
 
+def alike(members: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether all members have the same hyperparameters."""
+    return all(dict(member) == dict(members[0]) for member in members)
+
+
 class Alike(StackedStepper):
     """Members that share their hyperparameters: an elementwise rule does not know where one ends."""
 
@@ -182,6 +187,6 @@ class Optimizer(Component, ABC):
         """
         if not self.elementwise:
             raise NotImplementedError(f"{self.name} is not elementwise, so its members train one at a time")
-        if any(dict(member) != dict(members[0]) for member in members):
+        if not alike(members):
             raise NotImplementedError(f"{self.name} has no form for members of different hyperparameters")
         return Alike(self.build(module, members[0], context), len(members))

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-
-
-def alike(members: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether all members have the same hyperparameters."""
-    return all(dict(member) == dict(members[0]) for member in members)
 
 
 class Rows:

@@ -12,9 +12,9 @@ from torch import nn
 
 from thalweg.contracts.component import RESERVED
 from thalweg.contracts.objective import Objective
-from thalweg.contracts.optimizer import BuildContext, Optimizer, StackedStepper, Stepper, StepReport
+from thalweg.contracts.optimizer import BuildContext, Optimizer, StackedStepper, Stepper, StepReport, alike
 from thalweg.contracts.option import Hyperparameter, Search
-from thalweg.contracts.rows import Rows, alike
+from thalweg.contracts.rows import Rows
 from thalweg.errors import Diverged
 
 _IMPLEMENTATION = {"params", "foreach", "fused", "maximize", "capturable", "differentiable"}

@@ -65,7 +65,7 @@ def leaderboard(seen: Observations, workloads: Mapping[str, Workload], metric: s
     ranked = {name: ranking_metric(workload, metric) for name, workload in workloads.items()}
     if metric is not None and not any(ranked.values()):
         if metric in TO_TARGET:
-            raise UserError(f"--metric: no workload of this benchmark has a target to count {metric} to")
+            raise UserError(f"--metric: no workload of this benchmark has a target, which {metric} needs")
         known = {known.name for workload in workloads.values() for known in workload.metrics} | {*COSTS}
         raise UserError(f"--metric: {unknown('metric', metric, known)}")
     parts = []
