@@ -63,6 +63,7 @@ class Objective:
         advances_buffers: whether the first evaluation of a step moves the module's buffers.
         l2: coefficient of a penalty l2/2 ||w||^2 in the loss (coupled weight decay).
         clip_norm: gradients whose norm over all parameters is larger are scaled down to it.
+        counts: where to count, where not in counts of its own.
     """
 
     def __init__(
@@ -74,11 +75,12 @@ class Objective:
         advances_buffers: bool = True,
         l2: float = 0.0,
         clip_norm: float | None = None,
+        counts: Counts | None = None,
     ) -> None:
         self.module = module
         self.problem = problem
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        self.counts = Counts()
+        self.counts = Counts() if counts is None else counts
         self.batch = Batch(None, None, 0)
         self.step_loss: Tensor | None = None
         """The loss at the first evaluation of the current step, without the penalty, detached; None before it."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from thalweg.contracts.component import Component
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from thalweg.contracts.modes import BatchStatistics
     from thalweg.contracts.objective import Objective
-    from thalweg.contracts.optimizer import Stepper
-    from thalweg.contracts.problem import LoadedProblem
+    from thalweg.contracts.optimizer import Optimizer, Stepper
+    from thalweg.contracts.problem import LoadedProblem, Split
 
 When = Literal["start", "step", "epoch", "end", "pair"]
 Weights = Literal["initial", "final", "trajectory"]
@@ -45,12 +47,17 @@ class SavedWeights:
     trajectory_steps: tuple[int, ...] = ()
 
 
+def _ignored(done: int, total: int) -> None:
+    """Nobody is following."""
+
+
 @dataclass
 class ProbeContext:
     """What a probe may look at.
 
-    In a run, module and stepper are copies (the data is not: leave it as it is). ``objective`` is on the current batch
-    and uncounted; ``stepper`` is None when the probe runs on saved weights, or when it cannot be copied.
+    Module and stepper are copies (the data is not: leave it as it is). ``objective`` is on the current batch, in
+    training mode, and its counts are the probe's own: they are saved as what the measurement cost. ``stepper`` is None
+    when the probe runs on saved weights, or when it cannot be copied.
     """
 
     options: Mapping[str, Any]
@@ -64,6 +71,49 @@ class ProbeContext:
     weights: SavedWeights
     other: SavedWeights | None = None
     """For ``pair`` probes: the other trial's weights."""
+    optimizer: Optimizer | None = None
+    """What trains, or trained, the module."""
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    """The optimizer's, all of them."""
+    lr: float | None = None
+    """The learning rate at this step; None where it is not known, as on saved weights with a schedule."""
+    batch_size: int | None = None
+    """Examples in a batch of training; None: the whole training split."""
+    scratch: Path | None = None
+    """A folder where a long measurement may keep what it has, to go on from there when it is asked for again."""
+    progress: Callable[[int, int], None] = _ignored
+    """To be called with how much is done of how much."""
+
+    def objective_on(
+        self,
+        split: Split = "train",
+        examples: int | None = None,
+        dtype: torch.dtype | None = None,
+        batch_norm: BatchStatistics = "running",
+    ) -> Objective:
+        """The loss on a split, or on ``examples`` of it, as one batch: for gradients and curvature.
+
+        On a fresh copy of the module in evaluation mode, so that nothing is random, with batch norm's running
+        statistics or those of the batch; counted with ``objective``.
+
+        Args:
+            split: which examples.
+            examples: how many; see ``LoadedProblem.reduced``.
+            dtype: the precision of module and data, as they are where None.
+            batch_norm: the statistics that batch norm uses.
+        """
+        import copy
+
+        from thalweg.contracts.modes import set_evaluating
+        from thalweg.contracts.objective import Objective
+        from thalweg.contracts.problem import Draw
+
+        module = copy.deepcopy(self.module).to(dtype=dtype)
+        set_evaluating(module, batch_norm)
+        problem, draw = self.problem.reduced(split, examples, dtype), Draw(self.generator.initial_seed(), None)
+        watching = Objective(module, problem, draw, advances_buffers=False, counts=self.objective.counts)
+        watching.begin_step(problem.batch("train", 0, draw), 0)
+        return watching
 
 
 class Probe(Component, ABC):
@@ -89,6 +139,10 @@ class Probe(Component, ABC):
     @abstractmethod
     def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
         """Draw a table. It may have a column ``trial`` besides: then several trials are drawn on shared scales."""
+
+    def views(self) -> Mapping[str, Callable[[pandas.DataFrame], object]]:
+        """Further pictures of the table, by name: functions that give an Altair chart or a Plotly figure."""
+        return {}
 
     def contract_violations(self) -> list[str]:
         """As for any component; columns and times must be declared too."""

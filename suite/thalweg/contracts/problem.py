@@ -128,6 +128,26 @@ class LoadedProblem(ABC):
     def evaluate(self, module: nn.Module, split: Split) -> dict[str, float]:
         """Every metric on a whole split, without gradients. The caller has put the module into the mode it wants."""
 
+    def reduced(
+        self, split: Split = "train", examples: int | None = None, dtype: torch.dtype | None = None
+    ) -> LoadedProblem:
+        """The examples of one split as a problem of their own, whose training split they are: for probes.
+
+        Without augmentation. Data stays as it is here, and a function is one of any precision.
+
+        Args:
+            split: which examples.
+            examples: how many of them, the same ones each time: drawn without replacement, once and for all. All of
+                them where None, or where there are fewer.
+            dtype: the precision of inputs and targets, as it is where None.
+
+        Raises:
+            ValueError: there is no such split.
+        """
+        if split not in self.sizes:
+            raise ValueError(f"there is no split {split!r} here; there are: {', '.join(self.sizes)}")
+        return self
+
     def steps_per_epoch(self, batch_size: int | None) -> int:
         """Full batches in the training split; an incomplete last one is left out, so that all steps cost the same."""
         n = self.sizes["train"]

@@ -71,6 +71,24 @@ class Supervised(LoadedProblem):
         plain._augment = None
         return plain
 
+    def reduced(
+        self, split: Split = "train", examples: int | None = None, dtype: torch.dtype | None = None
+    ) -> Supervised:
+        """As for every problem; ``prepare`` stays, and what it gives is converted."""
+        super().reduced(split)
+        inputs, targets = self.data[split]
+        if examples is not None and examples < len(inputs):
+            rows = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))[:examples].sort().values
+            inputs, targets = inputs[rows.to(inputs.device)], targets[rows.to(targets.device)]
+        plain = self.without_augmentation()
+        if dtype is not None:
+            prepare = self._prepare
+            plain._prepare = lambda x: _converted(prepare(x), dtype)
+            targets = _converted(targets, dtype)
+        plain.data = {"train": (inputs, targets)}
+        plain.sizes = {"train": len(inputs)}
+        return plain
+
     def outputs(self, module: nn.Module, batch: Batch) -> Tensor:
         """The module on the batch's inputs."""
         outputs: Tensor = module(batch.inputs)
@@ -93,6 +111,11 @@ class Supervised(LoadedProblem):
             sums["loss"] = self.output_loss.mean(outputs, y).double() * len(x)
             totals = {name: totals.get(name, 0.0) + value for name, value in sums.items()}
         return {metric.name: totals[metric.name].item() / len(inputs) for metric in self.metrics}
+
+
+def _converted(numbers: Tensor, dtype: torch.dtype) -> Tensor:
+    """Numbers in that precision; indices and tokens as they are."""
+    return numbers.to(dtype) if numbers.is_floating_point() else numbers
 
 
 def _as_they_are(inputs: Tensor) -> Tensor:

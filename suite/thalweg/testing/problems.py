@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import tempfile
 from collections.abc import Iterator
@@ -114,6 +115,21 @@ def full_batch_loss_is_the_evaluated_one(registry: Registry, name: str) -> None:
     assert math.isclose(batch, evaluated, rel_tol=1e-9, abs_tol=1e-12), f"{batch} against {evaluated}"
 
 
+def every_split_can_be_reduced(registry: Registry, name: str) -> None:
+    """A split by itself has the split's loss, in either precision; a few of its examples are the same each time."""
+    with _small(registry, name) as (problem, options):
+        loaded = _load(problem, options)
+        module = _module(registry, problem, options, loaded).eval()
+    for split in loaded.sizes:
+        expected = loaded.evaluate(module, split)["loss"]  # type: ignore[arg-type]
+        assert math.isclose(loaded.reduced(split).evaluate(module, "train")["loss"], expected, rel_tol=1e-12)  # type: ignore[arg-type]
+        single = loaded.reduced(split, dtype=torch.float32).evaluate(copy.deepcopy(module).float(), "train")["loss"]  # type: ignore[arg-type]
+        assert math.isclose(single, expected, rel_tol=1e-3, abs_tol=1e-5), f"{single} in float32, {expected} in float64"
+        few = loaded.reduced(split, 2)  # type: ignore[arg-type]
+        assert few.evaluate(module, "train") == loaded.reduced(split, 2).evaluate(module, "train")  # type: ignore[arg-type]
+        assert few.sizes["train"] <= max(2, loaded.sizes["train"])
+
+
 def closed_forms_are_right(registry: Registry, name: str) -> None:
     """A function's gradient, Hessian and minimum, where it has them, against automatic differentiation, to 1e-8."""
     with _small(registry, name) as (problem, options):
@@ -140,5 +156,6 @@ CHECKS = (
     evaluates_every_metric,
     repeats_its_batches,
     full_batch_loss_is_the_evaluated_one,
+    every_split_can_be_reduced,
     closed_forms_are_right,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from thalweg.contracts import BuildContext, Draw, LoadContext, LoadedProblem, Probe, Stepper
+from thalweg.contracts import BuildContext, Draw, LoadContext, LoadedProblem, Optimizer, Probe, Stepper
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
 from thalweg.data.digest import sha256
@@ -28,6 +29,14 @@ class Assembly:
     stepper: Stepper
     objective: Objective
     draw: Draw
+    optimizer: Optimizer
+    hyperparameters: Mapping[str, Any]
+
+    @property
+    def batch_size(self) -> int | None:
+        """Examples in a batch; None where it is the whole training split."""
+        size = self.draw.batch_size
+        return None if size is None or size >= self.problem.sizes["train"] else size
 
 
 _loaded: dict[str, LoadedProblem] = {}
@@ -84,7 +93,7 @@ def assemble(trial: Trial, registry: Registry) -> Assembly:
     objective = Objective(
         module, problem, draw, draws_in_forward, l2=trial.coupled_weight_decay, clip_norm=trial.clip_norm
     )
-    return Assembly(trial, problem, module, stepper, objective, draw)
+    return Assembly(trial, problem, module, stepper, objective, draw, optimizer, hyperparameters)
 
 
 @dataclass

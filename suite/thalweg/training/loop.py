@@ -294,6 +294,10 @@ class Training:
             epoch=self._epoch,
             generator=it.draw.generator(f"probe/{active.request.key}", self.step),
             weights=self.weights,
+            optimizer=it.optimizer,
+            hyperparameters=it.hyperparameters,
+            lr=getattr(it.stepper, "lr", None),
+            batch_size=it.batch_size,
         )
 
     def _state_bytes(self) -> int | None:
