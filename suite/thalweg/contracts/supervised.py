@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +46,7 @@ class Supervised(LoadedProblem):
         self.output_loss: OutputLoss = output_loss
         self.metrics = metrics
         self.sizes = {split: len(inputs) for split, (inputs, _) in data.items()}
-        self._chunk = chunk
+        self.chunk = chunk
         self._prepare = prepare or _as_they_are
         self._augment = augment
 
@@ -99,13 +99,22 @@ class Supervised(LoadedProblem):
         assert batch.targets is not None
         return self.output_loss.mean(self.outputs(module, batch), batch.targets)
 
+    def prepared(self, inputs: Tensor) -> Tensor:
+        """Stored inputs as the module takes them, without augmentation."""
+        return self._prepare(inputs)
+
+    def scores(self, outputs: Tensor, targets: Tensor, names: Sequence[str]) -> list[Tensor]:
+        """The named metrics of each example, shape (N,) each."""
+        found = self.output_loss.scores(outputs, targets) if set(names) != {"loss"} else {}
+        return [self.output_loss.per_example(outputs, targets) if name == "loss" else found[name] for name in names]
+
     @torch.no_grad()
     def evaluate(self, module: nn.Module, split: Split) -> dict[str, float]:
         """The loss and the scores of the output loss over the split, in chunks; inputs are not augmented."""
         inputs, targets = self.data[split]
         totals: dict[str, Tensor] = {}
-        for start in range(0, len(inputs), self._chunk):
-            x, y = self._prepare(inputs[start : start + self._chunk]), targets[start : start + self._chunk]
+        for start in range(0, len(inputs), self.chunk):
+            x, y = self._prepare(inputs[start : start + self.chunk]), targets[start : start + self.chunk]
             outputs = module(x)
             sums = {name: score.double().sum() for name, score in self.output_loss.scores(outputs, y).items()}
             sums["loss"] = self.output_loss.mean(outputs, y).double() * len(x)

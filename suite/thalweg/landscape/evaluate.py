@@ -3,109 +3,282 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils import parameters_to_vector
+from torch.nn.modules.conv import _ConvNd
 
-from thalweg.contracts.objective import kept_buffers
-from thalweg.contracts.problem import LoadedProblem, Split
+from thalweg.contracts.modes import batch_norms, set_evaluating
+from thalweg.contracts.objective import Counts
+from thalweg.contracts.problem import Draw, LoadedProblem, Split
+from thalweg.contracts.supervised import Supervised
+from thalweg.landscape.points import Line, Plane, Span, flat, flat_from
+from thalweg.landscape.program import Program
+from thalweg.landscape.resume import Partial, digest
 
-BatchNorm = Literal["running", "batch"]
+__all__ = ["BatchNorm", "Line", "Method", "Plane", "Span", "flat", "flat_from", "losses_at"]
 
+BatchNorm = Literal["running", "batch", "re-estimated", "interpolated"]
+Method = Literal["auto", "walk", "stack", "plain"]
 
-@dataclass(frozen=True)
-class Line:
-    """The points start + t (end - start) for each t: K points, made one at a time. At t = 0 and 1 the ends, exactly."""
+MEMORY = 2**30
+"""Bytes of activations at once, where nothing else is said."""
 
-    start: Tensor
-    end: Tensor
-    t: tuple[float, ...]
+CHUNK = 2**21
+"""Bytes of the largest activation on a CPU, unless all examples must be seen together: so it stays in the cache."""
 
-    def __len__(self) -> int:
-        return len(self.t)
+SMALL = 2**16
+"""Bytes of the largest activation at one point up to which stacking points pays on a CPU."""
 
-    def __iter__(self) -> Iterator[Tensor]:
-        for t in self.t:
-            # at the ends the other end has weight zero, so that no rounding moves the point
-            yield (1 - t) * self.start + t * self.end
+_FEW = 4
+"""Fewer points than this in a pass do not pay."""
 
-
-@dataclass(frozen=True)
-class Plane:
-    """The points center + x d1 + y d2, x running fastest: point number i * len(x) + j is (x[j], y[i])."""
-
-    center: Tensor
-    d1: Tensor
-    d2: Tensor
-    x: tuple[float, ...]
-    y: tuple[float, ...]
-
-    def __len__(self) -> int:
-        return len(self.x) * len(self.y)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        for y in self.y:
-            row = self.center + y * self.d2
-            for x in self.x:
-                yield row + x * self.d1
+_MOST = 64
+"""And more gain nothing."""
 
 
 def losses_at(
     module: nn.Module,
     problem: LoadedProblem,
-    points: Tensor | Line | Plane,
+    points: Tensor | Span,
     split: Split = "train",
     batch_norm: BatchNorm = "running",
+    *,
+    examples: int | None = None,
+    dtype: torch.dtype | None = None,
+    metrics: Sequence[str] | None = None,
+    method: Method = "auto",
+    memory: int = MEMORY,
+    resume: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    counts: Counts | None = None,
 ) -> dict[str, Tensor]:
-    """Every metric of ``split`` at K weight vectors.
+    """The metrics of a split at K weight vectors.
 
     Args:
-        module: the module; it is copied and never changed, also when this raises.
+        module: the module; it is copied and never changed, also when this raises or is interrupted.
         problem: where loss and data come from.
-        points: weight vectors in the order of ``module.parameters()``: a (K, P) tensor, a line or a plane.
-        split: the data, all of it.
-        batch_norm: ``"running"`` uses the module's running statistics at every point; ``"batch"`` those of the data at
-            that point, as in training.
+        points: weight vectors in the order of ``module.parameters()``: a (K, P) tensor, or a line, plane or other span.
+        split: the data.
+        batch_norm: ``"running"`` uses the module's running statistics at every point; ``"batch"`` those of all examples
+            together at that point, as in training; ``"re-estimated"`` the mean, over batches that fit into memory, of
+            those of the training examples at that point, with the unbiased variance; ``"interpolated"`` takes them from
+            the point, which then has them after the parameters (see ``flat_from``).
+        examples: how many examples of the split; see ``LoadedProblem.reduced``. All of them where None.
+        dtype: the precision of module, points and data, as they are where None.
+        metrics: the names of those that are wanted; all of them where None.
+        method: ``"walk"`` puts one point after the other into the weights; ``"stack"`` evaluates several in one pass;
+            ``"auto"`` takes the one that is faster on this device at this size; ``"plain"`` walks without any saving of
+            work, as the reference for the others.
+        memory: bytes that activations may take: so the examples are cut into chunks.
+        resume: a file that holds what is done when this is interrupted, and from which the same call goes on.
+        progress: called with how many evaluations are done of how many.
+        counts: where the examples are counted.
 
     Returns:
         metric name -> float64 tensor of shape (K,). Values that are not finite are kept as they are.
 
     Raises:
-        ValueError: a point does not have P numbers.
+        ValueError: a point does not have P numbers, a metric is not there, or all examples together do not fit into
+            ``memory`` with ``batch_norm = "batch"``.
     """
-    walker = copy.deepcopy(module)
-    walker.eval()
+    names = [metric.name for metric in problem.metrics]
+    wanted = names if metrics is None else list(metrics)
+    for name in wanted:
+        if name not in names:
+            raise ValueError(f"there is no metric {name!r} here; there are: {', '.join(names)}")
+    walker = copy.deepcopy(module).to(dtype=dtype)
+    set_evaluating(walker, "batch" if batch_norm == "batch" else "running")
+    data = problem.reduced(split, examples, dtype)
     if batch_norm == "batch":
-        for layer in walker.modules():
-            # these alone: dropout stays off, a surface is not random
-            if isinstance(layer, _BatchNorm):
+        for layer in batch_norms(walker):
+            layer.running_mean = layer.running_var = layer.num_batches_tracked = None
+    evaluation = _Evaluation(walker, data, points, batch_norm, wanted, method, memory)
+    if batch_norm == "re-estimated":
+        evaluation.training = problem.reduced("train", None, dtype)
+    settings = f"{type(problem).__name__} {split} {examples} {dtype} {batch_norm} {wanted} {method} {memory}"
+    key = digest(evaluation.identity(), settings) if resume is not None else ""
+    partial = Partial(resume, key, np.zeros((len(wanted), len(points))))
+    with torch.no_grad():
+        try:
+            evaluation.run(partial, progress or (lambda done, total: None))
+        except BaseException:
+            partial.write()
+            raise
+    partial.finish()
+    if counts is not None:
+        counts.examples += data.sizes["train"] * len(points)
+    return dict(zip(wanted, torch.from_numpy(partial.sums), strict=True))
+
+
+class _Evaluation:
+    """One call of ``losses_at``: a copy of the module, a problem of one split, and the points."""
+
+    def __init__(
+        self,
+        walker: nn.Module,
+        data: LoadedProblem,
+        points: Tensor | Span,
+        batch_norm: BatchNorm,
+        wanted: list[str],
+        method: Method,
+        memory: int,
+    ) -> None:
+        self.data, self.batch_norm = data, batch_norm
+        self.wanted, self.method, self.memory = wanted, method, memory
+        self.training = data
+        self.program = Program(walker, batch_norm == "interpolated", method != "plain" and batch_norm != "re-estimated")
+        self.count = len(points)
+        rows = points.vectors if isinstance(points, Span) else points
+        if rows.dim() != 2 or rows.shape[1] != self.program.size:
+            got = tuple(rows.shape[1:])
+            raise ValueError(f"shape mismatch: a point has shape {got}, expected ({self.program.size},)")
+        like = next(walker.parameters())
+        rows = rows.detach().to(like)
+        self.listed: Tensor | None = None if isinstance(points, Span) else rows
+        self.vectors: Tensor | None = rows if isinstance(points, Span) else None
+        self.coordinates = points.coordinates.to(like) if isinstance(points, Span) else None
+        self.numbers = None if self.coordinates is None else list(map(tuple, self.coordinates.tolist()))
+
+    def identity(self) -> Iterator[Tensor]:
+        """The tensors that the values depend on."""
+        yield from self.program.module.state_dict().values()
+        batch = self.data.batch("train", 0, Draw(0, None))
+        numbers = (self.vectors, self.coordinates, self.listed, batch.inputs, batch.targets)
+        yield from (tensor for tensor in numbers if tensor is not None)
+
+    def points(self, first: int, last: int) -> Tensor:
+        """Points first to last - 1, as rows."""
+        if self.coordinates is not None and self.vectors is not None:
+            return self.coordinates[first:last] @ self.vectors
+        assert self.listed is not None
+        return self.listed[first:last]
+
+    def run(self, partial: Partial, progress: Callable[[int, int], None]) -> None:
+        """Add the mean of each metric over the examples to the sums."""
+        data = self.data
+        if not isinstance(data, Supervised) or type(data).evaluate is not Supervised.evaluate:
+            self._each_as_a_whole(partial, progress)
+            return
+        largest, total = self._activation_bytes(data)
+        fits = max(1, self.memory // max(total, 1))
+        n = len(data.data["train"][0])
+        if self.batch_norm == "re-estimated":
+            data.chunk = min(data.chunk, fits)
+            self._each_as_a_whole(partial, progress, self._reestimate(min(fits, data.chunk)))
+            return
+        if self.batch_norm == "batch" and fits < n:
+            need = f"{n} examples need about {n * total / 2**20:.0f} MiB of activations"
+            raise ValueError(f"batch statistics of all examples: {need}, and memory is {self.memory / 2**20:.0f} MiB")
+        if self.device.type == "cpu" and self.batch_norm != "batch":
+            fits = max(min(fits, CHUNK // max(largest, 1)), 64)
+        self._chunk_by_chunk(data, min(fits, n), self._together(min(fits, n), largest, total), partial, progress)
+
+    def _chunk_by_chunk(
+        self, data: Supervised, chunk: int, together: int, partial: Partial, progress: Callable[[int, int], None]
+    ) -> None:
+        """All points on some examples, then on the next ones; so many points in one pass."""
+        inputs, targets = data.data["train"]
+        n, k = len(inputs), self.count
+        for number, start in enumerate(range(0, n, chunk)):
+            done = max(partial.done - number * k, 0)
+            if done >= k:
+                continue
+            prepared, answers = data.prepared(inputs[start : start + chunk]), targets[start : start + chunk]
+            self.program.prepare(prepared, self.vectors, self.busiest)
+            # what a few points gave travels at once: from a GPU each journey is a wait
+            for first in range(done, k, _MOST):
+                last = min(first + _MOST, k)
+                passes = [
+                    self._scores(data, answers, at, min(at + together, last)) for at in range(first, last, together)
+                ]
+                partial.sums[:, first:last] += torch.cat(passes, 1).cpu().numpy() * (len(prepared) / n)
+                partial.advance(last - first)
+                progress(partial.done, k * -(-n // chunk))
+
+    @property
+    def busiest(self) -> int:
+        """The coordinate that changes most often from one point to the next."""
+        if self.coordinates is None or self.count == 1:
+            return 0
+        return int((self.coordinates.diff(dim=0) != 0).sum(0).argmax())
+
+    def _scores(self, data: Supervised, targets: Tensor, first: int, last: int) -> Tensor:
+        """Means over a chunk of examples: one row a metric, one column a point."""
+        points = self.points(first, last)
+        if len(points) == 1:
+            outputs = self.program.at(points[0], () if self.numbers is None else self.numbers[first])
+        else:
+            all_of_them = None if self.coordinates is None else self.coordinates[first:last]
+            outputs = self.program.at_all(points, all_of_them).flatten(0, 1)
+            targets = targets.repeat(len(points), *[1] * (targets.dim() - 1))
+        scores = data.scores(outputs, targets, self.wanted)
+        return torch.stack([score.view(len(points), -1).mean(1, dtype=torch.float64) for score in scores])
+
+    def _each_as_a_whole(
+        self, partial: Partial, progress: Callable[[int, int], None], before: Callable[[], None] = lambda: None
+    ) -> None:
+        """Each point by the problem's own evaluation; ``before`` is called with the point in the weights."""
+        for k in range(partial.done, self.count):
+            self.program.put(self.points(k, k + 1)[0])
+            before()
+            values = self.data.evaluate(self.program.module, "train")
+            partial.sums[:, k] = [values[name] for name in self.wanted]
+            partial.advance(1)
+            progress(partial.done, self.count)
+
+    def _reestimate(self, chunk: int) -> Callable[[], None]:
+        """Sets batch norm's statistics to those of the training examples at the weights in the module."""
+        assert isinstance(self.training, Supervised)
+        module, layers = self.program.module, batch_norms(self.program.module)
+        inputs = self.training.data["train"][0]
+        batches = [self.training.prepared(inputs[at : at + chunk]) for at in range(0, len(inputs), chunk)]
+
+        def reestimate() -> None:
+            for layer in layers:
+                layer.reset_running_stats()
+                layer.momentum = None  # the mean over batches
                 layer.train()
-    parameters = list(walker.parameters())
-    size = sum(parameter.numel() for parameter in parameters)
-    values: dict[str, list[float]] = {}
-    with torch.no_grad(), kept_buffers(walker):
-        for point in points:
-            if point.shape != (size,):
-                raise ValueError(f"shape mismatch: a point has shape {tuple(point.shape)}, expected ({size},)")
-            offset = 0
-            for parameter in parameters:
-                parameter.copy_(point[offset : offset + parameter.numel()].view_as(parameter))
-                offset += parameter.numel()
-            for name, value in problem.evaluate(walker, split).items():
-                values.setdefault(name, []).append(value)
-    return {name: torch.tensor(column, dtype=torch.float64) for name, column in values.items()}
+            for batch in batches:
+                module(batch)
+            module.eval()
 
+        return reestimate
 
-def flat(module: nn.Module) -> Tensor:
-    """A module's parameters as one detached vector (P,)."""
-    return parameters_to_vector(module.parameters()).detach().clone()
+    @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        return next(self.program.module.parameters()).device
 
+    def _together(self, examples: int, largest: int, total: int) -> int:
+        """How many points to evaluate in one pass."""
+        if self.method in ("walk", "plain") or self.count == 1:
+            return 1
+        if self.device.type == "cpu":
+            most = _MOST
+            convolutions = any(isinstance(layer, _ConvNd) for layer in self.program.module.modules())
+            pays = examples * largest <= SMALL and not convolutions
+        else:
+            most = self.memory // max(examples * total, 1)
+            pays = most >= _FEW
+        return min(max(most, 2), _MOST) if pays or self.method == "stack" else 1
 
-def flat_from(module: nn.Module, state: dict[str, Tensor]) -> Tensor:
-    """The parameters of a state dict as one vector (P,), in the order and on the device of ``module.parameters()``."""
-    return torch.cat([state[name].reshape(-1).to(parameter) for name, parameter in module.named_parameters()])
+    def _activation_bytes(self, data: Supervised) -> tuple[int, int]:
+        """Bytes an example: of the largest output of a layer, and of all of them."""
+        sizes: list[int] = []
+
+        def note(_: nn.Module, __: object, output: object) -> None:
+            if isinstance(output, Tensor):
+                sizes.append(output.numel() * output.element_size())
+
+        layers = [layer for layer in self.program.module.modules() if not any(True for _ in layer.children())]
+        handles = [layer.register_forward_hook(note) for layer in layers]
+        inputs = data.prepared(data.data["train"][0][:2])
+        self.program.module(inputs)
+        for handle in handles:
+            handle.remove()
+        return max(sizes, default=0) // len(inputs), sum(sizes) // len(inputs)

@@ -1,0 +1,79 @@
+"""Many weight vectors: explicit ones, and those of a line, a plane or any affine family, made a few at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
+
+from thalweg.contracts.modes import batch_norms
+
+
+class Span:
+    """The K points sum_j c_kj v_j of m vectors v_j (P,), each made when it is asked for.
+
+    Args:
+        vectors: shape (m, P).
+        coordinates: the c_kj, shape (K, m). A one among zeros gives its vector exactly.
+
+    >>> points = Span(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 0.0], [0.5, 2.0]]))
+    >>> [point.tolist() for point in points]
+    [[1.0, 0.0], [0.5, 2.0]]
+    """
+
+    def __init__(self, vectors: Tensor, coordinates: Tensor) -> None:
+        if coordinates.dim() != 2 or vectors.dim() != 2 or coordinates.shape[1] != len(vectors):
+            raise ValueError(
+                f"shape mismatch: vectors {tuple(vectors.shape)} and coordinates {tuple(coordinates.shape)}, "
+                "expected (m, P) and (K, m)"
+            )
+        self.vectors = vectors
+        self.coordinates = coordinates.to(vectors)
+
+    def __len__(self) -> int:
+        return len(self.coordinates)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for row in self.coordinates:
+            yield row @ self.vectors
+
+
+class Line(Span):
+    """The points (1 - t) start + t end for each t; at t = 0 and 1 the ends, exactly."""
+
+    def __init__(self, start: Tensor, end: Tensor, t: Sequence[float]) -> None:
+        at = torch.tensor(t, dtype=torch.float64)
+        super().__init__(torch.stack([start, end]), torch.stack([1 - at, at], 1))
+
+
+class Plane(Span):
+    """The points center + x d1 + y d2, x running fastest: point number i * len(x) + j is (x[j], y[i])."""
+
+    def __init__(self, center: Tensor, d1: Tensor, d2: Tensor, x: Sequence[float], y: Sequence[float]) -> None:
+        at = torch.cartesian_prod(torch.tensor(y, dtype=torch.float64), torch.tensor(x, dtype=torch.float64))
+        super().__init__(torch.stack([center, d1, d2]), torch.cat([torch.ones(len(at), 1), at.flip(1)], 1))
+
+
+def flat(module: nn.Module) -> Tensor:
+    """A module's parameters as one detached vector (P,)."""
+    return parameters_to_vector(module.parameters()).detach().clone()
+
+
+def flat_from(module: nn.Module, state: dict[str, Tensor], statistics: bool = False) -> Tensor:
+    """The parameters of a state dict as one vector (P,), in the order and on the device of ``module.parameters()``.
+
+    With ``statistics`` batch norm's running means and variances follow: the points of ``batch_norm = "interpolated"``.
+    """
+    names: list[tuple[str, Tensor]] = list(module.named_parameters())
+    if statistics:
+        running = {id(buffer) for buffer in running_statistics(module)}
+        names += [(name, buffer) for name, buffer in module.named_buffers() if id(buffer) in running]
+    return torch.cat([state[name].reshape(-1).to(tensor) for name, tensor in names])
+
+
+def running_statistics(module: nn.Module) -> list[Tensor]:
+    """Batch norm's running means and variances, in the order of ``module.named_buffers()``."""
+    kept = [(layer.running_mean, layer.running_var) for layer in batch_norms(module)]
+    return [buffer for pair in kept for buffer in pair if buffer is not None]

@@ -1,0 +1,70 @@
+"""What a long evaluation has done so far, in a file: to go on from there after an interruption."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+_EVERY = 10.0
+"""Seconds between two writes."""
+
+
+def digest(tensors: Iterable[Tensor], settings: str) -> str:
+    """SHA-256 of tensors and settings: what an evaluation's values depend on."""
+    found = hashlib.sha256(settings.encode())
+    for tensor in tensors:
+        found.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.detach().cpu().contiguous().view(-1).numpy().tobytes())
+    return found.hexdigest()
+
+
+class Partial:
+    """Sums over part of the work, kept in a file while the work goes on.
+
+    Args:
+        path: the file; None keeps nothing.
+        key: names the work. A file of other work, or one that cannot be read, counts for nothing.
+        sums: where the work begins, zeros; from the file where there is one.
+    """
+
+    def __init__(self, path: Path | None, key: str, sums: NDArray[np.float64]) -> None:
+        self.done = 0
+        self.sums = sums
+        self._path, self._key = path, key
+        self._written = time.monotonic()
+        if path is not None and path.is_file():
+            try:
+                with np.load(path) as file:
+                    if str(file["key"]) == key and file["sums"].shape == sums.shape:
+                        self.done, self.sums = int(file["done"]), file["sums"]
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+                pass
+
+    def advance(self, count: int) -> None:
+        """So much more is in the sums; written down now and then."""
+        self.done += count
+        if self._path is not None and time.monotonic() - self._written > _EVERY:
+            self.write()
+
+    def write(self) -> None:
+        """Write it down."""
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+            with partial.open("wb") as file:
+                np.savez(file, key=self._key, done=self.done, sums=self.sums)
+            partial.replace(self._path)
+            self._written = time.monotonic()
+
+    def finish(self) -> None:
+        """The work is done: the file goes."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
