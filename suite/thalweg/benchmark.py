@@ -11,6 +11,7 @@ from typing import Any, Literal
 from thalweg.benchmark_file import (
     NAME,
     BenchmarkFile,
+    Keep,
     OptimizerSpec,
     OverrideSpec,
     Recipe,
@@ -53,6 +54,7 @@ class PlannedTrial:
     optimizer: str
     trial: Trial
     probes: tuple[ProbeRequest, ...] = ()
+    keep: Keep | None = None
 
     @property
     def title(self) -> str:
@@ -105,7 +107,8 @@ class Benchmark:
                 for seed in wanted:
                     trial = base.model_copy(update={"seed": seed})
                     probes = self._probes(registry, workload_name, label, seed)
-                    trials.append(PlannedTrial(workload_name, label, trial, probes))
+                    keep = selection.keep or self.spec.keep
+                    trials.append(PlannedTrial(workload_name, label, trial, probes, keep))
         if not trials:
             raise UserError(f"{self.name}: nothing is left of the benchmark after {' '.join(selection.only)}")
         return Plan(self.name, workloads, trials)
@@ -281,18 +284,45 @@ class Benchmark:
             _check_keys(entry.component.options, spec, where)
             probe = registry.probe(name)
             if set(probe.when) == {"pair"}:
-                raise UserError(f"{where}: probe {name!r} compares two trials, and a benchmark measures one at a time")
-            reason = probe.misfit(resolve(probe.options, self._located(probe, spec.options, where), where))
-            if reason:
-                raise UserError(f"{where}: {reason}")
+                raise UserError(f"{where}: probe {name!r} compares two trials: see 'thalweg probe --other'")
+            request = probe_request(registry, name, self._located(probe, spec.options, where), where, label)
             wanted = (
                 workload in (spec.workloads or (workload,))
                 and optimizer in (spec.optimizers or (optimizer,))
                 and seed in (spec.seeds if spec.seeds is not None else (seed,))
             )
             if wanted:
-                requests.append(ProbeRequest(label=label, probe=self._ref(entry, spec.options, where)))
+                requests.append(request)
         return tuple(requests)
+
+
+def probe_request(
+    registry: Registry, name: str, given: Mapping[str, Any], where: str, label: str, other: str | None = None
+) -> ProbeRequest:
+    """A probe with settings that are checked; UserError where it cannot run with them.
+
+    Args:
+        registry: where the probe is.
+        name: the probe's.
+        given: its settings.
+        where: what to name in an error.
+        label: under which the probe is known.
+        other: for a pair of trials, the hash of the other one.
+    """
+    entry = registry.entry("probes", name, where)
+    probe = registry.probe(name)
+    options = resolve(probe.options, given, where)
+    reason = probe.misfit(options)
+    if reason:
+        raise UserError(f"{where}: {reason}")
+    ref = ComponentRef(
+        name=entry.name,
+        options=without_defaults(probe.options, options),
+        provider=entry.plugin.name,
+        revision=probe.revision,
+        digest=entry.plugin.digest,
+    )
+    return ProbeRequest(label=label, probe=ref, other=other)
 
 
 def files_of(trials: Iterable[Trial]) -> dict[str, str]:

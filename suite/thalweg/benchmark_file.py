@@ -106,6 +106,10 @@ class ProbeSpec(WithOptions):
     seeds: tuple[Annotated[int, Field(ge=0, strict=True)], ...] | None = None
 
 
+Keep = Literal["weights", "trajectory"]
+"""What is kept of every trial for probes to come: initial and final weights, or those of every evaluation too."""
+
+
 class BenchmarkFile(Frozen):
     """The whole file."""
 
@@ -116,6 +120,8 @@ class BenchmarkFile(Frozen):
     optimizers: Annotated[dict[str, OptimizerSpec], Field(min_length=1)]
     overrides: dict[str, dict[str, OverrideSpec]] = Field(default_factory=dict)
     probes: dict[str, ProbeSpec] = Field(default_factory=dict)
+    keep: Keep | None = None
+    """Without it initial and final weights of the trials that have probes are kept."""
 
     @model_validator(mode="after")
     def _names(self) -> BenchmarkFile:

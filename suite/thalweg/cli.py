@@ -87,6 +87,9 @@ def run(
     executor: Annotated[str, typer.Option(help="How trials are run: see 'thalweg list executors'.")] = "serial",
     results: ResultsDir = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Train everything again.")] = False,
+    keep: Annotated[
+        str | None, typer.Option(help="Keep of every trial: weights (first and last), or trajectory (all evaluated).")
+    ] = None,
     plugin: PluginFiles = None,
     as_json: Json = False,
 ) -> None:
@@ -94,8 +97,27 @@ def run(
     from thalweg.commands.run import run_command
 
     raise typer.Exit(
-        run_command(benchmark, seeds, only or [], with_ or [], device, executor, results, fresh, plugin or [], as_json)
+        run_command(
+            benchmark, seeds, only or [], with_ or [], device, executor, results, fresh, keep, plugin or [], as_json
+        )
     )
+
+
+@app.command()
+def probe(
+    trial: Annotated[str, typer.Argument(help="The first digits of a trial's hash: see 'thalweg results list'.")],
+    probe: Annotated[str, typer.Argument(help="A probe's name: see 'thalweg list probes'.")],
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A setting: resolution=51. Repeatable.")] = None,
+    other: Annotated[str | None, typer.Option(help="The other trial's hash, for probes that compare two.")] = None,
+    results: ResultsDir = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again.")] = False,
+    plugin: PluginFiles = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a probe on a trial that was saved with its weights, without training it again."""
+    from thalweg.commands.probe import probe_command
+
+    raise typer.Exit(probe_command(trial, probe, set_ or [], other, results, fresh, plugin or [], as_json))
 
 
 @app.command(name="list")

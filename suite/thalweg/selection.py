@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from thalweg.benchmark_file import OptimizerSpec, explain
+from thalweg.benchmark_file import Keep, OptimizerSpec, explain
 from thalweg.errors import UserError, unknown
 
 Device = Literal["cpu", "cuda"]
@@ -19,12 +19,13 @@ DEVICES: tuple[Device, ...] = ("cpu", "cuda")
 
 @dataclass
 class Selection:
-    """What the command line adds and filters: ``--with`` adds to the grid, ``--only`` filters what results."""
+    """What the command line says: ``--with`` adds to the grid, ``--only`` filters what results, ``--keep`` keeps."""
 
     seeds: int | None = None
     extra: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     device: Device = "cpu"
+    keep: Keep | None = None
 
 
 def _split(settings: str) -> list[str]:
@@ -44,21 +45,27 @@ def _split(settings: str) -> list[str]:
     return pieces
 
 
+def parse_settings(texts: Iterable[str], where: str) -> dict[str, Any]:
+    """The values of ``key=value`` pieces, as TOML has them; what is no TOML is text."""
+    options: dict[str, Any] = {}
+    for setting in texts:
+        key, separator, value = setting.partition("=")
+        if not separator:
+            raise UserError(f"{where}: {setting!r} is not key=value")
+        try:
+            options[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            options[key.strip()] = value.strip()
+    return options
+
+
 def parse_extra(text: str) -> tuple[str, OptimizerSpec]:
     """Label and optimizer of ``--with optimizer=NAME:key=value,...``; the label is all that follows ``optimizer=``."""
     kind, separator, rest = text.partition("=")
     name, _, settings = rest.partition(":")
     if kind != "optimizer" or not separator or not name:
         raise UserError(f"--with {text}: give optimizer=NAME or optimizer=NAME:key=value,key=value")
-    options: dict[str, Any] = {}
-    for setting in filter(None, _split(settings)):
-        key, separator, value = setting.partition("=")
-        if not separator:
-            raise UserError(f"--with {text}: {setting!r} is not key=value")
-        try:
-            options[key.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            options[key.strip()] = value.strip()
+    options = parse_settings(filter(None, _split(settings)), f"--with {text}")
     if "optimizer" in options:
         raise UserError(f"--with {text}: 'optimizer' is no hyperparameter")
     try:

@@ -79,9 +79,12 @@ class ProbeRequest(Frozen):
 
     label: str
     probe: ComponentRef
+    other: str | None = None
+    """For a pair of trials, the hash of the other one."""
 
     @property
     def key(self) -> str:
         """``<probe>--<hash8>``: the name of its table on disk."""
-        text = json.dumps(self.probe.canonical(), sort_keys=True)
+        named = self.probe.canonical() | ({"other": self.other} if self.other else {})
+        text = json.dumps(named, sort_keys=True)
         return f"{self.probe.name}--{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -104,6 +104,34 @@ class PlainProgress:
         """Nothing to take away."""
 
 
+class Measuring:
+    """The share of a measurement that is done: a bar on a terminal, nothing elsewhere."""
+
+    def __init__(self, what: str) -> None:
+        console = errors()
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.task = self.bar.add_task(what, total=None)
+
+    def __enter__(self) -> Measuring:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        """So much is done of so much."""
+        self.bar.update(self.task, completed=done, total=total)
+
+
 def make_progress() -> LiveProgress | PlainProgress:
     """The live display on a terminal, plain lines elsewhere."""
     return LiveProgress() if errors().is_terminal else PlainProgress()

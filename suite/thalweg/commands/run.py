@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
+from typing import get_args
 
 from thalweg.benchmark import load_benchmark
+from thalweg.benchmark_file import Keep
 from thalweg.commands.leaderboard import print_leaderboard
 from thalweg.commands.output import console, print_json, warn_of_failures
 from thalweg.commands.progress import make_progress
@@ -26,6 +28,7 @@ def run_command(
     executor: str,
     results: Path | None,
     fresh: bool,
+    keep: str | None,
     plugin_files: list[Path],
     as_json: bool,
 ) -> int:
@@ -34,7 +37,7 @@ def run_command(
     # those that were asked for by name; others are an error only where the benchmark needs them
     warn_of_failures(record for record in registry.plugins if record.origin == "file")
     benchmark = load_benchmark(name, registry)
-    selection = Selection(seeds, tuple(extra), tuple(only), choose_device(device))
+    selection = Selection(seeds, tuple(extra), tuple(only), choose_device(device), _keep(keep))
     plan = benchmark.expand(registry, selection)
     root = results_root(results)
     progress = make_progress()
@@ -57,6 +60,15 @@ def run_command(
     if report.outcome == "interrupted":
         return 130
     return 1 if report.failures else 0
+
+
+def _keep(text: str | None) -> Keep | None:
+    for choice in get_args(Keep):
+        if text == choice:
+            return choice  # type: ignore[no-any-return]
+    if text is not None:
+        raise UserError(f"--keep: {unknown('choice', text, get_args(Keep))}")
+    return None
 
 
 def choose_device(device: str) -> Device:

@@ -70,7 +70,7 @@ def run_benchmark(
     jobs = []
     for key, planned in wanted.items():
         there = by_hash.get(key)
-        if there is not None and not fresh and is_done(there, planned.probes):
+        if there is not None and not fresh and is_done(there, planned.probes, planned.keep):
             continue
         jobs.append(Job(planned, root.absolute(), plan.benchmark, registry.plugin_files, fresh=fresh))
     fetch_data(jobs, registry, watcher)
@@ -87,6 +87,7 @@ def run_benchmark(
         ):
             if result.cached:
                 report.cached += 1
+                report.measured += [(job.planned, result)] if result.side_errors else []
             else:
                 report.trained.append((job.planned, result))
             watcher.end(job.planned, result)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thalweg.benchmark import PlannedTrial
+from thalweg.benchmark_file import Keep
 from thalweg.contracts import Draw
 from thalweg.contracts.executor import Progress
 from thalweg.contracts.option import resolve
@@ -20,6 +21,7 @@ from thalweg.store.curve import curve_table
 from thalweg.store.documents import ProbeDocument, TrialDocument
 from thalweg.store.results import BenchmarkResults, StoredTrial, killed
 from thalweg.store.tables import is_table
+from thalweg.store.weights import has_weights, weight_tables
 from thalweg.trial import ProbeRequest
 
 if TYPE_CHECKING:
@@ -39,13 +41,16 @@ class Job:
     """Train although there is a result."""
 
 
-def is_done(trial: StoredTrial, requests: Sequence[ProbeRequest]) -> bool:
-    """Whether a stored trial needs no training: done or diverged, with a curve and a table for each probe wanted.
+def is_done(trial: StoredTrial, requests: Sequence[ProbeRequest], keep: Keep | None = None) -> bool:
+    """Whether nothing is left to do: done or diverged, with a curve, a table for each probe wanted, what is to be kept.
 
     A diverged trial has no tables of probes at the end, and training it again would give none.
     """
     document = trial.document
     if document.status == "failed" or not is_table(trial.path / "curve.parquet"):
+        return False
+    kept = {"weights": ("initial", "final"), "trajectory": ("initial", "final", "trajectory")}[keep] if keep else ()
+    if document.status == "done" and not all(has_weights(trial.path, name) for name in kept):
         return False
     have = document.probes
     return all(
@@ -80,6 +85,7 @@ def train_and_save(job: Job, progress: Progress) -> TrialResult:
 def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialResult:
     import torch
 
+    from thalweg.runner.saved import add_probes
     from thalweg.training import loop
     from thalweg.training.assembly import active_probes, assemble
     from thalweg.training.randomness import seeded
@@ -98,8 +104,15 @@ def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialRe
     )
     with results.claim(killed(skeleton)) as folder:
         there = results.find(trial.hash)
-        if there is not None and not job.fresh and is_done(there, planned.probes):
-            return TrialResult(there.document.status, there.document.reason, path=there.path, cached=True)
+        if there is not None and not job.fresh:
+            if is_done(there, planned.probes, planned.keep):
+                return TrialResult(there.document.status, there.document.reason, path=there.path, cached=True)
+            added = None
+            if is_done(there, (), planned.keep):
+                added = add_probes(results, there, planned.probes, registry, job.threads)
+            if added is not None:
+                failed = {f"probe {request.label}": error for request, error in added}
+                return TrialResult("done", "", path=there.path, side_errors=failed, cached=True)
         threads = torch.get_num_threads()
         torch.set_num_threads(job.threads)
         try:
@@ -107,18 +120,14 @@ def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialRe
             with seeded(Draw(trial.seed, None).seed_for("global")):
                 assembly = assemble(trial, registry)
                 probes = active_probes(planned.probes, registry)
-                trained = loop.Training(assembly, probes, functools.partial(progress, job)).run()
+                trained = loop.Training(assembly, probes, functools.partial(progress, job), planned.keep).run()
         except (Exception, SystemExit) as error:
             failure = Failure.of(error)
             trained = loop.Trained("failed", failure.line, failure, curve_table([]), {})
         finally:
             torch.set_num_threads(threads)
         document = _document(skeleton, planned, trained)
-        weights = {
-            name: tensors
-            for name, tensors in (("initial", trained.weights.initial), ("final", trained.weights.final))
-            if tensors is not None
-        }
+        weights = weight_tables(trained.weights, trajectory=planned.keep == "trajectory")
         if document.status == "failed" and there is not None and there.document.status != "failed":
             # what is there was trained; that it cannot be trained again is told, and costs nothing
             return TrialResult("failed", document.reason, document.error, there.path, side_errors=errors)
@@ -143,12 +152,13 @@ def call_hook(registry: Registry, name: str, errors: dict[str, Failure], **argum
 def _document(skeleton: TrialDocument, planned: PlannedTrial, trained: Trained) -> TrialDocument:
     probes: dict[str, ProbeDocument] = {}
     for request in planned.probes:
+        cost = trained.probe_costs.get(request.key, {})
         if request.key in trained.tables:
-            probes[request.key] = ProbeDocument(request=request, status="done")
+            probes[request.key] = ProbeDocument(request=request, status="done", cost=cost)
         else:
             ended = Failure(kind="NotRun", message=f"the trial ended before: {trained.reason or trained.status}")
             error = trained.probe_failures.get(request.key, ended)
-            probes[request.key] = ProbeDocument(request=request, status="failed", error=error)
+            probes[request.key] = ProbeDocument(request=request, status="failed", error=error, cost=cost)
     return skeleton.model_copy(
         update={
             "status": trained.status,

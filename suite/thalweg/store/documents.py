@@ -22,6 +22,8 @@ class ProbeDocument(BaseModel):
     request: ProbeRequest
     status: Literal["done", "failed"]
     error: Failure | None = None
+    cost: dict[str, float] = {}
+    """What it took beside training: seconds, examples, gradient evaluations, curvature products."""
 
 
 class TrialDocument(BaseModel):

@@ -19,13 +19,15 @@ from pydantic import ValidationError
 from thalweg.errors import UserError
 from thalweg.failure import Failure
 from thalweg.store.curve import curve_table, with_all_columns
-from thalweg.store.documents import TrialDocument
+from thalweg.store.documents import ProbeDocument, TrialDocument
 from thalweg.store.tables import read_table, write_table
+from thalweg.store.weights import write_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 WORKING = ".working"
+PARTIAL = ".partial"
 
 
 @dataclass(frozen=True)
@@ -123,13 +125,7 @@ class BenchmarkResults:
             write_table(
                 table, folder / "probes" / f"{key}.parquet", document.probes[key].request.model_dump(mode="json")
             )
-        if weights:
-            from safetensors.torch import save_file
-
-            (folder / "weights").mkdir()
-            for name, tensors in weights.items():
-                save_file({key: tensor.contiguous() for key, tensor in tensors.items()},
-                          folder / "weights" / f"{name}.safetensors")  # fmt: skip
+        write_weights(weights, folder)
         probes = dict(document.probes)
         for key, probe in older.document.probes.items() if older else ():
             name = f"probes/{key}.parquet"
@@ -140,6 +136,38 @@ class BenchmarkResults:
         document = document.model_copy(update={"probes": probes, "files": digests(folder)})
         (folder / "trial.json").write_text(document.to_json(), encoding="utf-8")
         return self._install(folder, document)
+
+    def add_probe(self, trial: StoredTrial, probe: ProbeDocument, table: pd.DataFrame | None) -> Path:
+        """Put a probe's table, or why there is none, beside what a trial has; gives the table's path.
+
+        The caller holds the trial (see ``hold``).
+        """
+        key = probe.request.key
+        path = trial.path / "probes" / f"{key}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        if table is not None:
+            partial = self.working / f"{key}.parquet"
+            write_table(table, partial, probe.request.model_dump(mode="json"))
+            partial.replace(path)
+        current = self.find(trial.document.hash)
+        document = (current or trial).document
+        document = document.model_copy(update={"probes": {**document.probes, key: probe}})
+        document = document.model_copy(update={"files": digests(trial.path)})
+        partial = self.working / f"{document.hash}.json"
+        partial.write_text(document.to_json(), encoding="utf-8")
+        partial.replace(trial.path / "trial.json")
+        return path
+
+    @contextmanager
+    def hold(self, hash_: str) -> Iterator[None]:
+        """Hold a trial that is there, so that nobody trains it or writes to it meanwhile."""
+        self.working.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(self.working / f"{hash_}.lock"):
+            yield
+
+    def scratch(self, hash_: str, key: str) -> Path:
+        """Where a long measurement may keep what it has."""
+        return self.path / PARTIAL / f"{hash_}--{key}"
 
     def _install(self, folder: Path, document: TrialDocument) -> Path:
         self.trials.mkdir(parents=True, exist_ok=True)

@@ -14,15 +14,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from thalweg.benchmark_file import Keep
 from thalweg.contracts import Stepper, StepReport
 from thalweg.contracts.probe import ProbeContext, SavedWeights, When
 from thalweg.errors import Diverged
 from thalweg.failure import Failure
 from thalweg.training.assembly import ActiveProbe, Assembly
-from thalweg.training.randomness import seeded
+from thalweg.training.measure import measured
 from thalweg.training.recipe import Around
 from thalweg.training.recorder import Recorder
-from thalweg.training.tables import checked_table, empty_table
+from thalweg.training.tables import empty_table
 
 DIVERGENCE_FACTOR = 1e6
 """A training loss past this many times max(1, its first value) ends the trial as diverged, as nan and infinity do."""
@@ -42,13 +43,20 @@ class Trained:
     summary: dict[str, Any]
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     probe_failures: dict[str, Failure] = field(default_factory=dict)
+    probe_costs: dict[str, dict[str, float]] = field(default_factory=dict)
     weights: SavedWeights = field(default_factory=SavedWeights)
 
 
 class Training:
     """One trial being trained. ``run`` does it all; the rest are its parts."""
 
-    def __init__(self, assembly: Assembly, probes: list[ActiveProbe], progress: Callable[[int, int], None]) -> None:
+    def __init__(
+        self,
+        assembly: Assembly,
+        probes: list[ActiveProbe],
+        progress: Callable[[int, int], None],
+        keep: Keep | None = None,
+    ) -> None:
         self.it = assembly
         self.probes = probes
         self.progress = progress
@@ -58,7 +66,9 @@ class Training:
         self.weights = SavedWeights()
         self.tables: dict[str, list[pd.DataFrame]] = {}
         self.probe_failures: dict[str, Failure] = {}
-        self._needed = {need for active in probes for need in active.probe.needs}
+        self.probe_costs: dict[str, dict[str, float]] = {}
+        self._keeps = bool(probes) or keep is not None
+        self._keeps_trajectory = keep == "trajectory" or any("trajectory" in one.probe.needs for one in probes)
         self._trajectory: list[tuple[int, Tensor]] = []
         self._first_loss: float | None = None
         self._best: tuple[float, int, dict[str, Tensor]] | None = None
@@ -86,7 +96,15 @@ class Training:
                     # it was never due: an epoch longer than the budget, say
                     tables[active.request.key] = empty_table(active.probe)
         return Trained(
-            status, reason, failure, self.recorder.table(), self._summary(), tables, self.probe_failures, self.weights
+            status,
+            reason,
+            failure,
+            self.recorder.table(),
+            self._summary(),
+            tables,
+            self.probe_failures,
+            self.probe_costs,
+            self.weights,
         )
 
     @property
@@ -94,7 +112,7 @@ class Training:
         return self.step / self._steps_per_epoch
 
     def _start(self) -> None:
-        if self.probes:
+        if self._keeps:
             self.weights.initial = self._state()
         # the first batch, so that probes at the start have an objective to look at
         self.it.objective.begin_step(self.it.problem.batch("train", 0, self.it.draw), 0)
@@ -156,7 +174,7 @@ class Training:
 
     def _finish(self) -> None:
         self._test()
-        if self.probes:
+        if self._keeps:
             with self.it.stepper.evaluation_weights():
                 self.weights.final = self._state()
             if self._trajectory:
@@ -225,7 +243,7 @@ class Training:
                     self.recorder.add(position, split, values[split])
             if "valid" in values:
                 self._select(values["valid"])
-            if "trajectory" in self._needed:
+            if self._keeps_trajectory:
                 flat = torch.nn.utils.parameters_to_vector(it.module.parameters())
                 self._trajectory.append((self.step, flat.detach().cpu().clone()))
         if self._info:
@@ -267,10 +285,10 @@ class Training:
             key = active.request.key
             if when not in active.probe.when or key in self.probe_failures:
                 continue
+            context = self._context(active)
             try:
-                with seeded(self.it.draw.seed_for(f"probe/{key}/global", self.step)):
-                    table = active.probe.measure(self._context(active))
-                self.tables.setdefault(key, []).append(checked_table(active.probe, table))
+                table = measured(active, context, self.it.draw, self.probe_costs.setdefault(key, {}))
+                self.tables.setdefault(key, []).append(table)
             except (Exception, SystemExit) as error:
                 self.probe_failures[key] = Failure.of(error)
                 self.tables.pop(key, None)

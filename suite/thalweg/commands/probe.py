@@ -1,0 +1,119 @@
+"""``thalweg probe``."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+from thalweg.benchmark import probe_request
+from thalweg.commands.output import console, errors, print_json, warn_of_failures
+from thalweg.commands.progress import Measuring
+from thalweg.commands.results import find_trial
+from thalweg.errors import UserError
+from thalweg.registry import Registry, load_registry
+from thalweg.selection import parse_settings
+from thalweg.store.results import BenchmarkResults, StoredTrial, results_root
+from thalweg.store.weights import read_weights
+from thalweg.trial import Trial
+
+
+def probe_command(
+    hash_: str,
+    name: str,
+    settings: list[str],
+    other: str | None,
+    results: Path | None,
+    fresh: bool,
+    plugin_files: list[Path],
+    as_json: bool,
+) -> int:
+    """Measure a probe on a saved trial and keep its table there; the exit code."""
+    registry = load_registry(plugin_files)
+    warn_of_failures(record for record in registry.plugins if record.origin == "file")
+    root = results_root(results)
+    trial = _usable(find_trial(hash_, root), registry)
+    partner = None if other is None else _usable(find_trial(other, root), registry)
+    probe = registry.probe(name)
+    if partner is None and set(probe.when) == {"pair"}:
+        raise UserError(f"probe {name!r} compares two trials: name the other one with --other")
+    if partner is not None and "pair" not in probe.when:
+        raise UserError(f"--other: probe {name!r} measures one trial, and compares none")
+    partner_hash = None if partner is None else partner.document.hash
+    request = probe_request(registry, name, parse_settings(settings, "--set"), "--set", name, partner_hash)
+    there = trial.document.probes.get(request.key)
+    table_path = trial.path / "probes" / f"{request.key}.parquet"
+    measured_before = there is not None and there.status == "done" and table_path.is_file() and not fresh
+    if not measured_before or there is None:
+        from thalweg.runner.saved import measure
+        from thalweg.training.assembly import active_probes
+        from thalweg.training.measure import lacking
+
+        (active,) = active_probes((request,), registry)
+        weights = read_weights(trial.path)
+        _refuse(lacking(active, weights, partner is not None), trial)
+        others = None
+        if partner is not None:
+            others = read_weights(partner.path)
+            _refuse(lacking(active, others, pair=True), partner)
+            _same_kind(trial, partner)
+        holder = BenchmarkResults(trial.path.parents[2], trial.path.parents[1].name)
+        with contextlib.redirect_stdout(sys.stderr), holder.hold(trial.document.hash), Measuring(name) as progress:
+            there, table = measure(holder, trial, request, registry, weights, 1, others, progress)
+            holder.add_probe(trial, there, table)
+    document = {
+        "trial": trial.document.hash,
+        "benchmark": trial.path.parents[1].name,
+        "probe": name,
+        "key": request.key,
+        "status": there.status,
+        "path": str(table_path) if there.status == "done" else None,
+        "measured_before": measured_before,
+        "cost": there.cost,
+        "error": there.error.line if there.error else None,
+    }
+    if as_json:
+        print_json(document)
+    elif there.error is not None:
+        errors().print(f"probe {name!r} failed: {there.error.line}", markup=False)
+    else:
+        how = "measured before" if measured_before else f"{there.cost.get('seconds', 0):.1f} s"
+        d = trial.document
+        console().print(f"{name} on {d.workload} · {d.optimizer} · seed {d.trial.seed}: {how}", markup=False)
+        console().print(f"{table_path}", markup=False)
+        console().print("'thalweg app' draws it: page Landscape", markup=False)
+    return 0 if there.error is None else 1
+
+
+def _usable(trial: StoredTrial, registry: Registry) -> StoredTrial:
+    """The trial, where it is done and its components are those that made it."""
+    document = trial.document
+    if document.status != "done":
+        raise UserError(f"trial {document.hash} is {document.status} ({document.reason}): it has no final weights")
+    asked: Trial = document.trial
+    for kind in ("problem", "architecture", "optimizer"):
+        ref = getattr(asked, kind)
+        entry = registry.entry(f"{kind}s", ref.name, f"trial {document.hash}: {kind}")
+        here = (entry.plugin.name, entry.component.revision, entry.plugin.digest)
+        if here != (ref.provider, ref.revision, ref.digest):
+            raise UserError(
+                f"trial {document.hash}: its {kind} {ref.name!r} was revision {ref.revision} of {ref.provider!r}, and "
+                f"here is another (revision {here[1]} of {here[0]!r}): run the benchmark again"
+            )
+    return trial
+
+
+def _refuse(missing: list[str], trial: StoredTrial) -> None:
+    if missing:
+        how = "trajectory" if "trajectory" in missing else "weights"
+        raise UserError(
+            f"trial {trial.document.hash} was saved without {' and '.join(missing)} weights: "
+            f"run its benchmark again with --keep {how}"
+        )
+
+
+def _same_kind(trial: StoredTrial, other: StoredTrial) -> None:
+    first, second = trial.document.trial, other.document.trial
+    for kind in ("problem", "architecture"):
+        if getattr(first, kind).canonical() != getattr(second, kind).canonical():
+            raise UserError(f"--other {other.document.hash}: it has another {kind} than {trial.document.hash}")

@@ -1,0 +1,73 @@
+"""Measures probes on trials that were saved with their weights, without training them again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+import torch
+
+from thalweg.contracts.probe import SavedWeights
+from thalweg.failure import Failure
+from thalweg.registry import Registry
+from thalweg.store.documents import ProbeDocument
+from thalweg.store.results import BenchmarkResults, StoredTrial
+from thalweg.store.weights import read_weights
+from thalweg.training.assembly import active_probes
+from thalweg.training.measure import lacking, measure_saved
+from thalweg.trial import ProbeRequest
+
+
+def add_probes(
+    results: BenchmarkResults, trial: StoredTrial, requests: Sequence[ProbeRequest], registry: Registry, threads: int
+) -> list[tuple[ProbeRequest, Failure]] | None:
+    """Measure what a trial lacks on its weights; gives those that failed, or None where it must be trained again.
+
+    It must where a probe measures during training, or needs weights that were not saved.
+    """
+    missing = [request for request in requests if not _has(trial, request)]
+    weights = read_weights(trial.path)
+    for active in active_probes(tuple(missing), registry):
+        if not set(active.probe.when) <= {"end", "pair"} or lacking(active, weights, pair=False):
+            return None
+    failed = []
+    for request in missing:
+        document, table = measure(results, trial, request, registry, weights, threads)
+        results.add_probe(trial, document, table)
+        if document.error is not None:
+            failed.append((request, document.error))
+    return failed
+
+
+def measure(
+    results: BenchmarkResults,
+    trial: StoredTrial,
+    request: ProbeRequest,
+    registry: Registry,
+    weights: SavedWeights,
+    threads: int = 1,
+    other: SavedWeights | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[ProbeDocument, pd.DataFrame | None]:
+    """A probe's table on a saved trial, or why there is none. KeyboardInterrupt passes through."""
+    (active,) = active_probes((request,), registry)
+    scratch = results.scratch(trial.document.hash, request.key)
+    scratch.mkdir(parents=True, exist_ok=True)
+    cost: dict[str, float] = {}
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        steps = trial.document.summary["step"]
+        table = measure_saved(trial.document.trial, active, registry, weights, steps, cost, other, scratch, progress)
+    except (Exception, SystemExit) as error:
+        return ProbeDocument(request=request, status="failed", error=Failure.of(error), cost=cost), None
+    finally:
+        torch.set_num_threads(before)
+    shutil.rmtree(scratch, ignore_errors=True)
+    return ProbeDocument(request=request, status="done", cost=cost), table
+
+
+def _has(trial: StoredTrial, request: ProbeRequest) -> bool:
+    probe = trial.document.probes.get(request.key)
+    return probe is not None and probe.status == "done"

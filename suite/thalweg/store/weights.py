@@ -1,0 +1,61 @@
+"""Weights on disk: ``weights/*.safetensors`` of a trial. Nothing is pickled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from thalweg.contracts.probe import SavedWeights
+
+FOLDER = "weights"
+
+
+def weight_tables(weights: SavedWeights, trajectory: bool) -> dict[str, dict[str, Tensor]]:
+    """The tensors of each file: initial and final state, and with ``trajectory`` parameters (T, P) at steps (T,)."""
+    import torch
+
+    found = {name: state for name, state in (("initial", weights.initial), ("final", weights.final)) if state}
+    if trajectory and weights.trajectory is not None:
+        steps = torch.tensor(weights.trajectory_steps)
+        found["trajectory"] = {"parameters": weights.trajectory, "steps": steps}
+    return found
+
+
+def write_weights(tables: Mapping[str, Mapping[str, Tensor]], folder: Path) -> None:
+    """Write each into a file of its name."""
+    if tables:
+        from safetensors.torch import save_file
+
+        (folder / FOLDER).mkdir()
+        for name, tensors in tables.items():
+            contiguous = {key: tensor.contiguous() for key, tensor in tensors.items()}
+            save_file(contiguous, folder / FOLDER / f"{name}.safetensors")
+
+
+def has_weights(folder: Path, name: str) -> bool:
+    """Whether a trial has a file of that name."""
+    return (folder / FOLDER / f"{name}.safetensors").is_file()
+
+
+def read_weights(folder: Path) -> SavedWeights:
+    """What was saved of a trial."""
+    from safetensors.torch import load_file
+
+    from thalweg.contracts.probe import SavedWeights
+
+    found = {
+        name: load_file(folder / FOLDER / f"{name}.safetensors")
+        for name in ("initial", "final", "trajectory")
+        if has_weights(folder, name)
+    }
+    path = found.get("trajectory", {})
+    return SavedWeights(
+        found.get("initial"),
+        found.get("final"),
+        path.get("parameters"),
+        tuple(path["steps"].tolist()) if path else (),
+    )

@@ -1,0 +1,104 @@
+"""One measurement of a probe: while its trial trains, or on weights that were saved."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from thalweg.contracts import Draw
+from thalweg.contracts.probe import ProbeContext, SavedWeights
+from thalweg.registry import Registry
+from thalweg.training.assembly import ActiveProbe, assemble
+from thalweg.training.randomness import seeded
+from thalweg.training.tables import checked_table
+from thalweg.trial import Trial
+
+
+def measured(active: ActiveProbe, context: ProbeContext, draw: Draw, cost: dict[str, float]) -> pd.DataFrame:
+    """The probe's table, checked; what it took is added to ``cost``, also when it raises."""
+    started = time.perf_counter()
+    try:
+        with seeded(draw.seed_for(f"probe/{active.request.key}/global", context.step)):
+            return checked_table(active.probe, active.probe.measure(context))
+    finally:
+        spent = {"seconds": time.perf_counter() - started, **asdict(context.objective.counts)}
+        for name, amount in spent.items():
+            cost[name] = cost.get(name, 0) + amount
+
+
+def measure_saved(
+    trial: Trial,
+    active: ActiveProbe,
+    registry: Registry,
+    weights: SavedWeights,
+    steps: int,
+    cost: dict[str, float],
+    other: SavedWeights | None = None,
+    scratch: Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> pd.DataFrame:
+    """The table of a probe on a trial that was saved with its weights, without training it again.
+
+    A probe at the end sees what it would have seen then, and gives the same numbers. One that measures during training
+    sees the start and the end.
+
+    Args:
+        trial: what was trained.
+        active: the probe.
+        registry: where the trial's components are.
+        weights: what was saved.
+        steps: how many it trained for.
+        cost: what the measurement takes is added here.
+        other: the other trial's weights, for a pair.
+        scratch: see ``ProbeContext``.
+        progress: see ``ProbeContext``.
+    """
+    moments = []
+    if other is not None or "end" in active.probe.when:
+        moments = [(steps, weights.final)]
+    else:
+        started = [(0, weights.initial)] if "start" in active.probe.when else []
+        moments = started + ([(steps, weights.final)] if {"step", "epoch"} & set(active.probe.when) else [])
+    tables = []
+    for step, state in moments:
+        assert state is not None
+        it = assemble(trial, registry)
+        it.module.load_state_dict(state)
+        it.module.train()
+        # during training a probe sees the batch of the step that was just made
+        at = max(step - 1, 0)
+        it.objective.begin_step(it.problem.batch("train", at, it.draw), at)
+        context = ProbeContext(
+            options=active.options,
+            module=it.module,
+            problem=it.problem,
+            objective=it.objective.observer(),
+            stepper=None,
+            step=step,
+            epoch=step / it.problem.steps_per_epoch(it.draw.batch_size),
+            generator=it.draw.generator(f"probe/{active.request.key}", step),
+            weights=weights,
+            other=other,
+            optimizer=it.optimizer,
+            hyperparameters=it.hyperparameters,
+            lr=it.hyperparameters.get("lr") if trial.schedule.is_constant else None,
+            batch_size=it.batch_size,
+            scratch=scratch,
+            progress=progress,
+        )
+        tables.append(measured(active, context, it.draw, cost))
+    return pd.concat(tables, ignore_index=True)
+
+
+def lacking(active: ActiveProbe, weights: SavedWeights, pair: bool) -> list[str]:
+    """Which of the weights that a probe needs were not saved."""
+    needed = set(active.probe.needs) | {"final"}
+    if "start" in active.probe.when:
+        needed.add("initial")
+    if pair:
+        needed = {"final"}
+    return [name for name in ("initial", "final", "trajectory") if name in needed and getattr(weights, name) is None]
