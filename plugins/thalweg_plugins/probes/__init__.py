@@ -2,13 +2,17 @@
 
 from thalweg import hookimpl
 from thalweg.hookspecs import Register
+from thalweg_plugins.probes.directions import Directions
 from thalweg_plugins.probes.gradient_flow import GradientFlow
 from thalweg_plugins.probes.line import Line
+from thalweg_plugins.probes.mode_connectivity import ModeConnectivity
+from thalweg_plugins.probes.spectrum import Spectrum
 from thalweg_plugins.probes.surface import Surface
+from thalweg_plugins.probes.trajectory import Trajectory
 
 
 @hookimpl
 def thalweg_register_probes(register: Register) -> None:
     """Register the built-in probes."""
-    for probe in (Line, Surface, GradientFlow):
+    for probe in (Line, Directions, Surface, Trajectory, ModeConnectivity, GradientFlow, Spectrum):
         register(probe)

@@ -1,6 +1,8 @@
 """Curvature of an objective: products with its Hessian, GGN and Fisher matrices, and what can be done with products."""
 
 from thalweg.curvature.cg import CGResult, conjugate_gradients
+from thalweg.curvature.density import Density, quadratures, smoothed, spectral_density, width
+from thalweg.curvature.eigenpairs import Eigenpairs, extreme_eigenpairs
 from thalweg.curvature.lanczos import Tridiagonal, lanczos, random_start
 from thalweg.curvature.operators import (
     GGN,
@@ -18,6 +20,8 @@ from thalweg.curvature.vectors import flat, pieces
 __all__ = [
     "GGN",
     "CGResult",
+    "Density",
+    "Eigenpairs",
     "EmpiricalFisher",
     "Estimate",
     "Fisher",
@@ -27,12 +31,17 @@ __all__ = [
     "OutputOperator",
     "Tridiagonal",
     "conjugate_gradients",
+    "extreme_eigenpairs",
     "flat",
     "hutch_plus_plus",
     "hutchinson",
     "lanczos",
     "linear_operator",
     "pieces",
+    "quadratures",
     "rademacher",
     "random_start",
+    "smoothed",
+    "spectral_density",
+    "width",
 ]

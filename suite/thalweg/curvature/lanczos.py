@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -60,12 +61,14 @@ def lanczos(
     steps: int,
     *,
     keep_basis: bool = True,
+    enough: Callable[[Tridiagonal], bool] | None = None,
 ) -> Tridiagonal:
     """At most ``steps`` steps of Lanczos' method for a symmetric A from a start vector (P,), one product each.
 
     v_1 = start / ||start||; w = A v_j - beta_{j-1} v_{j-1}, alpha_j = v_j'w, w <- w - alpha_j v_j,
     beta_j = ||w||, v_{j+1} = w / beta_j, with every w made orthogonal to all earlier vectors, twice. Stops where beta_j
-    is rounding error next to A: the vectors then span an invariant subspace.
+    is rounding error next to A: the vectors then span an invariant subspace. Where ``enough`` is given, it is shown
+    what there is (without the basis) after every tenth step, and ends it by saying yes.
 
     Source: Golub & Van Loan 2013, section 10.3; "twice is enough": Parlett 1998, section 6.9.
 
@@ -92,15 +95,16 @@ def lanczos(
             off.append(0.0)
             break
         off.append(beta)
+        if enough is not None and j % 10 == 9 and enough(_tridiagonal(diagonal, off, None)):
+            break
         if j + 1 < steps:
             basis[j + 1] = w / beta
-    m = len(diagonal)
-    return Tridiagonal(
-        torch.tensor(diagonal, dtype=torch.float64),
-        torch.tensor(off[:-1], dtype=torch.float64),
-        off[-1],
-        basis[:m] if keep_basis else None,
-    )
+    return _tridiagonal(diagonal, off, basis[: len(diagonal)] if keep_basis else None)
+
+
+def _tridiagonal(diagonal: list[float], off: list[float], basis: Tensor | None) -> Tridiagonal:
+    double = torch.float64
+    return Tridiagonal(torch.tensor(diagonal, dtype=double), torch.tensor(off[:-1], dtype=double), off[-1], basis)
 
 
 def random_start(like: Tensor, generator: torch.Generator) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from scipy.special import stdtrit
 from torch import Tensor
 
 Products = Callable[[Tensor], Tensor]
@@ -20,6 +21,15 @@ class Estimate:
     value: float
     standard_error: float
     products: int
+    samples: int
+    """Independent numbers that the standard error is that of the mean of."""
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """value -+ t standard_error, t Student's with ``samples`` - 1 degrees of freedom; nan where there are none."""
+        if self.samples < 2:
+            return math.nan, math.nan
+        half = float(stdtrit(self.samples - 1, (1 + level) / 2)) * self.standard_error
+        return self.value - half, self.value + half
 
 
 def rademacher(count: int, like: Tensor, generator: torch.Generator) -> Tensor:
@@ -37,7 +47,7 @@ def hutchinson(products: Products, like: Tensor, samples: int, generator: torch.
 
     >>> a = torch.diag(torch.tensor([1.0, 2.0, 5.0]))
     >>> hutchinson(lambda rows: rows @ a, a[0], 4, torch.Generator().manual_seed(0))  # exact for a diagonal matrix
-    Estimate(value=8.0, standard_error=0.0, products=4)
+    Estimate(value=8.0, standard_error=0.0, products=4, samples=4)
     """
     z = rademacher(samples, like, generator)
     return _mean((z * products(z)).sum(1), 0.0, samples)
@@ -65,4 +75,4 @@ def _mean(values: Tensor, offset: float, products: int) -> Estimate:
     values = values.double()
     n = len(values)
     error = float(values.std()) / math.sqrt(n) if n > 1 else math.nan
-    return Estimate(offset + float(values.mean()), error, products)
+    return Estimate(offset + float(values.mean()), error, products, n)

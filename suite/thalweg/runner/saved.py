@@ -29,7 +29,7 @@ def add_probes(
     missing = [request for request in requests if not _has(trial, request)]
     weights = read_weights(trial.path)
     for active in active_probes(tuple(missing), registry):
-        if not set(active.probe.when) <= {"end", "pair"} or lacking(active, weights, pair=False):
+        if not set(active.probe.when) <= {"start", "end", "pair"} or lacking(active, weights, pair=False):
             return None
     failed = []
     for request in missing:

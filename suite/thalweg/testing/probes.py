@@ -16,7 +16,7 @@ from thalweg.registry import Registry
 from thalweg.testing.others import contract
 from thalweg.testing.small import Workbench, same
 
-CHEAP: dict[str, Any] = {"resolution": 3, "points": 3}
+CHEAP: dict[str, Any] = {"resolution": 3, "points": 5, "steps": 5, "draws": 2, "vectors": 6, "restarts": 2}
 """Values for options that set a probe's cost, where it has them."""
 
 

@@ -57,12 +57,9 @@ def measure_saved(
         scratch: see ``ProbeContext``.
         progress: see ``ProbeContext``.
     """
-    moments = []
-    if other is not None or "end" in active.probe.when:
-        moments = [(steps, weights.final)]
-    else:
-        started = [(0, weights.initial)] if "start" in active.probe.when else []
-        moments = started + ([(steps, weights.final)] if {"step", "epoch"} & set(active.probe.when) else [])
+    moments = [(0, weights.initial)] if other is None and "start" in active.probe.when else []
+    if other is not None or {"step", "epoch", "end"} & set(active.probe.when):
+        moments.append((steps, weights.final))
     tables = []
     for step, state in moments:
         assert state is not None

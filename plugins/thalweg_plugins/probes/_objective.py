@@ -1,0 +1,40 @@
+"""What probes measure on, by their options: some examples of a split, a precision, a mode of batch norm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from thalweg import Option
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from thalweg.contracts.objective import Objective
+    from thalweg.contracts.probe import ProbeContext
+
+SPLIT = Option("split", "train", ("train", "valid", "test"), "which examples")
+EXAMPLES = Option("examples", 1024, "[0, inf)", "how many of them, the same ones each time; 0: all")
+BATCH_NORM = Option(
+    "batch_norm", "running", ("running", "batch"), "batch norm's statistics: as trained, or the batch's"
+)
+DTYPE = Option("dtype", "float32", ("float32", "float64"), "the precision that it is computed in")
+OPTIONS = (SPLIT, EXAMPLES, BATCH_NORM, DTYPE)
+
+
+def chosen_objective(context: ProbeContext, final: bool = False) -> Objective:
+    """The loss that the probe's ``OPTIONS`` choose, in evaluation mode, at the weights of now or the ``final`` ones."""
+    import torch
+
+    options = context.options
+    dtype = torch.float64 if options["dtype"] == "float64" else torch.float32
+    objective = context.objective_on(options["split"], options["examples"] or None, dtype, options["batch_norm"])
+    if final:
+        assert context.weights.final is not None
+        objective.module.load_state_dict(context.weights.final)
+    return objective
+
+
+def weights_of(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """The trained parameters of two and more dimensions with their names; all trained ones where there are none."""
+    named = [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
+    return [(name, parameter) for name, parameter in named if parameter.dim() > 1] or named

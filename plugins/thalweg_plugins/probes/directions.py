@@ -1,0 +1,230 @@
+"""The loss along single directions: random ones, the gradient's, and those of each layer by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from thalweg import Column, Option, Probe
+from thalweg_plugins.probes._charts import GREY, color_and_dash
+from thalweg_plugins.probes._objective import weights_of
+
+if TYPE_CHECKING:
+    import altair
+    import pandas
+    from torch import Tensor, nn
+
+    from thalweg.contracts.probe import ProbeContext
+
+KINDS = ("random", "gradient", "total gradient", "layer, random", "layer, gradient")
+
+
+class Directions(Probe):
+    """L(w + t ||w|| d) for unit vectors d and t from -reach to reach, on the training split, in float64.
+
+    - ``random``: d standard normal, scaled to length one;
+    - ``gradient``: that of a batch of training, another one for each draw;
+    - ``total gradient``: that of all the examples the loss is evaluated on;
+    - ``layer, random`` and ``layer, gradient`` (of the total one): zero outside the weights w_l of one layer, and t is
+      in units of ||w_l||.
+
+    float64, since rounding in float32 fakes roughness. With full batches gradient and total gradient are one and the
+    same. A gradient that vanishes has no direction: its losses are missing.
+    """
+
+    name = "directions"
+    summary = "loss along random, gradient and per-layer directions, at the start and after training"
+    equation = "L(w + t ||w|| d), ||d|| = 1, -reach <= t <= reach"
+    source = "Li, Tai, Singh & Michaud 2018 (unpublished); compare Goodfellow, Vinyals & Saxe 2014"
+    when = ("start", "end")
+    needs = ("initial", "final")
+    options = (
+        Option("points", 101, "[5, inf)", "evaluations along each direction; odd, so that the weights are one of them"),
+        Option("reach", 0.5, "(0, inf)", "how far to go, in units of the weights' norm"),
+        Option("draws", 3, "[1, inf)", "random directions, and batches, of each kind"),
+        Option("layers", True, summary="whether to look at each layer too"),
+        Option("examples", 0, "[0, inf)", "how many training examples; 0: all"),
+        Option("batch_norm", "running", ("running", "batch"), "batch norm's statistics: as kept, or of all examples"),
+    )
+    columns = (
+        Column("step", "steps", "optimization steps done: 0 at the start"),
+        Column("direction", "", ", ".join(KINDS)),
+        Column("depth", "", "the layer's number, 1 nearest to the input; 0 for all weights"),
+        Column("layer", "", "the parameter's name in the module; empty for all weights"),
+        Column("draw", "", "which draw"),
+        Column("t", "norms of the weights", "how far from the weights"),
+        Column("loss", "", "the loss there"),
+    )
+
+    def misfit(self, options: Mapping[str, Any]) -> str | None:
+        """The weights must be one of the points."""
+        points = options["points"]
+        return None if points % 2 else f"points = {points} is even: the weights themselves are not among them"
+
+    def measure(self, context: ProbeContext) -> pandas.DataFrame:
+        """Evaluate along each direction."""
+        import pandas as pd
+        import torch
+
+        from thalweg.landscape.evaluate import Span, losses_at
+
+        options = context.options
+        half = options["points"] // 2
+        ticks = torch.tensor([options["reach"] * (i - half) / half for i in range(options["points"])])
+        tables = []
+        found = list(self._directions(context))
+        for number, (kind, depth, layer, draw, center, direction) in enumerate(found):
+            losses = losses_at(
+                context.module,
+                context.problem,
+                Span(torch.stack([center, direction]), torch.stack([torch.ones(len(ticks)), ticks], 1).double()),
+                "train",
+                options["batch_norm"],
+                examples=options["examples"] or None,
+                dtype=torch.float64,
+                metrics=("loss",),
+                counts=context.objective.counts,
+            )["loss"]
+            context.progress(number + 1, len(found))
+            rows = {"step": context.step, "direction": kind, "depth": depth, "layer": layer, "draw": draw}
+            tables.append(pd.DataFrame({**rows, "t": ticks.double().numpy(), "loss": losses.numpy()}))
+        return pd.concat(tables, ignore_index=True)
+
+    def _directions(self, context: ProbeContext) -> Iterator[tuple[str, int, str, int, Tensor, Tensor]]:
+        """Kind, depth, layer, draw, the weights and what t = 1 adds to them."""
+        import torch
+
+        from thalweg.contracts.problem import Draw
+        from thalweg.curvature import flat
+
+        options = context.options
+        objective = context.objective_on("train", options["examples"] or None, torch.float64, options["batch_norm"])
+        center = flat(objective.module.parameters()).detach()
+        total = flat(objective.gradient()[1])
+        # of the whole training split, as training draws them
+        batches = context.problem.reduced("train", None, torch.float64)
+        draw = Draw(context.generator.initial_seed(), context.batch_size)
+
+        def along(direction: Tensor, norm: Tensor) -> Tensor:
+            unit: Tensor = direction / direction.norm()
+            return unit * norm
+
+        def random() -> Tensor:
+            return torch.randn(len(center), generator=context.generator, dtype=torch.float64).to(center.device)
+
+        for number in range(options["draws"]):
+            yield "random", 0, "", number, center, along(random(), center.norm())
+        for number in range(options["draws"] if context.batch_size is not None else 1):
+            objective.problem = batches
+            objective.begin_step(batches.batch("train", number, draw), number)
+            yield "gradient", 0, "", number, center, along(flat(objective.gradient()[1]), center.norm())
+        yield "total gradient", 0, "", 0, center, along(total, center.norm())
+        if options["layers"]:
+            for depth, (name, mask) in enumerate(_masks(objective.module, center), start=1):
+                norm = (center * mask).norm()
+                for number in range(options["draws"]):
+                    yield "layer, random", depth, name, number, center, along(random() * mask, norm)
+                yield "layer, gradient", depth, name, 0, center, along(total * mask, norm)
+
+    def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
+        """The mean over draws with a band from the least to the largest, for all weights together."""
+        rows = table[table["depth"] == 0]
+        return _bands(rows, "direction", "direction", "Loss along directions through the weights")
+
+    def views(self) -> dict[str, Any]:
+        """The same for each layer, and how rough each of them is."""
+        return {
+            "each layer, random": lambda table: _layers(table, "layer, random"),
+            "each layer, gradient": lambda table: _layers(table, "layer, gradient"),
+            "roughness": _roughness,
+        }
+
+
+def _masks(module: nn.Module, center: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """For each layer's weights a vector (P,) of ones there and zeros elsewhere."""
+    import torch
+
+    wanted = dict(weights_of(module))
+    offset = 0
+    for name, parameter in module.named_parameters():
+        if name in wanted:
+            mask = torch.zeros_like(center)
+            mask[offset : offset + parameter.numel()] = 1.0
+            yield name, mask
+        offset += parameter.numel()
+
+
+def _moments(table: pandas.DataFrame) -> pandas.DataFrame:
+    return table.assign(moment=table["step"].map(lambda step: "at the start" if step == 0 else f"after {step:g} steps"))
+
+
+def _bands(table: pandas.DataFrame, field: str, legend: str, name: str) -> altair.TopLevelMixin:
+    """One panel a moment (and trial), one line a value of ``field``."""
+    import altair as alt
+
+    keys = [key for key in ("trial", "step", field, "t") if key in table]
+    rows = table.groupby(keys, sort=False)["loss"].agg(["mean", "min", "max"]).reset_index()
+    rows = _moments(rows)
+    if "trial" in rows:
+        rows["moment"] = rows["trial"] + ", " + rows["moment"]
+    log = bool((rows["min"] > 0).all())
+    scale = alt.Scale(type="log" if log else "linear")
+    axis = alt.Axis(format="~g", tickCount=6)
+    x = alt.X("t:Q", title="distance t (norms of the weights)")
+    domain = list(rows[field].unique())
+    style = color_and_dash(field, legend, domain)
+    base = alt.Chart(rows)
+    band = base.mark_area(opacity=0.2).encode(
+        x=x, y=alt.Y("min:Q", title=f"loss ({scale.type} scale)", scale=scale, axis=axis), y2="max:Q",
+        color=style["color"],
+    )  # fmt: skip
+    lines = base.mark_line(strokeWidth=2).encode(
+        x=x,
+        y=alt.Y("mean:Q", title=f"loss ({scale.type} scale)", scale=scale, axis=axis),
+        tooltip=[f"{field}:N", alt.Tooltip("t:Q", format=".3f"), alt.Tooltip("mean:Q", title="loss", format=".4g")],
+        **style,
+    )
+    panels: Any = alt.layer(band, lines).properties(width=330, height=260)
+    title = alt.TitleParams(name, subtitle="mean and range over draws, float64", subtitleColor=GREY)
+    found: altair.FacetChart = panels.facet(facet=alt.Facet("moment:N", title=None, sort=None), columns=2)
+    return found.properties(title=title)
+
+
+def _layers(table: pandas.DataFrame, kind: str) -> altair.TopLevelMixin:
+    rows = table[table["direction"] == kind]
+    rows = rows.assign(layer=rows["depth"].astype(str) + " " + rows["layer"])
+    which = "a random direction" if kind == "layer, random" else "the gradient"
+    return _bands(rows, "layer", "layer (1: input)", f"Loss along {which} of one layer")
+
+
+def _roughness(table: pandas.DataFrame) -> altair.TopLevelMixin:
+    import altair as alt
+    import numpy as np
+    import pandas as pd
+
+    from thalweg.landscape.shape import roughness
+
+    rows = []
+    for keys, part in _moments(table).groupby(["moment", "direction", "depth", "draw"], sort=False):
+        t = np.sort(part["t"].to_numpy(float))
+        values = part.sort_values("t")["loss"].to_numpy(float)
+        # of several trials each is a line of its own
+        lines = np.split(values, len(values) // len(np.unique(t))) if "trial" not in part else [values]
+        h = float(np.unique(t)[1] - np.unique(t)[0])
+        rows += [{**dict(zip(("moment", "direction", "depth", "draw"), keys, strict=True)),
+                  "concave": roughness(line, h).concave} for line in lines]  # fmt: skip
+    found = pd.DataFrame(rows)
+    found["what"] = found["direction"] + np.where(found["depth"] > 0, " " + found["depth"].astype(str), "")
+    chart: alt.Chart = (
+        alt.Chart(found.dropna(), title="Share of each line that bends downwards")
+        .mark_point(filled=True, size=60, opacity=0.8)
+        .encode(
+            x=alt.X("concave:Q", title="share of negative second differences", axis=alt.Axis(format="%")),
+            y=alt.Y("what:N", title=None, sort=None),
+            color=alt.Color("moment:N", title=None, scale=alt.Scale(range=["#0072B2", "#E69F00"])),
+            shape=alt.Shape("moment:N", title=None),
+            tooltip=["what:N", "moment:N", "draw:Q", alt.Tooltip("concave:Q", format=".1%")],
+        )
+        .properties(width="container", height=alt.Step(20))
+    )
+    return chart

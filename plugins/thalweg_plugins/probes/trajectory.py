@@ -1,0 +1,128 @@
+"""The optimizer's way through weight space."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from thalweg import Column, Probe
+from thalweg_plugins.probes._charts import GREY, color_and_dash, faceted
+
+if TYPE_CHECKING:
+    import altair
+    import pandas
+
+    from thalweg.contracts.probe import ProbeContext
+
+COMPONENTS = 3
+
+
+class Trajectory(Probe):
+    """Where the weights w_k went, at the steps that were evaluated: distances, turns and principal components.
+
+    ``turn`` is the angle between w_k - w_{k-1} and w_{k+1} - w_k. The components are those of the w_k around their
+    mean; ``explained`` tells which share of their variance each holds.
+    """
+
+    name = "trajectory"
+    summary = "distance from the start, turns and principal components of the optimizer's path"
+    equation = "||w_k - w_0||,  ||w_k - w_{k-1}||,  angle(w_k - w_{k-1}, w_{k+1} - w_k),  PCA of the w_k"
+    source = "Lorch 2016; Li et al. 2018, section 7; Antognini & Sohl-Dickstein 2018"
+    when = ("end",)
+    needs = ("trajectory",)
+    columns = (
+        Column("step", "steps", "optimization steps done"),
+        Column("distance", "weights", "||w_k - w_0||"),
+        Column("remaining", "weights", "||w_k - w_T||, to where it ends"),
+        Column("moved", "weights", "||w_k - w_{k-1}||; missing at the start"),
+        Column("turn", "degrees", "angle between the moves before and after; missing at both ends"),
+        *(Column(f"pc{i}", "weights", f"along principal component {i}") for i in range(1, COMPONENTS + 1)),
+        *(Column(f"explained{i}", "", f"share of the variance in component {i}") for i in range(1, COMPONENTS + 1)),
+    )
+
+    def measure(self, context: ProbeContext) -> pandas.DataFrame:
+        """Everything from the saved points; nothing is evaluated."""
+        import numpy as np
+        import pandas as pd
+        import torch
+
+        path = context.weights.trajectory
+        assert path is not None
+        points = path.double()
+        moves = points.diff(dim=0)
+        lengths = moves.norm(dim=1)
+        cosines = (moves[:-1] * moves[1:]).sum(1) / (lengths[:-1] * lengths[1:])
+        turns = torch.rad2deg(torch.arccos(cosines.clamp(-1, 1)))
+        _, values, components = torch.linalg.svd(points - points.mean(0), full_matrices=False)
+        shares = values.square() / values.square().sum()
+        missing = np.full(1, np.nan)
+        columns: dict[str, Any] = {
+            "step": [float(step) for step in context.weights.trajectory_steps],
+            "distance": (points - points[0]).norm(dim=1).numpy(),
+            "remaining": (points - points[-1]).norm(dim=1).numpy(),
+            "moved": np.concatenate([missing, lengths.numpy()]),
+            "turn": np.concatenate([missing, turns.numpy(), missing])[: len(points)],
+        }
+        for i in range(COMPONENTS):
+            there = i < len(components)
+            component = components[i] if there else torch.zeros_like(points[0])
+            # the sign of a component is arbitrary: the path ends where it is positive
+            sign = -1.0 if float((points[-1] - points[0]) @ component) < 0 else 1.0
+            columns[f"pc{i + 1}"] = ((points - points.mean(0)) @ (sign * component)).numpy()
+        for i in range(COMPONENTS):
+            columns[f"explained{i + 1}"] = float(shares[i]) if i < len(components) else 0.0
+        return pd.DataFrame(columns)
+
+    def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
+        """Distance from the start, to the end, and of each move, against the step."""
+        import altair as alt
+
+        names = {"distance": "from the start", "remaining": "to the end", "moved": "since the look before"}
+        keys = ["trial", "step"] if "trial" in table else ["step"]
+        rows = table.melt(keys, list(names), "which", "length").dropna()
+        rows["which"] = rows["which"].map(names)
+        chart: alt.Chart = (
+            alt.Chart(rows)
+            .mark_line(strokeWidth=2)
+            .encode(
+                x=alt.X("step:Q", title="steps", axis=alt.Axis(format="~s")),
+                y=alt.Y("length:Q", title="distance in weight space"),
+                tooltip=["which:N", "step:Q", alt.Tooltip("length:Q", format=".4g")],
+                **color_and_dash("which", "distance", list(names.values())),
+            )
+        )
+        title = "Distances on the optimizer's path"
+        if "trial" in table:
+            return faceted(chart, rows, "trial", title)
+        turns = table["turn"].dropna()
+        subtitle = f"median turn {turns.median():.0f} degrees between looks" if len(turns) else ""
+        titled = alt.TitleParams(title, subtitle=subtitle, subtitleColor=GREY)
+        return chart.properties(title=titled, width="container", height=320)
+
+    def views(self) -> dict[str, Any]:
+        """The path in the plane of its two leading components."""
+        return {"principal components": _components}
+
+
+def _components(table: pandas.DataFrame) -> altair.TopLevelMixin:
+    import altair as alt
+
+    def axis(i: int) -> str:
+        if "trial" in table:
+            return f"principal component {i}"
+        return f"principal component {i} ({table[f'explained{i}'].iloc[0]:.0%} of the variance)"
+
+    base = alt.Chart(table).encode(
+        x=alt.X("pc1:Q", title=axis(1), scale=alt.Scale(zero=False)),
+        y=alt.Y("pc2:Q", title=axis(2), scale=alt.Scale(zero=False)),
+        order="step:Q",
+    )
+    line = base.mark_line(color=GREY, strokeWidth=1.5)
+    points = base.mark_point(filled=True, size=50, opacity=1).encode(
+        color=alt.Color("step:Q", title="steps", scale=alt.Scale(scheme="viridis")),
+        tooltip=["step:Q", alt.Tooltip("pc1:Q", format=".3g"), alt.Tooltip("pc2:Q", format=".3g")],
+    )
+    layers = alt.layer(line, points)
+    title = "The optimizer's path in its principal components"
+    if "trial" in table:
+        return faceted(layers, table, "trial", title)
+    return layers.properties(title=title, width="container", height=380)

@@ -1,0 +1,111 @@
+"""The largest and smallest eigenpairs of a matrix known by its products."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from thalweg.curvature.cg import Matvec
+from thalweg.curvature.lanczos import Tridiagonal, lanczos, random_start
+
+
+@dataclass(frozen=True)
+class Eigenpairs:
+    """Eigenpairs found, with ``bounds`` (k,): some eigenvalue of A is that close to each of ``eigenvalues``."""
+
+    eigenvalues: Tensor
+    """Shape (k,), float64 on the CPU, the outermost first."""
+    vectors: Tensor
+    """Orthonormal rows (k, P)."""
+    bounds: Tensor
+    """||A v - lambda v||, shape (k,), float64 on the CPU."""
+
+
+def extreme_eigenpairs(
+    matvec: Matvec,
+    like: Tensor,
+    k: int,
+    generator: torch.Generator,
+    *,
+    smallest: bool = True,
+    tolerance: float = 1e-6,
+    max_steps: int = 200,
+) -> tuple[Eigenpairs, Eigenpairs]:
+    """The k largest and the k smallest eigenpairs of a symmetric A (P, P), by Lanczos' method.
+
+    Stops once the error bound of every one of them is below ``tolerance`` times the largest |value|, or after
+    ``max_steps`` products; 2 k more give the bounds. Where the vectors come to span an invariant subspace, it goes on
+    from a random vector orthogonal to it, so that an eigenvalue is found as often as it is there; before that it is
+    found once.
+
+    Args:
+        matvec: v -> A v.
+        like: (P,), says size, type and device.
+        k: how many at either end; P where there are fewer.
+        generator: draws the start.
+        smallest: whether the smallest ones have to be below the tolerance too.
+        tolerance: of the bounds, relative.
+        max_steps: products at most.
+
+    Raises:
+        ValueError: a product is not finite.
+
+    Source: Golub & Van Loan 2013, section 10.3; the bound: Parlett 1998, theorem 4.5.1.
+
+    >>> a = torch.diag(torch.tensor([1.0, 2.0, 5.0, 5.0], dtype=torch.float64))
+    >>> top, bottom = extreme_eigenpairs(a.matmul, a[0], 2, torch.Generator().manual_seed(0))
+    >>> [round(x, 6) for x in top.eigenvalues.tolist()], [round(x, 6) for x in bottom.eigenvalues.tolist()]
+    ([5.0, 5.0], [1.0, 2.0])
+    """
+    size = len(like)
+    k = min(k, size)
+    values = torch.zeros(0, dtype=torch.float64)
+    vectors = like.new_zeros(0, size)
+    scale = 0.0
+
+    def deflated(vector: Tensor) -> Tensor:
+        product = matvec(vector)
+        if not bool(torch.isfinite(product).all()):
+            raise ValueError(
+                "a product of the curvature matrix with a vector is not finite: the loss is not smooth here"
+            )
+        return _orthogonal(product, vectors)
+
+    def enough(found: Tridiagonal) -> bool:
+        ritz, errors = found.eigenvalues(), found.errors()
+        if len(ritz) < (2 * k if smallest else k):
+            return False
+        ends = torch.cat([errors[-k:], errors[:k]]) if smallest else errors[-k:]
+        return bool(ends.max() <= tolerance * ritz.abs().max())
+
+    while len(values) < min(max_steps, size):
+        start = _orthogonal(random_start(like, generator), vectors)
+        found = lanczos(deflated, start, min(max_steps, size) - len(values), enough=enough)
+        ritz, rows = found.eigenpairs()
+        before = values
+        values, vectors = torch.cat([values, ritz]), torch.cat([vectors, rows])
+        scale = max(scale, float(ritz.abs().max()))
+        if found.remainder or (len(before) >= k and _inside(ritz, before, k, 1e-12 * scale)):
+            break
+    order = values.argsort()
+    top = _checked(matvec, values, vectors, order.flip(0)[:k])
+    return top, _checked(matvec, values, vectors, order[:k])
+
+
+def _inside(new: Tensor, old: Tensor, k: int, slack: float) -> bool:
+    """Whether none of the new values is among the k largest or the k smallest."""
+    ascending = old.sort().values
+    return bool(new.max() <= ascending[-k] + slack and new.min() >= ascending[k - 1] - slack)
+
+
+def _orthogonal(vector: Tensor, rows: Tensor) -> Tensor:
+    return vector - (rows @ vector) @ rows if len(rows) else vector
+
+
+def _checked(matvec: Matvec, values: Tensor, vectors: Tensor, order: Tensor) -> Eigenpairs:
+    """Those in this order, with their residuals: what rounding did to the basis is in them."""
+    values, rows = values[order], vectors[order.to(vectors.device)]
+    residuals = [matvec(row).double() - float(value) * row.double() for row, value in zip(rows, values, strict=True)]
+    return Eigenpairs(values, rows, torch.tensor([float(r.norm()) for r in residuals], dtype=torch.float64))

@@ -1,0 +1,154 @@
+"""Lines, directions, the path and mode connectivity, against what is known of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from probing import context, function, ref, trained
+from support import CommandLine, results
+from thalweg.contracts.probe import SavedWeights
+from thalweg.curvature import Hessian
+from thalweg.landscape.shape import barrier, roughness
+from thalweg.registry import Registry
+from thalweg.testing.small import network, problem
+
+NETWORKS = [
+    ref("mlp", widths=[16]),
+    ref("convnet", channels=[4, 4, 4], widths=[16], norm="batch"),
+    ref("resnet", depth=8),
+]
+
+
+@pytest.mark.parametrize("name", ["line", "directions", "trajectory", "surface", "gradient-flow"])
+@pytest.mark.parametrize("architecture", NETWORKS, ids=lambda one: one.name)
+def test_each_probe_runs_on_dense_convolutional_and_residual_networks(
+    registry: Registry, name: str, architecture: object
+) -> None:
+    given = {
+        "line": {"points": 3},
+        "directions": {"points": 5, "draws": 1, "examples": 64},
+        "surface": {"resolution": 3},
+    }
+    table = trained(registry, name, architecture, **given.get(name, {}))  # type: ignore[arg-type]
+    assert len(table)
+    assert np.isfinite(table.select_dtypes("number").iloc[:, 0]).all()
+    json.dumps(registry.probe(name).chart(table).to_dict())
+    for view in registry.probe(name).views().values():
+        json.dumps(view(table).to_dict())  # type: ignore[attr-defined]
+
+
+def test_directions_on_a_quadratic_are_the_known_parabolas(registry: Registry) -> None:
+    loaded, module = function(registry, "quadratic", dim=6)
+    looking = context(registry, "directions", loaded, module, points=11, draws=2, layers=False)
+    table = registry.probe("directions").measure(looking)
+    objective = looking.objective_on()
+    hessian = Hessian(objective)
+    w, g = next(module.parameters()).detach(), hessian.gradient
+    t = torch.linspace(-0.5, 0.5, 11, dtype=torch.float64) * w.norm()
+    along = g / g.norm()
+    expected = hessian.loss + t * (g @ along) + 0.5 * t**2 * (along @ (hessian @ along))
+    for kind in ("gradient", "total gradient"):
+        found = table[(table["direction"] == kind) & (table["draw"] == 0)]
+        np.testing.assert_allclose(found["t"], np.linspace(-0.5, 0.5, 11), atol=1e-7)
+        np.testing.assert_allclose(found["loss"], expected, rtol=1e-6)
+    random = table[table["direction"] == "random"]
+    assert random["draw"].nunique() == 2
+    for _, part in random.groupby("draw"):
+        losses = part["loss"].to_numpy()
+        assert np.abs(np.diff(losses, 3)).max() < 1e-7 * np.ptp(losses)
+        assert losses[5] == pytest.approx(float(hessian.loss), rel=1e-14)
+
+
+def test_cross_entropy_is_convex_along_directions_of_the_last_layer(registry: Registry) -> None:
+    module = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3)).double()
+    looking = context(registry, "directions", problem(torch.float64), module, draws=3)
+    table = registry.probe("directions").measure(looking)
+    last = table[table["depth"] == table["depth"].max()]
+    assert set(last["layer"]) == {"4.weight"}
+    assert last.groupby(["direction", "draw"]).ngroups == 4
+    for _, part in last.groupby(["direction", "draw"]):
+        assert roughness(part["loss"].to_numpy(), 0.01).concave == 0
+
+
+def test_the_weights_themselves_must_be_among_the_points(registry: Registry) -> None:
+    reason = registry.probe("directions").misfit({"points": 10})
+    assert reason is not None
+    assert "points = 10 is even" in reason
+
+
+def test_a_line_with_interpolated_statistics_has_the_losses_of_both_ends(registry: Registry) -> None:
+    start, end, data = network(torch.float64), network(torch.float64), problem(torch.float64)
+    with torch.no_grad():
+        for tensor in end.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.mul_(1.5).add_(0.2)
+    looking = context(registry, "line", data, end, points=5, batch_norm="interpolated")
+    looking.weights = SavedWeights(initial=start.state_dict(), final=end.state_dict())
+    table = registry.probe("line").measure(looking)
+    losses = table[table["metric"] == "loss"]["value"].tolist()
+    assert losses[0] == pytest.approx(data.evaluate(start.eval(), "train")["loss"], rel=1e-12)
+    assert losses[-1] == pytest.approx(data.evaluate(end.eval(), "train")["loss"], rel=1e-12)
+
+
+def test_between_two_points_of_a_convex_function_there_is_no_barrier(registry: Registry) -> None:
+    loaded, module = function(registry, "quadratic", dim=6)
+    looking = context(registry, "mode-connectivity", loaded, module, points=9)
+    other = {name: tensor + 1 for name, tensor in module.state_dict().items()}
+    looking.other = SavedWeights(final=other)
+    table = registry.probe("mode-connectivity").measure(looking)
+    assert table["split"].unique().tolist() == ["train"]
+    assert table["barrier"].iloc[0] == pytest.approx(0, abs=1e-9)
+    assert np.abs(np.diff(table["loss"], 3)).max() < 1e-9 * table["loss"].max()
+
+
+def test_a_trajectory_of_known_steps(registry: Registry) -> None:
+    loaded, module = function(registry, "quadratic", dim=3)
+    looking = context(registry, "trajectory", loaded, module)
+    path = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 2, 0], [1, 4, 0]])
+    looking.weights = SavedWeights(trajectory=path, trajectory_steps=(0, 5, 10, 15))
+    table = registry.probe("trajectory").measure(looking)
+    assert table["moved"].iloc[1:].tolist() == [1, 2, 2]
+    assert table["turn"].iloc[1:-1].tolist() == pytest.approx([90, 0])
+    assert table["distance"].tolist() == pytest.approx([0, 1, 5**0.5, 17**0.5])
+    assert table["remaining"].iloc[-1] == 0
+    assert table["explained1"].iloc[0] + table["explained2"].iloc[0] == pytest.approx(1)
+    centred = path.double() - path.double().mean(0)
+    lengths = table[["pc1", "pc2", "pc3"]].to_numpy()
+    np.testing.assert_allclose(lengths @ lengths.T, centred @ centred.T, atol=1e-12)
+
+
+def test_two_trials_are_compared_on_the_command_line(cli: CommandLine, small: Path) -> None:
+    cli("run", "small.toml", "--keep", "weights", "--only", "workload=small", "--only", "optimizer=adam")
+    one, other = (trial.document for trial in sorted(results(cli).scan()[0], key=lambda t: t.document.trial.seed))
+    assert (
+        "compares two trials: name the other one with --other"
+        in cli("probe", one.hash, "mode-connectivity", code=2).stderr
+    )
+    tables = []
+    for first, second in ((one, other), (other, one)):
+        document = cli.json("probe", first.hash, "mode-connectivity", "--other", second.hash, "--set", "points=5")
+        tables.append(pd.read_parquet(cli.folder / document["path"]))
+        assert json.loads(json.dumps(document))["status"] == "done"
+    assert set(tables[0]["split"]) == {"train", "valid", "test"}
+    np.testing.assert_allclose(tables[0]["barrier"], tables[1]["barrier"], rtol=1e-5)
+    train = tables[0][tables[0]["split"] == "train"]
+    assert train["barrier"].iloc[0] == pytest.approx(barrier(train["loss"].to_numpy()))
+    line = cli.json(
+        "probe", one.hash, "line", "--other", other.hash, "--set", "points=3", "--set", 'batch_norm="interpolated"'
+    )
+    table = pd.read_parquet(cli.folder / line["path"])
+    losses = table[table["metric"] == "loss"]["value"].to_numpy()
+    for document, loss in ((one, losses[0]), (other, losses[-1])):
+        assert loss == pytest.approx(document.summary["final"]["train"]["loss"], rel=1e-5)
+    assert (
+        line["key"]
+        != cli.json("probe", one.hash, "line", "--set", "points=3", "--set", "batch_norm=interpolated")["key"]
+    )
+    cli("results", "verify")
