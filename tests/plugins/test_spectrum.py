@@ -131,7 +131,7 @@ def test_single_precision_agrees_with_double(registry: Registry) -> None:
 
 
 def test_the_density_of_curvlinops_is_the_same(registry: Registry) -> None:
-    """At its own grid and width, which are set by its kappa and margin; 20 of its draws in 83 dimensions are off by 10%."""
+    """At its own grid and width, set by its kappa and margin; 20 of its draws in 83 dimensions are off by 10%."""
     curvlinops = pytest.importorskip("curvlinops")
     it = (problem(torch.float64), perceptron())
     x, y = it[0].data["train"]  # type: ignore[attr-defined]
