@@ -23,6 +23,14 @@ def ref(name: str, **options: Any) -> ComponentRef:
     return ComponentRef(name=name, options=options, provider="test")
 
 
+NETWORKS = [
+    ref("mlp", widths=[16]),
+    ref("convnet", channels=[4, 4, 4], widths=[16], norm="batch"),
+    ref("resnet", depth=8),
+]
+"""With batch norm but for the first; see ``trained`` for what they are trained on."""
+
+
 def context(
     registry: Registry, name: str, problem: LoadedProblem, module: nn.Module, seed: int = 0, **given: Any
 ) -> ProbeContext:

@@ -11,19 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from probing import context, function, ref, trained
+from probing import NETWORKS, context, function, trained
 from support import CommandLine, results
 from thalweg.contracts.probe import SavedWeights
 from thalweg.curvature import Hessian
 from thalweg.landscape.shape import barrier, roughness
 from thalweg.registry import Registry
 from thalweg.testing.small import network, problem
-
-NETWORKS = [
-    ref("mlp", widths=[16]),
-    ref("convnet", channels=[4, 4, 4], widths=[16], norm="batch"),
-    ref("resnet", depth=8),
-]
 
 
 @pytest.mark.parametrize("name", ["line", "directions", "trajectory", "surface", "gradient-flow"])

@@ -127,6 +127,7 @@ def test_the_line_starts_and_ends_at_the_losses_of_training(registry: Registry) 
 
 def test_gradient_norms_are_those_of_each_layer(registry: Registry) -> None:
     table, _ = measure(registry, DIGITS, "gradient-flow")
+    table = table[table["quantity"] == "gradient norm"]
     assert table["epoch"].unique().tolist() == [0, 1, 2, 3]
     assert table["depth"].unique().tolist() == [1, 2]
     assembly = assemble(DIGITS, registry)
@@ -134,4 +135,4 @@ def test_gradient_norms_are_those_of_each_layer(registry: Registry) -> None:
     loss = torch.nn.functional.cross_entropy(assembly.module(batch.inputs), batch.targets)
     loss.backward()
     expected = [float(p.grad.norm()) for p in assembly.module.parameters() if p.dim() > 1 and p.grad is not None]
-    assert table.loc[table["step"] == 0, "gradient_norm"].tolist() == pytest.approx(expected, rel=1e-5)
+    assert table.loc[table["step"] == 0, "value"].tolist() == pytest.approx(expected, rel=1e-5)

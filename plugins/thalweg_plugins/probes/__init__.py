@@ -2,10 +2,12 @@
 
 from thalweg import hookimpl
 from thalweg.hookspecs import Register
+from thalweg_plugins.probes.covariate_shift import CovariateShift
 from thalweg_plugins.probes.directions import Directions
 from thalweg_plugins.probes.gradient_flow import GradientFlow
 from thalweg_plugins.probes.line import Line
 from thalweg_plugins.probes.mode_connectivity import ModeConnectivity
+from thalweg_plugins.probes.smoothness import Smoothness
 from thalweg_plugins.probes.spectrum import Spectrum
 from thalweg_plugins.probes.surface import Surface
 from thalweg_plugins.probes.trajectory import Trajectory
@@ -14,5 +16,15 @@ from thalweg_plugins.probes.trajectory import Trajectory
 @hookimpl
 def thalweg_register_probes(register: Register) -> None:
     """Register the built-in probes."""
-    for probe in (Line, Directions, Surface, Trajectory, ModeConnectivity, GradientFlow, Spectrum):
+    for probe in (
+        Line,
+        Directions,
+        Surface,
+        Trajectory,
+        ModeConnectivity,
+        GradientFlow,
+        Smoothness,
+        CovariateShift,
+        Spectrum,
+    ):
         register(probe)

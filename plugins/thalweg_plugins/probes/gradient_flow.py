@@ -1,80 +1,199 @@
-"""The gradient's norm in every layer, during training."""
+"""How gradients, activations and Jacobians fare from layer to layer."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from thalweg import Column, Probe
+from thalweg import Column, Option, Probe
+from thalweg_plugins.probes._charts import GREY
+from thalweg_plugins.probes._objective import weights_of
 
 if TYPE_CHECKING:
     import altair
     import pandas
 
+    from thalweg.contracts.activations import Activation
     from thalweg.contracts.probe import ProbeContext
+
+GRADIENT, ACTIVATION, DEAD, JACOBIAN = "gradient norm", "activation size", "dead units", "Jacobian norm"
+UNITS = {GRADIENT: "loss per unit of weight", ACTIVATION: "", DEAD: "%", JACOBIAN: "per unit of input"}
 
 
 class GradientFlow(Probe):
-    """||dL/dW_l|| for the weights W_l of each layer l, on the current batch in training mode.
+    """Four quantities by layer, on the current batch in training mode.
 
-    Weights are the parameters of two and more dimensions; where a module has none (an analytic function), all of them.
+    - ``gradient norm``: ||dL/dW_l||_2 of the weights of each layer: the parameters of two and more dimensions; where a
+      module has none (an analytic function), all of them.
+    - ``activation size``: the root of the mean square of what each activation gives.
+    - ``dead units``: the share of an activation's units (channels, features) that give zero on every example.
+    - ``Jacobian norm``: ||da_l/dx||_F of each activation with respect to the inputs, the root of its mean square over
+      examples. At a ReLU that is the product of the weights and of the masks of positive pre-activations,
+      D_l W_l ... D_1 W_1. Estimated by one forward-mode pass with a standard normal tangent u for each example, since
+      E||J u||^2 = ||J||_F^2; under batch statistics it includes how an example moves the others. Where the inputs are
+      tokens it is missing.
     """
 
     name = "gradient-flow"
-    summary = "norm of the gradient in each layer, before training and after each epoch"
-    equation = "||dL/dW_l||_2 for each layer l"
-    source = "Glorot & Bengio 2010, section 4.2.2"
+    summary = "norms of gradients, activations and Jacobians in each layer, and dead units, before and during training"
+    equation = "||dL/dW_l||_2,  rms(a_l),  ||da_l/dx||_F = sqrt(E ||J_l u||^2), u ~ N(0, I)"
+    source = "Glorot & Bengio 2010, section 4.2.2; Hanin & Rolnick 2018; Pearlmutter 1994 (forward mode)"
+    revision = 2
     when = ("start", "epoch")
+    options = (
+        Option("jacobian", "start", ("start", "always", "never"), "when to measure it: it takes a pass of its own"),
+        Option("tangents", 1, "[1, inf)", "passes that the Jacobian's norm is averaged over"),
+    )
     columns = (
         Column("step", "steps", "optimization steps done"),
         Column("epoch", "epochs", "epochs done"),
-        Column("depth", "", "the layer's number, 1 nearest to the input"),
-        Column("layer", "", "the parameter's name in the module"),
-        Column("gradient_norm", "loss per unit of weight", "2-norm of the layer's gradient"),
+        Column("quantity", "", ", ".join(UNITS)),
+        Column("depth", "", "the number of the layer, or of the activation; 1 nearest to the input"),
+        Column("layer", "", "the parameter's or the activation's name in the module"),
+        Column("value", "see quantity", "gradient: loss per unit of weight; dead units: a fraction of one"),
     )
 
     def measure(self, context: ProbeContext) -> pandas.DataFrame:
-        """One gradient."""
+        """One gradient, whose forward pass gives the activations too."""
         import pandas as pd
 
-        _, gradients = context.objective.gradient()
-        named = [(name, p) for name, p in context.module.named_parameters() if p.requires_grad]
-        pairs = [(name, gradient) for (name, _), gradient in zip(named, gradients, strict=True)]
-        weights = [(name, gradient) for name, gradient in pairs if gradient.dim() > 1] or pairs
-        rows = [
-            {
-                "step": context.step,
-                "epoch": context.epoch,
-                "depth": depth,
-                "layer": name,
-                "gradient_norm": float(gradient.double().norm()),
-            }
-            for depth, (name, gradient) in enumerate(weights, start=1)
+        from thalweg.contracts.activations import activations
+
+        with activations(context.module) as seen:
+            _, gradients = context.objective.gradient()
+        wanted = dict(weights_of(context.module))
+        named = [name for name, parameter in context.module.named_parameters() if parameter.requires_grad]
+        found = [(name, g) for name, g in zip(named, gradients, strict=True) if name in wanted]
+        rows: list[tuple[str, int, str, float]] = [
+            (GRADIENT, depth, name, float(g.double().norm())) for depth, (name, g) in enumerate(found, start=1)
         ]
-        return pd.DataFrame(rows, columns=[column.name for column in self.columns])
+        for depth, one in enumerate(seen, start=1):
+            after = one.after.detach()
+            rows.append((ACTIVATION, depth, one.layer, float(after.double().square().mean().sqrt())))
+            units = after.transpose(0, 1).flatten(1) if after.dim() > 1 else after[None]
+            rows.append((DEAD, depth, one.layer, float((units == 0).all(1).double().mean())))
+        when = context.options["jacobian"]
+        if when == "always" or (when == "start" and context.step == 0):
+            rows += [(JACOBIAN, depth, layer, norm) for depth, layer, norm in _jacobians(context)]
+        table = pd.DataFrame(rows, columns=["quantity", "depth", "layer", "value"])
+        table.insert(0, "epoch", context.epoch)
+        table.insert(0, "step", context.step)
+        return table
 
     def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
-        """One line a layer, on a log scale: a fan of lines tells of vanishing or exploding."""
-        import altair as alt
+        """The gradient's norm over the epochs, one line a layer, on a log scale."""
+        return _over_epochs(table, GRADIENT)
 
-        positive = table[table["gradient_norm"] > 0]
-        chart: alt.Chart = (
-            alt.Chart(positive, title="Gradient norm by layer")
-            .mark_line()
-            .encode(
-                x=alt.X("epoch:Q", title="epoch"),
-                y=alt.Y(
-                    "gradient_norm:Q",
-                    title="gradient norm (log scale)",
-                    scale=alt.Scale(type="log"),
-                    axis=alt.Axis(format="~g", tickCount=5),
-                ),
-                color=alt.Color("depth:O", title="layer (1: input)", scale=alt.Scale(scheme="viridis")),
-                tooltip=["layer:N", "epoch:Q", alt.Tooltip("gradient_norm:Q", format=".3g")],
+    def views(self) -> dict[str, Any]:
+        """Every quantity against depth, at the start and at the end; activations and dead units over the epochs."""
+        return {
+            "over depth": _over_depth,
+            ACTIVATION: lambda table: _over_epochs(table, ACTIVATION),
+            DEAD: lambda table: _over_epochs(table, DEAD),
+        }
+
+
+def _jacobians(context: ProbeContext) -> list[tuple[int, str, float]]:
+    """Depth, name and norm of each activation's Jacobian."""
+    import torch
+    from torch.autograd import forward_ad
+
+    from thalweg.contracts.activations import activations
+    from thalweg.contracts.objective import kept_buffers
+
+    inputs = context.objective.batch.inputs
+    if inputs is None or not inputs.is_floating_point() or inputs.dim() < 2:
+        return []
+    squares: dict[tuple[int, str], float] = {}
+    for _ in range(context.options["tangents"]):
+        tangent = torch.randn(inputs.shape, generator=context.generator, dtype=torch.float32).to(inputs)
+        with (
+            torch.no_grad(),
+            kept_buffers(context.module),
+            forward_ad.dual_level(),
+            activations(context.module) as seen,
+        ):
+            context.module(
+                forward_ad.make_dual(inputs, tangent)  # type: ignore[no-untyped-call]
             )
-            .properties(width="container", height=320)
+            for depth, one in enumerate(seen, start=1):
+                squares.setdefault((depth, one.layer), 0.0)
+                squares[depth, one.layer] += _mean_square(one)
+    count = context.options["tangents"]
+    context.objective.counts.examples += count * len(inputs)
+    return [(depth, layer, (total / count) ** 0.5) for (depth, layer), total in squares.items()]
+
+
+def _mean_square(one: Activation) -> float:
+    """The tangent's squared norm, mean over examples."""
+    from torch.autograd import forward_ad
+
+    tangent = forward_ad.unpack_dual(one.after).tangent  # type: ignore[no-untyped-call]
+    return 0.0 if tangent is None else float(tangent.double().flatten(1).square().sum(1).mean())
+
+
+def _encoded(quantity: str) -> tuple[Any, str]:
+    """The y axis of a quantity, and its title."""
+    import altair as alt
+
+    unit = f" ({UNITS[quantity]}, log scale)" if UNITS[quantity] else " (root mean square, log scale)"
+    if quantity == DEAD:
+        y = alt.Y("value:Q", title="dead units", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
+        return y, "Units that give zero on every example"
+    axis = alt.Axis(format="~g", tickCount=5)
+    return alt.Y(
+        "value:Q", title=quantity + unit, scale=alt.Scale(type="log"), axis=axis
+    ), f"{quantity} by layer".capitalize()
+
+
+def _over_epochs(table: pandas.DataFrame, quantity: str) -> altair.TopLevelMixin:
+    import altair as alt
+
+    rows = table[(table["quantity"] == quantity) & ((table["value"] > 0) | (quantity == DEAD))]
+    y, title = _encoded(quantity)
+    chart: alt.Chart = (
+        alt.Chart(rows, title=title)
+        .mark_line(point=alt.OverlayMarkDef(size=15))
+        .encode(
+            x=alt.X("epoch:Q", title="epoch"),
+            y=y,
+            color=alt.Color("depth:O", title="layer (1: input)", scale=alt.Scale(scheme="viridis")),
+            tooltip=["layer:N", "epoch:Q", alt.Tooltip("value:Q", title=quantity, format=".3g")],
         )
-        if "trial" in table:
-            small: alt.Chart = chart.properties(width=360, height=240, title="")
-            faceted: alt.FacetChart = small.facet(facet=alt.Facet("trial:N", title=None), columns=2)
-            return faceted.properties(title="Gradient norm by layer")
-        return chart
+        .properties(width="container", height=320)
+    )
+    if "trial" in table:
+        small: alt.Chart = chart.properties(width=360, height=240, title="")
+        found: alt.FacetChart = small.facet(facet=alt.Facet("trial:N", title=None), columns=2)
+        return found.properties(title=title)
+    return chart
+
+
+def _over_depth(table: pandas.DataFrame) -> altair.TopLevelMixin:
+    """At the first and the last measurement, one panel a quantity."""
+    import altair as alt
+
+    ends = [table["epoch"].min(), table["epoch"].max()]
+    rows = table[table["epoch"].isin(ends)]
+    rows = rows.assign(when=rows["epoch"].map(lambda epoch: f"epoch {epoch:g}"))
+    panels = []
+    for quantity in UNITS:
+        part = rows[(rows["quantity"] == quantity) & ((rows["value"] > 0) | (quantity == DEAD))]
+        if len(part):
+            y, _ = _encoded(quantity)
+            panel = (
+                alt.Chart(part)
+                .mark_line(point=alt.OverlayMarkDef(filled=True, size=35))
+                .encode(
+                    x=alt.X("depth:Q", title="depth (1: input)", axis=alt.Axis(tickMinStep=1)),
+                    y=y,
+                    color=alt.Color("when:N", title=None, sort=None, scale=alt.Scale(range=["#0072B2", "#E69F00"])),
+                    strokeDash=alt.StrokeDash("when:N", title=None, sort=None),
+                    tooltip=["layer:N", "when:N", alt.Tooltip("value:Q", title=quantity, format=".3g")],
+                    **({"detail": "trial:N"} if "trial" in table else {}),
+                )
+                .properties(width=300, height=220, title=quantity)
+            )
+            panels.append(panel)
+    title = alt.TitleParams("Signals over depth", subtitle="on one batch, in training mode", subtitleColor=GREY)
+    found: Any = alt.concat(*panels, columns=2, title=title)
+    return found  # type: ignore[no-any-return]

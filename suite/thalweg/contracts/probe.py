@@ -132,6 +132,10 @@ class Probe(Component, ABC):
         """Why it cannot run with these options, as the end of a sentence; None when it can. Asked before training."""
         return None
 
+    def due(self, options: Mapping[str, Any], step: int) -> bool:
+        """Whether to measure after that many steps: asked before anything is copied for it."""
+        return True
+
     @abstractmethod
     def measure(self, context: ProbeContext) -> pandas.DataFrame:
         """Measure now. The table has exactly the declared columns."""

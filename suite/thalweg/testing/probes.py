@@ -47,6 +47,10 @@ def _context(registry: Registry, name: str, bench: Workbench) -> ProbeContext:
         generator=torch.Generator().manual_seed(0),
         weights=weights,
         other=weights if "pair" in probe.when else None,
+        optimizer=bench.optimizer,
+        hyperparameters=resolve(bench.optimizer.options, {}, bench.optimizer.name),
+        lr=bench.stepper.lr,
+        batch_size=16,
     )
 
 

@@ -285,6 +285,8 @@ class Training:
             key = active.request.key
             if when not in active.probe.when or key in self.probe_failures:
                 continue
+            if not active.probe.due(active.options, self.step):
+                continue
             context = self._context(active)
             try:
                 table = measured(active, context, self.it.draw, self.probe_costs.setdefault(key, {}))

@@ -1,0 +1,127 @@
+"""Internal covariate shift: what the layers before do to a layer's gradient when they move."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from thalweg import Column, Option, Probe
+from thalweg_plugins.probes._charts import faceted
+from thalweg_plugins.probes._objective import weights_of
+
+if TYPE_CHECKING:
+    import altair
+    import pandas
+
+    from thalweg.contracts.probe import ProbeContext
+
+
+class CovariateShift(Probe):
+    """For each layer i its gradient G_i, and G'_i after the layers before it have made their step: on the same batch.
+
+    G_i = grad_{W_i} L(W_1, ..., W_k) and G'_i = grad_{W_i} L(W'_1, ..., W'_{i-1}, W_i, ..., W_k), W' being the weights
+    after the optimizer's next step on this batch; on saved weights, where no optimizer is at work, after a step of
+    gradient descent with its learning rate. Every parameter in front of W_i in the module's order counts as before it.
+    Batch norm is in training mode. Since a larger gradient shifts by more, ``relative`` divides by ||G_i||.
+    """
+
+    name = "covariate-shift"
+    summary = "internal covariate shift: how far the steps of the layers before a layer move its gradient"
+    equation = "||G_i - G'_i||_2,  cos(G_i, G'_i)"
+    source = "Santurkar, Tsipras, Ilyas & Madry 2018, definition 2.1"
+    when = ("step",)
+    options = (Option("every", 20, "[1, inf)", "steps between two measurements"),)
+    columns = (
+        Column("step", "steps", "optimization steps done"),
+        Column("depth", "", "the layer's number, 1 nearest to the input"),
+        Column("layer", "", "the parameter's name in the module"),
+        Column("difference", "loss per unit of weight", "||G_i - G'_i||_2"),
+        Column("relative", "", "the same over ||G_i||_2"),
+        Column("cosine", "", "of the angle between G_i and G'_i; missing where one of them vanishes"),
+        Column("gradient_norm", "loss per unit of weight", "||G_i||_2"),
+    )
+
+    def due(self, options: Mapping[str, Any], step: int) -> bool:
+        """Every so many steps."""
+        return bool(step % options["every"] == 0)
+
+    def measure(self, context: ProbeContext) -> pandas.DataFrame:
+        """One gradient, one step, and a gradient for each layer."""
+        import pandas as pd
+        import torch
+
+        objective = context.objective
+        parameters = list(context.module.parameters())
+        before = [parameter.detach().clone() for parameter in parameters]
+        _, gradients = objective.gradient()
+        gradient = dict(zip((id(p) for p in objective.parameters), gradients, strict=True))
+        if context.stepper is not None:
+            kept = [parameter.grad for parameter in parameters]
+            context.stepper.step(objective)
+            after = [parameter.detach().clone() for parameter in parameters]
+            for parameter, grad in zip(parameters, kept, strict=True):
+                parameter.grad = grad
+        elif context.lr is not None:
+            zero = torch.zeros(())
+            after = [w - context.lr * gradient.get(id(p), zero.to(w)) for w, p in zip(before, parameters, strict=True)]
+        else:
+            raise ValueError("on saved weights the step is one of gradient descent, and its learning rate is not known")
+        layers = {id(parameter): name for name, parameter in weights_of(context.module)}
+        rows: list[dict[str, Any]] = []
+        for i, parameter in enumerate(parameters):
+            if id(parameter) not in layers:
+                continue
+            with torch.no_grad():
+                for j, target in enumerate(parameters):
+                    target.copy_(after[j] if j < i else before[j])
+            _, moved = objective.gradient()
+            there = dict(zip((id(p) for p in objective.parameters), moved, strict=True))
+            g, h = gradient[id(parameter)].double(), there[id(parameter)].double()
+            norm, other, difference = float(g.norm()), float(h.norm()), float((g - h).norm())
+            rows.append(
+                {
+                    "step": context.step,
+                    "depth": len(rows) + 1,
+                    "layer": layers[id(parameter)],
+                    "difference": difference,
+                    "relative": difference / norm if norm else float("nan"),
+                    "cosine": float((g * h).sum()) / (norm * other) if norm * other else float("nan"),
+                    "gradient_norm": norm,
+                }
+            )
+        with torch.no_grad():
+            for target, old in zip(parameters, before, strict=True):
+                target.copy_(old)
+        return pd.DataFrame(rows)
+
+    def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
+        """The relative shift of each layer over the steps."""
+        return _lines(table, "relative", "||G - G'|| / ||G||", "Internal covariate shift, relative to the gradient")
+
+    def views(self) -> dict[str, Any]:
+        """The shift itself, and the cosine."""
+        return {
+            "difference": lambda table: _lines(table, "difference", "||G - G'||", "Internal covariate shift"),
+            "cosine": lambda table: _lines(
+                table, "cosine", "cos(G, G')", "Angle between a gradient and the shifted one"
+            ),
+        }
+
+
+def _lines(table: pandas.DataFrame, column: str, title: str, name: str) -> altair.TopLevelMixin:
+    import altair as alt
+
+    rows = table.dropna(subset=[column])
+    chart: alt.Chart = (
+        alt.Chart(rows)
+        .mark_line(point=alt.OverlayMarkDef(size=15))
+        .encode(
+            x=alt.X("step:Q", title="steps", axis=alt.Axis(format="~s")),
+            y=alt.Y(f"{column}:Q", title=title, axis=alt.Axis(format="~g")),
+            color=alt.Color("depth:O", title="layer (1: input)", scale=alt.Scale(scheme="viridis")),
+            tooltip=["layer:N", "step:Q", alt.Tooltip(f"{column}:Q", format=".3g")],
+        )
+    )
+    if "trial" in table:
+        return faceted(chart, rows, "trial", name)
+    return chart.properties(title=name, width="container", height=320)

@@ -1,0 +1,162 @@
+"""How far a step can be trusted: loss and gradient along the gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from thalweg import Column, Option, Probe
+from thalweg_plugins.probes._charts import GREY, faceted
+
+if TYPE_CHECKING:
+    import altair
+    import pandas
+
+    from thalweg.contracts.probe import ProbeContext
+
+QUANTITIES = {
+    "loss range": ("loss_low", "loss_high"),
+    "gradient predictiveness": ("gradient_low", "gradient_high"),
+}
+
+
+class Smoothness(Probe):
+    """The batch's loss L and gradient g at w - alpha g(w), for step sizes alpha from low * lr to high * lr.
+
+    ``loss_low`` and ``loss_high`` are the least and the largest L(w - alpha g); ``gradient_low`` and ``gradient_high``
+    those of ||g(w - alpha g) - g(w)||_2; ``beta`` is the largest ||g(w - alpha g) - g(w)|| / (alpha ||g(w)||), the
+    effective smoothness. All on the batch of the step before, batch norm in training mode; ``every`` so many steps.
+    A larger gradient makes larger ranges: compare loss_high / loss and gradient_high / gradient_norm too, and at equal
+    loss.
+    """
+
+    name = "smoothness"
+    summary = "range of loss and gradient along the gradient, and effective smoothness, during training"
+    equation = "L(w - alpha g),  ||g(w - alpha g) - g||,  beta = max_alpha ||g(w - alpha g) - g|| / (alpha ||g||)"
+    source = "Santurkar, Tsipras, Ilyas & Madry 2018, section 3.1 and figure 4"
+    when = ("step",)
+    options = (
+        Option("every", 10, "[1, inf)", "steps between two measurements"),
+        Option("low", 0.5, "(0, inf)", "the smallest step, in learning rates"),
+        Option("high", 4.0, "(0, inf)", "the largest step, in learning rates"),
+        Option("count", 8, "[2, inf)", "steps between them, evenly spaced"),
+    )
+    columns = (
+        Column("step", "steps", "optimization steps done"),
+        Column("loss", "", "at the weights"),
+        Column("gradient_norm", "loss per unit of weight", "at the weights"),
+        Column("loss_low", "", "the least loss along the gradient"),
+        Column("loss_high", "", "the largest loss along the gradient"),
+        Column("gradient_low", "loss per unit of weight", "the least change of the gradient"),
+        Column("gradient_high", "loss per unit of weight", "the largest change of the gradient"),
+        Column("beta", "loss per squared unit of weight", "effective smoothness"),
+        Column("lr", "", "the learning rate"),
+    )
+
+    def misfit(self, options: Mapping[str, Any]) -> str | None:
+        """From below to above."""
+        low, high = options["low"], options["high"]
+        return None if low < high else f"low = {low:g} is not below high = {high:g}"
+
+    def due(self, options: Mapping[str, Any], step: int) -> bool:
+        """Every so many steps."""
+        return bool(step % options["every"] == 0)
+
+    def measure(self, context: ProbeContext) -> pandas.DataFrame:
+        """One gradient at the weights and one at each step size."""
+        import numpy as np
+        import pandas as pd
+        import torch
+
+        options = context.options
+        if context.lr is None:
+            raise ValueError("the learning rate at these weights is not known, and steps are measured in it")
+        loss, gradient = context.objective.gradient()
+        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g.double()) for g in gradient]))
+        parameters = context.objective.parameters
+        start = [parameter.detach().clone() for parameter in parameters]
+        losses, changes, betas = [], [], []
+        for share in np.linspace(options["low"], options["high"], options["count"]):
+            alpha = float(share) * context.lr
+            with torch.no_grad():
+                for parameter, at, g in zip(parameters, start, gradient, strict=True):
+                    parameter.copy_(at - alpha * g)
+            there, moved = context.objective.gradient()
+            squares = [(a.double() - b.double()).square().sum() for a, b in zip(moved, gradient, strict=True)]
+            change = float(torch.stack(squares).sum().sqrt())
+            losses.append(float(there))
+            changes.append(change)
+            betas.append(change / (alpha * float(norm)) if float(norm) > 0 else float("nan"))
+        with torch.no_grad():
+            for parameter, at in zip(parameters, start, strict=True):
+                parameter.copy_(at)
+        row = {
+            "step": context.step,
+            "loss": float(loss),
+            "gradient_norm": float(norm),
+            "loss_low": min(losses),
+            "loss_high": max(losses),
+            "gradient_low": min(changes),
+            "gradient_high": max(changes),
+            "beta": max(betas),
+            "lr": context.lr,
+        }
+        return pd.DataFrame([row])
+
+    def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
+        """The range of the loss as a band around it."""
+        return _band(table, "loss", "loss_low", "loss_high", "loss (log scale)", "Range of the loss along the gradient")
+
+    def views(self) -> dict[str, Any]:
+        """The same for the gradient, and the effective smoothness."""
+        return {
+            "gradient predictiveness": lambda table: _band(
+                table, None, "gradient_low", "gradient_high", "change of the gradient (log scale)",
+                "Change of the gradient along the gradient",
+            ),
+            "effective smoothness": _beta,
+        }  # fmt: skip
+
+
+def _band(
+    table: pandas.DataFrame, middle: str | None, low: str, high: str, title: str, name: str
+) -> altair.TopLevelMixin:
+    import altair as alt
+
+    rows = table[table[low] > 0]
+    x = alt.X("step:Q", title="steps", axis=alt.Axis(format="~s"))
+    y = alt.Y(f"{low}:Q", title=title, scale=alt.Scale(type="log"), axis=alt.Axis(format="~g", tickCount=5))
+    base = alt.Chart(rows)
+    layers = [
+        base.mark_area(opacity=0.35, color="#0072B2").encode(
+            x=x, y=y, y2=f"{high}:Q", tooltip=["step:Q", alt.Tooltip(f"{low}:Q", format=".3g"),
+                                               alt.Tooltip(f"{high}:Q", format=".3g")],
+        )
+    ]  # fmt: skip
+    if middle:
+        layers.append(base.mark_line(strokeWidth=1.5, color="#D55E00").encode(x=x, y=f"{middle}:Q"))
+    chart = alt.layer(*layers)
+    if "trial" in table:
+        return faceted(chart, rows, "trial", name)
+    subtitle = "band: least to largest over the steps" + ("; line: at the weights" if middle else "")
+    titled = alt.TitleParams(name, subtitle=subtitle, subtitleColor=GREY)
+    return chart.properties(title=titled, width="container", height=320)
+
+
+def _beta(table: pandas.DataFrame) -> altair.TopLevelMixin:
+    import altair as alt
+
+    rows = table[table["beta"] > 0]
+    name = "Effective smoothness"
+    chart: alt.Chart = (
+        alt.Chart(rows)
+        .mark_line(strokeWidth=2, color="#0072B2")
+        .encode(
+            x=alt.X("step:Q", title="steps", axis=alt.Axis(format="~s")),
+            y=alt.Y("beta:Q", title="beta (log scale)", scale=alt.Scale(type="log"), axis=alt.Axis(format="~g")),
+            tooltip=["step:Q", alt.Tooltip("beta:Q", format=".3g")],
+        )
+    )
+    if "trial" in table:
+        return faceted(chart, rows, "trial", name)
+    return chart.properties(title=name, width="container", height=320)
