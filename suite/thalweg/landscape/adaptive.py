@@ -38,7 +38,7 @@ class _Process:
             factor = cholesky(k, lower=True)
             weights = cho_solve((factor, True), scaled)
             n = len(scaled)
-            cost = n / 2 * np.log(max(scaled @ weights / n, 1e-300)) + np.log(np.diag(factor)).sum()
+            cost = n / 2 * np.log(max(float(scaled @ weights) / n, 1e-300)) + np.log(np.diag(factor)).sum()
             if cost < best:
                 best, self.lengths, self.factor, self.weights = cost, lengths, factor, weights
 
@@ -49,7 +49,9 @@ class _Process:
         """Leave-one-out residuals over their standard deviations (ibid., 5.12), averaged near each query."""
         inverse = np.diag(cho_solve((self.factor, True), np.eye(len(self.points))))
         z2 = self.weights**2 / inverse
-        distance, near = cKDTree(self.points).query(at, k=min(6, len(self.points)))
+        distance, near = (
+            np.asarray(a) for a in cKDTree(self.points).query(at, k=range(1, min(6, len(self.points)) + 1))
+        )
         w = np.exp(-2 * (distance / (distance[:, -1:] + 1e-12)) ** 2)
         local = np.sqrt((w * z2[near]).sum(1) / w.sum(1))
         return np.asarray(self.sd * np.maximum(local, 0.1 * np.median(local)))
@@ -128,10 +130,10 @@ def adaptive_surface(
         raise ValueError(f"needs tolerance > 0 and most >= {HELD_OUT + START**2 + 1}; got {tolerance} and {most}")
 
     def unit(p: Floats) -> Floats:
-        return (2 * p - low - high) / (high - low)
+        return np.asarray((2 * p - low - high) / (high - low))
 
     def plane(u: Floats) -> Floats:
-        return low + (u + 1) / 2 * (high - low)
+        return np.asarray(low + (u + 1) / 2 * (high - low))
 
     def evaluate(p: Floats) -> Floats:
         v = np.asarray(function(p), float)
@@ -182,7 +184,7 @@ def adaptive_surface(
         d = (u**2).sum(1)
         variance = np.maximum(1 + 10 * (1 + d + d * d) - (v * v).sum(0), 0)
         scale = process.misfit(u) * (np.exp(process(u)) if logs and not log else 1.0)
-        free = cKDTree(unit(np.concatenate([points, held]))).query(u)[0] > 1e-6
+        free = np.asarray(cKDTree(unit(np.concatenate([points, held]))).query(u)[0]) > 1e-6
         score = np.where(free, np.sqrt(variance) * scale, 0)
         if worst <= tolerance and score.max() <= tolerance * span:
             break
