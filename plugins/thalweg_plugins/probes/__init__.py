@@ -7,6 +7,8 @@ from thalweg_plugins.probes.directions import Directions
 from thalweg_plugins.probes.gradient_flow import GradientFlow
 from thalweg_plugins.probes.line import Line
 from thalweg_plugins.probes.mode_connectivity import ModeConnectivity
+from thalweg_plugins.probes.noise_scale import NoiseScale
+from thalweg_plugins.probes.sharpness import Sharpness
 from thalweg_plugins.probes.smoothness import Smoothness
 from thalweg_plugins.probes.spectrum import Spectrum
 from thalweg_plugins.probes.surface import Surface
@@ -26,5 +28,7 @@ def thalweg_register_probes(register: Register) -> None:
         Smoothness,
         CovariateShift,
         Spectrum,
+        Sharpness,
+        NoiseScale,
     ):
         register(probe)

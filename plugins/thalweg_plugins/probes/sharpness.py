@@ -1,0 +1,197 @@
+"""How much the loss rises around the trained weights: at worst, and on average."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from thalweg import Column, Option, Probe
+from thalweg_plugins.probes._objective import OPTIONS, chosen_objective
+
+if TYPE_CHECKING:
+    import altair
+    import pandas
+    import torch
+    from torch import Tensor
+
+    from thalweg.contracts.objective import Objective
+    from thalweg.contracts.probe import ProbeContext
+
+BOUND, AVERAGE, RESTART = "lower bound of the maximum", "Gaussian average", "restart"
+
+
+class Sharpness(Probe):
+    """max L(w + d) - L(w) over ||d_f|| <= rho ||w_f|| for each filter f, from below; and the mean over Gaussian d.
+
+    The maximum is over a ball a filter, and ascent finds no more than a LOWER BOUND of it: the highest loss on the way
+    of ``restarts`` runs of ``steps`` steps d_f <- P(d_f + rho ||w_f|| g_f / ||g_f||), P the projection onto the ball;
+    the first run from d = 0 and the others from random points on the spheres. The average is over
+    d_f ~ N(0, rho^2 ||w_f||^2 / n_f I) for a filter of n_f numbers, so that the mean of ||d_f||^2 is rho^2 ||w_f||^2,
+    by ``pairs`` pairs d and -d; its 95% interval is Student's over pairs.
+
+    A filter is an index of a parameter's first dimension, as in ``surface``; parameters of one dimension stay as they
+    are, but for the vector of an analytic function, which is one filter. So nothing changes when a filter before batch
+    norm is rescaled (with ``batch_norm = "batch"``).
+    """
+
+    name = "sharpness"
+    summary = "rise of the loss within a relative distance of each filter: a lower bound of the worst, and the average"
+    equation = "max L(w + d) - L(w),  ||d_f|| <= rho ||w_f||  (lower bound);  E L(w + d) - L(w),  d Gaussian"
+    source = "Keskar et al. 2017, section 2.2.2; Kwon et al. 2021; filters: Li et al. 2018, section 4"
+    when = ("end",)
+    needs = ("final",)
+    options = (
+        Option("rho", (0.01, 0.05), "(0, inf)", "radii, in norms of each filter"),
+        Option("steps", 20, "[1, inf)", "ascent steps"),
+        Option("restarts", 5, "[1, inf)", "runs of ascent"),
+        Option("pairs", 50, "[2, inf)", "pairs of Gaussian points"),
+        *OPTIONS,
+    )
+    columns = (
+        Column("rho", "filter norms", "radius"),
+        Column("quantity", "", "lower bound of the maximum, Gaussian average, or restart for each run's own best"),
+        Column("restart", "", "number of the run; missing otherwise"),
+        Column("rise", "loss", "L(w + d) - L(w); by ascent a LOWER BOUND of the maximum"),
+        Column("low", "loss", "of the average: where the 95% interval begins"),
+        Column("high", "loss", "of the average: where the 95% interval ends"),
+        Column("loss", "loss", "L(w)"),
+    )
+
+    def measure(self, context: ProbeContext) -> pandas.DataFrame:
+        """Ascents and averages for each radius."""
+        import pandas as pd
+
+        objective = chosen_objective(context, final=True)
+        ball = Ball(objective)
+        options, generator = context.options, context.generator
+        rows: list[tuple[object, ...]] = []
+        for rho in options["rho"]:
+            best = [ball.ascend(rho, options["steps"], generator, run > 0) for run in range(options["restarts"])]
+            rows.append((rho, BOUND, None, max(best), None, None, ball.loss))
+            rows += [(rho, RESTART, run, rise, None, None, ball.loss) for run, rise in enumerate(best, start=1)]
+            rows.append((rho, AVERAGE, None, *ball.average(rho, options["pairs"], generator), ball.loss))
+        table = pd.DataFrame(rows, columns=[column.name for column in self.columns])
+        return table.astype(dict.fromkeys(("restart", "rise", "low", "high"), float))
+
+    def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
+        """Both against the radius."""
+        import altair as alt
+
+        shown = table[table["quantity"] != RESTART]
+        names = [BOUND, AVERAGE]
+        base = alt.Chart(shown).encode(x=alt.X("rho:Q", title="radius rho (filter norms)"))
+        colour = alt.Color(
+            "quantity:N", title="rise of the loss", scale=alt.Scale(domain=names, range=["#D55E00", "#0072B2"])
+        )
+        shape = alt.Shape("quantity:N", title="rise of the loss", scale=alt.Scale(domain=names))
+        dash = alt.StrokeDash("quantity:N", title="rise of the loss", scale=alt.Scale(domain=names))
+        numbers = [alt.Tooltip(f"{name}:Q", format=".4g") for name in ("rho", "rise", "low", "high")]
+        y = alt.Y("rise:Q", title="L(w + d) - L(w)")
+        line = base.mark_line().encode(y=y, color=colour, strokeDash=dash)
+        points = base.mark_point(filled=True, size=60).encode(
+            y=y, color=colour, shape=shape, tooltip=["quantity:N", *numbers]
+        )
+        whiskers = base.mark_rule().encode(y="low:Q", y2="high:Q", color=colour)
+        chart = alt.layer(whiskers, line, points)
+        title = alt.TitleParams(
+            "Sharpness",
+            subtitle="the maximum is a lower bound, found by ascent; whiskers: 95% of the average",
+            subtitleColor="#888888",
+        )
+        made: alt.TopLevelMixin
+        if "trial" in table:
+            small = chart.properties(width=360, height=240)
+            made = small.facet(facet=alt.Facet("trial:N", title=None), columns=2).properties(title=title)
+        else:
+            made = chart.properties(width="container", height=320, title=title)
+        return made
+
+
+class Ball:
+    """The ball a filter around an objective's weights; moves the weights of its module.
+
+    Raises:
+        ValueError: the loss is not finite at them.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        everything = list(objective.module.parameters())
+        self.parameters = [p for p in objective.parameters if p.dim() > 1 or len(everything) == 1]
+        self.centre = [p.detach().clone() for p in self.parameters]
+        self.radii = [_norms(w) for w in self.centre]
+        self.loss = 0.0
+        self.loss = self._rise(None)
+
+    def ascend(self, rho: float, steps: int, generator: torch.Generator, random: bool) -> float:
+        """The highest rise of the loss on the way of one run: 0 at the least."""
+        import torch
+
+        radii = [rho * radius for radius in self.radii]
+        at = [torch.zeros_like(w) for w in self.centre]
+        if random:
+            at = [unit * radius for unit, radius in zip(map(_unit, self._normal(generator)), radii, strict=True)]
+        best = 0.0
+        for _ in range(steps):
+            self._put(at)
+            loss, gradients = self.objective.gradient()
+            best = max(best, self._checked(float(loss)))
+            of = {id(p): g for p, g in zip(self.objective.parameters, gradients, strict=True)}
+            moved = [d + radius * _unit(of[id(p)]) for d, radius, p in zip(at, radii, self.parameters, strict=True)]
+            at = [
+                d * (radius / _norms(d)).nan_to_num(0.0).clamp(max=1.0) for d, radius in zip(moved, radii, strict=True)
+            ]
+        return max(best, self._rise(at))
+
+    def average(self, rho: float, pairs: int, generator: torch.Generator) -> tuple[float, float, float]:
+        """The mean rise over Gaussian points, and its 95% interval."""
+        from thalweg.scoring.intervals import t_interval
+
+        means = []
+        for _ in range(pairs):
+            scaled = [
+                z * (rho * radius / (z.numel() / radius.numel()) ** 0.5)
+                for z, radius in zip(self._normal(generator), self.radii, strict=True)
+            ]
+            means.append((self._rise(scaled) + self._rise([-d for d in scaled])) / 2)
+        value, low, high = t_interval(means)
+        return value, low, high
+
+    def _normal(self, generator: torch.Generator) -> Iterator[Tensor]:
+        from thalweg.curvature import random_start
+
+        return (random_start(w, generator) for w in self.centre)
+
+    def _put(self, displacement: list[Tensor] | None) -> None:
+        import torch
+
+        with torch.no_grad():
+            for index, (p, w) in enumerate(zip(self.parameters, self.centre, strict=True)):
+                p.copy_(w if displacement is None else w + displacement[index])
+
+    def _rise(self, displacement: list[Tensor] | None) -> float:
+        import torch
+
+        self._put(displacement)
+        with torch.no_grad():
+            return self._checked(float(self.objective.loss()))
+
+    def _checked(self, loss: float) -> float:
+        import math
+
+        if not math.isfinite(loss):
+            raise ValueError(f"the loss is {loss} within the ball around the trained weights, so it has no sharpness")
+        return loss - self.loss
+
+
+def _norms(w: Tensor) -> Tensor:
+    """Of each filter, broadcastable to the parameter; of a vector as a whole."""
+    rows = w.flatten(1) if w.dim() > 1 else w.reshape(1, -1)
+    norms: Tensor = rows.square().sum(1).sqrt()
+    return norms.reshape([-1] + [1] * (w.dim() - 1)) if w.dim() else norms.reshape([])
+
+
+def _unit(d: Tensor) -> Tensor:
+    """Each filter of length 1; zero where it is zero."""
+    unit: Tensor = (d / _norms(d)).nan_to_num(0.0)
+    return unit
