@@ -90,10 +90,12 @@ def test_the_surface_of_a_quadratic_is_the_known_function(registry: Registry) ->
 def test_projection_is_that_of_least_squares() -> None:
     generator = torch.Generator().manual_seed(0)
     offsets, d1, d2 = (torch.randn(shape, generator=generator).double() for shape in ((4, 50), (50,), (50,)))
-    coordinates, inside = _projected(offsets, d1, d2)
+    coordinates, inside, residual = _projected(offsets, d1, d2)
     expected, *_ = np.linalg.lstsq(torch.stack([d1, d2], 1).numpy(), offsets.T.numpy(), rcond=None)
     np.testing.assert_allclose(coordinates.numpy(), expected.T, rtol=1e-10)
     assert ((inside > 0) & (inside < 1)).all()
+    rest = offsets - coordinates @ torch.stack([d1, d2])
+    np.testing.assert_allclose(residual.numpy(), rest.norm(dim=1).numpy(), rtol=1e-10)
     assert _projected(torch.stack([2 * d1 - d2]), d1, d2)[1].item() == pytest.approx(1)
 
 
@@ -136,3 +138,79 @@ def test_gradient_norms_are_those_of_each_layer(registry: Registry) -> None:
     loss.backward()
     expected = [float(p.grad.norm()) for p in assembly.module.parameters() if p.dim() > 1 and p.grad is not None]
     assert table.loc[table["step"] == 0, "value"].tolist() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("directions", ["random", "path", "hessian", "points"])
+def test_every_plane_has_the_trained_weights_at_its_centre_and_is_a_quadratics(
+    registry: Registry, directions: str
+) -> None:
+    table, trained = measure(registry, BOWL, "surface", resolution=7, directions=directions)
+    grid = table[table["kind"] == "grid"]
+    x, y = grid["x"].to_numpy(), grid["y"].to_numpy()
+    centre = grid[(x == 0) & (y == 0)]["loss"].item()
+    assert centre == pytest.approx(final_loss(trained), rel=1e-12)
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
+    solution, *_ = np.linalg.lstsq(terms, grid["loss"].to_numpy(), rcond=None)
+    assert np.abs(terms @ solution - grid["loss"]).max() < 1e-9 * grid["loss"].max()
+    if directions == "hessian":
+        # of the eigenvectors to the two largest eigenvalues, 100 and 100^(3/4)
+        assert sorted([2 * solution[3], 2 * solution[5]]) == pytest.approx([100**0.75, 100], rel=1e-6)
+        assert solution[4] == pytest.approx(0, abs=1e-6)
+    if directions == "points":
+        start = table[(table["kind"] == "path") & (table["step"] == 0)]
+        assert start["in_plane"].item() == pytest.approx(1)
+        assert start["residual"].item() == pytest.approx(0, abs=1e-9)
+    if directions == "path":
+        assert 0.5 < table["explained"].iloc[0] <= 1
+    assert table["directions"].iloc[0].startswith(directions)
+
+
+@pytest.mark.parametrize("normalization", ["filter", "layer", "none"])
+def test_several_draws_are_several_planes_of_the_declared_normalization(registry: Registry, normalization: str) -> None:
+    given = {"draws": 2, "normalization": normalization}
+    table, trained = measure(registry, DIGITS, "surface", resolution=3, **given)
+    grids = [part["loss"].to_numpy() for _, part in table[table["kind"] == "grid"].groupby("draw")]
+    assert len(grids) == 2
+    assert grids[0][4] == grids[1][4] == pytest.approx(final_loss(trained), abs=1e-6)
+    assert not np.allclose(grids[0], grids[1])
+    document = registry.probe("surface").chart(table).to_dict()
+    assert len(document["concat"]) == 2
+
+
+def test_a_surface_of_few_evaluations_is_near_the_whole_grid_and_tells_its_error(registry: Registry) -> None:
+    whole, _ = measure(registry, DIGITS, "surface", resolution=21)
+    few, _ = measure(registry, DIGITS, "surface", resolution=21, tolerance=0.02)
+    exact = np.log(whole.loc[whole["kind"] == "grid", "loss"].to_numpy())
+    found = np.log(few.loc[few["kind"] == "grid", "loss"].to_numpy())
+    evaluated = few[few["kind"] == "evaluated"]
+    assert 25 + 16 <= len(evaluated) <= 150
+    assert few["error"].iloc[0] <= 0.02
+    # the error at held-out points is no bound: an interpolant may be worse elsewhere
+    assert np.abs(found - exact).max() <= 0.06 * np.ptp(exact)
+    subtitle = registry.probe("surface").chart(few).to_dict()["title"]["subtitle"]
+    assert f"{len(evaluated)} evaluations" in " ".join(subtitle)
+
+
+def test_what_has_no_finite_value_is_marked_and_counted(registry: Registry) -> None:
+    table, _ = measure(registry, DIGITS, "surface", resolution=5)
+    table.loc[(table["kind"] == "grid") & (table["x"] == 1), "loss"] = np.inf
+    document = registry.probe("surface").chart(table).to_dict()
+    assert "5 points have no finite value" in " ".join(document["title"]["subtitle"])
+    marks = [layer for layer in document["layer"] if layer["mark"].get("shape") == "cross"]
+    (data,) = [document["datasets"][layer["data"]["name"]] for layer in marks]
+    assert [row["x"] for row in data] == [1.0] * 5
+    cells = registry.probe("surface").views()["heat map"](table).to_dict()  # type: ignore[attr-defined]
+    grey = [layer for layer in cells["layer"] if layer["mark"].get("color") == "#bbbbbb"]
+    assert len(cells["datasets"][grey[0]["data"]["name"]]) == 5
+
+
+def test_settings_of_a_surface_that_do_not_count_are_refused(registry: Registry) -> None:
+    probe = registry.probe("surface")
+    for given, words in (
+        ({"directions": "path", "draws": 2}, "draws = 2 is for random directions"),
+        ({"directions": "hessian", "normalization": "layer"}, "normalization = 'layer' is for random directions"),
+        ({"directions": "points", "extent": 2.0}, "finds its own"),
+    ):
+        reason = probe.misfit(resolve(probe.options, given, "x"))
+        assert reason is not None
+        assert words in reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Column, Option, Probe
@@ -14,142 +15,281 @@ if TYPE_CHECKING:
 
     from thalweg.contracts.probe import ProbeContext
 
-LEVELS = 14
+CURVATURE_EXAMPLES = 1024
+"""Examples at most for the Hessian whose eigenvectors span a plane."""
+
+LANCZOS_STEPS = 80
 
 
 class Surface(Probe):
-    """L(w_T + x d1 + y d2) on a square grid centred on the trained weights w_T, over the whole training split.
+    """L(w_T + x d1 + y d2) on a square grid centred on the trained weights w_T, over the training split.
 
-    ``directions = "random"``: d1 and d2 are standard normal, each filter rescaled to the norm of the trained filter;
-    x and y run from -extent to extent. ``"path"``: the two leading principal components of the path from w_T, of unit
-    length, and the square holds the whole projected path; x and y are then distances in weight space. The path is
-    projected onto the plane by least squares, and ``in_plane`` tells which share of its displacement lies in it: a
-    random plane sees next to nothing of a path.
+    What spans the plane, by ``directions``:
+
+    - ``random``: d1 and d2 standard normal, each filter rescaled to the norm of the trained filter, each layer to that
+      of the layer, or as drawn (``normalization``); x and y run from -extent to extent. With ``draws`` several planes.
+    - ``path``: the two leading principal components of the path from w_T, of unit length; the square holds the whole
+      projected path. ``explained`` is their share of its variance around w_T.
+    - ``hessian``: the eigenvectors of the Hessian's two largest eigenvalues, of unit length, on at most 1024 examples.
+    - ``points``: the plane through initial weights, trained weights and the point of the path that is farthest from the
+      line between them; the square holds all three.
+
+    The path is projected onto the plane by least squares: ``in_plane`` tells which share of its displacement lies in
+    it, ``residual`` how far it is from it. A random plane sees next to nothing of a path.
+
+    With a ``tolerance`` few points are evaluated, where the surface bends, and the grid is interpolated between them:
+    see ``thalweg.landscape.adaptive``. The largest error at points that the interpolant had not seen is reported, as a
+    share of the range on the scale of the contours.
     """
 
     name = "surface"
-    summary = "loss on a filter-normalised plane through the trained weights, with the optimizer's path"
+    summary = "loss on a plane through the trained weights: random, of the path, of the Hessian or through three points"
     equation = "L(w_T + x d1 + y d2),  d_f <- d_f / ||d_f|| ||w_f|| for each filter f"
     source = "Li et al. 2018, sections 4 and 7"
+    revision = 2
     when = ("end",)
-    needs = ("final", "trajectory")
+    needs = ("initial", "final", "trajectory")
     options = (
         Option("resolution", 25, "[3, inf)", "points a side; odd, so that the trained weights are one of them"),
-        Option("extent", 1.0, "(0, inf)", "half a side, for random directions"),
-        Option("directions", "random", ("random", "path"), "what spans the plane"),
-        Option("batch_norm", "running", ("running", "batch"), "batch norm's statistics: as trained, or of each point"),
-        Option("scale", "log", ("log", "linear"), "scale of the contours"),
+        Option("extent", 1.0, "(0, inf)", "half a side, for random directions and the Hessian's"),
+        Option("directions", "random", ("random", "path", "hessian", "points"), "what spans the plane"),
+        Option("normalization", "filter", ("filter", "layer", "none"), "what random directions are rescaled by"),
+        Option("draws", 1, "[1, inf)", "random planes"),
+        Option("tolerance", 0.0, "[0, 1)", "error to reach, as a share of the range; 0: evaluate the whole grid"),
+        Option("evaluations", 400, "[42, inf)", "at most so many of them with a tolerance"),
+        Option("examples", 0, "[0, inf)", "how many training examples; 0: all"),
+        Option(
+            "batch_norm",
+            "running",
+            ("running", "batch", "re-estimated"),
+            "batch norm's statistics: as trained, of all examples at each point, or re-estimated there",
+        ),
+        Option("scale", "log", ("log", "linear"), "scale of the contours, and of the tolerance"),
     )
     columns = (
-        Column("kind", "", "grid, or path for the optimizer's own points"),
+        Column("kind", "", "grid, path for the optimizer's own points, or evaluated for those behind an adaptive grid"),
+        Column("draw", "", "which plane"),
         Column("x", "filter norms, or distance", "along d1"),
         Column("y", "filter norms, or distance", "along d2"),
         Column("loss", "", "training loss there; on the path, at the point itself and not at its projection"),
         Column("step", "steps", "of a path's point; missing on the grid"),
         Column("in_plane", "", "share of a path point's distance from the trained weights that lies in the plane"),
+        Column("residual", "weights", "a path point's distance from the plane"),
+        Column("explained", "", "for the path's plane its share of the path's variance; else missing"),
+        Column("error", "", "of an adaptive grid: the largest at held-out points, as a share of the range"),
         Column("scale", "", "scale of the contours: log or linear"),
-        Column("directions", "", "random or path"),
+        Column("directions", "", "random (filter), random (layer), random (none), path, hessian or points"),
     )
 
     def misfit(self, options: Mapping[str, Any]) -> str | None:
-        """The trained weights must be a point of the grid."""
-        resolution = options["resolution"]
-        return None if resolution % 2 else f"resolution = {resolution} is even: the trained weights are not on the grid"
+        """The trained weights must be a point of the grid, and what is given must count."""
+        resolution, directions = options["resolution"], options["directions"]
+        if resolution % 2 == 0:
+            return f"resolution = {resolution} is even: the trained weights are not on the grid"
+        for name, default in (("normalization", "filter"), ("draws", 1)):
+            if directions != "random" and options[name] != default:
+                return f"{name} = {options[name]!r} is for random directions, and directions is {directions!r}"
+        if directions in ("path", "points") and options["extent"] != 1.0:
+            return f"extent is for random directions and the Hessian's, and directions = {directions!r} finds its own"
+        return None
 
     def measure(self, context: ProbeContext) -> pandas.DataFrame:
         """Evaluate the grid and the path."""
         import pandas as pd
 
-        from thalweg.landscape.evaluate import Plane, flat_from, losses_at
+        from thalweg.landscape.evaluate import flat_from
 
         final, path = context.weights.final, context.weights.trajectory
         assert final is not None
         assert path is not None
-        resolution = context.options["resolution"]
         center = flat_from(context.module, final)
+        if len(center) < 2:
+            raise ValueError("nothing spans a plane: there is one weight")
         offsets = path.to(center) - center
-        d1, d2, extent = self._plane(context, offsets)
-        half = resolution // 2
-        ticks = tuple(extent * (i - half) / half for i in range(resolution))
-        mode = context.options["batch_norm"]
-        grid = losses_at(context.module, context.problem, Plane(center, d1, d2, ticks, ticks), batch_norm=mode)
-        on_path = losses_at(context.module, context.problem, path.to(center), batch_norm=mode)
-        coordinates, inside = _projected(offsets.double(), d1.double(), d2.double())
-        low, high = float(grid["loss"].nan_to_num().min()), float(grid["loss"].nan_to_num(posinf=0.0).max())
+        on_path = self._losses(context, path.to(center))
+        tables = []
+        for draw in range(context.options["draws"]):
+            plane = self._plane(context, center, offsets)
+            grid = self._grid(context, plane, draw)
+            coordinates, inside, residual = _projected(offsets.double(), plane.d1.double(), plane.d2.double())
+            way = pd.DataFrame(
+                {
+                    "kind": "path",
+                    "x": coordinates[:, 0].cpu().numpy(),
+                    "y": coordinates[:, 1].cpu().numpy(),
+                    "loss": on_path.numpy(),
+                    "step": [float(step) for step in context.weights.trajectory_steps],
+                    "in_plane": inside.cpu().numpy(),
+                    "residual": residual.cpu().numpy(),
+                }
+            )
+            table = pd.concat([grid, way], ignore_index=True)
+            tables.append(table.assign(draw=draw, explained=plane.explained, directions=plane.name))
+        table = pd.concat(tables, ignore_index=True)
+        losses = table.loc[table["kind"] == "grid", "loss"]
+        low, high = losses.fillna(0).min(), losses[losses < float("inf")].max()
         positive = high > 0 and low >= -1e-6 * high  # below zero by more than rounding there are no logarithms
-        shared = {
-            "scale": context.options["scale"] if positive else "linear",
-            "directions": context.options["directions"],
-        }
-        return pd.concat(
-            [
-                pd.DataFrame(
-                    {
-                        "kind": "grid",
-                        "x": [x for _ in ticks for x in ticks],
-                        "y": [y for y in ticks for _ in ticks],
-                        "loss": grid["loss"].numpy(),
-                        "step": float("nan"),
-                        "in_plane": float("nan"),
-                        **shared,
-                    }
-                ),
-                pd.DataFrame(
-                    {
-                        "kind": "path",
-                        "x": coordinates[:, 0].cpu().numpy(),
-                        "y": coordinates[:, 1].cpu().numpy(),
-                        "loss": on_path["loss"].numpy(),
-                        "step": [float(step) for step in context.weights.trajectory_steps],
-                        "in_plane": inside.cpu().numpy(),
-                        **shared,
-                    }
-                ),
-            ],
-            ignore_index=True,
-        )
+        table["scale"] = context.options["scale"] if positive else "linear"
+        return table[[column.name for column in self.columns]]
 
-    def _plane(self, context: ProbeContext, offsets: Tensor) -> tuple[Tensor, Tensor, float]:
+    def _losses(self, context: ProbeContext, points: Any, resume: str = "") -> Tensor:
+        from thalweg.landscape.evaluate import losses_at
+
+        options = context.options
+        return losses_at(
+            context.module,
+            context.problem,
+            points,
+            "train",
+            options["batch_norm"],
+            examples=options["examples"] or None,
+            metrics=("loss",),
+            resume=context.scratch / resume if context.scratch and resume else None,
+            progress=context.progress if resume else None,
+            counts=context.objective.counts,
+        )["loss"]
+
+    def _grid(self, context: ProbeContext, plane: _Plane, draw: int) -> pandas.DataFrame:
+        """The square grid, evaluated or interpolated."""
+        import numpy as np
+        import pandas as pd
         import torch
 
-        from thalweg.landscape.directions import filter_normalized, random_direction
+        from thalweg.landscape.adaptive import adaptive_surface
+        from thalweg.landscape.evaluate import Plane, Span
 
-        if offsets.shape[1] < 2:
-            raise ValueError("nothing spans a plane: there is one weight")
-        if context.options["directions"] == "random":
-            d1, d2 = (
-                filter_normalized(context.module, random_direction(context.module, context.generator)) for _ in range(2)
-            )
-            return d1, d2, context.options["extent"]
-        _, _, components = torch.linalg.svd(offsets.double(), full_matrices=False)
-        if len(components) < 2:
-            raise ValueError("the path has fewer than two points: nothing spans a plane")
-        # the sign of a principal component is arbitrary: the start of the path is put at the upper right
-        signs = torch.where(components[:2] @ offsets[0].double() < 0, -1.0, 1.0)
-        d1, d2 = (components[:2] * signs[:, None]).to(offsets)
-        coordinates = offsets.double() @ components[:2].T
-        return d1, d2, 1.2 * max(float(coordinates.abs().max()), torch.finfo(torch.float32).tiny)
+        options = context.options
+        half = options["resolution"] // 2
+        ticks = [plane.extent * (i - half) / half for i in range(options["resolution"])]
+        positions = {"x": [x for _ in ticks for x in ticks], "y": [y for y in ticks for _ in ticks]}
+        if not options["tolerance"]:
+            points = Plane(plane.center, plane.d1, plane.d2, ticks, ticks)
+            losses = self._losses(context, points, f"draw-{draw}.npz").numpy()
+            return pd.DataFrame({"kind": "grid", **positions, "loss": losses, "error": np.nan})
+        vectors = torch.stack([plane.center, plane.d1, plane.d2])
+
+        def evaluate(at: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+            coordinates = torch.cat([torch.ones(len(at), 1).double(), torch.from_numpy(at)], 1)
+            return np.asarray(self._losses(context, Span(vectors, coordinates)).numpy())
+
+        ends = (-plane.extent, plane.extent)
+        found = adaptive_surface(
+            evaluate,
+            ends,
+            ends,
+            options["tolerance"],
+            log=options["scale"] == "log",
+            most=options["evaluations"],
+            generator=np.random.default_rng(context.generator.initial_seed() + draw),
+        )
+        grid = found.at(np.array(positions["x"]), np.array(positions["y"]))
+        at, losses = found.points, found.values  # noqa: PD011 - no pandas here
+        exact = pd.DataFrame({"kind": "evaluated", "x": at[:, 0], "y": at[:, 1], "loss": losses})
+        whole = pd.concat([pd.DataFrame({"kind": "grid", **positions, "loss": grid}), exact], ignore_index=True)
+        return whole.assign(error=found.max_error)
+
+    def _plane(self, context: ProbeContext, center: Tensor, offsets: Tensor) -> _Plane:
+        import torch
+
+        from thalweg.landscape.directions import filter_normalized, layer_normalized, random_direction
+        from thalweg.landscape.evaluate import flat_from
+
+        options, missing = context.options, float("nan")
+        match options["directions"]:
+            case "random":
+                how = options["normalization"]
+                rescale = {"filter": filter_normalized, "layer": layer_normalized}.get(how, lambda _, d: d)
+                d1, d2 = (rescale(context.module, random_direction(context.module, context.generator)) for _ in "12")
+                return _Plane(center, d1, d2, options["extent"], missing, f"random ({how})")
+            case "hessian":
+                d1, d2 = _top_two(context)
+                return _Plane(center, d1.to(center), d2.to(center), options["extent"], missing, "hessian")
+            case "points":
+                assert context.weights.initial is not None
+                start = flat_from(context.module, context.weights.initial) - center
+                d1, d2 = _through(start.double(), offsets.double())
+                spread = torch.stack([start.double(), _farthest(start.double(), offsets.double())])
+                return _Plane(center, d1.to(center), d2.to(center), _reach(spread, d1, d2), missing, "points")
+            case _:
+                _, values, components = torch.linalg.svd(offsets.double(), full_matrices=False)
+                if len(components) < 2:
+                    raise ValueError("the path has fewer than two points: nothing spans a plane")
+                # the sign of a principal component is arbitrary: the start of the path is put at the upper right
+                signs = torch.where(components[:2] @ offsets[0].double() < 0, -1.0, 1.0)
+                d1, d2 = components[:2] * signs[:, None]
+                share = float(values[:2].square().sum() / values.square().sum())
+                return _Plane(center, d1.to(offsets), d2.to(offsets), _reach(offsets.double(), d1, d2), share, "path")
 
     def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
-        """Filled contours with the path in white, start as a circle and end as a cross; all trials on one scale."""
-        import altair as alt
+        """Filled contours with the path in white, start as a square and end as a cross; all planes on one scale."""
+        from thalweg_plugins.probes._surface_charts import contours
 
-        from thalweg.landscape.contours import contour_levels
+        return contours(table)
 
-        log = bool((table["scale"] == "log").all())
-        grid = table[table["kind"] == "grid"]
-        levels = contour_levels(grid["loss"].to_numpy(), LEVELS, log)
-        if "trial" not in table:
-            return _contours(table, levels, log, "Loss surface")
-        charts = [
-            _contours(part, levels, log, str(trial)).properties(width=250, height=250)
-            for trial, part in table.groupby("trial", sort=False)
-        ]
-        return alt.concat(*charts, columns=2, title="Loss surfaces on one colour scale")
+    def views(self) -> dict[str, Any]:
+        """Every cell by itself, and the relief in three dimensions."""
+        from thalweg_plugins.probes._surface_charts import heat_map, relief
+
+        return {"heat map": heat_map, "3-D": relief}
 
 
-def _projected(offsets: Tensor, d1: Tensor, d2: Tensor) -> tuple[Tensor, Tensor]:
-    """Least-squares coordinates (T, 2) of each offset (T, P) in the span of d1 and d2, and the share that lies in it.
+@dataclass(frozen=True)
+class _Plane:
+    center: Tensor
+    d1: Tensor
+    d2: Tensor
+    extent: float
+    explained: float
+    name: str
+
+
+def _top_two(context: ProbeContext) -> tuple[Tensor, Tensor]:
+    """Unit eigenvectors of the Hessian's two largest eigenvalues at the trained weights."""
+    from thalweg.curvature import Hessian, lanczos, random_start
+
+    examples = context.options["examples"] or CURVATURE_EXAMPLES
+    examples = min(examples, CURVATURE_EXAMPLES)
+    batch = context.options["batch_norm"] == "batch"
+    objective = context.objective_on("train", examples, None, "batch" if batch else "running")
+    assert context.weights.final is not None
+    objective.module.load_state_dict(context.weights.final)
+    hessian = Hessian(objective)
+    start = random_start(hessian.gradient, context.generator)
+    values, vectors = lanczos(hessian.__matmul__, start, LANCZOS_STEPS).eigenpairs()
+    if len(values) < 2:
+        raise ValueError("the Hessian has one direction of curvature: nothing spans a plane")
+    # the sign of an eigenvector is arbitrary
+    first, second = (vector * (1.0 if float(vector.sum()) >= 0 else -1.0) for vector in (vectors[-1], vectors[-2]))
+    return first, second
+
+
+def _farthest(start: Tensor, offsets: Tensor) -> Tensor:
+    """The point of the path that is farthest from the line through the trained weights and ``start``."""
+    unit = start / start.norm()
+    off = offsets - (offsets @ unit)[:, None] * unit
+    return offsets[off.norm(dim=1).argmax()]
+
+
+def _through(start: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+    """Orthonormal directions of the plane through the origin, ``start`` and the point farthest from their line."""
+    far = _farthest(start, offsets)
+    d1 = start / start.norm()
+    rest = far - (far @ d1) * d1
+    if float(rest.norm()) <= 1e-9 * float(far.norm()):
+        raise ValueError("initial weights, trained weights and the path lie on one line: nothing spans a plane")
+    return d1, rest / rest.norm()
+
+
+def _reach(offsets: Tensor, d1: Tensor, d2: Tensor) -> float:
+    """Half a side of the square that holds all points, with a margin."""
+    import torch
+
+    coordinates = offsets @ torch.stack([d1, d2], 1)
+    return 1.2 * max(float(coordinates.abs().max()), torch.finfo(torch.float32).tiny)
+
+
+def _projected(offsets: Tensor, d1: Tensor, d2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Least-squares coordinates (T, 2) of each offset (T, P) in the span of d1 and d2, the share in it, the rest.
 
     By the 2 by 2 normal equations, with sums for inner products: those come out the same wherever the data lies in
     memory, which matrix products do not promise.
@@ -159,95 +299,6 @@ def _projected(offsets: Tensor, d1: Tensor, d2: Tensor) -> tuple[Tensor, Tensor]
     pair = (d1, d2)
     gram = torch.stack([torch.stack([(a * b).sum() for b in pair]) for a in pair])
     coordinates = torch.linalg.solve(gram, torch.stack([(offsets * d).sum(1) for d in pair])).T
-    inside = (coordinates[:, :1] * d1 + coordinates[:, 1:] * d2).norm(dim=1)
-    return coordinates, inside / offsets.norm(dim=1).clamp_min(torch.finfo(torch.float64).tiny)
-
-
-def _contours(table: pandas.DataFrame, levels: object, log: bool, title: str) -> altair.LayerChart | altair.FacetChart:
-    import altair as alt
-    import numpy as np
-
-    from thalweg.landscape.contours import filled_contours
-
-    grid = table[table["kind"] == "grid"]
-    square = grid.pivot_table(index="y", columns="x", values="loss", dropna=False)
-    x, y, z = square.columns.to_numpy(float), square.index.to_numpy(float), square.to_numpy(float)
-    z = np.where(np.isfinite(z) & ((z > 0) | (not log)), z, np.nan)
-    levels = np.asarray(levels)
-    # between grid points the contours follow the scale that they are drawn on
-    polygons = filled_contours(x, y, np.log(z), np.log(levels)) if log else filled_contours(x, y, z, levels)
-    polygons["level"] = np.exp(polygons["level"]) if log else polygons["level"]
-    # a ten-thousandth of the picture is finer than its pixels, and shorter to send to a browser
-    digits = 4 - int(np.floor(np.log10(x.max() - x.min())))
-    polygons[["x", "y"]] = polygons[["x", "y"]].round(digits)
-    random = bool((grid["directions"] == "random").all())
-    unit = "filter norms" if random else "distance in weight space"
-    domain = [float(x.min()), float(x.max())]
-    axes = {
-        "x": alt.X("x:Q", title=f"d1 ({unit})", scale=alt.Scale(domain=domain, nice=False)),
-        "y": alt.Y("y:Q", title=f"d2 ({unit})", scale=alt.Scale(domain=domain, nice=False)),
-    }
-    color = alt.Color(
-        "level:Q",
-        title="training loss",
-        scale=alt.Scale(
-            type="log" if log else "linear",
-            scheme="viridis",
-            domain=_domain(float(levels[0]), float(levels[-1]), log),
-        ),
-        legend=alt.Legend(format=".3~g", gradientLength=220),
-    )
-    regions = (
-        alt.Chart(polygons)
-        .mark_line(filled=True, strokeWidth=0, clip=True)
-        .encode(**axes, color=color, detail="polygon:N", order="vertex:Q")
-    )
-    hover = (
-        alt.Chart(grid.assign(loss=grid["loss"].map("{:.4g}".format))[["x", "y", "loss"]])
-        .mark_square(opacity=0, size=150)
-        .encode(**axes, tooltip=["x:Q", "y:Q", alt.Tooltip("loss:N", title="training loss")])
-    )
-    path = table[table["kind"] == "path"].sort_values("step")
-    path = path.assign(point=["start"] + ["on the way"] * (len(path) - 2) + ["end"])[
-        ["x", "y", "loss", "step", "point"]
-    ]
-    trace = alt.Chart(path).mark_line(color="white", strokeWidth=2, clip=True).encode(**axes, order="step:Q")
-    halo = alt.Chart(path).mark_line(color="black", strokeWidth=4, clip=True).encode(**axes, order="step:Q")
-    roles = ["start", "on the way", "end"]
-    legend = alt.Legend(symbolStrokeWidth=1)
-    points = (
-        alt.Chart(path)
-        .mark_point(filled=False, fill="white", stroke="black", strokeWidth=1, opacity=1, clip=True)
-        .encode(
-            **axes,
-            shape=alt.Shape(
-                "point:N",
-                title="optimizer's path",
-                scale=alt.Scale(domain=roles, range=["square", "circle", "cross"]),
-                legend=legend,
-            ),
-            size=alt.Size(
-                "point:O",
-                title="optimizer's path",
-                scale=alt.Scale(type="ordinal", domain=roles, range=[90, 20, 130]),
-                legend=legend,
-            ),
-            tooltip=["step:Q", alt.Tooltip("loss:Q", format=".4g"), "point:N"],
-        )
-    )
-    kind = "random filter-normalised plane" if random else "plane of the path's two principal components"
-    share = table.loc[(table["kind"] == "path") & (table["step"] == 0), "in_plane"]
-    seen = f"; {share.iloc[0]:.1%} of the way from the start lies in it" if len(share) else ""
-    wrong = int((~np.isfinite(z)).sum())
-    gaps = f"; {wrong} points have no finite value on this scale and are left white" if wrong else ""
-    subtitle = [kind, f"{'log' if log else 'linear'} scale{seen}{gaps}"]
-    return alt.layer(regions, halo, trace, points, hover).properties(
-        width=460, height=460, title=alt.TitleParams(title, subtitle=subtitle, subtitleColor="#888888")
-    )
-
-
-def _domain(low: float, high: float, log: bool) -> list[float]:
-    """The colours' ends, never one and the same number."""
-    if log:
-        return [low, max(high, low * (1 + 1e-9), 1e-300)]
-    return [low, high if high > low else low + max(abs(low), 1.0) * 1e-9]
+    inside = coordinates[:, :1] * d1 + coordinates[:, 1:] * d2
+    lengths = offsets.norm(dim=1).clamp_min(torch.finfo(torch.float64).tiny)
+    return coordinates, inside.norm(dim=1) / lengths, (offsets - inside).norm(dim=1)

@@ -45,7 +45,7 @@ def show(_source: Source, loaded: Loaded) -> None:
     probe = _probe(one)
     if table is not None:
         if probe is not None:
-            _draw(probe, table)
+            _draw(probe, table, _picture(one, probe))
         _data(one, probe, table)
     if probe is not None:
         _about(one, probe)
@@ -78,12 +78,26 @@ def _probe(one: Measured) -> Probe | None:
         return None
 
 
-def _draw(probe: Probe, table: pd.DataFrame) -> None:
+def _picture(one: Measured, probe: Probe) -> str:
+    """The name of the view that is wanted; empty for the probe's chart."""
+    views = list(probe.views())
+    if not views:
+        return ""
+    first = "chart"
+    chosen = st.segmented_control("picture", [first, *views], default=first, required=True, key=f"picture-{one.key}")
+    return "" if chosen in (None, first) else str(chosen)
+
+
+def _draw(probe: Probe, table: pd.DataFrame, view: str) -> None:
     # a picture of its own size keeps it, and scrolls inside its box where the page is narrower
     with st.container(key="probe-chart"):
         st.html("<style>.st-key-probe-chart {overflow-x: auto;}</style>")
         try:
-            chart = cast(alt.Chart, probe.chart(table))
+            drawn = probe.views()[view](table) if view else probe.chart(table)
+            if not isinstance(drawn, alt.TopLevelMixin):
+                st.plotly_chart(drawn, width="stretch")
+                return
+            chart = cast(alt.Chart, drawn)
             own_size = not isinstance(chart, alt.Chart | alt.LayerChart) or isinstance(chart.width, int)
             if own_size:
                 # else streamlit fits title, axes and legend into that width too, and a square is no square any more

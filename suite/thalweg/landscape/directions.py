@@ -44,6 +44,17 @@ def filter_normalized(module: nn.Module, direction: Tensor) -> Tensor:
     return torch.cat(pieces)
 
 
+def layer_normalized(module: nn.Module, direction: Tensor) -> Tensor:
+    """Rescale a direction parameter by parameter: d_l <- d_l / ||d_l|| ||w_l||; one-dimensional ones as for filters."""
+    parameters = list(module.parameters())
+    pieces = []
+    for w, d in zip(parameters, _split(direction, parameters), strict=True):
+        norm = d.norm()
+        counts = (w.dim() > 1 or len(parameters) == 1) and float(norm) > 0
+        pieces.append((d / norm * w.detach().norm() if counts else torch.zeros_like(d)).reshape(-1))
+    return torch.cat(pieces)
+
+
 def _split(vector: Tensor, parameters: list[nn.Parameter]) -> Iterator[Tensor]:
     offset = 0
     for parameter in parameters:

@@ -1,0 +1,253 @@
+"""The pictures of a loss surface: filled contours, heat map, relief."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import altair
+    import pandas
+
+LEVELS = 14
+PIXELS = 460
+
+
+def contours(table: pandas.DataFrame) -> altair.TopLevelMixin:
+    """One picture a plane, several on one scale of colours."""
+    return _several(table, _contours, "Loss surfaces on one colour scale")
+
+
+def heat_map(table: pandas.DataFrame) -> altair.TopLevelMixin:
+    """Every cell of the grid by itself; what is not finite is grey."""
+    return _several(table, _cells, "Loss surfaces on one colour scale")
+
+
+def relief(table: pandas.DataFrame) -> object:
+    """The first plane in three dimensions, as a Plotly figure, with the path on it.
+
+    Raises:
+        ValueError: plotly is not installed.
+    """
+    import numpy as np
+
+    try:
+        from plotly import graph_objects
+    except ImportError as error:
+        raise ValueError("the picture in three dimensions needs plotly: pip install 'thalweg[app]'") from error
+    first = _planes(table)[0][1]
+    log = bool((first["scale"] == "log").all())
+    x, y, z = _square(first, log)
+    height = np.log10(z) if log else z
+    title = "log10 of the training loss" if log else "training loss"
+    surface = graph_objects.Surface(x=x, y=y, z=height, colorscale="Viridis", colorbar={"title": title})
+    figure = graph_objects.Figure(surface)
+    path = first[first["kind"] == "path"].sort_values("step")
+    inside = path[(path["x"].abs() <= x.max()) & (path["y"].abs() <= y.max())]
+    shown = np.log10(inside["loss"].where(inside["loss"] > 0)) if log else inside["loss"]
+    figure.add_scatter3d(
+        x=inside["x"],
+        y=inside["y"],
+        z=shown,
+        mode="lines+markers",
+        name="optimizer's path",
+        line={"color": "black", "width": 5},
+        marker={"size": 3, "color": "white", "line": {"color": "black", "width": 1}},
+    )
+    axes = {"xaxis_title": "d1", "yaxis_title": "d2", "zaxis_title": title}
+    figure.update_layout(title="Loss surface", height=600, scene=axes, margin={"l": 0, "r": 0, "b": 0})
+    return figure
+
+
+def _planes(table: pandas.DataFrame) -> list[tuple[str, pandas.DataFrame]]:
+    """The table of each plane with its name; one of before there were draws is one plane."""
+    keys = [key for key in ("trial", "draw") if key in table and len(table[key].unique()) > 1]
+    if not keys:
+        return [("Loss surface", table)]
+    found = []
+    for values, part in table.groupby(keys, sort=False):
+        pairs = dict(zip(keys, values, strict=True))
+        parts = [f"draw {int(str(value)) + 1}" if key == "draw" else str(value) for key, value in pairs.items()]
+        found.append((", ".join(parts), part))
+    return found
+
+
+def _several(table: pandas.DataFrame, draw: Any, title: str) -> altair.TopLevelMixin:
+    import altair as alt
+
+    from thalweg.landscape.contours import contour_levels
+
+    log = bool((table["scale"] == "log").all())
+    levels = contour_levels(table.loc[table["kind"] == "grid", "loss"].to_numpy(), LEVELS, log)
+    planes = _planes(table)
+    if len(planes) == 1:
+        found: altair.TopLevelMixin = draw(planes[0][1], levels, log, planes[0][0])
+        return found
+    charts = [draw(part, levels, log, name).properties(width=250, height=250) for name, part in planes]
+    return alt.concat(*charts, columns=2, title=title)
+
+
+def _square(table: pandas.DataFrame, log: bool) -> tuple[Any, Any, Any]:
+    """Ticks x (n,), y (m,) and losses (m, n), nan where they are not finite or have no place on the scale."""
+    import numpy as np
+
+    grid = table[table["kind"] == "grid"]
+    square = grid.pivot_table(index="y", columns="x", values="loss", dropna=False)
+    x, y, z = square.columns.to_numpy(float), square.index.to_numpy(float), square.to_numpy(float)
+    return x, y, np.where(np.isfinite(z) & ((z > 0) | (not log)), z, np.nan)
+
+
+def _cells(table: pandas.DataFrame, levels: Any, log: bool, title: str) -> altair.LayerChart | altair.FacetChart:
+    import altair as alt
+
+    x, y, z = _square(table, log)
+    grid = table[table["kind"] == "grid"]
+    half = [(ticks[1] - ticks[0]) / 2 for ticks in (x, y)]
+    cells = grid[["x", "y", "loss"]].assign(
+        left=grid["x"] - half[0], right=grid["x"] + half[0], low=grid["y"] - half[1], high=grid["y"] + half[1]
+    )
+    axes, color, subtitle = _frame(table, x, y, z, levels, log)
+    usable = (cells["loss"] > (0 if log else float("-inf"))) & (cells["loss"] < float("inf"))
+    tooltip = ["x:Q", "y:Q", alt.Tooltip("loss:Q", title="training loss", format=".4g")]
+    # the same scales as the contours, whose edges the cells of the rim would leave
+    edges = {
+        "x": axes["x"].copy(), "x2": "right:Q", "y": axes["y"].copy(), "y2": "high:Q",
+    }  # fmt: skip
+    edges["x"].shorthand, edges["y"].shorthand = "left:Q", "low:Q"
+    color = color.copy()
+    color.shorthand = "loss:Q"
+    color.scale.clamp = True
+    seen = alt.Chart(cells[usable]).mark_rect(clip=True).encode(**edges, color=color, tooltip=tooltip)
+    gaps = alt.Chart(cells[~usable]).mark_rect(clip=True, color="#bbbbbb").encode(**edges, tooltip=tooltip)
+    return alt.layer(seen, gaps, *_path(table, axes)).properties(
+        width=PIXELS, height=PIXELS, title=alt.TitleParams(title, subtitle=subtitle, subtitleColor="#888888")
+    )
+
+
+def _contours(table: pandas.DataFrame, levels: Any, log: bool, title: str) -> altair.LayerChart | altair.FacetChart:
+    import altair as alt
+    import numpy as np
+
+    from thalweg.landscape.contours import filled_contours
+
+    x, y, z = _square(table, log)
+    # between grid points the contours follow the scale that they are drawn on
+    polygons = filled_contours(x, y, np.log(z), np.log(levels)) if log else filled_contours(x, y, z, levels)
+    polygons["level"] = np.exp(polygons["level"]) if log else polygons["level"]
+    # a ten-thousandth of the picture is finer than its pixels, and shorter to send to a browser
+    digits = 4 - int(np.floor(np.log10(x.max() - x.min())))
+    polygons[["x", "y"]] = polygons[["x", "y"]].round(digits)
+    axes, color, subtitle = _frame(table, x, y, z, levels, log)
+    regions = (
+        alt.Chart(polygons)
+        .mark_line(filled=True, strokeWidth=0, clip=True)
+        .encode(**axes, color=color, detail="polygon:N", order="vertex:Q")
+    )
+    grid = table[table["kind"] == "grid"]
+    hover = (
+        alt.Chart(grid.assign(loss=grid["loss"].map("{:.4g}".format))[["x", "y", "loss"]])
+        .mark_square(opacity=0, size=150)
+        .encode(**axes, tooltip=["x:Q", "y:Q", alt.Tooltip("loss:N", title="training loss")])
+    )
+    rows, columns = np.nonzero(~np.isfinite(z))
+    gaps: list[altair.Chart] = []
+    if len(rows):
+        import pandas as pd
+
+        missing = alt.Chart(pd.DataFrame({"x": x[columns], "y": y[rows]}))
+        gaps = [missing.mark_point(shape="cross", size=25, color="#888888", angle=45, clip=True).encode(**axes)]
+    return alt.layer(regions, *gaps, *_path(table, axes), hover).properties(
+        width=PIXELS, height=PIXELS, title=alt.TitleParams(title, subtitle=subtitle, subtitleColor="#888888")
+    )
+
+
+def _frame(table: pandas.DataFrame, x: Any, y: Any, z: Any, levels: Any, log: bool) -> tuple[dict[str, Any], Any, Any]:
+    """Axes, colours and subtitle that every picture of a plane has."""
+    import altair as alt
+    import numpy as np
+
+    kind = str(table["directions"].iloc[0])
+    unit = (
+        "filter norms" if kind in ("random", "random (filter)") else "layer norms" if kind == "random (layer)" else ""
+    )
+    unit = unit or ("standard normal directions" if kind == "random (none)" else "distance in weight space")
+    domain = [float(x.min()), float(x.max())]
+    axes = {
+        name: alt.X(f"{name}:Q", title=f"{d} ({unit})", scale=alt.Scale(domain=domain, nice=False))
+        if name == "x"
+        else alt.Y(f"{name}:Q", title=f"{d} ({unit})", scale=alt.Scale(domain=domain, nice=False))
+        for name, d in (("x", "d1"), ("y", "d2"))
+    }
+    color = alt.Color(
+        "level:Q",
+        title="training loss",
+        scale=alt.Scale(
+            type="log" if log else "linear",
+            scheme="viridis",
+            domain=_domain(float(levels[0]), float(levels[-1]), log),
+        ),
+        legend=alt.Legend(format=".3~g", gradientLength=220),
+    )
+    words = {
+        "random": "random filter-normalised plane",
+        "random (filter)": "random filter-normalised plane",
+        "random (layer)": "random layer-normalised plane",
+        "random (none)": "random plane, not normalised",
+        "path": "plane of the path's two principal components",
+        "hessian": "plane of the Hessian's two leading eigenvectors",
+        "points": "plane through start, finish and the path's farthest point",
+    }
+    share = table.loc[(table["kind"] == "path") & (table["step"] == 0), "in_plane"]
+    seen = f"; {share.iloc[0]:.1%} of the way from the start lies in it" if len(share) else ""
+    lines = [words.get(kind, kind), f"{'log' if log else 'linear'} scale{seen}"]
+    if "explained" in table and np.isfinite(table["explained"].iloc[0]):
+        lines[0] += f" ({table['explained'].iloc[0]:.1%} of its variance)"
+    exact = int((table["kind"] == "evaluated").sum())
+    if exact:
+        error = table.loc[table["kind"] == "evaluated", "error"].iloc[0]
+        lines.append(f"{exact} evaluations; error at held-out points at most {error:.2%} of the range")
+    wrong = int((~np.isfinite(z)).sum())
+    if wrong:
+        lines.append(f"{wrong} points have no finite value on this scale: crosses, or grey cells")
+    return axes, color, lines
+
+
+def _path(table: pandas.DataFrame, axes: dict[str, Any]) -> list[Any]:
+    """The optimizer's path in white with a black rim, from a square to a cross."""
+    import altair as alt
+
+    path = table[table["kind"] == "path"].sort_values("step")
+    path = path.assign(point=["start"] + ["on the way"] * (len(path) - 2) + ["end"])[
+        ["x", "y", "loss", "step", "point"]
+    ]
+    trace = alt.Chart(path).mark_line(color="white", strokeWidth=2, clip=True).encode(**axes, order="step:Q")
+    halo = alt.Chart(path).mark_line(color="black", strokeWidth=4, clip=True).encode(**axes, order="step:Q")
+    roles = ["start", "on the way", "end"]
+    legend = alt.Legend(symbolStrokeWidth=1)
+    points = (
+        alt.Chart(path)
+        .mark_point(filled=False, fill="white", stroke="black", strokeWidth=1, opacity=1, clip=True)
+        .encode(
+            **axes,
+            shape=alt.Shape(
+                "point:N",
+                title="optimizer's path",
+                scale=alt.Scale(domain=roles, range=["square", "circle", "cross"]),
+                legend=legend,
+            ),
+            size=alt.Size(
+                "point:O",
+                title="optimizer's path",
+                scale=alt.Scale(type="ordinal", domain=roles, range=[90, 20, 130]),
+                legend=legend,
+            ),
+            tooltip=["step:Q", alt.Tooltip("loss:Q", format=".4g"), "point:N"],
+        )
+    )
+    return [halo, trace, points]
+
+
+def _domain(low: float, high: float, log: bool) -> list[float]:
+    """The colours' ends, never one and the same number."""
+    if log:
+        return [low, max(high, low * (1 + 1e-9), 1e-300)]
+    return [low, high if high > low else low + max(abs(low), 1.0) * 1e-9]
