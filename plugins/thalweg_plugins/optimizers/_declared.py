@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Hyperparameter, Optimizer, Search, Stepper
-from thalweg.contracts import BuildContext, StackedStepper
+from thalweg.contracts import BuildContext, StackedStepper, stability
 from thalweg.contracts.optimizer import alike
 
 if TYPE_CHECKING:
@@ -52,6 +52,15 @@ class Declared(Optimizer):
     def arguments(self, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
         """Torch's arguments for these hyperparameters."""
         return dict(hyperparameters)
+
+    @property
+    def preconditioned(self) -> bool:  # type: ignore[override]
+        """Whether torch's class is."""
+        return self.torch_name in stability.PRECONDITIONED
+
+    def stability_limit(self, hyperparameters: Mapping[str, Any]) -> float | None:
+        """That of torch's class."""
+        return stability.stability_limit(self.torch_name, self.arguments(hyperparameters))
 
     def build(self, module: nn.Module, hyperparameters: Mapping[str, Any], context: BuildContext) -> Stepper:
         """Torch's optimizer behind a stepper."""

@@ -45,6 +45,10 @@ class Rule(Optimizer):
     def update(self, w: Tensor, g: Tensor, s: SimpleNamespace, c: SimpleNamespace) -> Tensor:
         """The new weights from the old ones and their gradient; replaces slots of ``s``, with the numbers ``c``."""
 
+    def divisor(self, s: SimpleNamespace, c: SimpleNamespace) -> Tensor:
+        """What the last step divided a momentum of gradients by, where the rule is ``preconditioned``."""
+        raise NotImplementedError
+
     def build(self, module: nn.Module, hyperparameters: Mapping[str, Any], context: BuildContext) -> Stepper:
         """A stepper of this rule."""
         from thalweg_plugins.optimizers._rule_stepper import RuleStepper

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from thalweg.contracts import StackedStepper, StepReport
 from thalweg.contracts.rows import Rows
+from thalweg.curvature import pieces
 
 if TYPE_CHECKING:
     from thalweg.contracts.objective import Objective
@@ -83,6 +84,14 @@ class RuleStepper(StackedStepper):
                 project()
                 self.slots[name] = self.rows.weights()
             self.rows.write(training)
+
+    def preconditioner(self) -> list[Tensor] | None:
+        """The rule's divisor, where it is preconditioned and has made a step."""
+        if not self.rule.preconditioned or not self.slots or self.stacked:
+            return None
+        weights = self.rows.weights()
+        divisor = self.rule.divisor(SimpleNamespace(**self.slots), self._numbers(weights))
+        return pieces(divisor, self.rows.parameters)
 
     def state_dict(self) -> dict[str, Any]:
         """Learning rates, the number of steps, sums and slots."""

@@ -28,6 +28,7 @@ class AdamLecture(Rule):
     )
     source = "lecture notes; compare Kingma & Ba 2015, algorithm 1"
     cost = "1 gradient evaluation; 2 numbers of state per parameter"
+    preconditioned = True
     slots = ("m", "v")
     options = (
         lr(1e-3, 1e-5, 0.1),
@@ -53,3 +54,13 @@ class AdamLecture(Rule):
         s.v = c.beta2 * s.v + c.rest2 * g.square()
         new: Tensor = w - c.lr * (s.m / c.correction1) / (s.v / c.correction2 + c.delta).sqrt()
         return new
+
+    def divisor(self, s: SimpleNamespace, c: SimpleNamespace) -> Tensor:
+        """Both corrections belong to it."""
+        divisor: Tensor = c.correction1 * (s.v / c.correction2 + c.delta).sqrt()
+        return divisor
+
+    def stability_limit(self, hyperparameters: Mapping[str, Any]) -> float:
+        """Adam's."""
+        beta1 = hyperparameters["beta1"]
+        return float((2 + 2 * beta1) / (1 - beta1))

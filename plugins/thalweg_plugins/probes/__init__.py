@@ -4,6 +4,7 @@ from thalweg import hookimpl
 from thalweg.hookspecs import Register
 from thalweg_plugins.probes.covariate_shift import CovariateShift
 from thalweg_plugins.probes.directions import Directions
+from thalweg_plugins.probes.edge_of_stability import EdgeOfStability
 from thalweg_plugins.probes.gradient_flow import GradientFlow
 from thalweg_plugins.probes.line import Line
 from thalweg_plugins.probes.mode_connectivity import ModeConnectivity
@@ -30,5 +31,6 @@ def thalweg_register_probes(register: Register) -> None:
         Spectrum,
         Sharpness,
         NoiseScale,
+        EdgeOfStability,
     ):
         register(probe)

@@ -12,7 +12,7 @@ from thalweg.contracts.component import Component
 from thalweg.contracts.option import Hyperparameter
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from thalweg.contracts.architecture import Shape
     from thalweg.contracts.objective import Objective
@@ -62,6 +62,13 @@ class Stepper(ABC):
         A stepper that keeps other weights than the module's puts each of them in and calls it.
         """
         project()
+
+    def preconditioner(self) -> list[Tensor] | None:
+        """The diagonal P by which the last step was divided, one tensor a trained parameter; None where there is none.
+
+        The step was -lr P^-1 m with m the gradient or a momentum of gradients: corrections of bias belong to P.
+        """
+        return None
 
     def state_bytes(self) -> int:
         """Memory of the state between two steps, in bytes: every tensor of ``state_dict`` once."""
@@ -160,11 +167,24 @@ class Optimizer(Component, ABC):
     """Whether the gradient may be clipped; not where it must be that of the loss, as in a line search."""
     takes_decoupled_decay: bool = True
     """Whether weights may be decayed beside the step; not where the stepper keeps the weights that count to itself."""
+    preconditioned: bool = False
+    """Whether ``stability_limit`` is one of the curvature that its steppers' ``preconditioner`` leaves."""
     cost: str = ""
     """What a step costs, in words: gradient evaluations, curvature products, factor inversions, and state."""
 
     def misfit(self, hyperparameters: Mapping[str, Any], shape: Shape) -> str | None:
         """Why it cannot train what has this shape, or None: asked before anything trains."""
+        return None
+
+    def stability_limit(self, hyperparameters: Mapping[str, Any]) -> float | None:
+        """lr times the largest curvature at which full-batch steps on a quadratic stop being stable; None if not known.
+
+        The curvature is that of the loss without the optimizer's own weight decay; where ``preconditioned``, it is that
+        of P^-1/2 H P^-1/2 with the stepper's preconditioner P held where it is.
+
+        Args:
+            hyperparameters: all of them, with the learning rate of the moment as ``lr``.
+        """
         return None
 
     @abstractmethod

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from thalweg.contracts import stability
 from thalweg.contracts.component import RESERVED
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.optimizer import BuildContext, Optimizer, StackedStepper, Stepper, StepReport, alike
@@ -60,6 +61,10 @@ class TorchStepper(Stepper):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load torch's own state."""
         load_state(self.optimizer, state)
+
+    def preconditioner(self) -> list[Tensor] | None:
+        """That of torch's adaptive methods; see ``thalweg.contracts.stability``."""
+        return stability.preconditioner(self.optimizer)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TorchStepper:
         """A copy with every attribute: torch's own way leaves those out that a class adds."""
@@ -191,6 +196,17 @@ class TorchOptimizer(Optimizer):
             elif given:
                 self._fixed[parameter.name] = default
         self.options = tuple(options)
+        self.preconditioned = self._is_torchs and cls.__name__ in stability.PRECONDITIONED
+
+    @property
+    def _is_torchs(self) -> bool:
+        return self.cls is getattr(torch.optim, self.cls.__name__, None)
+
+    def stability_limit(self, hyperparameters: Mapping[str, Any]) -> float | None:
+        """That of the class, where it is one of torch's own."""
+        return (
+            stability.stability_limit(self.cls.__name__, self._arguments(hyperparameters)) if self._is_torchs else None
+        )
 
     @property
     def description(self) -> str:
