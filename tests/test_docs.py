@@ -81,6 +81,12 @@ def test_every_optimizer_is_in_its_documentation(registry: Registry) -> None:
     assert missing == []
 
 
+def test_every_probe_is_in_its_documentation(registry: Registry) -> None:
+    rows = dict(re.findall(r"^\| `([a-z-]+)` \| ([a-z, ]+) \|", (ROOT / "docs" / "probes.md").read_text(), re.M))
+    assert {name: ", ".join(registry.probe(name).when) for name in rows} == rows
+    assert set(rows) == {entry.name for entry in registry.entries("probes")}
+
+
 def test_the_documented_newton_direction_solves_a_quadratic(registry: Registry) -> None:
     (source,) = blocks("docs/optimizers.md", "python")
     names: dict[str, Any] = {}

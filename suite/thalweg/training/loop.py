@@ -312,7 +312,8 @@ class Training:
             stepper=stepper,
             step=self.step,
             epoch=self._epoch,
-            generator=it.draw.generator(f"probe/{active.request.key}", self.step),
+            # by its name, so that other settings look along the same directions
+            generator=it.draw.generator(f"probe/{active.probe.name}", self.step),
             weights=self.weights,
             optimizer=it.optimizer,
             hyperparameters=it.hyperparameters,

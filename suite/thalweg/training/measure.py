@@ -77,7 +77,8 @@ def measure_saved(
             stepper=None,
             step=step,
             epoch=step / it.problem.steps_per_epoch(it.draw.batch_size),
-            generator=it.draw.generator(f"probe/{active.request.key}", step),
+            # by its name, so that other settings look along the same directions
+            generator=it.draw.generator(f"probe/{active.probe.name}", step),
             weights=weights,
             other=other,
             optimizer=it.optimizer,
