@@ -186,7 +186,8 @@ def _bands(table: pandas.DataFrame, field: str, legend: str, name: str) -> altai
     )
     panels: Any = alt.layer(band, lines).properties(width=330, height=260)
     title = alt.TitleParams(name, subtitle="mean and range over draws, float64", subtitleColor=GREY)
-    found: altair.FacetChart = panels.facet(facet=alt.Facet("moment:N", title=None, sort=None), columns=2)
+    order = list(dict.fromkeys(rows.sort_values("step")["moment"]))
+    found: altair.FacetChart = panels.facet(facet=alt.Facet("moment:N", title=None, sort=order), columns=2)
     return found.properties(title=title)
 
 
