@@ -37,8 +37,6 @@ class RunReport:
     seconds: float = 0.0
     cached: int = 0
     trained: list[tuple[PlannedTrial, TrialResult]] = field(default_factory=list)
-    measured: list[tuple[PlannedTrial, TrialResult]] = field(default_factory=list)
-    """Trials that were there, and whose probes failed on the weights that were saved."""
     outcome: Literal["complete", "interrupted"] = "complete"
     errors: dict[str, Failure] = field(default_factory=dict)
     """What went wrong beside the trials: by "hook NAME"."""
@@ -51,7 +49,7 @@ class RunReport:
     def failures(self) -> list[dict[str, str]]:
         """Trials that failed, and probes and hooks that failed on trials that did not."""
         rows = []
-        for planned, result in [*self.trained, *self.measured]:
+        for planned, result in self.trained:
             if result.error is not None:
                 rows.append({"trial": planned.title, "kind": result.error.kind, "message": result.error.message})
             for label, error in result.side_errors.items():

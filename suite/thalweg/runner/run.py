@@ -87,7 +87,6 @@ def run_benchmark(
         ):
             if result.cached:
                 report.cached += 1
-                report.measured += [(job.planned, result)] if result.side_errors else []
             else:
                 report.trained.append((job.planned, result))
             watcher.end(job.planned, result)

@@ -21,23 +21,23 @@ from thalweg.trial import ProbeRequest
 
 def add_probes(
     results: BenchmarkResults, trial: StoredTrial, requests: Sequence[ProbeRequest], registry: Registry, threads: int
-) -> list[tuple[ProbeRequest, Failure]] | None:
-    """Measure what a trial lacks on its weights; gives those that failed, or None where it must be trained again.
+) -> bool:
+    """Measure what a trial lacks on its weights; False, with nothing added, where it must be trained again.
 
-    It must where a probe measures during training, or needs weights that were not saved.
+    It must where a probe measures during training, needs weights that were not saved, or fails: it may want the
+    optimizer at work, which saved weights do not bring back.
     """
     missing = [request for request in requests if not _has(trial, request)]
     weights = read_weights(trial.path)
     for active in active_probes(tuple(missing), registry):
         if not set(active.probe.when) <= {"start", "end", "pair"} or lacking(active, weights, pair=False):
-            return None
-    failed = []
-    for request in missing:
-        document, table = measure(results, trial, request, registry, weights, threads)
+            return False
+    found = [measure(results, trial, request, registry, weights, threads) for request in missing]
+    if any(document.error is not None for document, _ in found):
+        return False
+    for document, table in found:
         results.add_probe(trial, document, table)
-        if document.error is not None:
-            failed.append((request, document.error))
-    return failed
+    return True
 
 
 def measure(

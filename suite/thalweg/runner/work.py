@@ -105,14 +105,13 @@ def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialRe
     with results.claim(killed(skeleton)) as folder:
         there = results.find(trial.hash)
         if there is not None and not job.fresh:
-            if is_done(there, planned.probes, planned.keep):
+            done = is_done(there, planned.probes, planned.keep) or (
+                is_done(there, (), planned.keep)
+                and there.document.status == "done"
+                and add_probes(results, there, planned.probes, registry, job.threads)
+            )
+            if done:
                 return TrialResult(there.document.status, there.document.reason, path=there.path, cached=True)
-            added = None
-            if is_done(there, (), planned.keep):
-                added = add_probes(results, there, planned.probes, registry, job.threads)
-            if added is not None:
-                failed = {f"probe {request.label}": error for request, error in added}
-                return TrialResult("done", "", path=there.path, side_errors=failed, cached=True)
         threads = torch.get_num_threads()
         torch.set_num_threads(job.threads)
         try:
