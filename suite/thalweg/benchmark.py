@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from thalweg.benchmark_file import (
     WorkloadSpec,
     parse,
 )
-from thalweg.contracts import Component, Metric, Option, Problem, Shape
+from thalweg.contracts import Component, Metric, Option, Probe, Problem, Shape
 from thalweg.contracts.budget import Target
 from thalweg.contracts.option import resolve, without_defaults
 from thalweg.contracts.problem import held_out
@@ -190,18 +190,7 @@ class Benchmark:
         return fits[0] if len(fits) == 1 else None
 
     def _ref(self, entry: Entry, given: Mapping[str, Any], where: str) -> ComponentRef:
-        component: Component = entry.component
-        located = self._located(component, given, where)
-        options = without_defaults(component.options, resolve(component.options, located, where))
-        files = {option.name: options[option.name] for option in component.options if _names_file(option, options)}
-        return ComponentRef(
-            name=entry.name,
-            options=options | {name: self._digest(path) for name, path in files.items()},
-            provider=entry.plugin.name,
-            revision=component.revision,
-            digest=entry.plugin.digest,
-            files=files,
-        )
+        return component_ref(entry, self._located(entry.component, given, where), where, self._digest)
 
     def _digest(self, path: str) -> str:
         """Of the content; of what results were made from where that is not there any more."""
@@ -285,44 +274,45 @@ class Benchmark:
             probe = registry.probe(name)
             if set(probe.when) == {"pair"}:
                 raise UserError(f"{where}: probe {name!r} compares two trials: see 'thalweg probe --other'")
-            request = probe_request(registry, name, self._located(probe, spec.options, where), where, label)
+            ref = self._ref(entry, spec.options, where)
+            check_probe(probe, ref, where)
             wanted = (
                 workload in (spec.workloads or (workload,))
                 and optimizer in (spec.optimizers or (optimizer,))
                 and seed in (spec.seeds if spec.seeds is not None else (seed,))
             )
             if wanted:
-                requests.append(request)
+                requests.append(ProbeRequest(label=label, probe=ref))
         return tuple(requests)
 
 
-def probe_request(
-    registry: Registry, name: str, given: Mapping[str, Any], where: str, label: str, other: str | None = None
-) -> ProbeRequest:
-    """A probe with settings that are checked; UserError where it cannot run with them.
+def component_ref(entry: Entry, located: Mapping[str, Any], where: str, digest: Callable[[str], str]) -> ComponentRef:
+    """A component as a trial names it, its options checked.
 
     Args:
-        registry: where the probe is.
-        name: the probe's.
-        given: its settings.
+        entry: the component.
+        located: the options that were given, files by their absolute paths.
         where: what to name in an error.
-        label: under which the probe is known.
-        other: for a pair of trials, the hash of the other one.
+        digest: of the file at a path.
     """
-    entry = registry.entry("probes", name, where)
-    probe = registry.probe(name)
-    options = resolve(probe.options, given, where)
-    reason = probe.misfit(options)
+    component: Component = entry.component
+    options = without_defaults(component.options, resolve(component.options, located, where))
+    files = {option.name: options[option.name] for option in component.options if _names_file(option, options)}
+    return ComponentRef(
+        name=entry.name,
+        options=options | {name: digest(path) for name, path in files.items()},
+        provider=entry.plugin.name,
+        revision=component.revision,
+        digest=entry.plugin.digest,
+        files=files,
+    )
+
+
+def check_probe(probe: Probe, ref: ComponentRef, where: str) -> None:
+    """UserError where a probe cannot run with these settings."""
+    reason = probe.misfit(resolve(probe.options, ref.settings, where))
     if reason:
         raise UserError(f"{where}: {reason}")
-    ref = ComponentRef(
-        name=entry.name,
-        options=without_defaults(probe.options, options),
-        provider=entry.plugin.name,
-        revision=probe.revision,
-        digest=entry.plugin.digest,
-    )
-    return ProbeRequest(label=label, probe=ref, other=other)
 
 
 def files_of(trials: Iterable[Trial]) -> dict[str, str]:

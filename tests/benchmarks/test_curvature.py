@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from statistics import median
 from typing import Any
 
 import pytest
@@ -17,6 +15,7 @@ from thalweg.curvature import Fisher, Hessian, flat, lanczos, random_start
 from thalweg.registry import Registry
 from thalweg.training.assembly import assemble
 from thalweg.trial import ComponentRef, Trial
+from timing import ratio
 
 PAIRS = 9
 PRODUCTS = 20
@@ -42,15 +41,7 @@ def digits(registry: Registry, batch: int) -> Objective:
 def compare(benchmark: Any, ours: Callable[[], Tensor], theirs: Callable[[], Tensor]) -> None:
     """Check that both give the same, then time them in alternating pairs, so that a noisy neighbour hits both sides."""
     torch.testing.assert_close(ours(), theirs(), rtol=1e-8, atol=1e-10)
-    ratios = []
-    for _ in range(PAIRS):
-        times = []
-        for run in (ours, theirs):
-            started = time.perf_counter()
-            run()
-            times.append(time.perf_counter() - started)
-        ratios.append(times[0] / times[1])
-    benchmark.extra_info["ratio"] = round(median(ratios), 4)
+    benchmark.extra_info["ratio"] = ratio(ours, theirs, PAIRS)
     benchmark.pedantic(ours, rounds=5)
 
 

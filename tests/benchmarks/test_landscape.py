@@ -25,6 +25,7 @@ from thalweg.registry import Registry
 from thalweg.training.assembly import ActiveProbe, assemble
 from thalweg.training.loop import Training
 from thalweg.trial import ProbeRequest, Trial
+from timing import ratio
 
 SIDE = 25
 PAIRS = 3
@@ -75,15 +76,7 @@ def by_hand(module: nn.Module, data: Supervised, points: Span) -> Tensor:
 def compare(benchmark: Any, ours: Callable[[], Tensor], theirs: Callable[[], Tensor]) -> None:
     """Both give the same; then alternating pairs, so that a noisy neighbour hits both sides."""
     torch.testing.assert_close(ours(), theirs(), rtol=1e-4, atol=1e-6)
-    ratios = []
-    for _ in range(PAIRS):
-        times = []
-        for run in (ours, theirs):
-            started = time.perf_counter()
-            run()
-            times.append(time.perf_counter() - started)
-        ratios.append(times[0] / times[1])
-    benchmark.extra_info["ratio"] = round(median(ratios), 4)
+    benchmark.extra_info["ratio"] = ratio(ours, theirs, PAIRS)
     benchmark.pedantic(ours, rounds=1)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from statistics import median
 from typing import Any
 
 import pytest
@@ -16,6 +14,7 @@ from thalweg.curvature import Density, Hessian, flat, quadratures, spectral_dens
 from thalweg.registry import Registry
 from thalweg.training.assembly import assemble
 from thalweg.trial import Trial
+from timing import ratio
 
 STEPS = 50
 PAIRS = 3
@@ -57,13 +56,5 @@ def test_density_against_curvlinops(benchmark: Any, registry: Registry) -> None:
         )
 
     theirs()
-    ratios = []
-    for _ in range(PAIRS):
-        times = []
-        for run in (ours, theirs):
-            started = time.perf_counter()
-            run()
-            times.append(time.perf_counter() - started)
-        ratios.append(times[0] / times[1])
-    benchmark.extra_info["ratio"] = round(median(ratios), 4)
+    benchmark.extra_info["ratio"] = ratio(ours, theirs, PAIRS)
     benchmark.pedantic(ours, rounds=1)

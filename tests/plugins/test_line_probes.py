@@ -50,8 +50,8 @@ def test_directions_on_a_quadratic_are_the_known_parabolas(registry: Registry) -
     expected = hessian.loss + t * (g @ along) + 0.5 * t**2 * (along @ (hessian @ along))
     for kind in ("gradient", "total gradient"):
         found = table[(table["direction"] == kind) & (table["draw"] == 0)]
-        np.testing.assert_allclose(found["t"], np.linspace(-0.5, 0.5, 11), atol=1e-7)
-        np.testing.assert_allclose(found["loss"], expected, rtol=1e-6)
+        np.testing.assert_allclose(found["t"], np.linspace(-0.5, 0.5, 11), atol=1e-15)
+        np.testing.assert_allclose(found["loss"], expected, rtol=1e-12)
     random = table[table["direction"] == "random"]
     assert random["draw"].nunique() == 2
     for _, part in random.groupby("draw"):

@@ -169,3 +169,63 @@ def test_an_interrupted_measurement_goes_on_where_it_was(process_cli: CommandLin
     assert first[-1] <= second[0] < 300
     assert second[-1] == 300
     cli("results", "verify")
+
+
+READS_A_FILE = """
+import pandas
+import thalweg
+from thalweg import Column, Option, Probe
+from thalweg.contracts.option import NO_FILE
+
+
+class Reader(Probe):
+    name = "reader"
+    summary = "what a file says"
+    options = (Option("file", NO_FILE),)
+    columns = (Column("text"),)
+
+    def measure(self, context):
+        return pandas.DataFrame({"text": [open(context.options["file"]).read()]})
+
+    def chart(self, table):
+        import altair
+        return altair.Chart(table, title="reader").mark_text()
+
+
+@thalweg.hookimpl
+def thalweg_register_probes(register):
+    register(Reader)
+"""
+
+
+def test_a_probes_file_counts_by_its_content(cli: CommandLine, small: Path) -> None:
+    (cli.folder / "reader.py").write_text(READS_A_FILE, encoding="utf-8")
+    (cli.folder / "words.txt").write_text("one", encoding="utf-8")
+    text = small.read_text(encoding="utf-8").split("[probes.line]")[0]
+    small.write_text(f'{text}[probes.reader]\nfile = "words.txt"\nseeds = [0]\n', encoding="utf-8")
+    only = ["--only", "workload=bowl", "--only", "optimizer=adam", "--plugin", "reader.py"]
+    cli("run", "small.toml", *only)
+    hash_ = probed(cli, "bowl").document.hash
+    words = ["probe", hash_, "reader", "--set", "file=words.txt", "--plugin", "reader.py"]
+    # the same file by another way is the same measurement
+    first = cli.json(*words)
+    assert first["measured_before"]
+    (cli.folder / "words.txt").write_text("two", encoding="utf-8")
+    second = cli.json(*words)
+    assert (second["measured_before"], second["status"]) == (False, "done")
+    assert second["key"] != first["key"]
+    error = cli("probe", hash_, "reader", "--set", "file=gone.txt", "--plugin", "reader.py", code=2).stderr
+    assert "gone.txt: cannot be read: No such file" in error
+
+
+def test_weights_that_cannot_be_read_are_named_and_a_run_trains_again(cli: CommandLine, small: Path) -> None:
+    only = ["--only", "workload=bowl", "--only", "optimizer=adam", "--only", "seed=0"]
+    cli("run", "small.toml", *only)
+    trial = probed(cli, "bowl")
+    (trial.path / "weights" / "final.safetensors").write_bytes(b"cut off")
+    error = cli("probe", trial.document.hash, "line", "--set", "points=9", code=2).stderr
+    assert "final.safetensors cannot be read" in error
+    assert error.count("\n") == 1
+    small.write_text(small.read_text().replace("points = 5", "points = 6"), encoding="utf-8")
+    assert cli.json("run", "small.toml", *only)["trials"]["trained"] == 1
+    cli("results", "verify")

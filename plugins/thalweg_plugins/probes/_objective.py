@@ -22,12 +22,14 @@ OPTIONS = (SPLIT, EXAMPLES, BATCH_NORM, DTYPE)
 
 
 def chosen_objective(context: ProbeContext, final: bool = False) -> Objective:
-    """The loss that the probe's ``OPTIONS`` choose, in evaluation mode, at the weights of now or the ``final`` ones."""
+    """The loss that the probe's ``OPTIONS`` choose, at the weights of now or the ``final`` ones."""
     import torch
 
     options = context.options
     dtype = torch.float64 if options["dtype"] == "float64" else torch.float32
-    objective = context.objective_on(options["split"], options["examples"] or None, dtype, options["batch_norm"])
+    objective = context.objective_on(
+        options.get("split", "train"), options["examples"] or None, dtype, options["batch_norm"]
+    )
     if final:
         assert context.weights.final is not None
         objective.module.load_state_dict(context.weights.final)

@@ -70,14 +70,14 @@ class Directions(Probe):
 
         options = context.options
         half = options["points"] // 2
-        ticks = torch.tensor([options["reach"] * (i - half) / half for i in range(options["points"])])
+        ticks = options["reach"] * torch.arange(-half, half + 1, dtype=torch.float64) / half
         tables = []
         found = list(self._directions(context))
         for number, (kind, depth, layer, draw, center, direction) in enumerate(found):
             losses = losses_at(
                 context.module,
                 context.problem,
-                Span(torch.stack([center, direction]), torch.stack([torch.ones(len(ticks)), ticks], 1).double()),
+                Span(torch.stack([center, direction]), torch.stack([torch.ones_like(ticks), ticks], 1)),
                 "train",
                 options["batch_norm"],
                 examples=options["examples"] or None,
@@ -87,7 +87,7 @@ class Directions(Probe):
             )["loss"]
             context.progress(number + 1, len(found))
             rows = {"step": context.step, "direction": kind, "depth": depth, "layer": layer, "draw": draw}
-            tables.append(pd.DataFrame({**rows, "t": ticks.double().numpy(), "loss": losses.numpy()}))
+            tables.append(pd.DataFrame({**rows, "t": ticks.numpy(), "loss": losses.numpy()}))
         return pd.concat(tables, ignore_index=True)
 
     def _directions(self, context: ProbeContext) -> Iterator[tuple[str, int, str, int, Tensor, Tensor]]:

@@ -39,7 +39,6 @@ class EdgeOfStability(Probe):
     options = (
         Option("tolerance", 1e-3, "(0, 1)", "of the eigenvalue's error bound, relative"),
         Option("iterations", 200, "[1, inf)", "products at most"),
-        Option("split", "train", ("train",), "the loss is the training loss"),
         Option("examples", 0, "[0, inf)", "how many training examples, the same ones each time; 0: all"),
         Option("batch_norm", "batch", ("batch", "running"), "batch norm's statistics: the batch's, as in training"),
         DTYPE,

@@ -6,16 +6,17 @@ import contextlib
 import sys
 from pathlib import Path
 
-from thalweg.benchmark import probe_request
+from thalweg.benchmark import check_probe, component_ref
 from thalweg.commands.output import console, errors, print_json, warn_of_failures
 from thalweg.commands.progress import Measuring
 from thalweg.commands.results import find_trial
+from thalweg.data.digest import sha256
 from thalweg.errors import UserError
 from thalweg.registry import Registry, load_registry
 from thalweg.selection import parse_settings
 from thalweg.store.results import BenchmarkResults, StoredTrial, results_root
 from thalweg.store.weights import read_weights
-from thalweg.trial import Trial
+from thalweg.trial import ProbeRequest, Trial
 
 
 def probe_command(
@@ -40,7 +41,9 @@ def probe_command(
     if partner is not None and "pair" not in probe.when:
         raise UserError(f"--other: probe {name!r} measures one trial, and compares none")
     partner_hash = None if partner is None else partner.document.hash
-    request = probe_request(registry, name, parse_settings(settings, "--set"), "--set", name, partner_hash)
+    ref = component_ref(registry.entry("probes", name), parse_settings(settings, "--set"), "--set", _digest)
+    check_probe(probe, ref, "--set")
+    request = ProbeRequest(label=name, probe=ref, other=partner_hash)
     there = trial.document.probes.get(request.key)
     table_path = trial.path / "probes" / f"{request.key}.parquet"
     measured_before = there is not None and there.status == "done" and table_path.is_file() and not fresh
@@ -58,9 +61,12 @@ def probe_command(
             _refuse(lacking(active, others, pair=True), partner)
             _same_kind(trial, partner)
         holder = BenchmarkResults(trial.path.parents[2], trial.path.parents[1].name)
-        with contextlib.redirect_stdout(sys.stderr), holder.hold(trial.document.hash), Measuring(name) as progress:
-            there, table = measure(holder, trial, request, registry, weights, 1, others, progress)
-            holder.add_probe(trial, there, table)
+        try:
+            with contextlib.redirect_stdout(sys.stderr), holder.hold(trial.document.hash), Measuring(name) as progress:
+                there, table = measure(holder, trial, request, registry, weights, 1, others, progress)
+                holder.add_probe(trial, there, table)
+        except OSError as error:
+            raise UserError(f"{holder.path}: cannot be written: {error.strerror}") from error
     document = {
         "trial": trial.document.hash,
         "benchmark": trial.path.parents[1].name,
@@ -83,6 +89,11 @@ def probe_command(
         console().print(f"{table_path}", markup=False)
         console().print("'thalweg app' draws it: page Landscape", markup=False)
     return 0 if there.error is None else 1
+
+
+def _digest(path: str) -> str:
+    """Of a file that an option names; UserError where it cannot be read."""
+    return f"sha256:{sha256(Path(path))}"
 
 
 def _usable(trial: StoredTrial, registry: Registry) -> StoredTrial:

@@ -196,8 +196,7 @@ class _Evaluation:
                 passes = [
                     self._scores(data, answers, at, min(at + together, last)) for at in range(first, last, together)
                 ]
-                partial.sums[:, first:last] += torch.cat(passes, 1).cpu().numpy() * (len(prepared) / n)
-                partial.advance(last - first)
+                partial.add(first, torch.cat(passes, 1).cpu().numpy() * (len(prepared) / n))
                 progress(partial.done, k * -(-n // chunk))
 
     @property
@@ -227,8 +226,7 @@ class _Evaluation:
             self.program.put(self.points(k, k + 1)[0])
             before()
             values = self.data.evaluate(self.program.module, "train")
-            partial.sums[:, k] = [values[name] for name in self.wanted]
-            partial.advance(1)
+            partial.add(k, np.array([[values[name]] for name in self.wanted]))
             progress(partial.done, self.count)
 
     def _reestimate(self, chunk: int) -> Callable[[], None]:

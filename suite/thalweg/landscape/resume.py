@@ -36,21 +36,33 @@ class Partial:
     """
 
     def __init__(self, path: Path | None, key: str, sums: NDArray[np.float64]) -> None:
-        self.done = 0
-        self.sums = sums
+        self._state = (0, sums)
         self._path, self._key = path, key
         self._written = time.monotonic()
         if path is not None and path.is_file():
             try:
                 with np.load(path) as file:
                     if str(file["key"]) == key and file["sums"].shape == sums.shape:
-                        self.done, self.sums = int(file["done"]), file["sums"]
+                        self._state = (int(file["done"]), file["sums"])
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
                 pass
 
-    def advance(self, count: int) -> None:
-        """So much more is in the sums; written down now and then."""
-        self.done += count
+    @property
+    def done(self) -> int:
+        """How much is in the sums."""
+        return self._state[0]
+
+    @property
+    def sums(self) -> NDArray[np.float64]:
+        """One row a metric, one column a point."""
+        return self._state[1]
+
+    def add(self, first: int, values: NDArray[np.float64]) -> None:
+        """Add to the columns from ``first`` on, so many evaluations; written down now and then."""
+        sums = self.sums.copy()
+        sums[:, first : first + values.shape[1]] += values
+        # both at once: an interruption between the two would count these evaluations twice
+        self._state = (self.done + values.shape[1], sums)
         if self._path is not None and time.monotonic() - self._written > _EVERY:
             self.write()
 

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 
 from thalweg.contracts.probe import SavedWeights
+from thalweg.errors import UserError
 from thalweg.failure import Failure
 from thalweg.registry import Registry
 from thalweg.store.documents import ProbeDocument
@@ -24,11 +25,14 @@ def add_probes(
 ) -> bool:
     """Measure what a trial lacks on its weights; False, with nothing added, where it must be trained again.
 
-    It must where a probe measures during training, needs weights that were not saved, or fails: it may want the
-    optimizer at work, which saved weights do not bring back.
+    It must where a probe measures during training, needs weights that were not saved or cannot be read, or fails: it
+    may want the optimizer at work, which saved weights do not bring back.
     """
     missing = [request for request in requests if not _has(trial, request)]
-    weights = read_weights(trial.path)
+    try:
+        weights = read_weights(trial.path)
+    except UserError:
+        return False
     for active in active_probes(tuple(missing), registry):
         if not set(active.probe.when) <= {"start", "end", "pair"} or lacking(active, weights, pair=False):
             return False

@@ -92,8 +92,7 @@ class BenchmarkResults:
 
         ``document`` is what to record if this process is killed. Waits while another process holds the trial.
         """
-        self.working.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(self.working / f"{document.hash}.lock"):
+        with self.hold(document.hash):
             folder = self.working / document.hash
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
@@ -146,7 +145,7 @@ class BenchmarkResults:
         path = trial.path / "probes" / f"{key}.parquet"
         path.parent.mkdir(exist_ok=True)
         if table is not None:
-            partial = self.working / f"{key}.parquet"
+            partial = self.working / f"{trial.document.hash}--{key}.parquet"
             write_table(table, partial, probe.request.model_dump(mode="json"))
             partial.replace(path)
         current = self.find(trial.document.hash)

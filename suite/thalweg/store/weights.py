@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from thalweg.errors import UserError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -42,20 +44,24 @@ def has_weights(folder: Path, name: str) -> bool:
 
 
 def read_weights(folder: Path) -> SavedWeights:
-    """What was saved of a trial."""
+    """What was saved of a trial.
+
+    Raises:
+        UserError: a file is there and cannot be read.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from thalweg.contracts.probe import SavedWeights
 
-    found = {
-        name: load_file(folder / FOLDER / f"{name}.safetensors")
-        for name in ("initial", "final", "trajectory")
-        if has_weights(folder, name)
-    }
-    path = found.get("trajectory", {})
-    return SavedWeights(
-        found.get("initial"),
-        found.get("final"),
-        path.get("parameters"),
-        tuple(path["steps"].tolist()) if path else (),
-    )
+    found: dict[str, dict[str, Tensor]] = {}
+    for name in ("initial", "final", "trajectory"):
+        path = folder / FOLDER / f"{name}.safetensors"
+        if path.is_file():
+            try:
+                found[name] = load_file(path)
+            except (OSError, SafetensorError) as error:
+                raise UserError(f"{path} cannot be read: {error}") from error
+    way = found.get("trajectory", {})
+    steps = tuple(way["steps"].tolist()) if way else ()
+    return SavedWeights(found.get("initial"), found.get("final"), way.get("parameters"), steps)
