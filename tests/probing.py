@@ -12,10 +12,11 @@ from thalweg.contracts import Draw, LoadContext, LoadedProblem
 from thalweg.contracts.budget import Budget
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
-from thalweg.contracts.probe import ProbeContext, SavedWeights
+from thalweg.contracts.probe import Probe, ProbeContext, SavedWeights
 from thalweg.registry import Registry
 from thalweg.training.assembly import ActiveProbe, assemble
 from thalweg.training.loop import Training
+from thalweg.training.tables import checked, joined
 from thalweg.trial import ComponentRef, ProbeRequest, Trial
 
 
@@ -46,7 +47,6 @@ def context(
         module=module,
         problem=problem,
         objective=objective,
-        stepper=None,
         step=0,
         epoch=0.0,
         generator=torch.Generator().manual_seed(seed),
@@ -84,3 +84,8 @@ def trained(registry: Registry, name: str, architecture: ComponentRef, **given: 
     assert not done.probe_failures, done.probe_failures
     (table,) = done.tables.values()
     return table
+
+
+def table_of(probe: Probe, looking: ProbeContext) -> pd.DataFrame:
+    """What a probe measures, as the one table that is saved."""
+    return joined(probe, [checked(probe, probe.measure(looking))])

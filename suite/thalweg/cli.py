@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from thalweg import __version__
+from thalweg.allocator import set_allocator
 from thalweg.errors import UserError
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a sign gets a question mark
     try:
+        set_allocator()
         # without standalone mode click returns the code of typer.Exit
         code = app(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from networks import build
-from probing import NETWORKS, context, function, ref, trained
+from probing import NETWORKS, context, function, ref, table_of, trained
 from thalweg.contracts import Shape
 from thalweg.contracts.losses import CrossEntropy
 from thalweg.contracts.supervised import CLASSIFICATION, Supervised
@@ -41,7 +41,7 @@ def test_probes_measure_only_at_the_steps_that_are_due(registry: Registry) -> No
 def test_gradient_norms_are_the_slopes_along_the_gradient(registry: Registry) -> None:
     module, data = network(torch.float64), problem(torch.float64)
     looking = context(registry, "gradient-flow", data, module)
-    table = registry.probe("gradient-flow").measure(looking)
+    table = table_of(registry.probe("gradient-flow"), looking)
     norms = table[table["quantity"] == "gradient norm"]
     _, gradients = looking.objective.gradient()
     for parameter, gradient in zip(looking.objective.parameters, gradients, strict=True):
@@ -62,7 +62,7 @@ def test_jacobian_norms_are_those_of_automatic_differentiation(registry: Registr
     module = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3)).double()
     data = problem(torch.float64)
     looking = context(registry, "gradient-flow", data, module, tangents=3000)
-    table = registry.probe("gradient-flow").measure(looking)
+    table = table_of(registry.probe("gradient-flow"), looking)
     found = table[table["quantity"] == "Jacobian norm"]["value"].tolist()
     x = data.reduced(dtype=torch.float64).batch("train", 0, looking.objective._draw).inputs
     assert x is not None
@@ -83,7 +83,8 @@ def test_the_jacobian_of_orthogonal_relu_networks_halves_in_each_layer_at_gain_1
     x = torch.randn(64, 256, generator=generator, dtype=torch.float64)
     y = torch.randint(10, (64,), generator=generator)
     data = Supervised({"train": (x, y)}, CrossEntropy(), CLASSIFICATION)
-    table = registry.probe("gradient-flow").measure(context(registry, "gradient-flow", data, module, tangents=20))
+    looking = context(registry, "gradient-flow", data, module, tangents=20)
+    table = table_of(registry.probe("gradient-flow"), looking)
     found = table[table["quantity"] == "Jacobian norm"]
     fitted = np.polyfit(found["depth"], 2 * np.log2(found["value"]), 1)[0]
     assert fitted == pytest.approx(slope, abs=0.05)
@@ -95,7 +96,7 @@ def test_units_that_are_always_zero_are_dead_and_sizes_are_root_mean_squares(reg
         module[0].bias[:2] = -1e6  # type: ignore[index, operator]
         module[0].bias[2:] = 50  # type: ignore[index, operator]
     data = problem(torch.float64)
-    table = registry.probe("gradient-flow").measure(context(registry, "gradient-flow", data, module))
+    table = table_of(registry.probe("gradient-flow"), context(registry, "gradient-flow", data, module))
     assert table.loc[table["quantity"] == "dead units", "value"].tolist() == [2 / 8]
     after = module[:2](data.data["train"][0])  # type: ignore[attr-defined, index]
     size = after.square().mean().sqrt().item()

@@ -11,6 +11,7 @@ from thalweg_plugins.probes._objective import weights_of
 if TYPE_CHECKING:
     import altair
     import pandas
+    import torch
 
     from thalweg.contracts.activations import Activation
     from thalweg.contracts.probe import ProbeContext
@@ -52,32 +53,37 @@ class GradientFlow(Probe):
         Column("value", "see quantity", "gradient: loss per unit of weight; dead units: a fraction of one"),
     )
 
-    def measure(self, context: ProbeContext) -> pandas.DataFrame:
+    def measure(self, context: ProbeContext) -> dict[str, Any]:
         """One gradient, whose forward pass gives the activations too."""
-        import pandas as pd
+        import torch
 
         from thalweg.contracts.activations import activations
+
+        def norm(tensor: torch.Tensor) -> torch.Tensor:
+            return torch.linalg.vector_norm(tensor, dtype=torch.float64)  # type: ignore[no-any-return]
 
         with activations(context.module) as seen:
             _, gradients = context.objective.gradient()
         wanted = dict(weights_of(context.module))
         named = [name for name, parameter in context.module.named_parameters() if parameter.requires_grad]
         found = [(name, g) for name, g in zip(named, gradients, strict=True) if name in wanted]
-        rows: list[tuple[str, int, str, float]] = [
-            (GRADIENT, depth, name, float(g.double().norm())) for depth, (name, g) in enumerate(found, start=1)
-        ]
+        rows = [(GRADIENT, depth, name, norm(g)) for depth, (name, g) in enumerate(found, start=1)]
         for depth, one in enumerate(seen, start=1):
             after = one.after.detach()
-            rows.append((ACTIVATION, depth, one.layer, float(after.double().square().mean().sqrt())))
+            rows.append((ACTIVATION, depth, one.layer, norm(after) / after.numel() ** 0.5))
             units = after.transpose(0, 1).flatten(1) if after.dim() > 1 else after[None]
-            rows.append((DEAD, depth, one.layer, float((units == 0).all(1).double().mean())))
+            rows.append((DEAD, depth, one.layer, 1 - units.any(1).double().mean()))
         when = context.options["jacobian"]
         if when == "always" or (when == "start" and context.step == 0):
-            rows += [(JACOBIAN, depth, layer, norm) for depth, layer, norm in _jacobians(context)]
-        table = pd.DataFrame(rows, columns=["quantity", "depth", "layer", "value"])
-        table.insert(0, "epoch", context.epoch)
-        table.insert(0, "step", context.step)
-        return table
+            rows += [(JACOBIAN, *each) for each in _jacobians(context)]
+        return {
+            "step": context.step,
+            "epoch": context.epoch,
+            "quantity": [row[0] for row in rows],
+            "depth": [row[1] for row in rows],
+            "layer": [row[2] for row in rows],
+            "value": torch.stack([row[3] for row in rows]).tolist(),
+        }
 
     def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
         """The gradient's norm over the epochs, one line a layer, on a log scale."""
@@ -92,7 +98,7 @@ class GradientFlow(Probe):
         }
 
 
-def _jacobians(context: ProbeContext) -> list[tuple[int, str, float]]:
+def _jacobians(context: ProbeContext) -> list[tuple[int, str, torch.Tensor]]:
     """Depth, name and norm of each activation's Jacobian."""
     import torch
     from torch.autograd import forward_ad
@@ -103,7 +109,7 @@ def _jacobians(context: ProbeContext) -> list[tuple[int, str, float]]:
     inputs = context.objective.batch.inputs
     if inputs is None or not inputs.is_floating_point() or inputs.dim() < 2:
         return []
-    squares: dict[tuple[int, str], float] = {}
+    squares: dict[tuple[int, str], torch.Tensor] = {}
     for _ in range(context.options["tangents"]):
         tangent = torch.randn(inputs.shape, generator=context.generator, dtype=torch.float32).to(inputs)
         with (
@@ -116,19 +122,23 @@ def _jacobians(context: ProbeContext) -> list[tuple[int, str, float]]:
                 forward_ad.make_dual(inputs, tangent)  # type: ignore[no-untyped-call]
             )
             for depth, one in enumerate(seen, start=1):
-                squares.setdefault((depth, one.layer), 0.0)
-                squares[depth, one.layer] += _mean_square(one)
+                key = depth, one.layer
+                square = _mean_square(one)
+                squares[key] = squares[key] + square if key in squares else square
     count = context.options["tangents"]
     context.objective.counts.examples += count * len(inputs)
     return [(depth, layer, (total / count) ** 0.5) for (depth, layer), total in squares.items()]
 
 
-def _mean_square(one: Activation) -> float:
+def _mean_square(one: Activation) -> torch.Tensor:
     """The tangent's squared norm, mean over examples."""
+    import torch
     from torch.autograd import forward_ad
 
     tangent = forward_ad.unpack_dual(one.after).tangent  # type: ignore[no-untyped-call]
-    return 0.0 if tangent is None else float(tangent.double().flatten(1).square().sum(1).mean())
+    if tangent is None:
+        return torch.zeros((), dtype=torch.float64, device=one.after.device)
+    return tangent.double().flatten(1).square().sum(1).mean()  # type: ignore[no-any-return]
 
 
 def _encoded(quantity: str) -> tuple[Any, str]:

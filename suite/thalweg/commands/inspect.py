@@ -185,6 +185,7 @@ def doctor_command(results: Path | None, plugin_files: list[Path], as_json: bool
     """Print what this installation can use; exit code 1 if a plugin failed or the results cannot be written."""
     import os
 
+    from thalweg.allocator import allocator
     from thalweg.commands.run import cuda_present
     from thalweg.data.fetch import cache
     from thalweg.runner.environment import machine
@@ -197,6 +198,7 @@ def doctor_command(results: Path | None, plugin_files: list[Path], as_json: bool
     document = {
         **machine(),
         "device": "cuda" if cuda_present() else "cpu",
+        "allocator": allocator(),
         "results": {"folder": str(root), "writable": writable, "benchmarks": benchmarks_in(root)},
         "data": {"given": os.environ.get("THALWEG_DATA"), "cache": str(cache())},
         "plugin_failures": failures,
@@ -212,6 +214,7 @@ def doctor_command(results: Path | None, plugin_files: list[Path], as_json: bool
         ["packages", packages],
         ["processor", f"{document['cpu']}, {document['cores']} cores"],
         ["device", document["device"]],
+        ["allocator", document["allocator"]],
         ["results", f"{root} ({'writable' if writable else 'NOT writable'})"],
         ["benchmarks", ", ".join(document["results"]["benchmarks"]) or "none there yet: type 'thalweg run quick'"],
         ["data", f"{data['given'] or 'THALWEG_DATA is not set'}; downloads go to {data['cache']}"],

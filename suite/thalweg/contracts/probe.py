@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     import pandas
     import torch
     from torch import Tensor, nn
+
+    Table = pandas.DataFrame | Mapping[str, Any]
 
     from thalweg.contracts.modes import BatchStatistics
     from thalweg.contracts.objective import Objective
@@ -51,20 +54,24 @@ def _ignored(done: int, total: int) -> None:
     """Nobody is following."""
 
 
+def _no_stepper() -> Stepper | None:
+    """On saved weights."""
+    return None
+
+
 @dataclass
 class ProbeContext:
     """What a probe may look at.
 
-    Module and stepper are copies (the data is not: leave it as it is). ``objective`` is on the current batch, in
-    training mode, and its counts are the probe's own: they are saved as what the measurement cost. ``stepper`` is None
-    when the probe runs on saved weights, or when it cannot be copied.
+    Module and stepper are copies (the data is not: leave it as it is). The module is the same object each time that a
+    trial asks the probe, with the parameters, buffers and modes of now. ``objective`` is on the current batch, in
+    training mode, and its counts are the probe's own: they are saved as what the measurement cost.
     """
 
     options: Mapping[str, Any]
     module: nn.Module
     problem: LoadedProblem
     objective: Objective
-    stepper: Stepper | None
     step: int
     epoch: float
     generator: torch.Generator
@@ -79,10 +86,16 @@ class ProbeContext:
     """The learning rate at this step; None where it is not known, as on saved weights with a schedule."""
     batch_size: int | None = None
     """Examples in a batch of training; None: the whole training split."""
+    copy_stepper: Callable[[], Stepper | None] = _no_stepper
     scratch: Path | None = None
     """A folder where a long measurement may keep what it has, to go on from there when it is asked for again."""
     progress: Callable[[int, int], None] = _ignored
     """To be called with how much is done of how much."""
+
+    @functools.cached_property
+    def stepper(self) -> Stepper | None:
+        """What trains, for ``module``; None when the probe runs on saved weights, or when it cannot be copied."""
+        return self.copy_stepper()
 
     def objective_on(
         self,
@@ -137,8 +150,12 @@ class Probe(Component, ABC):
         return True
 
     @abstractmethod
-    def measure(self, context: ProbeContext) -> pandas.DataFrame:
-        """Measure now. The table has exactly the declared columns."""
+    def measure(self, context: ProbeContext) -> Table:
+        """Measure now: a DataFrame, or its columns, lists or one value for all rows, by name.
+
+        The table has exactly the declared columns. Columns take less time than a DataFrame, which for a probe that
+        measures after every step can be more than what it measures.
+        """
 
     @abstractmethod
     def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:

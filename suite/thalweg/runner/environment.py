@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from thalweg import __version__
+from thalweg.allocator import allocator
 from thalweg.registry import Registry
 
 _PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "scipy")
@@ -36,6 +37,7 @@ def environment(registry: Registry, device: str, threads: int) -> dict[str, Any]
         **machine(),
         "device": _device_name(device),
         "threads": threads,
+        "allocator": allocator(),
         "plugins": {record.name: record.version for record in registry.plugins if record.error is None},
     }
 

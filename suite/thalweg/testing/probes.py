@@ -15,6 +15,7 @@ from thalweg.contracts.probe import ProbeContext, SavedWeights
 from thalweg.registry import Registry
 from thalweg.testing.others import contract
 from thalweg.testing.small import Workbench, same
+from thalweg.training.tables import checked, joined
 
 CHEAP: dict[str, Any] = {"resolution": 3, "points": 5, "steps": 5, "draws": 2, "vectors": 6, "restarts": 2}
 """Values for options that set a probe's cost, where it has them."""
@@ -41,7 +42,7 @@ def _context(registry: Registry, name: str, bench: Workbench) -> ProbeContext:
         module=bench.module,
         problem=bench.problem,
         objective=objective.observer(),
-        stepper=bench.stepper,
+        copy_stepper=lambda: bench.stepper,
         step=3,
         epoch=0.75,
         generator=torch.Generator().manual_seed(0),
@@ -55,7 +56,9 @@ def _context(registry: Registry, name: str, bench: Workbench) -> ProbeContext:
 
 
 def _measured(registry: Registry, name: str) -> pd.DataFrame:
-    return registry.probe(name).measure(_context(registry, name, Workbench(registry, "sgd")))
+    probe = registry.probe(name)
+    part = probe.measure(_context(registry, name, Workbench(registry, "sgd")))
+    return joined(probe, [checked(probe, part)])
 
 
 def table_has_the_declared_columns(registry: Registry, name: str) -> None:

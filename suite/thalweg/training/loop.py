@@ -12,18 +12,19 @@ from typing import Any, Literal
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from thalweg.benchmark_file import Keep
-from thalweg.contracts import Stepper, StepReport
+from thalweg.contracts import StepReport
 from thalweg.contracts.probe import ProbeContext, SavedWeights, When
 from thalweg.errors import Diverged
 from thalweg.failure import Failure
 from thalweg.training.assembly import ActiveProbe, Assembly
-from thalweg.training.measure import measured
+from thalweg.training.copies import copied_stepper, refreshed
+from thalweg.training.measure import measured, timed
 from thalweg.training.recipe import Around
 from thalweg.training.recorder import Recorder
-from thalweg.training.tables import empty_table
+from thalweg.training.tables import joined
 
 DIVERGENCE_FACTOR = 1e6
 """A training loss past this many times max(1, its first value) ends the trial as diverged, as nan and infinity do."""
@@ -64,7 +65,8 @@ class Training:
         self.step = 0
         self.seconds = 0.0
         self.weights = SavedWeights()
-        self.tables: dict[str, list[pd.DataFrame]] = {}
+        self.measurements: dict[str, list[Any]] = {}
+        self._copies: dict[str, nn.Module] = {}
         self.probe_failures: dict[str, Failure] = {}
         self.probe_costs: dict[str, dict[str, float]] = {}
         self._keeps = bool(probes) or keep is not None
@@ -89,12 +91,7 @@ class Training:
         except (Exception, SystemExit) as error:  # a plugin's sys.exit ends its trial and not the run
             status, failure = "failed", Failure.of(error)
             reason = failure.line
-        tables = {key: pd.concat(parts, ignore_index=True) for key, parts in self.tables.items()}
-        if status == "done":
-            for active in self.probes:
-                if active.request.key not in tables and active.request.key not in self.probe_failures:
-                    # it was never due: an epoch longer than the budget, say
-                    tables[active.request.key] = empty_table(active.probe)
+        tables = self._tables(whole=status == "done")
         return Trained(
             status,
             reason,
@@ -287,29 +284,39 @@ class Training:
                 continue
             if not active.probe.due(active.options, self.step):
                 continue
-            context = self._context(active)
-            try:
-                table = measured(active, context, self.it.draw, self.probe_costs.setdefault(key, {}))
-                self.tables.setdefault(key, []).append(table)
-            except (Exception, SystemExit) as error:
-                self.probe_failures[key] = Failure.of(error)
-                self.tables.pop(key, None)
+            cost = self.probe_costs.setdefault(key, {})
+            with timed(cost):
+                context = self._context(active)
+                try:
+                    part = measured(active, context, self.it.draw, cost)
+                    self.measurements.setdefault(key, []).append(part)
+                except (Exception, SystemExit) as error:
+                    self.probe_failures[key] = Failure.of(error)
+                    self.measurements.pop(key, None)
+
+    def _tables(self, whole: bool) -> dict[str, pd.DataFrame]:
+        """What each probe measured; of a whole trial also an empty table where one was never due."""
+        tables = {}
+        for active in self.probes:
+            key = active.request.key
+            if key not in self.probe_failures and (whole or key in self.measurements):
+                try:
+                    with timed(self.probe_costs.setdefault(key, {})):
+                        tables[key] = joined(active.probe, self.measurements.get(key, []))
+                except Exception as error:
+                    self.probe_failures[key] = Failure.of(error)
+        return tables
 
     def _context(self, active: ActiveProbe) -> ProbeContext:
-        """What a probe sees: copies, module and stepper together, so that nothing it does to them reaches training."""
+        """What a probe sees: copies, so that nothing it does to them reaches training."""
         it = self.it
-        stepper: Stepper | None
-        try:
-            module, stepper = copy.deepcopy((it.module, it.stepper))
-        except Exception:  # a stepper may hold what cannot be copied: a file, a tracker, a graph
-            module, stepper = copy.deepcopy(it.module), None
+        module = self._copies[active.request.key] = refreshed(self._copies.get(active.request.key), it.module)
         problem = copy.copy(it.problem)
         return ProbeContext(
             options=active.options,
             module=module,
             problem=problem,
             objective=it.objective.observer(module, problem),
-            stepper=stepper,
             step=self.step,
             epoch=self._epoch,
             # by its name, so that other settings look along the same directions
@@ -319,6 +326,7 @@ class Training:
             hyperparameters=it.hyperparameters,
             lr=getattr(it.stepper, "lr", None),
             batch_size=it.batch_size,
+            copy_stepper=lambda: copied_stepper(it.stepper, it.module, module),
         )
 
     def _state_bytes(self) -> int | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -14,20 +16,28 @@ from thalweg.contracts.probe import ProbeContext, SavedWeights
 from thalweg.registry import Registry
 from thalweg.training.assembly import ActiveProbe, assemble
 from thalweg.training.randomness import seeded
-from thalweg.training.tables import checked_table
+from thalweg.training.tables import checked, joined
 from thalweg.trial import Trial
 
 
-def measured(active: ActiveProbe, context: ProbeContext, draw: Draw, cost: dict[str, float]) -> pd.DataFrame:
-    """The probe's table, checked; what it took is added to ``cost``, also when it raises."""
-    started = time.perf_counter()
+def measured(active: ActiveProbe, context: ProbeContext, draw: Draw, cost: dict[str, float]) -> Any:
+    """What the probe returns, checked; what it evaluated is added to ``cost``, also when it raises."""
     try:
         with seeded(draw.seed_for(f"probe/{active.request.key}/global", context.step)):
-            return checked_table(active.probe, active.probe.measure(context))
+            return checked(active.probe, active.probe.measure(context))
     finally:
-        spent = {"seconds": time.perf_counter() - started, **asdict(context.objective.counts)}
-        for name, amount in spent.items():
+        for name, amount in asdict(context.objective.counts).items():
             cost[name] = cost.get(name, 0) + amount
+
+
+@contextmanager
+def timed(cost: dict[str, float]) -> Iterator[None]:
+    """Add the seconds that pass to ``cost``."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        cost["seconds"] = cost.get("seconds", 0.0) + time.perf_counter() - started
 
 
 def measure_saved(
@@ -60,7 +70,7 @@ def measure_saved(
     moments = [(0, weights.initial)] if other is None and "start" in active.probe.when else []
     if other is not None or {"step", "epoch", "end"} & set(active.probe.when):
         moments.append((steps, weights.final))
-    tables = []
+    parts = []
     for step, state in moments:
         assert state is not None
         it = assemble(trial, registry)
@@ -74,7 +84,6 @@ def measure_saved(
             module=it.module,
             problem=it.problem,
             objective=it.objective.observer(),
-            stepper=None,
             step=step,
             epoch=step / it.problem.steps_per_epoch(it.draw.batch_size),
             # by its name, so that other settings look along the same directions
@@ -88,8 +97,10 @@ def measure_saved(
             scratch=scratch,
             progress=progress,
         )
-        tables.append(measured(active, context, it.draw, cost))
-    return pd.concat(tables, ignore_index=True)
+        with timed(cost):
+            parts.append(measured(active, context, it.draw, cost))
+    with timed(cost):
+        return joined(active.probe, parts)
 
 
 def lacking(active: ActiveProbe, weights: SavedWeights, pair: bool) -> list[str]:

@@ -16,9 +16,10 @@ def seeded(seed: int) -> Iterator[None]:
 
     What thalweg draws itself comes from generators of its own. Third-party optimizers and modules draw from these.
     """
-    python, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002 - it is the global one that is meant
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    # NPY002: it is the global generator that is meant
+    python, numbers = random.getstate(), np.random.get_state(legacy=False)  # noqa: NPY002
+    with torch.random.fork_rng() if torch.accelerator.is_available() else _cpu():
+        _seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002
         random.seed(seed)
         try:
@@ -26,3 +27,20 @@ def seeded(seed: int) -> Iterator[None]:
         finally:
             random.setstate(python)
             np.random.set_state(numbers)  # noqa: NPY002
+
+
+def _seed(seed: int) -> None:
+    """Without an accelerator only the one of the CPU: ``torch.manual_seed`` takes longer than a short measurement."""
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
+
+
+@contextmanager
+def _cpu() -> Iterator[None]:
+    state = torch.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)

@@ -1,7 +1,8 @@
-"""Whether what a probe returns is the table that it declares."""
+"""What a probe returns, checked and made one table."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,18 +11,42 @@ import pyarrow as pa
 from thalweg.contracts import Probe
 
 
-def checked_table(probe: Probe, table: Any) -> pd.DataFrame:
-    """The table; ValueError unless it is a DataFrame of the declared columns that can be written to a file."""
-    if not isinstance(table, pd.DataFrame):
-        raise ValueError(f"probe {probe.name!r} returned {type(table).__name__} and no DataFrame")
+def checked(probe: Probe, part: Any) -> Any:
+    """One measurement's DataFrame or columns; ValueError unless they are the declared ones."""
+    if not isinstance(part, pd.DataFrame | Mapping):
+        raise ValueError(f"probe {probe.name!r} returned {type(part).__name__} and no DataFrame, nor its columns")
     declared = [column.name for column in probe.columns]
-    if list(table.columns) != declared:
-        found = ", ".join(map(str, table.columns))
+    if list(part) != declared:
+        found = ", ".join(map(str, part))
         raise ValueError(f"probe {probe.name!r} declares the columns {', '.join(declared)} and returned {found}")
+    return part
+
+
+def joined(probe: Probe, parts: Sequence[Any]) -> pd.DataFrame:
+    """The rows of all measurements; an error unless they can be written to a file."""
+    names = [column.name for column in probe.columns]
+    if not parts:
+        return pd.DataFrame(columns=names)
+    if any(isinstance(part, pd.DataFrame) for part in parts):
+        table = pd.concat([pd.DataFrame(part) for part in parts], ignore_index=True)
+    else:
+        together = [_columns(probe, part) for part in parts]
+        table = pd.DataFrame({name: [value for part in together for value in part[name]] for name in names})
     pa.Table.from_pandas(table, preserve_index=False)
     return table
 
 
-def empty_table(probe: Probe) -> pd.DataFrame:
-    """A table without rows."""
-    return pd.DataFrame(columns=[column.name for column in probe.columns])
+def _columns(probe: Probe, part: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Lists of one length."""
+    lists = {name: column if _is_column(column) else None for name, column in part.items()}
+    lengths = {len(column) for column in lists.values() if column is not None} or {1}
+    if len(lengths) > 1:
+        told = ", ".join(map(str, sorted(lengths)))
+        raise ValueError(f"probe {probe.name!r} returned columns of different lengths: {told}")
+    (length,) = lengths
+    return {name: [part[name]] * length if column is None else list(column) for name, column in lists.items()}
+
+
+def _is_column(values: Any) -> bool:
+    """Whether it is a value for each row, and not one for all."""
+    return hasattr(values, "__len__") and not isinstance(values, str)

@@ -1,0 +1,59 @@
+"""Copies of a module and its stepper, for probes that may do to them what they like."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+
+import torch
+from torch import nn
+
+from thalweg.contracts import Stepper
+
+
+def refreshed(made: nn.Module | None, module: nn.Module) -> nn.Module:
+    """A copy of the module: the one that was made before, with the tensors and modes of now, where it still fits.
+
+    Copying a module anew takes about as long as a step of a small one.
+    """
+    if made is None or not _alike(made, module):
+        made = copy.deepcopy(module)
+        for parameter in made.parameters():
+            parameter.grad = None
+        return made
+    mine, now = _tensors(made), _tensors(module)
+    with torch.no_grad():
+        torch._foreach_copy_(mine, now)
+    for one, other in zip(mine, now, strict=True):
+        one.requires_grad_(other.requires_grad)
+        one.grad = None
+    for mine_part, part in zip(made.modules(), module.modules(), strict=True):
+        mine_part.training = part.training
+    return made
+
+
+def copied_stepper(stepper: Stepper, module: nn.Module, copied: nn.Module) -> Stepper | None:
+    """A copy that steps ``copied`` where the stepper steps ``module``; None where it cannot be copied."""
+    same: dict[int, object] = {id(module): copied}
+    for mine, theirs in ((_tensors(module), _tensors(copied)), (module.modules(), copied.modules())):
+        same |= {id(one): other for one, other in zip(mine, theirs, strict=True)}
+    try:
+        return copy.deepcopy(stepper, same)
+    except Exception:  # it may hold what cannot be copied: a file, a tracker, a graph
+        return None
+
+
+def _tensors(module: nn.Module) -> list[torch.Tensor]:
+    return [*module.parameters(), *module.buffers()]
+
+
+def _alike(made: nn.Module, module: nn.Module) -> bool:
+    """Whether a copy has still the modules and tensors of what it was copied from."""
+
+    def named(it: nn.Module) -> list[tuple[str, object]]:
+        tensors = itertools.chain(it.named_parameters(), it.named_buffers())
+        return [(name, type(part)) for name, part in it.named_modules()] + [
+            (name, (tensor.shape, tensor.dtype, tensor.device)) for name, tensor in tensors
+        ]
+
+    return named(made) == named(module)

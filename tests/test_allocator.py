@@ -1,0 +1,65 @@
+"""The allocator's settings, each in a process of its own: they cannot be taken back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+GLIBC = "CS_GNU_LIBC_VERSION" in getattr(os, "confstr_names", {})
+FAULTS = """
+import resource, sys, torch
+from thalweg.allocator import allocator, set_allocator
+if sys.argv[1] == "set":
+    set_allocator()
+    set_allocator()
+x = torch.ones(200, 20000)
+for _ in range(20):
+    [x + 1 for _ in range(4)]
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    [x + 1 for _ in range(4)]
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before, allocator(), sep="|")
+"""
+
+
+def faults(settings: str, **environment: str) -> tuple[int, str]:
+    """Page faults of 20 times four temporary tensors of 16 MB, and what is recorded."""
+    clean = {name: value for name, value in os.environ.items() if "MALLOC" not in name and name != "LD_PRELOAD"}
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS, settings],
+        capture_output=True, text=True, check=True, env=clean | environment, timeout=120,
+    )  # fmt: skip
+    count, told = done.stdout.strip().split("|")
+    return int(count), told
+
+
+@pytest.mark.skipif(not GLIBC, reason="it is glibc's allocator that is set")
+def test_memory_is_kept_and_the_switch_turns_that_off() -> None:
+    count, told = faults("set")
+    assert told.startswith("glibc")
+    assert told.endswith(": mmap threshold 32 MiB, trim threshold 1024 MiB, top pad 64 MiB")
+    assert count < 50
+    for settings, environment in (("leave", {}), ("set", {"THALWEG_ALLOCATOR": "system"})):
+        count, told = faults(settings, **environment)
+        assert told == "system"
+        assert count > 20 * 4 * 16e6 / 2**21 / 2  # huge pages of 2 MiB at most
+
+
+@pytest.mark.skipif(not GLIBC, reason="it is glibc's allocator that is set")
+def test_what_the_environment_sets_up_stays() -> None:
+    assert faults("set", MALLOC_TRIM_THRESHOLD_="131072")[1] == "system, with MALLOC_TRIM_THRESHOLD_"
+    assert faults("set", GLIBC_TUNABLES="glibc.malloc.arena_max=4")[1] == "system, with GLIBC_TUNABLES"
+
+
+def test_another_value_is_refused(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from thalweg.cli import main; main()", "list", "optimizers"]
+    environment = os.environ | {"THALWEG_ALLOCATOR": "sistem"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: THALWEG_ALLOCATOR = 'sistem'")
+    assert "system" in done.stderr
+    assert done.stderr.count("\n") == 1
