@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -26,7 +27,7 @@ def ref(name: str, **options: Any) -> ComponentRef:
 
 NETWORKS = [
     ref("mlp", widths=[16]),
-    ref("convnet", channels=[4, 4, 4], widths=[16], norm="batch"),
+    ref("convnet", channels=[4, 4, 4], widths=[16], padding="same", norm="batch"),
     ref("resnet", depth=8),
 ]
 """With batch norm but for the first; see ``trained`` for what they are trained on."""
@@ -64,18 +65,25 @@ def function(registry: Registry, name: str, **given: Any) -> tuple[LoadedProblem
     return loaded, module
 
 
-def trained(registry: Registry, name: str, architecture: ComponentRef, **given: Any) -> pd.DataFrame:
-    """The probe's table of two steps: on digits for an MLP, as images for a ResNet, and on MNIST-1D for a ConvNet."""
-    problem = {"mlp": ref("digits"), "convnet": ref("mnist1d", layout="sequence")}.get(
-        architecture.name, ref("digits", layout="image")
-    )
+def trained(
+    registry: Registry,
+    name: str,
+    architecture: ComponentRef,
+    where: Mapping[str, Any] | None = None,
+    **given: Any,
+) -> pd.DataFrame:
+    """The probe's table of two steps on digits: as vectors for an MLP, as images for the others.
+
+    ``where``: dtype and device.
+    """
     trial = Trial(
-        problem=problem,
+        problem=ref("digits") if architecture.name == "mlp" else ref("digits", layout="image"),
         architecture=architecture,
         optimizer=ref("sgd", lr=0.01),
         budget=Budget(steps=2),
         batch_size=64,
         seed=0,
+        **(where or {}),
     )
     probe = registry.probe(name)
     active = ActiveProbe(ProbeRequest(label=name, probe=ref(name, **given)), probe, resolve(probe.options, given, name))

@@ -145,12 +145,28 @@ def test_convnet_pools_each_side_by_its_own_length(registry: Registry) -> None:
 
 
 def test_convnet_names_the_smallest_input_and_takes_it(registry: Registry) -> None:
-    assert misfit(registry, "convnet", DIGITS) == "it takes inputs of size 9x9 or more, and this problem gives 8x8"
+    told = "use padding = 'same'"
+    assert (
+        misfit(registry, "convnet", DIGITS)
+        == f"it takes inputs of size 9x9 or more, and this problem gives 8x8: {told}"
+    )
     short = Shape("classification", (1, 8), (2,))
-    assert misfit(registry, "convnet", short) == "it takes inputs of size 9 or more, and this problem gives 8"
+    assert misfit(registry, "convnet", short) == f"it takes inputs of size 9 or more, and this problem gives 8: {told}"
     for sides in ((9,), (9, 9), (9, 30)):
         shape = Shape("classification", (2, *sides), (3,))
         assert build(registry, "convnet", shape)(torch.randn(1, 2, *sides)).shape == (1, 3)
+
+
+def test_convnet_with_padding_takes_small_images(registry: Registry) -> None:
+    options = {"padding": "same", "channels": [4, 5, 6], "widths": [7]}
+    module = build(registry, "convnet", DIGITS, options)
+    # 8x8 -> 4x4 -> 2x2 -> 1x1
+    dense = next(layer for layer in module.modules() if isinstance(layer, nn.Linear))
+    assert dense.in_features == 6
+    convolutions = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
+    assert [layer.kernel_size for layer in convolutions] == [(5, 5), (3, 3), (3, 3)]
+    assert module(torch.randn(2, *DIGITS.input)).shape == (2, 10)
+    assert misfit(registry, "convnet", Shape("classification", (1, 1, 1), (2,)), options) is None
 
 
 def test_convnet_needs_three_numbers_of_channels(registry: Registry) -> None:

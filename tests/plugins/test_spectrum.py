@@ -185,7 +185,7 @@ def test_too_few_iterations_are_refused(registry: Registry) -> None:
 
 ARCHITECTURES = [
     ref("mlp", widths=[8]),
-    ref("convnet", channels=[2, 2, 2], widths=[4], norm="batch"),
+    ref("convnet", channels=[2, 2, 2], widths=[4], padding="same", norm="batch"),
     ref("resnet", depth=8, width=2),
 ]
 

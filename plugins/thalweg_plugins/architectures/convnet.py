@@ -12,17 +12,17 @@ from thalweg_plugins.architectures._misfits import inputs
 if TYPE_CHECKING:
     from torch import nn
 
-_KERNELS = ((5, "valid"), (3, "valid"), (3, "same"))
+_KERNELS = (5, 3, 3)
 _SMALLEST = 9
 
 
 class ConvNet(Architecture):
     """Three convolutions, each with a ReLU and overlapping max pooling, then dense layers with ReLU.
 
-    The first two convolutions are without padding, the third keeps the size; pooling is 3 wide at stride 2 and halves
-    a side, rounded up (TensorFlow's SAME). Sequences get the one-dimensional version of the same layers. Batch norm
-    is in the convolutions only. Weights start as in DeepOBS: Glorot normal in convolutions, Glorot uniform in dense
-    layers, zero biases.
+    The first two convolutions are without padding unless they are told to keep the size, as the third does; pooling
+    is 3 wide at stride 2 and halves a side, rounded up (TensorFlow's SAME). Sequences get the one-dimensional
+    version of the same layers. Batch norm is in the convolutions only. Weights start as in DeepOBS: Glorot normal
+    in convolutions, Glorot uniform in dense layers, zero biases.
     """
 
     name = "convnet"
@@ -33,6 +33,7 @@ class ConvNet(Architecture):
     options = (
         Option("channels", (64, 96, 128), "[1, inf)", "channels of the three convolutions"),
         Option("widths", (512, 256), "[1, inf)", "units of each hidden dense layer"),
+        Option("padding", "valid", ("valid", "same"), "of the first two convolutions: 'same' is for small images"),
         Option("norm", "none", ("none", "batch"), "normalisation before the activation of each convolution"),
     )
 
@@ -46,9 +47,10 @@ class ConvNet(Architecture):
                 f"and this problem gives {inputs(shape)}: use 'mlp'"
             )
         _, *sides = shape.input
-        if min(sides) < _SMALLEST:
+        if options["padding"] == "valid" and min(sides) < _SMALLEST:
             smallest, given = ("x".join(map(str, size)) for size in ([_SMALLEST] * len(sides), sides))
-            return f"it takes inputs of size {smallest} or more, and this problem gives {given}"
+            told = f"it takes inputs of size {smallest} or more, and this problem gives {given}"
+            return f"{told}: use padding = 'same'"
         if len(options["channels"]) != 3:
             return f"channels needs three numbers, one a convolution, and has {len(options['channels'])}"
         return None
@@ -60,7 +62,8 @@ class ConvNet(Architecture):
         channels, *sides = shape.input
         conv, norm, pool = (getattr(nn, f"{layer}{len(sides)}d") for layer in ("Conv", "BatchNorm", "MaxPool"))
         layers: list[nn.Module] = []
-        for n_out, (kernel, padding) in zip(options["channels"], _KERNELS, strict=True):
+        paddings = (options["padding"], options["padding"], "same")
+        for n_out, kernel, padding in zip(options["channels"], _KERNELS, paddings, strict=True):
             layers.append(conv(channels, n_out, kernel, padding=padding))
             if options["norm"] == "batch":
                 layers.append(norm(n_out))
