@@ -237,7 +237,7 @@ def test_split_examples_metrics_and_precision_are_those_declared() -> None:
     few = losses_at(module, both, flat(module)[None], examples=5, counts=counts)["loss"]
     assert counts.examples == 15
     assert torch.equal(few, losses_at(module, both.reduced("train", 5), flat(module)[None])["loss"])
-    with pytest.raises(ValueError, match="no metric 'losss' here; there are: accuracy, loss"):
+    with pytest.raises(ValueError, match="no metric 'losss'; did you mean 'loss'"):
         losses_at(module, both, flat(module)[None], metrics=["losss"])
     with pytest.raises(ValueError, match="no split 'valid' here; there are: train, test"):
         losses_at(module, both, flat(module)[None], "valid")
@@ -270,7 +270,10 @@ def test_an_interrupted_evaluation_goes_on_from_its_file(tmp_path: Path, whole: 
     resumed = losses_at(module, data, points, batch_norm=batch_norm, resume=file, progress=interrupt)
     assert first < done[0] <= first + 64
     assert done[-1] == 200
-    assert not file.exists()
+    done.clear()
+    again = losses_at(module, data, points, batch_norm=batch_norm, resume=file, progress=interrupt)
+    assert not done
+    assert all(torch.equal(resumed[name], again[name]) for name in again)
     straight = losses_at(module, data, points, batch_norm=batch_norm)
     assert all(torch.equal(resumed[name], straight[name]) for name in straight)
 

@@ -31,7 +31,7 @@ class Slow(Probe):
         from thalweg.landscape.evaluate import Line, flat_from, losses_at
 
         ends = [flat_from(context.module, state) for state in (context.weights.initial, context.weights.final)]
-        if context.options["fault"] == "raise":
+        if context.options["fault"] == "raise" or (context.scratch.parents[2] / "broken").exists():
             raise ValueError("there is nothing to measure")
 
         def crawl(done, total):
@@ -146,6 +146,34 @@ def test_a_probe_that_fails_on_saved_weights_says_why_and_leaves_the_rest(cli: C
     assert {probe.status for key, probe in after.probes.items() if key.startswith("slow")} == {"failed"}
     assert {key: after.probes[key] for key in before.probes} == before.probes
     cli("results", "verify")
+
+
+def test_a_failure_takes_the_place_of_no_measurement(cli: CommandLine, small: Path) -> None:
+    (cli.folder / "slow.py").write_text(MEASURED_AGAIN, encoding="utf-8")
+    cli("run", "small.toml", "--only", "workload=bowl", "--only", "optimizer=adam")
+    words = ["probe", probed(cli, "bowl").document.hash, "slow", "--plugin", "slow.py"]
+    key = cli.json(*words)["key"]
+    before = probed(cli, "bowl").document
+    broken = results(cli).path.parent / "broken"
+    broken.write_text("", encoding="utf-8")
+    assert "there is nothing to measure" in cli(*words, "--fresh", code=1).stderr
+    broken.unlink()
+    assert probed(cli, "bowl").document == before
+    assert cli.json(*words)["measured_before"]
+    # a table that was cut off is no measurement
+    table = probed(cli, "bowl").path / "probes" / f"{key}.parquet"
+    table.write_bytes(table.read_bytes()[:-10])
+    again = cli.json(*words)
+    assert (again["measured_before"], again["status"]) == (False, "done")
+    cli("results", "verify")
+
+
+def test_a_trial_that_cannot_be_read_is_named_with_the_reason(cli: CommandLine, small: Path) -> None:
+    cli("run", "small.toml", "--only", "workload=bowl", "--only", "optimizer=adam", "--only", "seed=0")
+    trial = probed(cli, "bowl")
+    (trial.path / "weights" / "initial.safetensors").unlink()
+    error = cli("probe", trial.document.hash, "line", code=2).stderr
+    assert "cannot be read: weights/initial.safetensors is missing" in error
 
 
 def test_an_interrupted_measurement_goes_on_where_it_was(process_cli: CommandLine, small: Path) -> None:

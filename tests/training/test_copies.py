@@ -69,6 +69,29 @@ def test_a_copy_that_was_rebuilt_is_made_anew() -> None:
         assert same(again, module)
 
 
+class Counting(nn.Module):
+    """What it computes depends on a number that is no tensor."""
+
+    def __init__(self, state: Any) -> None:
+        super().__init__()
+        self.layer, self.state = nn.Linear(3, 3), state
+
+
+def test_attributes_are_those_of_now() -> None:
+    module = Counting(0)
+    made = refreshed(None, module)
+    module.state = 3
+    again = refreshed(made, module)
+    assert (again is made, again.state) == (True, 3)
+    # what a shallow copy would share is copied whole
+    module = Counting({"calls": [0]})
+    made = refreshed(None, module)
+    module.state["calls"][0] = 3
+    again = refreshed(made, module)
+    assert again.state == {"calls": [3]}
+    assert again.state["calls"] is not module.state["calls"]
+
+
 @pytest.mark.parametrize("used_before", [False, True])
 def test_a_copied_stepper_steps_the_copy(used_before: bool) -> None:
     module = network()

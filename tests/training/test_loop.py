@@ -276,13 +276,33 @@ def test_saved_weights_are_those_that_are_evaluated(registry: Registry) -> None:
             point.copy_(kept)
 
     assembly.stepper.evaluation_weights = halved  # type: ignore[method-assign]
-    probe = Meddler()
+    seen: list[torch.Tensor] = []
+
+    class Looks(Meddler):
+        when = ("end",)
+
+        def measure(self, context: Any) -> pd.DataFrame:
+            seen.append(next(context.module.parameters()).detach().clone())
+            return super().measure(context)
+
+    probe = Looks()
     probe.needs = ("final", "trajectory")
     trained = Training(assembly, [active(probe)], lambda *_: None).run()
     assert trained.weights.final is not None
     assert trained.weights.trajectory is not None
     assert torch.equal(trained.weights.final["x"], 0.5 * point.detach())
     assert torch.equal(trained.weights.trajectory[-1], trained.weights.final["x"])
+    assert torch.equal(seen[0], trained.weights.final["x"])
+
+
+def test_a_module_that_cannot_be_copied_costs_its_probes_and_not_the_trial(registry: Registry) -> None:
+    assembly = assemble(bowl(), registry)
+    assembly.module.lock = threading.Lock()  # type: ignore[assignment]
+    trained = Training(assembly, [active(Meddler())], lambda *_: None).run()
+    assert trained.status == "done"
+    (failure,) = trained.probe_failures.values()
+    assert failure.kind == "TypeError"
+    assert not trained.tables
 
 
 def test_a_stepper_that_cannot_be_copied_is_kept_from_probes(registry: Registry) -> None:

@@ -15,6 +15,7 @@ from thalweg.errors import UserError
 from thalweg.registry import Registry, load_registry
 from thalweg.selection import parse_settings
 from thalweg.store.results import BenchmarkResults, StoredTrial, results_root
+from thalweg.store.tables import is_table
 from thalweg.store.weights import read_weights
 from thalweg.trial import ProbeRequest, Trial
 
@@ -46,7 +47,7 @@ def probe_command(
     request = ProbeRequest(label=name, probe=ref, other=partner_hash)
     there = trial.document.probes.get(request.key)
     table_path = trial.path / "probes" / f"{request.key}.parquet"
-    measured_before = there is not None and there.status == "done" and table_path.is_file() and not fresh
+    measured_before = there is not None and there.status == "done" and is_table(table_path) and not fresh
     if not measured_before or there is None:
         from thalweg.runner.saved import measure
         from thalweg.training.assembly import active_probes
@@ -63,8 +64,10 @@ def probe_command(
         holder = BenchmarkResults(trial.path.parents[2], trial.path.parents[1].name)
         try:
             with contextlib.redirect_stdout(sys.stderr), holder.hold(trial.document.hash), Measuring(name) as progress:
-                there, table = measure(holder, trial, request, registry, weights, 1, others, progress)
-                holder.add_probe(trial, there, table)
+                old, (there, table) = there, measure(holder, trial, request, registry, weights, 1, others, progress)
+                if there.error is None or old is None or old.status != "done":
+                    # a failure takes the place of no measurement
+                    holder.add_probe(trial, there, table)
         except OSError as error:
             raise UserError(f"{holder.path}: cannot be written: {error.strerror}") from error
     document = {

@@ -69,10 +69,13 @@ def _final(document: TrialDocument) -> str:
 
 def find_trial(hash_: str, root: Path) -> StoredTrial:
     """The one trial whose hash begins so; UserError when there is none or more than one."""
-    found = []
+    found, unreadable = [], []
     for name in benchmarks_in(root):
-        stored, _ = BenchmarkResults(root, name).scan()
+        stored, others = BenchmarkResults(root, name).scan()
         found += [trial for trial in stored if trial.document.hash.startswith(hash_)]
+        unreadable += [item for item in others if item.path.name.rpartition("--")[2].startswith(hash_)]
+    if not found and unreadable:
+        raise UserError(f"{unreadable[0].path} cannot be read: {unreadable[0].reason}")
     if not found:
         raise UserError(f"no trial in {root} has a hash that begins with {hash_!r}: see 'thalweg results list'")
     if len({trial.document.hash for trial in found}) > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from thalweg.contracts.modes import batch_norms, set_evaluating
 from thalweg.contracts.objective import Counts
 from thalweg.contracts.problem import Draw, LoadedProblem, Split
 from thalweg.contracts.supervised import Supervised
+from thalweg.errors import unknown
 from thalweg.landscape.points import Line, Plane, Span, flat, flat_from
 from thalweg.landscape.program import Program
 from thalweg.landscape.resume import Partial, digest
@@ -75,22 +76,31 @@ def losses_at(
             ``"auto"`` takes the one that is faster on this device at this size; ``"plain"`` walks without any saving of
             work, as the reference for the others.
         memory: bytes that activations may take: so the examples are cut into chunks.
-        resume: a file that holds what is done when this is interrupted, and from which the same call goes on.
+        resume: a file that holds what is done, also when this is interrupted, and from which the same call goes on.
         progress: called with how many evaluations are done of how many.
         counts: where the examples are counted.
 
     Returns:
         metric name -> float64 tensor of shape (K,). Values that are not finite are kept as they are.
 
+    Work is saved only where that gives the same outputs: on two examples at one of the points it is compared with
+    ``"plain"``, which is taken where they differ, or where what saves work fails.
+
     Raises:
-        ValueError: a point does not have P numbers, a metric is not there, or all examples together do not fit into
-            ``memory`` with ``batch_norm = "batch"``.
+        ValueError: a point does not have P numbers, a metric or a mode is not there, or all examples together do not
+            fit into ``memory`` with ``batch_norm = "batch"``.
     """
     names = [metric.name for metric in problem.metrics]
     wanted = names if metrics is None else list(metrics)
-    for name in wanted:
-        if name not in names:
-            raise ValueError(f"there is no metric {name!r} here; there are: {', '.join(names)}")
+    for kind, name, there in (
+        *(("metric", name, names) for name in wanted),
+        ("method", method, get_args(Method)),
+        ("batch_norm", batch_norm, get_args(BatchNorm)),
+    ):
+        if name not in there:
+            raise ValueError(unknown(kind, name, there))
+    if not wanted or (examples is not None and examples < 1):
+        raise ValueError(f"needs a metric, and examples of 1 or more or None; got {wanted} and {examples}")
     walker = copy.deepcopy(module).to(dtype=dtype)
     set_evaluating(walker, "batch" if batch_norm == "batch" else "running")
     data = problem.reduced(split, examples, dtype)
@@ -109,7 +119,7 @@ def losses_at(
         except BaseException:
             partial.write()
             raise
-    partial.finish()
+    partial.write()
     if counts is not None:
         counts.examples += data.sizes["train"] * len(points)
     return dict(zip(wanted, torch.from_numpy(partial.sums), strict=True))
@@ -131,7 +141,9 @@ class _Evaluation:
         self.data, self.batch_norm = data, batch_norm
         self.wanted, self.method, self.memory = wanted, method, memory
         self.training = data
-        self.program = Program(walker, batch_norm == "interpolated", method != "plain" and batch_norm != "re-estimated")
+        optimized = method != "plain" and batch_norm != "re-estimated"
+        self.plain = Program(copy.deepcopy(walker) if optimized else walker, batch_norm == "interpolated", False)
+        self.program = Program(walker, batch_norm == "interpolated") if optimized else self.plain
         self.count = len(points)
         rows = points.vectors if isinstance(points, Span) else points
         if rows.dim() != 2 or rows.shape[1] != self.program.size:
@@ -176,7 +188,36 @@ class _Evaluation:
             raise ValueError(f"batch statistics of all examples: {need}, and memory is {self.memory / 2**20:.0f} MiB")
         if self.device.type == "cpu" and self.batch_norm != "batch":
             fits = max(min(fits, CHUNK // max(largest, 1)), 64)
-        self._chunk_by_chunk(data, min(fits, n), self._together(min(fits, n), largest, total), partial, progress)
+        together = self._together(min(fits, n), largest, total)
+        if not self._agrees(data, together=1):
+            self.program = self.plain
+        if together > 1 and self.method != "stack" and not self._agrees(data, together):
+            together = 1
+        self.plain = self.program  # the copy may go
+        self._chunk_by_chunk(data, min(fits, n), together, partial, progress)
+
+    def _agrees(self, data: Supervised, together: int) -> bool:
+        """Whether two examples at one of the points have the outputs that they have without any saving of work."""
+        if self.program is self.plain and together == 1:
+            return True
+        few = data.prepared(data.data["train"][0][:2])
+        # neither an end nor the centre, where coordinates are 0 and 1
+        first = self.count // 3
+        point = self.points(first, first + 1)
+        self.plain.prepare(few, None)
+        self.program.prepare(few, self.vectors, self.busiest)
+        expected = self.plain.at(point[0], ())
+        try:
+            if together == 1:
+                found = self.program.at(point[0], () if self.numbers is None else self.numbers[first])
+            else:
+                where = None if self.coordinates is None else self.coordinates[first].expand(2, -1)
+                found = self.program.at_all(point.expand(2, -1), where)[0]
+        except (RuntimeError, AttributeError):
+            return False
+        scale = expected.abs().nan_to_num(0, 0, 0).max()
+        close = 1e-3 if expected.dtype == torch.float32 else 1e-8
+        return torch.allclose(found, expected, rtol=close, atol=float(close * scale), equal_nan=True)
 
     def _chunk_by_chunk(
         self, data: Supervised, chunk: int, together: int, partial: Partial, progress: Callable[[int, int], None]

@@ -55,7 +55,7 @@ class Program:
             if first is not None:
                 self._first = _First(self.module.get_submodule(first))
                 self.module.set_submodule(first, self._first)
-            _multiply_from_the_left(self.module)
+            _multiply_from_the_left(graph, self.module)
         last = graph is not None and _takes_channels_last(graph, self.module)
         self._format = torch.channels_last if last else torch.contiguous_format
         self.module.to(memory_format=self._format)  # type: ignore[call-overload]
@@ -203,13 +203,20 @@ class _Folded(nn.Module):
         return layer._conv_forward(x, weight, bias)
 
 
-def _multiply_from_the_left(module: nn.Module) -> None:
+def _multiply_from_the_left(graph: fx.Graph, module: nn.Module) -> None:
     """Let the linear layers of few outputs do so."""
-    for parent in list(module.modules()):
-        for name, layer in list(parent.named_children()):
-            narrow = type(layer) is nn.Linear and layer.out_features <= _NARROW
-            if narrow and not isinstance(parent, _First | _Folded):
-                setattr(parent, name, _Narrow(layer))  # type: ignore[arg-type]
+    for name in {str(node.target) for node in graph.nodes if node.op == "call_module"}:
+        layer = module.get_submodule(name)
+        if isinstance(layer, nn.Linear) and layer.out_features <= _NARROW and _plain(graph, name, layer):
+            module.set_submodule(name, _Narrow(layer))
+
+
+def _plain(graph: fx.Graph, name: str, layer: nn.Module) -> bool:
+    """Whether a layer is torch's own, and nothing else acts on it: no hook, parametrization or use of its weights."""
+    own = type(layer).__module__.startswith("torch.nn.modules.")
+    hooked = any((layer._forward_hooks, layer._forward_pre_hooks, layer._buffers, list(layer.children())))
+    read = any(node.op == "get_attr" and str(node.target).startswith(f"{name}.") for node in graph.nodes)
+    return own and not hooked and not read and set(layer._parameters) == {"weight", "bias"}
 
 
 def _traced(module: nn.Module) -> fx.Graph | None:
@@ -239,8 +246,10 @@ def _first_layer(graph: fx.Graph, module: nn.Module) -> str | None:
         layer = module.get_submodule(str(node.target))
         if isinstance(layer, nn.Flatten | nn.Identity):
             continue
-        affine = isinstance(layer, nn.Linear | _ConvNd) and layer.weight[0].numel() >= _WORTH
-        return str(node.target) if affine and _once(graph, node) and _is_input(node.args[0], module) else None
+        name = str(node.target)
+        affine = isinstance(layer, nn.Linear | _ConvNd) and _plain(graph, name, layer)
+        worth = affine and layer.weight[0].numel() >= _WORTH  # type: ignore[index]
+        return name if worth and _once(graph, node) and _is_input(node.args[0], module) else None
     return None
 
 
@@ -263,7 +272,9 @@ def _fold_batch_norm(graph: fx.Graph, module: nn.Module, but: str | None) -> Non
             continue
         norm, layer = (module.get_submodule(str(one.target)) for one in (node, before))
         plain = isinstance(layer, nn.Linear | _ConvNd) and not getattr(layer, "transposed", False)
+        plain = plain and _plain(graph, str(before.target), layer)
         fixed = isinstance(norm, _BatchNorm) and not norm.training and norm.running_mean is not None
+        fixed = fixed and not norm._forward_hooks and not norm._forward_pre_hooks
         if plain and fixed and len(before.users) == 1:
             module.set_submodule(str(before.target), _Folded(layer, norm))  # type: ignore[arg-type]
             module.set_submodule(str(node.target), nn.Identity())
@@ -277,8 +288,9 @@ def _rectify_in_place(graph: fx.Graph, module: nn.Module) -> None:
             continue
         relu = module.get_submodule(str(node.target))
         if before.op == "call_module":
-            made = isinstance(module.get_submodule(str(before.target)), nn.Linear | _ConvNd | _BatchNorm)
+            maker = module.get_submodule(str(before.target))
+            made = isinstance(maker, nn.Linear | _ConvNd | _BatchNorm) and not maker._forward_hooks
         else:
             made = before.op == "call_function" and before.target in (operator.add, torch.add)
-        if isinstance(relu, nn.ReLU) and made:
+        if isinstance(relu, nn.ReLU) and made and not relu._forward_hooks and not relu._forward_pre_hooks:
             relu.inplace = True

@@ -30,7 +30,7 @@ class Partial:
     """Sums over part of the work, kept in a file while the work goes on.
 
     Args:
-        path: the file; None keeps nothing.
+        path: the file; None keeps nothing. Who asked for the work deletes it when nothing more is to be done.
         key: names the work. A file of other work, or one that cannot be read, counts for nothing.
         sums: where the work begins, zeros; from the file where there is one.
     """
@@ -75,8 +75,3 @@ class Partial:
                 np.savez(file, key=self._key, done=self.done, sums=self.sums)
             partial.replace(self._path)
             self._written = time.monotonic()
-
-    def finish(self) -> None:
-        """The work is done: the file goes."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from thalweg.contracts import Stepper
 
 
 def refreshed(made: nn.Module | None, module: nn.Module) -> nn.Module:
-    """A copy of the module: the one that was made before, with the tensors and modes of now, where it still fits.
+    """A copy of the module: the one that was made before, with the tensors and attributes of now, where it still fits.
 
     Copying a module anew takes about as long as a step of a small one.
     """
@@ -28,7 +28,7 @@ def refreshed(made: nn.Module | None, module: nn.Module) -> nn.Module:
         one.requires_grad_(other.requires_grad)
         one.grad = None
     for mine_part, part in zip(made.modules(), module.modules(), strict=True):
-        mine_part.training = part.training
+        vars(mine_part).update({name: copy.copy(value) for name, value in _attributes(part).items()})
     return made
 
 
@@ -48,12 +48,31 @@ def _tensors(module: nn.Module) -> list[torch.Tensor]:
 
 
 def _alike(made: nn.Module, module: nn.Module) -> bool:
-    """Whether a copy has still the modules and tensors of what it was copied from."""
+    """Whether a copy has still the modules, hooks and tensors of what it was copied from, which holds nothing else."""
+    if not all(_is_simple(value) for part in module.modules() for value in _attributes(part).values()):
+        return False
 
     def named(it: nn.Module) -> list[tuple[str, object]]:
         tensors = itertools.chain(it.named_parameters(), it.named_buffers())
-        return [(name, type(part)) for name, part in it.named_modules()] + [
-            (name, (tensor.shape, tensor.dtype, tensor.device)) for name, tensor in tensors
+        parts: list[tuple[str, object]] = [
+            (name, (type(part), len(part._forward_hooks), len(part._forward_pre_hooks)))
+            for name, part in it.named_modules()
         ]
+        return parts + [(name, (tensor.shape, tensor.dtype, tensor.device)) for name, tensor in tensors]
 
     return named(made) == named(module)
+
+
+_OF_EVERY_MODULE = set(vars(nn.Module())) - {"training"}
+
+
+def _attributes(part: nn.Module) -> dict[str, object]:
+    """What a module has besides parameters, buffers, submodules and hooks."""
+    return {name: value for name, value in vars(part).items() if name not in _OF_EVERY_MODULE}
+
+
+def _is_simple(value: object) -> bool:
+    """Whether a shallow copy is a copy."""
+    if isinstance(value, list | tuple):
+        return all(_is_simple(each) and not isinstance(each, list) for each in value)
+    return value is None or isinstance(value, bool | int | float | str | torch.dtype)

@@ -286,8 +286,8 @@ class Training:
                 continue
             cost = self.probe_costs.setdefault(key, {})
             with timed(cost):
-                context = self._context(active)
                 try:
+                    context = self._context(active, when)
                     part = measured(active, context, self.it.draw, cost)
                     self.measurements.setdefault(key, []).append(part)
                 except (Exception, SystemExit) as error:
@@ -307,10 +307,15 @@ class Training:
                     self.probe_failures[key] = Failure.of(error)
         return tables
 
-    def _context(self, active: ActiveProbe) -> ProbeContext:
-        """What a probe sees: copies, so that nothing it does to them reaches training."""
+    def _context(self, active: ActiveProbe, when: When) -> ProbeContext:
+        """What a probe sees: copies, so that nothing it does to them reaches training.
+
+        At the end the weights are those that are evaluated, which a method that averages does not train.
+        """
         it = self.it
         module = self._copies[active.request.key] = refreshed(self._copies.get(active.request.key), it.module)
+        if when == "end" and self.weights.final is not None:
+            module.load_state_dict(self.weights.final)
         problem = copy.copy(it.problem)
         return ProbeContext(
             options=active.options,
