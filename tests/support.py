@@ -109,7 +109,8 @@ from thalweg_plugins.optimizers.sgd import SGD
 
 class Faulty(SGD):
     name = "faulty"
-    options = (*SGD.options, thalweg.Option("fault", "raise", ("raise", "exit", "slow", "crawl", "none")))
+    faults = ("raise", "exit", "slow", "crawl", "hang", "once", "loud", "none")
+    options = (*SGD.options, thalweg.Option("fault", "raise", faults))
 
     def build(self, module, hyperparameters, context):
         h = dict(hyperparameters)
@@ -123,6 +124,16 @@ class Faulty(SGD):
                 raise RuntimeError("the optimizer is broken")
             if fault == "exit":
                 os._exit(7)
+            if fault == "hang":
+                import ctypes
+                ctypes.PyDLL(None).sleep(600)  # in C, and Python's lock is held
+            if fault == "once":
+                from pathlib import Path
+                if not Path("died").exists():
+                    Path("died").touch()
+                    os.kill(os.getpid(), 9)
+            if fault == "loud":
+                print("loud " * 100_000)
             if fault in ("slow", "crawl"):
                 time.sleep(0.05 if fault == "slow" else 1.0)
             return step(objective)

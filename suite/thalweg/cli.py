@@ -86,7 +86,15 @@ def run(
     ] = None,
     with_: Annotated[list[str] | None, typer.Option("--with", help="Add: optimizer=NAME:lr=0.1")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    executor: Annotated[str, typer.Option(help="How trials are run: see 'thalweg list executors'.")] = "serial",
+    executor: Annotated[
+        str | None, typer.Option(help="How trials are run: see 'thalweg list executors'. With -j: processes.")
+    ] = None,
+    jobs: Annotated[
+        str | None, typer.Option("-j", "--jobs", help="How many trials at once: a number, or auto for this machine.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.0, help="Seconds after which a trial is stopped, and failed.")
+    ] = None,
     results: ResultsDir = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Train everything again.")] = False,
     keep: Annotated[
@@ -100,7 +108,19 @@ def run(
 
     raise typer.Exit(
         run_command(
-            benchmark, seeds, only or [], with_ or [], device, executor, results, fresh, keep, plugin or [], as_json
+            benchmark,
+            seeds,
+            only or [],
+            with_ or [],
+            device,
+            executor,
+            jobs,
+            timeout,
+            results,
+            fresh,
+            keep,
+            plugin or [],
+            as_json,
         )
     )
 

@@ -31,6 +31,7 @@ DEFAULT_PLUGINS = (
     "thalweg_plugins.probes",
     "thalweg_plugins.benchmarks",
     "thalweg.runner.serial",
+    "thalweg.runner.processes",
 )
 """The built-in plugins; the only place where the core names them."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from thalweg.benchmark import PlannedTrial
 from thalweg.commands.output import errors
@@ -15,7 +15,7 @@ _TRIALS_BEFORE_ESTIMATE = 3
 
 
 class LiveProgress:
-    """Two bars: trials with the time left, and the steps of the trial in hand."""
+    """A bar of trials with the time left, and one of steps for each trial in hand."""
 
     def __init__(self) -> None:
         self.console = errors()
@@ -30,7 +30,7 @@ class LiveProgress:
         )
         self.total = 0
         self.task = self.bars.add_task("trials", unit="trials", total=None)
-        self.steps = self.bars.add_task("", unit="steps", total=None, visible=False)
+        self.running: dict[str, TaskID] = {}
 
     def begin(self, total: int, cached: int) -> None:
         """Show the display, unless there is nothing to train."""
@@ -41,12 +41,16 @@ class LiveProgress:
         self.bars.start()
 
     def step(self, planned: PlannedTrial, done: int, total: int) -> None:
-        """Move the lower bar; the upper one moves by the fraction of a trial, which makes its time left smooth."""
-        self.bars.update(self.steps, description=planned.title, completed=done, total=total, visible=True)
+        """Move the trial's bar, which is there from its first steps to its end."""
+        if planned.title not in self.running:
+            self.running[planned.title] = self.bars.add_task(planned.title, unit="steps", total=total)
+        self.bars.update(self.running[planned.title], completed=done, total=total)
 
     def end(self, planned: PlannedTrial, result: TrialResult) -> None:
         """Move the upper bar; say what did not end as done."""
         self.bars.advance(self.task)
+        if planned.title in self.running:
+            self.bars.remove_task(self.running.pop(planned.title))
         if result.status != "done":
             self.console.print(f"{planned.title}: {result.status}: {result.reason}", markup=False)
         for label, error in result.side_errors.items():

@@ -25,7 +25,9 @@ def run_command(
     only: list[str],
     extra: list[str],
     device: str,
-    executor: str,
+    executor: str | None,
+    jobs: str | None,
+    timeout: float | None,
     results: Path | None,
     fresh: bool,
     keep: str | None,
@@ -40,11 +42,16 @@ def run_command(
     selection = Selection(seeds, tuple(extra), tuple(only), choose_device(device), _keep(keep))
     plan = benchmark.expand(registry, selection)
     root = results_root(results)
+    workers = _workers(jobs)
+    several = workers != 1 if jobs is not None else timeout is not None
+    executor = executor or ("processes" if several else "serial")
+    if jobs is None and timeout is not None and executor == "processes":
+        workers = 1
     progress = make_progress()
     try:
         # what plugins print while they train goes where the progress goes
         with contextlib.redirect_stdout(sys.stderr):
-            report = run_benchmark(benchmark, plan, registry, root, progress, executor, fresh)
+            report = run_benchmark(benchmark, plan, registry, root, progress, executor, fresh, workers, timeout)
     finally:
         progress.close()
     if as_json:
@@ -60,6 +67,19 @@ def run_command(
     if report.outcome == "interrupted":
         return 130
     return 1 if report.failures else 0
+
+
+def _workers(text: str | None) -> int | None:
+    """How many at once; None leaves it to the executor."""
+    if text in (None, "auto"):
+        return None
+    try:
+        workers = int(text or "")
+    except ValueError:
+        workers = 0
+    if workers < 1:
+        raise UserError(f"-j: {text!r} is no number of workers: give 1 or more, or auto")
+    return workers
 
 
 def _keep(text: str | None) -> Keep | None:

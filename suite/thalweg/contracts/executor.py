@@ -22,6 +22,8 @@ class Executor(Component, ABC):
     """
 
     kind: ClassVar[str] = "executor"
+    stops_late_trials: ClassVar[bool] = False
+    """Whether it can stop a trial from outside; then ``run`` takes a ``timeout`` in seconds, and the trial is lost."""
 
     @abstractmethod
     def run(

@@ -43,12 +43,17 @@ def run_benchmark(
     watcher: Watcher,
     executor: str = "serial",
     fresh: bool = False,
+    workers: int | None = None,
+    timeout: float | None = None,
 ) -> RunReport:
     """Train the plan's trials that are not on disk yet (all of them with ``fresh``) and save each as it ends.
 
     KeyboardInterrupt ends the run; what had finished by then is kept and the report says "interrupted".
     """
     how = registry.executor(executor, "--executor")
+    if timeout is not None and not how.stops_late_trials:
+        raise UserError(f"--timeout: executor {executor!r} cannot stop a trial from outside: use 'processes'")
+    limit = {} if timeout is None else {"timeout": timeout}
     results = BenchmarkResults(root, plan.benchmark)
     started = time.perf_counter()
     report = RunReport(plan.benchmark, root)
@@ -83,8 +88,15 @@ def run_benchmark(
     use_registry(registry)
     try:
         for job, result in how.run(
-            train_and_save, jobs, _lost, lambda job, done, total: watcher.step(job.planned, done, total)
+            train_and_save,
+            jobs,
+            _lost,
+            lambda job, done, total: watcher.step(job.planned, done, total),
+            workers,
+            **limit,
         ):
+            if result.error is not None and result.error.kind == "Lost":
+                results.sweep({job.planned.trial.hash: result.error})
             if result.cached:
                 report.cached += 1
             else:

@@ -188,8 +188,8 @@ class BenchmarkResults:
 
     # clearing up
 
-    def sweep(self) -> list[TrialDocument]:
-        """Turn what killed processes left into failed trials with that reason; returns them.
+    def sweep(self, reasons: Mapping[str, Failure] | None = None) -> list[TrialDocument]:
+        """Turn what killed processes left into failed trials with that reason, or a better one; returns them.
 
         A process holds a lock while it trains, and the system drops the lock when the process dies: so a folder whose
         lock is free belongs to nobody.
@@ -204,12 +204,12 @@ class BenchmarkResults:
             lock = filelock.FileLock(self.working / f"{name}.lock", blocking=False)
             try:
                 with lock:
-                    swept += self._sweep_one(path, name)
+                    swept += self._sweep_one(path, name, (reasons or {}).get(name))
             except filelock.Timeout:
                 continue
         return swept
 
-    def _sweep_one(self, path: Path, hash_: str) -> list[TrialDocument]:
+    def _sweep_one(self, path: Path, hash_: str, reason: Failure | None) -> list[TrialDocument]:
         there = next(iter(self.trials.glob(f"*--{hash_}")), None)
         if path.suffix == ".old":
             # killed between the two renames: the old result is the newest that is whole
@@ -225,6 +225,8 @@ class BenchmarkResults:
             started = TrialDocument.model_validate_json((path / "started.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             started = None  # killed before it had begun
+        if started is not None and reason is not None:
+            started = started.model_copy(update={"error": reason, "reason": reason.line})
         old = self.working / f"{hash_}.old"
         if started is not None and there is None and not old.exists():
             folder = path / "killed"
