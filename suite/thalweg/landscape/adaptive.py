@@ -8,53 +8,95 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.linalg import cholesky, solve_triangular
 from scipy.spatial import cKDTree
 
 Floats = NDArray[np.float64]
-HELD_OUT = 16
-START = 5
-BATCH = 8
-CANDIDATES = 41
+HELD_OUT, START, BATCH, CANDIDATES, NEIGHBOURS = 16, 5, 8, 41, 10
+POWERS = (0.0, 0.25, 0.5, 1.0)
+SAFETY = 3
+HUGE = 1e150  # what is larger has no square, and counts as not finite
 
 
 def _kernel(a: Floats, b: Floats, lengths: Floats) -> Floats:
     """Matern 5/2 with a wide prior on a quadratic trend (Rasmussen and Williams 2006, equation 4.17)."""
-    r = np.sqrt(5.0) * np.sqrt((((a[:, None] - b[None]) / lengths) ** 2).sum(-1))
+    scaled, others = a / lengths, b / lengths
+    squares = (scaled**2).sum(1)[:, None] + (others**2).sum(1) - 2 * scaled @ others.T
+    r = np.sqrt(5 * np.maximum(squares, 0))
     d = a @ b.T
     return np.asarray((1 + r + r * r / 3) * np.exp(-r) + 10 * (1 + d + d * d))
 
 
-class _Process:
-    """A Gaussian process through ``values`` (n,) at ``points`` (n, 2) in [-1, 1]^2; length scales by likelihood."""
+def _root(points: Floats, lengths: Floats) -> Floats:
+    """The inverse of the kernel's Cholesky factor, with the least jitter from 1e-9 on, by tens, that has one."""
+    k, jitter = _kernel(points, points, lengths), 1e-9
+    while True:
+        try:
+            factor = cholesky(k + jitter * np.eye(len(k)), lower=True)
+            return np.asarray(solve_triangular(factor, np.eye(len(k)), lower=True))
+        except np.linalg.LinAlgError:
+            jitter *= 10
 
-    def __init__(self, points: Floats, values: Floats) -> None:
-        self.points, self.mean, self.sd = points, float(values.mean()), float(values.std()) or 1.0
-        scaled, best = (values - self.mean) / self.sd, np.inf
-        for each in (0.3, 0.6, 1.2, 2.5):
-            lengths = np.full(2, each)
-            k = _kernel(points, points, lengths)
-            k[np.diag_indices(len(k))] += 1e-8
-            factor = cholesky(k, lower=True)
-            weights = cho_solve((factor, True), scaled)
-            n = len(scaled)
-            cost = n / 2 * np.log(max(float(scaled @ weights) / n, 1e-300)) + np.log(np.diag(factor)).sum()
-            if cost < best:
-                best, self.lengths, self.factor, self.weights = cost, lengths, factor, weights
+
+class _Process:
+    """A Gaussian process through a power of ``losses`` (n,) at ``points`` (n, 2) in [-1, 1]^2; power 0 is the log.
+
+    ``cost`` judges lengths and power together: n times the log of the leave-one-out error on the scale asked for
+    (Rasmussen and Williams 2006, 5.12), less the log-likelihood of the losses (ibid., 5.8), its scale maximised out.
+    The first is what counts, but rests on a few points at the edges; the second steadies it.
+    """
+
+    def __init__(self, points: Floats, losses: Floats, log: bool, lengths: tuple[float, float]) -> None:
+        self.points, self.key, self.lengths, self.log = points, lengths, np.array(lengths), log
+        self.cost, n, root = np.inf, len(losses), _root(points, self.lengths)
+        positive = bool((losses > 0).all())
+        self.floor = max(float(losses.min()) / 10, 1e-300) if positive else -np.inf
+        precision, determinant = (root**2).sum(0), -np.log(np.diag(root)).sum()
+        target = np.log(losses) if log else losses
+        for power in POWERS if positive else (1.0,):
+            moved = np.log(losses) if power == 0 else losses**power
+            mean, sd = float(moved.mean()), float(moved.std()) or 1.0
+            scaled = (moved - mean) / sd
+            weights = root.T @ (root @ scaled)
+            left_out = self._losses(mean + sd * (scaled - weights / precision), power)
+            misses = ((np.log(left_out) if log else left_out) - target) / (np.ptp(target) or 1.0)
+            cost = n / 2 * np.log(max(float(np.mean(misses**2)), 1e-300)) + determinant + n * np.log(sd)
+            cost += n / 2 * np.log(max(float(scaled @ weights) / n, 1e-300))
+            if power != 1:  # the density of the losses from that of their power
+                cost -= float(np.log(power or 1.0) * n + (power - 1) * np.log(losses).sum())
+            if cost < self.cost:
+                self.cost, self.power, self.mean, self.sd, self.weights = cost, power, mean, sd, weights
+                self.squares = weights**2 / precision
+
+    def _losses(self, moved: Floats, power: float) -> Floats:
+        if power == 0:
+            return np.asarray(np.exp(np.clip(moved, np.log(self.floor), np.log(HUGE))))
+        return np.clip(moved if power == 1 else np.maximum(moved, 0) ** (1 / power), self.floor, HUGE)
 
     def __call__(self, at: Floats) -> Floats:
-        return np.asarray(self.mean + self.sd * (_kernel(at, self.points, self.lengths) @ self.weights))
+        moved = self.mean + self.sd * (_kernel(at, self.points, self.lengths) @ self.weights)
+        return self._losses(moved, self.power)
 
     def misfit(self, at: Floats) -> Floats:
-        """Leave-one-out residuals over their standard deviations (ibid., 5.12), averaged near each query."""
-        inverse = np.diag(cho_solve((self.factor, True), np.eye(len(self.points))))
-        z2 = self.weights**2 / inverse
-        distance, near = (
-            np.asarray(a) for a in cKDTree(self.points).query(at, k=range(1, min(6, len(self.points)) + 1))
-        )
+        """Leave-one-out residuals over their standard deviations, averaged near each query, on the scale asked for."""
+        ranks = 1 + np.arange(min(NEIGHBOURS, len(self.points)))
+        distance, near = map(np.asarray, cKDTree(self.points).query(at, k=ranks))
         w = np.exp(-2 * (distance / (distance[:, -1:] + 1e-12)) ** 2)
-        local = np.sqrt((w * z2[near]).sum(1) / w.sum(1))
-        return np.asarray(self.sd * np.maximum(local, 0.1 * np.median(local)))
+        local = np.sqrt((w * self.squares[near]).sum(1) / w.sum(1))
+        losses = self(at)
+        slope = 1.0 if self.power == 1 else losses ** (1 - self.power) / (self.power or 1.0)
+        return np.asarray(self.sd * slope / (losses if self.log else 1.0) * np.maximum(local, 0.1 * np.median(local)))
+
+
+def _fit(points: Floats, losses: Floats, log: bool, lengths: tuple[float, float] | None) -> _Process:
+    """The cheapest process; given lengths it looks at those next to them, factors of sqrt 2 apart, within [0.1, 10]."""
+    first = [lengths] if lengths else [(each, each) for each in (0.3, 0.6, 1.2, 2.5)]
+    best = min((_Process(points, losses, log, each) for each in first), key=lambda process: process.cost)
+    for _ in range(1 if lengths else 3):
+        pairs = [(best.key[0] * 2 ** (i / 2), best.key[1] * 2 ** (j / 2)) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+        near = [pair for pair in pairs if pair != best.key and min(pair) >= 0.1 and max(pair) <= 10]
+        best = min((best, *(_Process(points, losses, log, each) for each in near)), key=lambda process: process.cost)
+    return best
 
 
 @dataclass(frozen=True)
@@ -63,6 +105,8 @@ class AdaptiveSurface:
 
     ``max_error`` and ``rms_error`` are shares of the range, of the interpolant before it saw the held-out points, and
     nan if no held-out point could be compared. Only held-out points where loss and interpolant are finite compare.
+    ``reached`` says that these 16 points and the model's own estimate are within the tolerance. That is evidence and no
+    bound: of deep nets without shortcuts the largest error was up to 1.2% in trials that reached 1%.
     """
 
     points: Floats
@@ -105,15 +149,17 @@ def adaptive_surface(
     """Interpolate ``function``, (K, 2) -> (K,), on a rectangle with error / (max - min) <= ``tolerance``.
 
     A Gaussian process starts from 5 x 5 points between even and Chebyshev spacing and the centre (0, 0), and adds
-    eight at a time where its standard deviation, scaled by leave-one-out residuals nearby, is largest. It models
-    log-losses where all are positive. It stops when that estimate and the error at 16 stratified random held-out
-    points are within the tolerance, or at ``most`` evaluations. Stopping looks at the held-out points, placing not.
+    eight at a time where its standard deviation, scaled by leave-one-out residuals nearby, is largest. It models the
+    losses or, where all are positive, their logarithms, fourth or square roots, judged by left out points on the scale
+    asked for. It stops when three such deviations and the error at 16 stratified random held-out points are within the
+    tolerance, or at ``most`` evaluations. Placing knows where held-out points lie, since the final interpolant goes
+    through them, and not their losses; only stopping looks at those.
 
     Args:
         tolerance: a share of the range of the losses, or with ``log`` of the log-losses.
         most: the most evaluations, held-out points included; at least 42.
 
-    Losses that are not finite, and with ``log`` those not positive, are nan, and so is what lies nearest to them.
+    Losses not finite or above 1e150, and with ``log`` those not positive, are nan, and so is what lies nearest to them.
 
     Raises:
         ValueError: a rectangle without area, a tolerance not above 0, or too few evaluations.
@@ -137,7 +183,7 @@ def adaptive_surface(
 
     def evaluate(p: Floats) -> Floats:
         v = np.asarray(function(p), float)
-        return np.where(np.isfinite(v) & ((v > 0) | (not log)), v, np.nan)
+        return np.where((np.abs(v) < HUGE) & ((v > 0) | (not log)), v, np.nan)
 
     def pairs(t: Any) -> Floats:
         return np.array([(a, b) for a in t for b in t])
@@ -151,50 +197,49 @@ def adaptive_surface(
     values, held_values = evaluate(points), evaluate(held)
     candidates = plane(pairs(np.linspace(-1, 1, CANDIDATES)))
 
-    def model(p: Floats, v: Floats) -> tuple[_Process | None, bool]:
+    def model(p: Floats, v: Floats, lengths: tuple[float, float] | None) -> _Process | None:
         good = np.isfinite(v)
-        logs = bool((v[good] > 0).all())
-        return (_Process(unit(p[good]), np.log(v[good]) if logs else v[good]) if good.any() else None), logs
+        return _fit(unit(p[good]), v[good], log, lengths) if good.any() else None
 
-    def interpolant(p: Floats, v: Floats, process: _Process | None, logs: bool) -> Callable[[Floats], Floats]:
+    def interpolant(p: Floats, v: Floats, process: _Process | None) -> Callable[[Floats], Floats]:
         def at(q: Floats) -> Floats:
-            near = cKDTree(unit(p)).query(unit(q))[1]
-            if process is None:
-                return np.full(len(q), np.nan)
-            found = process(unit(q))
-            return np.where(np.isfinite(v[near]), np.exp(found) if logs else found, np.nan)
+            good = np.isfinite(v)[cKDTree(unit(p)).query(unit(q))[1]]
+            return np.where(good, process(unit(q)) if process else np.nan, np.nan)
 
         return at
 
     def chart(v: Floats) -> Floats:
-        # a linear model may dip below zero only where log is False
         return np.log(v) if log else v
 
+    lengths, reached, u = None, False, unit(candidates)
+    d = (u**2).sum(1)
     while True:
-        process, logs = model(points, values)
+        process = model(points, values, lengths)
         seen = chart(np.concatenate([values, held_values]))
         span = float(np.nanmax(seen) - np.nanmin(seen)) if np.isfinite(seen).any() else 0.0
-        miss = np.abs(chart(interpolant(points, values, process, logs)(held)) - chart(held_values))
+        miss = np.abs(chart(interpolant(points, values, process)(held)) - chart(held_values))
         miss = miss[np.isfinite(miss)] / (span or 1.0)
         worst = float(miss.max()) if miss.size else float("nan")
         if process is None or (span == 0 and worst <= tolerance):
+            reached = worst <= tolerance
             break
-        u, k = unit(candidates), process.factor
-        v = solve_triangular(k, _kernel(process.points, u, process.lengths), lower=True)
-        d = (u**2).sum(1)
+        lengths = process.key
+        # held-out points will be known; where the nearest point is nan, so is the surface, and nothing is to be learned
+        known = unit(np.concatenate([points, held]))
+        v = _root(known, process.lengths) @ _kernel(known, u, process.lengths)
         variance = np.maximum(1 + 10 * (1 + d + d * d) - (v * v).sum(0), 0)
-        scale = process.misfit(u) * (np.exp(process(u)) if logs and not log else 1.0)
-        free = np.asarray(cKDTree(unit(np.concatenate([points, held]))).query(u)[0]) > 1e-6
-        score = np.where(free, np.sqrt(variance) * scale, 0)
-        if worst <= tolerance and score.max() <= tolerance * span:
+        scale = np.where(np.isfinite(interpolant(points, values, process)(candidates)), process.misfit(u), 0)
+        free = np.asarray(cKDTree(known).query(u)[0]) > 1e-6
+        estimate = float(np.where(free, np.sqrt(variance) * scale, 0).max())
+        reached = worst <= tolerance and SAFETY * estimate <= tolerance * span
+        if reached:
             break
         chosen: list[int] = []
         for _ in range(min(BATCH, most - HELD_OUT - len(points))):
             best = int(np.argmax(np.where(free, np.sqrt(variance) * scale, -1)))
             if not free[best]:
                 break
-            new = _kernel(u[[best]], u, process.lengths)[0] - v[:, best] @ v
-            new = new / np.sqrt(variance[best] + 1e-8)
+            new = (_kernel(u[[best]], u, process.lengths)[0] - v[:, best] @ v) / np.sqrt(variance[best] + 1e-12)
             v, variance = np.vstack([v, new]), np.maximum(variance - new * new, 0)
             free[best] = False
             chosen.append(best)
@@ -209,6 +254,6 @@ def adaptive_surface(
         held_out=np.arange(len(every)) >= len(points),
         max_error=worst,
         rms_error=float(np.sqrt(np.mean(miss**2))) if miss.size else float("nan"),
-        reached=bool(worst <= tolerance),
-        _interpolant=interpolant(every, losses, *model(every, losses)),
+        reached=reached,
+        _interpolant=interpolant(every, losses, model(every, losses, lengths)),
     )
