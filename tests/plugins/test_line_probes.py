@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -146,3 +147,110 @@ def test_two_trials_are_compared_on_the_command_line(cli: CommandLine, small: Pa
         != cli.json("probe", one.hash, "line", "--set", "points=3", "--set", "batch_norm=interpolated")["key"]
     )
     cli("results", "verify")
+
+
+def line_table(t: np.ndarray, losses: np.ndarray, ends: str = "start to finish") -> pd.DataFrame:
+    return pd.DataFrame({"ends": ends, "t": t, "metric": "loss", "value": losses})
+
+
+def subtitle(registry: Registry, name: str, table: pd.DataFrame) -> str:
+    document = registry.probe(name).chart(table).to_dict()
+    return " ".join(document["title"]["subtitle"])
+
+
+def test_the_shape_of_a_line_is_that_between_its_ends(registry: Registry) -> None:
+    chart = registry.probe("line").chart
+    for ends in ("start to finish", "trial to trial"):
+        inside = line_table(np.linspace(0, 1, 21), (np.linspace(0, 1, 21) - 0.8) ** 2 + 0.3, ends)
+        wide = np.linspace(-1, 2, 61)
+        whole = line_table(wide, (wide - 0.8) ** 2 + 0.3, ends)
+        expected, found = (subtitle(registry, "line", table) for table in (inside, whole))
+        assert found.replace(" between t = 0 and t = 1", "") == expected
+        assert "between t = 0 and t = 1" in found
+        shifted = line_table(wide + 0.013, (wide - 0.8) ** 2, ends)
+        assert "t = 0 and t = 1 are not both among the points" in subtitle(registry, "line", shifted)
+    json.dumps(chart(whole).to_dict())
+
+
+def test_a_line_that_ends_before_it_begins_is_refused(registry: Registry) -> None:
+    assert registry.probe("line").misfit({"low": 0.0, "high": 1.0}) is None
+    for low in (1.0, 2.0):
+        assert "is not below high" in str(registry.probe("line").misfit({"low": low, "high": 1.0}))
+
+
+def test_points_of_a_line_that_are_not_finite_are_counted_and_marked(registry: Registry) -> None:
+    table = line_table(np.linspace(0, 1, 11), np.linspace(3, 1, 11))
+    table.loc[4:5, "value"] = [np.nan, np.inf]
+    about = subtitle(registry, "line", table)
+    assert "2 of 11 points are not finite" in about
+    assert "nan" not in about
+    document = registry.probe("line").chart(table).to_dict()
+    assert [layer["mark"]["shape"] for layer in document["layer"] if "shape" in layer["mark"]] == ["cross"]
+    rising = line_table(np.linspace(0, 1, 11), np.linspace(1, 3, 11))
+    assert "no drop to measure by" in subtitle(registry, "line", rising)
+    assert "they need three points" in subtitle(registry, "line", rising.iloc[[0, -1]])
+
+
+def test_other_curves_count_what_is_not_finite_too(registry: Registry) -> None:
+    loaded, module = function(registry, "quadratic", dim=6)
+    looking = context(registry, "mode-connectivity", loaded, module, points=5)
+    looking.other = SavedWeights(final={name: tensor + 1 for name, tensor in module.state_dict().items()})
+    table = registry.probe("mode-connectivity").measure(looking)
+    table.loc[2, "loss"] = np.inf
+    assert "train unknown 1 of 5 points are not finite" in subtitle(registry, "mode-connectivity", table)
+    table = registry.probe("directions").measure(context(registry, "directions", loaded, module, points=5, draws=2))
+    assert "not finite" not in subtitle(registry, "directions", table)
+    table.loc[0, "loss"] = np.nan
+    assert "1 of 20 points are not finite" in subtitle(registry, "directions", table)
+    views = registry.probe("directions").views()
+    assert "1 of 7 lines" in str(views["roughness"](table).to_dict()["title"])  # type: ignore[attr-defined]
+
+
+def test_roughness_keeps_trials_apart(registry: Registry) -> None:
+    loaded, module = function(registry, "quadratic", dim=6)
+    table = registry.probe("directions").measure(context(registry, "directions", loaded, module, points=5, draws=1))
+    both = pd.concat([table.assign(trial="a"), table.assign(trial="b", loss=table["loss"] * 7 + 1)])
+    document = registry.probe("directions").views()["roughness"](both).to_dict()  # type: ignore[attr-defined]
+    (rows,) = document["datasets"].values()
+    # along a line a quadratic never bends downwards
+    assert {row["concave"] for row in rows} == {0.0}
+
+
+def test_a_path_that_is_not_finite_has_distances_and_no_components(registry: Registry) -> None:
+    loaded, module = function(registry, "quadratic", dim=3)
+    looking = context(registry, "trajectory", loaded, module)
+    path = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 2, 0], [torch.nan, 4, 0]])
+    looking.weights = SavedWeights(trajectory=path, trajectory_steps=(0, 5, 10, 15))
+    table = registry.probe("trajectory").measure(looking)
+    assert table["distance"].iloc[:3].tolist() == pytest.approx([0, 1, 5**0.5])
+    assert table[["pc1", "explained1"]].isna().all().all()
+
+
+@pytest.mark.parametrize("name", ["directions", "mode-connectivity", "surface", "line"])
+def test_each_curve_keeps_what_it_has(
+    registry: Registry, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from thalweg.landscape import evaluate
+
+    given = {"surface": {"draws": 2, "resolution": 3}}.get(name, {"points": 5})
+    start, end, data = network(torch.float64), network(torch.float64), problem(torch.float64)
+    files: list[Path | None] = []
+    original = evaluate.losses_at
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        files.append(kwargs.get("resume"))
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(evaluate, "losses_at", noted)
+    looking = context(registry, name, data, end, **given)
+    looking.scratch = tmp_path
+    flat = torch.nn.utils.parameters_to_vector
+    ends = [flat(module.parameters()).detach() * scale for module, scale in ((start, 0.5), (end, 1.0))]
+    looking.weights = SavedWeights(start.state_dict(), end.state_dict(), torch.stack(ends), (0, 1))
+    looking.other = looking.weights
+    registry.probe(name).measure(looking)
+    kept = [file for file in files if file is not None]
+    # the optimizer's own points of a surface are few
+    assert len(kept) == len(files) - (name == "surface")
+    assert len(set(kept)) == len(kept)
+    assert {file.parent for file in kept} == {tmp_path}

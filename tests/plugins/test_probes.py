@@ -7,9 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
+from probing import context
 from thalweg.contracts.budget import Budget, Interval
 from thalweg.contracts.option import resolve
+from thalweg.contracts.probe import SavedWeights
 from thalweg.registry import Registry
+from thalweg.testing.small import network, problem
 from thalweg.training.assembly import ActiveProbe, assemble
 from thalweg.training.loop import Trained, Training
 from thalweg.trial import ComponentRef, ProbeRequest, Trial
@@ -214,3 +217,39 @@ def test_settings_of_a_surface_that_do_not_count_are_refused(registry: Registry)
         reason = probe.misfit(resolve(probe.options, given, "x"))
         assert reason is not None
         assert words in reason
+
+
+@pytest.mark.parametrize(("directions", "words"), [("hessian", "curvature|gradient"), ("path", "from step 20 on")])
+def test_a_plane_of_what_is_not_finite_is_an_error_of_one_line(registry: Registry, directions: str, words: str) -> None:
+    bowl = BOWL.model_copy(update={"seed": 1})
+    probe = registry.probe("surface")
+    assembly = assemble(bowl, registry)
+    looking = context(registry, "surface", assembly.problem, assembly.module, resolution=3, directions=directions)
+    (w,) = (parameter.detach() for parameter in assembly.module.parameters())
+    final = {name: tensor.clone() for name, tensor in assembly.module.state_dict().items()}
+    path = torch.stack([w * 2, w * 1.5, w])
+    if directions == "path":
+        path[1] = torch.nan
+    else:
+        next(iter(final.values())).fill_(torch.inf)
+    looking.weights = SavedWeights(final, final, path, (10, 20, 30))
+    with pytest.raises(ValueError, match=words) as raised:
+        probe.measure(looking)
+    assert "finite" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["sharpness", "spectrum", "edge-of-stability"])
+def test_what_is_measured_is_measured_in_the_precision_of_the_training(registry: Registry, name: str) -> None:
+    assert resolve(registry.probe(name).options, {}, name)["dtype"] == "trained"
+    data, module = problem(torch.float64), network(torch.float64)
+    tables = {
+        dtype: registry.probe(name).measure(context(registry, name, data, module, dtype=dtype))
+        for dtype in ("trained", "float64", "float32")
+    }
+    pd.testing.assert_frame_equal(tables["trained"], tables["float64"])
+    assert not tables["trained"].equals(tables["float32"])
+    single = registry.probe(name).measure(
+        context(registry, name, problem(torch.float32), network(torch.float32), dtype="trained")
+    )
+    assert not single.equals(tables["float64"])

@@ -153,3 +153,84 @@ def test_in_training_the_step_is_the_optimizers_own(registry: Registry) -> None:
     table = trained(registry, "covariate-shift", ref("mlp", widths=[8, 8]), every=1)
     assert table.groupby("step").size().tolist() == [3, 3]
     assert (table[table["depth"] > 1]["difference"] > 0).all()
+
+
+def test_what_is_nan_on_the_way_is_not_passed_over(registry: Registry) -> None:
+    loaded, module = function(registry, "quadratic", dim=3)
+    for lr in (1e160, 0.0):
+        looking = context(registry, "smoothness", loaded, module)
+        looking.lr = lr
+        (row,) = table_of(registry.probe("smoothness"), looking).to_dict("records")
+        assert not np.isfinite(row["beta"])
+    original = looking.objective.gradient
+    calls = 0
+
+    def sometimes() -> object:
+        nonlocal calls
+        calls += 1
+        loss, gradient = original()
+        return (loss * torch.nan, [g * torch.nan for g in gradient]) if calls == 3 else (loss, gradient)
+
+    looking.objective.gradient = sometimes  # type: ignore[method-assign, assignment]
+    looking.lr = 0.01
+    (row,) = table_of(registry.probe("smoothness"), looking).to_dict("records")
+    for column in ("loss_low", "loss_high", "gradient_low", "gradient_high", "beta"):
+        assert np.isnan(row[column]), column
+
+
+class _Tokens(nn.Module):
+    """Two linear layers on (N, T, F), or convolutions on (N, C, L), with one activation in both places."""
+
+    def __init__(self, convolution: bool) -> None:
+        super().__init__()
+        self.act = nn.ReLU()
+        self.one = nn.Conv1d(3, 8, 1) if convolution else nn.Linear(3, 8)
+        self.two = nn.Conv1d(8, 4, 1) if convolution else nn.Linear(8, 4)
+        self.head = nn.Linear(4, 3)
+        self.convolution = convolution
+        with torch.no_grad():
+            self.one.bias[:2], self.one.bias[2:] = -1e6, 50  # type: ignore[index]
+            self.two.bias[0], self.two.bias[1:] = -1e6, 1e6  # type: ignore[index]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = x.view(-1, 2, 3)
+        h = self.act(self.two(self.act(self.one(h.mT if self.convolution else h))))
+        out: torch.Tensor = self.head(h.mean(2 if self.convolution else 1))
+        return out
+
+
+@pytest.mark.parametrize("convolution", [False, True])
+def test_dead_units_are_features_and_not_positions(registry: Registry, convolution: bool) -> None:
+    module = _Tokens(convolution).double()
+    looking = context(registry, "gradient-flow", problem(torch.float64), module)
+    table = table_of(registry.probe("gradient-flow"), looking)
+    assert table.loc[table["quantity"] == "dead units", "value"].tolist() == [2 / 8, 1 / 4]
+    assert not any(layer._forward_hooks for layer in module.modules())
+
+
+class _Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(3, 4, batch_first=True)
+        self.act = nn.ReLU()
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.head(self.act(self.lstm(x.view(-1, 2, 3))[0]).flatten(1))
+        return out
+
+
+def test_without_forward_mode_the_jacobians_are_left_out(registry: Registry) -> None:
+    looking = context(registry, "gradient-flow", problem(torch.float32), _Recurrent())
+    table = table_of(registry.probe("gradient-flow"), looking)
+    assert set(table["quantity"]) == {"gradient norm", "activation size", "dead units"}
+    assert np.isfinite(table["value"]).all()
+
+    class Broken(_Recurrent):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if torch.autograd.forward_ad.unpack_dual(x).tangent is not None:  # type: ignore[no-untyped-call]
+                raise RuntimeError("of its own")
+            return super().forward(x)
+
+    with pytest.raises(RuntimeError, match="of its own"):
+        table_of(registry.probe("gradient-flow"), context(registry, "gradient-flow", problem(torch.float32), Broken()))

@@ -17,7 +17,7 @@ EXAMPLES = Option("examples", 1024, "[0, inf)", "how many of them, the same ones
 BATCH_NORM = Option(
     "batch_norm", "running", ("running", "batch"), "batch norm's statistics: as trained, or the batch's"
 )
-DTYPE = Option("dtype", "float32", ("float32", "float64"), "the precision that it is computed in")
+DTYPE = Option("dtype", "trained", ("trained", "float32", "float64"), "the precision; trained: that of the training")
 OPTIONS = (SPLIT, EXAMPLES, BATCH_NORM, DTYPE)
 
 
@@ -26,7 +26,7 @@ def chosen_objective(context: ProbeContext, final: bool = False) -> Objective:
     import torch
 
     options = context.options
-    dtype = torch.float64 if options["dtype"] == "float64" else torch.float32
+    dtype = {"trained": None, "float32": torch.float32, "float64": torch.float64}[options["dtype"]]
     objective = context.objective_on(
         options.get("split", "train"), options["examples"] or None, dtype, options["batch_norm"]
     )

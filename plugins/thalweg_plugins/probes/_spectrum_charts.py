@@ -7,46 +7,47 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from thalweg_plugins.probes._charts import COLORS, by_trial, finite, number_format, said
+
 NAMES = {"hessian": "Hessian", "ggn": "GGN", "fisher": "Fisher matrix"}
-BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
+BLUE, GREEN, VERMILION = COLORS[0], COLORS[2], COLORS[3]
 FLOOR = 1e-7
 """The lowest density drawn, as a part of the highest: an eigenvalue in a million is above it."""
 
+NUMBERS = ("value", "low", "high")
+
 
 def _name(table: pd.DataFrame) -> str:
-    return " and ".join(NAMES[matrix] for matrix in dict.fromkeys(table["matrix"]))
+    return " and ".join(NAMES.get(matrix, matrix) for matrix in dict.fromkeys(table["matrix"].dropna())) or "matrix"
 
 
-def _faceted(chart: Any, table: pd.DataFrame, title: str, subtitle: list[str]) -> Any:
-    """One picture, or one a trial on shared scales."""
-    heading = alt.TitleParams(title, subtitle=subtitle, subtitleColor="#888888")
-    if "trial" not in table:
-        return chart.properties(width="container", height=320, title=heading)
-    return (
-        chart.properties(width=360, height=240)
-        .facet(facet=alt.Facet("trial:N", title=None), columns=2)
-        .properties(title=heading)
-    )
+def _finite(table: pd.DataFrame, kind: str) -> pd.DataFrame:
+    rows = table[table["kind"] == kind]
+    return rows.assign(**{name: finite(rows[name]) for name in ("at", "index", *NUMBERS)})
 
 
-def _trace_text(table: pd.DataFrame) -> list[str]:
+def _trace_text(table: pd.DataFrame) -> str:
     """The traces in words, where the table is of one trial."""
     if "trial" in table:
-        return []
-    rows = table[table["kind"] == "trace"].itertuples()
-    return ["; ".join(f"trace by {row.quantity}: {row.value:.4g} [{row.low:.4g}, {row.high:.4g}]" for row in rows)]
+        return ""
+    rows = _finite(table, "trace").itertuples()
+    return "; ".join(f"trace by {row.quantity}: {row.value:.4g} [{row.low:.4g}, {row.high:.4g}]" for row in rows)
 
 
 def density_chart(table: pd.DataFrame) -> Any:
     """Mean and range of the draws on a log scale; the eigenvalues as ticks, the largest and the smallest ones."""
-    density = table[table["kind"] == "density"]
+    title = f"Spectral density of the {_name(table)}"
+    found = _finite(table, "density")
+    density = found.dropna(subset=["at", *NUMBERS])
+    if not (density["high"] > 0).any():
+        return said(title, "the density is not finite" if len(found) else "the table has no density")
     floor = FLOOR * float(density["high"].max())
     # what is below the floor is drawn there: a logarithm needs something
-    clipped = density.assign(**{name: density[name].clip(lower=floor) for name in ("value", "low", "high")})
+    clipped = density.assign(**{name: density[name].clip(lower=floor) for name in NUMBERS})
     keep = ["kind", "quantity", "at", "value", "low", "high", *(["trial"] if "trial" in table else [])]
-    eigenvalues = table[table["kind"] == "eigenvalue"]
+    eigenvalues = _finite(table, "eigenvalue").dropna(subset=["value"])
     data = pd.concat([clipped, eigenvalues.assign(at=eigenvalues["value"])], ignore_index=True)[keep]
-    x = alt.X("at:Q", title="eigenvalue", axis=alt.Axis(format="~g"))
+    x = alt.X("at:Q", title="eigenvalue", axis=alt.Axis(format=number_format(data["at"])))
     scale = alt.Scale(type="log", domain=[floor, float(clipped["high"].max()) * 2], nice=False)
     y = alt.Y("value:Q", title="density (log scale)", scale=scale, axis=alt.Axis(format=".0e", tickCount=5))
     base = alt.Chart(data)
@@ -72,15 +73,22 @@ def density_chart(table: pd.DataFrame) -> Any:
     sigma = ", ".join(f"{value:.3g}" for value in dict.fromkeys(density["sigma"]))
     draws = ", ".join(f"{value:.0f}" for value in dict.fromkeys(density["vectors"]))
     about = f"line: mean of {draws} draws, band: their range; smoothed by a Gaussian of sigma {sigma}"
-    return _faceted(
-        alt.layer(band, line, ticks), table, f"Spectral density of the {_name(table)}", [about, *_trace_text(table)]
+    lost = (
+        f"{len(found) - len(density)} of {len(found)} of its points are not finite" if len(density) < len(found) else ""
     )
+    one = [lines.mark_point(color=BLUE).encode(x=x, y=y)] if len(density) == 1 else []
+    return by_trial(alt.layer(band, line, *one, ticks), table, title, [about, lost, _trace_text(table)])
 
 
 def block_chart(table: pd.DataFrame) -> Any:
     """The largest eigenvalue and the trace of each layer's block."""
-    blocks = table[table["kind"] == "block"]
-    positive = blocks[blocks["value"] > 0]
+    title = f"Diagonal blocks of the {_name(table)}"
+    blocks = _finite(table, "block")
+    if blocks.empty:
+        return said(title, "the table has none: option blocks = true measures them")
+    positive = blocks[blocks["value"] > 0].dropna(subset=["index"])
+    if positive.empty:
+        return said(title, "no value is finite and positive")
     chart = (
         alt.Chart(positive)
         .mark_point(filled=True, size=70)
@@ -94,21 +102,22 @@ def block_chart(table: pd.DataFrame) -> Any:
             ),
             color=alt.Color("quantity:N", title="of the block", scale=alt.Scale(range=[VERMILION, BLUE])),
             shape=alt.Shape("quantity:N", title="of the block"),
-            tooltip=["layer:N", "quantity:N", *(alt.Tooltip(f"{name}:Q", format=".4g") for name in _NUMBERS)],
+            tooltip=["layer:N", "quantity:N", *(alt.Tooltip(f"{name}:Q", format=".4g") for name in NUMBERS)],
         )
     )
     left_out = len(blocks) - len(positive)
-    about = "option blocks = true measures them" if blocks.empty else f"{left_out} not positive and left out"
-    return _faceted(chart, table, f"Diagonal blocks of the {_name(table)}", [about] if blocks.empty or left_out else [])
-
-
-_NUMBERS = ("value", "low", "high")
+    return by_trial(chart, table, title, f"{left_out} not finite and positive, and left out" if left_out else "")
 
 
 def overlap_chart(table: pd.DataFrame) -> Any:
     """The gradient's share in the span of the leading eigenvectors."""
+    title = f"The gradient in the top eigenspace of the {_name(table)}"
+    found = _finite(table, "overlap")
+    rows = found.dropna(subset=["value", "index"])
+    if rows.empty:
+        return said(title, "the gradient is zero, or not finite" if len(found) else "the table has no overlap")
     chart = (
-        alt.Chart(table[table["kind"] == "overlap"])
+        alt.Chart(rows)
         .mark_line(point=True, color=BLUE)
         .encode(
             x=alt.X("index:O", title="leading eigenvectors"),
@@ -116,4 +125,4 @@ def overlap_chart(table: pd.DataFrame) -> Any:
             tooltip=["index:O", alt.Tooltip("value:Q", format=".4g")],
         )
     )
-    return _faceted(chart, table, f"The gradient in the top eigenspace of the {_name(table)}", [])
+    return by_trial(chart, table, title)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from thalweg_plugins.probes._charts import GREY, finite, heading, said
+
 if TYPE_CHECKING:
     import altair
     import pandas
@@ -34,8 +36,15 @@ def relief(table: pandas.DataFrame) -> object:
         from plotly import graph_objects
     except ImportError as error:
         raise ValueError("the picture in three dimensions needs plotly: pip install 'thalweg[app]'") from error
-    first = _planes(table)[0][1]
-    log = bool((first["scale"] == "log").all())
+    planes = _planes(table)
+    log = len(table) > 0 and bool((table["scale"] == "log").all())
+    first = next((part for _, part in planes if not _why_not(part, log)), None)
+    if first is None:
+        figure = graph_objects.Figure()
+        why = _why_not(table, log)
+        figure.update_layout(title="Loss surface", height=200, xaxis_visible=False, yaxis_visible=False)
+        figure.add_annotation(text=why, showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5)
+        return figure
     x, y, z = _square(first, log)
     height = np.log10(z) if log else z
     title = "log10 of the training loss" if log else "training loss"
@@ -76,14 +85,31 @@ def _several(table: pandas.DataFrame, draw: Any, title: str) -> altair.TopLevelM
 
     from thalweg.landscape.contours import contour_levels
 
-    log = bool((table["scale"] == "log").all())
-    levels = contour_levels(table.loc[table["kind"] == "grid", "loss"].to_numpy(), LEVELS, log)
-    planes = _planes(table)
-    if len(planes) == 1:
+    log = len(table) > 0 and bool((table["scale"] == "log").all())
+    every = _planes(table)
+    planes = [(name, part) for name, part in every if not _why_not(part, log)]
+    if not planes:
+        return said("Loss surface", _why_not(table, log))
+    levels = contour_levels(table.loc[table["kind"] == "grid", "loss"].to_numpy(float), LEVELS, log)
+    if len(every) == 1:
         found: altair.TopLevelMixin = draw(planes[0][1], levels, log, planes[0][0])
         return found
     charts = [draw(part, levels, log, name).properties(width=250, height=250) for name, part in planes]
-    return alt.concat(*charts, columns=2, title=title)
+    lost = [f"{name}: {_why_not(part, log)}" for name, part in every if _why_not(part, log)]
+    return alt.concat(*charts, columns=2, title=heading(title, lost))
+
+
+def _why_not(table: pandas.DataFrame, log: bool) -> str:
+    """Why a plane cannot be drawn; empty where it can."""
+    grid = table[table["kind"] == "grid"]
+    losses = finite(grid["loss"])
+    if grid.empty:
+        return "the table has no grid of losses"
+    if grid["x"].nunique() < 2 or grid["y"].nunique() < 2:
+        return "a plane needs two points a side"
+    if not (losses > (0 if log else -float("inf"))).any():
+        return f"none of {len(grid)} points of the grid has a finite value on this scale"
+    return ""
 
 
 def _square(table: pandas.DataFrame, log: bool) -> tuple[Any, Any, Any]:
@@ -119,7 +145,7 @@ def _cells(table: pandas.DataFrame, levels: Any, log: bool, title: str) -> altai
     seen = alt.Chart(cells[usable]).mark_rect(clip=True).encode(**edges, color=color, tooltip=tooltip)
     gaps = alt.Chart(cells[~usable]).mark_rect(clip=True, color="#bbbbbb").encode(**edges, tooltip=tooltip)
     return alt.layer(seen, gaps, *_path(table, axes)).properties(
-        width=PIXELS, height=PIXELS, title=alt.TitleParams(title, subtitle=subtitle, subtitleColor="#888888")
+        width=PIXELS, height=PIXELS, title=heading(title, subtitle)
     )
 
 
@@ -154,9 +180,9 @@ def _contours(table: pandas.DataFrame, levels: Any, log: bool, title: str) -> al
         import pandas as pd
 
         missing = alt.Chart(pd.DataFrame({"x": x[columns], "y": y[rows]}))
-        gaps = [missing.mark_point(shape="cross", size=25, color="#888888", angle=45, clip=True).encode(**axes)]
+        gaps = [missing.mark_point(shape="cross", size=25, color=GREY, angle=45, clip=True).encode(**axes)]
     return alt.layer(regions, *gaps, *_path(table, axes), hover).properties(
-        width=PIXELS, height=PIXELS, title=alt.TitleParams(title, subtitle=subtitle, subtitleColor="#888888")
+        width=PIXELS, height=PIXELS, title=heading(title, subtitle)
     )
 
 
@@ -216,9 +242,9 @@ def _path(table: pandas.DataFrame, axes: dict[str, Any]) -> list[Any]:
     import altair as alt
 
     path = table[table["kind"] == "path"].sort_values("step")
-    path = path.assign(point=["start"] + ["on the way"] * (len(path) - 2) + ["end"])[
-        ["x", "y", "loss", "step", "point"]
-    ]
+    last = len(path) - 1
+    where = ["end" if i == last else "on the way" if i else "start" for i in range(len(path))]
+    path = path.assign(point=where)[["x", "y", "loss", "step", "point"]]
     trace = alt.Chart(path).mark_line(color="white", strokeWidth=2, clip=True).encode(**axes, order="step:Q")
     halo = alt.Chart(path).mark_line(color="black", strokeWidth=4, clip=True).encode(**axes, order="step:Q")
     roles = ["start", "on the way", "end"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Column, Option, Probe
-from thalweg_plugins.probes._charts import faceted
+from thalweg_plugins.probes._charts import by_trial, color_by_depth, finite, number_format, said
 from thalweg_plugins.probes._objective import weights_of
 
 if TYPE_CHECKING:
@@ -111,17 +111,19 @@ class CovariateShift(Probe):
 def _lines(table: pandas.DataFrame, column: str, title: str, name: str) -> altair.TopLevelMixin:
     import altair as alt
 
-    rows = table.dropna(subset=[column])
-    chart: alt.Chart = (
+    table = table.assign(**{column: finite(table[column])})
+    rows = table.dropna(subset=[column, "step", "depth"])
+    if rows.empty:
+        return said(name, "no measurement is finite" if len(table) else "nothing was measured")
+    wrong = len(table) - len(rows)
+    chart = (
         alt.Chart(rows)
         .mark_line(point=alt.OverlayMarkDef(size=15))
         .encode(
             x=alt.X("step:Q", title="steps", axis=alt.Axis(format="~s")),
-            y=alt.Y(f"{column}:Q", title=title, axis=alt.Axis(format="~g")),
-            color=alt.Color("depth:O", title="layer (1: input)", scale=alt.Scale(scheme="viridis")),
+            y=alt.Y(f"{column}:Q", title=title, axis=alt.Axis(format=number_format(rows[column]))),
+            color=color_by_depth(),
             tooltip=["layer:N", "step:Q", alt.Tooltip(f"{column}:Q", format=".3g")],
         )
     )
-    if "trial" in table:
-        return faceted(chart, rows, "trial", name)
-    return chart.properties(title=name, width="container", height=320)
+    return by_trial(chart, table, name, f"{wrong} of {len(table)} values are missing" if wrong else "")

@@ -6,7 +6,20 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Column, Option, Probe
-from thalweg_plugins.probes._charts import GREY, color_and_dash
+from thalweg_plugins.probes._charts import (
+    COLORS,
+    color_and_dash,
+    count_missing,
+    crosses,
+    finite,
+    heading,
+    lonely,
+    loss_scale,
+    number_format,
+    panels,
+    said,
+    without_legend,
+)
 from thalweg_plugins.probes._objective import weights_of
 
 if TYPE_CHECKING:
@@ -83,6 +96,7 @@ class Directions(Probe):
                 examples=options["examples"] or None,
                 dtype=torch.float64,
                 metrics=("loss",),
+                resume=context.scratch and context.scratch / f"step-{context.step}-line-{number}.npz",
                 counts=context.objective.counts,
             )["loss"]
             context.progress(number + 1, len(found))
@@ -162,38 +176,49 @@ def _bands(table: pandas.DataFrame, field: str, legend: str, name: str) -> altai
     """One panel a moment (and trial), one line a value of ``field``."""
     import altair as alt
 
-    keys = [key for key in ("trial", "step", field, "t") if key in table]
-    rows = table.groupby(keys, sort=False)["loss"].agg(["mean", "min", "max"]).reset_index()
-    rows = _moments(rows)
+    rows = table.assign(loss=finite(table["loss"])).dropna(subset=["step", "t"])
+    if not rows["loss"].notna().any():
+        return said(name, f"none of {len(rows)} points is finite" if len(rows) else "the table has no such directions")
+    missing = count_missing(rows["loss"])
+    keys = [key for key in ("trial", "step", field, "t") if key in rows]
+    grouped = rows.groupby(keys, sort=False)["loss"]
+    rows = _moments(grouped.agg(["mean", "min", "max"]).assign(lost=grouped.agg(_or_missing)).reset_index())
     if "trial" in rows:
         rows["moment"] = rows["trial"] + ", " + rows["moment"]
-    log = bool((rows["min"] > 0).all())
-    scale = alt.Scale(type="log" if log else "linear")
-    axis = alt.Axis(format="~g", tickCount=6)
+    log = loss_scale(rows["min"]) == "log"
+    title = f"loss ({'log' if log else 'linear'} scale)"
+    scale, axis = (
+        alt.Scale(type="log" if log else "linear"),
+        alt.Axis(format=number_format(rows["max"], log), tickCount=6),
+    )
     x = alt.X("t:Q", title="distance t (norms of the weights)")
-    domain = list(rows[field].unique())
-    style = color_and_dash(field, legend, domain)
+    style = color_and_dash(field, legend, list(rows[field].unique()), ordered=field == "layer")
     base = alt.Chart(rows)
     band = base.mark_area(opacity=0.2).encode(
-        x=x, y=alt.Y("min:Q", title=f"loss ({scale.type} scale)", scale=scale, axis=axis), y2="max:Q",
-        color=style["color"],
-    )  # fmt: skip
-    lines = base.mark_line(strokeWidth=2).encode(
+        x=x, y=alt.Y("min:Q", title=title, scale=scale, axis=axis), y2="max:Q", color=without_legend(style["color"])
+    )
+    point = alt.OverlayMarkDef(size=20) if missing or lonely(rows, ["moment", field]) else False
+    lines = base.mark_line(strokeWidth=2, point=point).encode(
         x=x,
-        y=alt.Y("mean:Q", title=f"loss ({scale.type} scale)", scale=scale, axis=axis),
+        y=alt.Y("mean:Q", title=title, scale=scale, axis=axis),
         tooltip=[f"{field}:N", alt.Tooltip("t:Q", format=".3f"), alt.Tooltip("mean:Q", title="loss", format=".4g")],
         **style,
     )
-    panels: Any = alt.layer(band, lines).properties(width=330, height=260)
-    title = alt.TitleParams(name, subtitle="mean and range over draws, float64", subtitleColor=GREY)
+    layers = [band, lines, *([crosses(base, "lost", x)] if missing else [])]
     order = list(dict.fromkeys(rows.sort_values("step")["moment"]))
-    found: altair.FacetChart = panels.facet(facet=alt.Facet("moment:N", title=None, sort=order), columns=2)
-    return found.properties(title=title)
+    about = ["mean and range over draws, float64" + (", of those that are finite" if missing else ""), missing]
+    return panels(alt.layer(*layers), "moment", name, about, order)
+
+
+def _or_missing(losses: pandas.Series) -> float:
+    """Their mean, missing where one of them is."""
+    return float(losses.mean(skipna=False))
 
 
 def _layers(table: pandas.DataFrame, kind: str) -> altair.TopLevelMixin:
     rows = table[table["direction"] == kind]
-    rows = rows.assign(layer=rows["depth"].astype(str) + " " + rows["layer"])
+    rows = rows.dropna(subset=["depth"])
+    rows = rows.assign(layer=rows["depth"].astype(int).astype(str) + " " + rows["layer"])
     which = "a random direction" if kind == "layer, random" else "the gradient"
     return _bands(rows, "layer", "layer (1: input)", f"Loss along {which} of one layer")
 
@@ -205,27 +230,35 @@ def _roughness(table: pandas.DataFrame) -> altair.TopLevelMixin:
 
     from thalweg.landscape.shape import roughness
 
+    name = "Share of each line that bends downwards"
     rows = []
-    for keys, part in _moments(table).groupby(["moment", "direction", "depth", "draw"], sort=False):
-        t = np.sort(part["t"].to_numpy(float))
-        values = part.sort_values("t")["loss"].to_numpy(float)
-        # of several trials each is a line of its own
-        lines = np.split(values, len(values) // len(np.unique(t))) if "trial" not in part else [values]
-        h = float(np.unique(t)[1] - np.unique(t)[0])
-        rows += [{**dict(zip(("moment", "direction", "depth", "draw"), keys, strict=True)),
-                  "concave": roughness(line, h).concave} for line in lines]  # fmt: skip
-    found = pd.DataFrame(rows)
-    found["what"] = found["direction"] + np.where(found["depth"] > 0, " " + found["depth"].astype(str), "")
-    chart: alt.Chart = (
-        alt.Chart(found.dropna(), title="Share of each line that bends downwards")
+    trials = [key for key in ("trial",) if key in table]
+    keys = [*trials, "moment", "direction", "depth", "draw"]
+    for values, part in _moments(table.dropna(subset=["step"])).groupby(keys, sort=False):
+        part = part.sort_values("t")
+        losses, t = finite(part["loss"]).to_numpy(), part["t"].to_numpy(float)
+        h = float(t[1] - t[0]) if len(t) > 1 else 1.0
+        rows.append({**dict(zip(keys, values, strict=True)), "concave": roughness(losses, h).concave})
+    found = pd.DataFrame(rows, columns=[*keys, "concave"])
+    known = found.dropna(subset=["concave"])
+    if known.empty:
+        return said(name, "no line has three points or more, all finite")
+    what = known["direction"] + np.where(known["depth"] > 0, " " + known["depth"].astype(int).astype(str), "")
+    known = known.assign(what=what)
+    chart = (
+        alt.Chart(known)
         .mark_point(filled=True, size=60, opacity=0.8)
         .encode(
             x=alt.X("concave:Q", title="share of negative second differences", axis=alt.Axis(format="%")),
-            y=alt.Y("what:N", title=None, sort=None),
-            color=alt.Color("moment:N", title=None, scale=alt.Scale(range=["#0072B2", "#E69F00"])),
-            shape=alt.Shape("moment:N", title=None),
+            y=alt.Y("what:N", title=None, sort=list(dict.fromkeys(what))),
+            color=alt.Color("moment:N", title=None, sort=None, scale=alt.Scale(range=COLORS)),
+            shape=alt.Shape("moment:N", title=None, sort=None),
             tooltip=["what:N", "moment:N", "draw:Q", alt.Tooltip("concave:Q", format=".1%")],
         )
-        .properties(width="container", height=alt.Step(20))
     )
-    return chart
+    wrong = len(found) - len(known)
+    about = f"{wrong} of {len(found)} lines are not finite everywhere, and left out" if wrong else ""
+    if trials:
+        return panels(chart, "trial", name, about)
+    made: alt.TopLevelMixin = chart.properties(width="container", height=alt.Step(20), title=heading(name, about))
+    return made

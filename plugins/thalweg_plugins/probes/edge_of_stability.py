@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from thalweg import Column, Option, Probe
+from thalweg_plugins.probes._charts import COLORS, by_trial, finite, said, stroke_legend
 from thalweg_plugins.probes._objective import DTYPE, chosen_objective
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ class EdgeOfStability(Probe):
     the table, and the threshold belongs to the preconditioned one, which there is from the first step on.
 
     The threshold is missing for minibatch runs, whose steps are none on this loss, and where the optimizer does not
-    say. The loss is the problem's, without any penalty, in evaluation mode. By Lanczos' method until the error bound
+    say. The loss is the problem's, without any penalty, in evaluation mode; a recipe's weight decay and its clipping of
+    gradients are no part of the threshold either. By Lanczos' method until the error bound
     ||A v - lambda v|| is within ``tolerance`` of lambda; ``low`` and ``high`` are -+ that bound.
     """
 
@@ -78,36 +80,46 @@ class EdgeOfStability(Probe):
         """Eigenvalues as lines with points, thresholds dashed, on a log scale."""
         import altair as alt
 
+        name = "Edge of stability"
         keys = ["epoch", "matrix", *(["trial"] if "trial" in table else [])]
         long = table.rename(columns={"value": "eigenvalue"}).melt(keys, ["eigenvalue", "threshold"], "what", "value")
-        long = long[long["value"] > 0]
+        long["value"] = finite(long["value"])
+        shown = long[long["value"] > 0].dropna()
+        if shown.empty:
+            return said(name, "no eigenvalue is finite and positive" if len(table) else "nothing was measured")
         matrices, whats = [PLAIN, PRECONDITIONED], ["eigenvalue", "threshold"]
         lines = (
-            alt.Chart(long)
-            .mark_line(point=True)
+            alt.Chart(shown)
+            .mark_line(point=alt.OverlayMarkDef(size=30))
             .encode(
                 x=alt.X("epoch:Q", title="epoch"),
-                y=alt.Y("value:Q", title="largest eigenvalue (log scale)", scale=alt.Scale(type="log")),
+                y=alt.Y(
+                    "value:Q",
+                    title="largest eigenvalue (log scale)",
+                    scale=alt.Scale(type="log"),
+                    axis=alt.Axis(format="~g"),
+                ),
                 color=alt.Color(
-                    "matrix:N", title="matrix", scale=alt.Scale(domain=matrices, range=["#0072B2", "#D55E00"])
+                    "matrix:N",
+                    title="matrix",
+                    scale=alt.Scale(domain=matrices, range=[COLORS[0], COLORS[3]]),
+                    legend=alt.Legend(orient="bottom", labelLimit=0),
                 ),
                 shape=alt.Shape("matrix:N", title="matrix", scale=alt.Scale(domain=matrices)),
                 strokeDash=alt.StrokeDash(
-                    "what:N", title="line", scale=alt.Scale(domain=whats, range=[[1, 0], [6, 4]])
+                    "what:N",
+                    title="line",
+                    scale=alt.Scale(domain=whats, range=[[1, 0], [6, 4]]),
+                    legend=stroke_legend(),
                 ),
                 tooltip=["matrix:N", "what:N", "epoch:Q", alt.Tooltip("value:Q", format=".4g")],
             )
         )
         known = bool(table["threshold"].notna().any())
         about = "dashed: stability threshold of full-batch steps" if known else "no threshold is known for these steps"
-        title = alt.TitleParams("Edge of stability", subtitle=about, subtitleColor="#888888")
-        made: alt.TopLevelMixin
-        if "trial" in table:
-            small: alt.Chart = lines.properties(width=360, height=240)
-            made = small.facet(facet=alt.Facet("trial:N", title=None), columns=2).properties(title=title)
-        else:
-            made = lines.properties(width="container", height=320, title=title)
-        return made
+        wrong = len(table) - int((shown["what"] == "eigenvalue").sum())
+        lost = f"{wrong} of {len(table)} eigenvalues are not finite and positive, and left out" if wrong else ""
+        return by_trial(lines, table, name, [about, lost])
 
 
 def _threshold(context: ProbeContext) -> float | None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Column, Option, Probe
-from thalweg_plugins.probes._charts import GREY
+from thalweg_plugins.probes._charts import by_trial, color_and_dash, color_by_depth, finite, heading, said
 from thalweg_plugins.probes._objective import weights_of
 
 if TYPE_CHECKING:
     import altair
     import pandas
     import torch
+    from torch import nn
 
     from thalweg.contracts.activations import Activation
     from thalweg.contracts.probe import ProbeContext
@@ -26,12 +29,14 @@ class GradientFlow(Probe):
     - ``gradient norm``: ||dL/dW_l||_2 of the weights of each layer: the parameters of two and more dimensions; where a
       module has none (an analytic function), all of them.
     - ``activation size``: the root of the mean square of what each activation gives.
-    - ``dead units``: the share of an activation's units (channels, features) that give zero on every example.
+    - ``dead units``: the share of an activation's units (channels, features) that give zero on every example
+      and at every position. Units are the last dimension behind a linear layer, a layer norm or an embedding, as in
+      networks on tokens, and the one after the batch behind anything else: (N, T, F) and (N, C, L).
     - ``Jacobian norm``: ||da_l/dx||_F of each activation with respect to the inputs, the root of its mean square over
       examples. At a ReLU that is the product of the weights and of the masks of positive pre-activations,
       D_l W_l ... D_1 W_1. Estimated by one forward-mode pass with a standard normal tangent u for each example, since
       E||J u||^2 = ||J||_F^2; under batch statistics it includes how an example moves the others. Where the inputs are
-      tokens it is missing.
+      tokens, or an operation has no forward mode (an LSTM), it is missing.
     """
 
     name = "gradient-flow"
@@ -62,16 +67,16 @@ class GradientFlow(Probe):
         def norm(tensor: torch.Tensor) -> torch.Tensor:
             return torch.linalg.vector_norm(tensor, dtype=torch.float64)  # type: ignore[no-any-return]
 
-        with activations(context.module) as seen:
+        with activations(context.module) as seen, _unit_dimensions(context.module) as dims:
             _, gradients = context.objective.gradient()
         wanted = dict(weights_of(context.module))
         named = [name for name, parameter in context.module.named_parameters() if parameter.requires_grad]
         found = [(name, g) for name, g in zip(named, gradients, strict=True) if name in wanted]
         rows = [(GRADIENT, depth, name, norm(g)) for depth, (name, g) in enumerate(found, start=1)]
-        for depth, one in enumerate(seen, start=1):
+        for depth, (one, dim) in enumerate(zip(seen, dims, strict=True), start=1):
             after = one.after.detach()
             rows.append((ACTIVATION, depth, one.layer, norm(after) / after.numel() ** 0.5))
-            units = after.transpose(0, 1).flatten(1) if after.dim() > 1 else after[None]
+            units = after.movedim(dim, 0).flatten(1) if after.dim() > 1 else after[None]
             rows.append((DEAD, depth, one.layer, 1 - units.any(1).double().mean()))
         when = context.options["jacobian"]
         if when == "always" or (when == "start" and context.step == 0):
@@ -98,8 +103,47 @@ class GradientFlow(Probe):
         }
 
 
+@contextmanager
+def _unit_dimensions(module: nn.Module) -> Iterator[list[int]]:
+    """While active, every activation of a forward pass appends the dimension of its units.
+
+    By the layer with a weight that was called last before it: in that order, and not in the module's, since a network
+    may use one activation in several places.
+    """
+    from torch import nn
+
+    from thalweg.contracts.activations import is_activation
+
+    features_last = (nn.Linear, nn.LayerNorm, nn.RMSNorm, nn.Embedding)
+    found: list[int] = []
+    dimension = 1
+
+    def hook(layer: nn.Module, *_: object) -> None:
+        nonlocal dimension
+        if is_activation(layer):
+            found.append(dimension)
+        elif layer._parameters.get("weight") is not None:
+            dimension = -1 if isinstance(layer, features_last) else 1
+
+    handles = [layer.register_forward_hook(hook) for layer in module.modules()]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def _jacobians(context: ProbeContext) -> list[tuple[int, str, torch.Tensor]]:
-    """Depth, name and norm of each activation's Jacobian."""
+    """Depth, name and norm of each activation's Jacobian; none where an operation has no forward mode."""
+    try:
+        return _forward_mode(context)
+    except (NotImplementedError, RuntimeError) as error:
+        if any(words in str(error) for words in ("forward AD", "forward mode AD", "jvp")):
+            return []
+        raise
+
+
+def _forward_mode(context: ProbeContext) -> list[tuple[int, str, torch.Tensor]]:
     import torch
     from torch.autograd import forward_ad
 
@@ -155,55 +199,75 @@ def _encoded(quantity: str) -> tuple[Any, str]:
     ), f"{quantity} by layer".capitalize()
 
 
+def _drawable(table: pandas.DataFrame, quantity: str) -> tuple[pandas.DataFrame, str]:
+    """The rows of a quantity that have a place on its scale, and how many have none."""
+    rows = table[table["quantity"] == quantity]
+    rows = rows.assign(value=finite(rows["value"]))
+    shown = rows[(rows["value"] > 0) | ((quantity == DEAD) & rows["value"].notna())].dropna(subset=["epoch", "depth"])
+    wrong = len(rows) - len(shown)
+    place = "finite" if quantity == DEAD else "finite and positive"
+    return shown, f"{quantity}: {wrong} of {len(rows)} values are not {place}, and left out" if wrong else ""
+
+
 def _over_epochs(table: pandas.DataFrame, quantity: str) -> altair.TopLevelMixin:
     import altair as alt
 
-    rows = table[(table["quantity"] == quantity) & ((table["value"] > 0) | (quantity == DEAD))]
     y, title = _encoded(quantity)
-    chart: alt.Chart = (
-        alt.Chart(rows, title=title)
+    rows, left_out = _drawable(table, quantity)
+    if rows.empty:
+        return said(title, left_out or f"the table has no {quantity}")
+    chart = (
+        alt.Chart(rows)
         .mark_line(point=alt.OverlayMarkDef(size=15))
         .encode(
             x=alt.X("epoch:Q", title="epoch"),
             y=y,
-            color=alt.Color("depth:O", title="layer (1: input)", scale=alt.Scale(scheme="viridis")),
+            color=color_by_depth(),
             tooltip=["layer:N", "epoch:Q", alt.Tooltip("value:Q", title=quantity, format=".3g")],
         )
-        .properties(width="container", height=320)
     )
-    if "trial" in table:
-        small: alt.Chart = chart.properties(width=360, height=240, title="")
-        found: alt.FacetChart = small.facet(facet=alt.Facet("trial:N", title=None), columns=2)
-        return found.properties(title=title)
-    return chart
+    return by_trial(chart, table, title, left_out)
 
 
 def _over_depth(table: pandas.DataFrame) -> altair.TopLevelMixin:
-    """At the first and the last measurement, one panel a quantity."""
+    """At the first and the last measurement: one panel a quantity, or of several trials one a quantity and moment."""
     import altair as alt
 
-    ends = [table["epoch"].min(), table["epoch"].max()]
-    rows = table[table["epoch"].isin(ends)]
+    several = "trial" in table
+    epochs = table.groupby("trial")["epoch"] if several else table["epoch"]
+    first, last = (epochs.transform(end) if several else getattr(epochs, end)() for end in ("min", "max"))
+    rows = table[(table["epoch"] == first) | (table["epoch"] == last)]
+    names = [f"epoch {epoch:g}" for epoch in sorted(rows["epoch"].dropna().unique())]
     rows = rows.assign(when=rows["epoch"].map(lambda epoch: f"epoch {epoch:g}"))
-    panels = []
+    if several:  # they may end at different epochs
+        names = ["first measurement", "last measurement"]
+        rows["when"] = [
+            names[int(epoch != start)] for epoch, start in zip(rows["epoch"], first[rows.index], strict=True)
+        ]
+        style = color_and_dash("trial", "trial", list(rows["trial"].unique()))
+    else:
+        style = color_and_dash("when", "measured at", names)
+    panels, about = [], ["on one batch, in training mode"]
     for quantity in UNITS:
-        part = rows[(rows["quantity"] == quantity) & ((rows["value"] > 0) | (quantity == DEAD))]
-        if len(part):
-            y, _ = _encoded(quantity)
-            panel = (
-                alt.Chart(part)
-                .mark_line(point=alt.OverlayMarkDef(filled=True, size=35))
-                .encode(
-                    x=alt.X("depth:Q", title="depth (1: input)", axis=alt.Axis(tickMinStep=1)),
-                    y=y,
-                    color=alt.Color("when:N", title=None, sort=None, scale=alt.Scale(range=["#0072B2", "#E69F00"])),
-                    strokeDash=alt.StrokeDash("when:N", title=None, sort=None),
-                    tooltip=["layer:N", "when:N", alt.Tooltip("value:Q", title=quantity, format=".3g")],
-                    **({"detail": "trial:N"} if "trial" in table else {}),
+        part, left_out = _drawable(rows, quantity)
+        y, _ = _encoded(quantity)
+        for title in names if several else [""]:
+            shown = part[part["when"] == title] if several else part
+            if len(shown):
+                panel = (
+                    alt.Chart(shown)
+                    .mark_line(point=alt.OverlayMarkDef(filled=True, size=35))
+                    .encode(
+                        x=alt.X("depth:Q", title="depth (1: input)", axis=alt.Axis(tickMinStep=1, format="d")),
+                        y=y,
+                        tooltip=["layer:N", "when:N", alt.Tooltip("value:Q", title=quantity, format=".3g")],
+                        **style,
+                    )
+                    .properties(width=300, height=220, title=f"{quantity}, {title}" if title else quantity)
                 )
-                .properties(width=300, height=220, title=quantity)
-            )
-            panels.append(panel)
-    title = alt.TitleParams("Signals over depth", subtitle="on one batch, in training mode", subtitleColor=GREY)
-    found: Any = alt.concat(*panels, columns=2, title=title)
-    return found  # type: ignore[no-any-return]
+                panels.append(panel)
+        about.append(left_out)
+    if not panels:
+        return said("Signals over depth", "no value is finite" if len(table) else "nothing was measured")
+    found: alt.ConcatChart = alt.concat(*panels, columns=2, title=heading("Signals over depth", about))
+    return found

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from thalweg import Column, Option, Probe
-from thalweg_plugins.probes._charts import GREY, color_and_dash, loss_scale
+from thalweg_plugins.probes._charts import (
+    GREY,
+    color_and_dash,
+    count_missing,
+    crosses,
+    finite,
+    heading,
+    lonely,
+    loss_scale,
+    number_format,
+    said,
+)
 from thalweg_plugins.probes._objective import SPLIT
 
 if TYPE_CHECKING:
@@ -14,6 +26,9 @@ if TYPE_CHECKING:
 
     from thalweg.contracts.probe import ProbeContext
 
+EXACT = 1e-9
+"""Rounding in a position t."""
+
 
 class Line(Probe):
     """L((1 - t) w_0 + t w_1) on a whole split: from the start of a training to its end, or between two trials' ends.
@@ -21,7 +36,7 @@ class Line(Probe):
     Batch norm uses the statistics that were kept at the end (``running``), those of all examples together at each point
     (``batch``), those re-estimated at each point on the training split, or interpolated as the weights are. The chart
     tells the share of steps that do not rise, the bump, the excess over the chord and the convex share (see
-    ``thalweg.landscape.shape``).
+    ``thalweg.landscape.shape``), all between t = 0 and t = 1.
     """
 
     name = "line"
@@ -85,35 +100,72 @@ class Line(Probe):
             ignore_index=True,
         )
 
+    def misfit(self, options: Mapping[str, Any]) -> str | None:
+        """From below to above."""
+        low, high = options["low"], options["high"]
+        return None if low < high else f"low = {low:g} is not below high = {high:g}"
+
     def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
-        """The loss against t with its chord, on a log scale where it is positive."""
+        """The loss against t with its chord, on a log scale where it is positive; numbers of its shape on [0, 1]."""
         import altair as alt
 
-        from thalweg.landscape.shape import barrier, line_shape
-
         losses = table[table["metric"] == "loss"]
-        pair = bool((losses["ends"] == "trial to trial").all())
-        several = "trial" in table
-        scale = alt.Scale(type=loss_scale(losses["value"]))  # type: ignore[arg-type]
-        x = alt.X("t:Q", title="position t " + ("(0: one trial, 1: the other)" if pair else "(0: start, 1: finish)"))
-        y = alt.Y("value:Q", title=f"loss ({scale.type} scale)", scale=scale, axis=alt.Axis(format="~g", tickCount=6))
-        tooltip = [alt.Tooltip("t:Q", format=".3f"), alt.Tooltip("value:Q", title="loss", format=".4g")]
-        lines: alt.Chart = alt.Chart(losses).mark_line(strokeWidth=2).encode(x=x, y=y, tooltip=tooltip)
+        losses = losses.assign(value=finite(losses["value"]))
+        pair = len(losses) > 0 and bool((losses["ends"] == "trial to trial").all())
         name = "Loss on the line from one trial to another" if pair else "Loss on the line from start to finish"
-        if several:
+        if not losses["value"].notna().any():
+            return said(name, f"none of {len(losses)} points is finite" if len(losses) else "the table has no losses")
+        log = loss_scale(losses["value"]) == "log"
+        x = alt.X("t:Q", title="position t " + ("(0: one trial, 1: the other)" if pair else "(0: start, 1: finish)"))
+        y = alt.Y(
+            "value:Q",
+            title=f"loss ({'log' if log else 'linear'} scale)",
+            scale=alt.Scale(type="log" if log else "linear"),
+            axis=alt.Axis(format=number_format(losses["value"], log), tickCount=6),
+        )
+        tooltip = [alt.Tooltip("t:Q", format=".3f"), alt.Tooltip("value:Q", title="loss", format=".4g")]
+        missing = count_missing(losses["value"])
+        base = alt.Chart(losses)
+        # a point between two that are missing is no line
+        point = alt.OverlayMarkDef(size=20) if missing or lonely(losses, ["trial"]) else False
+        lines = base.mark_line(strokeWidth=2, point=point).encode(x=x, y=y, tooltip=tooltip)
+        layers = [crosses(base, "value", x)] if missing else []
+        if "trial" in table:
             lines = lines.encode(**color_and_dash("trial", "trial", list(losses["trial"].unique())))
-            return lines.properties(title=name, width="container", height=320)
-        values = losses["value"].to_numpy(float)
-        chord = losses.iloc[[0, -1]]
-        straight = alt.Chart(chord).mark_line(strokeDash=[4, 4], color=GREY).encode(x=x, y=y)
-        if pair:
-            subtitle = f"barrier above the chord {barrier(values):.3g}; dashed: between the ends"
+            about = [missing]
         else:
-            shape = line_shape(values)
-            subtitle = (
-                f"{shape.monotone:.0%} of steps do not rise; bump {shape.bump:.2g} and excess over the chord "
-                f"{shape.chord_excess:.2g} of the drop; {shape.convex:.0%} convex"
-            )
-        title = alt.TitleParams(name, subtitle=subtitle, subtitleColor=GREY)
-        layers = [lines] if scale.type == "log" else [straight, lines]
-        return alt.layer(*layers).properties(title=title, width="container", height=320)
+            about = [_about(losses, pair), missing]
+            ends = losses[_is_at(losses["t"], 0) | _is_at(losses["t"], 1)]
+            if not log and len(ends) == 2:
+                layers.append(alt.Chart(ends).mark_line(strokeDash=[4, 4], color=GREY).encode(x=x, y=y))
+        return alt.layer(*layers, lines).properties(title=heading(name, about), width="container", height=320)
+
+
+def _about(losses: pandas.DataFrame, pair: bool) -> str:
+    """The shape between t = 0 and t = 1 in words, or why there are no numbers of it."""
+    from thalweg.landscape.shape import barrier, line_shape
+
+    losses = losses.sort_values("t")
+    inside = losses[(losses["t"] > -EXACT) & (losses["t"] < 1 + EXACT)]
+    values = inside["value"].to_numpy(float)
+    if not (_is_at(inside["t"], 0).any() and _is_at(inside["t"], 1).any()):
+        return "no numbers of the shape: t = 0 and t = 1 are not both among the points"
+    if inside["value"].isna().any():
+        return "no numbers of the shape: not all losses between t = 0 and t = 1 are finite"
+    outside = " between t = 0 and t = 1" if len(inside) < len(losses) else ""
+    if pair:
+        return f"barrier above the chord{outside} {barrier(values):.3g}"
+    if len(inside) < 3:
+        return "no numbers of the shape: they need three points"
+    shape = line_shape(values)
+    steps = f"{shape.monotone:.0%} of steps{outside} do not rise"
+    if not values[0] > values[-1]:
+        return f"{steps}; the loss at t = 1 is not below that at t = 0, so there is no drop to measure by"
+    return (
+        f"{steps}; bump {shape.bump:.2g} and excess over the chord {shape.chord_excess:.2g} of the drop; "
+        f"{shape.convex:.0%} convex"
+    )
+
+
+def _is_at(t: pandas.Series, place: float) -> pandas.Series:
+    return (t - place).abs() < EXACT

@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from thalweg import Column, Option, Probe
-from thalweg_plugins.probes._charts import GREY, color_and_dash, faceted
+from thalweg_plugins.probes._charts import (
+    GREY,
+    by_trial,
+    color_and_dash,
+    count_missing,
+    crosses,
+    finite,
+    lonely,
+    number_format,
+    said,
+)
 
 if TYPE_CHECKING:
     import altair
@@ -69,6 +79,8 @@ class ModeConnectivity(Probe):
                 split,  # type: ignore[arg-type]
                 options["batch_norm"],
                 metrics=("loss",),
+                resume=context.scratch and context.scratch / f"{split}.npz",
+                progress=context.progress,
                 counts=context.objective.counts,
             )["loss"].numpy()
             chord = np.linspace(losses[0], losses[-1], len(t))
@@ -80,24 +92,29 @@ class ModeConnectivity(Probe):
         """A line for each split, with its chord in grey; the barriers in the subtitle."""
         import altair as alt
 
-        splits = list(table["split"].unique())
+        name = "Loss between the ends of two trials"
+        table = table.assign(loss=finite(table["loss"]), chord=finite(table["chord"]))
+        if not table["loss"].notna().any():
+            return said(name, f"none of {len(table)} points is finite" if len(table) else "the table has no losses")
         x = alt.X("t:Q", title="position t (0: one trial's end, 1: the other's)")
         base = alt.Chart(table)
-        y = alt.Y("loss:Q", title="loss", axis=alt.Axis(format="~g"))
-        lines = base.mark_line(strokeWidth=2).encode(
+        axis = alt.Axis(format=number_format(table["loss"]))
+        missing = count_missing(table["loss"])
+        point = alt.OverlayMarkDef(size=20) if missing or lonely(table, ["trial", "split"]) else False
+        lines = base.mark_line(strokeWidth=2, point=point).encode(
             x=x,
-            y=y,
+            y=alt.Y("loss:Q", title="loss", axis=axis),
             tooltip=["split:N", alt.Tooltip("t:Q", format=".2f"), alt.Tooltip("loss:Q", format=".4g")],
-            **color_and_dash("split", "split", splits),
+            **color_and_dash("split", "split", list(table["split"].unique())),
         )
-        chords = base.mark_line(strokeWidth=1, color=GREY).encode(x=x, y="chord:Q", detail="split:N")
-        layers = alt.layer(chords, lines)
+        chords = base.mark_line(strokeWidth=1, color=GREY).encode(
+            x=x, y=alt.Y("chord:Q", title="loss", axis=axis), detail="split:N"
+        )
+        chart = alt.layer(chords, lines, *([crosses(base, "loss", x)] if missing else []))
         if "trial" in table:
-            return faceted(layers, table, "trial", "Loss between the ends of two trials")
-        barriers = ", ".join(
-            f"{split} {part['barrier'].iloc[0]:.3g}" for split, part in table.groupby("split", sort=False)
-        )
-        title = alt.TitleParams(
-            "Loss between the ends of two trials", subtitle=f"barrier above the chord: {barriers}", subtitleColor=GREY
-        )
-        return layers.properties(title=title, width="container", height=320)
+            return by_trial(chart, table, name, missing)
+        known = [
+            f"{split} {part['barrier'].iloc[0]:.3g}" if part["loss"].notna().all() else f"{split} unknown"
+            for split, part in table.groupby("split", sort=False)
+        ]
+        return by_trial(chart, table, name, [f"barrier above the chord: {', '.join(known)}" if known else "", missing])

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Column, Option, Probe
+from thalweg_plugins.probes._charts import color_and_dash, finite, heading, lonely, said, without_legend
 
 if TYPE_CHECKING:
     import altair
@@ -87,22 +88,34 @@ class NoiseScale(Probe):
         """B against the epoch on a log scale, with its interval."""
         import altair as alt
 
-        shown = table[(table["quantity"] == SCALE) & (table["value"] > 0)]
-        if len(shown):
-            # what is below zero has no logarithm: the band ends a decade below the lowest value
-            shown = shown.assign(low=shown["low"].clip(lower=float(shown["value"].min()) / 10))
+        name = "Gradient noise scale"
+        rows = table[table["quantity"] == SCALE]
+        rows = rows.assign(**{column: finite(rows[column]) for column in ("value", "low", "high")})
+        shown = rows[rows["value"] > 0]
+        if shown.empty:
+            return said(name, "no estimate is finite and positive" if len(rows) else "the table has no noise scale")
+        # what is below zero has no logarithm: the band ends a decade below the lowest value
+        shown = shown.assign(low=shown["low"].clip(lower=float(shown["value"].min()) / 10))
+        title, scale, axis = "noise scale B in examples (log scale)", alt.Scale(type="log"), alt.Axis(format="~g")
         base = alt.Chart(shown).encode(x=alt.X("epoch:Q", title="epoch"))
-        y = alt.Y("value:Q", title="noise scale B in examples (log scale)", scale=alt.Scale(type="log"))
-        band = base.mark_area(opacity=0.25).encode(y=alt.Y("low:Q", scale=alt.Scale(type="log")), y2="high:Q")
-        numbers = [alt.Tooltip(f"{name}:Q", format=".4g") for name in ("epoch", "value", "low", "high")]
-        line = base.mark_line(point=True).encode(y=y, tooltip=numbers)
-        chart = alt.layer(band, line)
+        numbers = [alt.Tooltip(f"{column}:Q", format=".4g") for column in ("epoch", "value", "low", "high")]
+        low, value = (alt.Y(f"{column}:Q", title=title, scale=scale, axis=axis) for column in ("low", "value"))
+        band = base.mark_area(opacity=0.25).encode(y=low, y2="high:Q")
+        whiskers = base.mark_rule().encode(y=low, y2="high:Q")
+        line = base.mark_line(point=alt.OverlayMarkDef(size=30)).encode(y=value, tooltip=numbers)
         if "trial" in table:
-            colour = alt.Color("trial:N", title="trial", scale=alt.Scale(scheme="viridis"))
-            dash = alt.StrokeDash("trial:N", title="trial")
-            chart = alt.layer(band.encode(color=colour), line.encode(color=colour, strokeDash=dash))
-        title = alt.TitleParams("Gradient noise scale", subtitle="band: 95%, Fieller", subtitleColor="#888888")
-        made: alt.TopLevelMixin = chart.properties(width="container", height=320, title=title)
+            style = color_and_dash("trial", "trial", list(shown["trial"].unique()))
+            unnamed = without_legend(style["color"])
+            band, whiskers, line = band.encode(color=unnamed), whiskers.encode(color=unnamed), line.encode(**style)
+        wrong = len(rows) - len(shown)
+        about = [
+            "band: 95%, Fieller; missing where the gradient is not distinguished from zero",
+            f"{wrong} of {len(rows)} estimates are not positive, and left out" if wrong else "",
+        ]
+        layers = [band, *([whiskers] if lonely(shown, ["trial"]) else []), line]
+        made: alt.TopLevelMixin = alt.layer(*layers).properties(
+            width="container", height=320, title=heading(name, about)
+        )
         return made
 
 

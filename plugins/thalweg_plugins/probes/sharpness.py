@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from thalweg import Column, Option, Probe
+from thalweg_plugins.probes._charts import COLORS, color_and_dash, finite, heading, number_format, said, without_legend
 from thalweg_plugins.probes._objective import OPTIONS, chosen_objective
 
 if TYPE_CHECKING:
@@ -74,36 +75,40 @@ class Sharpness(Probe):
         return table.astype(dict.fromkeys(("restart", "rise", "low", "high"), float))
 
     def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
-        """Both against the radius."""
+        """Each against the radius, on a scale of its own."""
         import altair as alt
 
-        shown = table[table["quantity"] != RESTART]
-        names = [BOUND, AVERAGE]
-        base = alt.Chart(shown).encode(x=alt.X("rho:Q", title="radius rho (filter norms)"))
-        colour = alt.Color(
-            "quantity:N", title="rise of the loss", scale=alt.Scale(domain=names, range=["#D55E00", "#0072B2"])
-        )
-        shape = alt.Shape("quantity:N", title="rise of the loss", scale=alt.Scale(domain=names))
-        dash = alt.StrokeDash("quantity:N", title="rise of the loss", scale=alt.Scale(domain=names))
-        numbers = [alt.Tooltip(f"{name}:Q", format=".4g") for name in ("rho", "rise", "low", "high")]
-        y = alt.Y("rise:Q", title="L(w + d) - L(w)")
-        line = base.mark_line().encode(y=y, color=colour, strokeDash=dash)
-        points = base.mark_point(filled=True, size=60).encode(
-            y=y, color=colour, shape=shape, tooltip=["quantity:N", *numbers]
-        )
-        whiskers = base.mark_rule().encode(y="low:Q", y2="high:Q", color=colour)
-        chart = alt.layer(whiskers, line, points)
-        title = alt.TitleParams(
-            "Sharpness",
-            subtitle="the maximum is a lower bound, found by ascent; whiskers: 95% of the average",
-            subtitleColor="#888888",
-        )
-        made: alt.TopLevelMixin
-        if "trial" in table:
-            small = chart.properties(width=360, height=240)
-            made = small.facet(facet=alt.Facet("trial:N", title=None), columns=2).properties(title=title)
-        else:
-            made = chart.properties(width="container", height=320, title=title)
+        several = "trial" in table
+        style = color_and_dash("trial", "trial", list(table["trial"].unique())) if several else {}
+        charts, about = [], []
+        for quantity, title, color in (
+            (BOUND, "maximum, from below", COLORS[3]),
+            (AVERAGE, "Gaussian average", COLORS[0]),
+        ):
+            rows = table[table["quantity"] == quantity]
+            rows = rows.assign(**{column: finite(rows[column]) for column in ("rise", "low", "high")})
+            shown = rows[rows["rise"].notna()]
+            if len(shown) < len(rows):
+                about.append(f"{title}: {len(rows) - len(shown)} of {len(rows)} values are not finite, and left out")
+            if shown.empty:
+                continue
+            x = alt.X("rho:Q", title="radius rho (filter norms)", scale=alt.Scale(zero=False))
+            axis = alt.Axis(format=number_format(shown["rise"]), tickCount=6)
+            y, low = (alt.Y(f"{name}:Q", title="L(w + d) - L(w)", axis=axis) for name in ("rise", "low"))
+            base = alt.Chart(shown).encode(x=x)
+            numbers = [alt.Tooltip(f"{name}:Q", format=".4g") for name in ("rho", "rise", "low", "high")]
+            line = base.mark_line(color=color, point=alt.OverlayMarkDef(size=50, color=color))
+            line = line.encode(y=y, tooltip=["quantity:N", *numbers], **style)
+            whiskers = base.mark_rule(color=color).encode(y=low, y2="high:Q")
+            if several:
+                whiskers = whiskers.encode(color=without_legend(style["color"]))
+            # the two are far apart in size, and the average may be negative
+            panel = alt.layer(*([whiskers] if quantity == AVERAGE else []), line)
+            charts.append(panel.properties(width=300, height=260, title=title))
+        if not charts:
+            return said("Sharpness", "no rise is finite" if len(table) else "nothing was measured")
+        explained = "the maximum is a lower bound, found by ascent; whiskers: 95% of the average; each on its own scale"
+        made: alt.TopLevelMixin = alt.concat(*charts, columns=2, title=heading("Sharpness", [explained, *about]))
         return made
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Column, Option, Probe
-from thalweg_plugins.probes._charts import GREY, faceted
+from thalweg_plugins.probes._charts import COLORS, by_trial, finite, lonely, said
 
 if TYPE_CHECKING:
     import altair
@@ -26,8 +26,8 @@ class Smoothness(Probe):
     ``loss_low`` and ``loss_high`` are the least and the largest L(w - alpha g); ``gradient_low`` and ``gradient_high``
     those of ||g(w - alpha g) - g(w)||_2; ``beta`` is the largest ||g(w - alpha g) - g(w)|| / (alpha ||g(w)||), the
     effective smoothness. All on the batch of the step before, batch norm in training mode; ``every`` so many steps.
-    A larger gradient makes larger ranges: compare loss_high / loss and gradient_high / gradient_norm too, and at equal
-    loss.
+    What is nan at one of the steps is nan in the range. A larger gradient makes larger ranges: compare loss_high / loss
+    and gradient_high / gradient_norm too, and at equal loss.
     """
 
     name = "smoothness"
@@ -86,7 +86,8 @@ class Smoothness(Probe):
             change = float(torch.stack(squares).sum().sqrt())
             losses.append(float(there))
             changes.append(change)
-            betas.append(change / (alpha * float(norm)) if float(norm) > 0 else float("nan"))
+            moved_by = alpha * float(norm)
+            betas.append(change / moved_by if moved_by else float("nan"))
         with torch.no_grad():
             for parameter, at in zip(parameters, start, strict=True):
                 parameter.copy_(at)
@@ -94,11 +95,11 @@ class Smoothness(Probe):
             "step": context.step,
             "loss": float(loss),
             "gradient_norm": float(norm),
-            "loss_low": min(losses),
-            "loss_high": max(losses),
-            "gradient_low": min(changes),
-            "gradient_high": max(changes),
-            "beta": max(betas),
+            "loss_low": float(np.min(losses)),
+            "loss_high": float(np.max(losses)),
+            "gradient_low": float(np.min(changes)),
+            "gradient_high": float(np.max(changes)),
+            "beta": float(np.max(betas)),
             "lr": context.lr,
         }
         return pd.DataFrame([row])
@@ -123,40 +124,48 @@ def _band(
 ) -> altair.TopLevelMixin:
     import altair as alt
 
-    rows = table[table[low] > 0]
+    names = [low, high, *([middle] if middle else [])]
+    table = table.assign(**{column: finite(table[column]) for column in names})
+    # on a log scale there is no zero
+    rows = table[(table[names] > 0).all(axis=1)]
+    if rows.empty:
+        return said(name, "no measurement is finite and positive" if len(table) else "nothing was measured")
     x = alt.X("step:Q", title="steps", axis=alt.Axis(format="~s"))
-    y = alt.Y(f"{low}:Q", title=title, scale=alt.Scale(type="log"), axis=alt.Axis(format="~g", tickCount=5))
+    scale, axis = alt.Scale(type="log"), alt.Axis(format="~g", tickCount=5)
+    y = alt.Y(f"{low}:Q", title=title, scale=scale, axis=axis)
     base = alt.Chart(rows)
-    layers = [
-        base.mark_area(opacity=0.35, color="#0072B2").encode(
-            x=x, y=y, y2=f"{high}:Q", tooltip=["step:Q", alt.Tooltip(f"{low}:Q", format=".3g"),
-                                               alt.Tooltip(f"{high}:Q", format=".3g")],
-        )
-    ]  # fmt: skip
+    shown = ["step:Q", *(alt.Tooltip(f"{column}:Q", format=".3g") for column in names)]
+    layers = [base.mark_area(opacity=0.35, color=COLORS[0]).encode(x=x, y=y, y2=f"{high}:Q", tooltip=shown)]
+    if lonely(rows, ["trial"]):  # an area over one step has no width
+        layers.append(base.mark_rule(strokeWidth=8, opacity=0.35, color=COLORS[0]).encode(x=x, y=y, y2=f"{high}:Q"))
     if middle:
-        layers.append(base.mark_line(strokeWidth=1.5, color="#D55E00").encode(x=x, y=f"{middle}:Q"))
-    chart = alt.layer(*layers)
-    if "trial" in table:
-        return faceted(chart, rows, "trial", name)
-    subtitle = "band: least to largest over the steps" + ("; line: at the weights" if middle else "")
-    titled = alt.TitleParams(name, subtitle=subtitle, subtitleColor=GREY)
-    return chart.properties(title=titled, width="container", height=320)
+        line = base.mark_line(strokeWidth=1.5, color=COLORS[3], point=alt.OverlayMarkDef(size=20, color=COLORS[3]))
+        layers.append(line.encode(x=x, y=alt.Y(f"{middle}:Q", title=title, scale=scale, axis=axis), tooltip=shown))
+    about = "band: least to largest over the steps" + ("; line: at the weights" if middle else "")
+    return by_trial(alt.layer(*layers), table, name, [about, _left_out(table, rows)])
+
+
+def _left_out(table: pandas.DataFrame, rows: pandas.DataFrame) -> str:
+    """How many measurements have no place on a log scale."""
+    wrong = len(table) - len(rows)
+    return f"{wrong} of {len(table)} measurements are not finite and positive, and left out" if wrong else ""
 
 
 def _beta(table: pandas.DataFrame) -> altair.TopLevelMixin:
     import altair as alt
 
-    rows = table[table["beta"] > 0]
     name = "Effective smoothness"
-    chart: alt.Chart = (
+    table = table.assign(beta=finite(table["beta"]))
+    rows = table[table["beta"] > 0]
+    if rows.empty:
+        return said(name, "no measurement is finite and positive" if len(table) else "nothing was measured")
+    chart = (
         alt.Chart(rows)
-        .mark_line(strokeWidth=2, color="#0072B2")
+        .mark_line(strokeWidth=2, color=COLORS[0], point=alt.OverlayMarkDef(size=20, color=COLORS[0]))
         .encode(
             x=alt.X("step:Q", title="steps", axis=alt.Axis(format="~s")),
             y=alt.Y("beta:Q", title="beta (log scale)", scale=alt.Scale(type="log"), axis=alt.Axis(format="~g")),
             tooltip=["step:Q", alt.Tooltip("beta:Q", format=".3g")],
         )
     )
-    if "trial" in table:
-        return faceted(chart, rows, "trial", name)
-    return chart.properties(title=name, width="container", height=320)
+    return by_trial(chart, table, name, _left_out(table, rows))

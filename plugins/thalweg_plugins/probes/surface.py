@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -145,7 +146,7 @@ class Surface(Probe):
             examples=options["examples"] or None,
             metrics=("loss",),
             resume=context.scratch / resume if context.scratch and resume else None,
-            progress=context.progress if resume else None,
+            progress=context.progress if resume and not options["tolerance"] else None,
             counts=context.objective.counts,
         )["loss"]
 
@@ -168,9 +169,12 @@ class Surface(Probe):
             return pd.DataFrame({"kind": "grid", **positions, "loss": losses, "error": np.nan})
         vectors = torch.stack([plane.center, plane.d1, plane.d2])
 
+        calls = itertools.count()
+
         def evaluate(at: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+            file = f"draw-{draw}-part-{next(calls)}.npz"
             coordinates = torch.cat([torch.ones(len(at), 1).double(), torch.from_numpy(at)], 1)
-            return np.asarray(self._losses(context, Span(vectors, coordinates)).numpy())
+            return np.asarray(self._losses(context, Span(vectors, coordinates), file).numpy())
 
         ends = (-plane.extent, plane.extent)
         found = adaptive_surface(
@@ -195,6 +199,10 @@ class Surface(Probe):
         from thalweg.landscape.evaluate import flat_from
 
         options, missing = context.options, float("nan")
+        finite = offsets.isfinite().all(1).tolist()
+        if options["directions"] in ("path", "points") and not all(finite):
+            step = context.weights.trajectory_steps[finite.index(False)]
+            raise ValueError(f"the weights on the path are not finite from step {step} on, so the path spans no plane")
         match options["directions"]:
             case "random":
                 how = options["normalization"]
@@ -254,10 +262,14 @@ def _top_two(context: ProbeContext) -> tuple[Tensor, Tensor]:
     assert context.weights.final is not None
     objective.module.load_state_dict(context.weights.final)
     hessian = Hessian(objective)
+    if not bool(hessian.gradient.isfinite().all()):
+        raise ValueError("the gradient at the trained weights is not finite, so the Hessian spans no plane")
     start = random_start(hessian.gradient, context.generator)
     values, vectors = lanczos(hessian.__matmul__, start, LANCZOS_STEPS).eigenpairs()
     if len(values) < 2:
         raise ValueError("the Hessian has one direction of curvature: nothing spans a plane")
+    if not bool(values.isfinite().all() and vectors.isfinite().all()):
+        raise ValueError("the curvature at the trained weights is not finite, so the Hessian spans no plane")
     # the sign of an eigenvector is arbitrary
     first, second = (vector * (1.0 if float(vector.sum()) >= 0 else -1.0) for vector in (vectors[-1], vectors[-2]))
     return first, second

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Column, Probe
-from thalweg_plugins.probes._charts import GREY, color_and_dash, faceted
+from thalweg_plugins.probes._charts import GREY, by_trial, color_and_dash, finite, lonely, number_format, said
 
 if TYPE_CHECKING:
     import altair
@@ -20,7 +20,7 @@ class Trajectory(Probe):
     """Where the weights w_k went, at the steps that were evaluated: distances, turns and principal components.
 
     ``turn`` is the angle between w_k - w_{k-1} and w_{k+1} - w_k. The components are those of the w_k around their
-    mean; ``explained`` tells which share of their variance each holds.
+    mean; ``explained`` tells which share of their variance each holds. Both are missing where a weight is not finite.
     """
 
     name = "trajectory"
@@ -52,7 +52,12 @@ class Trajectory(Probe):
         lengths = moves.norm(dim=1)
         cosines = (moves[:-1] * moves[1:]).sum(1) / (lengths[:-1] * lengths[1:])
         turns = torch.rad2deg(torch.arccos(cosines.clamp(-1, 1)))
-        _, values, components = torch.linalg.svd(points - points.mean(0), full_matrices=False)
+        centred = points - points.mean(0)
+        if bool(centred.isfinite().all()):
+            _, values, components = torch.linalg.svd(centred, full_matrices=False)
+        else:  # no components: missing
+            values = torch.full((COMPONENTS,), torch.nan).double()
+            components = values[:, None].expand(COMPONENTS, points.shape[1])
         shares = values.square() / values.square().sum()
         missing = np.full(1, np.nan)
         columns: dict[str, Any] = {
@@ -78,25 +83,30 @@ class Trajectory(Probe):
 
         names = {"distance": "from the start", "remaining": "to the end", "moved": "since the look before"}
         keys = ["trial", "step"] if "trial" in table else ["step"]
-        rows = table.melt(keys, list(names), "which", "length").dropna()
+        rows = table.melt(keys, list(names), "which", "length")
         rows["which"] = rows["which"].map(names)
-        chart: alt.Chart = (
+        title = "Distances on the optimizer's path"
+        rows["length"] = finite(rows["length"])
+        rows = rows.dropna()
+        if rows.empty:
+            return said(title, "no distance is finite" if len(table) else "no point of the path was saved")
+        chart = (
             alt.Chart(rows)
-            .mark_line(strokeWidth=2)
+            .mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=15) if lonely(rows, ["trial", "which"]) else False)
             .encode(
                 x=alt.X("step:Q", title="steps", axis=alt.Axis(format="~s")),
-                y=alt.Y("length:Q", title="distance in weight space"),
+                y=alt.Y(
+                    "length:Q", title="distance in weight space", axis=alt.Axis(format=number_format(rows["length"]))
+                ),
                 tooltip=["which:N", "step:Q", alt.Tooltip("length:Q", format=".4g")],
                 **color_and_dash("which", "distance", list(names.values())),
             )
         )
-        title = "Distances on the optimizer's path"
-        if "trial" in table:
-            return faceted(chart, rows, "trial", title)
         turns = table["turn"].dropna()
-        subtitle = f"median turn {turns.median():.0f} degrees between looks" if len(turns) else ""
-        titled = alt.TitleParams(title, subtitle=subtitle, subtitleColor=GREY)
-        return chart.properties(title=titled, width="container", height=320)
+        turned = f"median turn {turns.median():.0f} degrees between looks"
+        wrong = int(finite(table["distance"]).isna().sum())
+        lost = f"{wrong} of {len(table)} points of the path are not finite, and left out" if wrong else ""
+        return by_trial(chart, table, title, [turned if len(turns) and "trial" not in table else "", lost])
 
     def views(self) -> dict[str, Any]:
         """The path in the plane of its two leading components."""
@@ -106,14 +116,27 @@ class Trajectory(Probe):
 def _components(table: pandas.DataFrame) -> altair.TopLevelMixin:
     import altair as alt
 
-    def axis(i: int) -> str:
+    title = "The optimizer's path in its principal components"
+    table = table.assign(pc1=finite(table["pc1"]), pc2=finite(table["pc2"]))
+    if not (table["pc1"].notna() & table["pc2"].notna()).any():
+        return said(
+            title,
+            "the path has no components: not all its points are finite"
+            if len(table)
+            else "no point of the path was saved",
+        )
+
+    def axis(i: int) -> alt.Axis:
+        return alt.Axis(format=number_format(table[f"pc{i}"]))
+
+    def name(i: int) -> str:
         if "trial" in table:
             return f"principal component {i}"
         return f"principal component {i} ({table[f'explained{i}'].iloc[0]:.0%} of the variance)"
 
     base = alt.Chart(table).encode(
-        x=alt.X("pc1:Q", title=axis(1), scale=alt.Scale(zero=False)),
-        y=alt.Y("pc2:Q", title=axis(2), scale=alt.Scale(zero=False)),
+        x=alt.X("pc1:Q", title=name(1), scale=alt.Scale(zero=False), axis=axis(1)),
+        y=alt.Y("pc2:Q", title=name(2), scale=alt.Scale(zero=False), axis=axis(2)),
         order="step:Q",
     )
     line = base.mark_line(color=GREY, strokeWidth=1.5)
@@ -121,8 +144,4 @@ def _components(table: pandas.DataFrame) -> altair.TopLevelMixin:
         color=alt.Color("step:Q", title="steps", scale=alt.Scale(scheme="viridis")),
         tooltip=["step:Q", alt.Tooltip("pc1:Q", format=".3g"), alt.Tooltip("pc2:Q", format=".3g")],
     )
-    layers = alt.layer(line, points)
-    title = "The optimizer's path in its principal components"
-    if "trial" in table:
-        return faceted(layers, table, "trial", title)
-    return layers.properties(title=title, width="container", height=380)
+    return by_trial(alt.layer(line, points), table, title)
