@@ -100,6 +100,10 @@ def run(
     keep: Annotated[
         str | None, typer.Option(help="Keep of every trial: weights (first and last), or trajectory (all evaluated).")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print the trials, what is done, and how long the rest may take.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     plugin: PluginFiles = None,
     as_json: Json = False,
 ) -> None:
@@ -120,6 +124,8 @@ def run(
             fresh,
             keep,
             plugin or [],
+            dry_run,
+            quiet,
             as_json,
         )
     )

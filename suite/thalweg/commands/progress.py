@@ -136,6 +136,28 @@ class Measuring:
         self.bar.update(self.task, completed=done, total=total)
 
 
-def make_progress() -> LiveProgress | PlainProgress:
-    """The live display on a terminal, plain lines elsewhere."""
+class NoProgress:
+    """Says nothing but what went wrong."""
+
+    def begin(self, total: int, cached: int) -> None:
+        """Say nothing."""
+
+    def step(self, planned: PlannedTrial, done: int, total: int) -> None:
+        """Say nothing."""
+
+    def end(self, planned: PlannedTrial, result: TrialResult) -> None:
+        """Say nothing: failures are in the report."""
+
+    def say(self, text: str) -> None:
+        """What is wrong with results on disk."""
+        errors().print(text, markup=False)
+
+    def close(self) -> None:
+        """Nothing to take away."""
+
+
+def make_progress(quiet: bool = False) -> LiveProgress | PlainProgress | NoProgress:
+    """The live display on a terminal, plain lines elsewhere, nothing where that is asked for."""
+    if quiet:
+        return NoProgress()
     return LiveProgress() if errors().is_terminal else PlainProgress()

@@ -32,6 +32,8 @@ def run_command(
     fresh: bool,
     keep: str | None,
     plugin_files: list[Path],
+    dry: bool,
+    quiet: bool,
     as_json: bool,
 ) -> int:
     """Run, then print the leaderboard of what was run; the exit code."""
@@ -47,7 +49,13 @@ def run_command(
     executor = executor or ("processes" if several else "serial")
     if jobs is None and timeout is not None and executor == "processes":
         workers = 1
-    progress = make_progress()
+    if dry:
+        from thalweg.commands.dry_run import dry_run
+        from thalweg.runner.processes import automatic_workers
+
+        at_once = 1 if executor == "serial" else workers or automatic_workers()
+        return dry_run(plan, root, fresh, at_once, as_json)
+    progress = make_progress(quiet)
     try:
         # what plugins print while they train goes where the progress goes
         with contextlib.redirect_stdout(sys.stderr):

@@ -15,7 +15,7 @@ from thalweg.failure import Failure
 from thalweg.registry import Registry
 from thalweg.runner.outcome import RunReport, TrialResult
 from thalweg.runner.work import Job, call_hook, is_done, train_and_save, use_registry
-from thalweg.store.results import BenchmarkResults
+from thalweg.store.results import BenchmarkResults, StoredTrial
 from thalweg.trial import ProbeRequest
 
 
@@ -66,18 +66,11 @@ def run_benchmark(
         raise UserError(f"{results.path}: cannot be written: {error.strerror}") from error
     for item in unreadable:
         watcher.say(f"{item.path.name} cannot be read ({item.reason}) and does not count: see 'thalweg results verify'")
-    by_hash = {trial.document.hash: trial for trial in stored}
-    wanted: dict[str, PlannedTrial] = {}
-    for planned in plan.trials:
-        key = planned.trial.hash
-        # two entries of the grid may be one and the same trial
-        wanted[key] = _with_probes(wanted[key], planned.probes) if key in wanted else planned
-    jobs = []
-    for key, planned in wanted.items():
-        there = by_hash.get(key)
-        if there is not None and not fresh and is_done(there, planned.probes, planned.keep):
-            continue
-        jobs.append(Job(planned, root.absolute(), plan.benchmark, registry.plugin_files, fresh=fresh))
+    wanted = trials_of(plan)
+    jobs = [
+        Job(planned, root.absolute(), plan.benchmark, registry.plugin_files, fresh=fresh)
+        for planned in left_to_do(wanted, stored, fresh)
+    ]
     fetch_data(jobs, registry, watcher)
     try:
         results.write_benchmark(benchmark.text)
@@ -109,6 +102,26 @@ def run_benchmark(
     report.seconds = time.perf_counter() - started
     call_hook(registry, "thalweg_run_finished", report.errors, run=report)
     return report
+
+
+def trials_of(plan: Plan) -> list[PlannedTrial]:
+    """The plan's trials, each once: two entries of the grid may be one and the same."""
+    wanted: dict[str, PlannedTrial] = {}
+    for planned in plan.trials:
+        key = planned.trial.hash
+        wanted[key] = _with_probes(wanted[key], planned.probes) if key in wanted else planned
+    return list(wanted.values())
+
+
+def left_to_do(wanted: Iterable[PlannedTrial], stored: Iterable[StoredTrial], fresh: bool) -> list[PlannedTrial]:
+    """Those that are not on disk with all that is wanted of them."""
+    by_hash = {trial.document.hash: trial for trial in stored}
+
+    def done(planned: PlannedTrial) -> bool:
+        there = by_hash.get(planned.trial.hash)
+        return there is not None and is_done(there, planned.probes, planned.keep)
+
+    return [planned for planned in wanted if fresh or not done(planned)]
 
 
 def fetch_data(jobs: Iterable[Job], registry: Registry, watcher: Watcher) -> None:

@@ -1,0 +1,77 @@
+"""``thalweg run --dry-run``: what a run would do, and how long it may take."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from thalweg.benchmark import Plan
+from thalweg.commands.output import console, print_json, print_table
+from thalweg.runner.run import left_to_do, trials_of
+from thalweg.store.results import BenchmarkResults, StoredTrial
+
+
+def dry_run(plan: Plan, root: Path, fresh: bool, workers: int, as_json: bool) -> int:
+    """Print the trials, which of them are done, and seconds as measured on trials like them; trains nothing."""
+    stored, _ = BenchmarkResults(root, plan.benchmark).scan()
+    wanted = trials_of(plan)
+    left = {planned.trial.hash for planned in left_to_do(wanted, stored, fresh)}
+    seconds = _seconds(stored)
+    rows = []
+    for planned in wanted:
+        to_train = planned.trial.hash in left
+        usual = seconds.get((planned.workload, planned.optimizer), seconds.get((planned.workload, "")))
+        rows.append(
+            {
+                "workload": planned.workload,
+                "optimizer": planned.optimizer,
+                "seed": planned.trial.seed,
+                "hash": planned.trial.hash,
+                "cached": not to_train,
+                "seconds": usual if to_train else 0.0,
+            }
+        )
+    known = [row["seconds"] for row in rows if isinstance(row["seconds"], float)]
+    unknown = len(rows) - len(known)
+    total = sum(known) / workers
+    if as_json:
+        document = {"schema": 1, "benchmark": plan.benchmark, "results": str(root), "dry_run": True, "trials": rows}
+        print_json(document | {"seconds": round(total, 1), "trials_without_estimate": unknown})
+        return 0
+    table = [
+        [
+            row["workload"],
+            row["optimizer"],
+            row["seed"],
+            row["hash"],
+            "done" if row["cached"] else "to train",
+            _told(row["seconds"]),
+        ]
+        for row in rows
+    ]
+    heads = ["workload", "optimizer", "seed", "hash", "", "about"]
+    print_table(f"{plan.benchmark}, to be saved in {root}", heads, table, right=["seed", "about"])
+    at_once = f" with {workers} at once" if workers > 1 else ""
+    rest = f"; nothing is known of {unknown} of them" if unknown else ""
+    line = (
+        f"{len(rows)} trials: {len(rows) - len(left)} done, {len(left)} to train in about {total:.0f} s{at_once}{rest}"
+    )
+    console().print(f"\n{line}", markup=False)
+    return 0
+
+
+def _seconds(stored: Sequence[StoredTrial]) -> dict[tuple[str, str], float]:
+    """Median seconds of finished trials by workload and optimizer, and by workload."""
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for trial in stored:
+        document = trial.document
+        if document.status == "done" and "seconds" in document.summary:
+            for optimizer in (document.optimizer, ""):
+                found[document.workload, optimizer].append(float(document.summary["seconds"]))
+    return {key: median(values) for key, values in found.items()}
+
+
+def _told(seconds: object) -> str:
+    return f"{seconds:.1f} s" if isinstance(seconds, float) and seconds else ("" if seconds == 0 else "unknown")
