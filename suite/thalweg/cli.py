@@ -255,3 +255,41 @@ def results_verify(
     from thalweg.commands.results import verify_command
 
     raise typer.Exit(verify_command(benchmark, results, as_json))
+
+
+@results_app.command(name="delete")
+def results_delete(
+    trials: Annotated[list[str] | None, typer.Argument(help="The first digits of trials' hashes.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="All that failed.")] = False,
+    benchmark: Annotated[str | None, typer.Option(help="With --failed: of one benchmark only.")] = None,
+    results: ResultsDir = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete trials, after a question."""
+    from thalweg.commands.manage import delete_command
+
+    raise typer.Exit(delete_command(trials or [], benchmark, failed, results, yes))
+
+
+@results_app.command(name="export")
+def results_export(
+    out: Annotated[Path, typer.Argument(help="The file: .parquet or .csv for the curves, .duckdb for everything.")],
+    benchmark: Annotated[str | None, typer.Argument(help="One benchmark only.")] = None,
+    results: ResultsDir = None,
+) -> None:
+    """Write all results into one file for other programs."""
+    from thalweg.commands.manage import export_command
+
+    raise typer.Exit(export_command(out, benchmark, results))
+
+
+@results_app.command(name="import")
+def results_import(
+    source: Annotated[Path, typer.Argument(help="A results folder, copied from another machine.")],
+    results: ResultsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Take over trials that are not here; those with other numbers are named and stay."""
+    from thalweg.commands.manage import import_command
+
+    raise typer.Exit(import_command(source, results, as_json))

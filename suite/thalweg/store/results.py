@@ -134,7 +134,7 @@ class BenchmarkResults:
                 probes[key] = probe
         document = document.model_copy(update={"probes": probes, "files": digests(folder)})
         (folder / "trial.json").write_text(document.to_json(), encoding="utf-8")
-        return self._install(folder, document)
+        return self.install(folder, document)
 
     def add_probe(self, trial: StoredTrial, probe: ProbeDocument, table: pd.DataFrame | None) -> Path:
         """Put a probe's table, or why there is none, beside what a trial has; gives the table's path.
@@ -168,7 +168,8 @@ class BenchmarkResults:
         """Where a long measurement may keep what it has."""
         return self.path / PARTIAL / f"{hash_}--{key}"
 
-    def _install(self, folder: Path, document: TrialDocument) -> Path:
+    def install(self, folder: Path, document: TrialDocument) -> Path:
+        """Put a whole trial's folder in place of whatever that trial had; the caller holds it."""
         self.trials.mkdir(parents=True, exist_ok=True)
         trial = document.trial
         place = self.trials / f"{document.workload}--{trial.optimizer.name}--{document.hash}"

@@ -22,7 +22,7 @@ def verify(results: BenchmarkResults) -> tuple[int, list[Fault]]:
     faults = [Fault(item.path, item.reason) for item in unreadable]
     whole = 0
     for trial in trials:
-        found = _faults(trial)
+        found = faults_of(trial)
         faults += found
         whole += not found
     if results.working.is_dir():
@@ -30,7 +30,8 @@ def verify(results: BenchmarkResults) -> tuple[int, list[Fault]]:
     return whole, faults
 
 
-def _faults(trial: StoredTrial) -> list[Fault]:
+def faults_of(trial: StoredTrial) -> list[Fault]:
+    """What is wrong with the files of one trial."""
     try:
         found = digests(trial.path)
     except OSError as error:

@@ -1,0 +1,93 @@
+"""``thalweg results delete``, ``export`` and ``import``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from thalweg.commands.output import console, errors, print_json
+from thalweg.commands.results import find_trial
+from thalweg.errors import UserError, unknown
+from thalweg.store.export import FORMATS, export
+from thalweg.store.results import BenchmarkResults, StoredTrial, benchmarks_in, require_benchmark, results_root
+from thalweg.store.transfer import Imported, delete, take_over
+
+
+def delete_command(hashes: list[str], benchmark: str | None, failed: bool, results: Path | None, sure: bool) -> int:
+    """Take trials away, after a question; exit code 3 when there are none."""
+    root = results_root(results)
+    if not hashes and not failed:
+        raise UserError("name the trials by the first digits of their hashes, or ask for --failed ones")
+    chosen: dict[Path, StoredTrial] = {}
+    for hash_ in hashes:
+        trial = find_trial(hash_, root)
+        chosen[trial.path] = trial
+    if failed:
+        for name in [benchmark] if benchmark else benchmarks_in(root):
+            stored, _ = require_benchmark(root, name).scan()
+            chosen |= {trial.path: trial for trial in stored if trial.document.status == "failed"}
+    for trial in chosen.values():
+        d = trial.document
+        errors().print(f"{d.hash}  {d.workload} · {d.optimizer} · seed {d.trial.seed}: {d.status}", markup=False)
+    if not chosen:
+        errors().print(f"no such trials in {root}", markup=False)
+        return 3
+    if not sure:
+        if not sys.stdin.isatty():
+            raise UserError(f"{len(chosen)} trials would be deleted: say --yes")
+        import typer
+
+        typer.confirm(f"Delete {len(chosen)} trials?", abort=True, err=True)
+    for trial in chosen.values():
+        delete(BenchmarkResults(trial.path.parents[2], trial.path.parents[1].name), trial)
+    console().print(f"{len(chosen)} trials deleted", markup=False)
+    return 0
+
+
+def export_command(out: Path, benchmark: str | None, results: Path | None) -> int:
+    """Write results into one file; exit code 3 when there are none."""
+    if out.suffix not in FORMATS:
+        raise UserError(f"{out}: {unknown('format', out.suffix, FORMATS)}")
+    root = results_root(results)
+    stored = [
+        (name, trial)
+        for name in ([benchmark] if benchmark else benchmarks_in(root))
+        for trial in require_benchmark(root, name).scan()[0]
+    ]
+    if not stored:
+        errors().print(f"no results in {root}: type 'thalweg run quick'", markup=False)
+        return 3
+    try:
+        export(stored, out)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror}") from error
+    console().print(f"{len(stored)} trials in {out}", markup=False)
+    return 0
+
+
+def import_command(source: Path, results: Path | None, as_json: bool) -> int:
+    """Take results over from another folder; exit code 1 where some are damaged or contradict those here."""
+    names = benchmarks_in(source)
+    if not names:
+        raise UserError(f"{source}: no results there: name a folder like results/local of another machine")
+    root = results_root(results)
+    if source.resolve() == root.resolve():
+        raise UserError(f"{source}: these are the results that are imported into: name another folder")
+    done: dict[str, Imported] = {}
+    try:
+        for name in names:
+            done[name] = take_over(BenchmarkResults(root, name), BenchmarkResults(source, name))
+    except OSError as error:
+        raise UserError(f"{root}: cannot be written: {error.strerror}") from error
+    wrong = any(each.conflicts or each.damaged for each in done.values())
+    if as_json:
+        print_json({"schema": 1, "results": str(root), "benchmarks": {name: vars(each) for name, each in done.items()}})
+        return 1 if wrong else 0
+    for name, each in done.items():
+        for trial, reason in each.conflicts.items():
+            console().print(f"{name}/{trial}: kept as it is here: {reason}", markup=False)
+        for trial, reason in each.damaged.items():
+            console().print(f"{name}/{trial}: left out: {reason}", markup=False)
+        counts = f"{len(each.added)} added, {len(each.there)} there already, {len(each.conflicts)} in conflict"
+        console().print(f"{name}: {counts}, {len(each.damaged)} damaged", markup=False)
+    return 1 if wrong else 0

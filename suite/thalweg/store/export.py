@@ -1,0 +1,111 @@
+"""Writes results into one file for other programs: Parquet, CSV or a DuckDB database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from thalweg.store.curve import with_all_columns
+from thalweg.store.results import StoredTrial
+from thalweg.store.tables import read_table
+
+FORMATS = (".parquet", ".csv", ".duckdb")
+_TRIAL = ("benchmark", "hash", "workload", "optimizer", "seed", "status")
+
+
+def trials_table(stored: Sequence[tuple[str, StoredTrial]]) -> pd.DataFrame:
+    """One row a trial: what it was, what came of it, where it ran; nested things as JSON."""
+    rows = []
+    for benchmark, trial in stored:
+        document = trial.document
+        rows.append(
+            {
+                "benchmark": benchmark,
+                "hash": document.hash,
+                "workload": document.workload,
+                "optimizer": document.optimizer,
+                "seed": document.trial.seed,
+                "status": document.status,
+                "reason": document.reason,
+                "step": document.summary.get("step"),
+                "seconds": document.summary.get("seconds"),
+                "parameters": document.summary.get("parameters"),
+                "options": json.dumps(document.options),
+                "trial": json.dumps(document.trial.model_dump(mode="json", exclude_defaults=True)),
+                "summary": json.dumps(document.summary),
+                "environment": json.dumps(document.environment),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _named(stored: Sequence[tuple[str, StoredTrial]]) -> list[dict[str, Any]]:
+    """The columns that name a trial."""
+    table = trials_table(stored)
+    return [{name: table[name].iloc[row] for name in _TRIAL} for row in range(len(table))]
+
+
+def curves_table(stored: Sequence[tuple[str, StoredTrial]]) -> pd.DataFrame:
+    """The rows of all curves, each with its trial; a trial without a curve has one row without numbers."""
+    parts = []
+    for (_, trial), row in zip(stored, _named(stored), strict=True):
+        try:
+            curve = with_all_columns(read_table(trial.path / "curve.parquet"))
+        except (OSError, ValueError):
+            curve = pd.DataFrame()
+        if curve.empty:
+            curve = pd.DataFrame(index=[0])
+        parts.append(curve.assign(**row))
+    table = pd.concat(parts, ignore_index=True)
+    return table[[*_TRIAL, *(column for column in table if column not in _TRIAL)]]
+
+
+def probes_tables(stored: Sequence[tuple[str, StoredTrial]]) -> dict[str, pd.DataFrame]:
+    """By probe: the rows of its tables, each with its trial and its settings as JSON."""
+    found: dict[str, list[pd.DataFrame]] = {}
+    for (_, trial), row in zip(stored, _named(stored), strict=True):
+        for key, probe in trial.document.probes.items():
+            path = trial.path / "probes" / f"{key}.parquet"
+            if probe.status == "done" and path.is_file():
+                named = {f"trial_{name}": value for name, value in row.items()}
+                settings = json.dumps(probe.request.probe.options)
+                found.setdefault(probe.request.probe.name, []).append(
+                    read_table(path).assign(**named, settings=settings)
+                )
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
+
+
+def export(stored: Sequence[tuple[str, StoredTrial]], out: Path) -> None:
+    """Write them, by what the name ends in; what was there under that name is replaced when all is written.
+
+    Parquet and CSV hold the curves; a DuckDB file holds ``trials``, ``curves`` and one table ``probe_NAME`` a probe.
+    """
+    partial = out.with_name(f".{out.name}.partial")
+    partial.unlink(missing_ok=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if out.suffix == ".parquet":
+            curves_table(stored).to_parquet(partial, index=False)
+        elif out.suffix == ".csv":
+            curves_table(stored).to_csv(partial, index=False)
+        else:
+            _to_duckdb(stored, partial)
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _to_duckdb(stored: Sequence[tuple[str, StoredTrial]], path: Path) -> None:
+    import duckdb
+
+    tables = {"trials": trials_table(stored), "curves": curves_table(stored)}
+    tables |= {f"probe_{name}": table for name, table in probes_tables(stored).items()}
+    with duckdb.connect(str(path)) as connection:
+        for name, table in tables.items():
+            connection.register("rows", table)
+            connection.execute(f'CREATE TABLE "{name}" AS SELECT * FROM rows')
+            connection.unregister("rows")
