@@ -185,7 +185,7 @@ def test_points_of_a_line_that_are_not_finite_are_counted_and_marked(registry: R
     assert "2 of 11 points are not finite" in about
     assert "nan" not in about
     document = registry.probe("line").chart(table).to_dict()
-    assert [layer["mark"]["shape"] for layer in document["layer"] if "shape" in layer["mark"]] == ["cross"]
+    assert [layer["mark"]["text"] for layer in document["layer"] if "text" in layer["mark"]] == ["\u00d7"]
     rising = line_table(np.linspace(0, 1, 11), np.linspace(1, 3, 11))
     assert "no drop to measure by" in subtitle(registry, "line", rising)
     assert "they need three points" in subtitle(registry, "line", rising.iloc[[0, -1]])

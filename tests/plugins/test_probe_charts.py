@@ -15,6 +15,7 @@ from probing import table_of
 from thalweg.registry import load_registry
 from thalweg.testing.probes import _context
 from thalweg.testing.small import Workbench
+from thalweg_plugins.probes._charts import color_and_dash, number_format
 
 REGISTRY = load_registry()
 PROBES = [entry.name for entry in REGISTRY.entries("probes")]
@@ -79,3 +80,76 @@ def test_every_picture_can_be_drawn_and_has_a_title(name: str, view: str, of: st
     found = document(name, view, TABLES[of](table))
     assert found["layout" if view == "3-D" else "$schema"]
     assert found["layout"]["title"] if view == "3-D" else found["title"]
+
+
+def test_twenty_eight_lines_have_styles_of_their_own() -> None:
+    names = [str(i) for i in range(28)]
+    encoded = color_and_dash("x", "x", names)
+    colors, dashes = (encoded[channel]["scale"]["range"] for channel in ("color", "strokeDash"))
+    assert len({(color, str(dash)) for color, dash in zip(colors, dashes, strict=True)}) == 28
+    ordered = color_and_dash("x", "x", names, ordered=True)
+    assert ordered["color"]["scale"]["scheme"]["name"] == "viridis"
+
+
+def parts(found: Any, key: str) -> list[Any]:
+    """Every value of a key in a document, but for its data."""
+    if isinstance(found, list):
+        return [value for each in found for value in parts(each, key)]
+    if not isinstance(found, dict):
+        return []
+    here = [found[key]] if key in found else []
+    return here + [value for name, each in found.items() if name != "datasets" for value in parts(each, key)]
+
+
+def mark_types(found: Any) -> set[str]:
+    return {mark if isinstance(mark, str) else mark["type"] for mark in parts(found, "mark")}
+
+
+@pytest.mark.parametrize("name", ["line", "noise-scale", "sharpness", "gradient-flow"])
+def test_trials_are_told_apart_in_one_legend_of_lines_with_whole_names(name: str) -> None:
+    found = document(name, "over depth" if name == "gradient-flow" else "", trials(real(name), 3))
+    for channel in ("color", "strokeDash"):
+        encoded = [each for each in parts(found, channel) if isinstance(each, dict) and each.get("field") == "trial"]
+        assert encoded
+        for each in encoded:
+            assert len(each["scale"]["domain"]) == 3
+            assert each["legend"]["symbolType"] == "stroke"
+            assert each["legend"]["labelLimit"] == 0
+            assert each["legend"]["symbolOpacity"] == 1
+            assert each == encoded[0]
+
+
+def test_eigenvalue_and_threshold_differ_in_the_legend() -> None:
+    found = document("edge-of-stability", "", real("edge-of-stability"))
+    (dash,) = parts(found, "strokeDash")
+    assert dash["legend"]["symbolType"] == "stroke"
+    # a filled point with this encoding would make the legend's lines transparent
+    assert [layer["mark"]["type"] for layer in found["layer"] if "strokeDash" in layer["encoding"]] == ["line"]
+
+
+def test_one_measurement_of_a_range_is_a_bar_and_a_point() -> None:
+    for view in ("", "gradient predictiveness"):
+        found = document("smoothness", view, real("smoothness").iloc[:1])
+        assert "rule" in mark_types(found)
+        assert "rule" not in mark_types(document("smoothness", view, pd.concat([real("smoothness")] * 2)))
+    assert parts(document("smoothness", "effective smoothness", real("smoothness").iloc[:1]), "mark")[0]["point"]
+
+
+def test_depths_are_whole_numbers() -> None:
+    found = document("gradient-flow", "over depth", real("gradient-flow"))
+    axes = [x["axis"] for x in parts(found, "x")]
+    assert axes
+    assert all(axis["format"] == "d" and axis["tickMinStep"] == 1 for axis in axes)
+
+
+def test_maximum_and_average_of_sharpness_have_scales_of_their_own() -> None:
+    panels = document("sharpness", "", real("sharpness"))["concat"]
+    assert [panel["title"] for panel in panels] == ["maximum, from below", "Gaussian average"]
+
+
+def test_numbers_on_an_axis_are_all_written_in_one_way() -> None:
+    assert number_format(pd.Series([20.0, 40, 80, 100])) == "~r"
+    assert number_format(pd.Series([1e-7, -3e-6])) == "~e"
+    assert number_format(pd.Series([2e7, np.nan])) == "~e"
+    found = document("spectrum", "", real("spectrum"))
+    assert {x["axis"]["format"] for x in parts(found, "x") if "axis" in x} <= {"~r", "~e"}

@@ -31,12 +31,14 @@ def stroke_legend(**more: Any) -> altair.Legend:
     )
 
 
-def color_and_dash(field: str, title: str, domain: Sequence[str], ordered: bool = False) -> dict[str, Any]:
+def color_and_dash(
+    field: str, title: str, domain: Sequence[Any], ordered: bool = False, columns: int = 2
+) -> dict[str, Any]:
     """Encodings of a category by colour and dash together, with one legend; of an ordered one from dark to light."""
     import altair as alt
 
     names = list(domain)
-    legend = stroke_legend()
+    legend = stroke_legend(columns=columns)
     colors: dict[str, Any] = {"range": [COLORS[i % len(COLORS)] for i in range(len(names))]}
     if ordered:
         colors = {"scheme": _dark_to_light()}
@@ -59,11 +61,9 @@ def color_and_dash(field: str, title: str, domain: Sequence[str], ordered: bool 
     }
 
 
-def color_by_depth() -> altair.Color:
+def by_depth(rows: pandas.DataFrame) -> dict[str, Any]:
     """From dark at the input to light at the output, for a column ``depth``."""
-    import altair as alt
-
-    return alt.Color("depth:O", title="layer (1: input)", scale=alt.Scale(scheme=_dark_to_light()))
+    return color_and_dash("depth", "layer (1: input)", sorted(rows["depth"].unique()), ordered=True, columns=12)
 
 
 def _dark_to_light() -> altair.SchemeParams:
@@ -73,19 +73,12 @@ def _dark_to_light() -> altair.SchemeParams:
     return alt.SchemeParams(name="viridis", extent=[0, 0.9])
 
 
-def without_legend(color: altair.Color) -> altair.Color:
-    """The same for a mark that needs none beside another one's."""
-    found: altair.Color = color.copy()
-    found["legend"] = None
-    return found
-
-
 def heading(title: str, about: str | Sequence[str] = ()) -> altair.TitleParams:
     """A title, with lines about it in grey."""
     import altair as alt
 
-    lines = [about] if isinstance(about, str) else list(about)
-    return alt.TitleParams(title, subtitle=[line for line in lines if line], subtitleColor=GREY)
+    lines = [line for line in ([about] if isinstance(about, str) else about) if line]
+    return alt.TitleParams(title, subtitle=lines, subtitleColor=GREY) if lines else alt.TitleParams(title)
 
 
 def by_trial(chart: Any, table: pandas.DataFrame, title: str, about: str | Sequence[str] = ()) -> altair.TopLevelMixin:
@@ -97,12 +90,17 @@ def by_trial(chart: Any, table: pandas.DataFrame, title: str, about: str | Seque
 
 
 def panels(
-    chart: Any, by: str, title: str, about: str | Sequence[str] = (), sort: Sequence[str] | None = None
+    chart: Any,
+    by: str,
+    title: str,
+    about: str | Sequence[str] = (),
+    sort: Sequence[str] | None = None,
+    height: Any = 220,
 ) -> altair.FacetChart:
     """Small multiples on shared scales, two in a row."""
     import altair as alt
 
-    small = chart.properties(width=300, height=220)
+    small = chart.properties(width=300, height=height)
     order: dict[str, Any] = {} if sort is None else {"sort": list(sort)}
     found: altair.FacetChart = small.facet(facet=alt.Facet(f"{by}:N", title=None, **order), columns=2)
     return found.properties(title=heading(title, about))
@@ -143,8 +141,8 @@ def crosses(base: Any, column: str, x: Any) -> Any:
 
     return (
         base.transform_filter(f"!isValid(datum['{column}'])")
-        .mark_point(shape="cross", angle=45, size=45, color=GREY, filled=True, opacity=1)
-        .encode(x=x, y=alt.value(5))
+        .mark_text(text="\u00d7", fontSize=16, color="black")
+        .encode(x=x, y=alt.value(6))
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Column, Option, Probe
-from thalweg_plugins.probes._charts import by_trial, color_by_depth, finite, number_format, said
+from thalweg_plugins.probes._charts import by_depth, by_trial, finite, number_format, said
 from thalweg_plugins.probes._objective import weights_of
 
 if TYPE_CHECKING:
@@ -122,8 +122,8 @@ def _lines(table: pandas.DataFrame, column: str, title: str, name: str) -> altai
         .encode(
             x=alt.X("step:Q", title="steps", axis=alt.Axis(format="~s")),
             y=alt.Y(f"{column}:Q", title=title, axis=alt.Axis(format=number_format(rows[column]))),
-            color=color_by_depth(),
             tooltip=["layer:N", "step:Q", alt.Tooltip(f"{column}:Q", format=".3g")],
+            **by_depth(rows),
         )
     )
     return by_trial(chart, table, name, f"{wrong} of {len(table)} values are missing" if wrong else "")

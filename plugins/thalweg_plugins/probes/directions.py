@@ -18,7 +18,6 @@ from thalweg_plugins.probes._charts import (
     number_format,
     panels,
     said,
-    without_legend,
 )
 from thalweg_plugins.probes._objective import weights_of
 
@@ -188,14 +187,14 @@ def _bands(table: pandas.DataFrame, field: str, legend: str, name: str) -> altai
     log = loss_scale(rows["min"]) == "log"
     title = f"loss ({'log' if log else 'linear'} scale)"
     scale, axis = (
-        alt.Scale(type="log" if log else "linear"),
+        alt.Scale(type="log" if log else "linear", nice=not log),
         alt.Axis(format=number_format(rows["max"], log), tickCount=6),
     )
-    x = alt.X("t:Q", title="distance t (norms of the weights)")
+    x = alt.X("t:Q", title="distance t (norms of the weights)", axis=alt.Axis(tickCount=5))
     style = color_and_dash(field, legend, list(rows[field].unique()), ordered=field == "layer")
     base = alt.Chart(rows)
     band = base.mark_area(opacity=0.2).encode(
-        x=x, y=alt.Y("min:Q", title=title, scale=scale, axis=axis), y2="max:Q", color=without_legend(style["color"])
+        x=x, y=alt.Y("min:Q", title=title, scale=scale, axis=axis), y2="max:Q", color=style["color"]
     )
     point = alt.OverlayMarkDef(size=20) if missing or lonely(rows, ["moment", field]) else False
     lines = base.mark_line(strokeWidth=2, point=point).encode(
@@ -205,7 +204,7 @@ def _bands(table: pandas.DataFrame, field: str, legend: str, name: str) -> altai
         **style,
     )
     layers = [band, lines, *([crosses(base, "lost", x)] if missing else [])]
-    order = list(dict.fromkeys(rows.sort_values("step")["moment"]))
+    order = list(dict.fromkeys(rows.sort_values([key for key in ("trial", "step") if key in rows])["moment"]))
     about = ["mean and range over draws, float64" + (", of those that are finite" if missing else ""), missing]
     return panels(alt.layer(*layers), "moment", name, about, order)
 
@@ -259,6 +258,6 @@ def _roughness(table: pandas.DataFrame) -> altair.TopLevelMixin:
     wrong = len(found) - len(known)
     about = f"{wrong} of {len(found)} lines are not finite everywhere, and left out" if wrong else ""
     if trials:
-        return panels(chart, "trial", name, about)
+        return panels(chart, "trial", name, about, height=alt.Step(14))
     made: alt.TopLevelMixin = chart.properties(width="container", height=alt.Step(20), title=heading(name, about))
     return made

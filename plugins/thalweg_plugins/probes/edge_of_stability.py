@@ -88,38 +88,38 @@ class EdgeOfStability(Probe):
         if shown.empty:
             return said(name, "no eigenvalue is finite and positive" if len(table) else "nothing was measured")
         matrices, whats = [PLAIN, PRECONDITIONED], ["eigenvalue", "threshold"]
-        lines = (
-            alt.Chart(shown)
-            .mark_line(point=alt.OverlayMarkDef(size=30))
-            .encode(
-                x=alt.X("epoch:Q", title="epoch"),
-                y=alt.Y(
-                    "value:Q",
-                    title="largest eigenvalue (log scale)",
-                    scale=alt.Scale(type="log"),
-                    axis=alt.Axis(format="~g"),
-                ),
-                color=alt.Color(
-                    "matrix:N",
-                    title="matrix",
-                    scale=alt.Scale(domain=matrices, range=[COLORS[0], COLORS[3]]),
-                    legend=alt.Legend(orient="bottom", labelLimit=0),
-                ),
-                shape=alt.Shape("matrix:N", title="matrix", scale=alt.Scale(domain=matrices)),
-                strokeDash=alt.StrokeDash(
-                    "what:N",
-                    title="line",
-                    scale=alt.Scale(domain=whats, range=[[1, 0], [6, 4]]),
-                    legend=stroke_legend(),
-                ),
-                tooltip=["matrix:N", "what:N", "epoch:Q", alt.Tooltip("value:Q", format=".4g")],
-            )
+        color = alt.Color(
+            "matrix:N",
+            title="matrix",
+            scale=alt.Scale(domain=matrices, range=[COLORS[0], COLORS[3]]),
+            legend=alt.Legend(orient="bottom", labelLimit=0),
         )
+        dash = alt.StrokeDash(
+            "what:N",
+            title="line",
+            scale=alt.Scale(domain=whats, range=[[1, 0], [6, 4]]),
+            legend=stroke_legend(symbolStrokeColor="black"),
+        )
+        base = alt.Chart(shown).encode(
+            x=alt.X("epoch:Q", title="epoch"),
+            y=alt.Y(
+                "value:Q",
+                title="largest eigenvalue (log scale)",
+                scale=alt.Scale(type="log"),
+                axis=alt.Axis(format="~g"),
+            ),
+            color=color,
+        )
+        points = base.mark_point(filled=True, size=40, opacity=1).encode(
+            shape=alt.Shape("matrix:N", title="matrix", scale=alt.Scale(domain=matrices)),
+            tooltip=["matrix:N", "what:N", "epoch:Q", alt.Tooltip("value:Q", format=".4g")],
+        )
+        chart = alt.layer(base.mark_line().encode(strokeDash=dash), points)
         known = bool(table["threshold"].notna().any())
         about = "dashed: stability threshold of full-batch steps" if known else "no threshold is known for these steps"
         wrong = len(table) - int((shown["what"] == "eigenvalue").sum())
         lost = f"{wrong} of {len(table)} eigenvalues are not finite and positive, and left out" if wrong else ""
-        return by_trial(lines, table, name, [about, lost])
+        return by_trial(chart, table, name, [about, lost])
 
 
 def _threshold(context: ProbeContext) -> float | None:

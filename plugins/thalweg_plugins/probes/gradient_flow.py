@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Column, Option, Probe
-from thalweg_plugins.probes._charts import by_trial, color_and_dash, color_by_depth, finite, heading, said
+from thalweg_plugins.probes._charts import by_depth, by_trial, color_and_dash, finite, heading, said
 from thalweg_plugins.probes._objective import weights_of
 
 if TYPE_CHECKING:
@@ -222,8 +222,8 @@ def _over_epochs(table: pandas.DataFrame, quantity: str) -> altair.TopLevelMixin
         .encode(
             x=alt.X("epoch:Q", title="epoch"),
             y=y,
-            color=color_by_depth(),
             tooltip=["layer:N", "epoch:Q", alt.Tooltip("value:Q", title=quantity, format=".3g")],
+            **by_depth(rows),
         )
     )
     return by_trial(chart, table, title, left_out)

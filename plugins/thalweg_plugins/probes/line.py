@@ -120,7 +120,7 @@ class Line(Probe):
         y = alt.Y(
             "value:Q",
             title=f"loss ({'log' if log else 'linear'} scale)",
-            scale=alt.Scale(type="log" if log else "linear"),
+            scale=alt.Scale(type="log" if log else "linear", nice=not log),
             axis=alt.Axis(format=number_format(losses["value"], log), tickCount=6),
         )
         tooltip = [alt.Tooltip("t:Q", format=".3f"), alt.Tooltip("value:Q", title="loss", format=".4g")]
@@ -134,14 +134,14 @@ class Line(Probe):
             lines = lines.encode(**color_and_dash("trial", "trial", list(losses["trial"].unique())))
             about = [missing]
         else:
-            about = [_about(losses, pair), missing]
+            about = [*_about(losses, pair), missing]
             ends = losses[_is_at(losses["t"], 0) | _is_at(losses["t"], 1)]
             if not log and len(ends) == 2:
                 layers.append(alt.Chart(ends).mark_line(strokeDash=[4, 4], color=GREY).encode(x=x, y=y))
         return alt.layer(*layers, lines).properties(title=heading(name, about), width="container", height=320)
 
 
-def _about(losses: pandas.DataFrame, pair: bool) -> str:
+def _about(losses: pandas.DataFrame, pair: bool) -> list[str]:
     """The shape between t = 0 and t = 1 in words, or why there are no numbers of it."""
     from thalweg.landscape.shape import barrier, line_shape
 
@@ -149,22 +149,22 @@ def _about(losses: pandas.DataFrame, pair: bool) -> str:
     inside = losses[(losses["t"] > -EXACT) & (losses["t"] < 1 + EXACT)]
     values = inside["value"].to_numpy(float)
     if not (_is_at(inside["t"], 0).any() and _is_at(inside["t"], 1).any()):
-        return "no numbers of the shape: t = 0 and t = 1 are not both among the points"
+        return ["no numbers of the shape: t = 0 and t = 1 are not both among the points"]
     if inside["value"].isna().any():
-        return "no numbers of the shape: not all losses between t = 0 and t = 1 are finite"
+        return ["no numbers of the shape: not all losses between t = 0 and t = 1 are finite"]
     outside = " between t = 0 and t = 1" if len(inside) < len(losses) else ""
     if pair:
-        return f"barrier above the chord{outside} {barrier(values):.3g}"
+        return [f"barrier above the chord{outside} {barrier(values):.3g}"]
     if len(inside) < 3:
-        return "no numbers of the shape: they need three points"
+        return ["no numbers of the shape: they need three points"]
     shape = line_shape(values)
     steps = f"{shape.monotone:.0%} of steps{outside} do not rise"
     if not values[0] > values[-1]:
-        return f"{steps}; the loss at t = 1 is not below that at t = 0, so there is no drop to measure by"
-    return (
-        f"{steps}; bump {shape.bump:.2g} and excess over the chord {shape.chord_excess:.2g} of the drop; "
-        f"{shape.convex:.0%} convex"
-    )
+        return [steps, "the loss at t = 1 is not below that at t = 0, so there is no drop to measure by"]
+    return [
+        f"{steps}; {shape.convex:.0%} convex",
+        f"bump {shape.bump:.2g} and excess over the chord {shape.chord_excess:.2g} of the drop",
+    ]
 
 
 def _is_at(t: pandas.Series, place: float) -> pandas.Series:

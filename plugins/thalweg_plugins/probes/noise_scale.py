@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Column, Option, Probe
-from thalweg_plugins.probes._charts import color_and_dash, finite, heading, lonely, said, without_legend
+from thalweg_plugins.probes._charts import color_and_dash, finite, heading, lonely, said
 
 if TYPE_CHECKING:
     import altair
@@ -105,8 +105,8 @@ class NoiseScale(Probe):
         line = base.mark_line(point=alt.OverlayMarkDef(size=30)).encode(y=value, tooltip=numbers)
         if "trial" in table:
             style = color_and_dash("trial", "trial", list(shown["trial"].unique()))
-            unnamed = without_legend(style["color"])
-            band, whiskers, line = band.encode(color=unnamed), whiskers.encode(color=unnamed), line.encode(**style)
+            color = style["color"]
+            band, whiskers, line = band.encode(color=color), whiskers.encode(color=color), line.encode(**style)
         wrong = len(rows) - len(shown)
         about = [
             "band: 95%, Fieller; missing where the gradient is not distinguished from zero",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from thalweg import Column, Option, Probe
-from thalweg_plugins.probes._charts import COLORS, color_and_dash, finite, heading, number_format, said, without_legend
+from thalweg_plugins.probes._charts import COLORS, color_and_dash, finite, heading, number_format, said
 from thalweg_plugins.probes._objective import OPTIONS, chosen_objective
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Sharpness(Probe):
             line = line.encode(y=y, tooltip=["quantity:N", *numbers], **style)
             whiskers = base.mark_rule(color=color).encode(y=low, y2="high:Q")
             if several:
-                whiskers = whiskers.encode(color=without_legend(style["color"]))
+                whiskers = whiskers.encode(color=style["color"])
             # the two are far apart in size, and the average may be negative
             panel = alt.layer(*([whiskers] if quantity == AVERAGE else []), line)
             charts.append(panel.properties(width=300, height=260, title=title))
