@@ -103,6 +103,9 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only print the trials, what is done, and how long the rest may take.")
     ] = False,
+    timed: Annotated[
+        bool, typer.Option("--timed", help="After the trials, time a step of each optimizer with nothing else running.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     plugin: PluginFiles = None,
     as_json: Json = False,
@@ -125,6 +128,7 @@ def run(
             keep,
             plugin or [],
             dry_run,
+            timed,
             quiet,
             as_json,
         )

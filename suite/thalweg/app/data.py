@@ -16,6 +16,7 @@ from thalweg.errors import UserError
 from thalweg.registry import Registry, load_registry
 from thalweg.store.results import BenchmarkResults, StoredTrial, Unreadable, benchmarks_in, by_age, results_root
 from thalweg.store.tables import read_table
+from thalweg.store.timings import read_times
 
 Stamp = tuple[tuple[str, int], ...]
 """Names and modification times: equal stamps mean equal content, since trials are renamed into place when complete."""
@@ -85,8 +86,8 @@ def registry() -> Registry:
 
 
 def stamp(results: BenchmarkResults) -> Stamp:
-    """Of the trials and the benchmark's file."""
-    found = [results.path / "benchmark.toml"]
+    """Of the trials, the step times and the benchmark's file."""
+    found = [results.path / "benchmark.toml", *sorted((results.path / "timings").glob("*.parquet"))]
     if results.trials.is_dir():
         with os.scandir(results.trials) as entries:
             found += sorted(Path(entry.path) for entry in entries)
@@ -116,7 +117,8 @@ def _load(root: str, name: str, content: Stamp, files: tuple[str, ...]) -> Loade
             unreadable.append(Unreadable(trial.path, fault))
         else:
             whole.append(trial)
-    return Loaded(name, results.path, benchmark, reason, unreadable, make_view(benchmark, _registry(files), whole))
+    view = make_view(benchmark, _registry(files), whole, read_times(results.path))
+    return Loaded(name, results.path, benchmark, reason, unreadable, view)
 
 
 def _fault(trial: StoredTrial) -> str:

@@ -17,7 +17,7 @@ from thalweg.app.words import aim, count, ranking
 from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
-from thalweg.scoring.leaderboard import COSTS, MEMORY, leaderboard, ranking_metric
+from thalweg.scoring.leaderboard import COSTS, MEMORY, SECONDS, leaderboard, ranking_metric
 
 OWN = "the workload's metric"
 
@@ -26,6 +26,7 @@ COST_WORDS = {
     "gradient_evaluations_to_target": "gradient evaluations to the target",
     "curvature_products_to_target": "products with a Hessian, GGN or Fisher matrix to the target",
     "factor_inversions_to_target": "matrices inverted or decomposed to the target",
+    "seconds_to_target": "seconds to the target: steps times the seconds of a step, timed by themselves",
     "state_bytes": "the memory of the optimizer's state at the end, in bytes",
 }
 
@@ -54,6 +55,8 @@ def show(source: Source, loaded: Loaded) -> None:
             st.info("This workload has no target, so there is no cost of reaching it.")
         elif rows.empty:
             st.info("No trial of this workload is there yet.")
+        elif metric is SECONDS and trials["step_seconds"].isna().all():
+            st.info("No step was timed yet: type `thalweg run BENCHMARK --timed`.")
         elif metric is MEMORY and rows["value"].isna().all():
             st.info("These trials are from before the memory of the state was recorded.")
         else:
@@ -158,6 +161,8 @@ def _notes(loaded: Loaded) -> None:
             f"Trials that the benchmark's own grid does not hold: {', '.join(added)}. A hash in brackets tells apart "
             "trials of one name with different settings."
         )
+    if view.seen.timed_on:
+        st.caption(f"Seconds to the target are those of this machine: {view.seen.timed_on}.")
     if view.seen.mixture:
         st.caption(
             f"The trials ran on different machines or versions, so numbers may differ: {'; '.join(view.seen.mixture)}."

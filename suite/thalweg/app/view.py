@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
@@ -14,6 +14,7 @@ from thalweg.registry import Registry
 from thalweg.scoring.observations import Observations, observe, observe_stored
 from thalweg.selection import DEVICES, Selection
 from thalweg.store.results import StoredTrial
+from thalweg.store.timings import StepTime, configuration, on_one_machine
 
 IN_BENCHMARK, ADDED, NOT_EXPANDED = "yes", "added", "cannot be expanded"
 
@@ -42,7 +43,12 @@ class View:
         return sorted(self.seen.trials["optimizer"].unique())
 
 
-def make_view(benchmark: Benchmark | None, registry: Registry, stored: Sequence[StoredTrial]) -> View:
+def make_view(
+    benchmark: Benchmark | None,
+    registry: Registry,
+    stored: Sequence[StoredTrial],
+    times: Mapping[str, list[StepTime]] | None = None,
+) -> View:
     """Name every trial on disk.
 
     Trials of the benchmark's plan keep their names. Others whose workload is one of the plan's are added under the
@@ -52,7 +58,10 @@ def make_view(benchmark: Benchmark | None, registry: Registry, stored: Sequence[
     """
     plan, problems = _plan(benchmark, registry, stored) if benchmark else (Plan("", {}, []), [])
     wanted = {planned.trial.hash: planned for planned in plan.trials}
-    inside = observe(plan, stored)
+    times = times or {}
+    machine, _ = on_one_machine(times, [configuration(trial.document.trial) for trial in stored] if times else [])
+    times = {key: [time for time in each if time.machine == machine] for key, each in times.items()}
+    inside = observe(plan, stored, times)
     known = dict(plan.workloads)
     guessed = []
     for name in sorted({trial.document.workload for trial in stored} - set(known)):
@@ -63,8 +72,11 @@ def make_view(benchmark: Benchmark | None, registry: Registry, stored: Sequence[
     beside = [trial for trial in others if trial.document.workload in known]
     labels = _labels(plan, beside)
     added = observe_stored(
-        replace(trial, document=trial.document.model_copy(update={"optimizer": label}))
-        for trial, label in zip(beside, labels, strict=True)
+        (
+            replace(trial, document=trial.document.model_copy(update={"optimizer": label}))
+            for trial, label in zip(beside, labels, strict=True)
+        ),
+        times,
     )
     failed_labels = set(benchmark.spec.optimizers) - {planned.optimizer for planned in plan.trials} if benchmark else ()
     origin = added.trials["optimizer"].map(
@@ -77,7 +89,9 @@ def make_view(benchmark: Benchmark | None, registry: Registry, stored: Sequence[
     return View(
         known,
         Observations(
-            pd.concat(trials, ignore_index=True), pd.concat(curves, ignore_index=True) if curves else inside.curves
+            pd.concat(trials, ignore_index=True),
+            pd.concat(curves, ignore_index=True) if curves else inside.curves,
+            timed_on=machine,
         ),
         {trial.document.hash: trial for trial in stored},
         [planned.title for hash_, planned in wanted.items() if hash_ not in there],

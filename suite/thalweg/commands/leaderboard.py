@@ -13,10 +13,11 @@ from thalweg.benchmark import Plan, files_of, load_benchmark
 from thalweg.commands.output import console, errors, number, print_json, print_table, warn_of_failures
 from thalweg.errors import UserError, unknown
 from thalweg.registry import load_registry
-from thalweg.scoring.leaderboard import COSTS, MEMORY, leaderboard
+from thalweg.scoring.leaderboard import COSTS, MEMORY, SECONDS, leaderboard
 from thalweg.scoring.observations import Observations, observe
 from thalweg.selection import DEVICES, Selection
 from thalweg.store.results import BenchmarkResults, by_age, results_root
+from thalweg.store.timings import read_times
 
 FORMATS = ("table", "markdown", "csv", "json")
 
@@ -52,7 +53,7 @@ def leaderboard_command(
         stored = [trial for trial in stored if trial.document.hash not in others]
         plan.workloads = {workload: plan.workloads[workload]}
         plan.trials = [planned for planned in plan.trials if planned.workload == workload]
-    seen = observe(plan, stored)
+    seen = observe(plan, stored, read_times(root / plan.benchmark))
     table = leaderboard(seen, plan.workloads, metric)
     match format_:
         case "json":
@@ -71,6 +72,8 @@ def leaderboard_command(
             what = f"no workload with results has {metric}: those with a target have none yet"
         errors().print(what, markup=False)
         return 3
+    if metric == SECONDS.name and not seen.timed_on:
+        errors().print(f"no step was timed yet: type 'thalweg run {name} --timed'", markup=False)
     if metric == MEMORY.name and table["value"].isna().any():
         errors().print("trials from before the memory of the state was recorded have none", markup=False)
     return 0
@@ -79,7 +82,7 @@ def leaderboard_command(
 def print_leaderboard(plan: Plan, results: BenchmarkResults) -> None:
     """Print the leaderboard of a plan for people."""
     stored, _ = results.scan()
-    seen = observe(plan, stored)
+    seen = observe(plan, stored, read_times(results.path))
     _print(plan, leaderboard(seen, plan.workloads))
     _warn(seen)
 
@@ -93,6 +96,8 @@ def _notes(plan: Plan, seen: Observations) -> None:
 
 
 def _warn(seen: Observations) -> None:
+    if seen.timed_on:
+        errors().print(f"seconds are steps times the seconds of a step on {seen.timed_on}", markup=False)
     for reason in seen.unreadable:
         errors().print(f"left out, since its curve cannot be read: {reason}", markup=False)
     if seen.mixture:
@@ -110,7 +115,7 @@ _LOSSES = ["diverged", "failed"]
 
 def _cells(plan: Plan, row: dict[Any, Any]) -> list[str]:
     workload = plan.workloads[row["workload"]]
-    unit = next((metric.unit for metric in (*workload.metrics, MEMORY) if metric.name == row["metric"]), "")
+    unit = next((metric.unit for metric in (*workload.metrics, SECONDS, MEMORY) if metric.name == row["metric"]), "")
     low, high = number(row["low"], unit, 3), number(row["high"], unit, 3)
     ranks = f"{row['rank_low']}–{row['rank_high']}" if row["rank_low"] != row["rank_high"] else f"{row['rank']}"
     reached = f"{row['reached']}/{row['seeds']}" if workload.target else "–"

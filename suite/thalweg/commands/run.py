@@ -15,6 +15,7 @@ from thalweg.commands.progress import make_progress
 from thalweg.errors import UserError, unknown
 from thalweg.registry import load_registry
 from thalweg.runner.run import run_benchmark
+from thalweg.runner.timed import time_benchmark
 from thalweg.selection import Device, Selection
 from thalweg.store.results import BenchmarkResults, results_root
 
@@ -33,6 +34,7 @@ def run_command(
     keep: str | None,
     plugin_files: list[Path],
     dry: bool,
+    timed: bool,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -60,6 +62,8 @@ def run_command(
         # what plugins print while they train goes where the progress goes
         with contextlib.redirect_stdout(sys.stderr):
             report = run_benchmark(benchmark, plan, registry, root, progress, executor, fresh, workers, timeout)
+            if timed and report.outcome == "complete":
+                report.errors |= time_benchmark(plan, registry, root, fresh, progress.say)
     finally:
         progress.close()
     if as_json:

@@ -26,9 +26,11 @@ TO_TARGET = {
     "factor_inversions_to_target": (Metric("factor_inversions_to_target", "lower"), "factor_inversions"),
 }
 """What it costs to reach the target: a metric, and the column of a curve that counts it."""
+SECONDS = Metric("seconds_to_target", "lower", "log", unit="s")
+"""Steps to the target times the seconds of a step, as timed on one machine by ``thalweg run --timed``."""
 MEMORY = Metric("state_bytes", "lower", unit="bytes")
 """Memory of the optimizer's state at the end of training."""
-COSTS = (*TO_TARGET, MEMORY.name)
+COSTS = (*TO_TARGET, SECONDS.name, MEMORY.name)
 """Names of costs that can rank."""
 
 COLUMNS = [
@@ -58,13 +60,14 @@ def leaderboard(seen: Observations, workloads: Mapping[str, Workload], metric: s
     selects, else on the training split at the end; or of one of ``COSTS``. ``reached`` counts the seeds that
     reached the target. Optimizers with fewer finished seeds (others diverged or failed) come after those with more.
     ``rank_low`` to ``rank_high`` are the ranks that the intervals leave open: an optimizer is better for certain only
-    if the two intervals do not overlap. ``seconds_to_target`` is empty until step times are measured on their own.
+    if the two intervals do not overlap. ``seconds_to_target`` are the steps times the seconds of a step on the machine
+    ``seen.timed_on``; its interval is that of the steps.
 
     Raises UserError when no workload has the metric.
     """
     ranked = {name: ranking_metric(workload, metric) for name, workload in workloads.items()}
     if metric is not None and not any(ranked.values()):
-        if metric in TO_TARGET:
+        if metric in (*TO_TARGET, SECONDS.name):
             raise UserError(f"--metric: no workload of this benchmark has a target, which {metric} needs")
         known = {known.name for workload in workloads.values() for known in workload.metrics} | {*COSTS}
         raise UserError(f"--metric: {unknown('metric', metric, known)}")
@@ -86,6 +89,8 @@ def ranking_metric(workload: Workload, name: str | None) -> Metric | None:
     """The metric of that name, None where the workload has none: no such metric, or no target to count to."""
     if name in TO_TARGET:
         return TO_TARGET[name][0] if workload.target else None
+    if name == SECONDS.name:
+        return SECONDS if workload.target else None
     if name == MEMORY.name:
         return MEMORY
     choices = {metric.name: metric for metric in workload.metrics}
@@ -95,9 +100,10 @@ def ranking_metric(workload: Workload, name: str | None) -> Metric | None:
 def _row(workload: Workload, metric: Metric, label: str, trials: pd.DataFrame, curves: pd.DataFrame) -> dict[str, Any]:
     done = trials.loc[trials["status"] == "done", "seed"]
     steps = {seed: to_target(curves[curves["seed"] == seed], workload) for seed in done}
-    if metric.name in TO_TARGET:
-        column = TO_TARGET[metric.name][1]
-        values = [to_target(curves[curves["seed"] == seed], workload, column) for seed in done]
+    step_seconds = float(trials["step_seconds"].median())
+    if metric.name in TO_TARGET or metric is SECONDS:
+        column, factor = ("step", step_seconds) if metric is SECONDS else (TO_TARGET[metric.name][1], 1.0)
+        values = [factor * to_target(curves[curves["seed"] == seed], workload, column) for seed in done]
         # a mean over the seeds that got there would flatter whoever got there rarely
         values = values if all(math.isfinite(value) for value in values) else []
     elif metric is MEMORY:
@@ -114,6 +120,7 @@ def _row(workload: Workload, metric: Metric, label: str, trials: pd.DataFrame, c
         low = max(low, 0.0)
     reached = [value for value in steps.values() if math.isfinite(value)]
     all_reached = workload.target is not None and len(reached) == len(trials)
+    steps_to_target = t_interval(reached, log=True).value if all_reached else math.nan
     return {
         "workload": workload.name,
         "metric": metric.name,
@@ -125,8 +132,8 @@ def _row(workload: Workload, metric: Metric, label: str, trials: pd.DataFrame, c
         "reached": len(reached),
         "diverged": int((trials["status"] == "diverged").sum()),
         "failed": int((trials["status"] == "failed").sum()),
-        "steps_to_target": t_interval(reached, log=True).value if all_reached else math.nan,
-        "seconds_to_target": math.nan,
+        "steps_to_target": steps_to_target,
+        "seconds_to_target": steps_to_target * step_seconds,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +12,9 @@ import pandas as pd
 from thalweg.benchmark import Plan
 from thalweg.store.curve import CURVE_COLUMNS
 from thalweg.store.results import StoredTrial
+from thalweg.store.timings import StepTime, configuration, on_one_machine
 
-TRIAL_COLUMNS = ["workload", "optimizer", "seed", "hash", "status", "reason", "ran_on", "state_bytes"]
+TRIAL_COLUMNS = ["workload", "optimizer", "seed", "hash", "status", "reason", "ran_on", "state_bytes", "step_seconds"]
 
 
 @dataclass
@@ -27,6 +29,8 @@ class Observations:
     """Trials on disk that are not of the plan."""
     unreadable: list[str] = field(default_factory=list)
     """Trials of the plan whose curve cannot be read."""
+    timed_on: str = ""
+    """The machine whose step times ``step_seconds`` in trials are; empty without any."""
 
     @property
     def mixture(self) -> list[str]:
@@ -35,8 +39,10 @@ class Observations:
         return found if len(found) > 1 else []
 
 
-def observe(plan: Plan, stored: Iterable[StoredTrial]) -> Observations:
-    """Exactly the plan's trials, under the plan's names."""
+def observe(
+    plan: Plan, stored: Iterable[StoredTrial], times: Mapping[str, list[StepTime]] | None = None
+) -> Observations:
+    """Exactly the plan's trials, under the plan's names; with step times by configuration, on one machine."""
     by_hash = {trial.document.hash: trial for trial in stored}
     named = []
     wanted = set()
@@ -45,22 +51,26 @@ def observe(plan: Plan, stored: Iterable[StoredTrial]) -> Observations:
         wanted.add(key)
         if key in by_hash:
             named.append((planned.workload, planned.optimizer, by_hash[key]))
-    found = _tables(named)
+    found = _tables(named, times)
     found.missing = len(plan.trials) - len(named)
     found.beside = len(by_hash.keys() - wanted)
     return found
 
 
-def observe_stored(stored: Iterable[StoredTrial]) -> Observations:
+def observe_stored(stored: Iterable[StoredTrial], times: Mapping[str, list[StepTime]] | None = None) -> Observations:
     """Whatever is on disk, under the names it was saved with."""
-    return _tables([(trial.document.workload, trial.document.optimizer, trial) for trial in stored])
+    return _tables([(trial.document.workload, trial.document.optimizer, trial) for trial in stored], times)
 
 
-def _tables(named: list[tuple[str, str, StoredTrial]]) -> Observations:
+def _tables(
+    named: list[tuple[str, str, StoredTrial]], times: Mapping[str, list[StepTime]] | None = None
+) -> Observations:
+    keys = [configuration(trial.document.trial) if times else "" for *_, trial in named]
+    machine, seconds = on_one_machine(times or {}, keys)
     rows = []
     curves = []
     unreadable = []
-    for workload, optimizer, trial in named:
+    for (workload, optimizer, trial), key in zip(named, keys, strict=True):
         try:
             curve = trial.curve() if trial.document.status != "failed" else None
         except (OSError, ValueError) as error:  # pyarrow's errors are both
@@ -70,7 +80,8 @@ def _tables(named: list[tuple[str, str, StoredTrial]]) -> Observations:
         names: dict[str, Any] = {"workload": workload, "optimizer": optimizer, "seed": document.trial.seed}
         shared = {"hash": document.hash, "status": document.status, "reason": document.reason}
         memory = document.summary.get("state_bytes")
-        rows.append({**names, **shared, "ran_on": _ran_on(document.environment), "state_bytes": memory})
+        measured = {"state_bytes": memory, "step_seconds": seconds.get(key, math.nan)}
+        rows.append({**names, **shared, "ran_on": _ran_on(document.environment), **measured})
         if curve is not None:
             curves.append(curve.assign(**names))
     empty = pd.DataFrame(columns=[*CURVE_COLUMNS, "workload", "optimizer", "seed"])
@@ -78,6 +89,7 @@ def _tables(named: list[tuple[str, str, StoredTrial]]) -> Observations:
         pd.DataFrame(rows, columns=TRIAL_COLUMNS),
         pd.concat(curves, ignore_index=True) if curves else empty,
         unreadable=unreadable,
+        timed_on=machine,
     )
 
 

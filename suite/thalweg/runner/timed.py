@@ -1,0 +1,61 @@
+"""The pass of ``thalweg run --timed``: one configuration after the other, with nothing else of ours running."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from thalweg.benchmark import Plan, PlannedTrial
+from thalweg.failure import Failure
+from thalweg.registry import Registry
+from thalweg.runner.environment import environment
+from thalweg.store.timings import configuration, machine_name, read_times, write_times
+
+
+def time_benchmark(
+    plan: Plan, registry: Registry, root: Path, fresh: bool, say: Callable[[str], None], threads: int = 1
+) -> dict[str, Failure]:
+    """Measure a step of each configuration that has no time on this machine yet; what failed, by its title."""
+    folder = root / plan.benchmark
+    known = read_times(folder)
+    chosen: dict[str, PlannedTrial] = {}
+    for planned in plan.trials:
+        chosen.setdefault(configuration(planned.trial), planned)
+    failures: dict[str, Failure] = {}
+    for key, planned in chosen.items():
+        here = environment(registry, planned.trial.device, threads)
+        title = f"{planned.workload} · {planned.optimizer}"
+        if not fresh and any(time.machine == machine_name(here) for time in known.get(key, [])):
+            continue
+        try:
+            table = _measured(planned, registry, threads)
+        except (Exception, SystemExit) as error:
+            failures[f"timing of {title}"] = Failure.of(error)
+            say(f"{title}: its step could not be timed: {failures[f'timing of {title}'].line}")
+            continue
+        write_times(folder, planned.workload, planned.trial, table, here)
+        median = table["seconds"].median()
+        say(f"{title}: {1e3 * median:.3g} ms a step, load {table['load'].max():.2f}")
+    return failures
+
+
+def _measured(planned: PlannedTrial, registry: Registry, threads: int) -> pd.DataFrame:
+    import torch
+
+    from thalweg.training.steptime import step_times
+
+    before, load = torch.get_num_threads(), _load()
+    torch.set_num_threads(threads)
+    try:
+        steps, seconds = step_times(planned.trial, registry)
+    finally:
+        torch.set_num_threads(before)
+    return pd.DataFrame({"block": range(len(seconds)), "steps": steps, "seconds": seconds, "load": max(load, _load())})
+
+
+def _load() -> float:
+    """The system's load average over a minute; nan where there is none."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")

@@ -1,0 +1,85 @@
+"""Step times on disk: ``<benchmark>/timings/<workload>--<optimizer>--<machine>.parquet``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from thalweg.store.tables import read_metadata, read_table, write_table
+from thalweg.trial import Trial
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Seconds of a step of one configuration on one machine."""
+
+    machine: str
+    median: float
+    low: float
+    high: float
+    """Quartiles of the blocks' means."""
+
+
+def configuration(trial: Trial) -> str:
+    """What a step's cost may depend on: the trial without its seed, as a hash."""
+    return trial.model_copy(update={"seed": 0}).hash
+
+
+def machine_name(environment: Mapping[str, Any]) -> str:
+    """Processor or GPU, cores and threads, as part of a file's name."""
+    device = environment["cpu"] if environment["device"] == "cpu" else environment["device"]
+    words = f"{device} {environment['cores']} cores {environment['threads']} threads"
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
+
+
+def write_times(folder: Path, workload: str, trial: Trial, table: pd.DataFrame, environment: Mapping[str, Any]) -> Path:
+    """Keep the times of a configuration, in place of older ones of the same.
+
+    Args:
+        folder: the benchmark's results.
+        workload: its name.
+        trial: the configuration's, of any seed.
+        table: columns block, steps, seconds (of a step), load (the system's load average before the block).
+        environment: where it was measured.
+    """
+    path = folder / "timings" / f"{workload}--{trial.optimizer.name}--{machine_name(environment)}.parquet"
+    table = table.assign(configuration=configuration(trial))
+    if path.is_file():
+        old = read_table(path)
+        table = pd.concat([old[old["configuration"] != configuration(trial)], table], ignore_index=True)
+    partial = path.with_name(f".{path.name}.partial")
+    write_table(table, partial, environment)
+    partial.replace(path)
+    return path
+
+
+def read_times(folder: Path) -> dict[str, list[StepTime]]:
+    """By configuration, the times on each machine; files that cannot be read count for nothing."""
+    found: dict[str, list[StepTime]] = {}
+    for path in sorted((folder / "timings").glob("*.parquet")):
+        try:
+            table, machine = read_table(path), machine_name(read_metadata(path))
+            for key, rows in table.groupby("configuration"):
+                low, median, high = rows["seconds"].quantile([0.25, 0.5, 0.75])
+                found.setdefault(str(key), []).append(StepTime(machine, median, low, high))
+        except (OSError, ValueError, KeyError):
+            continue
+    return found
+
+
+def on_one_machine(times: Mapping[str, list[StepTime]], wanted: Iterable[str]) -> tuple[str, dict[str, float]]:
+    """The machine that most of the wanted configurations were timed on, and their median seconds of a step there."""
+    chosen = {key: times.get(key, []) for key in wanted}
+    count: dict[str, int] = {}
+    for each in chosen.values():
+        for time in each:
+            count[time.machine] = count.get(time.machine, 0) + 1
+    if not count:
+        return "", {}
+    machine = max(sorted(count), key=lambda name: count[name])
+    return machine, {key: t.median for key, each in chosen.items() for t in each if t.machine == machine}
