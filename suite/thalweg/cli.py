@@ -92,6 +92,9 @@ def run(
     jobs: Annotated[
         str | None, typer.Option("-j", "--jobs", help="How many trials at once: a number, or auto for this machine.")
     ] = None,
+    dask_scheduler: Annotated[
+        str | None, typer.Option(help="With --executor dask: the address of a scheduler, as tcp://host:8786.")
+    ] = None,
     timeout: Annotated[
         float | None, typer.Option(min=0.0, help="Seconds after which a trial is stopped, and failed.")
     ] = None,
@@ -122,6 +125,7 @@ def run(
             device,
             executor,
             jobs,
+            dask_scheduler,
             timeout,
             results,
             fresh,

@@ -32,6 +32,7 @@ DEFAULT_PLUGINS = (
     "thalweg_plugins.benchmarks",
     "thalweg.runner.serial",
     "thalweg.runner.processes",
+    "thalweg.runner.dask",
 )
 """The built-in plugins; the only place where the core names them."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import get_args
@@ -28,6 +29,7 @@ def run_command(
     device: str,
     executor: str | None,
     jobs: str | None,
+    dask_scheduler: str | None,
     timeout: float | None,
     results: Path | None,
     fresh: bool,
@@ -49,6 +51,10 @@ def run_command(
     workers = _workers(jobs)
     several = workers != 1 if jobs is not None else timeout is not None
     executor = executor or ("processes" if several else "serial")
+    if dask_scheduler is not None:
+        if executor != "dask":
+            raise UserError(f"--dask-scheduler: the executor is {executor!r}: say --executor dask")
+        os.environ["THALWEG_DASK_SCHEDULER"] = dask_scheduler
     if jobs is None and timeout is not None and executor == "processes":
         workers = 1
     if dry:

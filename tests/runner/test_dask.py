@@ -1,0 +1,114 @@
+"""Trials on a dask cluster: real schedulers and workers, some of them killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from support import FAULTY, CommandLine, leftovers, results, statuses
+
+pytest.importorskip("distributed")
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+
+
+@contextlib.contextmanager
+def cluster(folder: Path, workers: int = 2) -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
+    """A scheduler and workers as anyone starts them, each a process of its own; its address."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*words: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "distributed.cli." + words[0], *words[1:]]
+        environment = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
+        process = subprocess.Popen(
+            command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
+        )
+        started.append(process)
+        return process
+
+    try:
+        scheduler = start("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        assert scheduler.stderr is not None
+        addresses = (re.search(r"tcp://127\.0\.0\.1:\d+", line) for line in scheduler.stderr)
+        address = next(found.group() for found in addresses if found)
+        members = [
+            start("dask_worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", ".")
+            for _ in range(workers)
+        ]
+        yield address, members
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+
+
+def curves(cli: CommandLine) -> dict[str, pd.DataFrame]:
+    return {
+        path.parent.name: pd.read_parquet(path).drop(columns=["seconds"])
+        for path in results(cli).trials.glob("*/curve.parquet")
+    }
+
+
+def test_two_separate_workers_give_the_results_of_the_serial_executor(process_cli: CommandLine, small: Path) -> None:
+    cli = process_cli
+    cli("run", "small.toml")
+    expected = curves(cli)
+    with cluster(cli.folder) as (address, _):
+        report = cli.json("run", "small.toml", "--fresh", "--executor", "dask", "--dask-scheduler", address)
+    assert (report["trials"]["trained"], report["trials"]["failed"]) == (8, 0)
+    found = curves(cli)
+    assert found.keys() == expected.keys()
+    for name, curve in expected.items():
+        pd.testing.assert_frame_equal(found[name], curve, check_exact=True)
+    assert leftovers(cli) == []
+    cli("results", "verify")
+
+
+def test_a_killed_worker_costs_nothing(process_cli: CommandLine, small: Path) -> None:
+    cli = process_cli
+    (cli.folder / "faulty.py").write_text(FAULTY, encoding="utf-8")
+    words = ["--plugin", "faulty.py", "--with", "optimizer=faulty:fault=slow", "--only", "workload=small"]
+    with cluster(cli.folder) as (address, members):
+        process = cli.start("run", "small.toml", *words, "--executor", "dask", "--dask-scheduler", address, "--json")
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline and not list(results(cli).working.glob("*/started.json")):
+            time.sleep(0.02)
+        time.sleep(0.5)
+        members[0].send_signal(signal.SIGKILL)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    report = json.loads(out)
+    assert (report["outcome"], report["trials"]["failed"]) == ("complete", 0)
+    assert statuses(cli) == {"done": report["trials"]["total"]}
+    cli("results", "verify")
+
+
+def test_a_cluster_of_its_own_trains_and_a_trial_that_kills_workers_is_lost(
+    process_cli: CommandLine, small: Path
+) -> None:
+    cli = process_cli
+    (cli.folder / "faulty.py").write_text(FAULTY, encoding="utf-8")
+    words = ["--plugin", "faulty.py", "--with", "optimizer=faulty:fault=exit", "--only", "workload=small"]
+    report = cli.json("run", "small.toml", *words, "--only", "seed=0", "--executor", "dask", "-j", "2", code=1)
+    (failure,) = report["failures"]
+    assert "its worker is gone: KilledWorker" in failure["message"]
+    assert statuses(cli) == {"done": 2, "failed": 1}
+    assert leftovers(cli) == []
+    cli("results", "verify")
+
+
+def test_what_is_not_there_is_told(cli: CommandLine, small: Path) -> None:
+    words = ["run", "small.toml", "--dask-scheduler", "tcp://127.0.0.1:1"]
+    assert "say --executor dask" in cli(*words, code=2).stderr
+    error = cli(*words, "--executor", "dask", code=2).stderr
+    assert "--dask-scheduler tcp://127.0.0.1:1: no scheduler answers there" in error
