@@ -39,6 +39,7 @@ class Sharpness(Probe):
     summary = "rise of the loss within a relative distance of each filter: a lower bound of the worst, and the average"
     equation = "max L(w + d) - L(w),  ||d_f|| <= rho ||w_f||  (lower bound);  E L(w + d) - L(w),  d Gaussian"
     source = "Keskar et al. 2017, section 2.2.2; Kwon et al. 2021; filters: Li et al. 2018, section 4"
+    revision = 2
     when = ("end",)
     needs = ("final",)
     options = (

@@ -47,7 +47,7 @@ class Surface(Probe):
     summary = "loss on a plane through the trained weights: random, of the path, of the Hessian or through three points"
     equation = "L(w_T + x d1 + y d2),  d_f <- d_f / ||d_f|| ||w_f|| for each filter f"
     source = "Li et al. 2018, sections 4 and 7"
-    revision = 2
+    revision = 3
     when = ("end",)
     needs = ("initial", "final", "trajectory")
     options = (
