@@ -229,6 +229,11 @@ def _over_epochs(table: pandas.DataFrame, quantity: str) -> altair.TopLevelMixin
     return by_trial(chart, table, title, left_out)
 
 
+def _some(depth: float, most: int = 8) -> list[int]:
+    """Whole numbers from 1 to the depth, not too many."""
+    return list(range(1, int(depth) + 1, -(-int(depth) // most)))
+
+
 def _over_depth(table: pandas.DataFrame) -> altair.TopLevelMixin:
     """At the first and the last measurement: one panel a quantity, or of several trials one a quantity and moment."""
     import altair as alt
@@ -258,7 +263,11 @@ def _over_depth(table: pandas.DataFrame) -> altair.TopLevelMixin:
                     alt.Chart(shown)
                     .mark_line(point=alt.OverlayMarkDef(filled=True, size=35))
                     .encode(
-                        x=alt.X("depth:Q", title="depth (1: input)", axis=alt.Axis(tickMinStep=1, format="d")),
+                        x=alt.X(
+                            "depth:Q",
+                            title="depth (1: input)",
+                            axis=alt.Axis(values=_some(part["depth"].max()), format="d"),
+                        ),
                         y=y,
                         tooltip=["layer:N", "when:N", alt.Tooltip("value:Q", title=quantity, format=".3g")],
                         **style,
