@@ -1,0 +1,84 @@
+"""Trials that differ in seed or in elementwise hyperparameters, trained as one program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+import torch
+
+from thalweg.benchmark_file import Keep
+from thalweg.contracts.option import resolve
+from thalweg.registry import Registry
+from thalweg.training.assembly import load_problem
+from thalweg.training.loop import Trained
+from thalweg.training.stacked_group import CannotStackError, Group
+from thalweg.training.stacked_problem import misfit
+from thalweg.trial import Trial
+
+
+def group_key(trial: Trial) -> str:
+    """Trials of equal keys may train together: all but the seed and the numbers among the hyperparameters is equal."""
+    words = {
+        name: value
+        for name, value in trial.optimizer.settings.items()
+        if isinstance(value, bool) or not isinstance(value, int | float)
+    }
+    optimizer = trial.optimizer.model_copy(update={"options": words, "files": {}})
+    document = trial.model_copy(update={"optimizer": optimizer, "seed": 0}).canonical()
+    return json.dumps([document, trial.problem.files, trial.architecture.files], sort_keys=True)
+
+
+def may_fit(trial: Trial, registry: Registry) -> str | None:
+    """As ``fits_together``, but the problem is not loaded and not looked at."""
+    optimizer = registry.optimizer(trial.optimizer.name)
+    if not optimizer.elementwise:
+        return f"optimizer {optimizer.name!r} is not elementwise"
+    architecture = registry.architecture(trial.architecture.name)
+    options = resolve(architecture.options, trial.architecture.settings, architecture.name)
+    if architecture.draws_in_forward(options):
+        return f"architecture {architecture.name!r} draws random numbers in its forward pass"
+    if trial.budget.seconds is not None or trial.budget.gradient_evaluations is not None:
+        return f"the budget of {trial.budget} is not one of epochs or steps"
+    if trial.clip_norm is not None:
+        return "gradients are clipped to a norm"
+    lr = resolve(optimizer.options, trial.optimizer.settings, optimizer.name).get("lr")
+    if trial.decoupled_weight_decay and (
+        lr is None or not lr * trial.decoupled_weight_decay <= torch.finfo(getattr(torch, trial.dtype)).max
+    ):
+        return "weights decay by more than numbers can hold"
+    return None
+
+
+def fits_together(trial: Trial, registry: Registry) -> str | None:
+    """Why a trial trains alone, or None where it can train together with those of the same ``group_key``.
+
+    Loads the trial's problem. A module that cannot be stacked is found out by ``train_together`` only.
+    """
+    return may_fit(trial, registry) or misfit(load_problem(trial, registry))
+
+
+def train_together(
+    trials: Sequence[Trial],
+    registry: Registry,
+    progress: Callable[[int, int, int], None] = lambda *_: None,
+    keep: Keep | None = None,
+) -> list[Trained]:
+    """Train K trials as one program: what each of them gives alone, up to rounding, and ``batched: K`` in the summary.
+
+    Seconds are those of the group over K. A member that diverges ends where it would have ended alone.
+
+    Args:
+        trials: of one ``group_key``.
+        registry: where their components are.
+        progress: called with a trial's index, its steps done and all of them.
+        keep: which weights to keep of each.
+
+    Raises:
+        CannotStackError: they cannot train together, and why.
+    """
+    if len({group_key(trial) for trial in trials}) != 1:
+        raise CannotStackError("trials differ in more than seed and hyperparameters")
+    if reason := fits_together(trials[0], registry):
+        raise CannotStackError(reason)
+    return Group(trials, registry, progress, keep).run()

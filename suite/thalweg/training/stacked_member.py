@@ -1,0 +1,96 @@
+"""A trial that trains in a group: what is looked at and recorded is its own, the steps are the group's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from thalweg.benchmark_file import Keep
+from thalweg.contracts import Stepper, StepReport
+from thalweg.contracts.objective import Objective
+from thalweg.errors import Diverged
+from thalweg.failure import Failure
+from thalweg.training.assembly import Assembly
+from thalweg.training.loop import DIVERGENCE_FACTOR, Trained, Training
+
+
+class _Still(Stepper):
+    """Stands where a member's stepper would: the module holds the weights to be evaluated already."""
+
+    def step(self, objective: Objective) -> StepReport:
+        raise RuntimeError("the group makes the steps")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
+class Member(Training):
+    """One trial of a group: its evaluations, selection, end and summary are those of a trial alone.
+
+    Args:
+        assembly: its parts; the module is given weights when there is something to look at.
+        progress: as of a trial alone.
+        keep: as of a trial alone.
+        members: K.
+        weigh: the bytes of a stepper's state, after a step or before the first.
+    """
+
+    def __init__(
+        self,
+        assembly: Assembly,
+        progress: Callable[[int, int], None],
+        keep: Keep | None,
+        members: int,
+        weigh: Callable[[bool], int | None],
+    ) -> None:
+        assembly.stepper = _Still()
+        super().__init__(assembly, [], progress, keep)
+        self.members = members
+        self.weigh = weigh
+        self.trained: Trained | None = None
+        self.stepped = False
+
+    @property
+    def bound(self) -> float:
+        """The training loss past which it has diverged."""
+        return DIVERGENCE_FACTOR * max(1.0, self._first_loss or 0.0)
+
+    def attempt(self, *parts: Callable[[], None]) -> None:
+        """Do parts of a training; divergence and exceptions are how it ends."""
+        try:
+            for part in parts:
+                part()
+        except Diverged as error:
+            self.trained = self._result("diverged", str(error))
+        except (Exception, SystemExit) as error:
+            failure = Failure.of(error)
+            self.trained = self._result("failed", failure.line, failure)
+
+    def begin(self) -> None:
+        """What comes before the first step."""
+        self.attempt(self._start)
+
+    def look(self, info: dict[str, float]) -> None:
+        """Evaluate, after steps that told ``info``."""
+        self._info = info
+        self.attempt(self._evaluate)
+
+    def finish(self) -> None:
+        """What comes after the last look: it is done, unless that fails."""
+        self.attempt(self._finish)
+        if self.trained is None:
+            self.trained = self._result("done")
+
+    def check(self, loss: float) -> None:
+        """Look at the loss of a step."""
+        self.attempt(lambda: self._check_value(loss))
+
+    def _result(self, status: Any, reason: str = "", failure: Failure | None = None) -> Trained:
+        summary = self._summary() | {"batched": self.members}
+        return Trained(status, reason, failure, self.recorder.table(), summary, weights=self.weights)
+
+    def _state_bytes(self) -> int | None:
+        return self.weigh(self.stepped)

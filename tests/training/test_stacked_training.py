@@ -1,0 +1,314 @@
+"""Trials trained as one program are those trained one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from probing import ref
+from thalweg.contracts import Architecture, Shape
+from thalweg.contracts.budget import Budget, Interval
+from thalweg.contracts.schedule import Schedule
+from thalweg.contracts.supervised import Supervised
+from thalweg.registry import Registry
+from thalweg.training.assembly import assemble, load_problem
+from thalweg.training.loop import Trained, Training
+from thalweg.training.stacked import CannotStackError, fits_together, group_key, train_together
+from thalweg.training.stacked_group import arranged
+from thalweg.training.stacked_module import StackedModule
+from thalweg.training.stacked_problem import StackedProblem, misfit
+from thalweg.trial import Trial
+from thalweg_plugins.optimizers import FIRST_ORDER
+
+ELEMENTWISE = [optimizer.name for optimizer in FIRST_ORDER if optimizer.elementwise]
+IMAGES = ref("digits", layout="image")
+NETWORKS = {
+    "mlp": (ref("digits"), ref("mlp", widths=[12, 8], activation="tanh")),
+    "mlp-layer-norm": (ref("digits"), ref("mlp", widths=[12], norm="layer")),
+    "deep-mlp": (ref("digits"), ref("deep-mlp", depth=4, width=12, norm="batch")),
+    "deep-mlp-residual": (ref("digits"), ref("deep-mlp", depth=3, width=12, residual="plain", norm="batch")),
+    "convnet": (IMAGES, ref("convnet", channels=[3, 4, 5], widths=[8], padding="same", norm="batch")),
+    "resnet": (IMAGES, ref("resnet", depth=8, width=2)),
+}
+
+
+def trial(**changes: Any) -> Trial:
+    values: dict[str, Any] = {
+        "problem": ref("digits"),
+        "architecture": ref("mlp", widths=[12, 8], activation="tanh"),
+        "optimizer": ref("adam"),
+        "budget": Budget(steps=60),
+        "evaluate_every": Interval(steps=20),
+        "batch_size": 32,
+        "dtype": "float64",
+        "seed": 0,
+    }
+    return Trial(**(values | changes))
+
+
+def alone(asked: Trial, registry: Registry, keep: Any = None) -> Trained:
+    return Training(assemble(asked, registry), [], lambda *_: None, keep).run()
+
+
+def compare(trials: Sequence[Trial], registry: Registry, tolerance: float, keep: Any = None) -> list[Trained]:
+    """Everything that a trial gives is the same; what is measured within the tolerance."""
+    together = train_together(trials, registry, keep=keep)
+    assert len(together) == len(trials)
+    for asked, ours in zip(trials, together, strict=True):
+        theirs = alone(asked, registry, keep)
+        assert (ours.status, ours.reason, ours.failure) == (theirs.status, theirs.reason, theirs.failure)
+        positions = [
+            [column for column in one.curve.columns if column not in ("seconds", "value")] for one in (ours, theirs)
+        ]
+        assert positions[0] == positions[1]
+        assert ours.curve[positions[0]].equals(theirs.curve[positions[0]])
+        np.testing.assert_allclose(ours.curve["value"], theirs.curve["value"], rtol=tolerance, atol=tolerance * 1e-2)
+        mine, other = dict(ours.summary), dict(theirs.summary)
+        assert mine.pop("batched") == len(trials)
+        for summary in (mine, other):
+            del summary["seconds"], summary["final"]
+        assert mine == other
+        for name in ("initial", "final"):
+            kept, expected = getattr(ours.weights, name), getattr(theirs.weights, name)
+            assert (kept is None) == (expected is None)
+            for key in expected or {}:
+                assert kept[key].dtype == expected[key].dtype
+                torch.testing.assert_close(kept[key], expected[key], rtol=10 * tolerance, atol=tolerance)
+        if theirs.weights.trajectory is not None:
+            assert ours.weights.trajectory is not None
+            assert ours.weights.trajectory_steps == theirs.weights.trajectory_steps
+            torch.testing.assert_close(
+                ours.weights.trajectory, theirs.weights.trajectory, rtol=tolerance, atol=tolerance
+            )
+    return together
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_members_of_every_elementwise_optimizer_are_those_alone(registry: Registry, name: str) -> None:
+    (lr,) = (option.default for option in registry.optimizer(name).options if option.name == "lr")
+    seeds = [ref(name)] * 3
+    rates = [ref(name, lr=lr * factor) for factor in (1.0, 0.5, 0.25)]
+    for optimizers in (seeds, rates):
+        trials = [trial(optimizer=optimizer, seed=seed) for seed, optimizer in enumerate(optimizers)]
+        compare(trials, registry, 1e-12)
+        # the 1e-5 over 100 steps that is promised of batched seeds in float32
+        changes: dict[str, Any] = {"dtype": "float32", "budget": Budget(steps=100)}
+        compare([asked.model_copy(update=changes) for asked in trials], registry, 1e-5)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_members_of_every_kind_of_network_are_those_alone(registry: Registry, network: str) -> None:
+    problem, architecture = NETWORKS[network]
+    trials = [
+        trial(problem=problem, architecture=architecture, optimizer=ref("momentum", lr=lr), seed=seed,
+              budget=Budget(steps=30), evaluate_every=Interval(steps=10))
+        for seed, lr in enumerate((0.01, 0.01, 0.02))
+    ]  # fmt: skip
+    # running statistics are among the weights that are kept
+    done = compare(trials, registry, 1e-11, keep="weights")
+    final = done[0].weights.final
+    assert final is not None
+    assert ("batch" in str(architecture) or "resnet" in str(architecture)) == any("running_mean" in n for n in final)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_both_ways_forward_give_the_same(registry: Registry, network: str) -> None:
+    problem, architecture = NETWORKS[network]
+    its = [assemble(trial(problem=problem, architecture=architecture, seed=seed), registry) for seed in range(4)]
+    assert isinstance(its[0].problem, Supervised)
+    batches = StackedProblem(its[0].problem, [it.draw for it in its])
+    batch = batches.batch("train", 0, its[0].draw)
+    found = []
+    for direct in (True, False):
+        module = StackedModule([it.module for it in its], settings=2, direct=direct)
+        loss = batches.loss(module, batch)
+        found.append([loss, *torch.autograd.grad(loss, list(module.parameters())), *module.buffers()])
+    assert module._layers is None
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_a_plain_sequential_network_needs_no_vmap(registry: Registry) -> None:
+    ways = {}
+    for name, (problem, architecture) in NETWORKS.items():
+        module = assemble(trial(problem=problem, architecture=architecture), registry).module
+        ways[name] = StackedModule([module, module])._layers is not None
+    assert ways == {name: name not in ("deep-mlp-residual", "resnet") for name in NETWORKS}
+
+
+def test_a_member_that_diverges_ends_where_it_would_and_leaves_the_others_alone(registry: Registry) -> None:
+    for problem, architecture in (NETWORKS["mlp"], NETWORKS["convnet"]):
+        settings: dict[str, Any] = {
+            "problem": problem,
+            "architecture": architecture,
+            "evaluate_every": Interval(steps=7),
+        }
+        rates = (0.02, 1e9, 0.02, 1e200)
+        trials = [
+            trial(optimizer=ref("sgd", lr=lr), seed=seed, budget=Budget(steps=25), **settings)
+            for seed, lr in enumerate(rates)
+        ]
+        done = compare(trials, registry, 1e-11, keep="weights")
+        assert done[0].status == done[2].status == "done"
+        assert done[1].status == "diverged"
+        assert done[1].summary["step"] < 25
+        calm = train_together([trials[0], trials[2]], registry)
+        for ours, theirs in zip((done[0], done[2]), calm, strict=True):
+            np.testing.assert_allclose(ours.curve["value"], theirs.curve["value"], rtol=1e-12)
+
+
+def test_a_group_ends_with_its_last_member(registry: Registry) -> None:
+    trials = [trial(optimizer=ref("sgd", lr=1e8), architecture=ref("mlp", widths=[8]), seed=seed) for seed in range(3)]
+    assert {one.status for one in compare(trials, registry, 1e-11)} == {"diverged"}
+
+
+def test_validation_selects_each_members_weights_and_a_trajectory_is_kept(registry: Registry) -> None:
+    trials = [
+        trial(optimizer=ref("adam", lr=0.05), validation_fraction=0.2, evaluate_every=Interval(steps=5), seed=seed)
+        for seed in range(3)
+    ]
+    done = compare(trials, registry, 1e-11, keep="trajectory")
+    assert any(one.summary["selected_step"] < 60 for one in done)
+    assert {row for one in done for row in one.curve["split"]} == {"train", "valid", "test"}
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "schedule-free-adamw", "lion"])
+@pytest.mark.parametrize("schedule", ["constant", "step", "warmup-cosine", "inverse-sqrt"])
+def test_schedules_and_decay_are_each_members(registry: Registry, optimizer: str, schedule: Any) -> None:
+    decoupled = {"decoupled_weight_decay": 0.1} if registry.optimizer(optimizer).takes_decoupled_decay else {}
+    for rates in ((1e-3, 1e-3), (1e-3, 3e-3)):
+        trials = [
+            trial(optimizer=ref(optimizer, lr=lr), schedule=Schedule(name=schedule), coupled_weight_decay=0.01,
+                  seed=seed, budget=Budget(steps=20), evaluate_every=Interval(steps=5), **decoupled)
+            for seed, lr in enumerate(rates)
+        ]  # fmt: skip
+        done = compare(trials, registry, 1e-11)
+        assert ("optimizer" in set(done[0].curve["split"])) == (schedule != "constant")
+
+
+def test_full_batches_and_augmentation(registry: Registry) -> None:
+    full = [trial(batch_size="full", budget=Budget(epochs=5), seed=seed) for seed in range(3)]
+    compare(full, registry, 1e-12)
+    problem = load_problem(full[0], registry)
+    assert isinstance(problem, Supervised)
+    problem._augment = lambda x, generator: x + torch.randn(x.shape, generator=generator, dtype=x.dtype) / 10
+    try:
+        compare([trial(seed=seed) for seed in range(3)], registry, 1e-12)
+    finally:
+        problem._augment = None
+
+
+def test_members_are_arranged_by_settings() -> None:
+    a, b = {"lr": 1.0, "eps": 0.1}, {"lr": 2.0, "eps": 0.1}
+    assert arranged([a, a, a]) == ([0, 1, 2], [a])
+    assert arranged([b, a, b, a]) == ([0, 2, 1, 3], [b, a])
+    assert arranged([a, b, a]) == ([0, 2, 1], [a, a, b])
+    assert arranged([a] * 4 + [b] * 2) == ([0, 1, 2, 3, 4, 5], [a, a, b])
+
+
+def test_results_come_in_the_order_of_the_trials_and_progress_is_told(registry: Registry) -> None:
+    rates = (1e-3, 2e-3, 1e-3, 2e-3, 5e-3)
+    trials = [trial(optimizer=ref("adam", lr=lr), seed=seed, budget=Budget(steps=40)) for seed, lr in enumerate(rates)]
+    compare(trials, registry, 1e-11)
+    told: list[tuple[int, int, int]] = []
+    train_together(trials[:2], registry, lambda *said: told.append(said))
+    assert told == [(0, 20, 40), (1, 20, 40), (0, 40, 40), (1, 40, 40)]
+
+
+def test_only_seeds_and_numbers_of_the_optimizer_may_differ() -> None:
+    key = group_key(trial())
+    assert group_key(trial(seed=1, optimizer=ref("adam", lr=0.5, eps=1e-3))) == key
+    others: list[dict[str, Any]] = [
+        {"optimizer": ref("sgd")}, {"optimizer": ref("adam", amsgrad=True)}, {"batch_size": 64}, {"dtype": "float32"},
+        {"budget": Budget(steps=61)}, {"architecture": ref("mlp", widths=[13])}, {"coupled_weight_decay": 0.1},
+    ]  # fmt: skip
+    for changes in others:
+        assert group_key(trial(**changes)) != key
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"optimizer": ref("muon")}, "not elementwise"),
+        ({"architecture": ref("mlp", norm="noisy-batch")}, "draws random numbers"),
+        ({"budget": Budget(seconds=1.0)}, "budget of 1.0 seconds"),
+        ({"budget": Budget(gradient_evaluations=9)}, "budget of 9 gradient evaluations"),
+        ({"clip_norm": 1.0}, "clipped"),
+        ({"decoupled_weight_decay": 1e308, "dtype": "float32"}, "more than numbers can hold"),
+        ({"problem": ref("quadratic"), "architecture": ref("point"), "batch_size": "full"}, "no examples"),
+    ],
+)
+def test_what_cannot_train_together_is_told(registry: Registry, changes: dict[str, Any], reason: str) -> None:
+    assert fits_together(trial(), registry) is None
+    told = fits_together(trial(**changes), registry)
+    assert told is not None
+    assert reason in told
+    with pytest.raises(CannotStackError, match=reason):
+        train_together([trial(**changes), trial(seed=1, **changes)], registry)
+    with pytest.raises(CannotStackError, match="more than seed"):
+        train_together([trial(), trial(**changes)], registry)
+
+
+def test_a_problem_with_a_loss_of_its_own_is_told(registry: Registry) -> None:
+    plain = load_problem(trial(), registry)
+    assert isinstance(plain, Supervised)
+    assert misfit(plain) is None
+
+    class Own(Supervised):
+        def loss(self, module: nn.Module, batch: Any) -> torch.Tensor:
+            return 2 * super().loss(module, batch)
+
+    class Bounded(Supervised):
+        def project(self, parameters: Any) -> None:
+            for parameter in parameters:
+                parameter.data.clamp_(-1, 1)
+
+    given = plain.data, plain.output_loss, plain.metrics
+    assert "loss of its own" in str(misfit(Own(*given)))
+    assert "domain" in str(misfit(Bounded(*given)))
+
+
+class Looking(Architecture):
+    """A network that decides by a number in its forward pass."""
+
+    name, summary = "looking", "for tests"
+
+    def build(self, options: Any, shape: Shape) -> nn.Module:
+        class Module(nn.Linear):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                out = super().forward(x)
+                return out if float(out.detach().sum()) > 0 else -out
+
+        return Module(64, 10)
+
+
+class Scaled(Architecture):
+    """A network that keeps a number of its own beside parameters and buffers, where a stack does not find it."""
+
+    name, summary = "scaled", "for tests"
+
+    def build(self, options: Any, shape: Shape) -> nn.Module:
+        class Module(nn.Linear):
+            def __init__(self) -> None:
+                super().__init__(64, 10)
+                self.scale = float(self.weight.detach().abs().max()) * 100
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return super().forward(x) * self.scale
+
+        return Module()
+
+
+@pytest.mark.parametrize(("architecture", "reason"), [(Looking(), "vmap"), (Scaled(), "the first loss is")])
+def test_a_module_that_cannot_be_stacked_is_told(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, architecture: Architecture, reason: str
+) -> None:
+    trials = [trial(architecture=ref(architecture.name), seed=seed) for seed in range(2)]
+    monkeypatch.setattr(registry, "architecture", lambda name, *_: architecture)
+    with pytest.raises(CannotStackError, match=reason):
+        train_together(trials, registry)
