@@ -1,1 +1,21 @@
-"""The loss at many weight vectors, directions between them, and contours of what comes out."""
+"""The loss at many weight vectors, directions between them, and contours of what comes out.
+
+``thalweg.landscape.losses_at`` is under every landscape probe. Importing this package does not import torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from thalweg.landscape.evaluate import Line, Plane, Span, flat, flat_from, losses_at
+
+__all__ = ["Line", "Plane", "Span", "flat", "flat_from", "losses_at"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from thalweg.landscape import evaluate
+
+    return getattr(evaluate, name)
