@@ -110,6 +110,9 @@ def run(
         bool, typer.Option("--timed", help="After the trials, time a step of each optimizer with nothing else running.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    no_batching: Annotated[
+        bool, typer.Option("--no-batching", help="Train each trial by itself: bitwise the same each time.")
+    ] = False,
     plugin: PluginFiles = None,
     as_json: Json = False,
 ) -> None:
@@ -134,6 +137,7 @@ def run(
             dry_run,
             timed,
             quiet,
+            not no_batching,
             as_json,
         )
     )

@@ -273,6 +273,15 @@ def test_a_problem_with_a_loss_of_its_own_is_told(registry: Registry) -> None:
     assert "domain" in str(misfit(Bounded(*given)))
 
 
+def test_an_optimizer_that_builds_its_own_steppers_is_told(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Own(type(registry.optimizer("sgd"))):  # type: ignore[misc]
+        def build(self, *given: Any) -> Any:
+            return super().build(*given)
+
+    monkeypatch.setattr(registry, "optimizer", lambda name, *_: Own())
+    assert "steppers of its own" in str(fits_together(trial(optimizer=ref("sgd")), registry))
+
+
 class Looking(Architecture):
     """A network that decides by a number in its forward pass."""
 

@@ -38,6 +38,7 @@ def run_command(
     dry: bool,
     timed: bool,
     quiet: bool,
+    batching: bool,
     as_json: bool,
 ) -> int:
     """Run, then print the leaderboard of what was run; the exit code."""
@@ -67,7 +68,8 @@ def run_command(
     try:
         # what plugins print while they train goes where the progress goes
         with contextlib.redirect_stdout(sys.stderr):
-            report = run_benchmark(benchmark, plan, registry, root, progress, executor, fresh, workers, timeout)
+            how = executor, fresh, workers, timeout, batching
+            report = run_benchmark(benchmark, plan, registry, root, progress, *how)
             if timed and report.outcome == "complete":
                 report.errors |= time_benchmark(plan, registry, root, fresh, progress.say)
     finally:

@@ -13,8 +13,9 @@ from thalweg.contracts.option import resolve
 from thalweg.errors import UserError
 from thalweg.failure import Failure
 from thalweg.registry import Registry
+from thalweg.runner.groups import Group, groups_of, train_and_save_group
 from thalweg.runner.outcome import RunReport, TrialResult
-from thalweg.runner.work import Job, call_hook, is_done, train_and_save, use_registry
+from thalweg.runner.work import Job, call_hook, is_done, use_registry
 from thalweg.store.results import BenchmarkResults, StoredTrial
 from thalweg.trial import ProbeRequest
 
@@ -45,8 +46,12 @@ def run_benchmark(
     fresh: bool = False,
     workers: int | None = None,
     timeout: float | None = None,
+    batching: bool = False,
 ) -> RunReport:
     """Train the plan's trials that are not on disk yet (all of them with ``fresh``) and save each as it ends.
+
+    With ``batching`` small trials that differ in seed or in numbers of their optimizer train together, on this
+    machine and without a timeout only.
 
     KeyboardInterrupt ends the run; what had finished by then is kept and the report says "interrupted".
     """
@@ -80,21 +85,22 @@ def run_benchmark(
     watcher.begin(len(wanted), report.cached)
     use_registry(registry)
     try:
-        for job, result in how.run(
-            train_and_save,
-            jobs,
+        for group, outcomes in how.run(
+            train_and_save_group,
+            groups_of(jobs, registry, _at_once(executor, workers) if batching and timeout is None else None),
             _lost,
-            lambda job, done, total: watcher.step(job.planned, done, total),
+            lambda group, done, total: watcher.step(group.jobs[0].planned, done, total),
             workers,
             **limit,
         ):
-            if result.error is not None and result.error.kind == "Lost":
-                results.sweep({job.planned.trial.hash: result.error})
-            if result.cached:
-                report.cached += 1
-            else:
-                report.trained.append((job.planned, result))
-            watcher.end(job.planned, result)
+            for job, result in zip(group.jobs, outcomes, strict=True):
+                if result.error is not None and result.error.kind == "Lost":
+                    results.sweep({job.planned.trial.hash: result.error})
+                if result.cached:
+                    report.cached += 1
+                else:
+                    report.trained.append((job.planned, result))
+                watcher.end(job.planned, result)
     except KeyboardInterrupt:
         report.outcome = "interrupted"
         # the lock of the trial in hand went with the exception: it is on record as cut off
@@ -141,8 +147,19 @@ def fetch_data(jobs: Iterable[Job], registry: Registry, watcher: Watcher) -> Non
             watcher.say(f"problem {ref.name!r} could not fetch its data: {Failure.of(error).line}")
 
 
-def _lost(job: Job, reason: str) -> TrialResult:
-    return TrialResult("failed", f"Lost: {reason}", Failure(kind="Lost", message=reason))
+def _at_once(executor: str, workers: int | None) -> int | None:
+    """How many groups are trained at once; None where trials are not grouped."""
+    if executor == "serial":
+        return 1
+    if executor == "processes":
+        from thalweg.runner.processes import automatic_workers
+
+        return workers or automatic_workers()
+    return None
+
+
+def _lost(group: Group, reason: str) -> list[TrialResult]:
+    return [TrialResult("failed", f"Lost: {reason}", Failure(kind="Lost", message=reason)) for _ in group.jobs]
 
 
 def _with_probes(planned: PlannedTrial, more: Iterable[ProbeRequest]) -> PlannedTrial:

@@ -67,16 +67,20 @@ def use_registry(registry: Registry) -> None:
     _registries[registry.plugin_files] = registry
 
 
+def registry_of(job: Job) -> Registry:
+    """The registry of this process for a job."""
+    if job.plugin_files not in _registries:
+        use_registry(load_registry(job.plugin_files))
+    return _registries[job.plugin_files]
+
+
 def train_and_save(job: Job, progress: Progress) -> TrialResult:
     """Train a job's trial and put it on disk. Never raises for what happens inside: a failure is a result.
 
     KeyboardInterrupt passes through: whoever runs the jobs decides what it means.
     """
     try:
-        if job.plugin_files not in _registries:
-            use_registry(load_registry(job.plugin_files))
-        registry = _registries[job.plugin_files]
-        return _train_and_save(job, progress, registry)
+        return _train_and_save(job, progress, registry_of(job))
     except (Exception, SystemExit) as error:
         failure = Failure.of(error)
         return TrialResult("failed", failure.line, failure)
@@ -85,7 +89,6 @@ def train_and_save(job: Job, progress: Progress) -> TrialResult:
 def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialResult:
     import torch
 
-    from thalweg.runner.saved import add_probes
     from thalweg.training import loop
     from thalweg.training.assembly import active_probes, assemble
     from thalweg.training.randomness import seeded
@@ -93,25 +96,11 @@ def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialRe
     planned, trial = job.planned, job.planned.trial
     results = BenchmarkResults(job.results, job.benchmark)
     errors: dict[str, Failure] = {}
-    skeleton = TrialDocument(
-        hash=trial.hash,
-        workload=planned.workload,
-        optimizer=planned.optimizer,
-        trial=trial,
-        options=_options(planned, registry),
-        status="failed",
-        environment=environment(registry, trial.device, job.threads),
-    )
+    skeleton = skeleton_of(job, registry)
     with results.claim(killed(skeleton)) as folder:
         there = results.find(trial.hash)
-        if there is not None and not job.fresh:
-            done = is_done(there, planned.probes, planned.keep) or (
-                is_done(there, (), planned.keep)
-                and there.document.status == "done"
-                and add_probes(results, there, planned.probes, registry, job.threads)
-            )
-            if done:
-                return TrialResult(there.document.status, there.document.reason, path=there.path, cached=True)
+        if there is not None and (cached := cached_result(job, there, results, registry)):
+            return cached
         threads = torch.get_num_threads()
         torch.set_num_threads(job.threads)
         try:
@@ -125,19 +114,65 @@ def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialRe
             trained = loop.Trained("failed", failure.line, failure, curve_table([]), {})
         finally:
             torch.set_num_threads(threads)
-        document = _document(skeleton, planned, trained)
-        weights = weight_tables(trained.weights, trajectory=planned.keep == "trajectory")
-        if document.status == "failed" and there is not None and there.document.status != "failed":
-            # what is there was trained; that it cannot be trained again is told, and costs nothing
-            return TrialResult("failed", document.reason, document.error, there.path, side_errors=errors)
-        path = results.write(folder, document, trained.curve, trained.tables, weights, older=there)
+        result, whole = save(planned, skeleton, trained, results, folder, there, errors)
+    if whole:
+        call_hook(registry, "thalweg_trial_finished", errors, trial=trial, result=result)
+    return result
+
+
+def skeleton_of(job: Job, registry: Registry) -> TrialDocument:
+    """The document of a job's trial before it is trained."""
+    planned, trial = job.planned, job.planned.trial
+    return TrialDocument(
+        hash=trial.hash,
+        workload=planned.workload,
+        optimizer=planned.optimizer,
+        trial=trial,
+        options=_options(planned, registry),
+        status="failed",
+        environment=environment(registry, trial.device, job.threads),
+    )
+
+
+def cached_result(job: Job, there: StoredTrial, results: BenchmarkResults, registry: Registry) -> TrialResult | None:
+    """What is on disk where that will do, probes added that are missing; None where the trial is to be trained."""
+    from thalweg.runner.saved import add_probes
+
+    planned = job.planned
+    done = not job.fresh and (
+        is_done(there, planned.probes, planned.keep)
+        or (
+            is_done(there, (), planned.keep)
+            and there.document.status == "done"
+            and add_probes(results, there, planned.probes, registry, job.threads)
+        )
+    )
+    if done:
+        return TrialResult(there.document.status, there.document.reason, path=there.path, cached=True)
+    return None
+
+
+def save(
+    planned: PlannedTrial,
+    skeleton: TrialDocument,
+    trained: Trained,
+    results: BenchmarkResults,
+    folder: Path,
+    there: StoredTrial | None,
+    errors: dict[str, Failure],
+) -> tuple[TrialResult, bool]:
+    """Put what training gave on disk, into a claimed folder; the result, and whether it is the trial's own."""
+    document = _document(skeleton, planned, trained)
+    weights = weight_tables(trained.weights, trajectory=planned.keep == "trajectory")
+    if document.status == "failed" and there is not None and there.document.status != "failed":
+        # what is there was trained; that it cannot be trained again is told, and costs nothing
+        return TrialResult("failed", document.reason, document.error, there.path, side_errors=errors), False
+    path = results.write(folder, document, trained.curve, trained.tables, weights, older=there)
     for request in planned.probes:
         probe = document.probes[request.key]
         if probe.error is not None and document.status == "done":
             errors[f"probe {request.label}"] = probe.error
-    result = TrialResult(document.status, document.reason, document.error, path, document.summary, errors)
-    call_hook(registry, "thalweg_trial_finished", errors, trial=trial, result=result)
-    return result
+    return TrialResult(document.status, document.reason, document.error, path, document.summary, errors), True
 
 
 def call_hook(registry: Registry, name: str, errors: dict[str, Failure], **arguments: Any) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from thalweg.benchmark_file import Keep
+from thalweg.contracts.optimizer import Optimizer
 from thalweg.contracts.option import resolve
 from thalweg.registry import Registry
 from thalweg.training.assembly import load_problem
@@ -34,6 +35,8 @@ def may_fit(trial: Trial, registry: Registry) -> str | None:
     optimizer = registry.optimizer(trial.optimizer.name)
     if not optimizer.elementwise:
         return f"optimizer {optimizer.name!r} is not elementwise"
+    if not _stacks_what_it_builds(optimizer):
+        return f"optimizer {optimizer.name!r} builds steppers of its own, and stacked ones that are another's"
     architecture = registry.architecture(trial.architecture.name)
     options = resolve(architecture.options, trial.architecture.settings, architecture.name)
     if architecture.draws_in_forward(options):
@@ -48,6 +51,14 @@ def may_fit(trial: Trial, registry: Registry) -> str | None:
     ):
         return "weights decay by more than numbers can hold"
     return None
+
+
+def _stacks_what_it_builds(optimizer: Optimizer) -> bool:
+    """Not where a subclass has a ``build`` of its own and the ``build_stacked`` of a class before it."""
+    of_build, of_stacked = (
+        next(cls for cls in type(optimizer).__mro__ if name in vars(cls)) for name in ("build", "build_stacked")
+    )
+    return of_stacked is Optimizer or issubclass(of_stacked, of_build)
 
 
 def fits_together(trial: Trial, registry: Registry) -> str | None:
@@ -67,6 +78,9 @@ def train_together(
     """Train K trials as one program: what each of them gives alone, up to rounding, and ``batched: K`` in the summary.
 
     Seconds are those of the group over K. A member that diverges ends where it would have ended alone.
+
+    A gradient that is zero but for rounding (of a bias before batch norm) is a full step to Adam and its like where it
+    is not far below their ``eps``: so in float32 such trials agree only as well as they do between two machines.
 
     Args:
         trials: of one ``group_key``.
