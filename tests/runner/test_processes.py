@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
 from support import FAULTY, CommandLine, leftovers, results, statuses
@@ -24,17 +25,9 @@ def faulty(cli: CommandLine, fault: str, *words: str) -> list[str]:
 
 
 def workers_of(runner: int) -> list[int]:
-    """The processes that descend from a runner and train."""
-    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(None, 2) for line in listed.splitlines()[1:]]
-    below, found = {runner}, []
-    for _ in range(3):
-        below |= {int(pid) for pid, parent, _ in rows if int(parent) in below}
-    for pid, parent, words in rows:
-        # the server of forks is the runner's child, and the workers are the server's
-        if int(pid) in below and int(parent) not in (runner, 1) and "forkserver" in words:
-            found.append(int(pid))
-    return found
+    """Its grandchildren: the server of forks is the runner's child, and the workers are the server's."""
+    children = psutil.Process(runner).children(recursive=True)
+    return [child.pid for child in children if child.ppid() != runner]
 
 
 def test_results_are_those_of_the_serial_executor_bitwise(process_cli: CommandLine, small: Path) -> None:
