@@ -19,6 +19,8 @@ from thalweg.store.results import BenchmarkResults, killed
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from torch import Tensor, nn
+
     from thalweg.store.documents import TrialDocument
     from thalweg.store.results import StoredTrial
 
@@ -82,7 +84,7 @@ def _key(job: Job, registry: Registry) -> str | None:
 
 def _most(job: Job, registry: Registry) -> int:
     """How many networks of this size may be in a group; 1 where they are too large to gain from it."""
-    from thalweg.training.size import size
+    import torch
 
     trial = job.planned.trial
     try:
@@ -91,10 +93,36 @@ def _most(job: Job, registry: Registry) -> int:
         examples = problem.sizes(given).get("train", 0)
         batch = examples if trial.batch_size == "full" else trial.batch_size
         options = resolve(architecture.options, trial.architecture.settings, architecture.name)
-        network = size(architecture, options, problem.shape(given))
+        shape = problem.shape(given)
+        with torch.random.fork_rng():
+            module = architecture.build(options, shape).eval()
+        inputs = torch.zeros(1, *shape.input, dtype=torch.long if shape.task == "language" else None)
+        flops = _flops(module, inputs) * batch
     except Exception:  # as above
         return 1
-    return 1 if network.flops * batch > FLOPS else max(1, NUMBERS // max(1, network.parameters))
+    numbers = sum(parameter.numel() for parameter in module.parameters())
+    return 1 if flops > FLOPS else max(1, NUMBERS // max(1, numbers))
+
+
+def _flops(module: nn.Module, inputs: Tensor) -> int:
+    """Roughly those of a forward pass: two for each use of a number in a layer's weight.
+
+    (``thalweg.training.size`` is exact, and imports for longer than a small group trains.)
+    """
+    import torch
+
+    used: list[int] = []
+
+    def count(layer: nn.Module, _: object, out: object) -> None:
+        weight = getattr(layer, "weight", None)
+        if isinstance(weight, torch.Tensor) and isinstance(out, torch.Tensor) and weight.dim() > 1:
+            used.append(2 * weight.numel() * (out.numel() // weight.shape[0]))
+
+    for layer in module.modules():
+        layer.register_forward_hook(count)
+    with torch.no_grad():
+        module(inputs)
+    return sum(used)
 
 
 def train_and_save_group(group: Group, progress: Progress) -> list[TrialResult]:
