@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-
 KEPT = any(word.startswith(("--benchmark-json", "--benchmark-autosave", "--benchmark-save")) for word in sys.argv)
 """Whether what is measured is kept; otherwise one pair shows that it runs."""
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from probing import ref
 from thalweg.contracts.budget import Budget
+from thalweg.contracts.objective import Objective
 from thalweg.curvature import Density, Hessian, flat, quadratures, spectral_density, width
 from thalweg.registry import Registry
 from thalweg.training.assembly import assemble
@@ -20,10 +21,10 @@ STEPS = 50
 PAIRS = 3
 
 
-@pytest.mark.benchmark(group="spectral density by 50 Lanczos steps, MLP 64-128-128-10 on all digits")
-def test_density_against_curvlinops(benchmark: Any, registry: Registry) -> None:
-    """Both fully from 50 products on one start vector; theirs is given the interval, which it would search for."""
-    curvlinops = pytest.importorskip("curvlinops")
+GROUP = "spectral density by 50 Lanczos steps, MLP 64-128-128-10 on all digits"
+
+
+def loss_of_digits(registry: Registry) -> Objective:
     trial = Trial(
         problem=ref("digits"),
         architecture=ref("mlp", widths=[128, 128]),
@@ -33,18 +34,25 @@ def test_density_against_curvlinops(benchmark: Any, registry: Registry) -> None:
         seed=0,
     )
     it = assemble(trial, registry)
-    objective = it.objective
-    objective.begin_step(it.problem.batch("train", 0, it.draw), 0)
+    it.objective.begin_step(it.problem.batch("train", 0, it.draw), 0)
+    assert sum(parameter.numel() for parameter in it.objective.parameters) == 26_122
+    return it.objective
+
+
+def density(objective: Objective) -> tuple[Density, torch.Tensor]:
+    """The density from one start vector, and the eigenvalues that it is made of."""
     like = flat(objective.parameters).detach()
-    assert len(like) == 26_122
+    (run,) = quadratures(Hessian(objective).__matmul__, like, STEPS, 1, torch.Generator().manual_seed(0))
+    low, high = run.eigenvalues()[[0, -1]].tolist()
+    return spectral_density([run], width(low, high, STEPS)), run.eigenvalues()
 
-    def ours() -> Density:
-        hessian = Hessian(objective)
-        (run,) = quadratures(hessian.__matmul__, like, STEPS, 1, torch.Generator().manual_seed(0))
-        low, high = run.eigenvalues()[[0, -1]].tolist()
-        return spectral_density([run], width(low, high, STEPS))
 
-    grid = ours().grid
+@pytest.mark.benchmark(group=GROUP)
+def test_density_against_curvlinops(benchmark: Any, registry: Registry) -> None:
+    """Both fully from 50 products on one start vector; theirs is given the interval, which it would search for."""
+    curvlinops = pytest.importorskip("curvlinops")
+    objective = loss_of_digits(registry)
+    grid = density(objective)[0].grid
     data = [(objective.batch.inputs, objective.batch.targets)]
 
     def theirs() -> object:
@@ -56,5 +64,29 @@ def test_density_against_curvlinops(benchmark: Any, registry: Registry) -> None:
         )
 
     theirs()
-    benchmark.extra_info["ratio"] = ratio(ours, theirs, PAIRS)
-    benchmark.pedantic(ours, rounds=1)
+    benchmark.extra_info["ratio"] = ratio(lambda: density(objective), theirs, PAIRS)
+    benchmark.pedantic(lambda: density(objective), rounds=1)
+
+
+@pytest.mark.benchmark(group=GROUP)
+def test_density_against_pyhessian(benchmark: Any, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes and weights of one start vector, where it is installed: ``pip install --no-deps pyhessian==0.1``.
+
+    It calls torch.eig, which is gone: a shim gives it.
+    """
+    pyhessian = pytest.importorskip("pyhessian")
+
+    def eig(matrix: torch.Tensor, eigenvectors: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        values, vectors = torch.linalg.eigh(matrix)
+        return torch.stack([values, torch.zeros_like(values)], 1), vectors
+
+    monkeypatch.setattr(torch, "eig", eig, raising=False)
+    objective = loss_of_digits(registry)
+    batch = (objective.batch.inputs, objective.batch.targets)
+
+    def theirs() -> Any:
+        return pyhessian.hessian(objective.module, nn.CrossEntropyLoss(), data=batch, cuda=False).density(STEPS)
+
+    assert max(theirs()[0][0]) == pytest.approx(float(density(objective)[1][-1]), rel=1e-3)
+    benchmark.extra_info["ratio"] = ratio(lambda: density(objective), theirs, PAIRS)
+    benchmark.pedantic(lambda: density(objective), rounds=1)
