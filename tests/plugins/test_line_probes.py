@@ -12,13 +12,16 @@ import pytest
 import torch
 from torch import nn
 
-from probing import NETWORKS, context, function, trained
+from probing import NETWORKS, context, function, ref, table_of, trained
 from support import CommandLine, results
+from thalweg.contracts.budget import Budget
 from thalweg.contracts.probe import SavedWeights
 from thalweg.curvature import Hessian
 from thalweg.landscape.shape import barrier, roughness
 from thalweg.registry import Registry
 from thalweg.testing.small import network, problem
+from thalweg.training.assembly import assemble
+from thalweg.trial import ComponentRef, Trial
 
 
 @pytest.mark.parametrize("name", ["line", "directions", "trajectory", "surface", "gradient-flow"])
@@ -37,6 +40,37 @@ def test_each_probe_runs_on_dense_convolutional_and_residual_networks(
     json.dumps(registry.probe(name).chart(table).to_dict())
     for view in registry.probe(name).views().values():
         json.dumps(view(table).to_dict())  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("architecture", NETWORKS, ids=lambda one: one.name)
+def test_two_networks_of_each_kind_are_compared(registry: Registry, architecture: ComponentRef) -> None:
+    """As ``--other`` does; the ends of the line are the two networks' own losses."""
+    digits = ref("digits") if architecture.name == "mlp" else ref("digits", layout="image")
+    one, other = (
+        assemble(
+            Trial(
+                problem=digits,
+                architecture=architecture,
+                optimizer=ref("sgd"),
+                budget=Budget(steps=1),
+                batch_size=64,
+                seed=seed,
+            ),
+            registry,
+        )
+        for seed in (0, 1)
+    )
+    looking = context(registry, "mode-connectivity", one.problem, one.module, points=3)
+    looking.weights = SavedWeights(final=one.module.state_dict())
+    looking.other = SavedWeights(final=other.module.state_dict())
+    probe = registry.probe("mode-connectivity")
+    table = table_of(probe, looking)
+    losses = table[table["split"] == "train"]["loss"].tolist()
+    ends = [it.problem.evaluate(it.module.eval(), "train")["loss"] for it in (one, other)]
+    if architecture.name == "mlp":  # batch norm's statistics are the probe's to choose
+        assert [losses[0], losses[-1]] == pytest.approx(ends, rel=1e-5)
+    assert np.isfinite(losses).all()
+    json.dumps(probe.chart(table).to_dict())
 
 
 def test_directions_on_a_quadratic_are_the_known_parabolas(registry: Registry) -> None:
