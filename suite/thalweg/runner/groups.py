@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from thalweg.contracts.executor import Progress
@@ -13,7 +15,7 @@ from thalweg.contracts.option import resolve
 from thalweg.failure import Failure
 from thalweg.registry import Registry
 from thalweg.runner.outcome import TrialResult
-from thalweg.runner.work import Job, cached_result, call_hook, registry_of, save, skeleton_of, train_and_save
+from thalweg.runner.work import Job, cached_result, call_hook, identity, registry_of, save, skeleton_of, train_and_save
 from thalweg.store.results import BenchmarkResults, killed
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from thalweg.store.documents import TrialDocument
     from thalweg.store.results import StoredTrial
+    from thalweg.training.checkpoint import Checkpoint
 
 MOST = 32
 """Trials in a group."""
@@ -130,15 +133,17 @@ def train_and_save_group(group: Group, progress: Progress) -> list[TrialResult]:
 
     KeyboardInterrupt passes through.
     """
-    if len(group.jobs) > 1:
+    jobs = list(group.jobs)
+    if len(jobs) > 1:
+        told: list[bool] = [False] * len(jobs)
         try:
-            return _train_and_save_group(group, progress)
+            return _train_and_save_group(group, progress, told)
         except (Exception, SystemExit):
-            pass
-    return [train_and_save(job, lambda _, done, total: progress(group, done, total)) for job in group.jobs]
+            jobs = [replace(job, told=job.told or one) for job, one in zip(jobs, told, strict=True)]
+    return [train_and_save(job, lambda _, done, total: progress(group, done, total)) for job in jobs]
 
 
-def _train_and_save_group(group: Group, progress: Progress) -> list[TrialResult]:
+def _train_and_save_group(group: Group, progress: Progress, told: list[bool]) -> list[TrialResult]:
     import torch
 
     from thalweg.training.stacked import train_together
@@ -164,12 +169,14 @@ def _train_and_save_group(group: Group, progress: Progress) -> list[TrialResult]
         left.sort(key=lambda item: item[0])
         for index, job, *_ in left:
             call_hook(registry, "thalweg_trial_started", errors[index], trial=job.planned.trial)
+            told[index] = True
         threads = torch.get_num_threads()
         torch.set_num_threads(first.threads)
         try:
             trials = [job.planned.trial for _, job, *_ in left]
-            told = _Told(progress, group, len(trials))
-            trained = train_together(trials, registry, told, first.planned.keep) if trials else []
+            members = _Told(progress, group, len(trials))
+            checkpoint = _checkpoint(results, [(job, skeleton) for _, job, skeleton, *_ in left])
+            trained = train_together(trials, registry, members, first.planned.keep, checkpoint) if trials else []
         finally:
             torch.set_num_threads(threads)
         for (index, job, skeleton, folder, there), one in zip(left, trained, strict=True):
@@ -179,10 +186,23 @@ def _train_and_save_group(group: Group, progress: Progress) -> list[TrialResult]
                 failure = Failure.of(error)
                 found[index], whole = TrialResult("failed", failure.line, failure), False
             own |= {index} if whole else set()
+        checkpoint.remove()
     for index in sorted(own):
         trial = group.jobs[index].planned.trial
         call_hook(registry, "thalweg_trial_finished", errors[index], trial=trial, result=found[index])
     return [found[index] for index in range(len(group.jobs))]
+
+
+def _checkpoint(results: BenchmarkResults, jobs: Sequence[tuple[Job, TrialDocument]]) -> Checkpoint:
+    """Of exactly these trials, in this order."""
+    from thalweg.training.checkpoint import Checkpoint
+
+    of = json.dumps([identity(job, skeleton) for job, skeleton in jobs])
+    name = hashlib.sha256("".join(skeleton.hash for _, skeleton in jobs).encode()).hexdigest()[:12]
+    checkpoint = Checkpoint(results.scratch(name, "training.pt"), of)
+    if any(job.fresh for job, _ in jobs):
+        checkpoint.remove()
+    return checkpoint
 
 
 class _Told:

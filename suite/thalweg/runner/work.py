@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from thalweg.store.weights import has_weights, weight_tables
 from thalweg.trial import ProbeRequest
 
 if TYPE_CHECKING:
+    from thalweg.training.checkpoint import Checkpoint
     from thalweg.training.loop import Trained
 
 
@@ -39,6 +41,8 @@ class Job:
     threads: int = 1
     fresh: bool = False
     """Train although there is a result."""
+    told: bool = False
+    """Whether plugins were told already that it starts."""
 
 
 def is_done(trial: StoredTrial, requests: Sequence[ProbeRequest], keep: Keep | None = None) -> bool:
@@ -89,35 +93,62 @@ def train_and_save(job: Job, progress: Progress) -> TrialResult:
 def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialResult:
     import torch
 
-    from thalweg.training import loop
-    from thalweg.training.assembly import active_probes, assemble
-    from thalweg.training.randomness import seeded
+    from thalweg.training.checkpoint import Checkpoint
+    from thalweg.training.loop import Trained
 
     planned, trial = job.planned, job.planned.trial
     results = BenchmarkResults(job.results, job.benchmark)
     errors: dict[str, Failure] = {}
     skeleton = skeleton_of(job, registry)
     with results.claim(killed(skeleton)) as folder:
+        checkpoint = Checkpoint(results.scratch(trial.hash, "training.pt"), identity(job, skeleton))
         there = results.find(trial.hash)
         if there is not None and (cached := cached_result(job, there, results, registry)):
+            checkpoint.remove()
             return cached
         threads = torch.get_num_threads()
         torch.set_num_threads(job.threads)
         try:
-            call_hook(registry, "thalweg_trial_started", errors, trial=trial)
-            with seeded(Draw(trial.seed, None).seed_for("global")):
-                assembly = assemble(trial, registry)
-                probes = active_probes(planned.probes, registry)
-                trained = loop.Training(assembly, probes, functools.partial(progress, job), planned.keep).run()
+            if not job.told:
+                call_hook(registry, "thalweg_trial_started", errors, trial=trial)
+            trained = _trained(job, registry, functools.partial(progress, job), checkpoint)
         except (Exception, SystemExit) as error:
             failure = Failure.of(error)
-            trained = loop.Trained("failed", failure.line, failure, curve_table([]), {})
+            trained = Trained("failed", failure.line, failure, curve_table([]), {})
         finally:
             torch.set_num_threads(threads)
         result, whole = save(planned, skeleton, trained, results, folder, there, errors)
+        checkpoint.remove()
     if whole:
         call_hook(registry, "thalweg_trial_finished", errors, trial=trial, result=result)
     return result
+
+
+def _trained(job: Job, registry: Registry, progress: Callable[[int, int], None], checkpoint: Checkpoint) -> Trained:
+    """Train, from where the checkpoint is if there is one of this training."""
+    from thalweg.training.assembly import active_probes, assemble
+    from thalweg.training.loop import Training
+    from thalweg.training.randomness import seeded
+
+    planned, trial = job.planned, job.planned.trial
+    state = None if job.fresh else checkpoint.load()
+    while True:
+        with seeded(Draw(trial.seed, None).seed_for("global")):
+            probes = active_probes(planned.probes, registry)
+            training = Training(assemble(trial, registry), probes, progress, planned.keep, checkpoint)
+            if state is not None:
+                try:
+                    training.restore(state)
+                except Exception:  # a stepper that cannot load what it saved: from the start, with parts of its own
+                    state = None
+                    continue
+            return training.run()
+
+
+def identity(job: Job, skeleton: TrialDocument) -> str:
+    """What a checkpoint must be of to go on from: the trial, what is measured and kept of it, and where it trains."""
+    probes = sorted(request.key for request in job.planned.probes)
+    return json.dumps([skeleton.hash, probes, job.planned.keep, skeleton.environment], sort_keys=True)
 
 
 def skeleton_of(job: Job, registry: Registry) -> TrialDocument:

@@ -69,7 +69,7 @@ class BenchmarkResults:
         found: list[StoredTrial] = []
         unreadable: list[Unreadable] = []
         for path in sorted(self.trials.iterdir()) if self.trials.is_dir() else []:
-            trial = _read(path)
+            trial = read_trial(path)
             if isinstance(trial, StoredTrial):
                 found.append(trial)
             else:
@@ -79,7 +79,7 @@ class BenchmarkResults:
     def find(self, hash_: str) -> StoredTrial | None:
         """The trial of that hash, if it is there and can be read."""
         for path in self.trials.glob(f"*--{hash_}"):
-            trial = _read(path)
+            trial = read_trial(path)
             if isinstance(trial, StoredTrial):
                 return trial
         return None
@@ -198,9 +198,10 @@ class BenchmarkResults:
         swept: list[TrialDocument] = []
         if not self.working.is_dir() or not os.access(self.working, os.W_OK):
             return swept
-        for path in sorted(self.working.iterdir()):
-            if path.suffix == ".lock" or not path.is_dir():
-                continue
+        # a lock file is left of every trial that was ever trained
+        with os.scandir(self.working) as entries:
+            left = sorted(Path(entry.path) for entry in entries if not entry.name.endswith(".lock") and entry.is_dir())
+        for path in left:
             name = path.name.removesuffix(".old")
             lock = filelock.FileLock(self.working / f"{name}.lock", blocking=False)
             try:
@@ -226,6 +227,9 @@ class BenchmarkResults:
             started = TrialDocument.model_validate_json((path / "started.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             started = None  # killed before it had begun
+        if reason is not None:
+            # what killed it twice, or took too long, is not gone on with
+            self.scratch(hash_, "training.pt").unlink(missing_ok=True)
         if started is not None and reason is not None:
             started = started.model_copy(update={"error": reason, "reason": reason.line})
         old = self.working / f"{hash_}.old"
@@ -244,7 +248,8 @@ def digests(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def _read(path: Path) -> StoredTrial | Unreadable:
+def read_trial(path: Path) -> StoredTrial | Unreadable:
+    """The trial in a directory, or why there is none."""
     document = _document(path)
     if isinstance(document, Unreadable):
         return document

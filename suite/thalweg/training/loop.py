@@ -7,30 +7,42 @@ import functools
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from thalweg.benchmark_file import Keep
 from thalweg.contracts import StepReport
-from thalweg.contracts.probe import ProbeContext, SavedWeights, When
+from thalweg.contracts.probe import SavedWeights, When
 from thalweg.errors import Diverged
 from thalweg.failure import Failure
 from thalweg.training.assembly import ActiveProbe, Assembly
-from thalweg.training.copies import copied_stepper, refreshed
-from thalweg.training.measure import measured, timed
+from thalweg.training.checkpoint import Checkpoint, random_state, set_random_state
+from thalweg.training.probing import Probing
 from thalweg.training.recipe import Around
 from thalweg.training.recorder import Recorder
-from thalweg.training.tables import joined
 
 DIVERGENCE_FACTOR = 1e6
 """A training loss past this many times max(1, its first value) ends the trial as diverged, as nan and infinity do."""
 
 _CHECK_EVERY = {"cpu": 1, "cuda": 25}
 """Steps between looks at the loss: on a GPU each look waits for the device."""
+
+_STATE = (
+    "step",
+    "seconds",
+    "weights",
+    "resumed_at",
+    "_trajectory",
+    "_first_loss",
+    "_best",
+    "_info",
+    "_online_total",
+)
+"""The attributes of a training that change while it runs, besides those of its parts."""
 
 
 @dataclass
@@ -57,18 +69,16 @@ class Training:
         probes: list[ActiveProbe],
         progress: Callable[[int, int], None],
         keep: Keep | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         self.it = assembly
-        self.probes = probes
         self.progress = progress
+        self.checkpoint = checkpoint
         self.recorder = Recorder()
         self.step = 0
         self.seconds = 0.0
         self.weights = SavedWeights()
-        self.measurements: dict[str, list[Any]] = {}
-        self._copies: dict[str, nn.Module] = {}
-        self.probe_failures: dict[str, Failure] = {}
-        self.probe_costs: dict[str, dict[str, float]] = {}
+        self.probing = Probing(probes, assembly)
         self._keeps = bool(probes) or keep is not None
         self._keeps_trajectory = keep == "trajectory" or any("trajectory" in one.probe.needs for one in probes)
         self._trajectory: list[tuple[int, Tensor]] = []
@@ -77,13 +87,55 @@ class Training:
         self._steps_per_epoch = assembly.problem.steps_per_epoch(assembly.draw.batch_size)
         self._info: dict[str, float] = {}
         self._online_total = torch.zeros((), dtype=torch.float64, device=assembly.trial.device)
+        self.resumed_at: list[int] = []
+
+    @functools.cached_property
+    def recipe(self) -> Around:
+        """What the trial does around each step; to be asked for before the first one."""
+        trial = self.it.trial
+        # what the first step will take of a budget in seconds nobody knows
+        first = 1e-3 if trial.budget.seconds is not None else 1 / self._total_steps()
+        return Around(trial, self.it.stepper, self.it.objective.parameters, first)
+
+    def own_state(self) -> dict[str, Any]:
+        """What is not one of its parts'."""
+        return {name: getattr(self, name) for name in _STATE}
+
+    def state(self) -> dict[str, Any]:
+        """All that the steps to come and the results depend on."""
+        it = self.it
+        return {
+            "own": self.own_state(),
+            "rows": self.recorder.rows,
+            "module": it.module.state_dict(),
+            "stepper": it.stepper.state_dict(),
+            "counts": asdict(it.objective.counts),
+            "recipe": self.recipe.state(),
+            "probing": self.probing.state(),
+            "random": random_state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from ``state``, of a training with the same parts. After an error this one is good for nothing."""
+        it = self.it
+        self.recipe.restore(state["recipe"])
+        vars(self).update(state["own"])
+        self.recorder.rows = state["rows"]
+        it.module.load_state_dict(state["module"])
+        it.stepper.load_state_dict(state["stepper"])
+        for name, count in state["counts"].items():
+            setattr(it.objective.counts, name, count)
+        self.probing.restore(state["probing"])
+        set_random_state(state["random"])
+        self.resumed_at = [*self.resumed_at, self.step]
 
     def run(self) -> Trained:
         """Train to the end of the budget, to divergence or to an exception; all three are results."""
         status: Literal["done", "diverged", "failed"] = "done"
         reason, failure = "", None
         try:
-            self._start()
+            if not self.resumed_at:
+                self._start()
             self._train()
             self._finish()
         except Diverged as error:
@@ -91,16 +143,15 @@ class Training:
         except (Exception, SystemExit) as error:  # a plugin's sys.exit ends its trial and not the run
             status, failure = "failed", Failure.of(error)
             reason = failure.line
-        tables = self._tables(whole=status == "done")
         return Trained(
             status,
             reason,
             failure,
             self.recorder.table(),
             self._summary(),
-            tables,
-            self.probe_failures,
-            self.probe_costs,
+            self.probing.tables(whole=status == "done"),
+            self.probing.failures,
+            self.probing.costs,
             self.weights,
         )
 
@@ -124,9 +175,7 @@ class Training:
         evaluate_steps = interval.steps or (interval.epochs or 1) * self._steps_per_epoch
         total = self._total_steps()
         project = functools.partial(it.problem.project, parameters)
-        # what the first step will take of a budget in seconds nobody knows
-        first = 1e-3 if it.trial.budget.seconds is not None else 1 / total
-        recipe = Around(it.trial, it.stepper, it.objective.parameters, first)
+        recipe = self.recipe
         counts_gradients = it.trial.budget.gradient_evaluations is not None
         it.module.train()
         while not self._exhausted():
@@ -158,6 +207,8 @@ class Training:
                 self._synchronize()
                 self._evaluate()
                 self.progress(min(self._spent(), total), total)
+                if self.checkpoint is not None and self.checkpoint.due:
+                    self.checkpoint.save(self.state())
         self._synchronize()
         self._evaluate()
         self.progress(total, total)
@@ -278,61 +329,7 @@ class Training:
         return {name: tensor.detach().cpu().clone() for name, tensor in self.it.module.state_dict().items()}
 
     def _probe(self, when: When) -> None:
-        for active in self.probes:
-            key = active.request.key
-            if when not in active.probe.when or key in self.probe_failures:
-                continue
-            if not active.probe.due(active.options, self.step):
-                continue
-            cost = self.probe_costs.setdefault(key, {})
-            with timed(cost):
-                try:
-                    context = self._context(active, when)
-                    part = measured(active, context, self.it.draw, cost)
-                    self.measurements.setdefault(key, []).append(part)
-                except (Exception, SystemExit) as error:
-                    self.probe_failures[key] = Failure.of(error)
-                    self.measurements.pop(key, None)
-
-    def _tables(self, whole: bool) -> dict[str, pd.DataFrame]:
-        """What each probe measured; of a whole trial also an empty table where one was never due."""
-        tables = {}
-        for active in self.probes:
-            key = active.request.key
-            if key not in self.probe_failures and (whole or key in self.measurements):
-                try:
-                    with timed(self.probe_costs.setdefault(key, {})):
-                        tables[key] = joined(active.probe, self.measurements.get(key, []))
-                except Exception as error:
-                    self.probe_failures[key] = Failure.of(error)
-        return tables
-
-    def _context(self, active: ActiveProbe, when: When) -> ProbeContext:
-        """What a probe sees: copies, so that nothing it does to them reaches training.
-
-        At the end the weights are those that are evaluated, which a method that averages does not train.
-        """
-        it = self.it
-        module = self._copies[active.request.key] = refreshed(self._copies.get(active.request.key), it.module)
-        if when == "end" and self.weights.final is not None:
-            module.load_state_dict(self.weights.final)
-        problem = copy.copy(it.problem)
-        return ProbeContext(
-            options=active.options,
-            module=module,
-            problem=problem,
-            objective=it.objective.observer(module, problem),
-            step=self.step,
-            epoch=self._epoch,
-            # by its name, so that other settings look along the same directions
-            generator=it.draw.generator(f"probe/{active.probe.name}", self.step),
-            weights=self.weights,
-            optimizer=it.optimizer,
-            hyperparameters=it.hyperparameters,
-            lr=getattr(it.stepper, "lr", None),
-            batch_size=it.batch_size,
-            copy_stepper=lambda: copied_stepper(it.stepper, it.module, module),
-        )
+        self.probing.measure(when, self.step, self._epoch, self.weights)
 
     def _state_bytes(self) -> int | None:
         try:
@@ -352,6 +349,7 @@ class Training:
             "steps_per_epoch": self._steps_per_epoch,
             "state_bytes": self._state_bytes(),
             **self._position(),
+            **({"resumed_at": self.resumed_at} if self.resumed_at else {}),
         }
 
 

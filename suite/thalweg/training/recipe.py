@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -24,6 +27,14 @@ class Around:
         self._before: list[torch.Tensor] = []
         self._spent = 0.0
         self._first = first
+
+    def state(self) -> dict[str, Any]:
+        """What the next step's rate depends on besides the step."""
+        return {"spent": self._spent, "info": self.info}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``state``."""
+        self._spent, self.info = state["spent"], state["info"]
 
     def before(self, step: int, spent: float) -> None:
         """Set the rate of step ``step``; ``spent`` is the share of the budget before it.

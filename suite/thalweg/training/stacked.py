@@ -12,6 +12,7 @@ from thalweg.contracts.optimizer import Optimizer
 from thalweg.contracts.option import resolve
 from thalweg.registry import Registry
 from thalweg.training.assembly import load_problem
+from thalweg.training.checkpoint import Checkpoint
 from thalweg.training.loop import Trained
 from thalweg.training.stacked_group import CannotStackError, Group
 from thalweg.training.stacked_problem import misfit
@@ -74,6 +75,7 @@ def train_together(
     registry: Registry,
     progress: Callable[[int, int, int], None] = lambda *_: None,
     keep: Keep | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[Trained]:
     """Train K trials as one program: what each of them gives alone, up to rounding, and ``batched: K`` in the summary.
 
@@ -87,6 +89,7 @@ def train_together(
         registry: where their components are.
         progress: called with a trial's index, its steps done and all of them.
         keep: which weights to keep of each.
+        checkpoint: where to keep the group's state, and to go on from if it is there.
 
     Raises:
         CannotStackError: they cannot train together, and why.
@@ -95,4 +98,11 @@ def train_together(
         raise CannotStackError("trials differ in more than seed and hyperparameters")
     if reason := fits_together(trials[0], registry):
         raise CannotStackError(reason)
-    return Group(trials, registry, progress, keep).run()
+    state = None if checkpoint is None else checkpoint.load()
+    group = Group(trials, registry, progress, keep, checkpoint)
+    if state is not None:
+        try:
+            group.restore(state)
+        except Exception:  # a stepper that cannot load what it saved: from the start, with parts of its own
+            group = Group(trials, registry, progress, keep, checkpoint)
+    return group.run()

@@ -7,6 +7,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from thalweg.contracts.supervised import Supervised
 from thalweg.failure import Failure
 from thalweg.registry import Registry
 from thalweg.training.assembly import Assembly, assemble
+from thalweg.training.checkpoint import Checkpoint
 from thalweg.training.loop import _CHECK_EVERY, Trained
 from thalweg.training.randomness import seeded
 from thalweg.training.stacked_member import Member
@@ -35,8 +37,14 @@ class Group:
     """K members in training."""
 
     def __init__(
-        self, trials: Sequence[Trial], registry: Registry, progress: Callable[[int, int, int], None], keep: Keep | None
+        self,
+        trials: Sequence[Trial],
+        registry: Registry,
+        progress: Callable[[int, int, int], None],
+        keep: Keep | None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
+        self.checkpoint = checkpoint
         self.k = len(trials)
         self.trial = trials[0]
         optimizer = registry.optimizer(self.trial.optimizer.name)
@@ -73,6 +81,28 @@ class Group:
         self.spent = 0.0
         self.before: list[torch.Tensor] = []
 
+    def state(self) -> dict[str, Any]:
+        """All that the steps to come and the results depend on."""
+        return {
+            "step": self.step,
+            "seconds": self.seconds,
+            "spent": self.spent,
+            "module": self.module.state_dict(),
+            "stepper": self.stepper.state_dict(),
+            "counts": asdict(self.objective.counts),
+            "members": [member.state() for member in self.members],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``state``, of a group of the same trials. After an error this one is good for nothing."""
+        self.step, self.seconds, self.spent = state["step"], state["seconds"], state["spent"]
+        self.module.load_state_dict(state["module"])
+        self.stepper.load_state_dict(state["stepper"])
+        for name, count in state["counts"].items():
+            setattr(self.objective.counts, name, count)
+        for member, own in zip(self.members, state["members"], strict=True):
+            member.restore(own)
+
     def _state_bytes(self, assembly: Assembly, setting: int, stepped: bool) -> int | None:
         """Of a stepper of a member's own, after a step or before; the same for members of equal settings."""
         key = setting, stepped
@@ -107,8 +137,9 @@ class Group:
 
     def run(self) -> list[Trained]:
         """Train to the end of the budget, or until the last member has ended."""
-        for member in self.members:
-            member.begin()
+        if not self.step:
+            for member in self.members:
+                member.begin()
         self._train()
         results = dict(zip(self.order, (member.trained for member in self.members), strict=True))
         return [trained for _, trained in sorted(results.items()) if trained is not None]
@@ -138,6 +169,8 @@ class Group:
                 running = self.running
                 for member in running:
                     member.progress(self.step, total)
+                if self.checkpoint is not None and self.checkpoint.due:
+                    self.checkpoint.save(self.state())
         if running:
             self._evaluate(running, last=True)
             for member in running:

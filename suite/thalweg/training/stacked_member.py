@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from thalweg.benchmark_file import Keep
@@ -91,6 +91,23 @@ class Member(Training):
     def _result(self, status: Any, reason: str = "", failure: Failure | None = None) -> Trained:
         summary = self._summary() | {"batched": self.members}
         return Trained(status, reason, failure, self.recorder.table(), summary, weights=self.weights)
+
+    def state(self) -> dict[str, Any]:
+        """What is its own: its weights and the optimizer's state are the group's."""
+        module = {} if self.trained is None else self.it.module.state_dict()
+        ended = self.trained and (self.trained.status, self.trained.reason, self.trained.failure, self.trained.summary)
+        return {"own": self.own_state(), "rows": self.recorder.rows, "module": module, "ended": ended}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``state``, or have ended as it had."""
+        vars(self).update(state["own"])
+        self.recorder.rows = state["rows"]
+        if state["ended"]:
+            status, reason, failure, summary = state["ended"]
+            self.it.module.load_state_dict(state["module"])
+            self.trained = Trained(status, reason, failure, self.recorder.table(), summary, weights=self.weights)
+        else:
+            self.resumed_at = [*self.resumed_at, self.step]
 
     def _state_bytes(self) -> int | None:
         return self.weigh(self.stepped)

@@ -1,0 +1,95 @@
+"""The probes of a trial in training: asked when they are due, on copies, and what they measured kept."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from torch import nn
+
+from thalweg.contracts.probe import ProbeContext, SavedWeights, When
+from thalweg.failure import Failure
+from thalweg.training.assembly import ActiveProbe, Assembly
+from thalweg.training.copies import copied_stepper, refreshed
+from thalweg.training.measure import measured, timed
+from thalweg.training.tables import joined
+
+
+class Probing:
+    """What the probes of one trial have measured so far. One that fails is not asked again."""
+
+    def __init__(self, probes: list[ActiveProbe], assembly: Assembly) -> None:
+        self.it = assembly
+        self.probes = probes
+        self.failures: dict[str, Failure] = {}
+        self.costs: dict[str, dict[str, float]] = {}
+        self._measurements: dict[str, list[Any]] = {}
+        self._copies: dict[str, nn.Module] = {}
+
+    def state(self) -> dict[str, Any]:
+        """What was measured, what failed and what it cost."""
+        return {"measurements": self._measurements, "failures": self.failures, "costs": self.costs}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``state``."""
+        self._measurements, self.failures, self.costs = state["measurements"], state["failures"], state["costs"]
+
+    def measure(self, when: When, step: int, epoch: float, weights: SavedWeights) -> None:
+        """Ask those probes that are due."""
+        for active in self.probes:
+            key = active.request.key
+            if when not in active.probe.when or key in self.failures:
+                continue
+            if not active.probe.due(active.options, step):
+                continue
+            cost = self.costs.setdefault(key, {})
+            with timed(cost):
+                try:
+                    context = self._context(active, when, step, epoch, weights)
+                    part = measured(active, context, self.it.draw, cost)
+                    self._measurements.setdefault(key, []).append(part)
+                except (Exception, SystemExit) as error:
+                    self.failures[key] = Failure.of(error)
+                    self._measurements.pop(key, None)
+
+    def tables(self, whole: bool) -> dict[str, pd.DataFrame]:
+        """What each probe measured; of a whole trial also an empty table where one was never due."""
+        tables = {}
+        for active in self.probes:
+            key = active.request.key
+            if key not in self.failures and (whole or key in self._measurements):
+                try:
+                    with timed(self.costs.setdefault(key, {})):
+                        tables[key] = joined(active.probe, self._measurements.get(key, []))
+                except Exception as error:
+                    self.failures[key] = Failure.of(error)
+        return tables
+
+    def _context(self, active: ActiveProbe, when: When, step: int, epoch: float, weights: SavedWeights) -> ProbeContext:
+        """What a probe sees: copies, so that nothing it does to them reaches training.
+
+        At the end the weights are those that are evaluated, which a method that averages does not train.
+        """
+        it = self.it
+        module = self._copies[active.request.key] = refreshed(self._copies.get(active.request.key), it.module)
+        if when == "end" and weights.final is not None:
+            module.load_state_dict(weights.final)
+        problem = copy.copy(it.problem)
+        return ProbeContext(
+            options=active.options,
+            module=module,
+            problem=problem,
+            objective=it.objective.observer(module, problem),
+            step=step,
+            epoch=epoch,
+            # by its name, so that other settings look along the same directions
+            generator=it.draw.generator(f"probe/{active.probe.name}", step),
+            weights=weights,
+            optimizer=it.optimizer,
+            hyperparameters=it.hyperparameters,
+            lr=getattr(it.stepper, "lr", None),
+            batch_size=it.batch_size,
+            copy_stepper=lambda: copied_stepper(it.stepper, it.module, module),
+        )
