@@ -14,6 +14,7 @@ from thalweg.contracts.analytic import AnalyticFunction
 from thalweg.contracts.option import resolve
 from thalweg.registry import Registry, load_registry
 from thalweg.scoring.observations import observe
+from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
 from thalweg.store.verify import verify
 
@@ -45,7 +46,7 @@ def known_minimum(registry: Registry, name: str) -> float | None:
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_a_target_is_what_half_of_twenty_seeds_of_the_baseline_reached(registry: Registry, workload: str) -> None:
     benchmark = load_benchmark("baselines", registry)
-    stored, _ = BenchmarkResults(REFERENCE, "baselines").scan()
+    stored = read_stored(BenchmarkResults(REFERENCE, "baselines"))
     seen = observe(benchmark.expand(registry), stored)
     assert (seen.missing, seen.beside) == (0, 0)
     problem = registry.problem(benchmark.spec.workloads[workload].problem.name)

@@ -13,11 +13,12 @@ from thalweg.app import data
 from thalweg.app.view import ADDED, IN_BENCHMARK, NOT_EXPANDED, View, make_view
 from thalweg.benchmark import read_benchmark
 from thalweg.registry import load_registry
+from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
 
 
 def view(root: Path, name: str, file: Path | None = None, plugins: tuple[Path, ...] = ()) -> View:
-    stored, _ = BenchmarkResults(root, name).scan()
+    stored = read_stored(BenchmarkResults(root, name))
     benchmark = read_benchmark(file or root / name / "benchmark.toml", name)
     return make_view(benchmark, load_registry(plugins), stored)
 
@@ -65,7 +66,7 @@ def test_what_expands_is_ranked_when_a_plugin_is_not_here(results: Path, plugin_
 
 
 def test_without_a_benchmark_the_workloads_are_derived_from_the_curves(results: Path) -> None:
-    stored, _ = BenchmarkResults(results, "tiny").scan()
+    stored = read_stored(BenchmarkResults(results, "tiny"))
     found = make_view(None, load_registry(), stored)
     assert found.guessed == ["digits-mlp", "quadratic"]
     assert {workload.metric.name for workload in found.workloads.values()} == {"loss"}

@@ -11,15 +11,16 @@ import streamlit as st
 
 import thalweg
 from thalweg.app.view import View, make_view
-from thalweg.benchmark import Benchmark, files_of, read_benchmark
+from thalweg.benchmark import Benchmark, read_benchmark
 from thalweg.errors import UserError
 from thalweg.registry import Registry, load_registry
-from thalweg.store.results import BenchmarkResults, StoredTrial, Unreadable, benchmarks_in, by_age, results_root
+from thalweg.store.index import Listing, look, read_stored
+from thalweg.store.results import BenchmarkResults, Unreadable, benchmarks_in, results_root
 from thalweg.store.tables import read_table
 from thalweg.store.timings import read_times
 
-Stamp = tuple[tuple[str, int], ...]
-"""Names and modification times: equal stamps mean equal content, since trials are renamed into place when complete."""
+Stamp = tuple[tuple[str, int | str], ...]
+"""Names and modification times: equal stamps mean equal content."""
 
 
 @dataclass(frozen=True)
@@ -85,56 +86,42 @@ def registry() -> Registry:
     return _registry(plugin_files())
 
 
-def stamp(results: BenchmarkResults) -> Stamp:
+def stamp(results: BenchmarkResults, listing: Listing | None = None) -> Stamp:
     """Of the trials, the step times and the benchmark's file."""
+    listing = listing or look(results)
     found = [results.path / "benchmark.toml", *sorted((results.path / "timings").glob("*.parquet"))]
-    if results.trials.is_dir():
-        with os.scandir(results.trials) as entries:
-            found += sorted(Path(entry.path) for entry in entries)
-    return tuple((path.name, path.stat().st_mtime_ns) for path in found if path.exists())
+    return (*((path.name, path.stat().st_mtime_ns) for path in found if path.exists()), ("trials", listing.digest))
 
 
 def load(root: Path, name: str) -> Loaded:
     """A benchmark's results; read again only when something changed on disk."""
     results = BenchmarkResults(root, name)
-    return _load(str(root.absolute()), name, stamp(results), plugin_files())
+    listing = look(results)
+    return _load(str(root.absolute()), name, stamp(results, listing), plugin_files(), listing)
 
 
 @st.cache_resource(show_spinner="Reading results", max_entries=8)
-def _load(root: str, name: str, content: Stamp, files: tuple[str, ...]) -> Loaded:
+def _load(root: str, name: str, content: Stamp, files: tuple[str, ...], _listing: Listing) -> Loaded:
     results = BenchmarkResults(Path(root), name)
-    stored, unreadable = results.scan()
+    stored = read_stored(results, _listing)
     benchmark, reason = None, ""
     try:
         benchmark = read_benchmark(results.path / "benchmark.toml", name)
-        benchmark = replace(benchmark, files=files_of(trial.document.trial for trial in by_age(stored)))
+        benchmark = replace(benchmark, files=stored.files)
     except UserError as error:
         reason = str(error)
-    whole: list[StoredTrial] = []
-    for trial in stored:
-        fault = _fault(trial)
-        if fault:
-            unreadable.append(Unreadable(trial.path, fault))
-        else:
-            whole.append(trial)
-    view = make_view(benchmark, _registry(files), whole, read_times(results.path))
-    return Loaded(name, results.path, benchmark, reason, unreadable, view)
+    damaged = (stored.trials["curve_error"] != "") & (stored.trials["status"] != "failed")
+    faults = [
+        Unreadable(results.trials / str(name), f"curve.parquet: {error}")
+        for name, error in stored.trials.loc[damaged, ["name", "curve_error"]].to_numpy(dtype=object)
+    ]
+    view = make_view(benchmark, _registry(files), stored.only(~damaged), read_times(results.path))
+    return Loaded(name, results.path, benchmark, reason, [*stored.unreadable, *faults], view)
 
 
-def _fault(trial: StoredTrial) -> str:
-    """Why a trial's curve cannot be read; empty when it can."""
-    if trial.document.status == "failed":
-        return ""
-    try:
-        trial.curve()
-    except (OSError, ValueError) as error:
-        return f"curve.parquet: {type(error).__name__}"
-    return ""
-
-
-def probe_table(trial: StoredTrial, key: str) -> pd.DataFrame:
-    """A probe's table; OSError or ValueError when its file cannot be read."""
-    path = trial.path / "probes" / f"{key}.parquet"
+def probe_table(trial: Path, key: str) -> pd.DataFrame:
+    """A probe's table, of the trial in a directory; OSError or ValueError when its file cannot be read."""
+    path = trial / "probes" / f"{key}.parquet"
     return _table(str(path), path.stat().st_mtime_ns)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pandas as pd
 
-from thalweg.app.words import cell, title
+from thalweg.app.words import cell, title_of
 from thalweg.failure import Failure
+from thalweg.store.columns import SEPARATOR
 from thalweg.store.documents import TrialDocument
-from thalweg.store.results import StoredTrial
+from thalweg.store.index import Documents
 from thalweg.trial import ComponentRef
 
 
@@ -20,8 +21,8 @@ class Measured:
 
     key: str
     ref: ComponentRef
-    done: dict[str, StoredTrial] = field(default_factory=dict)
-    """By the trial's title."""
+    done: dict[str, Path] = field(default_factory=dict)
+    """The trials' directories by their titles."""
     failed: dict[str, Failure] = field(default_factory=dict)
 
     @property
@@ -31,18 +32,21 @@ class Measured:
         return f"{self.ref.name} ({settings})" if settings else self.ref.name
 
 
-def measured(trials: pd.DataFrame, stored: Mapping[str, StoredTrial]) -> dict[str, Measured]:
+def measured(trials: pd.DataFrame, stored: Documents) -> dict[str, Measured]:
     """Every probe of the trials by label, sorted; one of another revision or provider has its key after the label."""
     by_key: dict[str, Measured] = {}
-    for row in trials.to_dict("records"):
-        trial = stored[row["hash"]]
-        name = title(trial.document, row["optimizer"])
-        for key, probe in trial.document.probes.items():
-            one = by_key.setdefault(key, Measured(key, probe.request.probe))
-            if probe.status == "done":
-                one.done[name] = trial
+    table = trials.join(stored.probes, on="hash", how="inner")
+    for row in table.to_dict("records"):
+        name = title_of(row["workload"], row["optimizer"], row["seed"])
+        done, failed = (set(row[f"probes_{status}"].split(SEPARATOR)[:-1]) for status in ("done", "failed"))
+        # only what no other trial has told already
+        probes = stored[row["hash"]].document.probes if failed or not done <= by_key.keys() else {}
+        for key in sorted(done | failed):
+            one = by_key[key] if key in by_key else by_key.setdefault(key, Measured(key, probes[key].request.probe))
+            if key in done:
+                one.done[name] = stored.path(row["hash"])
             else:
-                one.failed[name] = probe.error or Failure(kind="", message="no reason was recorded")
+                one.failed[name] = probes[key].error or Failure(kind="", message="no reason was recorded")
     labels = [one.label for one in by_key.values()]
     named = {one.label if labels.count(one.label) == 1 else f"{one.label} [{key}]": one for key, one in by_key.items()}
     return dict(sorted(named.items()))

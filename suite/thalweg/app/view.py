@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
@@ -12,9 +12,10 @@ from thalweg.contracts import Metric
 from thalweg.errors import UserError
 from thalweg.registry import Registry
 from thalweg.scoring.observations import Observations, observe, observe_stored
-from thalweg.selection import DEVICES, Selection
-from thalweg.store.results import StoredTrial
+from thalweg.selection import Selection
+from thalweg.store.index import Documents, Stored
 from thalweg.store.timings import StepTime, configuration, on_one_machine
+from thalweg.trial import Trial
 
 IN_BENCHMARK, ADDED, NOT_EXPANDED = "yes", "added", "cannot be expanded"
 
@@ -26,7 +27,7 @@ class View:
     workloads: dict[str, Workload]
     seen: Observations
     """``trials`` has a column ``in_benchmark`` besides: yes, added, or cannot be expanded."""
-    stored: dict[str, StoredTrial]
+    stored: Documents
     """By hash."""
     missing: list[str] = field(default_factory=list)
     """Titles of the trials that the benchmark asks for and that are not on disk."""
@@ -46,7 +47,7 @@ class View:
 def make_view(
     benchmark: Benchmark | None,
     registry: Registry,
-    stored: Sequence[StoredTrial],
+    stored: Stored,
     times: Mapping[str, list[StepTime]] | None = None,
 ) -> View:
     """Name every trial on disk.
@@ -58,53 +59,57 @@ def make_view(
     """
     plan, problems = _plan(benchmark, registry, stored) if benchmark else (Plan("", {}, []), [])
     wanted = {planned.trial.hash: planned for planned in plan.trials}
+    on_disk = stored.trials
     times = times or {}
-    machine, _ = on_one_machine(times, [configuration(trial.document.trial) for trial in stored] if times else [])
+    machine, _ = on_one_machine(times, on_disk["configuration"].tolist() if times else [])
     times = {key: [time for time in each if time.machine == machine] for key, each in times.items()}
     inside = observe(plan, stored, times)
     known = dict(plan.workloads)
     guessed = []
-    for name in sorted({trial.document.workload for trial in stored} - set(known)):
+    for name in sorted(set(on_disk["workload"]) - set(known)):
         if benchmark is None or name in benchmark.spec.workloads:
-            known[name] = _guess(name, [trial for trial in stored if trial.document.workload == name])
+            known[name] = _guess(name, stored.only(on_disk["workload"] == name))
             guessed.append(name)
-    others = [trial for trial in stored if trial.document.hash not in wanted]
-    beside = [trial for trial in others if trial.document.workload in known]
-    labels = _labels(plan, beside)
-    added = observe_stored(
-        (
-            replace(trial, document=trial.document.model_copy(update={"optimizer": label}))
-            for trial, label in zip(beside, labels, strict=True)
-        ),
-        times,
-    )
+    others = stored.only(~on_disk["hash"].isin(wanted.keys()))
+    beside = others.only(others.trials["workload"].isin(known.keys()))
+    added = observe_stored(replace(beside, trials=beside.trials.assign(optimizer=_labels(plan, beside.trials))), times)
     failed_labels = set(benchmark.spec.optimizers) - {planned.optimizer for planned in plan.trials} if benchmark else ()
     origin = added.trials["optimizer"].map(
         lambda label: NOT_EXPANDED if benchmark is None or label in failed_labels else ADDED
     )
     origin = origin.where(~added.trials["workload"].isin(guessed), NOT_EXPANDED)
     trials = [inside.trials.assign(in_benchmark=IN_BENCHMARK), added.trials.assign(in_benchmark=origin)]
-    curves = [curve for curve in (inside.curves, added.curves) if len(curve)]
-    there = {trial.document.hash for trial in stored}
+    there = set(on_disk["hash"])
     return View(
         known,
         Observations(
-            pd.concat(trials, ignore_index=True),
-            pd.concat(curves, ignore_index=True) if curves else inside.curves,
+            pd.concat([part for part in trials if len(part)] or trials[:1], ignore_index=True),
+            _together(inside.curves, added.curves),
             timed_on=machine,
         ),
-        {trial.document.hash: trial for trial in stored},
+        stored.by_hash,
         [planned.title for hash_, planned in wanted.items() if hash_ not in there],
-        len(others) - len(beside),
+        len(others.trials) - len(beside.trials),
         problems,
         guessed,
     )
 
 
-def _plan(benchmark: Benchmark, registry: Registry, stored: Sequence[StoredTrial]) -> tuple[Plan, list[str]]:
+def _together(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """The rows of both; what are categories in both stay so."""
+    if one.empty or other.empty:
+        return one if other.empty else other
+    parts = [one, other]
+    for name in one.columns[[isinstance(kind, pd.CategoricalDtype) for kind in one.dtypes]]:
+        union = one[name].cat.categories.union(other[name].cat.categories)
+        parts = [part.assign(**{name: part[name].cat.set_categories(union)}) for part in parts]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _plan(benchmark: Benchmark, registry: Registry, stored: Stored) -> tuple[Plan, list[str]]:
     """The plan for the device that the results come from, which need not be a device of this machine."""
-    there = {trial.document.hash for trial in stored}
-    found = [_expand(benchmark, registry, Selection(device=device)) for device in DEVICES]
+    there = set(stored.trials["hash"])
+    found = [_expand(benchmark, registry, Selection(device=device)) for device in stored.devices]
     return max(found, key=lambda pair: sum(planned.trial.hash in there for planned in pair[0].trials))
 
 
@@ -136,29 +141,27 @@ def _expand(benchmark: Benchmark, registry: Registry, selection: Selection) -> t
     return plan, list(dict.fromkeys(reasons))
 
 
-def _labels(plan: Plan, trials: Sequence[StoredTrial]) -> list[str]:
+def _labels(plan: Plan, trials: pd.DataFrame) -> list[str]:
     """A label for each trial; trials that differ in more than their seed never share one within a workload."""
-    planned_at_zero = {
-        (planned.workload, planned.optimizer): planned.trial.model_copy(update={"seed": 0}).hash
-        for planned in plan.trials
-    }
+    first: dict[tuple[str, str], Trial] = {}
+    for planned in plan.trials:
+        first.setdefault((planned.workload, planned.optimizer), planned.trial)
+    planned_at_zero = {key: configuration(trial) for key, trial in first.items()}
+    names = list(zip(trials["workload"], trials["optimizer"], strict=True))
     groups: dict[tuple[str, str], set[str]] = {}
-    for trial in trials:
-        key = (trial.document.workload, trial.document.optimizer)
-        groups.setdefault(key, set()).add(trial.document.trial.model_copy(update={"seed": 0}).hash)
+    for key, at_zero in zip(names, trials["configuration"], strict=True):
+        groups.setdefault(key, set()).add(at_zero)
     labels = []
-    for trial in trials:
-        key = (trial.document.workload, trial.document.optimizer)
-        at_zero = trial.document.trial.model_copy(update={"seed": 0}).hash
+    for key, at_zero in zip(names, trials["configuration"], strict=True):
         plain = at_zero == planned_at_zero[key] if key in planned_at_zero else len(groups[key]) == 1
         labels.append(key[1] if plain else f"{key[1]} [{at_zero[:6]}]")
     return labels
 
 
-def _guess(name: str, trials: Iterable[StoredTrial]) -> Workload:
+def _guess(name: str, stored: Stored) -> Workload:
     """What can be known of a workload without its problem: every problem reports a loss, and a loss is minimised."""
-    curves = [trial.curve() for trial in trials if trial.document.status != "failed"]
-    table = pd.concat(curves) if curves else pd.DataFrame(columns=["split", "metric", "value"])
+    trials = stored.trials
+    table = stored.curves(["split", "metric", "value"], trials.index[trials["status"] != "failed"])
     losses = table.loc[table["metric"] == "loss", "value"]
     loss = Metric("loss", "lower", "log" if (losses > 0).all() else "linear")
     return Workload(

@@ -68,4 +68,9 @@ def cell(value: Any) -> str:
 
 def title(document: TrialDocument, label: str) -> str:
     """A trial for people, under the label that the app gives its optimizer."""
-    return f"{document.workload} · {label} · seed {document.trial.seed}"
+    return title_of(document.workload, label, document.trial.seed)
+
+
+def title_of(workload: str, label: str, seed: int) -> str:
+    """The same, of a trial whose document need not be read."""
+    return f"{workload} · {label} · seed {seed}"

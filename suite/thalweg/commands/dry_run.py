@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 
 from thalweg.benchmark import Plan
 from thalweg.commands.output import console, print_json, print_table
-from thalweg.runner.run import left_to_do, trials_of
-from thalweg.store.results import BenchmarkResults, StoredTrial
+from thalweg.runner.cached import left_to_do
+from thalweg.runner.run import trials_of
+from thalweg.store.index import Stored, read_stored
+from thalweg.store.results import BenchmarkResults
 
 
 def dry_run(plan: Plan, root: Path, fresh: bool, workers: int, as_json: bool) -> int:
     """Print the trials, which of them are done, and seconds as measured on trials like them; trains nothing."""
-    stored, _ = BenchmarkResults(root, plan.benchmark).scan()
+    stored = read_stored(BenchmarkResults(root, plan.benchmark))
     wanted = trials_of(plan)
     left = {planned.trial.hash for planned in left_to_do(wanted, stored, fresh)}
     seconds = _seconds(stored)
@@ -62,15 +61,13 @@ def dry_run(plan: Plan, root: Path, fresh: bool, workers: int, as_json: bool) ->
     return 0
 
 
-def _seconds(stored: Sequence[StoredTrial]) -> dict[tuple[str, str], float]:
+def _seconds(stored: Stored) -> dict[tuple[str, str], float]:
     """Median seconds of finished trials by workload and optimizer, and by workload."""
-    found: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for trial in stored:
-        document = trial.document
-        if document.status == "done" and "seconds" in document.summary:
-            for optimizer in (document.optimizer, ""):
-                found[document.workload, optimizer].append(float(document.summary["seconds"]))
-    return {key: median(values) for key, values in found.items()}
+    done = stored.trials[(stored.trials["status"] == "done") & stored.trials["seconds"].notna()]
+    pairs = done.groupby(["workload", "optimizer"])["seconds"].median()
+    alone = done.groupby("workload")["seconds"].median()
+    found = dict(zip(pairs.index.tolist(), pairs.tolist(), strict=True))
+    return found | {(str(name), ""): value for name, value in zip(alone.index, alone.tolist(), strict=True)}
 
 
 def _told(seconds: object) -> str:

@@ -9,14 +9,15 @@ from typing import Any
 
 import pandas as pd
 
-from thalweg.benchmark import Plan, files_of, load_benchmark
+from thalweg.benchmark import Plan, load_benchmark
 from thalweg.commands.output import console, errors, number, print_json, print_table, warn_of_failures
 from thalweg.errors import UserError, unknown
 from thalweg.registry import load_registry
-from thalweg.scoring.leaderboard import COSTS, MEMORY, SECONDS, leaderboard
+from thalweg.scoring.leaderboard import COSTS, MEMORY, SECONDS, columns_for, leaderboard
 from thalweg.scoring.observations import Observations, observe
-from thalweg.selection import DEVICES, Selection
-from thalweg.store.results import BenchmarkResults, by_age, results_root
+from thalweg.selection import Selection
+from thalweg.store.index import read_stored
+from thalweg.store.results import BenchmarkResults, results_root
 from thalweg.store.timings import read_times
 
 FORMATS = ("table", "markdown", "csv", "json")
@@ -40,20 +41,20 @@ def leaderboard_command(
     warn_of_failures(record for record in registry.plugins if record.origin == "file")
     benchmark = load_benchmark(name, registry)
     root = results_root(results)
-    stored, _ = BenchmarkResults(root, benchmark.name).scan()
-    benchmark = replace(benchmark, files=files_of(trial.document.trial for trial in by_age(stored)))
-    there = {trial.document.hash for trial in stored}
+    stored = read_stored(BenchmarkResults(root, benchmark.name))
+    benchmark = replace(benchmark, files=stored.files)
+    there = set(stored.trials["hash"])
     # results of a GPU can be ranked where there is none, and the other way round
-    plans = [benchmark.expand(registry, Selection(seeds, tuple(extra), device=device)) for device in DEVICES]
+    plans = [benchmark.expand(registry, Selection(seeds, tuple(extra), device=device)) for device in stored.devices]
     plan = max(plans, key=lambda plan: sum(planned.trial.hash in there for planned in plan.trials))
     if workload is not None:
         if workload not in plan.workloads:
             raise UserError(f"--workload: {unknown('workload', workload, plan.workloads)}")
         others = {planned.trial.hash for planned in plan.trials if planned.workload != workload}
-        stored = [trial for trial in stored if trial.document.hash not in others]
+        stored = stored.only(~stored.trials["hash"].isin(others))
         plan.workloads = {workload: plan.workloads[workload]}
         plan.trials = [planned for planned in plan.trials if planned.workload == workload]
-    seen = observe(plan, stored, read_times(root / plan.benchmark))
+    seen = observe(plan, stored, read_times(root / plan.benchmark), columns_for(metric))
     table = leaderboard(seen, plan.workloads, metric)
     match format_:
         case "json":
@@ -81,8 +82,7 @@ def leaderboard_command(
 
 def print_leaderboard(plan: Plan, results: BenchmarkResults) -> None:
     """Print the leaderboard of a plan for people."""
-    stored, _ = results.scan()
-    seen = observe(plan, stored, read_times(results.path))
+    seen = observe(plan, read_stored(results), read_times(results.path), columns_for(None))
     _print(plan, leaderboard(seen, plan.workloads))
     _warn(seen)
 

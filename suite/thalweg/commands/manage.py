@@ -9,6 +9,7 @@ from thalweg.commands.output import console, errors, print_json
 from thalweg.commands.results import find_trial
 from thalweg.errors import UserError, unknown
 from thalweg.store.export import FORMATS, export
+from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults, StoredTrial, benchmarks_in, require_benchmark, results_root
 from thalweg.store.transfer import Imported, delete, take_over
 
@@ -24,8 +25,9 @@ def delete_command(hashes: list[str], benchmark: str | None, failed: bool, resul
         chosen[trial.path] = trial
     if failed:
         for name in [benchmark] if benchmark else benchmarks_in(root):
-            stored, _ = require_benchmark(root, name).scan()
-            chosen |= {trial.path: trial for trial in stored if trial.document.status == "failed"}
+            stored = read_stored(require_benchmark(root, name))
+            trials = stored.only(stored.trials["status"] == "failed").by_hash
+            chosen |= {trial.path: trial for trial in trials.values()}
     for trial in chosen.values():
         d = trial.document
         errors().print(f"{d.hash}  {d.workload} · {d.optimizer} · seed {d.trial.seed}: {d.status}", markup=False)

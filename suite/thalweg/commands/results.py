@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+import pandas as pd
 
 from thalweg.commands.output import console, errors, number, print_json, print_table
 from thalweg.errors import UserError
-from thalweg.store.documents import TrialDocument
+from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults, StoredTrial, benchmarks_in, require_benchmark, results_root
 from thalweg.store.verify import verify
 
@@ -19,49 +22,56 @@ def _results(benchmark: str | None, root: Path) -> list[tuple[str, BenchmarkResu
     return found
 
 
+AT_ONCE = 1000
+"""More trials than this are counted for people: nobody reads them one by one."""
+
+_TOLD = ["benchmark", "hash", "workload", "optimizer", "seed", "status", "reason"]
+
+
 def list_command(benchmark: str | None, results: Path | None, as_json: bool) -> int:
     """Print the trials on disk; exit code 3 when there are none."""
     root = results_root(results)
-    rows: list[tuple[str, TrialDocument]] = []
-    unreadable = []
-    for name, there in _results(benchmark, root):
-        stored, bad = there.scan()
-        rows += [(name, trial.document) for trial in stored]
-        unreadable += bad
+    there = {name: read_stored(results) for name, results in _results(benchmark, root)}
+    unreadable = [item for stored in there.values() for item in stored.unreadable]
+    parts = [stored.trials.assign(benchmark=name) for name, stored in there.items() if len(stored.trials)]
+    trials = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     if as_json:
-        trials = [
-            {
-                "benchmark": name,
-                "hash": document.hash,
-                "workload": document.workload,
-                "optimizer": document.optimizer,
-                "seed": document.trial.seed,
-                "status": document.status,
-                "reason": document.reason,
-            }
-            for name, document in rows
-        ]
-        print_json({"results": str(root), "trials": trials, "unreadable": [str(item.path) for item in unreadable]})
-    elif rows:
-        table = [
-            [name, d.workload, d.optimizer, d.trial.seed, d.hash, d.status, d.reason or _final(d)] for name, d in rows
-        ]
-        print_table(
-            f"{len(rows)} trials in {root}",
-            ["benchmark", "workload", "optimizer", "seed", "hash", "status", "result"],
-            table,
-            right=["seed"],
-        )
+        rows = trials[_TOLD].to_dict("records") if parts else []
+        print_json({"results": str(root), "trials": rows, "unreadable": [str(item.path) for item in unreadable]})
+    elif len(trials) > AT_ONCE:
+        _print_counts(trials, root, benchmark)
+    elif parts:
+        _print_trials(trials, root)
     for item in unreadable:
         errors().print(f"{item.path} cannot be read: {item.reason}", markup=False)
-    if not rows:
+    if not parts:
         errors().print(f"no results in {root}: type 'thalweg run quick'", markup=False)
         return 3
     return 0
 
 
-def _final(document: TrialDocument) -> str:
-    final = document.summary.get("final", {})
+def _print_trials(trials: pd.DataFrame, root: Path) -> None:
+    keys = ["benchmark", "workload", "optimizer", "seed", "hash", "status"]
+    told = [reason or _final(final) for reason, final in zip(trials["reason"], trials["final"], strict=True)]
+    rows = trials[keys].assign(result=told).to_numpy(dtype=object).tolist()
+    print_table(f"{len(rows)} trials in {root}", [*keys, "result"], rows, right=["seed"])
+
+
+def _print_counts(trials: pd.DataFrame, root: Path, benchmark: str | None) -> None:
+    keys = ["benchmark", "workload", "optimizer"]
+    statuses = ["done", "diverged", "failed"]
+    marked = trials.assign(**{status: trials["status"] == status for status in statuses})
+    groups = marked.groupby(keys)
+    counts = groups[["seed"]].nunique().join(groups[statuses].sum()).reset_index()
+    numbers = ["seeds", *statuses]
+    rows = counts.to_numpy(dtype=object).tolist()
+    print_table(f"{len(trials)} trials in {root}", [*keys, *numbers], rows, right=numbers)
+    which = "--json lists" if benchmark else "--json, or a benchmark's name, lists"
+    errors().print(f"\n{which} trial by trial", markup=False)
+
+
+def _final(text: str) -> str:
+    final = json.loads(text)
     split = "test" if "test" in final else "train"
     values = final.get(split, {})
     return ", ".join(f"{split} {metric} {number(value)}" for metric, value in values.items())
@@ -71,9 +81,9 @@ def find_trial(hash_: str, root: Path) -> StoredTrial:
     """The one trial whose hash begins so; UserError when there is none or more than one."""
     found, unreadable = [], []
     for name in benchmarks_in(root):
-        stored, others = BenchmarkResults(root, name).scan()
-        found += [trial for trial in stored if trial.document.hash.startswith(hash_)]
-        unreadable += [item for item in others if item.path.name.rpartition("--")[2].startswith(hash_)]
+        stored, others = BenchmarkResults(root, name).scan(hash_)
+        found += stored
+        unreadable += others
     if not found and unreadable:
         raise UserError(f"{unreadable[0].path} cannot be read: {unreadable[0].reason}")
     if not found:
@@ -86,8 +96,6 @@ def find_trial(hash_: str, root: Path) -> StoredTrial:
 
 def show_command(hash_: str, results: Path | None, as_json: bool) -> None:
     """Print a trial's document."""
-    import json
-
     trial = find_trial(hash_, results_root(results))
     document = json.loads(trial.document.to_json())
     if as_json:

@@ -13,10 +13,12 @@ from thalweg.contracts.option import resolve
 from thalweg.errors import UserError
 from thalweg.failure import Failure
 from thalweg.registry import Registry
+from thalweg.runner.cached import left_to_do
 from thalweg.runner.groups import Group, groups_of, train_and_save_group
 from thalweg.runner.outcome import RunReport, TrialResult
-from thalweg.runner.work import Job, call_hook, is_done, use_registry
-from thalweg.store.results import BenchmarkResults, StoredTrial
+from thalweg.runner.work import Job, call_hook, use_registry
+from thalweg.store.index import read_stored
+from thalweg.store.results import BenchmarkResults
 from thalweg.trial import ProbeRequest
 
 
@@ -66,10 +68,10 @@ def run_benchmark(
         for document in results.sweep():
             title = f"{document.workload} · {document.optimizer} · seed {document.trial.seed}"
             watcher.say(f"{title} was cut off in an earlier run: it is kept as failed and trained again")
-        stored, unreadable = results.scan()
+        stored = read_stored(results)
     except OSError as error:
         raise UserError(f"{results.path}: cannot be written: {error.strerror}") from error
-    for item in unreadable:
+    for item in stored.unreadable:
         watcher.say(f"{item.path.name} cannot be read ({item.reason}) and does not count: see 'thalweg results verify'")
     wanted = trials_of(plan)
     jobs = [
@@ -117,17 +119,6 @@ def trials_of(plan: Plan) -> list[PlannedTrial]:
         key = planned.trial.hash
         wanted[key] = _with_probes(wanted[key], planned.probes) if key in wanted else planned
     return list(wanted.values())
-
-
-def left_to_do(wanted: Iterable[PlannedTrial], stored: Iterable[StoredTrial], fresh: bool) -> list[PlannedTrial]:
-    """Those that are not on disk with all that is wanted of them."""
-    by_hash = {trial.document.hash: trial for trial in stored}
-
-    def done(planned: PlannedTrial) -> bool:
-        there = by_hash.get(planned.trial.hash)
-        return there is not None and is_done(there, planned.probes, planned.keep)
-
-    return [planned for planned in wanted if fresh or not done(planned)]
 
 
 def fetch_data(jobs: Iterable[Job], registry: Registry, watcher: Watcher) -> None:

@@ -77,12 +77,15 @@ def leaderboard(seen: Observations, workloads: Mapping[str, Workload], metric: s
         trials = seen.trials[seen.trials["workload"] == name]
         if which is not None and len(trials):
             curves = seen.curves[seen.curves["workload"] == name]
-            rows = [
-                _row(workload, which, str(label), of, curves[curves["optimizer"] == label])
-                for label, of in trials.groupby("optimizer", sort=True)
-            ]
+            rows = _rows(workload, which, trials, curves)
             parts.append(_ranked(pd.DataFrame(rows, columns=COLUMNS), which))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
+
+
+def columns_for(metric: str | None) -> list[str]:
+    """The columns of curves that a leaderboard by that metric needs."""
+    cost = TO_TARGET[metric][1] if metric in TO_TARGET else "step"
+    return list(dict.fromkeys(["step", "split", "metric", "value", cost]))
 
 
 def ranking_metric(workload: Workload, name: str | None) -> Metric | None:
@@ -97,28 +100,53 @@ def ranking_metric(workload: Workload, name: str | None) -> Metric | None:
     return workload.metric if name is None else choices.get(name)
 
 
-def _row(workload: Workload, metric: Metric, label: str, trials: pd.DataFrame, curves: pd.DataFrame) -> dict[str, Any]:
-    done = trials.loc[trials["status"] == "done", "seed"]
-    steps = {seed: to_target(curves[curves["seed"] == seed], workload) for seed in done}
+def _rows(workload: Workload, metric: Metric, trials: pd.DataFrame, curves: pd.DataFrame) -> list[dict[str, Any]]:
+    """A row for each optimizer, without its ranks."""
+    steps = _to_target(curves, workload, "step")
+    if metric.name in TO_TARGET or metric is SECONDS:
+        column = "step" if metric is SECONDS else TO_TARGET[metric.name][1]
+        measured = steps if column == "step" else _to_target(curves, workload, column)
+    elif metric is MEMORY:
+        measured = {}
+    else:
+        last = curves[(curves["split"] == workload.split) & (curves["metric"] == metric.name)]
+        groups = last.sort_values("step", kind="stable").groupby(["optimizer", "seed"], observed=True)
+        measured = _by_pair(groups["value"].last())
+    return [
+        _row(workload, metric, str(label), of, steps, measured) for label, of in trials.groupby("optimizer", sort=True)
+    ]
+
+
+Measured = dict[tuple[str, int], float]
+"""A number by optimizer and seed."""
+
+
+def _by_pair(series: pd.Series) -> Measured:
+    return dict(zip(series.index.tolist(), series.tolist(), strict=True))
+
+
+def _row(
+    workload: Workload, metric: Metric, label: str, trials: pd.DataFrame, steps: Measured, measured: Measured
+) -> dict[str, Any]:
+    done = trials[trials["status"] == "done"]
+    pairs = [(label, seed) for seed in done["seed"].tolist()]
     step_seconds = float(trials["step_seconds"].median())
     if metric.name in TO_TARGET or metric is SECONDS:
-        column, factor = ("step", step_seconds) if metric is SECONDS else (TO_TARGET[metric.name][1], 1.0)
-        values = [factor * to_target(curves[curves["seed"] == seed], workload, column) for seed in done]
+        factor = step_seconds if metric is SECONDS else 1.0
+        values = [factor * measured.get(pair, math.inf) for pair in pairs]
         # a mean over the seeds that got there would flatter whoever got there rarely
         values = values if all(math.isfinite(value) for value in values) else []
     elif metric is MEMORY:
-        values = trials.loc[trials["status"] == "done", "state_bytes"].dropna().tolist()
+        values = done["state_bytes"].dropna().tolist()
     else:
-        last = curves[(curves["split"] == workload.split) & (curves["metric"] == metric.name)]
-        finals = last.sort_values("step").groupby("seed")["value"].last()
-        values = [float(finals[seed]) for seed in done if seed in finals.index]
+        values = [measured[pair] for pair in pairs if pair in measured]
     estimate = t_interval(values, log=metric.scale == "log")
     low, high = estimate.low, estimate.high
     if metric.unit == "%":
         low, high = max(low, 0.0), min(high, 1.0)
     if metric.name in COSTS:
         low = max(low, 0.0)
-    reached = [value for value in steps.values() if math.isfinite(value)]
+    reached = [steps[pair] for pair in dict.fromkeys(pairs) if pair in steps]
     all_reached = workload.target is not None and len(reached) == len(trials)
     steps_to_target = t_interval(reached, log=True).value if all_reached else math.nan
     return {
@@ -139,12 +167,25 @@ def _row(workload: Workload, metric: Metric, label: str, trials: pd.DataFrame, c
 
 def to_target(curve: pd.DataFrame, workload: Workload, column: str = "step") -> float:
     """What one trial had spent at the first evaluated step where it reaches the target; infinity if it never does."""
+    there = _reached(curve, workload)
+    return float(there[column].min()) if len(there) else math.inf
+
+
+def _to_target(curves: pd.DataFrame, workload: Workload, column: str) -> Measured:
+    """The same of every trial that reaches it."""
+    return _by_pair(
+        _reached(curves, workload).groupby(["optimizer", "seed"], observed=True)[column].min().astype(float)
+    )
+
+
+def _reached(curves: pd.DataFrame, workload: Workload) -> pd.DataFrame:
+    """The rows of evaluations that reach the target."""
     target, metric = workload.target, workload.target_metric
     if target is None or metric is None:
-        return math.inf
-    rows = curve[(curve["split"] == workload.target_split) & (curve["metric"] == target.metric)]
-    there = rows["value"] >= target.value if metric.better == "higher" else rows["value"] <= target.value
-    return float(rows.loc[there, column].min()) if there.any() else math.inf
+        return curves.iloc[:0]
+    values = curves["value"]
+    there = values >= target.value if metric.better == "higher" else values <= target.value
+    return curves[there & (curves["metric"] == target.metric) & (curves["split"] == workload.target_split)]
 
 
 def _ranked(table: pd.DataFrame, metric: Metric) -> pd.DataFrame:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from thalweg.benchmark import Plan
 from thalweg.store.curve import CURVE_COLUMNS
-from thalweg.store.results import StoredTrial
-from thalweg.store.timings import StepTime, configuration, on_one_machine
+from thalweg.store.index import Stored
+from thalweg.store.timings import StepTime, on_one_machine
 
 TRIAL_COLUMNS = ["workload", "optimizer", "seed", "hash", "status", "reason", "ran_on", "state_bytes", "step_seconds"]
 
@@ -40,61 +41,87 @@ class Observations:
 
 
 def observe(
-    plan: Plan, stored: Iterable[StoredTrial], times: Mapping[str, list[StepTime]] | None = None
+    plan: Plan,
+    stored: Stored,
+    times: Mapping[str, list[StepTime]] | None = None,
+    columns: Sequence[str] = tuple(CURVE_COLUMNS),
 ) -> Observations:
-    """Exactly the plan's trials, under the plan's names; with step times by configuration, on one machine."""
-    by_hash = {trial.document.hash: trial for trial in stored}
-    named = []
-    wanted = set()
-    for planned in plan.trials:
-        key = planned.trial.hash
-        wanted.add(key)
-        if key in by_hash:
-            named.append((planned.workload, planned.optimizer, by_hash[key]))
-    found = _tables(named, times)
-    found.missing = len(plan.trials) - len(named)
-    found.beside = len(by_hash.keys() - wanted)
+    """Exactly the plan's trials, under the plan's names; with step times by configuration, on one machine.
+
+    ``columns`` are those of the curves that are wanted.
+    """
+    number_of = dict(zip(stored.trials["hash"], stored.trials.index, strict=True))
+    wanted = [planned.trial.hash for planned in plan.trials]
+    numbers = np.array([number_of.get(key, -1) for key in wanted], dtype=np.int64)
+    there = numbers >= 0
+    workloads = np.array([planned.workload for planned in plan.trials], dtype=object)[there]
+    optimizers = np.array([planned.optimizer for planned in plan.trials], dtype=object)[there]
+    found = _tables(stored, numbers[there], workloads, optimizers, times, columns)
+    found.missing = int((~there).sum())
+    found.beside = len(number_of.keys() - set(wanted))
     return found
 
 
-def observe_stored(stored: Iterable[StoredTrial], times: Mapping[str, list[StepTime]] | None = None) -> Observations:
+def observe_stored(
+    stored: Stored,
+    times: Mapping[str, list[StepTime]] | None = None,
+    columns: Sequence[str] = tuple(CURVE_COLUMNS),
+) -> Observations:
     """Whatever is on disk, under the names it was saved with."""
-    return _tables([(trial.document.workload, trial.document.optimizer, trial) for trial in stored], times)
+    workloads, optimizers = (stored.trials[name].to_numpy(dtype=object) for name in ("workload", "optimizer"))
+    return _tables(stored, stored.trials.index.to_numpy(), workloads, optimizers, times, columns)
 
 
 def _tables(
-    named: list[tuple[str, str, StoredTrial]], times: Mapping[str, list[StepTime]] | None = None
+    stored: Stored,
+    numbers: np.ndarray[Any, Any],
+    workloads: np.ndarray[Any, Any],
+    optimizers: np.ndarray[Any, Any],
+    times: Mapping[str, list[StepTime]] | None,
+    columns: Sequence[str],
 ) -> Observations:
-    keys = [configuration(trial.document.trial) if times else "" for *_, trial in named]
+    """The trials of those numbers, under those names."""
+    rows = stored.trials.loc[numbers]
+    keys = rows["configuration"].tolist() if times else []
     machine, seconds = on_one_machine(times or {}, keys)
-    rows = []
-    curves = []
-    unreadable = []
-    for (workload, optimizer, trial), key in zip(named, keys, strict=True):
-        try:
-            curve = trial.curve() if trial.document.status != "failed" else None
-        except (OSError, ValueError) as error:  # pyarrow's errors are both
-            unreadable.append(f"{trial.path.name}: {type(error).__name__}")
-            continue
-        document = trial.document
-        names: dict[str, Any] = {"workload": workload, "optimizer": optimizer, "seed": document.trial.seed}
-        shared = {"hash": document.hash, "status": document.status, "reason": document.reason}
-        memory = document.summary.get("state_bytes")
-        measured = {"state_bytes": memory, "step_seconds": seconds.get(key, math.nan)}
-        rows.append({**names, **shared, "ran_on": _ran_on(document.environment), **measured})
-        if curve is not None:
-            curves.append(curve.assign(**names))
-    empty = pd.DataFrame(columns=[*CURVE_COLUMNS, "workload", "optimizer", "seed"])
+    trials = pd.DataFrame(
+        {
+            "workload": workloads,
+            "optimizer": optimizers,
+            **{name: rows[name].to_numpy() for name in TRIAL_COLUMNS[2:-1]},
+            "step_seconds": [seconds.get(key, math.nan) for key in keys] if times else math.nan,
+        },
+        columns=TRIAL_COLUMNS,
+    )
+    failed = (rows["status"] == "failed").to_numpy()
+    damaged = (rows["curve_error"] != "").to_numpy() & ~failed
+    unreadable = [f"{row.name}: {row.curve_error}" for row in rows[damaged].itertuples(index=False)]
+    with_curve = ~failed & ~damaged
     return Observations(
-        pd.DataFrame(rows, columns=TRIAL_COLUMNS),
-        pd.concat(curves, ignore_index=True) if curves else empty,
+        trials[~damaged].reset_index(drop=True),
+        _curves(stored, numbers[with_curve], trials[with_curve], columns),
         unreadable=unreadable,
         timed_on=machine,
     )
 
 
-def _ran_on(environment: Mapping[str, Any]) -> str:
-    torch = environment.get("packages", {}).get("torch", "unknown")
-    threads = environment.get("threads", "?")
-    where = environment.get("cpu") if environment.get("device") == "cpu" else environment.get("device")
-    return f"torch {torch}, {where}, {threads} {'thread' if threads == 1 else 'threads'}"
+def _curves(
+    stored: Stored, numbers: np.ndarray[Any, Any], trials: pd.DataFrame, columns: Sequence[str]
+) -> pd.DataFrame:
+    """The curves of those trials, with workload and optimizer (as categories) and seed."""
+    names = {name: pd.Categorical(trials[name]) for name in ("workload", "optimizer")}
+    parts: list[pd.DataFrame] = []
+    left = np.arange(len(numbers))
+    while len(left) or not parts:
+        # once, but where a plan has one trial under several names
+        unique, first = np.unique(numbers[left], return_index=True)
+        curves = stored.curves(columns, pd.Index(unique))
+        place = np.zeros(int(unique.max(initial=0)) + 1, dtype=np.int64)
+        place[unique] = left[first]
+        rows = place[curves.pop("trial").to_numpy()]
+        for name, values in names.items():
+            curves[name] = pd.Categorical.from_codes(values.codes[rows], dtype=values.dtype)
+        curves["seed"] = trials["seed"].to_numpy(dtype=np.int64)[rows]
+        parts.append(curves)
+        left = np.delete(left, first)
+    return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,11 +64,13 @@ class BenchmarkResults:
 
     # reading
 
-    def scan(self) -> tuple[list[StoredTrial], list[Unreadable]]:
-        """Every trial, sorted by directory name, and what could not be read."""
+    def scan(self, begins: str = "") -> tuple[list[StoredTrial], list[Unreadable]]:
+        """Every trial whose hash begins so, sorted by directory name, and what could not be read."""
         found: list[StoredTrial] = []
         unreadable: list[Unreadable] = []
         for path in sorted(self.trials.iterdir()) if self.trials.is_dir() else []:
+            if not path.name.rpartition("--")[2].startswith(begins):
+                continue
             trial = read_trial(path)
             if isinstance(trial, StoredTrial):
                 found.append(trial)
@@ -297,8 +299,3 @@ def require_benchmark(root: Path, name: str) -> BenchmarkResults:
     if name not in there:
         raise UserError(f"no results of {name!r} in {root}; there are results of: {', '.join(there) or 'nothing yet'}")
     return BenchmarkResults(root, name)
-
-
-def by_age(stored: Iterable[StoredTrial]) -> list[StoredTrial]:
-    """In the order in which they were written, the latest last."""
-    return sorted(stored, key=lambda trial: (trial.path / "trial.json").stat().st_mtime_ns)

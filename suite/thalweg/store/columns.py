@@ -1,0 +1,119 @@
+"""A trial as a row: what lists, leaderboards, the app and a cached run want to know of it, and its curve's rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from thalweg.benchmark import files_of
+from thalweg.store.curve import CURVE_COLUMNS
+from thalweg.store.results import StoredTrial
+from thalweg.store.tables import is_table
+from thalweg.store.timings import configuration
+from thalweg.store.weights import has_weights
+
+TRIALS = pa.schema(
+    {
+        "name": pa.string(),
+        "hash": pa.string(),
+        "configuration": pa.string(),
+        "workload": pa.string(),
+        "optimizer": pa.string(),
+        "seed": pa.int64(),
+        "device": pa.string(),
+        "status": pa.string(),
+        "reason": pa.string(),
+        "ran_on": pa.string(),
+        "state_bytes": pa.float64(),
+        "seconds": pa.float64(),
+        "final": pa.string(),
+        "files": pa.string(),
+        "probes_done": pa.string(),
+        "probes_failed": pa.string(),
+        "weights": pa.string(),
+        "has_table": pa.bool_(),
+        "curve_error": pa.string(),
+    }
+)
+"""A row a trial. ``name`` is its directory's, ``configuration`` the hash of the trial at seed 0, ``final`` the last
+values by split and metric as JSON, ``files`` the user's files that the trial was made from, path to digest, as JSON
+(empty without any); keys of probes and names of weights end in SEPARATOR. ``has_table`` says that the curve's file is
+a table, ``curve_error`` why it cannot be read."""
+
+SEPARATOR = "/"
+"""No sign of a file's name."""
+
+_TYPES = {"int64": pa.int64(), "float64": pa.float64(), "str": pa.string()}
+
+CURVES = pa.schema({name: _TYPES[kind] for name, kind in CURVE_COLUMNS.items()})
+"""The rows of a curve."""
+
+TEXT = [name for name, kind in CURVE_COLUMNS.items() if kind == "str"]
+
+
+def row_of(stored: StoredTrial) -> tuple[dict[str, Any], pa.Table]:
+    """What ``TRIALS`` has of a trial, and its curve (empty where there is none)."""
+    document, trial = stored.document, stored.document.trial
+    curve, error = CURVES.empty_table(), ""
+    try:
+        curve = _curve(stored)
+    except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as failure:  # as pyarrow's errors are
+        error = type(failure).__name__
+    by_status: dict[str, list[str]] = {"done": [], "failed": []}
+    for key, probe in document.probes.items():
+        by_status[probe.status].append(key)
+    files = files_of([trial])
+    row = {
+        "name": stored.path.name,
+        "hash": document.hash,
+        "configuration": configuration(trial),
+        "workload": document.workload,
+        "optimizer": document.optimizer,
+        "seed": trial.seed,
+        "device": trial.device,
+        "status": document.status,
+        "reason": document.reason,
+        "ran_on": ran_on(document.environment),
+        "state_bytes": document.summary.get("state_bytes"),
+        "seconds": document.summary.get("seconds"),
+        "final": json.dumps(document.summary.get("final", {})),
+        "files": json.dumps(files) if files else "",
+        "probes_done": _joined(by_status["done"]),
+        "probes_failed": _joined(by_status["failed"]),
+        "weights": _joined(
+            name for name in ("initial", "final", "trajectory") if document.files and has_weights(stored.path, name)
+        ),
+        "has_table": not error or is_table(stored.path / "curve.parquet"),
+        "curve_error": error,
+    }
+    return row, curve
+
+
+def trials_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema = TRIALS) -> pa.Table:
+    """The rows as a table."""
+    return pa.Table.from_pylist(list(rows), schema=schema)
+
+
+def _joined(names: Any) -> str:
+    return "".join(f"{name}{SEPARATOR}" for name in names)
+
+
+def _curve(stored: StoredTrial) -> pa.Table:
+    # from memory and without threads: the files are small, and there may be 100,000 of them
+    content = pa.BufferReader((stored.path / "curve.parquet").read_bytes())
+    table = pq.ParquetFile(content).read(use_threads=False)
+    if "factor_inversions" not in table.column_names:
+        table = table.append_column("factor_inversions", pa.array([0] * table.num_rows, pa.int64()))
+    return table.select(CURVES.names).cast(CURVES)
+
+
+def ran_on(environment: Mapping[str, Any]) -> str:
+    """Where a trial ran, as far as it may change the last digits of its numbers."""
+    torch = environment.get("packages", {}).get("torch", "unknown")
+    threads = environment.get("threads", "?")
+    where = environment.get("cpu") if environment.get("device") == "cpu" else environment.get("device")
+    return f"torch {torch}, {where}, {threads} {'thread' if threads == 1 else 'threads'}"
