@@ -98,6 +98,10 @@ def run(
     timeout: Annotated[
         float | None, typer.Option(min=0.0, help="Seconds after which a trial is stopped, and failed.")
     ] = None,
+    memory: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="GB of memory that a worker may use: else its share of what is free."),
+    ] = None,
     results: ResultsDir = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Train everything again.")] = False,
     keep: Annotated[
@@ -130,6 +134,7 @@ def run(
             jobs,
             dask_scheduler,
             timeout,
+            memory,
             results,
             fresh,
             keep,

@@ -18,8 +18,12 @@ class Failure(BaseModel):
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
-        """From an exception."""
+        """From an exception; where a device had no memory left, with its figures."""
         message = " ".join(str(error).split()) or type(error).__name__
+        if type(error).__name__ == "OutOfMemoryError":
+            from thalweg.memory import device_figures
+
+            message += f" ({device_figures()})"
         return cls(kind=type(error).__name__, message=message, traceback="".join(traceback.format_exception(error)))
 
     @property

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -14,7 +16,9 @@ from thalweg.commands.leaderboard import print_leaderboard
 from thalweg.commands.output import console, print_json, warn_of_failures
 from thalweg.commands.progress import make_progress
 from thalweg.errors import UserError, unknown
+from thalweg.memory import GB
 from thalweg.registry import load_registry
+from thalweg.runner.interrupts import second_ends_at_once
 from thalweg.runner.run import run_benchmark
 from thalweg.runner.timed import time_benchmark
 from thalweg.selection import Device, Selection
@@ -31,6 +35,7 @@ def run_command(
     jobs: str | None,
     dask_scheduler: str | None,
     timeout: float | None,
+    memory: float | None,
     results: Path | None,
     fresh: bool,
     keep: str | None,
@@ -50,13 +55,14 @@ def run_command(
     plan = benchmark.expand(registry, selection)
     root = results_root(results)
     workers = _workers(jobs)
-    several = workers != 1 if jobs is not None else timeout is not None
+    limited = timeout is not None or memory is not None
+    several = limited or (jobs is not None and workers != 1)
     executor = executor or ("processes" if several else "serial")
     if dask_scheduler is not None:
         if executor != "dask":
             raise UserError(f"--dask-scheduler: the executor is {executor!r}: say --executor dask")
         os.environ["THALWEG_DASK_SCHEDULER"] = dask_scheduler
-    if jobs is None and timeout is not None and executor == "processes":
+    if jobs is None and limited and executor == "processes":
         workers = 1
     if dry:
         from thalweg.commands.dry_run import dry_run
@@ -66,9 +72,8 @@ def run_command(
         return dry_run(plan, root, fresh, at_once, as_json)
     progress = make_progress(quiet)
     try:
-        # what plugins print while they train goes where the progress goes
-        with contextlib.redirect_stdout(sys.stderr):
-            how = executor, fresh, workers, timeout, batching
+        with second_ends_at_once(), _output_to_errors():
+            how = executor, fresh, workers, timeout, batching, None if memory is None else int(memory * GB)
             report = run_benchmark(benchmark, plan, registry, root, progress, *how)
             if timed and report.outcome == "complete":
                 report.errors |= time_benchmark(plan, registry, root, fresh, progress.say)
@@ -87,6 +92,22 @@ def run_command(
     if report.outcome == "interrupted":
         return 130
     return 1 if report.failures else 0
+
+
+@contextlib.contextmanager
+def _output_to_errors() -> Iterator[None]:
+    """What plugins print while they train, from C too, goes where the progress goes."""
+    sys.stdout.flush()
+    with contextlib.redirect_stdout(sys.stderr):
+        kept = os.dup(1)
+        os.dup2(2, 1)
+        try:
+            yield
+        finally:
+            if os.name == "posix":
+                ctypes.CDLL(None).fflush(None)
+            os.dup2(kept, 1)
+            os.close(kept)
 
 
 def _workers(text: str | None) -> int | None:

@@ -15,6 +15,10 @@ Progress = Callable[[Any, int, int], None]
 """``progress(job, done, total)``: how many of a job's steps are done. Safe to call from the work only."""
 
 
+class ExecutorGone(Exception):  # noqa: N818 - as Diverged is
+    """Raised by an executor that can run nothing more: its cluster is gone. Jobs that it did not yield are left."""
+
+
 class Executor(Component, ABC):
     """Runs jobs. ``work`` and every job can be pickled, and ``work`` reports a trial's failure as its result.
 
@@ -24,6 +28,8 @@ class Executor(Component, ABC):
     kind: ClassVar[str] = "executor"
     stops_late_trials: ClassVar[bool] = False
     """Whether it can stop a trial from outside; then ``run`` takes a ``timeout`` in seconds, and the trial is lost."""
+    limits_memory: ClassVar[bool] = False
+    """Whether it can limit each worker's memory; then ``run`` takes ``memory`` in bytes, and a default where None."""
 
     @abstractmethod
     def run(

@@ -14,6 +14,7 @@ from thalweg.contracts.executor import Progress
 from thalweg.contracts.option import resolve
 from thalweg.failure import Failure
 from thalweg.registry import Registry
+from thalweg.runner.interrupts import finish_writing
 from thalweg.runner.outcome import TrialResult
 from thalweg.runner.work import Job, cached_result, call_hook, identity, registry_of, save, skeleton_of, train_and_save
 from thalweg.store.results import BenchmarkResults, killed
@@ -179,6 +180,7 @@ def _train_and_save_group(group: Group, progress: Progress, told: list[bool]) ->
             trained = train_together(trials, registry, members, first.planned.keep, checkpoint) if trials else []
         finally:
             torch.set_num_threads(threads)
+        claims.enter_context(finish_writing())
         for (index, job, skeleton, folder, there), one in zip(left, trained, strict=True):
             try:
                 found[index], whole = save(job.planned, skeleton, one, results, folder, there, errors[index])

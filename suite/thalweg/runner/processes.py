@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from thalweg import hookimpl
-from thalweg.contracts.executor import Executor, J, Progress, R
+from thalweg.contracts.executor import Executor, ExecutorGone, J, Progress, R
 from thalweg.hookspecs import Register
+from thalweg.memory import available_memory, limit_per_worker, memory_of, told_size
 
 _LOOK_EVERY = 0.2
-"""Seconds between two looks at the workers' progress."""
+"""Seconds between two looks at the workers' progress and memory."""
+_SLOT = 4
+"""Numbers that a worker tells of a job: steps done, steps in all, its process, how many jobs it had before."""
 _MEMORY = 2**30
 """Bytes of free memory that a worker is counted with where their number is chosen."""
 
@@ -24,12 +30,14 @@ class Processes(Executor):
     """Several at once, each in a process that runs one thread.
 
     A worker that dies costs the trial in hand: it is tried once more, and then lost. One that takes longer than the
-    timeout is killed, also inside a call into C, and its trial is lost.
+    timeout, or more memory than its limit, is killed, also inside a call into C, and its trial is lost. (It is tried
+    once more where the worker had trained others before, which may have left the memory taken.)
     """
 
     name = "processes"
     summary = "several trials at once, each in a process of its own"
     stops_late_trials = True
+    limits_memory = True
 
     def run(
         self,
@@ -39,6 +47,7 @@ class Processes(Executor):
         progress: Progress,
         workers: int | None = None,
         timeout: float | None = None,
+        memory: int | None = None,
     ) -> Iterator[tuple[J, R]]:
         """Yield (job, result) as they end, in any order."""
         import multiprocessing
@@ -50,24 +59,32 @@ class Processes(Executor):
             # imported once, before workers are forked
             context.set_forkserver_preload(["thalweg.runner.work", "torch", "pandas", "pyarrow.parquet"])
         # no locks and no queue: a worker that is killed must hold nothing that others wait for
-        counts = context.RawArray("q", 2 * len(jobs))
+        slots = context.RawArray("q", _SLOT * len(jobs))
         told = [0] * len(jobs)
+        workers = workers or automatic_workers()
+        limit = memory or limit_per_worker(workers)
+        over: dict[int, int] = {}
 
-        def tell() -> None:
+        def look() -> None:
             for index in running.values():
-                done, total = counts[2 * index : 2 * index + 2]
+                done, total, process, _ = slots[_SLOT * index : _SLOT * (index + 1)]
                 if done != told[index]:
                     told[index] = done
                     progress(jobs[index], done, total)
+                if process and index not in over and (used := memory_of(process)) > limit:
+                    over[index] = used
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
 
         pool = pebble.ProcessPool(
-            workers or automatic_workers(),
+            workers,
             initializer=_begin,
-            initargs=[counts, context.Value("i", 0), os.getpid()],
+            initargs=[slots, context.Value("i", 0), os.getpid()],
             context=context,
         )
 
         def start(index: int) -> None:
+            slots[_SLOT * index : _SLOT * (index + 1)] = [0] * _SLOT
             future = pool.schedule(_do, args=[work, index, jobs[index]], timeout=timeout)
             running[future] = index
 
@@ -78,7 +95,7 @@ class Processes(Executor):
                 start(index)
             while running:
                 ended, _ = wait(running, timeout=_LOOK_EVERY, return_when=FIRST_COMPLETED)
-                tell()
+                look()
                 for future in ended:
                     index = running.pop(future)
                     try:
@@ -86,11 +103,17 @@ class Processes(Executor):
                     except TimeoutError:
                         yield jobs[index], lost(jobs[index], f"it took longer than the timeout of {timeout:g} s")
                     except pebble.ProcessExpired as error:
-                        if index not in again:
+                        used, had_others = over.pop(index, None), slots[_SLOT * index + 3]
+                        if index not in again and (used is None or had_others):
                             again.add(index)
                             start(index)
-                            continue
-                        yield jobs[index], lost(jobs[index], f"its worker died twice, {_cause(error.exitcode)}")
+                        elif used is not None:
+                            reason = f"its worker used {told_size(used)}, more than the limit of {told_size(limit)}"
+                            yield jobs[index], lost(jobs[index], reason)
+                        else:
+                            yield jobs[index], lost(jobs[index], f"its worker died twice, {_cause(error.exitcode)}")
+                    except BrokenProcessPool as error:
+                        raise ExecutorGone("the workers died before they had begun a trial") from error
         finally:
             pool.stop()  # type: ignore[no-untyped-call]
             pool.join()
@@ -99,11 +122,7 @@ class Processes(Executor):
 def automatic_workers() -> int:
     """As many as there are cores for this process, and memory."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return cores
-    return max(1, min(cores, free // _MEMORY))
+    return max(1, min(cores, available_memory() // _MEMORY))
 
 
 def _cause(exit_code: int | None) -> str:
@@ -115,13 +134,15 @@ def _cause(exit_code: int | None) -> str:
     return f"with exit code {exit_code}"
 
 
-_counts: Any = None
+_slots: Any = None
+_had = 0
 
 
-def _begin(counts: Any, number: Any, runner: int) -> None:
+def _begin(slots: Any, number: Any, runner: int) -> None:
     """What a worker does first."""
-    global _counts
-    _counts = counts
+    global _slots
+    _slots = slots
+    _die_with_parent()
     # Ctrl-C is the runner's to answer, and standard output is its alone
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(2, 1)
@@ -145,6 +166,15 @@ def _see_one_device(worker: int) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = devices[worker % len(devices)]
 
 
+def _die_with_parent() -> None:
+    """On Linux the system ends a worker with the server of forks, which ends with the runner: also one that hangs."""
+    if sys.platform == "linux":
+        import ctypes
+
+        set_death_signal = 1
+        ctypes.CDLL(None).prctl(set_death_signal, int(signal.SIGKILL))
+
+
 def _end_with(runner: int) -> None:
     """A runner that is killed takes its workers along."""
     while True:
@@ -156,8 +186,13 @@ def _end_with(runner: int) -> None:
 
 
 def _do(work: Callable[[Any, Progress], Any], index: int, job: Any) -> Any:
+    global _had
+    mine = _SLOT * index
+    _slots[mine + 2 : mine + 4] = [os.getpid(), _had]
+    _had += 1
+
     def note(_: Any, done: int, total: int) -> None:
-        _counts[2 * index : 2 * index + 2] = [done, total]
+        _slots[mine : mine + 2] = [done, total]
 
     return work(job, note)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from thalweg.benchmark import Benchmark, Plan, PlannedTrial
+from thalweg.contracts.executor import ExecutorGone
 from thalweg.contracts.option import resolve
 from thalweg.errors import UserError
 from thalweg.failure import Failure
@@ -16,7 +18,8 @@ from thalweg.registry import Registry
 from thalweg.runner.cached import left_to_do
 from thalweg.runner.groups import Group, groups_of, train_and_save_group
 from thalweg.runner.outcome import RunReport, TrialResult
-from thalweg.runner.work import Job, call_hook, use_registry
+from thalweg.runner.work import Job, call_hook, skeleton_of, use_registry
+from thalweg.store.curve import curve_table
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
 from thalweg.trial import ProbeRequest
@@ -49,18 +52,24 @@ def run_benchmark(
     workers: int | None = None,
     timeout: float | None = None,
     batching: bool = False,
+    memory: int | None = None,
 ) -> RunReport:
     """Train the plan's trials that are not on disk yet (all of them with ``fresh``) and save each as it ends.
 
     With ``batching`` small trials that differ in seed or in numbers of their optimizer train together, on this
     machine and without a timeout only.
 
+    With ``memory`` each worker may use so many bytes; by default its share of what the machine has left.
+
     KeyboardInterrupt ends the run; what had finished by then is kept and the report says "interrupted".
     """
     how = registry.executor(executor, "--executor")
     if timeout is not None and not how.stops_late_trials:
         raise UserError(f"--timeout: executor {executor!r} cannot stop a trial from outside: use 'processes'")
-    limit = {} if timeout is None else {"timeout": timeout}
+    if memory is not None and not how.limits_memory:
+        raise UserError(f"--memory: executor {executor!r} cannot limit a worker's memory: use 'processes'")
+    limits: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
+    limits |= {} if memory is None else {"memory": memory}
     results = BenchmarkResults(root, plan.benchmark)
     started = time.perf_counter()
     report = RunReport(plan.benchmark, root)
@@ -82,7 +91,8 @@ def run_benchmark(
     try:
         results.write_benchmark(benchmark.text)
     except OSError as error:
-        raise UserError(f"{results.path}: cannot be written: {error.strerror}") from error
+        if jobs:  # otherwise nothing needs to be written: results may be on a disk that is read-only
+            raise UserError(f"{results.path}: cannot be written: {error.strerror}") from error
     report.total, report.cached = len(wanted), len(wanted) - len(jobs)
     watcher.begin(len(wanted), report.cached)
     use_registry(registry)
@@ -93,11 +103,11 @@ def run_benchmark(
             _lost,
             lambda group, done, total: watcher.step(group.jobs[0].planned, done, total),
             workers,
-            **limit,
+            **limits,
         ):
             for job, result in zip(group.jobs, outcomes, strict=True):
-                if result.error is not None and result.error.kind == "Lost":
-                    results.sweep({job.planned.trial.hash: result.error})
+                if result.error is not None and result.path is None:
+                    _put_on_record(results, job, result.error, registry)
                 if result.cached:
                     report.cached += 1
                 else:
@@ -106,7 +116,12 @@ def run_benchmark(
     except KeyboardInterrupt:
         report.outcome = "interrupted"
         # the lock of the trial in hand went with the exception: it is on record as cut off
-        results.sweep()
+        _sweep(results)
+    except ExecutorGone as error:
+        report.errors[f"executor {executor}"] = Failure(kind="Lost", message=str(error))
+        watcher.say(f"executor {executor}: {error}; run again to train the rest")
+        _sweep(results)
+    _tell_what_is_gone(report, results, watcher)
     report.seconds = time.perf_counter() - started
     call_hook(registry, "thalweg_run_finished", report.errors, run=report)
     return report
@@ -147,6 +162,33 @@ def _at_once(executor: str, workers: int | None) -> int | None:
 
         return workers or automatic_workers()
     return None
+
+
+def _put_on_record(results: BenchmarkResults, job: Job, error: Failure, registry: Registry) -> None:
+    """Keep why a trial failed that its worker could not save, unless there is something better of that trial."""
+    hash_ = job.planned.trial.hash
+    with suppress(Exception):  # a disk that is full or read-only, or a plugin's mistake: the report tells of it
+        if error.kind == "Lost":
+            results.sweep({hash_: error})
+        elif results.find(hash_) is None:
+            skeleton = skeleton_of(job, registry).model_copy(update={"reason": error.line, "error": error})
+            with results.claim(skeleton) as folder:
+                if results.find(hash_) is None:
+                    results.write(folder, skeleton, curve_table([]), {}, {})
+
+
+def _sweep(results: BenchmarkResults) -> None:
+    with suppress(OSError):  # what cannot be swept now is swept by the next command
+        results.sweep()
+
+
+def _tell_what_is_gone(report: RunReport, results: BenchmarkResults, watcher: Watcher) -> None:
+    """A run whose results were taken away while it went on is no success."""
+    gone = sum(result.path is not None and not result.path.exists() for _, result in report.trained)
+    if gone:
+        message = f"{results.path} was removed during the run, with {gone} trials that had ended: run again"
+        report.errors["results"] = Failure(kind="Removed", message=message)
+        watcher.say(message)
 
 
 def _lost(group: Group, reason: str) -> list[TrialResult]:

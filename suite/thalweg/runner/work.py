@@ -17,6 +17,7 @@ from thalweg.contracts.option import resolve
 from thalweg.failure import Failure
 from thalweg.registry import Registry, load_registry
 from thalweg.runner.environment import environment
+from thalweg.runner.interrupts import finish_writing
 from thalweg.runner.outcome import TrialResult
 from thalweg.store.curve import curve_table
 from thalweg.store.documents import ProbeDocument, TrialDocument
@@ -198,7 +199,8 @@ def save(
     if document.status == "failed" and there is not None and there.document.status != "failed":
         # what is there was trained; that it cannot be trained again is told, and costs nothing
         return TrialResult("failed", document.reason, document.error, there.path, side_errors=errors), False
-    path = results.write(folder, document, trained.curve, trained.tables, weights, older=there)
+    with finish_writing():
+        path = results.write(folder, document, trained.curve, trained.tables, weights, older=there)
     for request in planned.probes:
         probe = document.probes[request.key]
         if probe.error is not None and document.status == "done":

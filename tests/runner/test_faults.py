@@ -1,0 +1,135 @@
+"""What goes wrong in a trial's own process and on the disk, each the real thing and as a user meets it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from support import CommandLine, statuses
+from thalweg import memory
+from thalweg.failure import Failure
+
+FAULTS = """
+import ctypes, sys, time
+import thalweg
+from thalweg_plugins.optimizers.sgd import SGD
+
+kept = []
+
+
+class Faulty(SGD):
+    name = "faulty"
+    faults = ("leak", "memory-error", "device", "loud", "spin", "sleep", "none")
+    options = (*SGD.options, thalweg.Option("fault", "none", faults))
+
+    def build(self, module, hyperparameters, context):
+        h = dict(hyperparameters) | {"lr": 0.01}
+        fault = h.pop("fault")
+        stepper = super().build(module, h, context)
+        step = stepper.step
+
+        def broken(objective):
+            nonlocal fault
+            if fault == "leak":
+                while True:
+                    kept.append(b"x" * 20_000_000)
+                    time.sleep(0.01)
+            if fault == "memory-error":
+                bytearray(10**15)
+            if fault == "device":
+                import torch
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+            if fault == "loud":
+                fault = "none"
+                for _ in range(50):
+                    print("loud " * 200_000)
+                    print("loud " * 200_000, file=sys.stderr)
+                ctypes.CDLL(None).puts(b"from C")
+            if fault == "spin":
+                ctypes.PyDLL(None).sleep(600)  # in C, and Python's lock is held
+            if fault == "sleep":
+                time.sleep(600)
+            return step(objective)
+
+        stepper.step = broken
+        return stepper
+
+
+@thalweg.hookimpl
+def thalweg_register_optimizers(register):
+    register(Faulty)
+"""
+
+TINY = """
+seeds = 1
+
+[workloads.bowl]
+problem = { name = "quadratic", dim = 4 }
+architecture = "point"
+budget = { steps = 20 }
+evaluate_every = { steps = 5 }
+
+[optimizers.adam]
+
+[optimizers.sgd]
+lr = 0.01
+"""
+
+
+def tiny(cli: CommandLine, *faults: str) -> list[str]:
+    """The words of a run of two sound trials and one for each fault."""
+    (cli.folder / "faulty.py").write_text(FAULTS, encoding="utf-8")
+    (cli.folder / "tiny.toml").write_text(TINY, encoding="utf-8")
+    words = ["run", "tiny.toml", "--plugin", "faulty.py"]
+    for fault in faults:
+        words += ["--with", f"optimizer=faulty:fault={fault}"]
+    return words
+
+
+def messages(report: dict[str, list[dict[str, str]]]) -> dict[str, str]:
+    """Failures' messages by the fault."""
+    return {row["trial"].split("fault=")[1].split(" ")[0]: row["message"] for row in report["failures"]}
+
+
+def test_a_trial_that_leaks_is_stopped_at_the_limit_and_the_run_goes_on(process_cli: CommandLine) -> None:
+    cli = process_cli
+    report = cli.json(*tiny(cli, "leak", "memory-error", "device", "loud"), "-j", "1", "--memory", "1", code=1)
+    assert report["trials"] == {"total": 6, "trained": 6, "cached": 0, "diverged": 0, "failed": 3}
+    told = messages(report)
+    assert told["leak"].startswith("its worker used 1.")
+    assert told["leak"].endswith(" GB, more than the limit of 1.0 GB")
+    assert told["device"].startswith("CUDA out of memory. Tried to allocate 20.00 GiB (")
+    assert told["memory-error"] == "MemoryError"
+    assert statuses(cli) == {"done": 3, "failed": 3}
+    cli("results", "verify")
+
+
+def test_the_figures_of_a_device_without_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = torch.OutOfMemoryError("Tried to allocate 20.00 GiB")
+    assert "no CUDA device; this process holds" in Failure.of(error).message
+    emptied = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (10**9, 80 * 10**9))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 70 * 10**9)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 79 * 10**9)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(1))
+    figures = "(allocated 70.0 GB, reserved 79.0 GB, free 1.0 GB, total 80.0 GB)"
+    assert Failure.of(error).message == f"Tried to allocate 20.00 GiB {figures}"
+    assert emptied == [1]
+
+
+def test_a_containers_limit_counts_and_what_it_caches_gives_way(tmp_path: Path) -> None:
+    for folder, limit, used in (("memory/a", 10**12, 0), ("memory", 5 * 10**9, 3 * 10**9), ("b/c", 4 * 10**9, 10**9)):
+        version = ("limit_in_bytes", "usage_in_bytes") if folder.startswith("memory") else ("max", "current")
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / f"memory.{version[0]}").write_text(f"{limit}\n")
+        (tmp_path / folder / f"memory.{version[1]}").write_text(f"{used}\n")
+    (tmp_path / "b" / "memory.max").write_text("max\n")
+    (tmp_path / "b" / "c" / "memory.stat").write_text(f"anon 1\ninactive_file {5 * 10**8}\nactive_file 2\n")
+    member = tmp_path / "member"
+    member.write_text("4:cpu,memory:/a/elsewhere\n1:name=systemd:/\n0::/b/c\n")
+    assert sorted(memory._left_in_cgroups(tmp_path, member)) == [2 * 10**9, 3.5 * 10**9, 10**12]
+    assert memory._left_in_cgroups(tmp_path, tmp_path / "none") == []
+    assert memory.limit_per_worker(2) < memory.available_memory()
