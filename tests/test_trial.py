@@ -48,6 +48,16 @@ def test_whatever_changes_the_numbers_changes_the_hash(change: dict[str, Any]) -
     assert Trial(**(BASE | change)).hash != Trial(**BASE).hash
 
 
+@pytest.mark.parametrize("more", [{}, {"validation_fraction": 0.2, "batch_size": 32, "dtype": "float64"}])
+def test_a_trial_at_other_seeds_is_the_trial_made_with_them(more: dict[str, Any]) -> None:
+    base = Trial(**(BASE | more))
+    assert base.hash == Trial(**(BASE | more)).hash
+    for seed, trial in zip((0, 3, 12345), base.at_seeds((0, 3, 12345)), strict=True):
+        made = Trial(**(BASE | more | {"seed": seed}))
+        assert (trial, trial.hash, trial.model_dump()) == (made, made.hash, made.model_dump())
+        assert trial.model_copy(update={"seed": 7}).hash == Trial(**(BASE | more | {"seed": 7})).hash
+
+
 def test_a_default_that_is_spelt_out_does_not_change_the_hash() -> None:
     assert Trial(**BASE, batch_size="full", dtype="float32", device="cpu").hash == Trial(**BASE).hash
 

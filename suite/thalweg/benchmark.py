@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -101,13 +101,15 @@ class Benchmark:
             workloads[workload_name] = self._workload(registry, workload_name, workload)
             for label, optimizer in optimizers.items():
                 base = self._trial(registry, workload_name, workload, label, optimizer, selection.device)
-                wanted = [seed for seed in seeds if is_wanted(only, workload_name, label, seed)]
-                if wanted and shape is not None:
+                wanted = [seed for seed in seeds if not only or is_wanted(only, workload_name, label, seed)]
+                if not wanted:
+                    continue
+                if shape is not None:
                     self._check_optimizer(registry, base, f"{workload_name}.{label}", shape)
-                for seed in wanted:
-                    trial = base.model_copy(update={"seed": seed})
-                    probes = self._probes(registry, workload_name, label, seed)
-                    keep = selection.keep or self.spec.keep
+                keep = selection.keep or self.spec.keep
+                requests = self._probes(registry, workload_name, label)
+                for trial in base.at_seeds(wanted):
+                    probes = tuple(request for at, request in requests if at is None or trial.seed in at)
                     trials.append(PlannedTrial(workload_name, label, trial, probes, keep))
         if not trials:
             raise UserError(f"{self.name}: nothing is left of the benchmark after {' '.join(selection.only)}")
@@ -264,8 +266,11 @@ class Benchmark:
             seed=0,
         )
 
-    def _probes(self, registry: Registry, workload: str, optimizer: str, seed: int) -> tuple[ProbeRequest, ...]:
-        requests = []
+    def _probes(
+        self, registry: Registry, workload: str, optimizer: str
+    ) -> list[tuple[Sequence[int] | None, ProbeRequest]]:
+        """Those wanted on a pair, each with its seeds (None: all)."""
+        requests: list[tuple[Sequence[int] | None, ProbeRequest]] = []
         for label, spec in self.spec.probes.items():
             name = spec.probe or label
             where = self._where(f"probes.{label}")
@@ -276,14 +281,9 @@ class Benchmark:
                 raise UserError(f"{where}: probe {name!r} compares two trials: see 'thalweg probe --other'")
             ref = self._ref(entry, spec.options, where)
             check_probe(probe, ref, where)
-            wanted = (
-                workload in (spec.workloads or (workload,))
-                and optimizer in (spec.optimizers or (optimizer,))
-                and seed in (spec.seeds if spec.seeds is not None else (seed,))
-            )
-            if wanted:
-                requests.append(ProbeRequest(label=label, probe=ref))
-        return tuple(requests)
+            if workload in (spec.workloads or (workload,)) and optimizer in (spec.optimizers or (optimizer,)):
+                requests.append((spec.seeds, ProbeRequest(label=label, probe=ref)))
+        return requests
 
 
 def component_ref(entry: Entry, located: Mapping[str, Any], where: str, digest: Callable[[str], str]) -> ComponentRef:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Mapping
+from copy import copy
+from functools import cached_property
+from operator import gt, lt
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
@@ -67,11 +71,38 @@ class Trial(Frozen):
         document = self.model_dump(mode="json", exclude_defaults=True)
         return document | {kind: ref.canonical() for kind, ref in refs.items()}
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """The first 12 hexadecimal digits of the SHA-256 of the canonical JSON."""
-        text = json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return _digest(_canonical_json(self.canonical()))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, with other values where ``update`` has them; its hash is its own."""
+        other = super().model_copy(update=update, deep=deep)
+        other.__dict__.pop("hash", None)
+        return other
+
+    def at_seeds(self, seeds: Iterable[int]) -> list[Self]:
+        """The trial at each of these seeds; what all of them have in common is hashed once."""
+        canonical = self.canonical()
+        before, after = (
+            _canonical_json({key: value for key, value in canonical.items() if side(key, "seed")}) for side in (lt, gt)
+        )
+        after = "}" if after == "{}" else f",{after[1:]}"
+        trials = []
+        for seed in seeds:
+            trial = copy(self)
+            trial.__dict__.update(seed=seed, hash=_digest(f'{before[:-1]},"seed":{seed}{after}'))
+            trials.append(trial)
+        return trials
+
+
+def _canonical_json(document: dict[str, Any]) -> str:
+    return json.dumps(document, sort_keys=True, separators=(",", ":"))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 class ProbeRequest(Frozen):
