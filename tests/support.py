@@ -101,6 +101,22 @@ seeds = [0]
 """
 
 
+TINY = """
+seeds = 1
+
+[workloads.bowl]
+problem = { name = "quadratic", dim = 4 }
+architecture = "point"
+budget = { steps = 20 }
+evaluate_every = { steps = 5 }
+
+[optimizers.adam]
+
+[optimizers.sgd]
+lr = 0.01
+"""
+
+
 FAULTY = """
 import os
 import thalweg
@@ -160,5 +176,5 @@ def statuses(cli: CommandLine) -> dict[str, int]:
     return found
 
 
-def leftovers(cli: CommandLine) -> list[Path]:
-    return [path for path in results(cli).working.iterdir() if path.suffix != ".lock"]
+def leftovers(cli: CommandLine, benchmark: str = "small") -> list[Path]:
+    return [path for path in results(cli, benchmark).working.iterdir() if path.suffix != ".lock"]

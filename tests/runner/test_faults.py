@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from support import CommandLine, statuses
+from support import TINY, CommandLine, statuses
 from thalweg import memory
 from thalweg.failure import Failure
 
@@ -60,21 +60,6 @@ class Faulty(SGD):
 @thalweg.hookimpl
 def thalweg_register_optimizers(register):
     register(Faulty)
-"""
-
-TINY = """
-seeds = 1
-
-[workloads.bowl]
-problem = { name = "quadratic", dim = 4 }
-architecture = "point"
-budget = { steps = 20 }
-evaluate_every = { steps = 5 }
-
-[optimizers.adam]
-
-[optimizers.sgd]
-lr = 0.01
 """
 
 

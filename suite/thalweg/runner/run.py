@@ -118,12 +118,16 @@ def run_benchmark(
         # the lock of the trial in hand went with the exception: it is on record as cut off
         _sweep(results)
     except ExecutorGone as error:
-        report.errors[f"executor {executor}"] = Failure(kind="Lost", message=str(error))
-        watcher.say(f"executor {executor}: {error}; run again to train the rest")
+        message = f"{error}: run again to train the rest"
+        report.errors[f"executor {executor}"] = Failure(kind="Lost", message=message)
         _sweep(results)
-    _tell_what_is_gone(report, results, watcher)
+    ended = {planned.trial.hash for planned in wanted} - {job.planned.trial.hash for job in jobs}
+    ended |= {planned.trial.hash for planned, result in report.trained if result.path is not None}
+    _tell_what_is_gone(report, results, ended, benchmark.text)
     report.seconds = time.perf_counter() - started
     call_hook(registry, "thalweg_run_finished", report.errors, run=report)
+    for label, failure in report.errors.items():
+        watcher.say(f"{label}: {failure.message}")
     return report
 
 
@@ -182,13 +186,15 @@ def _sweep(results: BenchmarkResults) -> None:
         results.sweep()
 
 
-def _tell_what_is_gone(report: RunReport, results: BenchmarkResults, watcher: Watcher) -> None:
+def _tell_what_is_gone(report: RunReport, results: BenchmarkResults, ended: set[str], text: str) -> None:
     """A run whose results were taken away while it went on is no success."""
-    gone = sum(result.path is not None and not result.path.exists() for _, result in report.trained)
+    there = {path.name.rpartition("--")[2] for path in results.trials.glob("*")}
+    gone = len(ended - there)
     if gone:
         message = f"{results.path} was removed during the run, with {gone} trials that had ended: run again"
         report.errors["results"] = Failure(kind="Removed", message=message)
-        watcher.say(message)
+        with suppress(OSError):
+            results.write_benchmark(text)
 
 
 def _lost(group: Group, reason: str) -> list[TrialResult]:

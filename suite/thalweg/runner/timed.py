@@ -32,11 +32,11 @@ def time_benchmark(
             continue
         try:
             table = _measured(planned, registry, threads)
+            write_times(folder, planned.workload, planned.trial, table, here)
         except (Exception, SystemExit) as error:
             failures[f"timing of {title}"] = Failure.of(error)
             say(f"{title}: its step could not be timed: {failures[f'timing of {title}'].line}")
             continue
-        write_times(folder, planned.workload, planned.trial, table, here)
         median = table["seconds"].median()
         say(f"{title}: {1e3 * median:.3g} ms a step, load {table['load'].max():.2f}")
     return failures
