@@ -46,7 +46,7 @@ class Workload:
     target_metric: Metric | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlannedTrial:
     """A trial with the names under which its benchmark knows it, and the probes wanted on it."""
 
@@ -109,7 +109,7 @@ class Benchmark:
                 keep = selection.keep or self.spec.keep
                 requests = self._probes(registry, workload_name, label)
                 for trial in base.at_seeds(wanted):
-                    probes = tuple(request for at, request in requests if at is None or trial.seed in at)
+                    probes = tuple([request for at, request in requests if at is None or trial.seed in at])
                     trials.append(PlannedTrial(workload_name, label, trial, probes, keep))
         if not trials:
             raise UserError(f"{self.name}: nothing is left of the benchmark after {' '.join(selection.only)}")

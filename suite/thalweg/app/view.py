@@ -79,7 +79,7 @@ def make_view(
     )
     origin = origin.where(~added.trials["workload"].isin(guessed), NOT_EXPANDED)
     trials = [inside.trials.assign(in_benchmark=IN_BENCHMARK), added.trials.assign(in_benchmark=origin)]
-    there = set(on_disk["hash"])
+    there = set(stored.column("hash"))
     return View(
         known,
         Observations(
@@ -108,7 +108,7 @@ def _together(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
 
 def _plan(benchmark: Benchmark, registry: Registry, stored: Stored) -> tuple[Plan, list[str]]:
     """The plan for the device that the results come from, which need not be a device of this machine."""
-    there = set(stored.trials["hash"])
+    there = set(stored.column("hash"))
     found = [_expand(benchmark, registry, Selection(device=device)) for device in stored.devices]
     return max(found, key=lambda pair: sum(planned.trial.hash in there for planned in pair[0].trials))
 

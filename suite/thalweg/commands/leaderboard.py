@@ -13,7 +13,7 @@ from thalweg.benchmark import Plan, load_benchmark
 from thalweg.commands.output import console, errors, number, print_json, print_table, warn_of_failures
 from thalweg.errors import UserError, unknown
 from thalweg.registry import load_registry
-from thalweg.scoring.leaderboard import COSTS, MEMORY, SECONDS, columns_for, leaderboard
+from thalweg.scoring.leaderboard import COSTS, MEMORY, SECONDS, leaderboard, wanted_for
 from thalweg.scoring.observations import Observations, observe
 from thalweg.selection import Selection
 from thalweg.store.index import read_stored
@@ -43,7 +43,7 @@ def leaderboard_command(
     root = results_root(results)
     stored = read_stored(BenchmarkResults(root, benchmark.name))
     benchmark = replace(benchmark, files=stored.files)
-    there = set(stored.trials["hash"])
+    there = set(stored.column("hash"))
     # results of a GPU can be ranked where there is none, and the other way round
     plans = [benchmark.expand(registry, Selection(seeds, tuple(extra), device=device)) for device in stored.devices]
     plan = max(plans, key=lambda plan: sum(planned.trial.hash in there for planned in plan.trials))
@@ -54,7 +54,7 @@ def leaderboard_command(
         stored = stored.only(~stored.trials["hash"].isin(others))
         plan.workloads = {workload: plan.workloads[workload]}
         plan.trials = [planned for planned in plan.trials if planned.workload == workload]
-    seen = observe(plan, stored, read_times(root / plan.benchmark), columns_for(metric))
+    seen = observe(plan, stored, read_times(root / plan.benchmark), wanted_for(plan.workloads, metric))
     table = leaderboard(seen, plan.workloads, metric)
     match format_:
         case "json":
@@ -82,7 +82,7 @@ def leaderboard_command(
 
 def print_leaderboard(plan: Plan, results: BenchmarkResults) -> None:
     """Print the leaderboard of a plan for people."""
-    seen = observe(plan, read_stored(results), read_times(results.path), columns_for(None))
+    seen = observe(plan, read_stored(results), read_times(results.path), wanted_for(plan.workloads))
     _print(plan, leaderboard(seen, plan.workloads))
     _warn(seen)
 

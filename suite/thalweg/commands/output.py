@@ -53,10 +53,15 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     console().print(table)
 
 
-def print_json(document: dict[str, Any]) -> None:
-    """Print a JSON document of schema 1; nan and infinity become null."""
+def print_json(document: dict[str, Any], indent: int | None = 1) -> None:
+    """Print a JSON document of schema 1; nan and infinity become null. Without ``indent`` it is one line, and quick."""
+    document = {"schema": 1, **document}
+    try:
+        text = json.dumps(document, indent=indent, allow_nan=False)
+    except ValueError:
+        text = json.dumps(finite(document), indent=indent, allow_nan=False)
     # not through rich: no wrapping, no colours
-    print(json.dumps(finite({"schema": 1, **document}), indent=1, allow_nan=False))  # noqa: T201
+    print(text)  # noqa: T201
 
 
 def number(value: float, unit: str = "", digits: int = 4) -> str:

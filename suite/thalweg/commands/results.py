@@ -36,8 +36,10 @@ def list_command(benchmark: str | None, results: Path | None, as_json: bool) -> 
     parts = [stored.trials.assign(benchmark=name) for name, stored in there.items() if len(stored.trials)]
     trials = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     if as_json:
-        rows = trials[_TOLD].to_dict("records") if parts else []
-        print_json({"results": str(root), "trials": rows, "unreadable": [str(item.path) for item in unreadable]})
+        columns = [trials[name].to_numpy(dtype=object).tolist() for name in _TOLD] if parts else []
+        rows = [dict(zip(_TOLD, values, strict=True)) for values in zip(*columns, strict=True)]
+        document = {"results": str(root), "trials": rows, "unreadable": [str(item.path) for item in unreadable]}
+        print_json(document, indent=1 if len(rows) <= AT_ONCE else None)
     elif len(trials) > AT_ONCE:
         _print_counts(trials, root, benchmark)
     elif parts:
@@ -66,8 +68,8 @@ def _print_counts(trials: pd.DataFrame, root: Path, benchmark: str | None) -> No
     numbers = ["seeds", *statuses]
     rows = counts.to_numpy(dtype=object).tolist()
     print_table(f"{len(trials)} trials in {root}", [*keys, *numbers], rows, right=numbers)
-    which = "--json lists" if benchmark else "--json, or a benchmark's name, lists"
-    errors().print(f"\n{which} trial by trial", markup=False)
+    which = "" if benchmark else f", or the name of a benchmark with at most {AT_ONCE}"
+    errors().print(f"\ntrial by trial: --json{which}", markup=False)
 
 
 def _final(text: str) -> str:

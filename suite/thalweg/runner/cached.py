@@ -11,9 +11,9 @@ from thalweg.store.index import Stored
 
 def left_to_do(wanted: Iterable[PlannedTrial], stored: Stored, fresh: bool) -> list[PlannedTrial]:
     """Those that are not on disk with all that is wanted of them (see ``work.is_done``)."""
-    trials = stored.trials[stored.trials["has_table"] & (stored.trials["status"] != "failed")]
-    columns = [trials[name].tolist() for name in ("status", "weights", "probes_done", "probes_failed")]
-    there = dict(zip(trials["hash"], zip(*columns, strict=True), strict=True))
+    usable = stored.only(stored.trials["has_table"] & (stored.trials["status"] != "failed"))
+    columns = [usable.column(name) for name in ("status", "weights", "probes_done", "probes_failed")]
+    there = dict(zip(usable.column("hash"), zip(*columns, strict=True), strict=True))
 
     def done(planned: PlannedTrial) -> bool:
         found = there.get(planned.trial.hash)

@@ -12,7 +12,7 @@ from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
 from thalweg.errors import UserError, unknown
 from thalweg.scoring.intervals import t_interval
-from thalweg.scoring.observations import Observations
+from thalweg.scoring.observations import Observations, Wanted
 
 STEPS = Metric("steps_to_target", "lower", "log")
 TO_TARGET = {
@@ -82,10 +82,20 @@ def leaderboard(seen: Observations, workloads: Mapping[str, Workload], metric: s
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
 
 
-def columns_for(metric: str | None) -> list[str]:
-    """The columns of curves that a leaderboard by that metric needs."""
+def wanted_for(workloads: Mapping[str, Workload], metric: str | None = None) -> Wanted:
+    """What a leaderboard by that metric reads of the curves."""
     cost = TO_TARGET[metric][1] if metric in TO_TARGET else "step"
-    return list(dict.fromkeys(["step", "split", "metric", "value", cost]))
+    metrics: set[str] = set()
+    splits: set[str] = set()
+    for workload in workloads.values():
+        ranked = ranking_metric(workload, metric)
+        metrics |= {ranked.name} if ranked else set()
+        splits.add(workload.split)
+        if workload.target is not None:
+            metrics.add(workload.target.metric)
+            splits.add(workload.target_split)
+    columns = list(dict.fromkeys(["step", "split", "metric", "value", cost]))
+    return Wanted(columns, {"metric": metrics, "split": splits})
 
 
 def ranking_metric(workload: Workload, name: str | None) -> Metric | None:
@@ -122,7 +132,8 @@ Measured = dict[tuple[str, int], float]
 
 
 def _by_pair(series: pd.Series) -> Measured:
-    return dict(zip(series.index.tolist(), series.tolist(), strict=True))
+    pairs = [series.index.get_level_values(level).to_numpy(dtype=object).tolist() for level in (0, 1)]
+    return dict(zip(zip(*pairs, strict=True), series.tolist(), strict=True))
 
 
 def _row(
@@ -191,13 +202,16 @@ def _reached(curves: pd.DataFrame, workload: Workload) -> pd.DataFrame:
 def _ranked(table: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     sign = -1.0 if metric.better == "higher" else 1.0
     finished = table["seeds"] - table["diverged"] - table["failed"]
-    share = (finished / table["seeds"]).where(table["value"].notna(), -1.0)
+    share = (finished / table["seeds"]).where(table["value"].notna(), -1.0).tolist()
     # worst possible costs, so that "better for certain" below is one comparison
-    cost = (sign * table["value"]).fillna(math.inf)
+    cost = (sign * table["value"]).fillna(math.inf).tolist()
     # one seed gives no interval, and then nothing is certain
-    best = (sign * table["low" if sign > 0 else "high"]).fillna(-math.inf).where(table["value"].notna(), math.inf)
-    worst = (sign * table["high" if sign > 0 else "low"]).fillna(math.inf)
-    order = sorted(table.index, key=lambda i: (-share[i], cost[i], table["optimizer"][i]))
+    best = (
+        (sign * table["low" if sign > 0 else "high"]).fillna(-math.inf).where(table["value"].notna(), math.inf).tolist()
+    )
+    worst = (sign * table["high" if sign > 0 else "low"]).fillna(math.inf).tolist()
+    labels = table["optimizer"].tolist()
+    order = sorted(range(len(table)), key=lambda i: (-share[i], cost[i], labels[i]))
 
     def better(i: int, j: int) -> bool:
         return bool(share[i] > share[j] or (share[i] == share[j] and worst[i] < best[j]))
@@ -209,4 +223,4 @@ def _ranked(table: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     table["rank"] = [1 + sum(ahead(j, i) for j in range(n)) for i in range(n)]
     table["rank_low"] = [1 + sum(better(j, i) for j in range(n)) for i in range(n)]
     table["rank_high"] = [n - sum(better(i, j) for j in range(n)) for i in range(n)]
-    return table.loc[order]
+    return table.iloc[order]

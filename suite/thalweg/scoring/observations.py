@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,17 @@ from thalweg.store.index import Stored
 from thalweg.store.timings import StepTime, on_one_machine
 
 TRIAL_COLUMNS = ["workload", "optimizer", "seed", "hash", "status", "reason", "ran_on", "state_bytes", "step_seconds"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be read of the curves: columns, and of ``split`` and ``metric`` the values (all, where not named)."""
+
+    columns: Sequence[str] = tuple(CURVE_COLUMNS)
+    where: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+
+EVERYTHING = Wanted()
 
 
 @dataclass
@@ -44,32 +55,29 @@ def observe(
     plan: Plan,
     stored: Stored,
     times: Mapping[str, list[StepTime]] | None = None,
-    columns: Sequence[str] = tuple(CURVE_COLUMNS),
+    wanted: Wanted = EVERYTHING,
 ) -> Observations:
-    """Exactly the plan's trials, under the plan's names; with step times by configuration, on one machine.
-
-    ``columns`` are those of the curves that are wanted.
-    """
-    number_of = dict(zip(stored.trials["hash"], stored.trials.index, strict=True))
-    wanted = [planned.trial.hash for planned in plan.trials]
-    numbers = np.array([number_of.get(key, -1) for key in wanted], dtype=np.int64)
+    """Exactly the plan's trials, under the plan's names; with step times by configuration, on one machine."""
+    number_of = dict(zip(stored.column("hash"), stored.trials.index.tolist(), strict=True))
+    hashes = [planned.trial.hash for planned in plan.trials]
+    numbers = np.array([number_of.get(key, -1) for key in hashes], dtype=np.int64)
     there = numbers >= 0
     workloads = np.array([planned.workload for planned in plan.trials], dtype=object)[there]
     optimizers = np.array([planned.optimizer for planned in plan.trials], dtype=object)[there]
-    found = _tables(stored, numbers[there], workloads, optimizers, times, columns)
+    found = _tables(stored, numbers[there], workloads, optimizers, times, wanted)
     found.missing = int((~there).sum())
-    found.beside = len(number_of.keys() - set(wanted))
+    found.beside = len(number_of.keys() - set(hashes))
     return found
 
 
 def observe_stored(
     stored: Stored,
     times: Mapping[str, list[StepTime]] | None = None,
-    columns: Sequence[str] = tuple(CURVE_COLUMNS),
+    wanted: Wanted = EVERYTHING,
 ) -> Observations:
     """Whatever is on disk, under the names it was saved with."""
     workloads, optimizers = (stored.trials[name].to_numpy(dtype=object) for name in ("workload", "optimizer"))
-    return _tables(stored, stored.trials.index.to_numpy(), workloads, optimizers, times, columns)
+    return _tables(stored, stored.trials.index.to_numpy(), workloads, optimizers, times, wanted)
 
 
 def _tables(
@@ -78,7 +86,7 @@ def _tables(
     workloads: np.ndarray[Any, Any],
     optimizers: np.ndarray[Any, Any],
     times: Mapping[str, list[StepTime]] | None,
-    columns: Sequence[str],
+    wanted: Wanted,
 ) -> Observations:
     """The trials of those numbers, under those names."""
     rows = stored.trials.loc[numbers]
@@ -99,15 +107,13 @@ def _tables(
     with_curve = ~failed & ~damaged
     return Observations(
         trials[~damaged].reset_index(drop=True),
-        _curves(stored, numbers[with_curve], trials[with_curve], columns),
+        _curves(stored, numbers[with_curve], trials[with_curve], wanted),
         unreadable=unreadable,
         timed_on=machine,
     )
 
 
-def _curves(
-    stored: Stored, numbers: np.ndarray[Any, Any], trials: pd.DataFrame, columns: Sequence[str]
-) -> pd.DataFrame:
+def _curves(stored: Stored, numbers: np.ndarray[Any, Any], trials: pd.DataFrame, wanted: Wanted) -> pd.DataFrame:
     """The curves of those trials, with workload and optimizer (as categories) and seed."""
     names = {name: pd.Categorical(trials[name]) for name in ("workload", "optimizer")}
     parts: list[pd.DataFrame] = []
@@ -115,7 +121,7 @@ def _curves(
     while len(left) or not parts:
         # once, but where a plan has one trial under several names
         unique, first = np.unique(numbers[left], return_index=True)
-        curves = stored.curves(columns, pd.Index(unique))
+        curves = stored.curves(wanted.columns, pd.Index(unique), wanted.where)
         place = np.zeros(int(unique.max(initial=0)) + 1, dtype=np.int64)
         place[unique] = left[first]
         rows = place[curves.pop("trial").to_numpy()]

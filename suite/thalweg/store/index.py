@@ -6,8 +6,9 @@ were before it was read, and counts for as long as those are the same: so a segm
 more; every process adds its own; and the folder may be deleted at any time. What has no valid row is read from its
 directory.
 
-There is no shorter way than to look at two files of each trial, which takes most of the time: the time of ``trials/``
-itself tells of trials that come and go, and not of what someone does inside of one.
+To look at two files of each trial takes most of the time (3 us a file). In a folder of more than LARGE trials, what was
+seen less than RECENT seconds ago is taken as it was where ``trials/`` has the same time: that tells of every trial that
+comes, goes or is trained again, and of every probe added, but not of what someone changes by hand inside a directory.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,12 @@ SEGMENTS = 8
 RACY = 2_000_000_000
 """A file changed so few nanoseconds ago may change again without a later time: its trial gets no row yet."""
 
+LARGE = 5000
+"""In folders of more trials than this a look is remembered."""
+RECENT = 30.0
+"""Seconds for which it is."""
+SEEN = "seen"
+
 _FILES = ("trial.json", "curve.parquet")
 _FOLDERS = ("probes", "weights")
 _STAMPS = ("json_ns", "json_size", "curve_ns", "curve_size")
@@ -50,6 +58,10 @@ _FOLDER_STAMPS = ("probes_ns", "weights_ns")
 _ROWS = pa.schema([*TRIALS, *(pa.field(name, pa.int64()) for name in (*_STAMPS, *_FOLDER_STAMPS))])
 _METADATA = {b"thalweg-index": VERSION}
 _CURVES = pa.schema([pa.field("row", pa.int32()), *CURVES])
+
+
+Where = Mapping[str, Collection[str]]
+"""The wanted values of ``split`` and ``metric``."""
 
 
 @dataclass
@@ -66,13 +78,16 @@ class Segment:
         """Where the curves are."""
         return self.path and self.path.with_suffix(".curves")
 
-    def curves(self, columns: Sequence[str]) -> pa.Table:
+    def curves(self, columns: Sequence[str], where: Where = MappingProxyType({})) -> pa.Table:
         """The curves' rows; OSError or ValueError where their file is damaged or gone."""
+        columns = ["row", *columns]
         if self.curves_path is None:
-            table = pa.concat_tables(self.parts) if self.parts else _with_codes(_CURVES.empty_table())
-            return table.select(["row", *columns])
-        text = [name for name in TEXT if name in columns]
-        return _parquet(self.curves_path, read_dictionary=text).read(["row", *columns])
+            parts = [_where(part.select(columns), where) for part in self.parts]
+        else:
+            file = _parquet(self.curves_path, read_dictionary=[name for name in TEXT if name in columns])
+            # part by part, since the rows that are wanted may be few
+            parts = [_where(file.read_row_group(i, columns), where) for i in range(file.num_row_groups)]
+        return pa.concat_tables([_with_codes(_CURVES.empty_table()).select(columns), *parts])
 
 
 @dataclass
@@ -89,7 +104,12 @@ class Stored:
     _places: list[np.ndarray[Any, Any]] = field(default_factory=list)
     """For each segment the trial's number by the segment's row, -1 where the row does not count."""
 
-    def curves(self, columns: Sequence[str] = tuple(CURVES.names), chosen: pd.Index | None = None) -> pd.DataFrame:
+    def curves(
+        self,
+        columns: Sequence[str] = tuple(CURVES.names),
+        chosen: pd.Index | None = None,
+        where: Where = MappingProxyType({}),
+    ) -> pd.DataFrame:
         """The curves' rows of the chosen trials (all), in the trials' order, with the trial's number as ``trial``."""
         wanted = np.zeros(1 + max((int(places.max(initial=0)) for places in self._places), default=0), dtype=bool)
         wanted[(self.trials.index if chosen is None else chosen).to_numpy()] = True
@@ -99,14 +119,14 @@ class Stored:
             if not keep.any():
                 continue
             try:
-                table = segment.curves(columns)
+                table = segment.curves(columns, where)
             except (OSError, ValueError):
                 # damaged, or made one with others by another process
                 if segment.path is not None:
                     with suppress(OSError):
                         segment.path.unlink()
                 segment, places = self._read_again(places[keep])
-                keep, table = places >= 0, segment.curves(columns)
+                keep, table = places >= 0, segment.curves(columns, where)
             rows = table.column("row").to_numpy()
             if not keep.all():
                 inside = keep[rows]
@@ -121,6 +141,10 @@ class Stored:
         if len(parts) > 1:
             frame = frame.sort_values("trial", kind="stable", ignore_index=True)
         return frame
+
+    def column(self, name: str) -> list[Any]:
+        """The values of a column of ``trials``."""
+        return self.trials[name].to_numpy(dtype=object).tolist()
 
     def only(self, mask: pd.Series) -> Stored:
         """Those trials alone; they keep their numbers."""
@@ -160,7 +184,7 @@ class Documents(Mapping[str, StoredTrial]):
 
     def __init__(self, stored: Stored) -> None:
         self._stored = stored
-        self._numbers = dict(zip(stored.trials["hash"], stored.trials.index, strict=True))
+        self._numbers: dict[str, int] = dict(zip(stored.column("hash"), stored.trials.index.tolist(), strict=True))
 
     def __getitem__(self, hash_: str) -> StoredTrial:
         trial: StoredTrial | Unreadable = read_trial(self.path(hash_))
@@ -199,13 +223,17 @@ class Listing:
         return hashlib.sha256("/".join(self.names).encode(errors="surrogateescape") + self.stamps.tobytes()).hexdigest()
 
 
-def look(results: BenchmarkResults) -> Listing:
-    """What is there now: no file is opened."""
+def look(results: BenchmarkResults, again: bool = False) -> Listing:
+    """What is there now: no file of a trial is opened. With ``again`` every file is looked at."""
     try:
+        changed = results.trials.stat().st_mtime_ns
+        seen = None if again else _seen(results, changed)
+        if seen is not None:
+            return seen
         with os.scandir(results.trials) as entries:
             names = sorted(entry.name for entry in entries)
-    except (FileNotFoundError, NotADirectoryError):
-        names = []
+    except OSError:
+        return Listing([], np.zeros((0, len(_STAMPS)), np.int64))
     root = f"{results.trials}{os.sep}"
     if len(names) < 1000:
         return Listing(names, _stamps(root, names))
@@ -213,7 +241,42 @@ def look(results: BenchmarkResults) -> Listing:
     half = len(names) // 2
     with ThreadPoolExecutor(2) as threads:
         parts = list(threads.map(lambda part: _stamps(root, part), (names[:half], names[half:])))
-    return Listing(names, np.concatenate(parts))
+    listing = Listing(names, np.concatenate(parts))
+    if len(names) > LARGE:
+        _remember(results, changed, listing)
+    return listing
+
+
+def _seen(results: BenchmarkResults, changed: int) -> Listing | None:
+    """What was seen a moment ago, where the trials' folder still has that time."""
+    path = results.path / FOLDER / SEEN
+    try:
+        if not -1 < time.time() - path.stat().st_mtime < RECENT:
+            return None
+        table = _parquet(path).read()
+        if table.schema.metadata[b"thalweg-seen"] != f"{VERSION.decode()} {changed}".encode():
+            return None
+        return Listing(table.column("name").to_numpy().tolist(), _numbers(table, _STAMPS))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _remember(results: BenchmarkResults, changed: int, listing: Listing) -> None:
+    path = results.path / FOLDER / SEEN
+    partial = path.with_name(f"{os.getpid()}-{time.time_ns():x}.partial")
+    stamps = {name: listing.stamps[:, number] for number, name in enumerate(_STAMPS)}
+    try:
+        table = pa.table({"name": pa.array(listing.names, pa.string()), **stamps})
+        table = table.replace_schema_metadata({b"thalweg-seen": f"{VERSION.decode()} {changed}".encode()})
+        path.parent.mkdir(exist_ok=True)
+        pq.write_table(table, partial, compression="lz4", use_dictionary=False, write_page_checksum=True)
+        # a folder that was changed just now may change again without a later time
+        if partial.stat().st_mtime_ns - changed > RACY:
+            partial.replace(path)
+    except (OSError, ValueError):
+        pass  # the next reader looks again
+    with suppress(OSError):
+        partial.unlink(missing_ok=True)
 
 
 def _stamps(root: str, names: Sequence[str]) -> np.ndarray[Any, Any]:
@@ -414,6 +477,15 @@ def _read(
     if tables:
         segment.rows = pa.concat_tables(tables).combine_chunks()
     return segment, unreadable
+
+
+def _where(curves: pa.Table, where: Where) -> pa.Table:
+    """The rows that have one of the wanted values in each of the columns."""
+    for name, wanted in where.items():
+        column = curves.column(name).combine_chunks()
+        good = np.isin(column.dictionary.to_numpy(zero_copy_only=False).astype(str), sorted(wanted))
+        curves = curves.filter(pa.array(good[column.indices.to_numpy()]))
+    return curves
 
 
 def _with_codes(curves: pa.Table) -> pa.Table:

@@ -157,6 +157,8 @@ class BenchmarkResults:
         partial = self.working / f"{document.hash}.json"
         partial.write_text(document.to_json(), encoding="utf-8")
         partial.replace(trial.path / "trial.json")
+        # for readers that looked at every trial a moment ago, and look no further than at the folder
+        os.utime(self.trials)
         return path
 
     @contextmanager
