@@ -274,6 +274,18 @@ def results_verify(
     raise typer.Exit(verify_command(benchmark, results, as_json))
 
 
+@results_app.command(name="compact")
+def results_compact(
+    benchmark: Annotated[str | None, typer.Argument(help="One benchmark only.")] = None,
+    results: ResultsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Build the index of trials anew, and remove what killed runs left and nobody needs."""
+    from thalweg.commands.manage import compact_command
+
+    raise typer.Exit(compact_command(benchmark, results, as_json))
+
+
 @results_app.command(name="delete")
 def results_delete(
     trials: Annotated[list[str] | None, typer.Argument(help="The first digits of trials' hashes.")] = None,

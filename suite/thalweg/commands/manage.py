@@ -1,13 +1,14 @@
-"""``thalweg results delete``, ``export`` and ``import``."""
+"""``thalweg results compact``, ``delete``, ``export`` and ``import``."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from thalweg.commands.output import console, errors, print_json
+from thalweg.commands.output import console, errors, number, print_json
 from thalweg.commands.results import find_trial
 from thalweg.errors import UserError, unknown
+from thalweg.store.compact import Compacted, compact
 from thalweg.store.export import FORMATS, export
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults, StoredTrial, benchmarks_in, require_benchmark, results_root
@@ -43,6 +44,30 @@ def delete_command(hashes: list[str], benchmark: str | None, failed: bool, resul
     for trial in chosen.values():
         delete(BenchmarkResults(trial.path.parents[2], trial.path.parents[1].name), trial)
     console().print(f"{len(chosen)} trials deleted", markup=False)
+    return 0
+
+
+def compact_command(benchmark: str | None, results: Path | None, as_json: bool) -> int:
+    """Compact results and print what that freed; exit code 3 when there are none."""
+    root = results_root(results)
+    done: dict[str, Compacted] = {}
+    try:
+        for name in [benchmark] if benchmark else benchmarks_in(root):
+            done[name] = compact(require_benchmark(root, name))
+    except OSError as error:
+        raise UserError(f"{root}: cannot be written: {error.strerror}") from error
+    if as_json:
+        print_json({"results": str(root), "benchmarks": {name: vars(each) for name, each in done.items()}})
+    for name, each in done.items() if not as_json else ():
+        parts = [f"{each.trials} trials in the index"]
+        parts += [f"{each.unreadable} cannot be read: see 'thalweg results verify'"] if each.unreadable else []
+        parts += [f"{each.swept} that were cut off are kept as failed"] if each.swept else []
+        parts += [f"removed {each.locks} lock files and {each.scratch} leftovers of measurements"]
+        parts += [f"{number(each.freed, 'bytes')} bytes freed", f"the index has {number(each.index, 'bytes')}"]
+        console().print(f"{name}: {'; '.join(parts)}", markup=False)
+    if not done:
+        errors().print(f"no results in {root}: type 'thalweg run quick'", markup=False)
+        return 3
     return 0
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -315,8 +316,25 @@ class Index:
         self.results = results
         self.path = results.path / FOLDER
 
-    def read(self, listing: Listing | None = None) -> Stored:
-        """All trials: rows of segments that still count, and for the others rows read from their directories."""
+    def rebuild(self) -> Stored:
+        """Read every trial's files and make one segment of them, in place of all that is there.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if self.path.is_dir():
+            shutil.rmtree(self.path)
+        else:
+            self.path.unlink(missing_ok=True)
+        self.path.mkdir(parents=True)
+        return self.read(look(self.results, again=True), worth=1)
+
+    def read(self, listing: Listing | None = None, worth: int | None = None) -> Stored:
+        """All trials: rows of segments that still count, and for the others rows read from their directories.
+
+        These are written where there are as many as it is ``worth`` (WORTH).
+        """
+        worth = WORTH if worth is None else worth
         listing = listing or look(self.results)
         segments = [segment for path in self._files() if (segment := _open(path))]
         names = pa.array(listing.names, pa.string())
@@ -328,7 +346,7 @@ class Index:
         missing = np.flatnonzero(left)
         unreadable: list[Unreadable] = []
         if len(missing):
-            now = self._now() if len(missing) >= WORTH else 0
+            now = self._now() if len(missing) >= worth else 0
             fresh, unreadable = _read(self.results, [listing.names[i] for i in missing], listing.stamps[missing])
             segments.append(fresh)
             places.append(_match(fresh, self.results, listing, names, left))

@@ -1,0 +1,97 @@
+"""Makes a results folder as small and quick as it can be: one index of all trials, and nothing that nobody needs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+
+from thalweg.store.index import Index
+from thalweg.store.results import PARTIAL, BenchmarkResults
+
+CHECKPOINT = "training.pt"
+
+
+@dataclass
+class Compacted:
+    """What was done to one benchmark's results."""
+
+    trials: int = 0
+    """Trials in the index."""
+    unreadable: int = 0
+    swept: int = 0
+    """Trials that killed runs left: they are kept as failed."""
+    locks: int = 0
+    """Lock files that nobody held."""
+    scratch: int = 0
+    """Files and folders of measurements on trials that are gone, and of trainings that have ended."""
+    freed: int = 0
+    """Bytes, without those of the index before."""
+    index: int = 0
+    """Bytes of the index."""
+
+
+def compact(results: BenchmarkResults) -> Compacted:
+    """Build the index anew from every trial's files, and remove what is left over. Results stay as they are.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    done = Compacted()
+    index = Index(results)
+    done.swept = len(results.sweep())
+    stored = index.rebuild()
+    done.trials, done.unreadable = len(stored.trials), len(stored.unreadable)
+    done.index = _size(index.path)
+    _scratch(results, {name.rpartition("--")[2] for name in stored.column("name")}, done)
+    _locks(results, done)
+    return done
+
+
+def _scratch(results: BenchmarkResults, there: set[str], done: Compacted) -> None:
+    """Measurements go with their trial, checkpoints when their trial is there; what somebody holds is left alone."""
+    for path in _entries(results.path / PARTIAL):
+        hash_, _, key = path.name.partition("--")
+        # a checkpoint without a trial is what the next run goes on from
+        if (hash_ in there) != key.startswith(CHECKPOINT):
+            continue
+        with suppress(filelock.Timeout), filelock.FileLock(results.working / f"{hash_}.lock", blocking=False):
+            size = _size(path)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+            done.scratch += 1
+            done.freed += size
+
+
+def _locks(results: BenchmarkResults, done: Compacted) -> None:
+    """Unlink lock files while holding them.
+
+    A process that waits for one may have the file open already. When it gets that lock, filelock sees that the file has
+    lost its name, and begins anew with the file that has the name now.
+    """
+    for path in _entries(results.working):
+        if path.suffix == ".lock":
+            # on Windows a file that is open cannot be unlinked
+            with suppress(filelock.Timeout, PermissionError), filelock.FileLock(path, blocking=False):
+                path.unlink(missing_ok=True)
+                done.locks += 1
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder; 0 where there is none."""
+    if not path.is_dir():
+        return path.stat().st_size if path.exists() else 0
+    return sum((Path(root) / name).stat().st_size for root, _, names in os.walk(path) for name in names)
