@@ -9,7 +9,7 @@ import pytest
 from thalweg.benchmark import Plan, read_benchmark
 from thalweg.errors import UserError
 from thalweg.registry import Registry, load_registry
-from thalweg.selection import Selection
+from thalweg.selection import Device, Selection
 
 GOOD = """
 seeds = 2
@@ -349,3 +349,29 @@ def test_a_plugin_whose_misfit_fails_is_told_in_one_line(tmp_path: Path) -> None
     registry = load_registry([tmp_path / "picky.py"])
     with pytest.raises(UserError, match=r"bowl.slow: optimizer 'picky': its misfit\(\) failed: KeyError"):
         expand(tmp_path, registry, GOOD.replace('optimizer = "adam"\nlr = 1e-4', 'optimizer = "picky"'))
+
+
+def test_precision_is_part_of_a_trial_where_the_device_has_it(tmp_path: Path, registry: Registry) -> None:
+    def hashes(precision: str, device: Device) -> list[str]:
+        text = GOOD.replace("batch_size = 32", f'batch_size = 32\nprecision = "{precision}"')
+        plan = expand(tmp_path, registry, text, Selection(device=device, only=("workload=digits",)))
+        return [planned.trial.hash for planned in plan.trials]
+
+    full, tf32, mixed = (hashes(precision, "cpu") for precision in ("full", "tf32", "mixed-bfloat16"))
+    assert full == tf32
+    assert not {*full} & {*mixed}
+    found = [hashes(precision, "cuda") for precision in ("full", "tf32", "mixed-bfloat16")]
+    assert len({*full, *mixed, *(one for each in found for one in each)}) == 5 * len(full)
+
+
+def test_precision_that_a_workload_or_device_does_not_have_is_refused(tmp_path: Path, registry: Registry) -> None:
+    text = GOOD.replace("batch_size = 32", 'batch_size = 32\nprecision = "mixed-bfloat16"\ndtype = "float64"')
+    with pytest.raises(UserError, match=r"workloads\.digits\.precision: 'mixed-bfloat16' is one of float32, not of"):
+        expand(tmp_path, registry, text)
+    text = GOOD.replace('architecture = "point"', 'architecture = "point"\ndtype = "float64"')
+    with pytest.raises(UserError, match=r"bowl\.sgd: 'mps' has no float64"):
+        expand(tmp_path, registry, text, Selection(device="mps"))
+    plan = expand(tmp_path, registry, text, Selection(device="mps", only=("workload=digits",)))
+    assert {planned.trial.device for planned in plan.trials} == {"mps"}
+    with pytest.raises(UserError, match=r"workloads\.digits\.precision: .*'full'.*'tf32'.*'mixed-bfloat16'"):
+        expand(tmp_path, registry, GOOD.replace("batch_size = 32", 'batch_size = 32\nprecision = "half"'))

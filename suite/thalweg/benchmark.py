@@ -151,7 +151,10 @@ class Benchmark:
         return resolve(problem.options, located, f"{where}.problem")
 
     def _check_optimizer(self, registry: Registry, trial: Trial, pair: str, shape: Shape) -> None:
-        """UserError where an optimizer cannot train such a problem, or not with this recipe."""
+        """UserError where an optimizer cannot train such a problem, not with this recipe, or not on the device."""
+        if trial.device == "mps" and trial.dtype == "float64":
+            hint = "--only workload=... leaves workloads out"
+            raise UserError(f"{self.path.name}: {pair}: 'mps' has no float64, which its dtype is; {hint}")
         optimizer = registry.optimizer(trial.optimizer.name)
         where = f"{self.path.name}: {pair}: optimizer {optimizer.name!r}"
         try:
@@ -250,6 +253,8 @@ class Benchmark:
             key = f"workloads.{workload_name}.budget"
             raise UserError(f"{self._where(key)}: is missing, and the problem {problem.name!r} declares none")
         at = self._where(f"workloads.{workload_name}")
+        if workload.precision != "full" and workload.dtype != "float32":
+            raise UserError(f"{at}.precision: {workload.precision!r} is one of float32, not of {workload.dtype!r}")
         tuned = self._where(f"overrides.{workload_name}.{label}")
         recipe = Recipe.settle(override, spec, workload)
         return Trial(
@@ -262,6 +267,8 @@ class Benchmark:
             evaluate_every=override.evaluate_every or workload.evaluate_every,
             **recipe,
             dtype=workload.dtype,
+            # what a device does not have changes no number on it
+            precision="full" if workload.precision == "tf32" and device != "cuda" else workload.precision,
             device=device,
             seed=0,
         )

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from thalweg.contracts.budget import Budget, Count, Frozen, Interval, Target
 from thalweg.contracts.schedule import NamedSchedule
 from thalweg.errors import UserError, unknown
-from thalweg.trial import ClipNorm, WeightDecay
+from thalweg.trial import ClipNorm, Precision, WeightDecay
 
 BatchSize = Count | Literal["full"]
 
@@ -79,6 +79,7 @@ class WorkloadSpec(Frozen, Recipe):
     validation_fraction: Annotated[float, Field(ge=0, lt=1, strict=True)] = 0.0
     evaluate_every: Interval = Interval(epochs=1)
     dtype: Literal["float32", "float64"] = "float32"
+    precision: Precision = "full"
     target: Target | None = None
     metric: str | None = None
 

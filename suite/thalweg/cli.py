@@ -85,7 +85,7 @@ def run(
         list[str] | None, typer.Option(help="Filter: optimizer=adam,sgd or workload=... or seed=...")
     ] = None,
     with_: Annotated[list[str] | None, typer.Option("--with", help="Add: optimizer=NAME:lr=0.1")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto (cuda where there is one, else cpu), cpu, cuda or mps.")] = "auto",
     executor: Annotated[
         str | None, typer.Option(help="How trials are run: see 'thalweg list executors'. With -j: processes.")
     ] = None,

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from thalweg.benchmark_file import Keep, OptimizerSpec, explain
 from thalweg.errors import UserError, unknown
 
-Device = Literal["cpu", "cuda"]
-DEVICES: tuple[Device, ...] = ("cpu", "cuda")
+Device = Literal["cpu", "cuda", "mps"]
+DEVICES: tuple[Device, ...] = ("cpu", "cuda", "mps")
 """Kinds of device that a trial can be asked for on."""
 
 

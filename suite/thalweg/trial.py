@@ -46,6 +46,14 @@ WeightDecay = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 """Coupled: a penalty of c/2 ||w||^2 in the loss. Decoupled: lr c w is taken off the weights beside the step."""
 
 
+Precision = Literal["full", "tf32", "mixed-bfloat16"]
+"""full: every product in the trial's dtype. tf32: factors of products on CUDA are rounded to 10 bits.
+
+mixed-bfloat16: weights are float32, and training steps compute losses and gradients under torch's autocast to bfloat16;
+evaluations and probes do not.
+"""
+
+
 class Trial(Frozen):
     """One training run, deterministic: everything that changes its numbers and nothing else."""
 
@@ -61,7 +69,8 @@ class Trial(Frozen):
     coupled_weight_decay: WeightDecay = 0.0
     decoupled_weight_decay: WeightDecay = 0.0
     dtype: Literal["float32", "float64"] = "float32"
-    device: Literal["cpu", "cuda"] = "cpu"
+    precision: Precision = "full"
+    device: Literal["cpu", "cuda", "mps"] = "cpu"
     seed: int
 
     def canonical(self) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class Layer:
 
     def inputs(self, x: Tensor) -> Tensor:
         """One row for each example and location: (N L, in), with a one appended for the bias."""
+        x = x.to(self.module.weight.dtype)  # in mixed precision it may have come in another
         if not isinstance(self.module, nn.Linear):
             one_dimensional = isinstance(self.module, nn.Conv1d)
             settings = [self.module.dilation, self.module.padding, self.module.stride]
@@ -49,6 +50,7 @@ class Layer:
 
     def output_gradients(self, g: Tensor) -> Tensor:
         """One row for each example and location: (N L, out)."""
+        g = g.to(self.module.weight.dtype)
         if not isinstance(self.module, nn.Linear):
             g = g.flatten(2).transpose(1, 2)
         return g.reshape(-1, g.shape[-1])
@@ -143,7 +145,7 @@ def recording(layers: Sequence[Layer]) -> Iterator[Recording]:
         def after(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
             if layer.name in record.edges:
                 raise UserError(f"kfac: layer {layer.name!r} is used twice in a pass, which its factors do not cover")
-            with torch.no_grad():
+            with torch.no_grad(), torch.autocast(output.device.type, enabled=False):
                 rows = layer.inputs(args[0])
                 record.inputs[layer.name] = second_moment(rows, len(rows))
             # the edge and not the tensor, which a later module may overwrite in place

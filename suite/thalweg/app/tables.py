@@ -64,7 +64,7 @@ def asked(document: TrialDocument) -> pd.DataFrame:
         rows.append({"component": kind, "setting": "provider", "value": ref.provider, "default": ""})
     defaults = {name: field.default for name, field in Trial.model_fields.items()}
     recipe = ("clip_norm", "coupled_weight_decay", "decoupled_weight_decay")
-    for name in ("batch_size", "validation_fraction", *recipe, "dtype", "device", "seed"):
+    for name in ("batch_size", "validation_fraction", *recipe, "dtype", "precision", "device", "seed"):
         value = getattr(trial, name)
         same = "yes" if value == defaults[name] else ""
         rows.append({"component": "trial", "setting": name, "value": cell(value), "default": same})

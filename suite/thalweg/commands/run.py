@@ -21,7 +21,7 @@ from thalweg.registry import load_registry
 from thalweg.runner.interrupts import second_ends_at_once
 from thalweg.runner.run import run_benchmark
 from thalweg.runner.timed import time_benchmark
-from thalweg.selection import Device, Selection
+from thalweg.selection import DEVICES, Device, Selection
 from thalweg.store.results import BenchmarkResults, results_root
 
 
@@ -136,8 +136,14 @@ def choose_device(device: str) -> Device:
     """The device to train on; ``auto`` takes CUDA where there is one."""
     if device == "cpu":
         return "cpu"
-    if device not in ("auto", "cuda"):
-        raise UserError(f"--device: {unknown('device', device, ('auto', 'cpu', 'cuda'))}")
+    if device not in ("auto", *DEVICES):
+        raise UserError(f"--device: {unknown('device', device, ('auto', *DEVICES))}")
+    if device == "mps":
+        import torch
+
+        if not torch.backends.mps.is_available():
+            raise UserError("--device mps: torch sees no MPS device here")
+        return "mps"
     if cuda_present():
         return "cuda"
     if device == "cuda":

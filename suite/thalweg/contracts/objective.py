@@ -64,6 +64,7 @@ class Objective:
         l2: coefficient of a penalty l2/2 ||w||^2 in the loss (coupled weight decay).
         clip_norm: gradients whose norm over all parameters is larger are scaled down to it.
         counts: where to count, where not in counts of its own.
+        mixed: whether the module computes under autocast to bfloat16.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Objective:
         l2: float = 0.0,
         clip_norm: float | None = None,
         counts: Counts | None = None,
+        mixed: bool = False,
     ) -> None:
         self.module = module
         self.problem = problem
@@ -91,6 +93,7 @@ class Objective:
         self._evaluated = False
         self._draws_in_forward = draws_in_forward
         self._advances_buffers = advances_buffers
+        self._mixed = mixed
         self._has_buffers = any(True for _ in module.buffers())
 
     def begin_step(self, batch: Batch, step: int) -> None:
@@ -103,7 +106,7 @@ class Objective:
     def observer(self, module: nn.Module | None = None, problem: LoadedProblem | None = None) -> Objective:
         """The same objective for a probe, on a copy of the module if one is given: uncounted, buffers left alone.
 
-        It is the problem's own loss: no penalty, nothing clipped.
+        It is the problem's own loss: no penalty, nothing clipped, in full precision.
         """
         module, problem = module or self.module, problem or self.problem
         watching = Objective(module, problem, self._draw, self._draws_in_forward, advances_buffers=False)
@@ -184,8 +187,16 @@ class Objective:
             if self._draws_in_forward:
                 with torch.random.fork_rng():
                     torch.manual_seed(self._draw.seed_for("forward", self._step))
-                    return function(self.module, self.batch)
+                    return self._computed(function)
+            return self._computed(function)
+
+    def _computed(self, function: Callable[[nn.Module, Batch], Tensor]) -> Tensor:
+        """In mixed precision what comes out has the parameters' dtype again."""
+        if not self._mixed:
             return function(self.module, self.batch)
+        first = self.parameters[0]
+        with torch.autocast(first.device.type, torch.bfloat16):
+            return function(self.module, self.batch).to(first.dtype)
 
 
 def squared_norm(tensors: Iterable[Tensor]) -> Tensor:

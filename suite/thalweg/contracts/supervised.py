@@ -116,6 +116,8 @@ class Supervised(LoadedProblem):
         for start in range(0, len(inputs), self.chunk):
             x, y = self._prepare(inputs[start : start + self.chunk]), targets[start : start + self.chunk]
             outputs = module(x)
+            if x.device.type == "mps":  # which has no float64 for the sums
+                outputs, y = outputs.cpu(), y.cpu()
             sums = {name: score.double().sum() for name, score in self.output_loss.scores(outputs, y).items()}
             sums["loss"] = self.output_loss.mean(outputs, y).double() * len(x)
             totals = {name: totals.get(name, 0.0) + value for name, value in sums.items()}

@@ -57,6 +57,8 @@ def _device_name(device: str) -> str:
         import torch
 
         return torch.cuda.get_device_name()
+    if device == "mps":
+        return f"MPS of {_cpu()}"
     return device
 
 

@@ -91,7 +91,13 @@ def assemble(trial: Trial, registry: Registry) -> Assembly:
         resolve(architecture.options, trial.architecture.settings, architecture.name)
     )
     objective = Objective(
-        module, problem, draw, draws_in_forward, l2=trial.coupled_weight_decay, clip_norm=trial.clip_norm
+        module,
+        problem,
+        draw,
+        draws_in_forward,
+        l2=trial.coupled_weight_decay,
+        clip_norm=trial.clip_norm,
+        mixed=trial.precision == "mixed-bfloat16",
     )
     return Assembly(trial, problem, module, stepper, objective, draw, optimizer, hyperparameters)
 

@@ -21,6 +21,7 @@ from thalweg.errors import Diverged
 from thalweg.failure import Failure
 from thalweg.training.assembly import ActiveProbe, Assembly
 from thalweg.training.checkpoint import Checkpoint, random_state, set_random_state
+from thalweg.training.precision import products_of
 from thalweg.training.probing import Probing
 from thalweg.training.recipe import Around
 from thalweg.training.recorder import Recorder
@@ -28,7 +29,7 @@ from thalweg.training.recorder import Recorder
 DIVERGENCE_FACTOR = 1e6
 """A training loss past this many times max(1, its first value) ends the trial as diverged, as nan and infinity do."""
 
-_CHECK_EVERY = {"cpu": 1, "cuda": 25}
+_CHECK_EVERY = {"cpu": 1, "cuda": 25, "mps": 25}
 """Steps between looks at the loss: on a GPU each look waits for the device."""
 
 _STATE = (
@@ -86,7 +87,9 @@ class Training:
         self._best: tuple[float, int, dict[str, Tensor]] | None = None
         self._steps_per_epoch = assembly.problem.steps_per_epoch(assembly.draw.batch_size)
         self._info: dict[str, float] = {}
-        self._online_total = torch.zeros((), dtype=torch.float64, device=assembly.trial.device)
+        # float64 where the device has it
+        place = "cpu" if assembly.trial.device == "mps" else assembly.trial.device
+        self._online_total = torch.zeros((), dtype=torch.float64, device=place)
         self.resumed_at: list[int] = []
 
     @functools.cached_property
@@ -134,10 +137,11 @@ class Training:
         status: Literal["done", "diverged", "failed"] = "done"
         reason, failure = "", None
         try:
-            if not self.resumed_at:
-                self._start()
-            self._train()
-            self._finish()
+            with products_of(self.it.trial):
+                if not self.resumed_at:
+                    self._start()
+                self._train()
+                self._finish()
         except Diverged as error:
             status, reason = "diverged", str(error)
         except (Exception, SystemExit) as error:  # a plugin's sys.exit ends its trial and not the run
@@ -192,7 +196,7 @@ class Training:
             if self.step % check_every == 0:
                 self._check_loss(it.objective.step_loss)
             if it.problem.online and it.objective.step_loss is not None:
-                self._online_total += it.objective.step_loss
+                self._online_total += it.objective.step_loss.to(self._online_total.device)
             self.seconds += time.perf_counter() - started
             if counts_gradients and it.objective.counts.gradient_evaluations == gradients:
                 name = it.trial.optimizer.name
@@ -215,9 +219,9 @@ class Training:
 
     def _synchronize(self) -> None:
         """Let a GPU finish, so that its time is counted where it was spent."""
-        if self.it.trial.device == "cuda":
+        if self.it.trial.device != "cpu":
             started = time.perf_counter()
-            torch.cuda.synchronize()
+            torch.accelerator.synchronize()
             self.seconds += time.perf_counter() - started
 
     def _finish(self) -> None:

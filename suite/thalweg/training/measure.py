@@ -15,6 +15,7 @@ from thalweg.contracts import Draw
 from thalweg.contracts.probe import ProbeContext, SavedWeights
 from thalweg.registry import Registry
 from thalweg.training.assembly import ActiveProbe, assemble
+from thalweg.training.precision import products_of
 from thalweg.training.randomness import seeded
 from thalweg.training.tables import checked, joined
 from thalweg.trial import Trial
@@ -97,7 +98,7 @@ def measure_saved(
             scratch=scratch,
             progress=progress,
         )
-        with timed(cost):
+        with timed(cost), products_of(trial):
             parts.append(measured(active, context, it.draw, cost))
     with timed(cost):
         return joined(active.probe, parts)

@@ -44,6 +44,8 @@ def may_fit(trial: Trial, registry: Registry) -> str | None:
         return f"architecture {architecture.name!r} draws random numbers in its forward pass"
     if trial.budget.seconds is not None or trial.budget.gradient_evaluations is not None:
         return f"the budget of {trial.budget} is not one of epochs or steps"
+    if trial.precision == "mixed-bfloat16":
+        return "numbers of 8 bits do not agree within the tolerance of a group"
     if trial.clip_norm is not None:
         return "gradients are clipped to a norm"
     lr = resolve(optimizer.options, trial.optimizer.settings, optimizer.name).get("lr")

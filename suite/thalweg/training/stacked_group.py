@@ -22,6 +22,7 @@ from thalweg.registry import Registry
 from thalweg.training.assembly import Assembly, assemble
 from thalweg.training.checkpoint import Checkpoint
 from thalweg.training.loop import _CHECK_EVERY, Trained
+from thalweg.training.precision import products_of
 from thalweg.training.randomness import seeded
 from thalweg.training.stacked_member import Member
 from thalweg.training.stacked_module import StackedModule
@@ -137,10 +138,11 @@ class Group:
 
     def run(self) -> list[Trained]:
         """Train to the end of the budget, or until the last member has ended."""
-        if not self.step:
-            for member in self.members:
-                member.begin()
-        self._train()
+        with products_of(self.trial):
+            if not self.step:
+                for member in self.members:
+                    member.begin()
+            self._train()
         results = dict(zip(self.order, (member.trained for member in self.members), strict=True))
         return [trained for _, trained in sorted(results.items()) if trained is not None]
 
@@ -195,9 +197,9 @@ class Group:
         member.step, member.seconds, member.stepped = self.step, self.seconds / self.k, stepped
 
     def _evaluate(self, running: list[Member], last: bool = False) -> None:
-        if self.trial.device == "cuda":
+        if self.trial.device != "cpu":
             started = time.perf_counter()
-            torch.cuda.synchronize()
+            torch.accelerator.synchronize()
             self.seconds += time.perf_counter() - started
         lrs = self.stepper.lrs
         each = self.k // len(lrs)

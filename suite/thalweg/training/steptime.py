@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from thalweg.registry import Registry
 from thalweg.training.assembly import assemble
+from thalweg.training.precision import products_of
 from thalweg.training.recipe import Around
 from thalweg.trial import Trial
 
@@ -46,15 +47,16 @@ def step_times(trial: Trial, registry: Registry) -> tuple[int, NDArray[np.float6
             it.stepper.project(project)
             spent += time.perf_counter() - started
             done += 1
-        if trial.device == "cuda":
+        if trial.device != "cpu":
             started = time.perf_counter()
-            torch.cuda.synchronize()
+            torch.accelerator.synchronize()
             spent += time.perf_counter() - started
         return spent / steps
 
     warm, count = 0.0, 0
-    while warm < _WARM_UP_SECONDS or count < _LEAST:
-        warm += block(1)
-        count += 1
-    steps = max(_LEAST, round(_BLOCK_SECONDS / (warm / count)))
-    return steps, np.array([block(steps) for _ in range(BLOCKS)])
+    with products_of(trial):
+        while warm < _WARM_UP_SECONDS or count < _LEAST:
+            warm += block(1)
+            count += 1
+        steps = max(_LEAST, round(_BLOCK_SECONDS / (warm / count)))
+        return steps, np.array([block(steps) for _ in range(BLOCKS)])
