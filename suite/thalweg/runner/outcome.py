@@ -9,6 +9,7 @@ from typing import Any, Literal
 from thalweg.benchmark import PlannedTrial
 from thalweg.failure import Failure
 from thalweg.store.documents import Status
+from thalweg.store.results import StoredTrial, read_trial
 
 
 @dataclass
@@ -25,6 +26,17 @@ class TrialResult:
     """What went wrong beside the training: by "probe LABEL" or "hook NAME"."""
     cached: bool = False
     """Whether another run had trained it in the meantime."""
+
+    @property
+    def saved(self) -> StoredTrial | None:
+        """What is on disk: ``document`` (names, every option, environment), ``curve()``, ``table(key)`` of a probe."""
+        found = read_trial(self.path) if self.path is not None else None
+        return found if isinstance(found, StoredTrial) else None
+
+    @property
+    def benchmark(self) -> str:
+        """The benchmark's name; empty where nothing is saved."""
+        return self.path.parents[1].name if self.path is not None else ""
 
 
 @dataclass
