@@ -24,14 +24,14 @@ from thalweg.store.tables import write_table
 
 WORKLOADS, OPTIMIZERS = 10, 20
 EVALUATIONS = 10
-CURVES = 16
+CURVES = 2
 """Different curves of one workload and optimizer; seeds beyond that many have them again."""
 
 
-def benchmark_text(trials: int) -> str:
+def benchmark_text(trials: int, workloads: int = WORKLOADS, optimizers: int = OPTIMIZERS) -> str:
     """The benchmark's file."""
-    lines = ['title = "Many trials"', f"seeds = {max(1, trials // (WORKLOADS * OPTIMIZERS))}"]
-    for i in range(WORKLOADS):
+    lines = ['title = "Many trials"', f"seeds = {max(1, trials // (workloads * optimizers))}"]
+    for i in range(workloads):
         lines += [
             f"[workloads.digits-{i:02}]",
             'problem = "digits"',
@@ -41,17 +41,17 @@ def benchmark_text(trials: int) -> str:
             "validation_fraction = 0.2",
             'target = { metric = "accuracy", value = 0.9 }',
         ]
-    for i in range(OPTIMIZERS):
+    for i in range(optimizers):
         name = ("sgd", "adam", "momentum", "rmsprop")[i % 4]
         lines += [f"[optimizers.{name}-{i:02}]", f'optimizer = "{name}"', f"lr = {0.001 * (i + 1):g}"]
     return "\n".join(lines) + "\n"
 
 
-def write_many(folder: Path, trials: int) -> Path:
+def write_many(folder: Path, trials: int, workloads: int = WORKLOADS, optimizers: int = OPTIMIZERS) -> Path:
     """Write the benchmark and its results; the benchmark's file."""
     path = folder / "many.toml"
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(benchmark_text(trials), encoding="utf-8")
+    path.write_text(benchmark_text(trials, workloads, optimizers), encoding="utf-8")
     benchmark = read_benchmark(path)
     results = BenchmarkResults(folder / "results", benchmark.name)
     results.write_benchmark(benchmark.text)
@@ -60,8 +60,10 @@ def write_many(folder: Path, trials: int) -> Path:
     for planned in benchmark.expand(load_registry()).trials:
         key = (planned.workload, planned.optimizer)
         if key not in curves:
-            curves[key] = [_curve(folder / "curve.parquet", *key, number) for number in range(CURVES)]
-        _write(results, planned, curves[key][planned.trial.seed % CURVES])
+            curves[key] = [
+                _curve(folder / "curve.parquet", *key, number) for number in range(min(CURVES, benchmark.spec.seeds))
+            ]
+        _write(results, planned, curves[key][planned.trial.seed % len(curves[key])])
     (folder / "curve.parquet").unlink()
     return path
 

@@ -138,8 +138,8 @@ class Stored:
             parts = [empty.append_column("trial", pa.array([], pa.int32()))]
         table = pa.concat_tables(parts).unify_dictionaries()
         frame: pd.DataFrame = table.to_pandas()
-        # a segment alone has them in order
-        if len(parts) > 1:
+        # those of one segment are in order
+        if not frame["trial"].is_monotonic_increasing:
             frame = frame.sort_values("trial", kind="stable", ignore_index=True)
         return frame
 
@@ -236,15 +236,14 @@ def look(results: BenchmarkResults, again: bool = False) -> Listing:
     except OSError:
         return Listing([], np.zeros((0, len(_STAMPS)), np.int64))
     root = f"{results.trials}{os.sep}"
-    if len(names) < 1000:
+    if len(names) <= LARGE:
         return Listing(names, _stamps(root, names))
     # most of it is the system's time, during which another thread can run
     half = len(names) // 2
     with ThreadPoolExecutor(2) as threads:
         parts = list(threads.map(lambda part: _stamps(root, part), (names[:half], names[half:])))
     listing = Listing(names, np.concatenate(parts))
-    if len(names) > LARGE:
-        _remember(results, changed, listing)
+    _remember(results, changed, listing)
     return listing
 
 
@@ -388,21 +387,30 @@ class Index:
                 _unlink(segment)
 
     def _write(self, chosen: list[tuple[Segment, np.ndarray[Any, Any]]], now: int) -> None:
-        rows, curves, offset = [], [], 0
+        """Write the rows that count and that nothing can change unseen, in the trials' order."""
+        keeps = []
         for segment, places in chosen:
             changed = _numbers(segment.rows, ("json_ns", "curve_ns", *_FOLDER_STAMPS)).max(axis=1, initial=0)
-            errors = segment.rows.column("curve_error").to_numpy(zero_copy_only=False)
-            keep = (places >= 0) & (changed < now - RACY) & (errors == "")
-            number = np.cumsum(keep, dtype=np.int32) - 1 + offset
+            errors = segment.rows.column("curve_error").to_numpy()
+            keeps.append((places >= 0) & (changed < now - RACY) & (errors == ""))
+        kept = np.concatenate([places[keep] for (_, places), keep in zip(chosen, keeps, strict=True)])
+        if not len(kept):
+            return
+        order = np.argsort(kept)
+        row_of_place = np.zeros(int(kept.max()) + 1, np.int32)
+        row_of_place[kept[order]] = np.arange(len(kept), dtype=np.int32)
+        rows, curves = [], []
+        for (segment, places), keep in zip(chosen, keeps, strict=True):
             rows.append(segment.rows.filter(pa.array(keep)))
             table = segment.curves(CURVES.names)
             of = table.column("row").to_numpy()
             inside = keep[of]
-            table = table.filter(pa.array(inside)).drop_columns(["row"])
-            curves.append(table.add_column(0, "row", pa.array(number[of[inside]], pa.int32())))
-            offset += int(keep.sum())
-        if offset == 0:
-            return
+            numbers = pa.array(row_of_place[places[of[inside]]], pa.int32())
+            curves.append(table.filter(pa.array(inside)).drop_columns(["row"]).add_column(0, "row", numbers))
+        if len(chosen) > 1:
+            curves = [pa.concat_tables(curves).unify_dictionaries()]
+            curves = [curves[0].take(np.argsort(curves[0].column("row").to_numpy(), kind="stable"))]
+        rows = [pa.concat_tables(rows).take(order)]
         name = f"{time.time_ns():x}-{os.getpid()}"
         # a segment is there when its rows are
         for suffix, parts in (("curves", curves), ("trials", rows)):
