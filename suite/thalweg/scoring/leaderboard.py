@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from thalweg.benchmark import Workload
@@ -122,13 +123,21 @@ def _rows(workload: Workload, metric: Metric, trials: pd.DataFrame, curves: pd.D
         last = curves[(curves["split"] == workload.split) & (curves["metric"] == metric.name)]
         groups = last.sort_values("step", kind="stable").groupby(["optimizer", "seed"], observed=True)
         measured = _by_pair(groups["value"].last())
+    # columns as arrays: a table for each of hundreds of optimizers takes longer than what is done with it
+    columns = {name: trials[name].to_numpy() for name in ("seed", "state_bytes", "step_seconds")}
+    columns["status"] = trials["status"].to_numpy(dtype=object)
+    numbers = trials.groupby("optimizer", observed=True).indices
     return [
-        _row(workload, metric, str(label), of, steps, measured) for label, of in trials.groupby("optimizer", sort=True)
+        _row(workload, metric, str(label), {name: values[of] for name, values in columns.items()}, steps, measured)
+        for label, of in sorted(numbers.items(), key=lambda item: str(item[0]))
     ]
 
 
 Measured = dict[tuple[str, int], float]
 """A number by optimizer and seed."""
+
+Columns = dict[str, np.ndarray[Any, Any]]
+"""The columns of one optimizer's trials."""
 
 
 def _by_pair(series: pd.Series) -> Measured:
@@ -137,18 +146,22 @@ def _by_pair(series: pd.Series) -> Measured:
 
 
 def _row(
-    workload: Workload, metric: Metric, label: str, trials: pd.DataFrame, steps: Measured, measured: Measured
+    workload: Workload, metric: Metric, label: str, trials: Columns, steps: Measured, measured: Measured
 ) -> dict[str, Any]:
-    done = trials[trials["status"] == "done"]
-    pairs = [(label, seed) for seed in done["seed"].tolist()]
-    step_seconds = float(trials["step_seconds"].median())
+    status = trials["status"]
+    done = status == "done"
+    pairs = [(label, seed) for seed in trials["seed"][done].tolist()]
+    times = trials["step_seconds"].astype(float)
+    times = times[~np.isnan(times)]
+    step_seconds = float(np.median(times)) if len(times) else math.nan
     if metric.name in TO_TARGET or metric is SECONDS:
         factor = step_seconds if metric is SECONDS else 1.0
         values = [factor * measured.get(pair, math.inf) for pair in pairs]
         # a mean over the seeds that got there would flatter whoever got there rarely
         values = values if all(math.isfinite(value) for value in values) else []
     elif metric is MEMORY:
-        values = done["state_bytes"].dropna().tolist()
+        memory = trials["state_bytes"][done].astype(float)
+        values = memory[~np.isnan(memory)].tolist()
     else:
         values = [measured[pair] for pair in pairs if pair in measured]
     estimate = t_interval(values, log=metric.scale == "log")
@@ -158,7 +171,7 @@ def _row(
     if metric.name in COSTS:
         low = max(low, 0.0)
     reached = [steps[pair] for pair in dict.fromkeys(pairs) if pair in steps]
-    all_reached = workload.target is not None and len(reached) == len(trials)
+    all_reached = workload.target is not None and len(reached) == len(status)
     steps_to_target = t_interval(reached, log=True).value if all_reached else math.nan
     return {
         "workload": workload.name,
@@ -167,10 +180,10 @@ def _row(
         "value": estimate.value,
         "low": low,
         "high": high,
-        "seeds": len(trials),
+        "seeds": len(status),
         "reached": len(reached),
-        "diverged": int((trials["status"] == "diverged").sum()),
-        "failed": int((trials["status"] == "failed").sum()),
+        "diverged": int((status == "diverged").sum()),
+        "failed": int((status == "failed").sum()),
         "steps_to_target": steps_to_target,
         "seconds_to_target": steps_to_target * step_seconds,
     }
