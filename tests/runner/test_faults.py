@@ -7,75 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from support import TINY, CommandLine, statuses
+from faults import messages, tiny
+from support import CommandLine, statuses
 from thalweg import memory
 from thalweg.failure import Failure
-
-FAULTS = """
-import ctypes, sys, time
-import thalweg
-from thalweg_plugins.optimizers.sgd import SGD
-
-kept = []
-
-
-class Faulty(SGD):
-    name = "faulty"
-    faults = ("leak", "memory-error", "device", "loud", "spin", "sleep", "none")
-    options = (*SGD.options, thalweg.Option("fault", "none", faults))
-
-    def build(self, module, hyperparameters, context):
-        h = dict(hyperparameters) | {"lr": 0.01}
-        fault = h.pop("fault")
-        stepper = super().build(module, h, context)
-        step = stepper.step
-
-        def broken(objective):
-            nonlocal fault
-            if fault == "leak":
-                while True:
-                    kept.append(b"x" * 20_000_000)
-                    time.sleep(0.01)
-            if fault == "memory-error":
-                bytearray(10**15)
-            if fault == "device":
-                import torch
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-            if fault == "loud":
-                fault = "none"
-                for _ in range(50):
-                    print("loud " * 200_000)
-                    print("loud " * 200_000, file=sys.stderr)
-                ctypes.CDLL(None).puts(b"from C")
-            if fault == "spin":
-                ctypes.PyDLL(None).sleep(600)  # in C, and Python's lock is held
-            if fault == "sleep":
-                time.sleep(600)
-            return step(objective)
-
-        stepper.step = broken
-        return stepper
-
-
-@thalweg.hookimpl
-def thalweg_register_optimizers(register):
-    register(Faulty)
-"""
-
-
-def tiny(cli: CommandLine, *faults: str) -> list[str]:
-    """The words of a run of two sound trials and one for each fault."""
-    (cli.folder / "faulty.py").write_text(FAULTS, encoding="utf-8")
-    (cli.folder / "tiny.toml").write_text(TINY, encoding="utf-8")
-    words = ["run", "tiny.toml", "--plugin", "faulty.py"]
-    for fault in faults:
-        words += ["--with", f"optimizer=faulty:fault={fault}"]
-    return words
-
-
-def messages(report: dict[str, list[dict[str, str]]]) -> dict[str, str]:
-    """Failures' messages by the fault."""
-    return {row["trial"].split("fault=")[1].split(" ")[0]: row["message"] for row in report["failures"]}
 
 
 def test_a_trial_that_leaks_is_stopped_at_the_limit_and_the_run_goes_on(process_cli: CommandLine) -> None:

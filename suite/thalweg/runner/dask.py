@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -63,8 +64,8 @@ class Dask(Executor):
                 )
                 stack.enter_context(cluster)
                 client = stack.enter_context(library.Client(cluster))
-                client.run(_speak_up)
-            client.run(_begin)
+            # also of workers that come later, in place of one that died
+            client.register_plugin(_beginning(library, own=not address))
             gpus = {"GPU": 1} if _have_gpus(client) else None
             submitted = {client.submit(_do, work, job, pure=False, resources=gpus): job for job in jobs}
             for future in library.as_completed(list(submitted)):
@@ -84,15 +85,21 @@ def _have_gpus(client: Any) -> bool:
     return bool(workers) and all(worker.get("resources", {}).get("GPU") for worker in workers)
 
 
-def _speak_up() -> None:
-    """Standard output is the runner's alone; a worker of its own prints to standard error."""
-    os.dup2(2, 1)
+def _beginning(library: Any, own: bool) -> Any:
+    """What a worker does first; one of ours leaves Ctrl-C to the runner, and standard output too."""
 
+    class Beginning(library.WorkerPlugin):  # type: ignore[misc]
+        name = "thalweg"
 
-def _begin() -> None:
-    from thalweg.allocator import set_allocator
+        def setup(self, worker: Any) -> None:
+            from thalweg.allocator import set_allocator
 
-    set_allocator()
+            set_allocator()
+            if own:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                os.dup2(2, 1)
+
+    return Beginning()
 
 
 def _do(work: Callable[[Any, Progress], Any], job: Any) -> tuple[Any, tuple[int, int] | None]:

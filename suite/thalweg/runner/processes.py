@@ -7,16 +7,18 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thalweg import hookimpl
 from thalweg.contracts.executor import Executor, ExecutorGone, J, Progress, R
 from thalweg.hookspecs import Register
 from thalweg.memory import available_memory, limit_per_worker, memory_of, told_size
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 _LOOK_EVERY = 0.2
 """Seconds between two looks at the workers' progress and memory."""
@@ -76,10 +78,11 @@ class Processes(Executor):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(process, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
 
+        watched, alive = context.Pipe(duplex=False)
         pool = pebble.ProcessPool(
             workers,
             initializer=_begin,
-            initargs=[slots, context.Value("i", 0), os.getpid()],
+            initargs=[slots, context.Value("i", 0), watched],
             context=context,
         )
 
@@ -117,6 +120,8 @@ class Processes(Executor):
         finally:
             pool.stop()  # type: ignore[no-untyped-call]
             pool.join()
+            watched.close()
+            alive.close()
 
 
 def automatic_workers() -> int:
@@ -138,11 +143,10 @@ _slots: Any = None
 _had = 0
 
 
-def _begin(slots: Any, number: Any, runner: int) -> None:
+def _begin(slots: Any, number: Any, runner: Connection) -> None:
     """What a worker does first."""
     global _slots
     _slots = slots
-    _die_with_parent()
     # Ctrl-C is the runner's to answer, and standard output is its alone
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(2, 1)
@@ -153,7 +157,7 @@ def _begin(slots: Any, number: Any, runner: int) -> None:
         number.value += 1
         mine = number.value
     _see_one_device(mine)
-    threading.Thread(target=_end_with, args=(runner,), daemon=True).start()
+    _end_with(runner)
 
 
 def _see_one_device(worker: int) -> None:
@@ -166,23 +170,23 @@ def _see_one_device(worker: int) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = devices[worker % len(devices)]
 
 
-def _die_with_parent() -> None:
-    """On Linux the system ends a worker with the server of forks, which ends with the runner: also one that hangs."""
+def _end_with(runner: Connection) -> None:
+    """A runner that is killed takes its workers along: what it alone can write to is closed then."""
     if sys.platform == "linux":
-        import ctypes
+        import fcntl
 
-        set_death_signal = 1
-        ctypes.CDLL(None).prctl(set_death_signal, int(signal.SIGKILL))
+        # the system's own signal ends also a worker that hangs in a call into C; it goes to one owner of an open file,
+        # which is shared with the other workers unless each opens its own
+        own = os.open(f"/proc/self/fd/{runner.fileno()}", os.O_RDONLY | os.O_NONBLOCK)
+        fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(own, fcntl.F_SETFL, fcntl.fcntl(own, fcntl.F_GETFL) | os.O_ASYNC)
+    threading.Thread(target=_wait_for_the_end, args=(runner,), daemon=True).start()
 
 
-def _end_with(runner: int) -> None:
-    """A runner that is killed takes its workers along."""
-    while True:
-        try:
-            os.kill(runner, 0)
-        except OSError:
-            os._exit(1)
-        time.sleep(1)
+def _wait_for_the_end(runner: Connection) -> None:
+    with contextlib.suppress(OSError):
+        runner.poll(None)
+    os._exit(1)
 
 
 def _do(work: Callable[[Any, Progress], Any], index: int, job: Any) -> Any:
