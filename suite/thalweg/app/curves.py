@@ -46,14 +46,14 @@ def mean_curves(curves: pd.DataFrame, metric: str, split: str, log: bool) -> pd.
 
 def splits_of(curves: pd.DataFrame, metric: str) -> list[str]:
     """The splits on which a metric has a curve, valid first; test has single points and is left out."""
-    there = set(curves.loc[curves["metric"] == metric, "split"])
+    there = set(curves.loc[curves["metric"] == metric, "split"].unique())
     return [split for split in ("valid", "train", "optimizer") if split in there]
 
 
 def metrics_of(curves: pd.DataFrame, workload: Workload) -> list[Metric]:
     """The workload's metrics, then what its optimizers report of themselves (split ``optimizer``)."""
     named = {metric.name for metric in workload.metrics}
-    there = set(curves["metric"])
+    there = set(curves["metric"].unique())
     own = sorted(there - named)
     return [metric for metric in workload.metrics if metric.name in there] + [Metric(name, "lower") for name in own]
 

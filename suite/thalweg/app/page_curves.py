@@ -33,7 +33,7 @@ def show(_source: Source, loaded: Loaded) -> None:
         # what nobody has spent is no axis
         axes = {title: axis for axis, title in AXES.items() if curves[axis].any()}
         axis = axes[select("axis", list(axes), "axis")]
-    labels = sorted(set(curves["optimizer"]))
+    labels = sorted(curves["optimizer"].unique())
     chosen = st.multiselect("optimizers", labels, default=labels, key=f"optimizers-{workload.name}")
     with st.container(horizontal=True):
         log_y = st.toggle("log values", value=metric.scale == "log", key=f"log-y-{workload.name}-{metric.name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -20,6 +21,9 @@ from thalweg.errors import UserError
 from thalweg.scoring.leaderboard import COSTS, MEMORY, SECONDS, leaderboard, ranking_metric
 
 OWN = "the workload's metric"
+
+LINES, ROWS = 200, 1000
+"""Of more trials than this a page lists only the first: a browser takes seconds for them, and nobody reads them."""
 
 COST_WORDS = {
     "steps_to_target": "steps to the target",
@@ -171,19 +175,27 @@ def _notes(loaded: Loaded) -> None:
         st.caption(f"{count(view.elsewhere, 'trial')} of workloads that the benchmark does not have: not shown.")
     if view.missing:
         with st.expander(f"{count(len(view.missing), 'trial')} missing"):
-            st.write("\n".join(f"- {title}" for title in view.missing))
+            st.write(_list(view.missing))
     failed = trials[trials["status"] == "failed"]
     if len(failed):
-        lines = "\n".join(
-            f"- {row['workload']} · {row['optimizer']} · seed {row['seed']}: {row['reason']}"
+        told = [
+            f"{row['workload']} · {row['optimizer']} · seed {row['seed']}: {row['reason']}"
             for row in failed.to_dict("records")
-        )
-        st.error(f"{count(len(failed), 'trial')} failed:\n\n{lines}")
+        ]
+        st.error(f"{count(len(failed), 'trial')} failed:\n\n{_list(told)}")
+
+
+def _list(lines: Sequence[str]) -> str:
+    """As Markdown, the first of them where there are more than anyone reads."""
+    more = len(lines) - LINES
+    return "\n".join([*(f"- {line}" for line in lines[:LINES]), *([f"- and {more:,} more"] if more > 0 else [])])
 
 
 def _trials(source: Source, loaded: Loaded) -> None:
-    with st.expander("All trials"):
-        table = trial_list(loaded.view.seen.trials, {"source": source.key, "benchmark": loaded.name})
+    trials = loaded.view.seen.trials
+    head = f"The first {ROWS:,} of {len(trials):,} trials" if len(trials) > ROWS else "All trials"
+    with st.expander(head):
+        table = trial_list(trials.head(ROWS), {"source": source.key, "benchmark": loaded.name})
         column = st.column_config
         st.dataframe(
             table,

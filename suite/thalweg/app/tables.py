@@ -45,7 +45,7 @@ def standings(
 
 
 def trial_list(trials: pd.DataFrame, place: Mapping[str, str]) -> pd.DataFrame:
-    """Every trial with a link to its page; ``place`` is what the link carries besides the trial."""
+    """The trials, each with a link to its page; ``place`` is what the link carries besides the trial."""
     table = trials[["workload", "optimizer", "seed", "status", "in_benchmark"]].copy()
     table["page"] = ["trial?" + urlencode({**place, "trial": hash_}) for hash_ in trials["hash"]]
     return table.assign(reason=trials["reason"])

@@ -66,12 +66,12 @@ def make_view(
     inside = observe(plan, stored, times)
     known = dict(plan.workloads)
     guessed = []
-    for name in sorted(set(on_disk["workload"]) - set(known)):
+    for name in sorted(set(on_disk["workload"].unique()) - set(known)):
         if benchmark is None or name in benchmark.spec.workloads:
             known[name] = _guess(name, stored.only(on_disk["workload"] == name))
             guessed.append(name)
-    others = stored.only(~on_disk["hash"].isin(wanted.keys()))
-    beside = others.only(others.trials["workload"].isin(known.keys()))
+    others = stored.only(pd.Series([hash_ not in wanted for hash_ in stored.column("hash")], on_disk.index, dtype=bool))
+    beside = others.only(others.trials["workload"].isin(list(known)))
     added = observe_stored(replace(beside, trials=beside.trials.assign(optimizer=_labels(plan, beside.trials))), times)
     failed_labels = set(benchmark.spec.optimizers) - {planned.optimizer for planned in plan.trials} if benchmark else ()
     origin = added.trials["optimizer"].map(

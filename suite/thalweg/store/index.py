@@ -164,7 +164,7 @@ class Stored:
     @property
     def devices(self) -> list[Device]:
         """The kinds of device that the trials ran on; where there are none, the first of all kinds."""
-        there = set(self.trials["device"])
+        there = set(self.trials["device"].unique())
         return [device for device in DEVICES if device in there] or [DEVICES[0]]
 
     @property
