@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +31,18 @@ from thalweg.failure import Failure
 from thalweg.registry import Entry, Registry
 from thalweg.selection import Device, Selection, is_wanted, parse_extra, parse_only
 from thalweg.trial import ComponentRef, ProbeRequest, Trial
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without looking for garbage in between: of thousands of new objects that all stay there is none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,7 @@ class Benchmark:
     """Given where results are only read: the files that they were made from, path to digest (see ``files_of``). One
     that is not where the benchmark says is then looked up here, and no mistake."""
 
+    @_uncollected()
     def expand(self, registry: Registry, selection: Selection | None = None) -> Plan:
         """The trials, in order of workload, optimizer and seed. UserError names file, key and the nearest choice."""
         selection = selection or Selection()
