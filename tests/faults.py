@@ -80,7 +80,7 @@ def messages(report: dict[str, list[dict[str, str]]]) -> dict[str, str]:
     return {row["trial"].split("fault=")[1].split(" ")[0]: row["message"] for row in report["failures"]}
 
 
-def wait_for_the_faulty(cli: CommandLine, process: subprocess.Popen[str]) -> None:
+def wait_for_the_faulty(cli: CommandLine, process: subprocess.Popen[str], fault: str = "") -> None:
     """Until the sound trials are done and the faulty one trains."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -88,7 +88,7 @@ def wait_for_the_faulty(cli: CommandLine, process: subprocess.Popen[str]) -> Non
         if len(list(there.trials.glob("*"))) >= 2:
             for started in there.working.glob("*/started.json"):
                 with contextlib.suppress(FileNotFoundError):
-                    if '"optimizer": "faulty' in started.read_text(encoding="utf-8"):
+                    if f'"optimizer": "faulty:fault={fault}' in started.read_text(encoding="utf-8"):
                         time.sleep(0.5)
                         return
         assert process.poll() is None, process.communicate()

@@ -2,54 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import re
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from dask_cluster import cluster
 from support import FAULTY, CommandLine, leftovers, results, statuses
 
 pytest.importorskip("distributed")
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
-
-
-@contextlib.contextmanager
-def cluster(folder: Path, workers: int = 2) -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
-    """A scheduler and workers as anyone starts them, each a process of its own; its address."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(*words: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "distributed.cli." + words[0], *words[1:]]
-        environment = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
-        process = subprocess.Popen(
-            command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
-        )
-        started.append(process)
-        return process
-
-    try:
-        scheduler = start("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
-        assert scheduler.stderr is not None
-        addresses = (re.search(r"tcp://127\.0\.0\.1:\d+", line) for line in scheduler.stderr)
-        address = next(found.group() for found in addresses if found)
-        members = [
-            start("dask_worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", ".")
-            for _ in range(workers)
-        ]
-        yield address, members
-    finally:
-        for process in started:
-            process.kill()
-            process.communicate()
 
 
 def curves(cli: CommandLine) -> dict[str, pd.DataFrame]:
@@ -63,8 +29,8 @@ def test_two_separate_workers_give_the_results_of_the_serial_executor(process_cl
     cli = process_cli
     cli("run", "small.toml")
     expected = curves(cli)
-    with cluster(cli.folder) as (address, _):
-        report = cli.json("run", "small.toml", "--fresh", "--executor", "dask", "--dask-scheduler", address)
+    with cluster(cli.folder) as started:
+        report = cli.json("run", "small.toml", "--fresh", "--executor", "dask", "--dask-scheduler", started.address)
     assert (report["trials"]["trained"], report["trials"]["failed"]) == (8, 0)
     found = curves(cli)
     assert found.keys() == expected.keys()
@@ -77,14 +43,16 @@ def test_two_separate_workers_give_the_results_of_the_serial_executor(process_cl
 def test_a_killed_worker_costs_nothing(process_cli: CommandLine, small: Path) -> None:
     cli = process_cli
     (cli.folder / "faulty.py").write_text(FAULTY, encoding="utf-8")
-    words = ["--plugin", "faulty.py", "--with", "optimizer=faulty:fault=slow", "--only", "workload=small"]
-    with cluster(cli.folder) as (address, members):
-        process = cli.start("run", "small.toml", *words, "--executor", "dask", "--dask-scheduler", address, "--json")
+    words = ["--plugin", "faulty.py", "--with", "optimizer=faulty:fault=slow", "--only", "workload=small", "--json"]
+    with cluster(cli.folder) as started:
+        process = cli.start(
+            "run", "small.toml", *words, "--executor", "dask", "--dask-scheduler", started.address, "--json"
+        )
         deadline = time.monotonic() + 90
         while time.monotonic() < deadline and not list(results(cli).working.glob("*/started.json")):
             time.sleep(0.02)
         time.sleep(0.5)
-        members[0].send_signal(signal.SIGKILL)
+        started.workers[0].send_signal(signal.SIGKILL)
         out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     report = json.loads(out)

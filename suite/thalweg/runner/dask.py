@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from thalweg import hookimpl
-from thalweg.contracts.executor import Executor, J, Progress, R
+from thalweg.contracts.executor import Executor, ExecutorGone, J, Progress, R
 from thalweg.errors import UserError
 from thalweg.hookspecs import Register
 from thalweg.runner.processes import automatic_workers
@@ -45,6 +45,8 @@ class Dask(Executor):
             raise UserError(f"executor 'dask' needs dask: pip install 'thalweg[dask]' ({error})") from error
         library: Any = distributed  # its functions have no types
         address = os.environ.get(SCHEDULER, "")
+        # that a scheduler is gone is told in one line
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         with ExitStack() as stack:
             # a worker that died once with a trial may have died of something else
             stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": 1}))
@@ -73,6 +75,8 @@ class Dask(Executor):
                 try:
                     result, counts = future.result()
                 except Exception as error:
+                    if client.status != "running" or future.cancelled():
+                        raise ExecutorGone(f"the scheduler at {address} is gone") from error
                     yield job, lost(job, f"its worker is gone: {type(error).__name__}: {error}")
                 else:
                     if counts is not None:

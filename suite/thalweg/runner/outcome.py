@@ -49,7 +49,8 @@ class RunReport:
     seconds: float = 0.0
     cached: int = 0
     trained: list[tuple[PlannedTrial, TrialResult]] = field(default_factory=list)
-    outcome: Literal["complete", "interrupted"] = "complete"
+    outcome: Literal["complete", "interrupted", "stopped"] = "complete"
+    """Stopped: what the executor runs on was gone."""
     errors: dict[str, Failure] = field(default_factory=dict)
     """What went wrong beside the trials: by "hook NAME"."""
 

@@ -24,6 +24,7 @@ _LOOK_EVERY = 0.2
 """Seconds between two looks at the workers' progress and memory."""
 _SLOT = 4
 """Numbers that a worker tells of a job: steps done, steps in all, its process, how many jobs it had before."""
+_NONE_BEGAN = "the workers died before they had begun a trial"
 _MEMORY = 2**30
 """Bytes of free memory that a worker is counted with where their number is chosen."""
 
@@ -88,7 +89,10 @@ class Processes(Executor):
 
         def start(index: int) -> None:
             slots[_SLOT * index : _SLOT * (index + 1)] = [0] * _SLOT
-            future = pool.schedule(_do, args=[work, index, jobs[index]], timeout=timeout)
+            try:
+                future = pool.schedule(_do, args=[work, index, jobs[index]], timeout=timeout)
+            except RuntimeError as error:  # the pool found it out before we asked
+                raise ExecutorGone(_NONE_BEGAN) from error
             running[future] = index
 
         running: dict[Future[Any], int] = {}
@@ -116,7 +120,7 @@ class Processes(Executor):
                         else:
                             yield jobs[index], lost(jobs[index], f"its worker died twice, {_cause(error.exitcode)}")
                     except BrokenProcessPool as error:
-                        raise ExecutorGone("the workers died before they had begun a trial") from error
+                        raise ExecutorGone(_NONE_BEGAN) from error
         finally:
             pool.stop()  # type: ignore[no-untyped-call]
             pool.join()

@@ -118,6 +118,7 @@ def run_benchmark(
         # the lock of the trial in hand went with the exception: it is on record as cut off
         _sweep(results)
     except ExecutorGone as error:
+        report.outcome = "stopped"
         message = f"{error}: run again to train the rest"
         report.errors[f"executor {executor}"] = Failure(kind="Lost", message=message)
         _sweep(results)
