@@ -81,7 +81,8 @@ def bare_copy(cli: CommandLine, results: BenchmarkResults) -> BenchmarkResults:
 
 def told(stored: Stored) -> tuple[list[Any], list[tuple[str, str]]]:
     """The trials, and what cannot be read with its reason."""
-    rows = stored.trials.drop(columns="json_ns").to_numpy(dtype=object).tolist()
+    trials = stored.trials.drop(columns="json_ns").astype(object)
+    rows = trials.where(trials.notna(), None).to_numpy().tolist()
     return rows, [(item.path.name, item.reason) for item in stored.unreadable]
 
 
@@ -127,6 +128,13 @@ def lose_a_probe(results: BenchmarkResults) -> None:
     next((one(results) / "probes").iterdir()).unlink()
 
 
+def strange_summary(results: BenchmarkResults) -> None:
+    path = one(results) / "trial.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["summary"] = {"seconds": "many", "state_bytes": None, "final": [1]}
+    path.write_text(json.dumps(document), encoding="utf-8")
+
+
 CHANGES: list[Callable[[BenchmarkResults], object]] = [
     remove,
     train_again,
@@ -139,6 +147,8 @@ CHANGES: list[Callable[[BenchmarkResults], object]] = [
     lambda results: (one(results) / "curve.parquet").write_bytes(b"PAR1"),
     lambda results: (one(results) / "curve.parquet").unlink(),
     lambda results: (results.trials / "nothing--like--a-trial").mkdir(),
+    lambda results: Path(os.fsdecode(os.fsencode(results.trials) + b"/no\xff--text--here")).mkdir(),
+    strange_summary,
     lambda results: (results.trials / "notes.txt").write_text("hello", encoding="utf-8"),
     lambda results: one(results).rename(results.trials / "digits-00--adam--000000000000"),
 ]

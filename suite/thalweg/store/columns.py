@@ -78,8 +78,8 @@ def row_of(stored: StoredTrial) -> tuple[dict[str, Any], pa.Table]:
         "status": document.status,
         "reason": document.reason,
         "ran_on": ran_on(document.environment),
-        "state_bytes": document.summary.get("state_bytes"),
-        "seconds": document.summary.get("seconds"),
+        "state_bytes": _number(document.summary.get("state_bytes")),
+        "seconds": _number(document.summary.get("seconds")),
         "final": json.dumps(document.summary.get("final", {})),
         "files": json.dumps(files) if files else "",
         "probes_done": _joined(by_status["done"]),
@@ -96,6 +96,10 @@ def row_of(stored: StoredTrial) -> tuple[dict[str, Any], pa.Table]:
 def trials_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema = TRIALS) -> pa.Table:
     """The rows as a table."""
     return pa.Table.from_pylist(list(rows), schema=schema)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _joined(names: Any) -> str:

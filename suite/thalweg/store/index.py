@@ -233,7 +233,7 @@ def look(results: BenchmarkResults, again: bool = False) -> Listing:
             return seen
         with os.scandir(results.trials) as entries:
             names = sorted(entry.name for entry in entries)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return Listing([], np.zeros((0, len(_STAMPS)), np.int64))
     root = f"{results.trials}{os.sep}"
     if len(names) <= LARGE:
@@ -322,10 +322,11 @@ class Index:
             OSError: it cannot be written.
         """
         if self.path.is_dir():
-            shutil.rmtree(self.path)
+            # what another process puts there meanwhile may stay
+            shutil.rmtree(self.path, ignore_errors=True)
         else:
             self.path.unlink(missing_ok=True)
-        self.path.mkdir(parents=True)
+        self.path.mkdir(parents=True, exist_ok=True)
         return self.read(look(self.results, again=True), worth=1)
 
     def read(self, listing: Listing | None = None, worth: int | None = None) -> Stored:
@@ -336,7 +337,8 @@ class Index:
         worth = WORTH if worth is None else worth
         listing = listing or look(self.results)
         segments = [segment for path in self._files() if (segment := _open(path))]
-        names = pa.array(listing.names, pa.string())
+        # a name that is no text is no trial's, and matches no row
+        names = pa.array([name.encode(errors="replace").decode() for name in listing.names], pa.string())
         left = np.ones(len(names), dtype=bool)
         places = []
         for segment in segments:
