@@ -21,12 +21,15 @@ class Cluster(NamedTuple):
 
 
 @contextlib.contextmanager
-def cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
-    """A scheduler and workers as anyone starts them, each a process of its own."""
+def cluster(folder: Path, workers: int = 2, hidden: Path | None = None) -> Iterator[Cluster]:
+    """A scheduler and workers as anyone starts them, each a process of its own.
+
+    Workers see the folder ``hidden`` as an empty one.
+    """
     started: list[subprocess.Popen[str]] = []
 
-    def start(*words: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "distributed.cli." + words[0], *words[1:]]
+    def start(*words: str, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+        command = [*before, sys.executable, "-m", "distributed.cli." + words[0], *words[1:]]
         environment = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
         process = subprocess.Popen(
             command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
@@ -39,8 +42,19 @@ def cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
         assert scheduler.stderr is not None
         addresses = (re.search(r"tcp://127\.0\.0\.1:\d+", line) for line in scheduler.stderr)
         address = next(found.group() for found in addresses if found)
+        before = ("unshare", "-m", "sh", "-c", f'mount -t tmpfs tmpfs {hidden} && exec "$0" "$@"') if hidden else ()
         members = [
-            start("dask_worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", ".")
+            start(
+                "dask_worker",
+                address,
+                "--nthreads",
+                "1",
+                "--no-nanny",
+                "--no-dashboard",
+                "--local-directory",
+                ".",
+                before=before,
+            )
             for _ in range(workers)
         ]
         yield Cluster(address, scheduler, members)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from dask_cluster import cluster
+from faults import tiny
 from support import FAULTY, CommandLine, leftovers, results, statuses
+from thalweg.runner.dask import Dask
+from thalweg.store.results import BenchmarkResults
 
 pytest.importorskip("distributed")
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
@@ -72,6 +77,51 @@ def test_a_cluster_of_its_own_trains_and_a_trial_that_kills_workers_is_lost(
     assert "its worker is gone: KilledWorker" in failure["message"]
     assert statuses(cli) == {"done": 2, "failed": 1}
     assert leftovers(cli) == []
+    cli("results", "verify")
+
+
+def test_workers_that_do_not_see_the_results_send_them_back_and_steps_are_told(
+    process_cli: CommandLine, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = tiny(cli, "memory-error")
+    place = cli.folder / "results"
+    place.mkdir()
+    tried = subprocess.run(
+        ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", str(place)], capture_output=True, text=True
+    )
+    if tried.returncode:
+        pytest.skip(f"no folder can be hidden from a process here: {tried.stderr.strip()}")
+    cli(*words, "--results", "elsewhere", "--keep", "weights", code=1)
+    with cluster(cli.folder, hidden=place) as started:
+        how = ["--executor", "dask", "--dask-scheduler", started.address, "--keep", "weights"]
+        report = process_cli.json(*words, *how, code=1)
+        assert (report["trials"]["trained"], report["trials"]["failed"]) == (3, 1)
+        assert statuses(cli) == {"done": 2, "failed": 1}
+        # again: nothing is lost, and nothing that failed replaces anything
+        assert cli.json(*words, *how, code=1)["trials"]["cached"] == 2
+        assert cli.json(*words, *how, "--fresh", code=1)["trials"]["trained"] == 3
+
+        def work(job: int, progress: Callable[[int, int, int], None]) -> int:
+            for step in range(4):
+                progress(job, step, 4)
+                time.sleep(0.6)
+            return 10 * job
+
+        told: list[tuple[int, int, int]] = []
+        monkeypatch.setenv("THALWEG_DASK_SCHEDULER", started.address)
+        found = dict(Dask().run(work, [1, 2], lambda job, reason: -1, lambda *counts: told.append(counts)))
+    assert found == {1: 10, 2: 20}
+    assert {(1, 0, 4), (1, 2, 4), (2, 0, 4), (2, 2, 4)} <= set(told)
+    trials, _ = BenchmarkResults(cli.folder / "elsewhere", "tiny").scan()
+    for trial in trials:
+        there = results(cli, "tiny").find(trial.document.hash)
+        assert there is not None
+        mine, theirs = (one.curve().drop(columns="seconds") for one in (trial, there))
+        pd.testing.assert_frame_equal(mine, theirs, check_exact=True)
+        files = {name for name in trial.document.files if name.startswith("weights/")}
+        assert files == {name for name in there.document.files if name.startswith("weights/")}
+        assert {trial.document.files[name] for name in files} == {there.document.files[name] for name in files}
+    assert leftovers(cli, "tiny") == []
     cli("results", "verify")
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
+import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from thalweg import hookimpl
@@ -14,13 +18,16 @@ from thalweg.contracts.executor import Executor, ExecutorGone, J, Progress, R
 from thalweg.errors import UserError
 from thalweg.hookspecs import Register
 from thalweg.runner.processes import automatic_workers
+from thalweg.runner.sent import Sent, install, token, train_and_send
 
 SCHEDULER = "THALWEG_DASK_SCHEDULER"
 """The environment variable with the address of a scheduler; a cluster of this machine's own where it is empty."""
+_TELL_EVERY = 1.0
+"""Seconds between two messages of a trial's steps."""
 
 
 class Dask(Executor):
-    """On the workers of a dask cluster, which see the results folder under the same path as this machine.
+    """On the workers of a dask cluster. One that does not see the results folder sends back what it has trained.
 
     A trial whose worker dies is tried once more on a cluster of our own, and as often as its scheduler allows on
     another. A GPU is asked for as the resource ``GPU`` where the cluster's workers declare it.
@@ -69,19 +76,41 @@ class Dask(Executor):
             # also of workers that come later, in place of one that died
             client.register_plugin(_beginning(library, own=not address))
             gpus = {"GPU": 1} if _have_gpus(client) else None
-            submitted = {client.submit(_do, work, job, pure=False, resources=gpus): job for job in jobs}
+            seen = stack.enter_context(token(jobs))
+            topic = f"thalweg-{uuid.uuid4()}"
+            left = set(range(len(jobs)))
+            lock = threading.Lock()
+
+            def steps(event: tuple[float, tuple[int, int, int]]) -> None:
+                index, done, total = event[1]
+                with lock:
+                    if index in left:
+                        progress(jobs[index], done, total)
+
+            client.subscribe_topic(topic, steps)
+            submitted = {
+                client.submit(_do, work, job, index, topic, seen, pure=False, resources=gpus): index
+                for index, job in enumerate(jobs)
+            }
             for future in library.as_completed(list(submitted)):
-                job = submitted.pop(future)
+                index = submitted.pop(future)
+                with lock:
+                    left.remove(index)
+                job = jobs[index]
                 try:
-                    result, counts = future.result()
+                    result: Any = future.result()
                 except Exception as error:
                     if client.status != "running" or future.cancelled():
                         raise ExecutorGone(f"the scheduler at {address} is gone") from error
-                    yield job, lost(job, f"its worker is gone: {type(error).__name__}: {error}")
-                else:
-                    if counts is not None:
-                        progress(job, *counts)
-                    yield job, result
+                    result = lost(job, f"its worker is gone: {type(error).__name__}: {error}")
+                if isinstance(result, Sent):
+                    trials: Any = job
+                    try:
+                        result = install(trials, result)
+                    except Exception as error:
+                        reason = f"what its worker sent could not be saved: {type(error).__name__}: {error}"
+                        result = lost(job, reason)
+                yield job, result
 
 
 def _have_gpus(client: Any) -> bool:
@@ -106,15 +135,20 @@ def _beginning(library: Any, own: bool) -> Any:
     return Beginning()
 
 
-def _do(work: Callable[[Any, Progress], Any], job: Any) -> tuple[Any, tuple[int, int] | None]:
-    """The result, and how many steps were done in the end."""
-    counts: tuple[int, int] | None = None
+def _do(work: Callable[[Any, Progress], Any], job: Any, index: int, topic: str, seen: Path | None) -> Any:
+    """The result, sent whole by a worker that does not see the file in the results folder; steps are told meanwhile."""
+    from distributed import get_worker
+
+    worker, last = get_worker(), 0.0
 
     def note(_: Any, done: int, total: int) -> None:
-        nonlocal counts
-        counts = done, total
+        nonlocal last
+        now = time.perf_counter()
+        if now - last >= _TELL_EVERY:
+            last = now
+            worker.log_event(topic, (index, done, total))
 
-    return work(job, note), counts
+    return work(job, note) if seen is None or seen.is_file() else train_and_send(job, note)
 
 
 @hookimpl

@@ -175,7 +175,7 @@ def _put_on_record(results: BenchmarkResults, job: Job, error: Failure, registry
     with suppress(Exception):  # a disk that is full or read-only, or a plugin's mistake: the report tells of it
         if error.kind == "Lost":
             results.sweep({hash_: error})
-        elif results.find(hash_) is None:
+        if results.find(hash_) is None:
             skeleton = skeleton_of(job, registry).model_copy(update={"reason": error.line, "error": error})
             with results.claim(skeleton) as folder:
                 if results.find(hash_) is None:
