@@ -7,8 +7,9 @@ from pathlib import Path
 from thalweg.benchmark import Plan
 from thalweg.commands.output import console, print_json, print_table
 from thalweg.runner.cached import left_to_do
+from thalweg.runner.cost import usual_of, usual_seconds
 from thalweg.runner.run import trials_of
-from thalweg.store.index import Stored, read_stored
+from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
 
 
@@ -17,11 +18,11 @@ def dry_run(plan: Plan, root: Path, fresh: bool, workers: int, as_json: bool) ->
     stored = read_stored(BenchmarkResults(root, plan.benchmark))
     wanted = trials_of(plan)
     left = {planned.trial.hash for planned in left_to_do(wanted, stored, fresh)}
-    seconds = _seconds(stored)
+    seconds = usual_seconds(stored)
     rows = []
     for planned in wanted:
         to_train = planned.trial.hash in left
-        usual = seconds.get((planned.workload, planned.optimizer), seconds.get((planned.workload, "")))
+        usual = usual_of(planned, seconds)
         rows.append(
             {
                 "workload": planned.workload,
@@ -59,15 +60,6 @@ def dry_run(plan: Plan, root: Path, fresh: bool, workers: int, as_json: bool) ->
     )
     console().print(f"\n{line}", markup=False)
     return 0
-
-
-def _seconds(stored: Stored) -> dict[tuple[str, str], float]:
-    """Median seconds of finished trials by workload and optimizer, and by workload."""
-    done = stored.trials[(stored.trials["status"] == "done") & stored.trials["seconds"].notna()]
-    pairs = done.groupby(["workload", "optimizer"])["seconds"].median()
-    alone = done.groupby("workload")["seconds"].median()
-    found = dict(zip(pairs.index.tolist(), pairs.tolist(), strict=True))
-    return found | {(str(name), ""): value for name, value in zip(alone.index, alone.tolist(), strict=True)}
 
 
 def _told(seconds: object) -> str:

@@ -3,19 +3,57 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Sequence
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from thalweg.benchmark import PlannedTrial
 from thalweg.commands.output import errors
+from thalweg.runner.cost import TimeLeft, Usual, told_time
 from thalweg.runner.outcome import TrialResult
 
 _SECONDS_BETWEEN_LINES = 5.0
-_TRIALS_BEFORE_ESTIMATE = 3
+
+
+class _Left(TimeRemainingColumn):
+    """The time left of the whole run as it was measured, and of a trial by its steps."""
+
+    def render(self, task: Task) -> Text:
+        """What is left, in words."""
+        return Text(task.fields["left"]) if "left" in task.fields else super().render(task)
+
+
+class Totals:
+    """How the trials ended so far, and how long the others may take."""
+
+    def __init__(self, cached: int, left: Sequence[PlannedTrial], usual: Usual) -> None:
+        self.cached, self.total = cached, len(left)
+        self.ended: Counter[str] = Counter()
+        self.time = TimeLeft(left, usual)
+        self.started = time.perf_counter()
+
+    def end(self, planned: PlannedTrial, result: TrialResult) -> None:
+        """Count it."""
+        self.ended[result.status] += 1
+        self.time.end(planned)
+
+    @property
+    def counts(self) -> str:
+        """Such as "12 done, 1 failed, 40 done before"."""
+        words = [f"{self.ended[status]} {status}" for status in ("done", "diverged", "failed") if self.ended[status]]
+        return ", ".join([*words, f"{self.cached} done before"] if self.cached else words)
+
+    @property
+    def left(self) -> str:
+        """Such as "about 3 min left"; empty while nothing is known."""
+        seconds = self.time.seconds(time.perf_counter() - self.started)
+        return "" if seconds is None else f"about {told_time(seconds)} left"
 
 
 class LiveProgress:
-    """A bar of trials with the time left, and one of steps for each trial in hand."""
+    """A bar of trials with how they ended and the time left, and one of steps for each trial in hand."""
 
     def __init__(self) -> None:
         self.console = errors()
@@ -24,31 +62,33 @@ class LiveProgress:
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TextColumn("{task.fields[unit]}"),
-            TimeRemainingColumn(),
+            _Left(),
             console=self.console,
             transient=True,
         )
-        self.total = 0
-        self.task = self.bars.add_task("trials", unit="trials", total=None)
+        self.totals = Totals(0, [], {})
+        self.task = self.bars.add_task("trials", unit="", left="", total=None)
         self.running: dict[str, TaskID] = {}
 
-    def begin(self, total: int, cached: int) -> None:
+    def begin(self, cached: int, left: Sequence[PlannedTrial], usual: Usual) -> None:
         """Show the display, unless there is nothing to train."""
-        if total == cached:
-            return
-        self.total = total - cached
-        self.bars.update(self.task, total=self.total)
-        self.bars.start()
+        if left:
+            self.totals = Totals(cached, left, usual)
+            self.bars.update(self.task, total=len(left), unit=self.totals.counts)
+            self.bars.start()
 
     def step(self, planned: PlannedTrial, done: int, total: int) -> None:
         """Move the trial's bar, which is there from its first steps to its end."""
         if planned.title not in self.running:
             self.running[planned.title] = self.bars.add_task(planned.title, unit="steps", total=total)
         self.bars.update(self.running[planned.title], completed=done, total=total)
+        self.totals.time.step(planned, done, total)
+        self.bars.update(self.task, left=self.totals.left)
 
     def end(self, planned: PlannedTrial, result: TrialResult) -> None:
         """Move the upper bar; say what did not end as done."""
-        self.bars.advance(self.task)
+        self.totals.end(planned, result)
+        self.bars.update(self.task, advance=1, unit=self.totals.counts, left=self.totals.left)
         if planned.title in self.running:
             self.bars.remove_task(self.running.pop(planned.title))
         if result.status != "done":
@@ -70,31 +110,31 @@ class PlainProgress:
 
     def __init__(self) -> None:
         self.console = errors()
-        self.total = self.ended = 0
-        self.started = self.last = time.perf_counter()
+        self.totals = Totals(0, [], {})
+        self.last = time.perf_counter()
 
-    def begin(self, total: int, cached: int) -> None:
+    def begin(self, cached: int, left: Sequence[PlannedTrial], usual: Usual) -> None:
         """Say what there is to do."""
-        self.total = total - cached
-        self.started = self.last = time.perf_counter()
-        self.say(f"{total} trials: {cached} done before, {self.total} to train")
+        self.totals = Totals(cached, left, usual)
+        self.last = self.totals.started
+        self.say(f"{cached + len(left)} trials: {cached} done before, {len(left)} to train")
 
     def step(self, planned: PlannedTrial, done: int, total: int) -> None:
         """Say where it is and how long it may still take, now and then."""
+        self.totals.time.step(planned, done, total)
         now = time.perf_counter()
         if now - self.last >= _SECONDS_BETWEEN_LINES:
             self.last = now
-            left = ""
             budget = planned.trial.budget
             unit = "gradient" if budget.gradient_evaluations else "second" if budget.seconds else "step"
-            if self.ended >= _TRIALS_BEFORE_ESTIMATE:
-                share = (self.ended + done / max(total, 1)) / self.total
-                left = f"; about {(now - self.started) * (1 / share - 1):.0f} s left"
-            self.say(f"{self.ended}/{self.total} trials; {planned.title}: {unit} {done}/{total}{left}")
+            counts = f" ({self.totals.counts})" if self.totals.counts else ""
+            left = f"; {self.totals.left}" if self.totals.left else ""
+            head = f"{self.totals.ended.total()}/{self.totals.total} trials{counts}"
+            self.say(f"{head}; {planned.title}: {unit} {done}/{total}{left}")
 
     def end(self, planned: PlannedTrial, result: TrialResult) -> None:
         """Count; say what did not end as done."""
-        self.ended += 1
+        self.totals.end(planned, result)
         if result.status != "done":
             self.say(f"{planned.title}: {result.status}: {result.reason}")
         for label, error in result.side_errors.items():
@@ -139,7 +179,7 @@ class Measuring:
 class NoProgress:
     """Says nothing but what went wrong."""
 
-    def begin(self, total: int, cached: int) -> None:
+    def begin(self, cached: int, left: Sequence[PlannedTrial], usual: Usual) -> None:
         """Say nothing."""
 
     def step(self, planned: PlannedTrial, done: int, total: int) -> None:

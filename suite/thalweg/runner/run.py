@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from thalweg.errors import UserError
 from thalweg.failure import Failure
 from thalweg.registry import Registry
 from thalweg.runner.cached import left_to_do
+from thalweg.runner.cost import Usual, usual_seconds
 from thalweg.runner.groups import Group, groups_of, train_and_save_group
 from thalweg.runner.outcome import RunReport, TrialResult
 from thalweg.runner.work import Job, call_hook, skeleton_of, use_registry
@@ -28,8 +29,8 @@ from thalweg.trial import ProbeRequest
 class Watcher(Protocol):
     """Follows a run: the terminal's progress display, or nothing."""
 
-    def begin(self, total: int, cached: int) -> None:
-        """So many trials in the run, so many of them there already."""
+    def begin(self, cached: int, left: Sequence[PlannedTrial], usual: Usual) -> None:
+        """So many trials are there already, these are to be trained, and trials like them took so long."""
 
     def step(self, planned: PlannedTrial, done: int, total: int) -> None:
         """A trial has done so many of its steps."""
@@ -94,7 +95,7 @@ def run_benchmark(
         if jobs:  # otherwise nothing needs to be written: results may be on a disk that is read-only
             raise UserError(f"{results.path}: cannot be written: {error.strerror}") from error
     report.total, report.cached = len(wanted), len(wanted) - len(jobs)
-    watcher.begin(len(wanted), report.cached)
+    watcher.begin(report.cached, [job.planned for job in jobs], usual_seconds(stored) if jobs else {})
     use_registry(registry)
     try:
         for group, outcomes in how.run(
