@@ -26,6 +26,31 @@ def test_a_trial_that_leaks_is_stopped_at_the_limit_and_the_run_goes_on(process_
     cli("results", "verify")
 
 
+KILLER = """
+import os
+import thalweg
+
+@thalweg.hookimpl
+def thalweg_trial_started(trial):
+    if trial.seed == 1:
+        os._exit(7)
+"""
+
+
+def test_one_trial_that_kills_its_worker_does_not_cost_those_that_train_with_it(
+    process_cli: CommandLine, cli: CommandLine, small: Path
+) -> None:
+    (cli.folder / "killer.py").write_text(KILLER, encoding="utf-8")
+    words = ["run", "small.toml", "--plugin", "killer.py", "--only", "workload=small", "--only", "optimizer=adam"]
+    report = process_cli.json(*words, "--seeds", "4", "-j", "2", code=1)
+    assert (report["trials"]["trained"], report["trials"]["failed"]) == (4, 1)
+    (failure,) = report["failures"]
+    assert failure["message"] == "its worker died twice, with exit code 7"
+    assert "seed 1" in failure["trial"]
+    assert statuses(cli) == {"done": 3, "failed": 1}
+    cli("results", "verify")
+
+
 def test_the_figures_of_a_device_without_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     error = torch.OutOfMemoryError("Tried to allocate 20.00 GiB")
     assert "no CUDA device; this process holds" in Failure.of(error).message

@@ -25,6 +25,8 @@ from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
 from thalweg.trial import ProbeRequest
 
+_LOST = "Lost"
+
 
 class Watcher(Protocol):
     """Follows a run: the terminal's progress display, or nothing."""
@@ -97,23 +99,31 @@ def run_benchmark(
     report.total, report.cached = len(wanted), len(wanted) - len(jobs)
     watcher.begin(report.cached, [job.planned for job in jobs], usual_seconds(stored) if jobs else {})
     use_registry(registry)
+    todo = groups_of(jobs, registry, _at_once(executor, workers) if batching and timeout is None else None)
     try:
-        for group, outcomes in how.run(
-            train_and_save_group,
-            groups_of(jobs, registry, _at_once(executor, workers) if batching and timeout is None else None),
-            _lost,
-            lambda group, done, total: watcher.step(group.jobs[0].planned, done, total),
-            workers,
-            **limits,
-        ):
-            for job, result in zip(group.jobs, outcomes, strict=True):
-                if result.error is not None and result.path is None:
-                    _put_on_record(results, job, result.error, registry)
-                if result.cached:
-                    report.cached += 1
-                else:
-                    report.trained.append((job.planned, result))
-                watcher.end(job.planned, result)
+        while todo:
+            apart: list[Group] = []
+            for group, outcomes in how.run(
+                train_and_save_group,
+                todo,
+                _lost,
+                lambda group, done, total: watcher.step(group.jobs[0].planned, done, total),
+                workers,
+                **limits,
+            ):
+                if len(group.jobs) > 1 and all(_is_lost(result) for result in outcomes):
+                    # which of its trials ended the worker is found by training each by itself
+                    apart += [Group((job,)) for job in group.jobs]
+                    continue
+                for job, result in zip(group.jobs, outcomes, strict=True):
+                    if result.error is not None and result.path is None:
+                        _put_on_record(results, job, result.error, registry)
+                    if result.cached:
+                        report.cached += 1
+                    else:
+                        report.trained.append((job.planned, result))
+                    watcher.end(job.planned, result)
+            todo = apart
     except KeyboardInterrupt:
         report.outcome = "interrupted"
         # the lock of the trial in hand went with the exception: it is on record as cut off
@@ -121,7 +131,7 @@ def run_benchmark(
     except ExecutorGone as error:
         report.outcome = "stopped"
         message = f"{error}: run again to train the rest"
-        report.errors[f"executor {executor}"] = Failure(kind="Lost", message=message)
+        report.errors[f"executor {executor}"] = Failure(kind=_LOST, message=message)
         _sweep(results)
     ended = {planned.trial.hash for planned in wanted} - {job.planned.trial.hash for job in jobs}
     ended |= {planned.trial.hash for planned, result in report.trained if result.path is not None}
@@ -174,7 +184,7 @@ def _put_on_record(results: BenchmarkResults, job: Job, error: Failure, registry
     """Keep why a trial failed that its worker could not save, unless there is something better of that trial."""
     hash_ = job.planned.trial.hash
     with suppress(Exception):  # a disk that is full or read-only, or a plugin's mistake: the report tells of it
-        if error.kind == "Lost":
+        if error.kind == _LOST:
             results.sweep({hash_: error})
         if results.find(hash_) is None:
             skeleton = skeleton_of(job, registry).model_copy(update={"reason": error.line, "error": error})
@@ -200,7 +210,11 @@ def _tell_what_is_gone(report: RunReport, results: BenchmarkResults, ended: set[
 
 
 def _lost(group: Group, reason: str) -> list[TrialResult]:
-    return [TrialResult("failed", f"Lost: {reason}", Failure(kind="Lost", message=reason)) for _ in group.jobs]
+    return [TrialResult("failed", f"{_LOST}: {reason}", Failure(kind=_LOST, message=reason)) for _ in group.jobs]
+
+
+def _is_lost(result: TrialResult) -> bool:
+    return result.error is not None and result.error.kind == _LOST and result.path is None
 
 
 def _with_probes(planned: PlannedTrial, more: Iterable[ProbeRequest]) -> PlannedTrial:
