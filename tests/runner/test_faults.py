@@ -26,6 +26,14 @@ def test_a_trial_that_leaks_is_stopped_at_the_limit_and_the_run_goes_on(process_
     cli("results", "verify")
 
 
+def test_what_plugins_print_from_c_stays_out_of_standard_output(
+    cli: CommandLine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.json(*tiny(cli, "loud"), "--only", "optimizer=faulty:fault=loud")["trials"]["failed"] == 0
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", "from C\n")
+
+
 KILLER = """
 import os
 import thalweg
