@@ -122,55 +122,65 @@ def _rows(workload: Workload, metric: Metric, trials: pd.DataFrame, curves: pd.D
     else:
         last = curves[(curves["split"] == workload.split) & (curves["metric"] == metric.name)]
         groups = last.sort_values("step", kind="stable").groupby(["optimizer", "seed"], observed=True)
-        measured = _by_pair(groups["value"].last())
+        measured = _by_optimizer(groups["value"].last())
     # columns as arrays: a table for each of hundreds of optimizers takes longer than what is done with it
     columns = {name: trials[name].to_numpy() for name in ("seed", "state_bytes", "step_seconds")}
     columns["status"] = trials["status"].to_numpy(dtype=object)
     numbers = trials.groupby("optimizer", observed=True).indices
     return [
-        _row(workload, metric, str(label), {name: values[of] for name, values in columns.items()}, steps, measured)
+        _row(
+            workload,
+            metric,
+            str(label),
+            {name: values[of] for name, values in columns.items()},
+            steps.get(str(label), {}),
+            measured.get(str(label), {}),
+        )
         for label, of in sorted(numbers.items(), key=lambda item: str(item[0]))
     ]
 
 
-Measured = dict[tuple[str, int], float]
-"""A number by optimizer and seed."""
+BySeed = dict[int, float]
 
 Columns = dict[str, np.ndarray[Any, Any]]
 """The columns of one optimizer's trials."""
 
 
-def _by_pair(series: pd.Series) -> Measured:
-    pairs = [series.index.get_level_values(level).to_numpy(dtype=object).tolist() for level in (0, 1)]
-    return dict(zip(zip(*pairs, strict=True), series.tolist(), strict=True))
+def _by_optimizer(series: pd.Series) -> dict[str, BySeed]:
+    """A series by optimizer and seed, sorted, as a number by seed for each optimizer."""
+    labels = series.index.get_level_values(0).to_numpy(dtype=object)
+    seeds, values = series.index.get_level_values(1).tolist(), series.tolist()
+    starts = [*np.flatnonzero(labels[1:] != labels[:-1]) + 1] if len(labels) else []
+    edges = zip([0, *starts], [*starts, len(labels)], strict=True) if len(labels) else ()
+    return {str(labels[i]): dict(zip(seeds[i:j], values[i:j], strict=True)) for i, j in edges}
 
 
 def _row(
-    workload: Workload, metric: Metric, label: str, trials: Columns, steps: Measured, measured: Measured
+    workload: Workload, metric: Metric, label: str, trials: Columns, steps: BySeed, measured: BySeed
 ) -> dict[str, Any]:
     status = trials["status"]
     done = status == "done"
-    pairs = [(label, seed) for seed in trials["seed"][done].tolist()]
+    seeds = trials["seed"][done].tolist()
     times = trials["step_seconds"].astype(float)
     times = times[~np.isnan(times)]
     step_seconds = float(np.median(times)) if len(times) else math.nan
     if metric.name in TO_TARGET or metric is SECONDS:
         factor = step_seconds if metric is SECONDS else 1.0
-        values = [factor * measured.get(pair, math.inf) for pair in pairs]
+        values = [factor * measured.get(seed, math.inf) for seed in seeds]
         # a mean over the seeds that got there would flatter whoever got there rarely
         values = values if all(math.isfinite(value) for value in values) else []
     elif metric is MEMORY:
         memory = trials["state_bytes"][done].astype(float)
         values = memory[~np.isnan(memory)].tolist()
     else:
-        values = [measured[pair] for pair in pairs if pair in measured]
+        values = [measured[seed] for seed in seeds if seed in measured]
     estimate = t_interval(values, log=metric.scale == "log")
     low, high = estimate.low, estimate.high
     if metric.unit == "%":
         low, high = max(low, 0.0), min(high, 1.0)
     if metric.name in COSTS:
         low = max(low, 0.0)
-    reached = [steps[pair] for pair in dict.fromkeys(pairs) if pair in steps]
+    reached = [steps[seed] for seed in dict.fromkeys(seeds) if seed in steps]
     all_reached = workload.target is not None and len(reached) == len(status)
     steps_to_target = t_interval(reached, log=True).value if all_reached else math.nan
     return {
@@ -195,9 +205,9 @@ def to_target(curve: pd.DataFrame, workload: Workload, column: str = "step") -> 
     return float(there[column].min()) if len(there) else math.inf
 
 
-def _to_target(curves: pd.DataFrame, workload: Workload, column: str) -> Measured:
+def _to_target(curves: pd.DataFrame, workload: Workload, column: str) -> dict[str, BySeed]:
     """The same of every trial that reaches it."""
-    return _by_pair(
+    return _by_optimizer(
         _reached(curves, workload).groupby(["optimizer", "seed"], observed=True)[column].min().astype(float)
     )
 
