@@ -47,3 +47,16 @@ def test_a_killed_scheduler_is_told_and_a_killed_runner_costs_nothing(
     assert (report["trials"]["trained"], report["trials"]["cached"]) == (0, 3)
     assert leftovers(cli, "tiny") == []
     cli("results", "verify")
+
+
+def test_a_worker_of_our_cluster_has_a_limit_of_memory(process_cli: CommandLine, cli: CommandLine) -> None:
+    words = tiny(cli, "leak")
+    error = cli(*words, "--executor", "dask", "--dask-scheduler", "tcp://127.0.0.1:1", "--memory", "1", code=2).stderr
+    assert "say dask worker --memory-limit" in error
+    report = process_cli.json(*words, "--executor", "dask", "-j", "1", "--memory", "0.8", code=1)
+    (failure,) = report["failures"]
+    assert "its worker is gone: KilledWorker" in failure["message"]
+    assert failure["message"].endswith("(a worker that uses more than 800 MB is ended)")
+    assert statuses(cli) == {"done": 2, "failed": 1}
+    assert leftovers(cli, "tiny") == []
+    cli("results", "verify")

@@ -17,11 +17,21 @@ from thalweg import hookimpl
 from thalweg.contracts.executor import Executor, ExecutorGone, J, Progress, R
 from thalweg.errors import UserError
 from thalweg.hookspecs import Register
+from thalweg.memory import limit_per_worker, told_size
 from thalweg.runner.processes import automatic_workers
 from thalweg.runner.sent import Sent, install, token, train_and_send
 
 SCHEDULER = "THALWEG_DASK_SCHEDULER"
 """The environment variable with the address of a scheduler; a cluster of this machine's own where it is empty."""
+_OUR_CLUSTER = {
+    # a worker that died once with a trial may have died of something else
+    "distributed.scheduler.allowed-failures": 1,
+    # what a trial holds is not dask's to move to the disk: nothing happens before the limit
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": 1.0,
+}
 _TELL_EVERY = 1.0
 """Seconds between two messages of a trial's steps."""
 
@@ -35,6 +45,7 @@ class Dask(Executor):
 
     name = "dask"
     summary = "on a dask cluster: this machine's processes, or with --dask-scheduler one that is there"
+    limits_memory = True
 
     def run(
         self,
@@ -43,6 +54,7 @@ class Dask(Executor):
         lost: Callable[[J, str], R],
         progress: Progress,
         workers: int | None = None,
+        memory: int | None = None,
     ) -> Iterator[tuple[J, R]]:
         """Yield (job, result) as they end, in any order."""
         try:
@@ -54,9 +66,14 @@ class Dask(Executor):
         address = os.environ.get(SCHEDULER, "")
         # that a scheduler is gone is told in one line
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+        if address and memory is not None:
+            raise UserError(
+                "--memory: the cluster is not thalweg's own: say dask worker --memory-limit where it starts"
+            )
+        workers = workers or automatic_workers()
+        limit = memory or limit_per_worker(workers)
         with ExitStack() as stack:
-            # a worker that died once with a trial may have died of something else
-            stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": 1}))
+            stack.enter_context(dask.config.set(_OUR_CLUSTER))
             if address:
                 try:
                     client = stack.enter_context(library.Client(address, timeout=10))
@@ -64,9 +81,9 @@ class Dask(Executor):
                     raise UserError(f"--dask-scheduler {address}: no scheduler answers there ({error})") from error
             else:
                 cluster = library.LocalCluster(
-                    n_workers=workers or automatic_workers(),
+                    n_workers=workers,
                     threads_per_worker=1,
-                    memory_limit=0,
+                    memory_limit=limit,
                     dashboard_address=None,
                     host="127.0.0.1",
                     silence_logs=logging.CRITICAL,
@@ -102,7 +119,8 @@ class Dask(Executor):
                 except Exception as error:
                     if client.status != "running" or future.cancelled():
                         raise ExecutorGone(f"the scheduler at {address} is gone") from error
-                    result = lost(job, f"its worker is gone: {type(error).__name__}: {error}")
+                    of_memory = "" if address else f" (a worker that uses more than {told_size(limit)} is ended)"
+                    result = lost(job, f"its worker is gone: {type(error).__name__}: {error}{of_memory}")
                 if isinstance(result, Sent):
                     trials: Any = job
                     try:
