@@ -6,7 +6,7 @@ import gc
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,6 +83,13 @@ class Plan:
     benchmark: str
     workloads: dict[str, Workload]
     trials: list[PlannedTrial]
+    """Those that count."""
+    tuning: list[PlannedTrial] = field(default_factory=list)
+    """Those that find out with which settings."""
+
+
+Settings = Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]
+"""By workload and optimizer hyperparameters, some of them."""
 
 
 @dataclass
@@ -98,15 +105,19 @@ class Benchmark:
     that is not where the benchmark says is then looked up here, and no mistake."""
 
     @_uncollected()
-    def expand(self, registry: Registry, selection: Selection | None = None) -> Plan:
-        """The trials, in order of workload, optimizer and seed. UserError names file, key and the nearest choice."""
+    def expand(
+        self, registry: Registry, selection: Selection | None = None, settings: Settings | None = None
+    ) -> Plan:
+        """The trials, in order of workload, optimizer and seed. UserError names file, key and the nearest choice.
+
+        Args:
+            registry: where the components are.
+            selection: what the command line says.
+            settings: by workload and optimizer the hyperparameters that go before those of the file, several trials a
+                seed where there are several; pairs without any are left out.
+        """
         selection = selection or Selection()
-        optimizers = dict(self.spec.optimizers)
-        for text in selection.extra:
-            label, spec = parse_extra(text)
-            if label in optimizers:
-                raise UserError(f"--with optimizer={label}: {self.name} has an optimizer of that name already")
-            optimizers[label] = spec
+        optimizers = self.optimizers(selection)
         only = parse_only(selection.only, optimizers, self.spec.workloads)
         seeds = range(selection.seeds or self.spec.seeds)
         workloads: dict[str, Workload] = {}
@@ -115,20 +126,39 @@ class Benchmark:
             shape = self._check_fit(registry, workload_name, workload)
             workloads[workload_name] = self._workload(registry, workload_name, workload)
             for label, optimizer in optimizers.items():
-                base = self._trial(registry, workload_name, workload, label, optimizer, selection.device)
+                chosen = [{}] if settings is None else settings.get((workload_name, label), [])
+                bases = [
+                    self._trial(registry, workload_name, workload, label, optimizer, selection.device, one)
+                    for one in chosen
+                ]
                 wanted = [seed for seed in seeds if not only or is_wanted(only, workload_name, label, seed)]
-                if not wanted:
+                if not wanted or not bases:
                     continue
                 if shape is not None:
-                    self._check_optimizer(registry, base, f"{workload_name}.{label}", shape)
+                    self._check_optimizer(registry, bases[0], f"{workload_name}.{label}", shape)
                 keep = selection.keep or self.spec.keep
                 requests = self._probes(registry, workload_name, label)
-                for trial in base.at_seeds(wanted):
+                for trial in (trial for base in bases for trial in base.at_seeds(wanted)):
                     probes = tuple([request for at, request in requests if at is None or trial.seed in at])
                     trials.append(PlannedTrial(workload_name, label, trial, probes, keep))
-        if not trials:
+        if not trials and settings is None:
             raise UserError(f"{self.name}: nothing is left of the benchmark after {' '.join(selection.only)}")
         return Plan(self.name, workloads, trials)
+
+    def optimizers(self, selection: Selection) -> dict[str, OptimizerSpec]:
+        """Those of the file, and those that the command line adds."""
+        optimizers = dict(self.spec.optimizers)
+        for text in selection.extra:
+            label, spec = parse_extra(text)
+            if label in optimizers:
+                raise UserError(f"--with optimizer={label}: {self.name} has an optimizer of that name already")
+            optimizers[label] = spec
+        return optimizers
+
+    def given(self, workload: str, label: str, spec: OptimizerSpec) -> dict[str, Any]:
+        """The hyperparameters that the file names for an optimizer on a workload."""
+        override = self.spec.overrides.get(workload, {}).get(label, OverrideSpec())
+        return spec.options | override.options
 
     def _where(self, key: str) -> str:
         return f"{self.path.name}: {key}"
@@ -252,6 +282,7 @@ class Benchmark:
         label: str,
         spec: OptimizerSpec,
         device: Device,
+        setting: Mapping[str, Any],
     ) -> Trial:
         override = self.spec.overrides.get(workload_name, {}).get(label, OverrideSpec())
         name = spec.optimizer or label
@@ -260,7 +291,7 @@ class Benchmark:
         _check_keys(entry.component.options, spec, where)
         _check_keys(entry.component.options, override, self._where(f"overrides.{workload_name}.{label}"))
         resolve(entry.component.options, spec.options, where)
-        hyperparameters = spec.options | override.options
+        hyperparameters = spec.options | override.options | dict(setting)
         problem = registry.entry("problems", workload.problem.name)
         architecture = registry.entry("architectures", workload.architecture.name)
         budget = override.budget or workload.budget or registry.problem(workload.problem.name).budget

@@ -107,8 +107,36 @@ class ProbeSpec(WithOptions):
     seeds: tuple[Annotated[int, Field(ge=0, strict=True)], ...] | None = None
 
 
+class TuningSpec(Frozen):
+    """``[tuning]``: how settings are searched before the seeds that count are trained. See docs/tuning.md."""
+
+    method: Literal["grid", "halton", "sobol", "random"] = "halton"
+    budgets: Annotated[tuple[Count, ...], Field(min_length=1)] = (8,)
+    """Settings tried for each optimizer on each workload; of several the largest counts, the others are its curve."""
+    decades: Annotated[float, Field(gt=0, le=20)] = 3.0
+    """Width of every search range, powers of ten."""
+    extend: Annotated[float, Field(ge=0, le=10)] = 1.0
+    """Decades added at both ends, once and for all optimizers of a workload, where one has its best at an end."""
+    seeds: Count = 1
+    """Seeds for each setting; others than those that count."""
+    hyperparameters: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    """By optimizer what is searched; the learning rate where nothing is said."""
+
+    @model_validator(mode="after")
+    def _increasing(self) -> TuningSpec:
+        if list(self.budgets) != sorted(set(self.budgets)):
+            raise ValueError("budgets: give each once, the smallest first")
+        if self.method == "grid" and len(self.budgets) > 1:
+            raise ValueError("budgets: the points of a small grid are not among those of a larger one: give one budget")
+        return self
+
+
 Keep = Literal["weights", "trajectory"]
 """What is kept of every trial for probes to come: initial and final weights, or those of every evaluation too."""
+
+
+TUNING_SEED = 1000
+"""The first seed of tuning: none of those that count."""
 
 
 class BenchmarkFile(Frozen):
@@ -121,6 +149,7 @@ class BenchmarkFile(Frozen):
     optimizers: Annotated[dict[str, OptimizerSpec], Field(min_length=1)]
     overrides: dict[str, dict[str, OverrideSpec]] = Field(default_factory=dict)
     probes: dict[str, ProbeSpec] = Field(default_factory=dict)
+    tuning: TuningSpec | None = None
     keep: Keep | None = None
     """Without it initial and final weights of the trials that have probes are kept."""
 
@@ -138,6 +167,10 @@ class BenchmarkFile(Frozen):
         check("overrides", "workload", self.overrides, self.workloads)
         for workload, table in self.overrides.items():
             check(f"overrides.{workload}", "optimizer", table, self.optimizers)
+        if self.tuning is not None:
+            check("tuning.hyperparameters", "optimizer", self.tuning.hyperparameters, self.optimizers)
+            if self.seeds > TUNING_SEED:
+                raise ValueError(f"seeds: tuning takes those from {TUNING_SEED} up")
         for label, probe in self.probes.items():
             check(f"probes.{label}.workloads", "workload", probe.workloads or (), self.workloads)
             check(f"probes.{label}.optimizers", "optimizer", probe.optimizers or (), self.optimizers)

@@ -211,6 +211,19 @@ def leaderboard(
 
 
 @app.command()
+def tuning(
+    benchmark: Annotated[str, typer.Argument(help="A benchmark with [tuning]: its name, or the path of a TOML file.")],
+    results: ResultsDir = None,
+    plugin: PluginFiles = None,
+    as_json: Json = False,
+) -> None:
+    """Tell the best settings of a benchmark that tunes, and what finding them took."""
+    from thalweg.commands.tuning import tuning_command
+
+    raise typer.Exit(tuning_command(benchmark, results, plugin or [], as_json))
+
+
+@app.command()
 def plugins(plugin: PluginFiles = None, as_json: Json = False) -> None:
     """List every plugin, what it registered, what failed and why."""
     from thalweg.commands.inspect import plugins_command

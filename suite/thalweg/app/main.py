@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from thalweg.app import page_curves, page_landscape, page_leaderboard, page_plugins, page_trial
+from thalweg.app import page_curves, page_landscape, page_leaderboard, page_plugins, page_trial, page_tuning
 from thalweg.app.data import Loaded, Source
 from thalweg.app.sidebar import choose, warnings, welcome
 from thalweg.errors import UserError
@@ -17,6 +17,7 @@ Show = Callable[[Source, Loaded], None]
 # title, icon, address and content of the pages that show results
 PAGES: tuple[tuple[str, str, str, Show], ...] = (
     ("Leaderboard", ":material/leaderboard:", "leaderboard", page_leaderboard.show),
+    ("Tuning", ":material/tune:", "tuning", page_tuning.show),
     ("Learning curves", ":material/show_chart:", "curves", page_curves.show),
     ("Landscape", ":material/landscape:", "landscape", page_landscape.show),
     ("Trial", ":material/science:", "trial", page_trial.show),

@@ -139,7 +139,8 @@ def _command(loaded: Loaded, document: TrialDocument) -> None:
     if loaded.benchmark is None:
         st.info("The benchmark's file cannot be used, so no command can be given.")
         return
-    command, note = reproduce(loaded.benchmark, registry(), document)
+    plan = loaded.view.plan if loaded.benchmark.spec.tuning else None
+    command, note = reproduce(loaded.benchmark, registry(), document, plan)
     if command is None:
         st.info(note)
         return

@@ -12,6 +12,7 @@ from thalweg.errors import UserError
 from thalweg.registry import Registry
 from thalweg.selection import Selection
 from thalweg.store.documents import TrialDocument
+from thalweg.tuning.plan import TunedPlan
 
 
 class Reproduction(NamedTuple):
@@ -21,9 +22,22 @@ class Reproduction(NamedTuple):
     note: str = ""
 
 
-def reproduce(benchmark: Benchmark, registry: Registry, document: TrialDocument) -> Reproduction:
-    """The command for a trial of a benchmark, if there is one that makes exactly that trial with the plugins here."""
+def reproduce(
+    benchmark: Benchmark, registry: Registry, document: TrialDocument, plan: TunedPlan | None = None
+) -> Reproduction:
+    """The command for a trial of a benchmark, if there is one that makes exactly that trial with the plugins here.
+
+    Args:
+        benchmark: as it is kept with the results.
+        registry: the plugins here.
+        document: the trial's.
+        plan: the benchmark's, where it tunes.
+    """
     trial = document.trial
+    if plan is not None and any(each.trial.hash == document.hash for each in (*plan.trials, *plan.tuning)):
+        pair = ["--only", f"workload={document.workload}", "--only", f"optimizer={document.optimizer}"]
+        note = "The benchmark tunes: this tries the settings that are not there yet, then trains the best of them."
+        return Reproduction(shlex.join(["thalweg", "run", benchmark.name, *pair, "--device", trial.device]), note)
     label = document.optimizer
     extra = () if label in benchmark.spec.optimizers else (f"optimizer={label}",)
     seeds = trial.seed + 1 if trial.seed >= benchmark.spec.seeds else None

@@ -12,10 +12,12 @@ from thalweg.contracts import Metric
 from thalweg.errors import UserError
 from thalweg.registry import Registry
 from thalweg.scoring.observations import Observations, observe, observe_stored
+from thalweg.scoring.tuning import by_budget
 from thalweg.selection import Selection
 from thalweg.store.index import Documents, Stored
 from thalweg.store.timings import StepTime, configuration, on_one_machine
 from thalweg.trial import Trial
+from thalweg.tuning.plan import TunedPlan, plan_of
 
 IN_BENCHMARK, ADDED, NOT_EXPANDED = "yes", "added", "cannot be expanded"
 
@@ -35,6 +37,10 @@ class View:
     """Trials on disk of workloads that the benchmark does not have."""
     problems: list[str] = field(default_factory=list)
     """Why the benchmark could not be expanded as a whole, one sentence each."""
+    plan: TunedPlan | None = None
+    """The benchmark's plan with what its tuning found; None where there is no benchmark."""
+    budgets: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """The leaderboard of each tuning budget."""
     guessed: list[str] = field(default_factory=list)
     """Workloads whose metrics and target are derived from the curves, since their plugin is not here."""
 
@@ -57,7 +63,8 @@ def make_view(
     of a hash after the label where an optimizer of that label has other settings. Where the benchmark cannot be
     expanded (``None``, or a plugin is not here) workloads are derived from what is on disk.
     """
-    plan, problems = _plan(benchmark, registry, stored) if benchmark else (Plan("", {}, []), [])
+    plan, problems = _plan(benchmark, registry, stored) if benchmark else (TunedPlan("", {}, []), [])
+    tuning = {planned.trial.hash for planned in plan.tuning}
     wanted = {planned.trial.hash: planned for planned in plan.trials}
     on_disk = stored.trials
     times = times or {}
@@ -70,7 +77,8 @@ def make_view(
         if benchmark is None or name in benchmark.spec.workloads:
             known[name] = _guess(name, stored.only(on_disk["workload"] == name))
             guessed.append(name)
-    others = stored.only(pd.Series([hash_ not in wanted for hash_ in stored.column("hash")], on_disk.index, dtype=bool))
+    named = wanted.keys() | tuning
+    others = stored.only(pd.Series([hash_ not in named for hash_ in stored.column("hash")], on_disk.index, dtype=bool))
     beside = others.only(others.trials["workload"].isin(list(known)))
     added = observe_stored(replace(beside, trials=beside.trials.assign(optimizer=_labels(plan, beside.trials))), times)
     failed_labels = set(benchmark.spec.optimizers) - {planned.optimizer for planned in plan.trials} if benchmark else ()
@@ -91,6 +99,8 @@ def make_view(
         [planned.title for hash_, planned in wanted.items() if hash_ not in there],
         len(others.trials) - len(beside.trials),
         problems,
+        plan if benchmark else None,
+        by_budget(plan, stored),
         guessed,
     )
 
@@ -106,20 +116,22 @@ def _together(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _plan(benchmark: Benchmark, registry: Registry, stored: Stored) -> tuple[Plan, list[str]]:
+def _plan(benchmark: Benchmark, registry: Registry, stored: Stored) -> tuple[TunedPlan, list[str]]:
     """The plan for the device that the results come from, which need not be a device of this machine."""
     there = set(stored.column("hash"))
-    found = [_expand(benchmark, registry, Selection(device=device)) for device in stored.devices]
+    found = [_expand(benchmark, registry, Selection(device=device), stored) for device in stored.devices]
     return max(found, key=lambda pair: sum(planned.trial.hash in there for planned in pair[0].trials))
 
 
-def _expand(benchmark: Benchmark, registry: Registry, selection: Selection) -> tuple[Plan, list[str]]:
+def _expand(
+    benchmark: Benchmark, registry: Registry, selection: Selection, stored: Stored
+) -> tuple[TunedPlan, list[str]]:
     """The whole plan; else what expands of it, one workload and optimizer at a time, with the reasons for the rest."""
     try:
-        return benchmark.expand(registry, selection), []
+        return plan_of(benchmark, registry, selection, stored), []
     except UserError as error:
         reasons = [str(error)]
-    plan = Plan(benchmark.name, {}, [])
+    plan = TunedPlan(benchmark.name, {}, [])
     spec = benchmark.spec
     for workload in spec.workloads:
         for optimizer in spec.optimizers:
@@ -132,12 +144,14 @@ def _expand(benchmark: Benchmark, registry: Registry, selection: Selection) -> t
                 }
             )
             try:
-                expanded = replace(benchmark, spec=part).expand(registry, selection)
+                expanded = plan_of(replace(benchmark, spec=part), registry, selection, stored)
             except UserError as error:
                 reasons.append(str(error))
             else:
                 plan.workloads |= expanded.workloads
                 plan.trials += expanded.trials
+                plan.tuning += expanded.tuning
+                plan.outcomes += expanded.outcomes
     return plan, list(dict.fromkeys(reasons))
 
 

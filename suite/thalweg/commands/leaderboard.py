@@ -19,6 +19,7 @@ from thalweg.selection import Selection
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults, results_root
 from thalweg.store.timings import read_times
+from thalweg.tuning.plan import plan_of
 
 FORMATS = ("table", "markdown", "csv", "json")
 
@@ -45,7 +46,9 @@ def leaderboard_command(
     benchmark = replace(benchmark, files=stored.files)
     there = set(stored.column("hash"))
     # results of a GPU can be ranked where there is none, and the other way round
-    plans = [benchmark.expand(registry, Selection(seeds, tuple(extra), device=device)) for device in stored.devices]
+    plans = [
+        plan_of(benchmark, registry, Selection(seeds, tuple(extra), device=device), stored) for device in stored.devices
+    ]
     plan = max(plans, key=lambda plan: sum(planned.trial.hash in there for planned in plan.trials))
     if workload is not None:
         if workload not in plan.workloads:

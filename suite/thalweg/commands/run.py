@@ -21,8 +21,11 @@ from thalweg.registry import load_registry
 from thalweg.runner.interrupts import second_ends_at_once
 from thalweg.runner.run import run_benchmark
 from thalweg.runner.timed import time_benchmark
+from thalweg.runner.tuned import run_to_the_end
 from thalweg.selection import DEVICES, Device, Selection
+from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults, results_root
+from thalweg.tuning.plan import plan_of
 
 
 def run_command(
@@ -52,8 +55,9 @@ def run_command(
     warn_of_failures(record for record in registry.plugins if record.origin == "file")
     benchmark = load_benchmark(name, registry)
     selection = Selection(seeds, tuple(extra), tuple(only), choose_device(device), _keep(keep))
-    plan = benchmark.expand(registry, selection)
     root = results_root(results)
+    stored_in = BenchmarkResults(root, benchmark.name)
+    plan = plan_of(benchmark, registry, selection, read_stored(stored_in))
     workers = _workers(jobs)
     limited = timeout is not None or memory is not None
     several = limited or (jobs is not None and workers != 1)
@@ -74,7 +78,12 @@ def run_command(
     try:
         with second_ends_at_once(), _output_to_errors():
             how = executor, fresh, workers, timeout, batching, None if memory is None else int(memory * GB)
-            report = run_benchmark(benchmark, plan, registry, root, progress, *how)
+            plan, report = run_to_the_end(
+                lambda: plan_of(benchmark, registry, selection, read_stored(stored_in)),
+                lambda plan: run_benchmark(benchmark, plan, registry, root, progress, *how),
+                registry,
+                progress.say,
+            )
             if timed and report.outcome == "complete":
                 report.errors |= time_benchmark(plan, registry, root, fresh, progress.say)
     finally:
@@ -82,7 +91,7 @@ def run_command(
     if as_json:
         print_json(report.document())
     else:
-        print_leaderboard(plan, BenchmarkResults(root, plan.benchmark))
+        print_leaderboard(plan, stored_in)
         document = report.document()["trials"]
         words = [f"{document['trained']} trained", f"{document['cached']} done before"]
         words += [f"{document[key]} {key}" for key in ("diverged", "failed") if document[key]]

@@ -134,6 +134,18 @@ class Hyperparameter(Option):
         return wrong
 
 
+def bounds(allowed: str) -> tuple[float, float]:
+    """The ends of an interval such as ``"(0, inf)"``.
+
+    >>> bounds("(0, inf)")
+    (0.0, inf)
+    """
+    parsed = _INTERVAL.fullmatch(allowed)
+    if parsed is None:
+        raise ValueError(f"allowed {allowed!r} is no interval such as '(0, inf)' or '[0, 1)'")
+    return float(parsed[2]), float(parsed[3])
+
+
 def resolve(options: Iterable[Option], given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Every option's value: the given one, checked, or its default. UserError on an unknown key or a bad value."""
     declared = {option.name: option for option in options}

@@ -19,7 +19,7 @@ from thalweg.runner.cached import left_to_do
 from thalweg.runner.cost import Usual, usual_seconds
 from thalweg.runner.groups import Group, groups_of, train_and_save_group
 from thalweg.runner.outcome import RunReport, TrialResult
-from thalweg.runner.work import Job, call_hook, skeleton_of, use_registry
+from thalweg.runner.work import Job, skeleton_of, use_registry
 from thalweg.store.curve import curve_table
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
@@ -137,7 +137,6 @@ def run_benchmark(
     ended |= {planned.trial.hash for planned, result in report.trained if result.path is not None}
     _tell_what_is_gone(report, results, ended, benchmark.text)
     report.seconds = time.perf_counter() - started
-    call_hook(registry, "thalweg_run_finished", report.errors, run=report)
     for label, failure in report.errors.items():
         watcher.say(f"{label}: {failure.message}")
     return report
@@ -146,7 +145,7 @@ def run_benchmark(
 def trials_of(plan: Plan) -> list[PlannedTrial]:
     """The plan's trials, each once: two entries of the grid may be one and the same."""
     wanted: dict[str, PlannedTrial] = {}
-    for planned in plan.trials:
+    for planned in (*plan.tuning, *plan.trials):
         key = planned.trial.hash
         wanted[key] = _with_probes(wanted[key], planned.probes) if key in wanted else planned
     return list(wanted.values())

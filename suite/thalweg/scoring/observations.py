@@ -66,7 +66,7 @@ def observe(
     optimizers = np.array([planned.optimizer for planned in plan.trials], dtype=object)[there]
     found = _tables(stored, numbers[there], workloads, optimizers, times, wanted)
     found.missing = int((~there).sum())
-    found.beside = len(number_of.keys() - set(hashes))
+    found.beside = len(number_of.keys() - set(hashes) - {planned.trial.hash for planned in plan.tuning})
     return found
 
 

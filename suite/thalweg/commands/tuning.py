@@ -1,0 +1,64 @@
+"""``thalweg tuning``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+from thalweg.benchmark import load_benchmark
+from thalweg.commands.output import errors, number, print_json, print_table, warn_of_failures
+from thalweg.errors import UserError
+from thalweg.registry import load_registry
+from thalweg.scoring.tuning import best_settings, by_budget, remark
+from thalweg.selection import Selection
+from thalweg.store.index import read_stored
+from thalweg.store.results import BenchmarkResults, results_root
+from thalweg.tuning.plan import plan_of
+
+
+def tuning_command(name: str, results: Path | None, plugin_files: list[Path], as_json: bool) -> int:
+    """Print the best settings and what finding them took; exit code 3 when none is known."""
+    registry = load_registry(plugin_files)
+    warn_of_failures(record for record in registry.plugins if record.origin == "file")
+    benchmark = load_benchmark(name, registry)
+    if benchmark.spec.tuning is None:
+        raise UserError(f"{benchmark.path.name}: has no [tuning]: its settings are those of the file")
+    root = results_root(results)
+    stored = read_stored(BenchmarkResults(root, benchmark.name))
+    benchmark = replace(benchmark, files=stored.files)
+    plan = plan_of(benchmark, registry, Selection(device=stored.devices[0]), stored)
+    best = best_settings(plan)
+    budgets = by_budget(plan, stored)
+    if as_json:
+        print_json(
+            {
+                "benchmark": plan.benchmark,
+                "settled": plan.settled,
+                "extended": plan.extended,
+                "best": best.to_dict("records"),
+                "tried": plan.tried.to_dict("records"),
+                "by_budget": budgets.to_dict("records"),
+            }
+        )
+        return 0 if (best["setting"] != "").any() else 3
+    for workload, rows in best.groupby("workload", sort=False):
+        metric = plan.workloads[str(workload)].metric
+        table = [
+            [
+                row["optimizer"],
+                row["setting"] or "not known yet",
+                "–" if math.isnan(row["value"]) else number(row["value"], metric.unit),
+                remark(row["at_edge"], row["reached_end"]),
+                f"{row['reached_end']}/{row['tried']}",
+                f"{row['gradient_evaluations']:,}",
+            ]
+            for row in rows.to_dict("records")
+        ]
+        heads = ["optimizer", "best setting", f"valid {metric.name}", "", "finished", "gradient evaluations"]
+        more = ", all ranges extended" if workload in plan.extended else ""
+        print_table(f"{workload}{more}", heads, table, right=heads[2:3] + heads[4:])
+    if not (best["setting"] != "").any():
+        errors().print(f"no setting is known yet: type 'thalweg run {name}'", markup=False)
+        return 3
+    return 0

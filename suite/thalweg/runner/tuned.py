@@ -1,0 +1,66 @@
+"""Runs a benchmark to its end, also one whose trials are known only when others are done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from thalweg.benchmark import Plan
+from thalweg.registry import Registry
+from thalweg.runner.outcome import RunReport
+from thalweg.runner.work import call_hook
+from thalweg.tuning.plan import TunedPlan
+
+
+def run_to_the_end(
+    plan_now: Callable[[], TunedPlan], run: Callable[[Plan], RunReport], registry: Registry, say: Callable[[str], None]
+) -> tuple[TunedPlan, RunReport]:
+    """Train what is planned, plan again with what came of it, and so on until nothing new is planned.
+
+    Args:
+        plan_now: the plan as far as it is known from the trials on disk.
+        run: trains a plan's trials, in one go.
+        registry: whose plugins are told at the end.
+        say: takes a line for the user.
+
+    Returns:
+        The whole plan, and one report of all that was done for it.
+    """
+    asked: set[str] = set()
+    whole: RunReport | None = None
+    while True:
+        plan = plan_now()
+        trials, tuning = (
+            [each for each in some if each.trial.hash not in asked] for some in (plan.trials, plan.tuning)
+        )
+        if whole is not None and not trials and not tuning:
+            break
+        if plan.outcomes:
+            say(_stage(plan, len(tuning)))
+        asked |= {planned.trial.hash for planned in (*trials, *tuning)}
+        report = run(replace(plan, trials=trials, tuning=tuning))
+        whole = report if whole is None else _added(whole, report)
+        if report.outcome != "complete" or report.errors:
+            break
+    assert whole is not None
+    call_hook(registry, "thalweg_run_finished", whole.errors, run=whole)
+    return plan, whole
+
+
+def _stage(plan: TunedPlan, tuning: int) -> str:
+    if plan.settled:
+        return "the best settings, with the seeds that count"
+    if plan.extended:
+        return f"the best setting is at an end of its range: all ranges are extended on {', '.join(plan.extended)}"
+    return f"{tuning} trials for tuning"
+
+
+def _added(one: RunReport, other: RunReport) -> RunReport:
+    return replace(
+        other,
+        total=one.total + other.total,
+        seconds=one.seconds + other.seconds,
+        cached=one.cached + other.cached,
+        trained=one.trained + other.trained,
+        errors=one.errors | other.errors,
+    )

@@ -1,0 +1,78 @@
+"""What tuning gave and what it cost: the best setting of each optimizer, and performance against the tuning budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pandas as pd
+
+from thalweg.benchmark import PlannedTrial
+from thalweg.scoring.leaderboard import leaderboard, wanted_for
+from thalweg.scoring.observations import observe
+from thalweg.store.index import Stored
+from thalweg.tuning.plan import TunedPlan
+
+BEST_COLUMNS = [
+    "workload",
+    "optimizer",
+    "setting",
+    "value",
+    "at_edge",
+    "tried",
+    "reached_end",
+    "steps",
+    "gradient_evaluations",
+]
+
+
+def best_settings(plan: TunedPlan) -> pd.DataFrame:
+    """A row a workload and optimizer: the best setting of the largest budget, and what finding it took.
+
+    ``value`` is the mean over tuning seeds on validation, ``at_edge`` says that it is the smallest or largest tried,
+    ``reached_end`` counts the settings whose trials neither diverged nor failed; steps and gradient evaluations are
+    those of all settings together. A setting that is not known yet is empty.
+    """
+    rows = []
+    for outcome in plan.outcomes:
+        tried = pd.DataFrame(outcome.rows())
+        best = max(outcome.best, default=None)
+        chosen = tried[[str(best) in budgets.split() for budgets in tried["selected"]]]
+        rows.append(
+            {
+                "workload": outcome.workload.name,
+                "optimizer": outcome.optimizer,
+                "setting": chosen["setting"].iloc[0] if len(chosen) else "",
+                "value": chosen["value"].iloc[0] if len(chosen) else float("nan"),
+                "at_edge": outcome.at_edge,
+                "tried": int((tried["status"] != "missing").sum()),
+                "reached_end": int((tried["status"] == "done").sum()),
+                "steps": int(tried["steps"].sum()),
+                "gradient_evaluations": int(tried["gradient_evaluations"].sum()),
+            }
+        )
+    return pd.DataFrame(rows, columns=BEST_COLUMNS)
+
+
+def remark(at_edge: bool, reached_end: int) -> str:
+    """What is to be said of a best setting."""
+    if not at_edge:
+        return ""
+    return "at the end of its range" if reached_end else "no setting finished"
+
+
+def by_budget(plan: TunedPlan, stored: Stored, metric: str | None = None) -> pd.DataFrame:
+    """The leaderboard's rows for each tuning budget, with a column ``budget`` (Sivaprasad et al. 2020).
+
+    For a smaller budget the best of its own first settings trains the seeds that count.
+    """
+    if not plan.outcomes:
+        return pd.DataFrame(columns=["budget"])
+    largest = max((budget for outcome in plan.outcomes for budget in outcome.best), default=0)
+    boards = []
+    trials: Mapping[int, list[PlannedTrial]] = {**plan.smaller, largest: plan.trials}
+    for budget, planned in sorted(trials.items()):
+        part = replace(plan, trials=planned)
+        board = leaderboard(observe(part, stored, None, wanted_for(plan.workloads, metric)), plan.workloads, metric)
+        boards.append(board.assign(budget=budget))
+    return pd.concat(boards, ignore_index=True)

@@ -1,0 +1,1 @@
+"""Which settings are tried for each optimizer, and which of them are taken."""

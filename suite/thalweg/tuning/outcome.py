@@ -1,0 +1,165 @@
+"""What tuning found of one optimizer on one workload: how each setting did, and the best of them for each budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from thalweg.benchmark import Workload
+from thalweg.store.index import Stored
+
+COLUMNS = [
+    "workload",
+    "optimizer",
+    "setting",
+    "lr",
+    "extension",
+    "value",
+    "loss",
+    "status",
+    "selected",
+    "at_edge",
+    "steps",
+    "gradient_evaluations",
+]
+"""``setting`` in words, ``lr`` where it is all that was searched, ``selected`` the budgets for which it is the best."""
+
+
+@dataclass
+class Tried:
+    """A setting that was tried, and what came of it."""
+
+    setting: dict[str, float]
+    number: int
+    """Its place in the sequence of points, from 0; the extension's are counted by themselves."""
+    extension: bool
+    hashes: list[str]
+    """Of its trials, one a seed."""
+    score: float = math.nan
+    """The mean over seeds of the best validation value, the larger the better; minus infinity where one did not end."""
+    loss: float = math.inf
+    status: str = "missing"
+    steps: int = 0
+    gradient_evaluations: int = 0
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """To be made as large as can be: accuracies have many ties, which the loss decides."""
+        return self.score, -self.loss
+
+
+@dataclass
+class Outcome:
+    """What was tried of an optimizer on a workload."""
+
+    workload: Workload
+    optimizer: str
+    tried: list[Tried]
+    best: dict[int, Tried] = field(default_factory=dict)
+    """By budget; empty until every setting has been tried."""
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether a better setting may lie beyond what was tried.
+
+        So it may where the best of the largest budget has the smallest or largest value of something, and where no
+        setting finished.
+        """
+        if not self.best:
+            return False
+        if self.best[max(self.best)].score == -math.inf:
+            return True
+        for name, value in self.best[max(self.best)].setting.items():
+            values = {one.setting[name] for one in self.tried}
+            if len(values) > 1 and value in (min(values), max(values)):
+                return True
+        return False
+
+    def choose(self, budgets: Sequence[int], extended: dict[int, int]) -> None:
+        """Take the best setting for each budget, of equals the first: of those points that the budget pays for.
+
+        Args:
+            budgets: numbers of points in the range.
+            extended: for each of them how many more there are beyond each end.
+        """
+        for budget in budgets:
+            paid = [one for one in self.tried if one.number < (extended[budget] if one.extension else budget)]
+            self.best[budget] = max(paid, key=lambda one: one.rank)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row a setting, see COLUMNS, in the order of the first hyperparameter."""
+        sign = 1.0 if self.workload.metric.better == "higher" else -1.0
+        rows = []
+        for one in sorted(self.tried, key=lambda one: list(one.setting.values())):
+            budgets = [budget for budget, best in self.best.items() if best is one]
+            rows.append(
+                {
+                    "workload": self.workload.name,
+                    "optimizer": self.optimizer,
+                    "setting": ", ".join(f"{name}={value:g}" for name, value in one.setting.items()),
+                    "lr": one.setting["lr"] if set(one.setting) == {"lr"} else math.nan,
+                    "extension": one.extension,
+                    "value": one.score * sign if math.isfinite(one.score) else math.nan,
+                    "loss": one.loss if math.isfinite(one.loss) else math.nan,
+                    "status": one.status,
+                    "selected": " ".join(map(str, budgets)),
+                    "at_edge": self.at_edge and max(self.best) in budgets,
+                    "steps": one.steps,
+                    "gradient_evaluations": one.gradient_evaluations,
+                }
+            )
+        return rows
+
+
+def read_scores(tried: Sequence[Tried], stored: Stored, workload: Workload) -> bool:
+    """Read how each setting did; False while trials of some are not on disk.
+
+    A trial's value is the workload's metric on the validation split at the best evaluation, which is where weights are
+    selected; without a validation split that of training at the end. A trial that diverged or failed has none.
+    """
+    there = stored.trials.drop_duplicates("hash", keep="last")
+    numbers = dict(zip(there["hash"], there.index, strict=True))
+    statuses = dict(zip(there["hash"], there["status"], strict=True))
+    mine = [hash_ for one in tried for hash_ in one.hashes if hash_ in numbers]
+    rows = _rows(stored, pd.Index([numbers[hash_] for hash_ in mine], dtype="int64"), workload)
+    for one in tried:
+        found = [rows.get(numbers.get(hash_, -1)) for hash_ in one.hashes]
+        one.status = _worst([statuses.get(hash_, "missing") for hash_ in one.hashes])
+        one.steps = sum(row["steps"] for row in found if row)
+        one.gradient_evaluations = sum(row["gradient_evaluations"] for row in found if row)
+        whole = [row for row in found if row] if one.status == "done" else []
+        one.score = sum(row["score"] for row in whole) / len(one.hashes) if len(whole) == len(one.hashes) else -math.inf
+        one.loss = sum(row["loss"] for row in whole) / len(one.hashes) if whole else math.inf
+    return all(one.status != "missing" for one in tried)
+
+
+def _rows(stored: Stored, chosen: pd.Index, workload: Workload) -> dict[int, dict[str, Any]]:
+    """Of each trial, by its number: score, loss there, steps and gradient evaluations."""
+    split, metric = workload.target_split, workload.metric
+    columns = ["step", "gradient_evaluations", "split", "metric", "value"]
+    curves = stored.curves(columns, chosen, {"split": {split}, "metric": {metric.name, "loss"}})
+    sign = 1.0 if metric.better == "higher" else -1.0
+    found: dict[int, dict[str, Any]] = {}
+    for number, rows in curves.groupby("trial"):
+        values = sign * rows.loc[rows["metric"] == metric.name].set_index("step")["value"]
+        losses = rows.loc[rows["metric"] == "loss"].set_index("step")["value"]
+        finite = values[values.map(math.isfinite)]
+        place = (int(finite.to_numpy().argmax()) if split == "valid" else len(finite) - 1) if len(finite) else None
+        found[int(str(number))] = {
+            "score": -math.inf if place is None else float(finite.iloc[place]),
+            "loss": math.inf if place is None else float(losses.loc[finite.index[place]]),
+            "steps": int(rows["step"].max()),
+            "gradient_evaluations": int(rows["gradient_evaluations"].max()),
+        }
+    return found
+
+
+def _worst(statuses: Sequence[str]) -> str:
+    for status in ("missing", "failed", "diverged"):
+        if status in statuses:
+            return status
+    return "done"

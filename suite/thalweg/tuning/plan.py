@@ -1,0 +1,146 @@
+"""The trials of a benchmark that tunes: which settings are to be tried, and, once that is known, the seeds that count.
+
+Nothing is kept but the trials: what was selected follows from those on disk, whoever asks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+
+from thalweg.benchmark import Benchmark, Plan, PlannedTrial
+from thalweg.benchmark_file import TUNING_SEED, TuningSpec
+from thalweg.registry import Registry
+from thalweg.selection import Selection
+from thalweg.store.index import Stored
+from thalweg.tuning.outcome import COLUMNS, Outcome, Tried, read_scores
+from thalweg.tuning.space import Space, space_of
+
+
+@dataclass
+class TunedPlan(Plan):
+    """A plan as far as it is known from the trials on disk."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    """Of each workload and optimizer; none where the benchmark does not tune."""
+    settled: bool = True
+    """Whether all that is to be trained is known."""
+    extended: list[str] = field(default_factory=list)
+    """Workloads on which an optimizer had its best at an end, so that all ranges were extended."""
+    smaller: dict[int, list[PlannedTrial]] = field(default_factory=dict)
+    """By budget the seeds that count of its best settings; those of the largest are the trials of the plan."""
+
+    @property
+    def tried(self) -> pd.DataFrame:
+        """A row a setting that is tried; see ``outcome.COLUMNS``."""
+        return pd.DataFrame([row for outcome in self.outcomes for row in outcome.rows()], columns=COLUMNS)
+
+
+def plan_of(benchmark: Benchmark, registry: Registry, selection: Selection, stored: Stored) -> TunedPlan:
+    """The plan, given what is on disk.
+
+    An optimizer's settings are all tried before the best is taken. Where, of all optimizers that have been tried on a
+    workload, one has its best at an end of its range, every optimizer's range is extended there, once. The seeds that
+    count are planned for workloads of which every wanted optimizer is settled.
+    """
+    tuning = benchmark.spec.tuning
+    if tuning is None:
+        plan = benchmark.expand(registry, selection)
+        return TunedPlan(plan.benchmark, plan.workloads, plan.trials)
+    return _Planning(benchmark, registry, selection, stored, tuning).plan()
+
+
+class _Planning:
+    def __init__(
+        self, benchmark: Benchmark, registry: Registry, selection: Selection, stored: Stored, tuning: TuningSpec
+    ) -> None:
+        self.benchmark, self.registry, self.stored, self.tuning = benchmark, registry, stored, tuning
+        self.selection = selection
+        self.trials: dict[str, PlannedTrial] = {}
+        # no --only: whether a range is extended must not depend on it
+        self.all = replace(selection, only=(), seeds=1)
+        # also checks what is selected
+        self.wanted = {
+            (planned.workload, planned.optimizer) for planned in benchmark.expand(registry, selection).trials
+        }
+
+    def plan(self) -> TunedPlan:
+        spaces = self._spaces()
+        outcomes = self._outcomes({pair: space.settings(self._most) for pair, space in spaces.items()}, False)
+        complete = {pair: read_scores(one.tried, self.stored, one.workload) for pair, one in outcomes.items()}
+        for pair, one in outcomes.items():
+            if complete[pair]:
+                one.choose(self.tuning.budgets, dict.fromkeys(self.tuning.budgets, 0))
+        waiting = {
+            workload
+            for workload, _ in self.wanted
+            if not all(complete[pair] for pair in self.wanted if pair[0] == workload)
+        }
+        edges = {one.workload.name for one in outcomes.values() if one.at_edge} - waiting
+        further = {
+            pair: more for pair, space in spaces.items() if pair[0] in edges and (more := space.extension(self._most))
+        }
+        for pair, beyond in self._outcomes(further, True).items():
+            one = outcomes[pair]
+            one.tried += beyond.tried
+            complete[pair] = read_scores(one.tried, self.stored, one.workload)
+            one.best.clear()
+            if complete[pair]:
+                one.choose(self.tuning.budgets, {budget: self._beyond(budget) for budget in self.tuning.budgets})
+        unsettled = {workload for workload, label in self.wanted if not complete[workload, label]}
+        return self._whole(outcomes, unsettled, sorted({workload for workload, _ in further}))
+
+    @property
+    def _most(self) -> int:
+        return max(self.tuning.budgets)
+
+    def _beyond(self, budget: int) -> int:
+        return math.ceil(budget * self.tuning.extend / self.tuning.decades)
+
+    def _spaces(self) -> dict[tuple[str, str], Space]:
+        found = {}
+        for workload in self.benchmark.spec.workloads:
+            for label, spec in self.benchmark.optimizers(self.selection).items():
+                optimizer = self.registry.optimizer(spec.optimizer or label)
+                names = self.tuning.hyperparameters.get(label, ("lr",))
+                given = self.benchmark.given(workload, label, spec)
+                where = f"{self.benchmark.path.name}: tuning: optimizer {label!r}"
+                found[workload, label] = space_of(self.tuning, optimizer.options, names, given, where)
+        return found
+
+    def _outcomes(
+        self, settings: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]], extension: bool
+    ) -> dict[tuple[str, str], Outcome]:
+        """The trials that try these settings, by pair."""
+        plan = self.benchmark.expand(self.registry, self.all, settings)
+        found: dict[tuple[str, str], Outcome] = {}
+        # the order of expansion is that of settings, one seed each
+        for planned in plan.trials:
+            pair = (planned.workload, planned.optimizer)
+            outcome = found.setdefault(pair, Outcome(plan.workloads[pair[0]], pair[1], []))
+            seeds = range(TUNING_SEED, TUNING_SEED + self.tuning.seeds)
+            trials = list(planned.trial.at_seeds(list(seeds)))
+            self.trials |= {trial.hash: replace(planned, trial=trial, probes=(), keep=None) for trial in trials}
+            number = len(outcome.tried) % max(1, len(settings[pair]) // (2 if extension else 1))
+            setting = dict(settings[pair][len(outcome.tried)])
+            outcome.tried.append(Tried(setting, number, extension, [trial.hash for trial in trials]))
+        return found
+
+    def _whole(self, outcomes: dict[tuple[str, str], Outcome], unsettled: set[str], extended: list[str]) -> TunedPlan:
+        smaller: dict[int, list[PlannedTrial]] = {}
+        workloads = self.benchmark.expand(self.registry, self.selection, {}).workloads
+        for budget in self.tuning.budgets:
+            best = {pair: [outcomes[pair].best[budget].setting] for pair in self.wanted if pair[0] not in unsettled}
+            smaller[budget] = self.benchmark.expand(self.registry, self.selection, best).trials
+        trials = smaller.pop(self._most)
+        counted = {planned.trial.hash for planned in trials}
+        tuning = [self.trials[hash_] for pair in outcomes if pair in self.wanted
+                  for one in outcomes[pair].tried for hash_ in one.hashes]  # fmt: skip
+        tuning += [planned for each in smaller.values() for planned in each if planned.trial.hash not in counted]
+        return TunedPlan(
+            self.benchmark.name, workloads, trials, tuning, list(outcomes.values()), not unsettled, extended, smaller
+        )

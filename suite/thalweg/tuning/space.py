@@ -1,0 +1,127 @@
+"""The settings that tuning tries: points of a range as wide for every optimizer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from thalweg.benchmark_file import TuningSpec
+from thalweg.contracts.option import Hyperparameter, bounds
+from thalweg.errors import UserError, unknown
+
+SEED = 2020
+"""Of the sequences of points: every optimizer has the same points of the unit cube."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Where one hyperparameter is searched, on a log scale."""
+
+    name: str
+    low: float
+    high: float
+
+    def value(self, u: float) -> float:
+        """The value at a share u of the range's width in decades, to three significant digits."""
+        return float(f"{self.low * (self.high / self.low) ** u:.3g}")
+
+
+@dataclass(frozen=True)
+class Space:
+    """The ranges of one optimizer on one workload."""
+
+    ranges: tuple[Range, ...]
+    spec: TuningSpec
+
+    def settings(self, budget: int) -> list[dict[str, float]]:
+        """The first ``budget`` points."""
+        return [
+            {each.name: each.value(u) for each, u in zip(self.ranges, point, strict=True)}
+            for point in unit_points(self.spec.method, budget, len(self.ranges))
+        ]
+
+    def extension(self, budget: int) -> list[dict[str, float]]:
+        """Points beyond both ends, as dense as those of ``budget`` points within; none for several hyperparameters."""
+        count = math.ceil(budget * self.spec.extend / self.spec.decades)
+        if len(self.ranges) > 1 or not self.spec.extend:
+            return []
+        (inside,) = self.ranges
+        factor = 10**self.spec.extend
+        beyond = (
+            Range(inside.name, inside.low / factor, inside.low),
+            Range(inside.name, inside.high, inside.high * factor),
+        )
+        if self.spec.method == "grid":
+            # equally far from the ends and from each other
+            shares = [np.arange(count) / count, np.arange(1, count + 1) / count]
+        else:
+            shares = [unit_points(self.spec.method, count, 1)[:, 0]] * 2
+        return [{inside.name: part.value(u)} for part, us in zip(beyond, shares, strict=True) for u in us]
+
+
+def unit_points(method: str, count: int, dimensions: int) -> np.ndarray[Any, Any]:
+    """Points of the unit cube, (count, dimensions): the first of a longer sequence, but for a grid.
+
+    ``grid``: equally spaced with both ends, as many in each direction. ``halton``, ``sobol``: scrambled (Owen 2017;
+    scipy.stats.qmc). ``random``: uniform.
+    """
+    if method == "grid":
+        side = round(count ** (1 / dimensions))
+        ticks = np.linspace(0.0, 1.0, side) if side > 1 else np.array([0.5])
+        return np.stack([each.ravel() for each in np.meshgrid(*[ticks] * dimensions, indexing="ij")], axis=1)
+    if method == "random":
+        return np.random.default_rng(SEED).random((count, dimensions))
+    from scipy.stats import qmc
+
+    if method == "halton":
+        return np.asarray(qmc.Halton(dimensions, rng=np.random.default_rng(SEED)).random(count))
+    sequence = qmc.Sobol(dimensions, rng=np.random.default_rng(SEED))
+    # drawn as a power of two, which is what is balanced, and cut
+    return np.asarray(sequence.random_base2(math.ceil(math.log2(max(1, count)))))[:count]
+
+
+def space_of(
+    spec: TuningSpec, options: Iterable[Hyperparameter], names: Iterable[str], given: Mapping[str, Any], where: str
+) -> Space:
+    """The ranges of an optimizer: ``spec.decades`` wide around a value that is given, else its declared range's middle.
+
+    Args:
+        spec: the benchmark's.
+        options: the optimizer's.
+        names: what is searched.
+        given: hyperparameters that the benchmark names.
+        where: what to name in an error.
+
+    Raises:
+        UserError: something cannot be searched.
+    """
+    names = tuple(names)
+    declared = {option.name: option for option in options}
+    searched = [name for name, option in declared.items() if option.search is not None and option.search.scale == "log"]
+    ranges = []
+    for name in names:
+        option = declared.get(name)
+        if option is None or option.search is None or option.search.scale != "log" or option.kind != "float":
+            choices = [other for other in searched if declared[other].kind == "float"]
+            said = unknown("hyperparameter with a range to search", name, choices)
+            raise UserError(f"{where}: {said}: say tuning.hyperparameters")
+        middle = given.get(name, math.sqrt(option.search.low * option.search.high))
+        if not middle > 0:
+            raise UserError(f"{where}: {name} = {middle!r} is no middle of a range on a log scale")
+        half = 10 ** (spec.decades / 2)
+        low, high = middle / half, middle * half
+        if isinstance(option.allowed, str):
+            least, most = bounds(option.allowed)
+            # as wide as for everybody, moved to where values are allowed
+            shift = max(1.0, least / low) * min(1.0, most / high)
+            low, high = low * shift, high * shift
+        ranges.append(Range(name, low, high))
+    if spec.method == "grid":
+        side = round(spec.budgets[0] ** (1 / len(ranges)))
+        if side ** len(ranges) != spec.budgets[0]:
+            raise UserError(f"{where}: {spec.budgets[0]} points are no grid of {len(ranges)} hyperparameters")
+    return Space(tuple(ranges), spec)

@@ -1,0 +1,241 @@
+"""Tuning from the file to the leaderboard: real runs on problems that take milliseconds."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from support import CommandLine, results
+from thalweg.benchmark import load_benchmark
+from thalweg.registry import Registry
+from thalweg.selection import Selection
+from thalweg.store.index import read_stored
+from thalweg.store.results import BenchmarkResults
+from thalweg.tuning.plan import TunedPlan, plan_of
+
+BOWL = """
+seeds = 2
+
+[workloads.bowl]
+problem = { name = "quadratic", dim = 4, kappa = 10.0 }
+architecture = "point"
+dtype = "float64"
+budget = { steps = 20 }
+evaluate_every = { steps = 5 }
+
+[optimizers.sgd]
+lr = MIDDLE
+
+[optimizers.adam]
+
+[tuning]
+budgets = [2, 6]
+decades = 2
+"""
+
+
+def write(cli: CommandLine, middle: float = 0.1, text: str = BOWL) -> list[str]:
+    (cli.folder / "small.toml").write_text(text.replace("MIDDLE", str(middle)), encoding="utf-8")
+    return ["run", "small.toml"]
+
+
+def plan(cli: CommandLine, registry: Registry, *only: str) -> TunedPlan:
+    benchmark = load_benchmark(str(cli.folder / "small.toml"), registry)
+    return plan_of(benchmark, registry, Selection(only=only), read_stored(results(cli)))
+
+
+def test_every_setting_is_tried_before_the_best_is_trained_with_fresh_seeds(
+    cli: CommandLine, registry: Registry
+) -> None:
+    report = cli.json(*write(cli))
+    whole = plan(cli, registry)
+    assert whole.settled
+    assert {planned.trial.seed for planned in whole.trials} == {0, 1}
+    tuning_only = [planned for planned in whole.tuning if planned.trial.seed >= 1000]
+    assert len(tuning_only) == len(whole.tried)
+    assert report["trials"]["total"] == len(whole.trials) + len(whole.tuning)
+    # what is trained has the least final loss of all settings, as computed from the trials themselves
+    for label in ("sgd", "adam"):
+        mine = whole.tried[whole.tried["optimizer"] == label]
+        (chosen,) = {planned.trial.optimizer.settings["lr"] for planned in whole.trials if planned.optimizer == label}
+        assert chosen == mine.loc[mine["value"].idxmin(), "lr"]
+        assert mine.loc[mine["lr"] == chosen, "selected"].item().split()[-1] == "6"
+    again = cli.json(*write(cli))
+    assert (again["trials"]["trained"], again["trials"]["cached"]) == (0, report["trials"]["total"])
+    board = cli.json("leaderboard", "small.toml")["rows"]
+    assert {(row["optimizer"], row["seeds"]) for row in board} == {("sgd", 2), ("adam", 2)}
+    assert "not in this benchmark" not in cli("leaderboard", "small.toml").stderr
+
+
+def test_where_one_has_its_best_at_an_end_every_range_is_extended_once(cli: CommandLine, registry: Registry) -> None:
+    # rates from 1e-5 to 1e-3: the best is the largest, and still is when one decade is added
+    cli(*write(cli, middle=1e-4))
+    whole = plan(cli, registry)
+    assert whole.extended == ["bowl"]
+    counts = whole.tried.groupby("optimizer")["extension"].agg(["sum", "count"])
+    # 6 points in 2 decades are 3 in each decade beyond
+    assert counts["sum"].tolist() == [6, 6]
+    assert counts["count"].tolist() == [12, 12]
+    sgd = whole.tried[whole.tried["optimizer"] == "sgd"]
+    best = sgd[sgd["selected"].str.contains("6")]
+    assert best["at_edge"].tolist() == [True]
+    assert best["lr"].item() == sgd["lr"].max() > 1e-3
+    table = cli("tuning", "small.toml").stdout
+    assert "all ranges extended" in table
+    assert "at the end of its range" in table
+
+
+def test_nothing_is_extended_where_the_best_is_inside_or_the_file_says_so(cli: CommandLine, registry: Registry) -> None:
+    text = BOWL.replace("[optimizers.adam]\n", "")
+    # 2 / (mu + L) is the best rate of gradient descent on a quadratic: the curvatures are between 1 and 10
+    cli(*write(cli, 0.18, text))
+    inside = plan(cli, registry)
+    assert inside.extended == []
+    assert inside.settled
+    cli(*write(cli, 1e-4, text + "extend = 0\n"))
+    forbidden = plan(cli, registry)
+    assert forbidden.extended == []
+    assert forbidden.tried["at_edge"].any()
+
+
+def test_a_setting_that_diverges_is_never_the_best(cli: CommandLine, registry: Registry) -> None:
+    # lr L > 2 diverges: no rate from 0.3 to 30 ends, where L = 10, so the range is extended
+    cli(*write(cli, 3.0, BOWL.replace("[optimizers.adam]\n", "")))
+    tried = plan(cli, registry).tried
+    diverged = tried[tried["status"] == "diverged"]
+    assert 3 <= len(diverged) < len(tried)
+    assert diverged["value"].isna().all()
+    assert (diverged["selected"] == "").all()
+    best = cli.json("tuning", "small.toml")["best"]
+    assert best[0]["reached_end"] == len(tried) - len(diverged)
+
+
+def test_where_all_diverge_the_first_is_trained_and_counts_as_what_it_is(cli: CommandLine, registry: Registry) -> None:
+    text = BOWL.replace("[optimizers.adam]\n", "") + "extend = 0\n"
+    cli(*write(cli, 1e6, text))
+    assert (plan(cli, registry).tried["status"] == "diverged").all()
+    assert "no setting finished" in cli("tuning", "small.toml").stdout
+    (row,) = cli.json("leaderboard", "small.toml")["rows"]
+    assert (row["diverged"], row["value"]) == (2, None)
+
+
+def test_a_smaller_budget_has_its_own_best_and_seeds(cli: CommandLine, registry: Registry) -> None:
+    cli(*write(cli, middle=0.1))
+    whole = plan(cli, registry)
+    assert set(whole.smaller) == {2}
+    document = cli.json("tuning", "small.toml")
+    rows = {(row["optimizer"], row["budget"]): row for row in document["by_budget"]}
+    assert set(rows) == {(label, budget) for label in ("sgd", "adam") for budget in (2, 6)}
+    assert all(row["seeds"] == 2 for row in rows.values())
+    for label in ("sgd", "adam"):
+        values = {row["selected"]: row["value"] for row in document["tried"] if row["optimizer"] == label}
+        of = {budget: value for budgets, value in values.items() for budget in budgets.split()}
+        assert of["6"] <= of["2"]
+
+
+def test_only_trains_what_is_asked_for_and_the_rest_joins_later(cli: CommandLine, registry: Registry) -> None:
+    words = write(cli)
+    part = cli.json(*words, "--only", "optimizer=adam", "--only", "seed=1")
+    stored = results(cli).scan()[0]
+    assert {trial.document.optimizer for trial in stored} == {"adam"}
+    assert {trial.document.trial.seed for trial in stored} == {1, 1000}
+    whole = cli.json(*words)
+    # whether ranges are extended may only be known now, but nothing is trained twice
+    assert whole["trials"]["trained"] + part["trials"]["trained"] == whole["trials"]["total"]
+    assert plan(cli, registry).settled
+
+
+def test_a_run_that_stops_in_between_goes_on(cli: CommandLine, registry: Registry) -> None:
+    words = write(cli)
+    whole = cli.json(*words)
+    before = {trial.document.hash: trial.path for trial in results(cli).scan()[0]}
+    gone = [planned.trial.hash for planned in plan(cli, registry).tuning][:3]
+    cli("results", "delete", *gone, "--yes")
+    assert not plan(cli, registry).settled
+    again = cli.json(*words)
+    assert again["trials"]["trained"] == 3
+    assert {trial.document.hash for trial in results(cli).scan()[0]} == set(before)
+    assert again["trials"]["total"] == whole["trials"]["total"]
+
+
+def test_several_seeds_of_a_setting_are_averaged(cli: CommandLine, registry: Registry) -> None:
+    cli(*write(cli, text=BOWL + "seeds = 2\n"))
+    whole = plan(cli, registry)
+    outcome = whole.outcomes[0]
+    by_hash = {trial.document.hash: trial for trial in results(cli).scan()[0]}
+    for one in outcome.tried:
+        assert len(one.hashes) == 2
+        if any(by_hash[hash_].document.status == "diverged" for hash_ in one.hashes):
+            assert one.score == -math.inf
+            continue
+        finals = [by_hash[hash_].document.summary["final"]["train"]["loss"] for hash_ in one.hashes]
+        assert math.isclose(-one.score, sum(finals) / 2, rel_tol=1e-12)
+
+
+def test_what_is_selected_is_the_best_validation_value_of_a_curve(cli: CommandLine, registry: Registry) -> None:
+    text = """
+seeds = 1
+[workloads.digits]
+problem = "digits"
+architecture = { name = "mlp", widths = [8] }
+budget = { epochs = 3 }
+batch_size = 128
+validation_fraction = 0.2
+[optimizers.sgd]
+[tuning]
+budgets = [3]
+"""
+    cli(*write(cli, text=text))
+    (outcome,) = plan(cli, registry).outcomes
+    by_hash = {trial.document.hash: trial for trial in results(cli).scan()[0]}
+    expected = []
+    for one in outcome.tried:
+        curve = by_hash[one.hashes[0]].curve()
+        curve = curve[(curve["split"] == "valid") & (curve["metric"] == "accuracy")]
+        assert one.score == curve["value"].max()
+        expected.append(one.score)
+    assert outcome.best[3].score == max(expected)
+
+
+def test_the_runs_end_is_told_once(cli: CommandLine) -> None:
+    plugin = "import thalweg\n\n@thalweg.hookimpl\ndef thalweg_run_finished(run):\n    print('ENDED', run.total)\n"
+    (cli.folder / "told.py").write_text(plugin, encoding="utf-8")
+    done = cli(*write(cli), "--plugin", "told.py")
+    total = cli.json("run", "small.toml")["trials"]["total"]
+    assert (done.stdout + done.stderr).count("ENDED") == 1
+    assert f"ENDED {total}" in done.stdout + done.stderr
+
+
+def test_the_dry_run_tells_the_trials_that_are_known(cli: CommandLine) -> None:
+    words = write(cli)
+    first = cli.json(*words, "--dry-run")
+    assert len(first["trials"]) == 12
+    cli(*words)
+    assert all(row["cached"] for row in cli.json(*words, "--dry-run")["trials"])
+
+
+def test_a_benchmark_without_tuning_is_told_so(cli: CommandLine, small: Path) -> None:
+    assert "has no [tuning]" in cli("tuning", "small.toml", code=2).stderr
+    write(cli)
+    assert "no setting is known yet" in cli("tuning", "small.toml", code=3).stderr
+
+
+def test_mistakes_are_told_with_their_key(cli: CommandLine) -> None:
+    for change, says in (
+        ("decades = 2", "tuning.decades"),
+        ("budgets = [2, 6]", "tuning.budgets"),
+    ):
+        write(cli, text=BOWL.replace(change, change.split("=")[0] + "= -1"))
+        assert says in cli("run", "small.toml", code=2).stderr
+    write(cli, text=BOWL + '[tuning.hyperparameters]\nsdg = ["lr"]\n')
+    assert "did you mean 'sgd'" in cli("run", "small.toml", code=2).stderr
+    write(cli, text=BOWL + '[tuning.hyperparameters]\nsgd = ["momentum"]\n')
+    assert "no hyperparameter with a range to search 'momentum'" in cli("run", "small.toml", code=2).stderr
+
+
+def test_results_of_another_folder_are_not_mixed_in(cli: CommandLine, registry: Registry, tmp_path: Path) -> None:
+    cli(*write(cli))
+    benchmark = load_benchmark(str(cli.folder / "small.toml"), registry)
+    empty = plan_of(benchmark, registry, Selection(), read_stored(BenchmarkResults(tmp_path / "empty", "small")))
+    assert not empty.settled
+    assert empty.trials == []
