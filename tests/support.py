@@ -125,7 +125,7 @@ from thalweg_plugins.optimizers.sgd import SGD
 
 class Faulty(SGD):
     name = "faulty"
-    faults = ("raise", "exit", "slow", "crawl", "hang", "once", "loud", "none")
+    faults = ("raise", "exit", "slow", "crawl", "hang", "once", "none")
     options = (*SGD.options, thalweg.Option("fault", "raise", faults))
 
     def build(self, module, hyperparameters, context):
@@ -148,8 +148,6 @@ class Faulty(SGD):
                 if not Path("died").exists():
                     Path("died").touch()
                     os.kill(os.getpid(), 9)
-            if fault == "loud":
-                print("loud " * 100_000)
             if fault in ("slow", "crawl"):
                 time.sleep(0.05 if fault == "slow" else 1.0)
             return step(objective)

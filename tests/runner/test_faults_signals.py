@@ -61,3 +61,5 @@ def test_a_killed_runner_takes_workers_along_that_hang(process_cli: CommandLine,
     assert all_gone(process.pid)
     assert statuses(cli) == {"done": 2, "failed": 1}
     cli("results", "verify")
+    report = cli.json(*tiny(cli))
+    assert (report["trials"]["trained"], report["trials"]["cached"]) == (0, 2)

@@ -82,11 +82,6 @@ def test_a_trial_that_hangs_in_a_c_call_is_stopped_at_the_timeout(process_cli: C
     cli("results", "verify")
 
 
-def test_what_plugins_print_stays_out_of_the_json(process_cli: CommandLine, small: Path) -> None:
-    cli = process_cli
-    assert cli.json(*faulty(cli, "loud", "-j", "2"))["trials"]["failed"] == 0
-
-
 def test_ctrl_c_ends_all_workers_and_keeps_what_is_done(process_cli: CommandLine, small: Path) -> None:
     cli = process_cli
     process = cli.start(*faulty(cli, "crawl", "-j", "2", "--json"))
@@ -98,20 +93,6 @@ def test_ctrl_c_ends_all_workers_and_keeps_what_is_done(process_cli: CommandLine
     assert gone(workers)
     assert statuses(cli)["failed"] == 1
     assert leftovers(cli) == []
-    cli("results", "verify")
-
-
-def test_a_killed_runner_takes_its_workers_along(process_cli: CommandLine, small: Path) -> None:
-    cli = process_cli
-    process = cli.start(*faulty(cli, "crawl", "-j", "2"))
-    workers = wait_for_the_faulty(cli, process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert gone(workers)
-    done = {trial["hash"] for trial in cli.json("results", "list")["trials"] if trial["status"] == "done"}
-    report = cli.json(*faulty(cli, "crawl", "-j", "2", "--only", "optimizer=adam,sgd"))
-    assert report["trials"]["failed"] == 0
-    assert done <= {trial["hash"] for trial in cli.json("results", "list")["trials"] if trial["status"] == "done"}
     cli("results", "verify")
 
 
