@@ -278,13 +278,16 @@ def results_show(
 @results_app.command(name="verify")
 def results_verify(
     benchmark: Annotated[str | None, typer.Argument(help="One benchmark only.")] = None,
+    set_aside: Annotated[
+        bool, typer.Option("--set-aside", help="Move what is damaged or foreign to BENCHMARK/set-aside/.")
+    ] = False,
     results: ResultsDir = None,
     as_json: Json = False,
 ) -> None:
     """Check that every result on disk is whole; exit code 1 if not."""
     from thalweg.commands.results import verify_command
 
-    raise typer.Exit(verify_command(benchmark, results, as_json))
+    raise typer.Exit(verify_command(benchmark, results, as_json, set_aside))
 
 
 @results_app.command(name="compact")

@@ -94,6 +94,7 @@ def test_a_killed_trial_goes_on_to_the_same_bits(
         cli(*run, code=-9)
         cli = here
         assert statuses(cli) == {"failed": 3 if "group" in words else 1}
+        cli("results", "compact")
         cli(*run)
     stored, _ = results(cli).scan()
     for trial in stored:

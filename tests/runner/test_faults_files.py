@@ -41,3 +41,25 @@ def test_damaged_and_foreign_files_are_told_and_never_fatal(cli: CommandLine) ->
     assert faults["whole"] == 4
     assert {Path(fault["path"]).name for fault in faults["faults"]} == {"notes.txt", "photos"}
     assert (there.trials / "notes.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_what_is_damaged_or_foreign_is_set_aside_and_nothing_is_deleted(cli: CommandLine) -> None:
+    words = tiny(cli, "none")
+    cli(*words)
+    there = results(cli, "tiny")
+    first, second = sorted(there.trials.iterdir())[:2]
+    (first / "curve.parquet").write_bytes(b"PAR1")
+    (second / "mine.txt").write_text("mine", encoding="utf-8")
+    (there.trials / "notes.txt").write_text("mine", encoding="utf-8")
+    (there.path / "set-aside").mkdir()
+    (there.path / "set-aside" / "notes.txt").write_text("older", encoding="utf-8")
+    moved = cli.json("results", "verify", "--set-aside", code=1)["set_aside"]
+    assert {Path(path).name for path in moved} == {first.name, "mine.txt", "notes.txt (2)"}
+    aside = there.path / "set-aside"
+    assert (aside / first.name / "curve.parquet").read_bytes() == b"PAR1"
+    assert (aside / "notes.txt").read_text(encoding="utf-8") == "older"
+    assert (aside / "notes.txt (2)").read_text(encoding="utf-8") == "mine"
+    assert second.is_dir()
+    cli("results", "verify")
+    assert cli.json(*words)["trials"]["trained"] == 1
+    assert "0 faults" in cli("results", "verify").stdout

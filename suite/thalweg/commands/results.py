@@ -11,7 +11,7 @@ from thalweg.commands.output import console, errors, number, print_json, print_t
 from thalweg.errors import UserError
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults, StoredTrial, benchmarks_in, require_benchmark, results_root
-from thalweg.store.verify import verify
+from thalweg.store.verify import set_aside, verify
 
 
 def _results(benchmark: str | None, root: Path) -> list[tuple[str, BenchmarkResults]]:
@@ -107,22 +107,33 @@ def show_command(hash_: str, results: Path | None, as_json: bool) -> None:
     console().print_json(json.dumps(document))
 
 
-def verify_command(benchmark: str | None, results: Path | None, as_json: bool) -> int:
-    """Print what is wrong on disk; exit code 1 if anything is, 3 if there is nothing to check."""
+def verify_command(benchmark: str | None, results: Path | None, as_json: bool, aside: bool = False) -> int:
+    """Print what is wrong on disk; exit code 1 if anything is (or was), 3 if there is nothing to check.
+
+    With ``aside`` what is wrong is moved out of the way.
+    """
     root = results_root(results)
     whole = 0
     faults = []
+    moved: list[Path] = []
     for _, there in _results(benchmark, root):
         count, found = verify(there)
         whole += count
         faults += found
+        if aside:
+            try:
+                moved += set_aside(there, found)
+            except OSError as error:
+                raise UserError(f"{there.path}: cannot be written: {error.strerror}") from error
     if as_json:
         rows = [{"path": str(fault.path), "reason": fault.reason} for fault in faults]
-        print_json({"results": str(root), "whole": whole, "faults": rows})
+        print_json({"results": str(root), "whole": whole, "faults": rows, "set_aside": [str(path) for path in moved]})
     else:
         for fault in faults:
             console().print(f"{fault.path}: {fault.reason}", markup=False)
         console().print(f"{whole} trials are whole, {len(faults)} faults", markup=False)
+        for path in moved:
+            console().print(f"set aside: {path}", markup=False)
     if faults:
         return 1
     return 0 if whole else 3

@@ -17,7 +17,7 @@ from thalweg.registry import Registry
 from thalweg.runner.interrupts import finish_writing
 from thalweg.runner.outcome import TrialResult
 from thalweg.runner.work import Job, cached_result, call_hook, identity, registry_of, save, skeleton_of, train_and_save
-from thalweg.store.results import BenchmarkResults, killed
+from thalweg.store.results import CHECKPOINT, BenchmarkResults, killed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -200,8 +200,9 @@ def _checkpoint(results: BenchmarkResults, jobs: Sequence[tuple[Job, TrialDocume
     from thalweg.training.checkpoint import Checkpoint
 
     of = json.dumps([identity(job, skeleton) for job, skeleton in jobs])
-    name = hashlib.sha256("".join(skeleton.hash for _, skeleton in jobs).encode()).hexdigest()[:12]
-    checkpoint = Checkpoint(results.scratch(name, "training.pt"), of)
+    digest = hashlib.sha256("".join(skeleton.hash for _, skeleton in jobs).encode()).hexdigest()[:8]
+    # beside those of its first trial: it goes when that has ended
+    checkpoint = Checkpoint(results.scratch(jobs[0][1].hash if jobs else "", f"{CHECKPOINT}-{digest}.pt"), of)
     if any(job.fresh for job, _ in jobs):
         checkpoint.remove()
     return checkpoint

@@ -21,7 +21,7 @@ from thalweg.runner.interrupts import finish_writing
 from thalweg.runner.outcome import TrialResult
 from thalweg.store.curve import curve_table
 from thalweg.store.documents import ProbeDocument, TrialDocument
-from thalweg.store.results import BenchmarkResults, StoredTrial, killed
+from thalweg.store.results import CHECKPOINT, BenchmarkResults, StoredTrial, killed
 from thalweg.store.tables import is_table
 from thalweg.store.weights import has_weights, weight_tables
 from thalweg.trial import ProbeRequest
@@ -102,7 +102,7 @@ def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialRe
     errors: dict[str, Failure] = {}
     skeleton = skeleton_of(job, registry)
     with results.claim(killed(skeleton)) as folder:
-        checkpoint = Checkpoint(results.scratch(trial.hash, "training.pt"), identity(job, skeleton))
+        checkpoint = Checkpoint(results.scratch(trial.hash, f"{CHECKPOINT}.pt"), identity(job, skeleton))
         there = results.find(trial.hash)
         if there is not None and (cached := cached_result(job, there, results, registry)):
             checkpoint.remove()

@@ -11,9 +11,7 @@ from pathlib import Path
 import filelock
 
 from thalweg.store.index import Index
-from thalweg.store.results import PARTIAL, BenchmarkResults
-
-CHECKPOINT = "training.pt"
+from thalweg.store.results import CHECKPOINT, PARTIAL, BenchmarkResults
 
 
 @dataclass
@@ -47,17 +45,18 @@ def compact(results: BenchmarkResults) -> Compacted:
     stored = index.rebuild()
     done.trials, done.unreadable = len(stored.trials), len(stored.unreadable)
     done.index = _size(index.path)
-    _scratch(results, {name.rpartition("--")[2] for name in stored.column("name")}, done)
+    ended = stored.trials.loc[stored.trials["status"] != "failed", "hash"]
+    _scratch(results, {name.rpartition("--")[2] for name in stored.column("name")}, set(ended), done)
     _locks(results, done)
     return done
 
 
-def _scratch(results: BenchmarkResults, there: set[str], done: Compacted) -> None:
-    """Measurements go with their trial, checkpoints when their trial is there; what somebody holds is left alone."""
+def _scratch(results: BenchmarkResults, there: set[str], ended: set[str], done: Compacted) -> None:
+    """Measurements go with their trial, checkpoints when it has ended; what somebody holds is left alone."""
     for path in _entries(results.path / PARTIAL):
         hash_, _, key = path.name.partition("--")
-        # a checkpoint without a trial is what the next run goes on from
-        if (hash_ in there) != key.startswith(CHECKPOINT):
+        # a checkpoint of a trial that was cut off is what the next run goes on from
+        if hash_ not in ended if key.startswith(CHECKPOINT) else hash_ in there:
             continue
         with suppress(filelock.Timeout), filelock.FileLock(results.working / f"{hash_}.lock", blocking=False):
             size = _size(path)

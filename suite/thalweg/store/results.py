@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 WORKING = ".working"
 PARTIAL = ".partial"
+CHECKPOINT = "training"
+"""Beginning of the keys of checkpoints among what is in PARTIAL."""
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,8 @@ class BenchmarkResults:
             started = None  # killed before it had begun
         if reason is not None:
             # what killed it twice, or took too long, is not gone on with
-            self.scratch(hash_, "training.pt").unlink(missing_ok=True)
+            for checkpoint in (self.path / PARTIAL).glob(f"{hash_}--{CHECKPOINT}*"):
+                checkpoint.unlink(missing_ok=True)
         if started is not None and reason is not None:
             started = started.model_copy(update={"error": reason, "reason": reason.line})
         old = self.working / f"{hash_}.old"

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from thalweg.store.results import BenchmarkResults, StoredTrial, digests
+
+ASIDE = "set-aside"
+FOREIGN = "does not belong to the trial"
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,36 @@ def verify(results: BenchmarkResults) -> tuple[int, list[Fault]]:
     return whole, faults
 
 
+def set_aside(results: BenchmarkResults, faults: Iterable[Fault]) -> list[Path]:
+    """Move what is wrong out of the results, into ``set-aside`` beside the trials; gives where it is now.
+
+    A trial with a damaged file goes as a whole, a file that does not belong to it goes alone. Nothing is deleted.
+
+    Raises:
+        OSError: something cannot be moved.
+    """
+    moved = []
+    for place in dict.fromkeys(_whole(results, fault) for fault in faults):
+        _, marked, hash_ = place.relative_to(results.path).parts[1].rpartition("--")
+        # not while somebody trains it
+        with results.hold(hash_) if marked else nullcontext():
+            folder = results.path / ASIDE
+            folder.mkdir(exist_ok=True)
+            names = itertools.chain([place.name], (f"{place.name} ({count})" for count in itertools.count(2)))
+            target = next(folder / name for name in names if not os.path.lexists(folder / name))
+            if os.path.lexists(place):
+                place.rename(target)
+                moved.append(target)
+    return moved
+
+
+def _whole(results: BenchmarkResults, fault: Fault) -> Path:
+    inside = fault.path.is_relative_to(results.trials)
+    if not inside or fault.reason == FOREIGN:
+        return fault.path
+    return results.trials / fault.path.relative_to(results.trials).parts[0]
+
+
 def faults_of(trial: StoredTrial) -> list[Fault]:
     """What is wrong with the files of one trial."""
     try:
@@ -42,4 +79,4 @@ def faults_of(trial: StoredTrial) -> list[Fault]:
         for name in written
         if name in found and found[name] != written[name]
     ]
-    return faults + [Fault(trial.path / name, "does not belong to the trial") for name in found if name not in written]
+    return faults + [Fault(trial.path / name, FOREIGN) for name in found if name not in written]
