@@ -211,6 +211,33 @@ def leaderboard(
 
 
 @app.command()
+def compare(
+    baseline: Annotated[str, typer.Argument(help="A results folder, or FOLDER:OPTIMIZER.")],
+    candidate: Annotated[str, typer.Argument(help="Another one, or FOLDER:OPTIMIZER.")],
+    benchmark: Annotated[str | None, typer.Option(help="Which, where a folder has results of several.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Compare this metric or cost only, as for 'leaderboard'.")] = None,
+    margin: Annotated[
+        list[str] | None, typer.Option(help="What is still the same: 1pp for accuracies, 10% for others. Repeatable.")
+    ] = None,
+    allow_different_machines: Annotated[
+        bool, typer.Option("--allow-different-machines", help="Compare seconds of different machines.")
+    ] = False,
+    format_: Annotated[str, typer.Option("--format", help="table, markdown, json or junit.")] = "table",
+    plugin: PluginFiles = None,
+    as_json: Json = False,
+) -> None:
+    """Tell whether a candidate is worse than a baseline, seed by seed; exit code 1 if so."""
+    from thalweg.commands.compare import compare_command
+
+    kind = "json" if as_json else format_
+    raise typer.Exit(
+        compare_command(
+            baseline, candidate, benchmark, metric, margin or [], allow_different_machines, kind, plugin or []
+        )
+    )
+
+
+@app.command()
 def tuning(
     benchmark: Annotated[str, typer.Argument(help="A benchmark with [tuning]: its name, or the path of a TOML file.")],
     results: ResultsDir = None,

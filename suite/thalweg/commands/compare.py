@@ -1,0 +1,125 @@
+"""``thalweg compare``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from thalweg.commands.output import print_json, print_table, warn_of_failures
+from thalweg.commands.sides import Side, read_side
+from thalweg.commands.verdicts import HEADINGS, cells, headline, junit, markdown, ordered
+from thalweg.errors import UserError, unknown
+from thalweg.registry import load_registry
+from thalweg.scoring.compare import Margins, Pair, compare, overall
+from thalweg.scoring.leaderboard import MEMORY, SECONDS
+from thalweg.scoring.outcomes import compared_metrics, outcomes
+
+FORMATS = ("table", "markdown", "json", "junit")
+CODES = {"better": 0, "same": 0, "worse": 1}
+
+
+def compare_command(
+    baseline: str,
+    candidate: str,
+    benchmark: str | None,
+    metric: str | None,
+    margin: list[str],
+    different_machines: bool,
+    format_: str,
+    plugin_files: list[Path],
+) -> int:
+    """Print whether the candidate is worse; exit code 0 (better or same), 1 (worse), 3 (nothing compared)."""
+    if format_ not in FORMATS:
+        raise UserError(f"--format: {unknown('format', format_, FORMATS)}")
+    margins = parse_margins(margin)
+    registry = load_registry(plugin_files)
+    warn_of_failures(record for record in registry.plugins if record.origin == "file")
+    before = read_side(baseline, "BASELINE", benchmark, registry, metric)
+    after = read_side(candidate, "CANDIDATE", benchmark, registry, metric)
+    if (before.optimizer is None) != (after.optimizer is None):
+        raise UserError("name an optimizer in BASELINE and in CANDIDATE, or in neither: FOLDER:OPTIMIZER")
+    differences = _environments(before, after)
+    if metric == SECONDS.name and differences and not different_machines:
+        raise UserError(
+            f"--metric {metric}: {'; '.join(differences)}. --allow-different-machines compares all the same"
+        )
+    workloads = before.plan.workloads | after.plan.workloads
+    metrics = compared_metrics(workloads, metric)
+    table = compare(
+        outcomes(before.seen, before.plan.workloads, {k: v for k, v in metrics.items() if k in before.plan.workloads}),
+        outcomes(after.seen, after.plan.workloads, {k: v for k, v in metrics.items() if k in after.plan.workloads}),
+        metrics,
+        _pairs(before, after),
+        margins,
+        {
+            name: "the workload's definition is another one"
+            for name in before.plan.workloads.keys() & after.plan.workloads.keys()
+            if before.asked(name) != after.asked(name)
+        },
+    )
+    verdict = overall(table)
+    notes = [*differences, *_notes(before, "the baseline"), *_notes(after, "the candidate")]
+    units = {one.name: one.unit for each in workloads.values() for one in (*each.metrics, SECONDS, MEMORY)}
+    rows = ordered(table)
+    shown = [cells(row, units.get(row["metric"], "")) for row in rows]
+    title = headline(verdict, table, baseline, candidate)
+    match format_:
+        case "json":
+            sides = {"baseline": before, "candidate": after}
+            ran_on = {name: sorted(side.seen.trials["ran_on"].unique()) for name, side in sides.items()}
+            print_json({"verdict": verdict, "rows": rows, "environments": ran_on, "notes": notes})
+        case "junit":
+            print(junit(after.benchmark.name, rows, shown, notes))  # noqa: T201
+        case "markdown":
+            print(markdown(title, shown, notes))  # noqa: T201
+        case _:
+            print_table(title, HEADINGS, shown, right=HEADINGS[3:7])
+            print_table("", [""], [[note] for note in notes])
+    return CODES.get(verdict, 3)
+
+
+def parse_margins(texts: list[str]) -> Margins:
+    """From ``1pp`` (percentage points) and ``10%`` (of the baseline's)."""
+    margins = Margins()
+    for text in texts:
+        found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(pp|%)\s*", text)
+        if found is None:
+            what = "give percentage points of accuracies, as 1pp, or a share of costs and losses, as 10%"
+            raise UserError(f"--margin {text}: {what}")
+        value = float(found[1]) / 100
+        margins = Margins(value, margins.relative) if found[2] == "pp" else Margins(margins.points, value)
+    return margins
+
+
+def _pairs(before: Side, after: Side) -> list[Pair]:
+    if before.optimizer is not None and after.optimizer is not None:
+        return [Pair(before.optimizer, after.optimizer)]
+    labels = dict.fromkeys(one.optimizer for side in (before, after) for one in side.plan.trials)
+    return [Pair(label, label) for label in labels]
+
+
+def _environments(before: Side, after: Side) -> list[str]:
+    """Where the two sides ran on different machines or versions."""
+    found = []
+    ran_on = [sorted(side.seen.trials["ran_on"].unique()) for side in (before, after)]
+    if all(ran_on) and ran_on[0] != ran_on[1]:
+        told = f"the baseline on {' and '.join(ran_on[0])}; the candidate on {' and '.join(ran_on[1])}"
+        found.append(f"different machines or versions: {told}")
+    timed = [side.seen.timed_on for side in (before, after)]
+    if all(timed) and timed[0] != timed[1]:
+        found.append(
+            f"steps were timed on different machines: the baseline's on {timed[0]}, the candidate's on {timed[1]}"
+        )
+    return found
+
+
+def _notes(side: Side, name: str) -> list[str]:
+    found = []
+    if side.seen.missing:
+        found.append(f"{side.seen.missing} of {len(side.plan.trials)} trials of {name} are not there")
+    if not side.plan.settled:
+        found.append(f"{name} has not tried all its settings yet: workloads that wait for them are left out")
+    if side.others:
+        found.append(f"{side.others} trials of {name} were trained by other versions of plugins than those here")
+    found += [f"left out of {name}, since its curve cannot be read: {reason}" for reason in side.seen.unreadable]
+    return found

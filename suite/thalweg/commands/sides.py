@@ -1,0 +1,105 @@
+"""The two sides of a comparison: a results folder, one benchmark in it, and perhaps one optimizer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from thalweg.benchmark import Benchmark, read_benchmark
+from thalweg.benchmark_file import TUNING_SEED
+from thalweg.errors import UserError, unknown
+from thalweg.registry import Registry
+from thalweg.scoring.leaderboard import wanted_for
+from thalweg.scoring.observations import Observations, observe
+from thalweg.selection import Selection, parse_extra
+from thalweg.store.index import Stored, read_stored
+from thalweg.store.results import BenchmarkResults, benchmarks_in
+from thalweg.store.timings import read_times
+from thalweg.store.versions import as_of_here
+from thalweg.tuning.plan import TunedPlan, plan_of
+
+
+@dataclass
+class Side:
+    """What one side of a comparison has."""
+
+    text: str
+    """As it was given."""
+    optimizer: str | None
+    benchmark: Benchmark
+    plan: TunedPlan
+    seen: Observations
+    others: int
+    """Trials that other versions of plugins trained than those here."""
+
+    def asked(self, workload: str) -> object:
+        """What makes a workload the same one: its table in the file, and the content of files that it names."""
+        options = {str(one.trial.problem.options) for one in self.plan.trials if one.workload == workload}
+        return self.benchmark.spec.workloads.get(workload), options
+
+
+def read_side(text: str, which: str, benchmark: str | None, registry: Registry, metric: str | None) -> Side:
+    """Read FOLDER or FOLDER:OPTIMIZER; ``which`` names it in errors."""
+    folder, optimizer = _parted(text, which)
+    results = _results(folder, which, benchmark)
+    file = read_benchmark(results.path / "benchmark.toml", results.path.name)
+    stored = read_stored(results)
+    file = replace(file, files=stored.files)
+    plan = _plan(file, registry, stored)
+    others = 0
+    there = set(stored.column("hash"))
+    if any(one.trial.hash not in there for one in (*plan.trials, *plan.tuning)):
+        stored, others = as_of_here(stored, registry)
+        plan = _plan(file, registry, stored)
+    labels = {one.optimizer for one in plan.trials}
+    if optimizer is not None and optimizer not in labels:
+        raise UserError(f"{which} {text}: {unknown('optimizer', optimizer, labels)}")
+    seen = observe(plan, stored, read_times(results.path), wanted_for(plan.workloads, metric))
+    return Side(text, optimizer, file, plan, seen, others)
+
+
+def _parted(text: str, which: str) -> tuple[Path, str | None]:
+    """Folder and optimizer; both may hold colons, so the longest folder that is there counts."""
+    places = [len(text), *(place for place in range(len(text) - 1, 0, -1) if text[place] == ":")]
+    for place in places:
+        if Path(text[:place]).is_dir():
+            return Path(text[:place]), text[place + 1 :] or None
+    raise UserError(f"{which} {text}: there is no folder {text}; give a results folder, or FOLDER:OPTIMIZER")
+
+
+def _results(folder: Path, which: str, benchmark: str | None) -> BenchmarkResults:
+    folder = folder.resolve()
+    if (folder / "benchmark.toml").is_file():
+        if benchmark not in (None, folder.name):
+            raise UserError(f"--benchmark {benchmark}: {which} {folder} is the folder of {folder.name!r}")
+        return BenchmarkResults(folder.parent, folder.name)
+    there = [name for name in benchmarks_in(folder) if (folder / name / "benchmark.toml").is_file()]
+    if not there:
+        raise UserError(
+            f"{which} {folder}: holds no results; 'thalweg run BENCHMARK --results {folder}' puts some there"
+        )
+    if benchmark is not None and benchmark not in there:
+        raise UserError(f"--benchmark: {which} {folder}: {unknown('benchmark', benchmark, there)}")
+    if benchmark is None and len(there) > 1:
+        raise UserError(f"{which} {folder}: holds results of {', '.join(there)}: choose one with --benchmark")
+    return BenchmarkResults(folder, benchmark or there[0])
+
+
+def _plan(benchmark: Benchmark, registry: Registry, stored: Stored) -> TunedPlan:
+    """The seeds that count, as many as were run, with the optimizers that ``--with`` added."""
+    trials = stored.trials
+    counted = trials if benchmark.spec.tuning is None else trials[trials["seed"] < TUNING_SEED]
+    seeds = max(benchmark.spec.seeds, 1 + int(counted["seed"].max())) if len(counted) else None
+    extra = []
+    for label in sorted(set(trials["optimizer"]) - set(benchmark.spec.optimizers)):
+        try:
+            text = f"optimizer={label}"
+            registry.entry("optimizers", parse_extra(text)[1].optimizer or label)
+        except UserError:
+            continue  # of an older version of the file
+        extra.append(text)
+    there = set(stored.column("hash"))
+    plans = [
+        plan_of(benchmark, registry, Selection(seeds, tuple(extra), device=device), stored) for device in stored.devices
+    ]
+    return max(plans, key=lambda plan: sum(one.trial.hash in there for one in plan.trials))

@@ -1,0 +1,94 @@
+"""Tests and bounds for differences at paired seeds: many rows, and many repetitions of them, at once."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.special import bdtrc, stdtr, stdtrit
+
+from thalweg.scoring.holm import holm_levels
+
+Array = np.ndarray[Any, Any]
+
+ALPHA = 0.05
+"""Probability that any of a comparison's rows is called worse though none is worse by more than its margin."""
+LEAST = 5
+"""With fewer seeds only large differences are found."""
+
+
+class Judged(NamedTuple):
+    """Arrays with an entry a row."""
+
+    verdict: Array
+    """1 worse, -1 better, 0 neither; nan where there is nothing to compare."""
+    low: Array
+    high: Array
+    """Bounds of the loss, one-sided, at the row's Holm level: worse is low > margin, better high < -margin."""
+
+
+def judge(losses: Array, margins: Array, alpha: float = ALPHA) -> Judged:
+    """Which rows are worse, and which better, by more than a margin.
+
+    Args:
+        losses: (..., rows, seeds), how much worse the candidate is at each seed: infinite where only the baseline got
+            there, minus infinite where only the candidate did, nan where neither did or one was not run.
+        margins: (rows,) or (..., rows).
+        alpha: of the worse rows as a family, and of the better ones as another.
+
+    A row with n finite losses and no infinite one is tested by the paired t-test, one-sided: with mean d and standard
+    deviation s, worse where d - t_{1-a, n-1} s / sqrt(n) > margin (Student 1908). A row with infinite losses has no
+    mean: there the median is tested with the sign test, worse where the j-th smallest loss exceeds the margin, j the
+    largest number with P(Binomial(n, 1/2) < j) <= a (Conover 1999, *Practical Nonparametric Statistics*, 3.2 and 3.4).
+    The level a of each row follows Holm's procedure, over the rows that are tested. Rows whose losses are all the same
+    need no test: two and more equal numbers are compared with the margin as they are, and so is a single zero. A
+    single loss that is not zero tells nothing.
+    """
+    losses = np.asarray(losses, dtype=float)
+    margins = np.broadcast_to(np.asarray(margins, dtype=float), losses.shape[:-1])
+    n = np.sum(~np.isnan(losses), -1)
+    unending = np.isinf(losses).any(-1)
+    finite = np.where(np.isfinite(losses), losses, np.nan)
+    count = np.maximum(n, 1)
+    mean = np.nansum(finite, -1) / count
+    spread = np.sqrt(np.nansum((finite - mean[..., None]) ** 2, -1) / np.maximum(n - 1, 1))
+    exact = ~unending & (n > 0) & (spread <= 1e-12 * np.maximum(np.abs(mean), 1e-300))
+    nothing = (n == 0) | ((n == 1) & ~(exact & (mean == 0)))
+    tested = ~exact & ~nothing
+    # a sum of equal numbers may be off by a rounding, which must not exceed a margin that they equal
+    rounding = 1e-9 * margins
+
+    def one_side(sign: float) -> tuple[Array, Array]:
+        """Rejections of "the loss, times sign, is at most the margin", and the lower bounds of it."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            t = (sign * mean - margins) / (spread / np.sqrt(count))
+            p = np.where(unending, _sign_p(sign * losses, margins, n), stdtr(np.maximum(n - 1, 1), -t))
+        p = np.where(tested, p, np.nan)
+        level = holm_levels(p, alpha)
+        with np.errstate(invalid="ignore"):
+            student = sign * mean + stdtrit(np.maximum(n - 1, 1), level) * spread / np.sqrt(count)
+        low = np.where(unending, _median_bound(sign * losses, n, level), student)
+        low = np.where(exact, sign * mean, low)
+        return np.where(exact, sign * mean > margins + rounding, tested & (p <= level)), np.where(nothing, np.nan, low)
+
+    worse, low = one_side(1.0)
+    better, high = one_side(-1.0)
+    verdict = np.where(nothing, np.nan, worse.astype(float) - better.astype(float))
+    return Judged(verdict, low, -high)
+
+
+def _sign_p(losses: Array, margins: Array, n: Array) -> Array:
+    """P(Binomial(n, 1/2) >= the number of losses above the margin)."""
+    above = np.sum(losses > margins[..., None], -1)
+    return np.where(above > 0, bdtrc(np.maximum(above - 1.0, 0.0), np.maximum(n, 1), 0.5), 1.0)
+
+
+def _median_bound(losses: Array, n: Array, level: Array) -> Array:
+    """The lower confidence bound of the median: an order statistic, minus infinity where there are too few."""
+    ordered = np.sort(losses, -1)  # nan come last
+    place = np.zeros(n.shape, dtype=int)
+    for j in range(1, losses.shape[-1] + 1):
+        below = 1.0 - bdtrc(float(j - 1), np.maximum(n, 1), 0.5)
+        place = np.where((j <= n) & (below <= level), j, place)
+    chosen = np.take_along_axis(ordered, np.maximum(place - 1, 0)[..., None], -1)[..., 0]
+    return np.where(place > 0, chosen, -np.inf)

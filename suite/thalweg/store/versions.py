@@ -1,0 +1,58 @@
+"""Trials of other versions of plugins: what was asked is the same, what answered is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from thalweg.errors import UserError
+from thalweg.registry import Registry
+from thalweg.store.index import Stored
+from thalweg.store.results import StoredTrial, read_trial
+from thalweg.trial import ComponentRef, Trial
+
+
+class Adopted(NamedTuple):
+    """Trials under the hashes that they would have with the plugins here, and how many have another hash."""
+
+    stored: Stored
+    others: int
+
+
+def as_of_here(stored: Stored, registry: Registry) -> Adopted:
+    """The trials as if the plugins of the registry had trained them: revision, sources and provider are those here.
+
+    So a benchmark, expanded with the plugins here, finds what an older version of a plugin left in another folder. Of
+    several versions of one trial the one that was trained here counts, else the latest.
+    """
+    trials = stored.trials.copy()
+    renamed = {}
+    for number, name in trials["name"].items():
+        found = read_trial(stored.results.trials / str(name))
+        if isinstance(found, StoredTrial):
+            renamed[number] = _here(found.document.trial, registry).hash
+    trials["exact"] = [renamed.get(number, hash_) == hash_ for number, hash_ in trials["hash"].items()]
+    trials["hash"] = [renamed.get(number, hash_) for number, hash_ in trials["hash"].items()]
+    aged = trials.sort_values(["exact", "json_ns"], kind="stable")
+    kept = aged.drop_duplicates("hash", keep="last").sort_index()
+    others = int((~kept["exact"]).sum())
+    return Adopted(replace(stored, trials=kept.drop(columns="exact")), others)
+
+
+def _here(trial: Trial, registry: Registry) -> Trial:
+    return trial.model_copy(
+        update={
+            "problem": _ref(trial.problem, "problems", registry),
+            "architecture": _ref(trial.architecture, "architectures", registry),
+            "optimizer": _ref(trial.optimizer, "optimizers", registry),
+        }
+    )
+
+
+def _ref(ref: ComponentRef, kind: str, registry: Registry) -> ComponentRef:
+    try:
+        entry = registry.entry(kind, ref.name)
+    except UserError:
+        return ref
+    here = {"provider": entry.plugin.name, "revision": entry.component.revision, "digest": entry.plugin.digest}
+    return ref.model_copy(update=here)

@@ -1,0 +1,144 @@
+"""``thalweg compare`` on results folders."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from support import TINY, CommandLine
+
+PLUGIN = """
+import torch, thalweg
+
+class Mine(torch.optim.SGD):
+    def __init__(self, params, lr=0.01):
+        super().__init__(params, lr=lr * FACTOR)
+
+@thalweg.hookimpl
+def thalweg_register_optimizers(register):
+    register(Mine)
+"""
+
+BOWL = TINY.replace("seeds = 1", "seeds = 5") + '\n[workloads.bowl.target]\nmetric = "loss"\nvalue = 5.0\n'
+
+
+def run(cli: CommandLine, results: str, *words: str) -> None:
+    cli("run", "bowl.toml", "--results", results, *words)
+
+
+@pytest.fixture
+def bowl(cli: CommandLine) -> CommandLine:
+    (cli.folder / "bowl.toml").write_text(BOWL, encoding="utf-8")
+    run(cli, "base")
+    return cli
+
+
+def test_the_same_results_are_the_same(bowl: CommandLine) -> None:
+    found = bowl.json("compare", "base", "base")
+    assert found["verdict"] == "same"
+    assert {(row["workload"], row["optimizer"], row["metric"]) for row in found["rows"]} == {
+        ("bowl", optimizer, metric) for optimizer in ("adam", "sgd") for metric in ("loss", "steps_to_target")
+    }
+    promised = {"workload", "optimizer", "metric", "baseline", "candidate", "difference", "low", "high", "verdict"}
+    assert all(promised <= row.keys() for row in found["rows"])
+
+
+def test_two_optimizers_of_one_folder_are_compared_with_each_other(bowl: CommandLine) -> None:
+    found = bowl.json("compare", "base:sgd", "base/bowl:adam", code=1)
+    loss = next(row for row in found["rows"] if row["metric"] == "loss")
+    assert (loss["optimizer"], loss["against"], loss["verdict"]) == ("adam", "sgd", "worse")
+    assert bowl.json("compare", "base:adam", "base:sgd")["verdict"] == "better"
+    text = bowl("compare", "base:sgd", "base:adam", "--format", "markdown", code=1).stdout
+    assert text.startswith("**worse: base:adam against base:sgd (")
+    assert "| bowl | adam (against sgd) | loss |" in text
+
+
+def test_another_version_of_a_plugin_is_compared_with_the_one_here(bowl: CommandLine) -> None:
+    for results, factor in (("old", 1.0), ("new", 0.25)):
+        (bowl.folder / "mine.py").write_text(PLUGIN.replace("FACTOR", str(factor)), encoding="utf-8")
+        words = ("--plugin", "mine.py", "--with", "optimizer=mine:lr=0.01", "--seeds", "6")
+        run(bowl, results, *words, "--only", "optimizer=mine:lr=0.01")
+    found = bowl.json("compare", "old", "new", "--plugin", "mine.py", code=1)
+    rows = [row for row in found["rows"] if row["verdict"] != "nothing compared"]
+    assert [(row["optimizer"], row["seeds"]) for row in rows] == [("mine:lr=0.01", 6)] * 2
+    assert rows[0]["verdict"] == "worse"
+    assert "6 trials of the baseline were trained by other versions of plugins than those here" in found["notes"]
+
+
+def test_junit_has_a_case_a_row(bowl: CommandLine) -> None:
+    document = bowl("compare", "base:sgd", "base:adam", "--format", "junit", code=1).stdout
+    (suite,) = ElementTree.fromstring(document.encode()).iter("testsuite")
+    cases = suite.findall("testcase")
+    failures = [case.find("failure") for case in cases if case.find("failure") is not None]
+    assert suite.attrib["tests"] == str(len(cases)) == "2"
+    assert suite.attrib["failures"] == str(len(failures)) != "0"
+    assert failures[0] is not None
+    assert failures[0].attrib["message"].startswith("worse: ")
+    assert all(case.attrib["classname"] == "bowl" and case.attrib["name"] for case in cases)
+
+
+def test_where_nothing_is_compared_the_exit_code_is_three(bowl: CommandLine) -> None:
+    run(bowl, "half", "--only", "optimizer=sgd")
+    (bowl.folder / "bowl.toml").write_text(BOWL.replace("steps = 20", "steps = 30"), encoding="utf-8")
+    run(bowl, "longer")
+    found = bowl.json("compare", "base", "longer", code=3)
+    assert found["verdict"] == "nothing compared"
+    assert {row["note"] for row in found["rows"]} == {"the workload's definition is another one"}
+    document = bowl("compare", "base", "longer", "--format", "junit", code=3).stdout
+    (suite,) = ElementTree.fromstring(document.encode()).iter("testsuite")
+    assert (suite.attrib["errors"], len(list(suite.iter("error")))) == ("1", 1)
+    half = bowl.json("compare", "base", "half")
+    assert half["verdict"] == "same"
+    assert {row["optimizer"] for row in half["rows"] if row["note"] == "not in the candidate"} == {"adam"}
+
+
+def edit(folder: Path, old: str, new: str) -> None:
+    """Pretend that the trials ran elsewhere."""
+    for path in folder.glob("bowl/trials/*/trial.json"):
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
+    shutil.rmtree(folder / "bowl" / ".index", ignore_errors=True)
+
+
+def test_other_threads_are_named_and_forbid_a_comparison_of_seconds(bowl: CommandLine) -> None:
+    run(bowl, "base", "--timed", "--only", "optimizer=sgd")
+    shutil.copytree(bowl.folder / "base", bowl.folder / "other")
+    seconds = ("--metric", "seconds_to_target")
+    assert bowl.json("compare", "base", "other", *seconds)["verdict"] == "same"
+    edit(bowl.folder / "other", '"threads": 1', '"threads": 7')
+    found = bowl.json("compare", "base", "other")
+    assert found["verdict"] == "same"
+    assert "7 threads" in found["notes"][0]
+    assert "7 threads" in found["environments"]["candidate"][0]
+    refused = bowl("compare", "base", "other", *seconds, code=2).stderr
+    assert "--allow-different-machines" in refused
+    assert bowl.json("compare", "base", "other", *seconds, "--allow-different-machines")["verdict"] == "same"
+
+
+def test_a_benchmark_that_tunes_compares_the_seeds_that_count(cli: CommandLine) -> None:
+    text = BOWL + "\n[tuning]\nbudgets = [2]\nextend = 0.0\n"
+    (cli.folder / "bowl.toml").write_text(text, encoding="utf-8")
+    run(cli, "base")
+    found = cli.json("compare", "base", "base")
+    assert found["verdict"] == "same"
+    assert {row["seeds"] for row in found["rows"]} == {5}
+
+
+@pytest.mark.parametrize(("words", "expected"), [
+    (("base", "elsewhere"), "CANDIDATE elsewhere: there is no folder elsewhere"),
+    (("base:adm", "base:sgd"), "BASELINE base:adm: no optimizer 'adm'; did you mean 'adam'?"),
+    (("base:adam", "base"), "name an optimizer in BASELINE and in CANDIDATE"),
+    (("base", "base", "--margin", "3"), "--margin 3: give percentage points of accuracies, as 1pp"),
+    (("base", "base", "--format", "xml"), "--format: no format 'xml'"),
+    (("base", "base", "--metric", "los"), "--metric: no metric 'los'; did you mean 'loss'?"),
+    (("base", "base", "--benchmark", "bowls"), "no benchmark 'bowls'; did you mean 'bowl'?"),
+    (("base", "."), "holds no results"),
+])  # fmt: skip
+def test_mistakes_are_one_line(bowl: CommandLine, words: tuple[str, ...], expected: str) -> None:
+    text = bowl("compare", *words, code=2).stderr
+    assert expected in text
+    assert len(text.strip().splitlines()) == 1
