@@ -1,0 +1,162 @@
+"""The documented workflow for CI: its ``run:`` steps, executed by bash in a repository with an optimizer of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "gate"
+WORKFLOW = yaml.safe_load((EXAMPLE / "workflow.yml").read_text(encoding="utf-8"))
+INSTALL = "Install"
+"""The one step that needs a network: the test's environment stands in for it."""
+
+CORRECTION = """                m = m / (1 - beta1 ** state["step"])
+                v = v / (1 - beta2 ** state["step"])
+"""
+COMMITS = {
+    "nothing": ("import torch\n", "import torch\n"),
+    "good": ('lr * m / (v.sqrt() + group["eps"])', '(m / v.sqrt().add_(group["eps"])).mul_(lr)'),
+    "half the rate": ("lr * m", "0.5 * lr * m"),
+    "no bias correction": (CORRECTION, ""),
+}
+"""What each commit replaces in the optimizer."""
+
+
+def git(folder: Path, *words: str) -> str:
+    identity = ["-c", "user.name=someone", "-c", "user.email=someone@example.org", "-c", "init.defaultBranch=main"]
+    return subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with a branch for each commit; ``thalweg`` is on the path as if it were installed."""
+    folder = tmp_path_factory.mktemp("ci")
+    repository = folder / "origin"
+    repository.mkdir()
+    for name in ("my_adam.py", "gate.toml"):
+        shutil.copy(EXAMPLE / name, repository)
+    git(repository, "init", "-q")
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "An Adam of our own")
+    for branch, (old, new) in COMMITS.items():
+        git(repository, "checkout", "-qb", branch.replace(" ", "-"), "main")
+        source = (repository / "my_adam.py").read_text(encoding="utf-8")
+        assert old in source
+        (repository / "my_adam.py").write_text(source.replace(old, new), encoding="utf-8")
+        (repository / "README.md").write_text(branch, encoding="utf-8")
+        git(repository, "add", ".")
+        git(repository, "commit", "-qm", branch)
+    git(repository, "checkout", "-q", "main")
+    script = folder / "bin" / "thalweg"
+    script.parent.mkdir()
+    script.write_text(f"#!{sys.executable}\nfrom thalweg.cli import main\nmain()\n", encoding="utf-8")
+    script.chmod(0o755)
+    return repository
+
+
+def filled(value: str, outputs: Mapping[str, str]) -> str:
+    """The expressions of a workflow that stand in ``env:`` and ``with:``."""
+    known = outputs | {"hashFiles('gate.toml')": "file"}
+    return re.sub(r"\$\{\{ (.*?) \}\}", lambda found: known[found[1]], value)
+
+
+class Runner:
+    """What GitHub's runner does with the steps of the job, cache included."""
+
+    def __init__(self, origin: Path, branch: str, folder: Path) -> None:
+        git(origin.parent, "clone", "-q", "-b", branch, str(origin), str(folder))
+        self.folder, self.cache = folder, origin.parent / "cache"
+        self.outputs: dict[str, str] = {}
+        self.output, self.summary = folder.with_suffix(".output"), folder.with_suffix(".summary")
+        self.summary.touch()
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("THALWEG_")}
+        self.environment = kept | {
+            "PATH": f"{origin.parent / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            "GITHUB_BASE_REF": "main",
+            "GITHUB_OUTPUT": str(self.output),
+            "GITHUB_STEP_SUMMARY": str(self.summary),
+        }
+
+    def job(self) -> int:
+        """The exit code of the first step that fails, else 0; what is to be cached is kept at the end."""
+        code = 0
+        keep: list[tuple[Path, Path]] = []
+        for step in WORKFLOW["jobs"]["compare"]["steps"]:
+            if "actions/cache" in step.get("uses", ""):
+                place = self.folder / step["with"]["path"]
+                entry = self.cache / filled(step["with"]["key"], self.outputs)
+                if entry.exists():
+                    shutil.copytree(entry, place)
+                keep.append((place, entry))
+            if "run" in step and step.get("name") != INSTALL:
+                code = self._run(step)
+                if code:
+                    break
+        for place, entry in keep:
+            if not entry.exists():
+                shutil.copytree(place, entry)
+        return code
+
+    def _run(self, step: Mapping[str, Any]) -> int:
+        self.output.write_text("", encoding="utf-8")
+        own = {key: filled(value, self.outputs) for key, value in step.get("env", {}).items()}
+        assert "${{" not in step["run"]
+        command = ["bash", "-e", "-c", step["run"]]
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment | own, capture_output=True, text=True, timeout=300
+        )
+        if step["name"] != "Compare":
+            assert done.returncode == 0, done.stderr
+        self.log = done.stdout + done.stderr
+        for line in self.output.read_text(encoding="utf-8").splitlines():
+            name, value = line.split("=", 1)
+            self.outputs[f"steps.{step['id']}.outputs.{name}"] = value
+        return done.returncode
+
+
+def verdicts(summary: str) -> dict[tuple[str, str], str]:
+    """By optimizer and metric, from the markdown table."""
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in summary.splitlines() if line.startswith("|")]
+    return {(cells[1], cells[2]): cells[7] for cells in lines[2:]}
+
+
+STEPS, ACCURACY = "steps_to_target", "accuracy"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("branch", "code", "headline", "worse"), [
+    ("nothing", 0, "same", set()),
+    ("good", 0, "same", set()),
+    ("half the rate", 1, "worse", {("my-adam", STEPS)}),
+    ("no bias correction", 1, "worse", {("my-adam-fast", STEPS)}),
+])  # fmt: skip
+def test_the_documented_workflow_judges_a_commit(
+    origin: Path, tmp_path: Path, branch: str, code: int, headline: str, worse: set[tuple[str, str]]
+) -> None:
+    runner = Runner(origin, branch.replace(" ", "-"), tmp_path / "clone")
+    assert runner.job() == code, runner.log
+    summary = runner.summary.read_text(encoding="utf-8")
+    assert summary.startswith(f"**{headline}: .gate/candidate against .gate/baseline (")
+    found = verdicts(summary)
+    assert found.keys() == {(name, metric) for name in ("my-adam", "my-adam-fast") for metric in (STEPS, ACCURACY)}
+    assert {row for row, verdict in found.items() if verdict == "worse"} == worse
+    assert len(list((runner.folder / ".gate/candidate/gate/trials").iterdir())) == 20
+    assert len(list(runner.cache.iterdir())) == 1
+
+
+def test_the_workflow_is_one_that_github_reads() -> None:
+    assert True in WORKFLOW or "on" in WORKFLOW  # YAML 1.1 takes "on" for true
+    steps = WORKFLOW["jobs"]["compare"]["steps"]
+    assert all(("uses" in step) != ("run" in step) for step in steps)
+    # whatever comes from a pull request reaches a shell through its environment
+    assert not any("${{" in step.get("run", "") for step in steps)
