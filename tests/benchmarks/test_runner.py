@@ -85,7 +85,7 @@ def by_hand(it: Assembly) -> list[tuple[float, float]]:
 @pytest.mark.benchmark(group="the whole loop against one by hand")
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_the_whole_loop(benchmark: Any, registry: Registry, optimizer: str) -> None:
-    """Data, steps, evaluations, selection and the curve, on mlp 64-64-64-10 with batches of 32."""
+    """Data, steps, evaluations, selection and the curve: digits-mlp of ``cpu``, with its 20 epochs."""
     parts: list[Assembly] = []
 
     def ours() -> Trained:
@@ -95,14 +95,15 @@ def test_the_whole_loop(benchmark: Any, registry: Registry, optimizer: str) -> N
         return by_hand(parts.pop())
 
     def prepared() -> None:
-        parts[:] = [assemble(trial(optimizer), registry) for _ in range(2)]
+        parts[:] = [assemble(trial(optimizer, 20 if KEPT else 2), registry) for _ in range(2)]
 
     prepared()
     trained, history = ours(), theirs()
     evaluated = trained.curve[trained.curve["metric"] == "loss"]
     assert len(evaluated) == len(history)
     assert evaluated["value"].iloc[0] == pytest.approx(history[0][0], rel=1e-5)
-    assert evaluated["value"].iloc[-1] == pytest.approx(history[-1][0], rel=0.3)
+    # other batches, but the same number of them
+    assert 0.5 < evaluated["value"].iloc[-1] / history[-1][0] < 2
     ratios = []
     for _ in range(PAIRS if KEPT else 1):
         prepared()

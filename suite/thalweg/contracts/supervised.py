@@ -58,8 +58,9 @@ class Supervised(LoadedProblem):
             size = draw.batch_size
             epoch, position = divmod(step, n // size)
             rows = draw.permutation(epoch, n)[position * size : (position + 1) * size]
-            rows = rows.to(inputs.device, non_blocking=True)
-            inputs, targets = inputs[rows], targets[rows]
+            if inputs.device.type != "cpu":
+                rows = rows.to(inputs.device, non_blocking=True)
+            inputs, targets = inputs.index_select(0, rows), targets.index_select(0, rows)
         inputs = self._prepare(inputs)
         if self._augment is not None and split == "train":
             inputs = self._augment(inputs, draw.generator("augment", step))
