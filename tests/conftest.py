@@ -10,6 +10,8 @@ import torch
 from support import SMALL, CommandLine
 from thalweg.registry import Registry, load_registry
 
+pytest_plugins = ["pytester"]
+
 torch.set_num_threads(1)
 
 
