@@ -68,6 +68,13 @@ def test_another_version_of_a_plugin_is_compared_with_the_one_here(bowl: Command
     assert "6 trials of the baseline were trained by other versions of plugins than those here" in found["notes"]
 
 
+def test_seeds_that_one_side_lacks_are_counted(bowl: CommandLine) -> None:
+    run(bowl, "some", "--only", "seed=0,1,2")
+    found = bowl.json("compare", "base:sgd", "some:sgd")
+    assert found["notes"] == ["2 trials of the candidate are not there: their seeds are not compared"]
+    assert {(row["seeds"], row["note"]) for row in found["rows"]} == {(3, "underpowered: 3 seeds")}
+
+
 def test_junit_has_a_case_a_row(bowl: CommandLine) -> None:
     document = bowl("compare", "base:sgd", "base:adam", "--format", "junit", code=1).stdout
     (suite,) = ElementTree.fromstring(document.encode()).iter("testsuite")
@@ -92,6 +99,7 @@ def test_where_nothing_is_compared_the_exit_code_is_three(bowl: CommandLine) -> 
     assert (suite.attrib["errors"], len(list(suite.iter("error")))) == ("1", 1)
     half = bowl.json("compare", "base", "half")
     assert half["verdict"] == "same"
+    assert half["notes"] == []
     assert {row["optimizer"] for row in half["rows"] if row["note"] == "not in the candidate"} == {"adam"}
 
 

@@ -105,9 +105,7 @@ class Benchmark:
     that is not where the benchmark says is then looked up here, and no mistake."""
 
     @_uncollected()
-    def expand(
-        self, registry: Registry, selection: Selection | None = None, settings: Settings | None = None
-    ) -> Plan:
+    def expand(self, registry: Registry, selection: Selection | None = None, settings: Settings | None = None) -> Plan:
         """The trials, in order of workload, optimizer and seed. UserError names file, key and the nearest choice.
 
         Args:

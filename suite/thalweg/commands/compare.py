@@ -115,8 +115,8 @@ def _environments(before: Side, after: Side) -> list[str]:
 
 def _notes(side: Side, name: str) -> list[str]:
     found = []
-    if side.seen.missing:
-        found.append(f"{side.seen.missing} of {len(side.plan.trials)} trials of {name} are not there")
+    if side.missing:
+        found.append(f"{side.missing} trials of {name} are not there: their seeds are not compared")
     if not side.plan.settled:
         found.append(f"{name} has not tried all its settings yet: workloads that wait for them are left out")
     if side.others:

@@ -32,6 +32,16 @@ class Side:
     others: int
     """Trials that other versions of plugins trained than those here."""
 
+    @property
+    def missing(self) -> int:
+        """Trials that are not there, of workloads and optimizers that have some; a row tells of one that has none."""
+        trials = self.seen.trials
+        there = set(zip(trials["workload"], trials["optimizer"], trials["seed"], strict=True))
+        begun = {(workload, optimizer) for workload, optimizer, _ in there}
+        planned = [(one.workload, one.optimizer, one.trial.seed) for one in self.plan.trials]
+        wanted = [one for one in planned if one[:2] in begun and self.optimizer in (None, one[1])]
+        return sum(one not in there for one in wanted)
+
     def asked(self, workload: str) -> object:
         """What makes a workload the same one: its table in the file, and the content of files that it names."""
         options = {str(one.trial.problem.options) for one in self.plan.trials if one.workload == workload}
