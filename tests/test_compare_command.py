@@ -113,10 +113,14 @@ def edit(folder: Path, old: str, new: str) -> None:
 
 
 def test_other_threads_are_named_and_forbid_a_comparison_of_seconds(bowl: CommandLine) -> None:
+    shutil.copytree(bowl.folder / "base", bowl.folder / "untimed")
     run(bowl, "base", "--timed", "--only", "optimizer=sgd")
     shutil.copytree(bowl.folder / "base", bowl.folder / "other")
     seconds = ("--metric", "seconds_to_target")
     assert bowl.json("compare", "base", "other", *seconds)["verdict"] == "same"
+    untimed = bowl.json("compare", "base", "untimed", *seconds, code=3)
+    assert untimed["verdict"] == "nothing compared"
+    assert any("no step of the candidate was timed" in note for note in untimed["notes"])
     edit(bowl.folder / "other", '"threads": 1', '"threads": 7')
     found = bowl.json("compare", "base", "other")
     assert found["verdict"] == "same"

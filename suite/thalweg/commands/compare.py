@@ -58,15 +58,18 @@ def compare_command(
         },
     )
     verdict = overall(table)
-    notes = [*differences, *_notes(before, "the baseline"), *_notes(after, "the candidate")]
+    sides = {"the baseline": before, "the candidate": after}
+    notes = [*differences, *(note for name, side in sides.items() for note in _notes(side, name))]
+    if metric == SECONDS.name:
+        untimed = [name for name, side in sides.items() if not side.seen.timed_on]
+        notes += [f"no step of {name} was timed: 'thalweg run BENCHMARK --timed' does it" for name in untimed]
     units = {one.name: one.unit for each in workloads.values() for one in (*each.metrics, SECONDS, MEMORY)}
     rows = ordered(table)
     shown = [cells(row, units.get(row["metric"], "")) for row in rows]
     title = headline(verdict, table, baseline, candidate)
     match format_:
         case "json":
-            sides = {"baseline": before, "candidate": after}
-            ran_on = {name: sorted(side.seen.trials["ran_on"].unique()) for name, side in sides.items()}
+            ran_on = {name.split()[1]: sorted(side.seen.trials["ran_on"].unique()) for name, side in sides.items()}
             print_json({"verdict": verdict, "rows": rows, "environments": ran_on, "notes": notes})
         case "junit":
             print(junit(after.benchmark.name, rows, shown, notes))  # noqa: T201

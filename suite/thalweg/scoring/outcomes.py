@@ -45,7 +45,8 @@ def outcomes(seen: Observations, workloads: Mapping[str, Workload], metrics: Met
 
     ``value`` is what the leaderboard averages: the metric on the test split at the step that validation selects, else
     on the training split at the end; or a cost, which is infinite where the target is never reached. ``finished`` is
-    false for trials that diverged or failed: they have no value, and never reach the target.
+    false for trials that diverged or failed: they have no value, and never reach the target. Trials whose steps were
+    not timed, or whose memory was not recorded, are left out where that is asked for.
     """
     parts = [
         _values(workloads[workload], metric, seen).assign(workload=workload, metric=metric.name)
@@ -59,7 +60,9 @@ def _values(workload: Workload, metric: Metric, seen: Observations) -> pd.DataFr
     trials = seen.trials[seen.trials["workload"] == workload.name]
     found = trials[["optimizer", "seed"]].assign(finished=trials["status"] == "done")
     key = pd.MultiIndex.from_frame(found[["optimizer", "seed"]])
+    measured = pd.Series(True, index=found.index)
     if metric.name == MEMORY.name:
+        measured = trials["state_bytes"].notna() | ~found["finished"]
         values = trials["state_bytes"].to_numpy(dtype=float)
     elif is_to_target(metric):
         column = TO_TARGET[metric.name][1] if metric.name in TO_TARGET else "step"
@@ -70,7 +73,9 @@ def _values(workload: Workload, metric: Metric, seen: Observations) -> pd.DataFr
         }
         values = np.array([spent.get(pair, np.inf) for pair in key])
         if metric.name == SECONDS.name:
-            values = values * trials.groupby("optimizer")["step_seconds"].transform("median").to_numpy(dtype=float)
+            seconds = trials.groupby("optimizer")["step_seconds"].transform("median")
+            measured = seconds.notna()
+            values = values * seconds.to_numpy(dtype=float)
     else:
         last = seen.curves[
             (seen.curves["workload"] == workload.name)
@@ -81,4 +86,4 @@ def _values(workload: Workload, metric: Metric, seen: Observations) -> pd.DataFr
         final = dict(zip(labels, last["value"], strict=True))  # the last one counts
         values = np.array([final.get(pair, np.nan) for pair in key], dtype=float)
     never = np.inf if is_to_target(metric) else np.nan
-    return found.assign(value=np.where(found["finished"] & ~np.isnan(values), values, never))
+    return found.assign(value=np.where(found["finished"] & ~np.isnan(values), values, never))[measured]
