@@ -42,7 +42,7 @@ def sensitivity_chart(tried: pd.DataFrame, metric: Metric, split: str, among: Se
     ]
     base = alt.Chart(ended)
     lines = base.mark_line(strokeWidth=1.5).encode(
-        x=x, y=y, color=alt.Color("optimizer:N", scale=alt.Scale(domain=domain, range=colors), legend=None),
+        x=x, y=y, color=color,
         strokeDash=alt.StrokeDash("optimizer:N", scale=alt.Scale(domain=domain, range=dashes), legend=None),
     )  # fmt: skip
     shape = alt.Shape("optimizer:N", scale=alt.Scale(domain=domain, range=shapes), legend=None)
@@ -56,8 +56,8 @@ def sensitivity_chart(tried: pd.DataFrame, metric: Metric, split: str, among: Se
     )
     crosses = (
         alt.Chart(lost)
-        .mark_point(shape="M-1,-1L1,1M-1,1L1,-1", size=60, strokeWidth=1.5, filled=False, yOffset=-6)
-        .encode(x=x, y=alt.value(352), color=color, tooltip=tooltip)
+        .mark_point(shape="M-1,-1L1,1M-1,1L1,-1", size=60, strokeWidth=1.5, filled=False, yOffset=-7)
+        .encode(x=x, y=alt.value("height"), color=color, tooltip=tooltip)
     )
     layers = [lines, points, chosen] + ([crosses] if len(lost) else [])
     return alt.layer(*layers).properties(width="container", height=360)
