@@ -196,6 +196,7 @@ def leaderboard(
     metric: Annotated[
         str | None, typer.Option(help="Rank by this metric, or a cost: steps_to_target, state_bytes.")
     ] = None,
+    over_all: Annotated[bool, typer.Option("--over-all", help="One ranking over all workloads with a target.")] = False,
     seeds: Annotated[int | None, typer.Option(min=1, help="As for 'run'.")] = None,
     with_: Annotated[list[str] | None, typer.Option("--with", help="As for 'run'.")] = None,
     format_: Annotated[str, typer.Option("--format", help="table, markdown, csv or json.")] = "table",
@@ -207,7 +208,9 @@ def leaderboard(
     from thalweg.commands.leaderboard import leaderboard_command
 
     kind = "json" if as_json else format_
-    raise typer.Exit(leaderboard_command(benchmark, workload, metric, seeds, with_ or [], kind, results, plugin or []))
+    raise typer.Exit(
+        leaderboard_command(benchmark, workload, metric, seeds, with_ or [], kind, results, plugin or [], over_all)
+    )
 
 
 @app.command()

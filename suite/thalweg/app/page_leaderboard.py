@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from thalweg.app import over_all
 from thalweg.app.charts import interval_chart
 from thalweg.app.curves import sparklines, splits_of
 from thalweg.app.data import Loaded, Source
@@ -51,6 +52,8 @@ def show(source: Source, loaded: Loaded) -> None:
         board = leaderboard(view.seen, view.workloads, by)
     except UserError:
         board = pd.DataFrame(columns=["workload"])
+    if by is None:
+        over_all.show(view)
     for name, workload in view.workloads.items():
         rows = board[board["workload"] == name]
         st.subheader(name, anchor=name)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from thalweg.benchmark import Plan, load_benchmark
 from thalweg.commands.output import console, errors, number, print_json, print_table, warn_of_failures
+from thalweg.commands.over_all import print_over_all
 from thalweg.errors import UserError, unknown
 from thalweg.registry import load_registry
 from thalweg.scoring.leaderboard import COSTS, MEMORY, SECONDS, leaderboard, wanted_for
@@ -33,8 +34,11 @@ def leaderboard_command(
     format_: str,
     results: Path | None,
     plugin_files: list[Path],
+    over_all: bool = False,
 ) -> int:
     """Print the leaderboard; exit code 3 when there is nothing to rank."""
+    if over_all and (workload is not None or metric is not None):
+        raise UserError("--over-all: ranks over all workloads by their targets: leave out --workload and --metric")
     if format_ not in FORMATS:
         raise UserError(f"--format: {unknown('format', format_, FORMATS)}")
     registry = load_registry(plugin_files)
@@ -57,7 +61,14 @@ def leaderboard_command(
         stored = stored.only(~stored.trials["hash"].isin(others))
         plan.workloads = {workload: plan.workloads[workload]}
         plan.trials = [planned for planned in plan.trials if planned.workload == workload]
-    seen = observe(plan, stored, read_times(root / plan.benchmark), wanted_for(plan.workloads, metric))
+    wanted = wanted_for(plan.workloads, metric)
+    if over_all:
+        # whatever the budget is one of
+        columns = ["step", "epoch", "gradient_evaluations", "seconds", "split", "metric", "value"]
+        seen = observe(plan, stored, None, replace(wanted, columns=columns))
+        _notes(plan, seen)
+        return print_over_all(plan, seen, format_)
+    seen = observe(plan, stored, read_times(root / plan.benchmark), wanted)
     table = leaderboard(seen, plan.workloads, metric)
     match format_:
         case "json":

@@ -1,0 +1,191 @@
+"""Scores over all workloads: a fixed-target ECDF, which does not depend on who else is there, ranks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from thalweg.benchmark import Plan, Workload
+from thalweg.contracts.budget import Budget
+from thalweg.scoring.intervals import t_interval
+from thalweg.scoring.observations import Observations
+from thalweg.scoring.profiles import profiles
+
+DECADES = 2
+"""The ECDF is looked at over shares of the budget from 10^-DECADES to 1, on a log scale."""
+EASIER = 3
+"""Easier targets beside a workload's own."""
+COLUMNS = [
+    "rank",
+    "rank_low",
+    "rank_high",
+    "optimizer",
+    "ecdf",
+    "low",
+    "high",
+    "profile",
+    "profile_low",
+    "profile_high",
+]
+
+
+_TIMES = ["workload", "optimizer", "seed", "target", "share", "step"]
+
+
+def targets_of(workload: Workload) -> list[float]:
+    """A workload's own target and easier ones, from the benchmark alone; empty where it has none.
+
+    Of a fraction (unit %) the error 1 - a is 2, 4 and 8 times the target's (where that is below 1), of anything else
+    the value is 10, 100 and 1000 times it, or its inverse where higher is better.
+    """
+    target, metric = workload.target, workload.target_metric
+    if target is None or metric is None:
+        return []
+    factors = range(EASIER + 1)
+    if metric.unit == "%":
+        wrong = 1 - target.value if metric.better == "higher" else target.value
+        errors = [wrong * 2**k for k in factors if wrong * 2**k < 1]
+        return [1 - error if metric.better == "higher" else error for error in errors]
+    if target.value <= 0:
+        return [target.value]
+    sign = -1 if metric.better == "higher" else 1
+    return [target.value * 10.0 ** (sign * k) for k in factors]
+
+
+def runtimes(plan: Plan, seen: Observations) -> pd.DataFrame:
+    """What each trial had spent at the first evaluation where it reaches each target.
+
+    Columns workload, optimizer, seed, target (0 is the workload's own, higher numbers are easier), ``share`` of the
+    trial's budget and ``step``; infinite where it never does, as for trials that diverged or failed. Workloads without
+    a target have no rows.
+    """
+    rows: list[dict[str, Any]] = []
+    budgets = {(each.workload, each.optimizer): each.trial.budget for each in plan.trials}
+    groups: Any = seen.curves.groupby(["workload", "optimizer", "seed"], observed=True)
+    curves = dict(iter(groups))
+    for trial in seen.trials.itertuples():
+        workload = plan.workloads.get(str(trial.workload))
+        if workload is None or workload.target is None or workload.target_metric is None:
+            continue
+        key = (str(trial.workload), str(trial.optimizer))
+        if key not in budgets:  # added to what the benchmark asks for
+            continue
+        curve = curves.get((*key, trial.seed)) if trial.status == "done" else None
+        for number, value in enumerate(targets_of(workload)):
+            share, step = math.inf, math.inf
+            if curve is not None:
+                there = curve[(curve["split"] == workload.target_split) & (curve["metric"] == workload.target.metric)]
+                better = workload.target_metric.better == "higher"
+                there = there[there["value"] >= value] if better else there[there["value"] <= value]
+                if len(there):
+                    first = there.loc[there["step"].idxmin()]
+                    share, step = _share(first, budgets[key]), float(first["step"])
+            rows.append(
+                {
+                    "workload": key[0],
+                    "optimizer": key[1],
+                    "seed": trial.seed,
+                    "target": number,
+                    "share": share,
+                    "step": step,
+                }
+            )
+    return pd.DataFrame(rows, columns=_TIMES)
+
+
+def _share(row: Any, budget: Budget) -> float:
+    for name, column in (("epochs", "epoch"), ("steps", "step"), ("gradient_evaluations", "gradient_evaluations")):
+        whole = getattr(budget, name)
+        if whole is not None:
+            return float(row[column]) / float(whole)
+    return float(row["seconds"]) / float(budget.seconds or 1.0)
+
+
+def credit(share: Any) -> Any:
+    """The area under the step of one trial and target: log10(1 / share) / DECADES, at most 1, and 0 if never reached.
+
+    >>> credit(np.array([1.0, 0.1, 0.001, np.inf])).tolist()
+    [0.0, 0.5, 1.0, 0.0]
+    """
+    with np.errstate(divide="ignore"):
+        return np.clip(-np.log10(share) / DECADES, 0.0, 1.0)
+
+
+def ecdf_scores(times: pd.DataFrame) -> pd.DataFrame:
+    """The area under each optimizer's ECDF, with a 95% t-interval over seeds; columns ecdf, low, high, by optimizer.
+
+    The ECDF (Hansen et al. 2021, *COCO*; Moré & Wild 2009) is the share of (workload, target) pairs that are reached
+    within a share of the budget, on a log scale; its area is the mean of ``credit`` over targets, then over workloads,
+    so that each workload counts the same. It uses nothing of the other optimizers. Each seed is a repetition of the
+    whole benchmark and gives one area.
+    """
+    if times.empty:
+        return pd.DataFrame(columns=["ecdf", "low", "high"])
+    areas = (
+        times.assign(credit=credit(times["share"].to_numpy()))
+        .groupby(["optimizer", "seed", "workload"])["credit"].mean()
+        .groupby(level=["optimizer", "seed"]).mean()
+    )  # fmt: skip
+    rows = {}
+    for optimizer, values in areas.groupby(level="optimizer"):
+        estimate = t_interval(values.tolist())
+        rows[optimizer] = {"ecdf": estimate.value, "low": max(estimate.low, 0.0), "high": min(estimate.high, 1.0)}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def ecdf_curve(times: pd.DataFrame, points: int = 101) -> pd.DataFrame:
+    """The ECDF of each optimizer: columns optimizer, share (of the budget), reached (share of targets)."""
+    at = np.logspace(-DECADES, 0, points)
+    parts = []
+    for optimizer, rows in times.groupby("optimizer"):
+        weights = _weights(rows)
+        reached = [(weights * (rows["share"].to_numpy() <= x * (1 + 1e-12))).sum() for x in at]
+        parts.append(pd.DataFrame({"optimizer": optimizer, "share": at, "reached": reached}))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["optimizer", "share", "reached"])
+
+
+def _weights(rows: pd.DataFrame) -> np.ndarray[Any, Any]:
+    """Equal for workloads, and within one for its targets and seeds."""
+    counts = rows.groupby("workload")["share"].transform("size").to_numpy()
+    return np.asarray(1.0 / counts / rows["workload"].nunique())
+
+
+@dataclass
+class OverAll:
+    """A ranking over workloads."""
+
+    table: pd.DataFrame
+    """COLUMNS, best first by the area under the ECDF; ``rank_low`` to ``rank_high`` as in a leaderboard."""
+    curve: pd.DataFrame
+    """See ``ecdf_curve``."""
+    workloads: list[str]
+    """Those that have a target."""
+    without_target: list[str]
+    incomplete: dict[str, list[str]]
+    """Optimizers that are not ranked, since they have no trial on some of the workloads."""
+
+
+def over_all(plan: Plan, seen: Observations) -> OverAll:
+    """Rank the optimizers that have trials on every workload with a target."""
+    with_target = [name for name, workload in plan.workloads.items() if targets_of(workload)]
+    times = runtimes(plan, seen)
+    have = times.groupby("optimizer")["workload"].unique().map(set).to_dict()
+    incomplete = {str(name): [one for one in with_target if one not in some] for name, some in have.items()}
+    incomplete = {name: lacking for name, lacking in incomplete.items() if lacking}
+    times = times[~times["optimizer"].isin(list(incomplete))]
+    table = ecdf_scores(times).rename_axis("optimizer").reset_index()
+    found = profiles(times, table["optimizer"].tolist())
+    for place, name in enumerate(("profile", "profile_low", "profile_high")):
+        table[name] = [found[optimizer][place] if found else math.nan for optimizer in table["optimizer"]]
+    table = table.sort_values(["ecdf", "optimizer"], ascending=[False, True], ignore_index=True)
+    low, high = table["low"].fillna(0.0).to_numpy(), table["high"].fillna(1.0).to_numpy()
+    table["rank"] = table["ecdf"].rank(ascending=False, method="min").astype(int)
+    # better for certain only where intervals do not overlap
+    table["rank_low"] = [1 + int((low > high[i]).sum()) for i in range(len(table))]
+    table["rank_high"] = [len(table) - int((high < low[i]).sum()) for i in range(len(table))]
+    without = [name for name in plan.workloads if name not in with_target]
+    return OverAll(table[COLUMNS], ecdf_curve(times), with_target, without, incomplete)

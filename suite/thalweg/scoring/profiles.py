@@ -1,0 +1,65 @@
+"""Performance profiles over workloads, as in AlgoPerf: they depend on who else is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+R_MAX = 4.0
+"""Where performance profiles end: AlgoPerf's (Dahl et al. 2023)."""
+REPETITIONS = 1000
+"""Of the bootstrap."""
+
+
+def profile_score(ratios: np.ndarray[Any, Any]) -> Any:
+    """AlgoPerf's score: the area under the performance profile from 1 to r_max, over r_max - 1.
+
+    The profile rho(tau) is the share of workloads with a ratio of at most tau (Dolan & Moré 2002), so that the score is
+    the mean over workloads (the last axis) of (r_max - r) / (r_max - 1), 0 where r exceeds r_max.
+
+    >>> float(profile_score(np.array([1.0, 2.5, 9.0])))
+    0.5
+    """
+    return np.clip((R_MAX - ratios) / (R_MAX - 1), 0.0, 1.0).mean(-1)
+
+
+def profiles(times: pd.DataFrame, optimizers: Sequence[str]) -> Mapping[str, tuple[float, float, float]]:
+    """AlgoPerf's score of each optimizer with a 95% percentile interval. It depends on who else is there.
+
+    The time on a workload is the median over seeds of the steps to its own target, the ratio is that over the least of
+    all optimizers. The interval is a bootstrap over seeds, stratified by workload (REPETITIONS, seeded).
+    """
+    own = times[times["target"] == 0]
+    workloads = sorted(own["workload"].unique())
+    if not workloads:
+        return {}
+    draw = np.random.default_rng(0)
+    point = np.full((len(optimizers), len(workloads)), np.inf)
+    drawn = np.full((REPETITIONS, len(optimizers), len(workloads)), np.inf)
+    for i, optimizer in enumerate(optimizers):
+        for j, workload in enumerate(workloads):
+            steps = own.loc[(own["optimizer"] == optimizer) & (own["workload"] == workload), "step"].to_numpy()
+            if len(steps):
+                point[i, j] = _median(steps)
+                drawn[:, i, j] = _median(steps[draw.integers(len(steps), size=(REPETITIONS, len(steps)))])
+    found = {}
+    scores, many = profile_score(_ratios(point)), profile_score(_ratios(drawn))
+    for i, optimizer in enumerate(optimizers):
+        low, high = np.quantile(many[:, i], [0.025, 0.975])
+        found[optimizer] = float(scores[i]), float(low), float(high)
+    return found
+
+
+def _median(values: np.ndarray[Any, Any]) -> Any:
+    """Of the two in the middle the larger: half of a number and infinity is neither."""
+    return np.sort(values, -1)[..., values.shape[-1] // 2]
+
+
+def _ratios(times: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """To the least over optimizers, the last axis but one; infinite where nobody gets there."""
+    least = times.min(-2, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(np.isfinite(times), times / least, np.inf))

@@ -1,0 +1,147 @@
+"""Scores over all workloads, against cases computed by hand and an independent implementation."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from support import CommandLine
+from thalweg.benchmark import Workload
+from thalweg.contracts import Metric
+from thalweg.contracts.budget import Target
+from thalweg.scoring.over_all import DECADES, ecdf_curve, ecdf_scores, targets_of
+from thalweg.scoring.profiles import R_MAX, profile_score, profiles
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+
+
+def workload(metric: Metric, value: float) -> Workload:
+    return Workload("w", (metric,), metric, "test", Target(metric=metric.name, value=value), "valid", metric)
+
+
+def times(rows: list[tuple[str, str, int, int, float, float]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["workload", "optimizer", "seed", "target", "share", "step"])
+
+
+def drawn(optimizers: list[str], seed: int = 0) -> pd.DataFrame:
+    draw = np.random.default_rng(seed)
+    rows = []
+    for w, o, s, t in itertools.product(["a", "b", "c"], optimizers, range(4), range(3)):
+        share = float(10 ** draw.uniform(-2.5, 0.3))
+        share = share if share <= 1 else math.inf
+        rows.append((w, o, s, t, share, 1000 * share))
+    return times(rows)
+
+
+def test_targets_are_the_benchmarks_and_easier_ones() -> None:
+    accuracy, loss = Metric("accuracy", "higher", unit="%"), Metric("loss", "lower", "log")
+    np.testing.assert_allclose(targets_of(workload(accuracy, 0.95)), [0.95, 0.9, 0.8, 0.6])
+    np.testing.assert_allclose(targets_of(workload(accuracy, 0.7)), [0.7, 0.4])  # four times the error is 1.2
+    np.testing.assert_allclose(targets_of(workload(loss, 1e-6)), [1e-6, 1e-5, 1e-4, 1e-3])
+    assert targets_of(Workload("w", (loss,), loss, "test", None, "valid", None)) == []
+
+
+def test_the_area_is_that_of_a_case_by_hand() -> None:
+    # one workload reached at 1% and 10% of the budget, another by one of two seeds at the end and by the other never
+    rows = [
+        ("a", "x", 0, 0, 0.01, 1),
+        ("a", "x", 1, 0, 0.1, 10),
+        ("b", "x", 0, 0, 1.0, 100),
+        ("b", "x", 1, 0, math.inf, 0),
+    ]
+    table = ecdf_scores(times(rows))  # type: ignore[arg-type]
+    # seed 0: (1 + 0) / 2, seed 1: (0.5 + 0) / 2
+    assert table.loc["x", "ecdf"] == pytest.approx((0.5 + 0.25) / 2)
+    half = 12.706 * np.std([0.5, 0.25], ddof=1) / math.sqrt(2)
+    assert (table.loc["x", "low"], table.loc["x", "high"]) == pytest.approx((0.0, min(1.0, 0.375 + half)), abs=1e-3)
+
+
+def test_the_area_is_that_under_the_curve() -> None:
+    rows = drawn(["x", "y"])
+    table, curve = ecdf_scores(rows), ecdf_curve(rows, 4001)
+    for optimizer, part in curve.groupby("optimizer"):
+        area = np.trapezoid(part["reached"], np.log10(part["share"])) / DECADES
+        assert table.loc[optimizer, "ecdf"] == pytest.approx(area, abs=2e-3)
+        # by brute force: the share of pairs, each workload counting the same
+        mine = rows[rows["optimizer"] == optimizer]
+        at = part["share"].iloc[2000]
+        expected = np.mean([np.mean([row <= at for row in group["share"]]) for _, group in mine.groupby("workload")])
+        assert part["reached"].iloc[2000] == pytest.approx(expected)
+
+
+def test_who_else_is_there_changes_neither_areas_nor_order() -> None:
+    few, many = drawn(["x", "y", "z"]), drawn(["x", "y", "z"])
+    best = many[many["optimizer"] == "x"].assign(optimizer="best", share=0.001, step=1.0)
+    worst = best.assign(optimizer="worst", share=math.inf, step=math.inf)
+    alone = ecdf_scores(few)
+    together = ecdf_scores(pd.concat([best, many, worst], ignore_index=True))
+    pd.testing.assert_frame_equal(together.loc[["x", "y", "z"]], alone, check_exact=True)
+    # AlgoPerf's score does change, which is why it is marked
+    before, after = profiles(few, ["x", "y", "z"]), profiles(pd.concat([best, many]), ["best", "x", "y", "z"])
+    assert before["x"] != after["x"]
+
+
+def test_performance_profiles_by_hand_and_by_brute_force() -> None:
+    steps = {"x": {"a": 10.0, "b": 40.0}, "y": {"a": 20.0, "b": 10.0}, "z": {"a": math.inf, "b": 30.0}}
+    rows = [(w, o, s, 0, 0.1, value) for o, of in steps.items() for w, value in of.items() for s in range(3)]
+    found = profiles(times(rows), ["x", "y", "z"])  # type: ignore[arg-type]
+    # ratios: x 1 and 4, y 2 and 1, z never and 3
+    expected = {"x": (1 + 0) / 2, "y": (2 / 3 + 1) / 2, "z": (0 + 1 / 3) / 2}
+    for optimizer, value in expected.items():
+        # seeds that agree leave nothing open
+        assert found[optimizer] == pytest.approx((value, value, value))
+    ratios = np.random.default_rng(0).uniform(1, 6, 50)
+    taus = np.linspace(1, R_MAX, 30001)
+    area = np.trapezoid([(ratios <= tau).mean() for tau in taus], taus) / (R_MAX - 1)
+    assert float(profile_score(ratios)) == pytest.approx(area, abs=1e-3)
+
+
+def test_an_interval_of_profiles_widens_with_the_spread_of_seeds() -> None:
+    draw = np.random.default_rng(1)
+    rows = [(w, o, s, 0, 0.1, float(np.exp(draw.normal(3, 0.5)))) for w in "abcd" for o in "xy" for s in range(5)]
+    for value, low, high in profiles(times(rows), ["x", "y"]).values():
+        assert low < value < high
+
+
+def test_the_command_ranks_and_names_what_it_leaves_out(cli: CommandLine) -> None:
+    words = ("leaderboard", "cpu", "--over-all", "--results", str(REFERENCE))
+    document = cli.json(*words)
+    assert document["without_target"] == ["digits-resnet", "mnist1d-convnet", "fashion-10k-convnet"]
+    rows = document["rows"]
+    assert [row["ecdf"] for row in rows] == sorted((row["ecdf"] for row in rows), reverse=True)
+    assert "| adam |" in cli(*words, "--format", "markdown").stdout
+    assert cli(*words, "--format", "csv").stdout.startswith("rank,")
+    assert "leave out" in cli(*words, "--workload", "digits-mlp", code=2).stderr
+
+
+def test_an_optimizer_without_trials_on_a_workload_is_not_ranked(cli: CommandLine) -> None:
+    (cli.folder / "small.toml").write_text(
+        """
+seeds = 2
+[workloads.a]
+problem = "quadratic"
+architecture = "point"
+budget = { steps = 20 }
+target = { metric = "loss", value = 1.0 }
+[workloads.b]
+problem = { name = "quadratic", dim = 3 }
+architecture = "point"
+budget = { steps = 20 }
+target = { metric = "loss", value = 1.0 }
+[optimizers.sgd]
+lr = 0.01
+[optimizers.adam]
+""",
+        encoding="utf-8",
+    )
+    cli("run", "small.toml", "--only", "optimizer=sgd")
+    cli("run", "small.toml", "--only", "workload=a")
+    document = cli.json("leaderboard", "small.toml", "--over-all")
+    assert document["incomplete"] == {"adam": ["b"]}
+    assert [row["optimizer"] for row in document["rows"]] == ["sgd"]
+    cli("leaderboard", "quick", "--over-all", code=3)
