@@ -40,3 +40,9 @@ def small(tmp_path: Path) -> Path:
     path = tmp_path / "small.toml"
     path.write_text(SMALL, encoding="utf-8")
     return path
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Benchmarks run where they are asked for: ``pytest tests/benchmarks``."""
+    asked = any("benchmarks" in str(argument) for argument in config.args)
+    return True if collection_path.name == "benchmarks" and collection_path.is_dir() and not asked else None

@@ -31,11 +31,14 @@ def hash_of(root: Path, benchmark: str, **wanted: object) -> str:
 def test_the_leaderboard_has_a_table_and_a_chart_for_each_workload(show: Show, results: Path) -> None:
     page = show("leaderboard", results, benchmark="tiny")
     assert text(page.title) == "Tiny: leaderboard"
-    assert [header.value for header in page.subheader] == ["digits-mlp", "quadratic"]
-    first = page.dataframe[0].value
+    assert [header.value for header in page.subheader] == ["Over all workloads", "digits-mlp", "quadratic"]
+    over_all = page.dataframe[0].value
+    assert list(over_all["optimizer"]) == ["sgd", "wild"]
+    assert list(over_all["area"])[1] == 0.0  # diverged everywhere
+    first = page.dataframe[1].value
     assert list(first["optimizer"]) == ["sgd", "wild"]
     assert list(first["reached"]) == ["2 of 2", "0 of 2"]
-    assert len(page.get("vega_lite_chart")) == 2
+    assert len(page.get("vega_lite_chart")) == 3
     assert {metric.label: metric.value for metric in page.metric} == {
         "done": "7", "diverged": "4", "failed": "0", "missing": "0",
     }  # fmt: skip
@@ -50,7 +53,7 @@ def test_the_leaderboard_says_metric_split_and_target_in_words(show: Show, resul
 
 def test_trials_added_with_with_and_further_seeds_are_in_the_leaderboard(show: Show, results: Path) -> None:
     page = show("leaderboard", results, benchmark="tiny")
-    table = page.dataframe[1].value.set_index("optimizer")
+    table = page.dataframe[2].value.set_index("optimizer")
     assert table.loc["adam:lr=0.1", "in_benchmark"] == "added"
     assert table.loc["sgd", "in_benchmark"] == "yes"
     assert table.loc["sgd", "seeds"] == 3

@@ -103,6 +103,9 @@ class Processes(Executor):
             while running:
                 ended, _ = wait(running, timeout=_LOOK_EVERY, return_when=FIRST_COMPLETED)
                 look()
+                if not ended and not pool.active:
+                    # it broke between two of our calls: nobody will end what is left
+                    raise ExecutorGone(_NONE_BEGAN)
                 for future in ended:
                     index = running.pop(future)
                     try:
