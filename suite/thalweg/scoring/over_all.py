@@ -112,7 +112,7 @@ def credit(share: Any) -> Any:
     [0.0, 0.5, 1.0, 0.0]
     """
     with np.errstate(divide="ignore"):
-        return np.clip(-np.log10(share) / DECADES, 0.0, 1.0)
+        return np.clip(-np.log10(share) / DECADES, 0.0, 1.0) + 0.0  # no -0.0
 
 
 def ecdf_scores(times: pd.DataFrame) -> pd.DataFrame:
