@@ -101,6 +101,11 @@ def test_performance_profiles_by_hand_and_by_brute_force() -> None:
     assert float(profile_score(ratios)) == pytest.approx(area, abs=1e-3)
 
 
+def test_a_target_that_is_met_at_the_start_is_a_tie() -> None:
+    rows = [("a", "x", 0, 0, 0.0, 0.0), ("a", "y", 0, 0, 0.0, 0.0), ("a", "z", 0, 0, 0.1, 5.0)]
+    assert profiles(times(rows), ["x", "y", "z"]) == {"x": (1, 1, 1), "y": (1, 1, 1), "z": (0, 0, 0)}
+
+
 def test_an_interval_of_profiles_widens_with_the_spread_of_seeds() -> None:
     draw = np.random.default_rng(1)
     rows = [(w, o, s, 0, 0.1, float(np.exp(draw.normal(3, 0.5)))) for w in "abcd" for o in "xy" for s in range(5)]
@@ -144,4 +149,9 @@ lr = 0.01
     document = cli.json("leaderboard", "small.toml", "--over-all")
     assert document["incomplete"] == {"adam": ["b"]}
     assert [row["optimizer"] for row in document["rows"]] == ["sgd"]
+    # with one seed on the other workload, that seed alone counts
+    cli("run", "small.toml", "--only", "optimizer=adam", "--only", "seed=1")
+    rows = {row["optimizer"]: row for row in cli.json("leaderboard", "small.toml", "--over-all")["rows"]}
+    assert rows["sgd"]["low"] is not None
+    assert rows["adam"]["low"] is None
     cli("leaderboard", "quick", "--over-all", code=3)

@@ -166,17 +166,22 @@ class OverAll:
     """Those that have a target."""
     without_target: list[str]
     incomplete: dict[str, list[str]]
-    """Optimizers that are not ranked, since they have no trial on some of the workloads."""
+    """Optimizers that are not ranked, since no seed of theirs has a trial on each of these workloads."""
 
 
 def over_all(plan: Plan, seen: Observations) -> OverAll:
-    """Rank the optimizers that have trials on every workload with a target."""
+    """Rank the optimizers, by those seeds that have a trial on every workload with a target."""
     with_target = [name for name, workload in plan.workloads.items() if targets_of(workload)]
     times = runtimes(plan, seen)
-    have = times.groupby("optimizer")["workload"].unique().map(set).to_dict()
-    incomplete = {str(name): [one for one in with_target if one not in some] for name, some in have.items()}
-    incomplete = {name: lacking for name, lacking in incomplete.items() if lacking}
-    times = times[~times["optimizer"].isin(list(incomplete))]
+    # a seed that lacks a workload, a hard one say, would have too good an area
+    whole = times.groupby(["optimizer", "seed"])["workload"].transform("nunique") == len(with_target)
+    incomplete: dict[str, list[str]] = {}
+    for optimizer, rows in times.groupby("optimizer"):
+        if not whole[rows.index].any():
+            seeds = rows.groupby("workload")["seed"].nunique()
+            most = int(seeds.max())
+            incomplete[str(optimizer)] = [name for name in with_target if seeds.get(name, 0) < most] or with_target
+    times = times[whole]
     table = ecdf_scores(times).rename_axis("optimizer").reset_index()
     found = profiles(times, table["optimizer"].tolist())
     for place, name in enumerate(("profile", "profile_low", "profile_high")):

@@ -59,7 +59,11 @@ def _median(values: np.ndarray[Any, Any]) -> Any:
 
 
 def _ratios(times: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """To the least over optimizers, the last axis but one; infinite where nobody gets there."""
+    """To the least over optimizers, the last axis but one: 1 for the least, also where that is zero steps.
+
+    Infinite where nobody gets there.
+    """
     least = times.min(-2, keepdims=True)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(np.isfinite(times), times / least, np.inf))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratios = np.where(times == least, 1.0, times / least)
+    return np.asarray(np.where(np.isfinite(times), ratios, np.inf))
