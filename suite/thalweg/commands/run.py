@@ -79,6 +79,7 @@ def run_command(
         with second_ends_at_once(), _output_to_errors():
             how = executor, fresh, workers, timeout, batching, None if memory is None else int(memory * GB)
             plan, report = run_to_the_end(
+                plan,
                 lambda: plan_of(benchmark, registry, selection, read_stored(stored_in)),
                 lambda plan: run_benchmark(benchmark, plan, registry, root, progress, *how),
                 registry,

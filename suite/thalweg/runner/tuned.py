@@ -13,11 +13,16 @@ from thalweg.tuning.plan import TunedPlan
 
 
 def run_to_the_end(
-    plan_now: Callable[[], TunedPlan], run: Callable[[Plan], RunReport], registry: Registry, say: Callable[[str], None]
+    plan: TunedPlan,
+    plan_now: Callable[[], TunedPlan],
+    run: Callable[[Plan], RunReport],
+    registry: Registry,
+    say: Callable[[str], None],
 ) -> tuple[TunedPlan, RunReport]:
     """Train what is planned, plan again with what came of it, and so on until nothing new is planned.
 
     Args:
+        plan: the plan at the beginning.
         plan_now: the plan as far as it is known from the trials on disk.
         run: trains a plan's trials, in one go.
         registry: whose plugins are told at the end.
@@ -29,7 +34,6 @@ def run_to_the_end(
     asked: set[str] = set()
     whole: RunReport | None = None
     while True:
-        plan = plan_now()
         trials, tuning = (
             [each for each in some if each.trial.hash not in asked] for some in (plan.trials, plan.tuning)
         )
@@ -40,8 +44,9 @@ def run_to_the_end(
         asked |= {planned.trial.hash for planned in (*trials, *tuning)}
         report = run(replace(plan, trials=trials, tuning=tuning))
         whole = report if whole is None else _added(whole, report)
-        if report.outcome != "complete" or report.errors:
+        if report.outcome != "complete" or report.errors or not plan.outcomes:
             break
+        plan = plan_now()
     assert whole is not None
     call_hook(registry, "thalweg_run_finished", whole.errors, run=whole)
     return plan, whole
