@@ -58,6 +58,8 @@ class Workload:
     target: Target | None
     target_split: Literal["train", "valid"]
     target_metric: Metric | None
+    axis: str = "epoch"
+    """The column of a curve that counts what is spent of the budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +272,7 @@ class Benchmark:
             target=target,
             target_split="valid" if spec.validation_fraction else "train",
             target_metric=metric(target.metric, "target.metric") if target else None,
+            axis=budget.axis[0] if (budget := spec.budget or problem.budget) else "epoch",
         )
 
     def _trial(

@@ -19,7 +19,8 @@ from thalweg.benchmark import read_benchmark
 from thalweg.registry import Registry
 from thalweg.runner.cached import left_to_do
 from thalweg.runner.run import trials_of
-from thalweg.scoring.leaderboard import leaderboard, wanted_for
+from thalweg.scoring.leaderboard import leaderboard
+from thalweg.scoring.measures import wanted_for
 from thalweg.scoring.observations import observe
 from thalweg.store.index import FOLDER, read_stored
 from thalweg.store.results import BenchmarkResults

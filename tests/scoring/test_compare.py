@@ -12,7 +12,7 @@ from scipy import stats
 
 from thalweg.contracts import Metric
 from thalweg.scoring.compare import Margins, Pair, compare, overall
-from thalweg.scoring.leaderboard import STEPS
+from thalweg.scoring.measures import STEPS
 from thalweg.scoring.outcomes import COLUMNS
 
 ACCURACY = Metric("accuracy", "higher", unit="%")

@@ -13,7 +13,8 @@ from thalweg.benchmark_file import Target
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
 from thalweg.scoring.intervals import t_interval
-from thalweg.scoring.leaderboard import leaderboard, to_target
+from thalweg.scoring.leaderboard import leaderboard
+from thalweg.scoring.measures import to_target
 from thalweg.scoring.observations import TRIAL_COLUMNS, Observations
 
 ACCURACY = Metric("accuracy", "higher", unit="%")
@@ -165,8 +166,9 @@ def test_an_unknown_metric_names_the_nearest() -> None:
 def test_a_target_that_is_lower_is_better() -> None:
     workload = Workload("q", (LOSS,), LOSS, "train", Target(metric="loss", value=0.1), "train", LOSS)
     curve = pd.DataFrame({"step": [0, 1, 2], "split": "train", "metric": "loss", "value": [1.0, 0.1, 0.5]})
-    assert to_target(curve, workload) == 1
-    assert to_target(curve[curve["step"] == 0], workload) == math.inf
+    curve = curve.assign(optimizer="a", seed=0)
+    assert to_target(curve, workload) == {"a": {0: 1}}
+    assert to_target(curve[curve["step"] == 0], workload) == {}
 
 
 def test_no_results_give_an_empty_table() -> None:

@@ -25,7 +25,8 @@ from support import CommandLine
 from thalweg.benchmark import read_benchmark
 from thalweg.commands.results import find_trial
 from thalweg.registry import Registry
-from thalweg.scoring.leaderboard import leaderboard, to_target, wanted_for
+from thalweg.scoring.leaderboard import leaderboard
+from thalweg.scoring.measures import to_target, wanted_for
 from thalweg.scoring.observations import observe
 from thalweg.store import index
 from thalweg.store.documents import ProbeDocument
@@ -285,7 +286,8 @@ def test_a_leaderboard_of_columns_is_that_of_single_curves(results: BenchmarkRes
     for planned in plan.trials:
         curve = results.find(planned.trial.hash).curve()  # type: ignore[union-attr]
         final = curve[(curve["split"] == "test") & (curve["metric"] == "accuracy")]["value"].iloc[-1]
-        steps = to_target(curve, plan.workloads[planned.workload])
+        found = to_target(curve.assign(optimizer="", seed=0), plan.workloads[planned.workload])
+        steps = found.get("", {}).get(0, np.inf)
         single.setdefault((planned.workload, planned.optimizer), []).append((steps, final))
     for pair, values in single.items():
         steps, finals = np.array(values).T

@@ -19,7 +19,8 @@ from thalweg.app.words import aim, count, ranking
 from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
-from thalweg.scoring.leaderboard import COSTS, MEMORY, SECONDS, leaderboard, ranking_metric
+from thalweg.scoring.leaderboard import leaderboard
+from thalweg.scoring.measures import FINAL, MEASURES, MEMORY, SECONDS, STABILITY, ranking_metric, where_read
 
 OWN = "the workload's metric"
 
@@ -46,10 +47,10 @@ def show(source: Source, loaded: Loaded) -> None:
         for status in ("done", "diverged", "failed"):
             st.metric(status, int((trials["status"] == status).sum()), width=110)
         st.metric("missing", len(view.missing), width=110, help="trials that the benchmark asks for and are not there")
-    titles = {OWN: None, **{cost.replace("_", " "): cost for cost in COSTS}}
+    titles = {OWN: None, **{cost.replace("_", " "): cost for cost in MEASURES}}
     by = titles[select("ranked by", list(titles), "by", OWN)]
     try:
-        board = leaderboard(view.seen, view.workloads, by)
+        board = view.stability if by == STABILITY.name else leaderboard(view.seen, view.workloads, by)
     except UserError:
         board = pd.DataFrame(columns=["workload"])
     if by is None:
@@ -59,7 +60,8 @@ def show(source: Source, loaded: Loaded) -> None:
         st.subheader(name, anchor=name)
         metric = ranking_metric(workload, by)
         if metric is None:
-            st.info("This workload has no target, so there is no cost of reaching it.")
+            lacks = "validation split" if by == FINAL else "target, so there is no cost of reaching it"
+            st.info(f"This workload has no {lacks}.")
         elif rows.empty:
             st.info("No trial of this workload is there yet.")
         elif metric is SECONDS and trials["step_seconds"].isna().all():
@@ -76,7 +78,7 @@ def _workload(workload: Workload, metric: Metric, board: pd.DataFrame, loaded: L
     view = loaded.view
     goal = aim(workload)
     own = metric is workload.metric
-    by = ranking(workload) if own else f"{COST_WORDS[metric.name]}; lower is better"
+    by = ranking(workload) if own else f"{_words(workload, metric)}; {metric.better} is better"
     st.markdown(f"Ranked by {by}" + (f"; {goal}." if goal else "."))
     trials = view.seen.trials[view.seen.trials["workload"] == workload.name]
     curves = view.seen.curves[view.seen.curves["workload"] == workload.name]
@@ -101,10 +103,15 @@ def _workload(workload: Workload, metric: Metric, board: pd.DataFrame, loaded: L
     split = workload.split if own else ""
     st.altair_chart(interval_chart(board, metric, split, view.optimizers), width="stretch")
     mean = "Geometric mean" if metric.scale == "log" else "Mean"
-    st.caption(
-        f"{mean} over the seeds that finished, with a 95% t-interval. Ranks joined by a dash are open: "
-        "those optimizers' intervals overlap."
-    )
+    what = f"{mean} over the seeds that finished, with a 95% t-interval."
+    if metric is STABILITY:
+        what = "The share of all trials, with Clopper and Pearson's 95% interval; those that diverged or failed count."
+    st.caption(f"{what} Ranks joined by a dash are open: those optimizers' intervals overlap.")
+
+
+def _words(workload: Workload, metric: Metric) -> str:
+    name = metric.name.replace("_", " ")
+    return COST_WORDS.get(metric.name) or f"{name} ({where_read(workload, metric)})"
 
 
 def _columns(table: pd.DataFrame, workload: Workload) -> list[str]:
@@ -141,14 +148,14 @@ def _config(
             y_min=min(values, default=None),
             y_max=max(values, default=None),
         ),
-        "reached": column.TextColumn("reached", help="seeds that reached the target", width=65),
+        "reached": column.TextColumn("reached", help="those that reached the target", width=65),
         "steps_to_target": column.NumberColumn(
             "steps to it",
             format="%.0f",
             help="geometric mean over seeds, where all of them reached the target",
             width=75,
         ),
-        "seeds": column.NumberColumn("seeds", width=50),
+        "seeds": column.NumberColumn("trials" if ranked is STABILITY else "seeds", width=50),
         "diverged": column.NumberColumn("diverged", width=65),
         "failed": column.NumberColumn("failed", width=50),
         "in_benchmark": column.TextColumn(

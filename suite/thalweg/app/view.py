@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import pandas as pd
 
@@ -11,7 +12,9 @@ from thalweg.benchmark import Benchmark, Plan, Workload
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
 from thalweg.registry import Registry
+from thalweg.scoring.leaderboard import COLUMNS
 from thalweg.scoring.observations import Observations, observe, observe_stored
+from thalweg.scoring.stability import stability
 from thalweg.scoring.tuning import by_budget
 from thalweg.selection import Selection
 from thalweg.store.index import Documents, Stored
@@ -39,10 +42,21 @@ class View:
     """Why the benchmark could not be expanded as a whole, one sentence each."""
     plan: TunedPlan | None = None
     """The benchmark's plan with what its tuning found; None where there is no benchmark."""
-    budgets: pd.DataFrame = field(default_factory=pd.DataFrame)
-    """The leaderboard of each tuning budget."""
     guessed: list[str] = field(default_factory=list)
     """Workloads whose metrics and target are derived from the curves, since their plugin is not here."""
+    everything: Stored | None = None
+    """What the rest is made from."""
+
+    @cached_property
+    def budgets(self) -> pd.DataFrame:
+        """The leaderboard of each tuning budget."""
+        return by_budget(self.plan, self.everything) if self.plan and self.everything else pd.DataFrame()
+
+    @cached_property
+    def stability(self) -> pd.DataFrame:
+        """The leaderboard by stability, of what the benchmark asks for."""
+        none = pd.DataFrame(columns=COLUMNS)
+        return stability(self.plan, self.everything) if self.plan and self.everything else none
 
     @property
     def optimizers(self) -> list[str]:
@@ -100,8 +114,8 @@ def make_view(
         len(others.trials) - len(beside.trials),
         problems,
         plan if benchmark else None,
-        by_budget(plan, stored),
         guessed,
+        stored,
     )
 
 

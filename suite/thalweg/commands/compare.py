@@ -11,7 +11,7 @@ from thalweg.commands.verdicts import HEADINGS, cells, headline, junit, markdown
 from thalweg.errors import UserError, unknown
 from thalweg.registry import load_registry
 from thalweg.scoring.compare import Margins, Pair, compare, overall
-from thalweg.scoring.leaderboard import MEMORY, SECONDS
+from thalweg.scoring.measures import SECONDS, ranking_metric
 from thalweg.scoring.outcomes import compared_metrics, outcomes
 
 FORMATS = ("table", "markdown", "json", "junit")
@@ -63,9 +63,9 @@ def compare_command(
     if metric == SECONDS.name:
         untimed = [name for name, side in sides.items() if not side.seen.timed_on]
         notes += [f"no step of {name} was timed: 'thalweg run BENCHMARK --timed' does it" for name in untimed]
-    units = {one.name: one.unit for each in workloads.values() for one in (*each.metrics, SECONDS, MEMORY)}
     rows = ordered(table)
-    shown = [cells(row, units.get(row["metric"], "")) for row in rows]
+    ranked = [ranking_metric(workloads[row["workload"]], row["metric"]) for row in rows]
+    shown = [cells(row, one.unit if one else "") for row, one in zip(rows, ranked, strict=True)]
     title = headline(verdict, table, baseline, candidate)
     match format_:
         case "json":

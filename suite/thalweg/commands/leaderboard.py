@@ -14,8 +14,10 @@ from thalweg.commands.output import console, errors, number, print_json, print_t
 from thalweg.commands.over_all import print_over_all
 from thalweg.errors import UserError, unknown
 from thalweg.registry import load_registry
-from thalweg.scoring.leaderboard import COSTS, MEMORY, SECONDS, leaderboard, wanted_for
+from thalweg.scoring.leaderboard import leaderboard
+from thalweg.scoring.measures import MEMORY, SECONDS, STABILITY, check_metric, ranking_metric, wanted_for, where_read
 from thalweg.scoring.observations import Observations, observe
+from thalweg.scoring.stability import stability
 from thalweg.selection import Selection
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults, results_root
@@ -69,7 +71,11 @@ def leaderboard_command(
         _notes(plan, seen)
         return print_over_all(plan, seen, format_)
     seen = observe(plan, stored, read_times(root / plan.benchmark), wanted)
-    table = leaderboard(seen, plan.workloads, metric)
+    if metric == STABILITY.name:
+        check_metric(plan.workloads, metric)
+        table = stability(plan, stored)
+    else:
+        table = leaderboard(seen, plan.workloads, metric)
     match format_:
         case "json":
             rows = table.to_dict("records")
@@ -129,7 +135,8 @@ _LOSSES = ["diverged", "failed"]
 
 def _cells(plan: Plan, row: dict[Any, Any]) -> list[str]:
     workload = plan.workloads[row["workload"]]
-    unit = next((metric.unit for metric in (*workload.metrics, SECONDS, MEMORY) if metric.name == row["metric"]), "")
+    ranked = ranking_metric(workload, row["metric"])
+    unit = ranked.unit if ranked else ""
     low, high = number(row["low"], unit, 3), number(row["high"], unit, 3)
     ranks = f"{row['rank_low']}–{row['rank_high']}" if row["rank_low"] != row["rank_high"] else f"{row['rank']}"
     reached = f"{row['reached']}/{row['seeds']}" if workload.target else "–"
@@ -149,15 +156,17 @@ def _shown(plan: Plan, part: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Headings and cells of one workload's table."""
     losses = [name for name in _LOSSES if part[name].any()]
     rows = [_cells(plan, row) + [str(row[name]) for name in losses] for row in part.to_dict("records")]
-    return _HEADINGS + losses, rows
+    counted = "trials" if (part["metric"] == STABILITY.name).all() else "seeds"
+    headings = [counted if name == "seeds" else name for name in _HEADINGS]
+    return headings + losses, rows
 
 
 def _title(plan: Plan, part: pd.DataFrame) -> str:
     workload = plan.workloads[part["workload"].iloc[0]]
-    selected = "at the step that validation selects" if workload.target_split == "valid" else "at the end of training"
-    where = f"test, {selected}" if workload.split == "test" else "training, at the end"
-    metric = part["metric"].iloc[0]
-    what = metric if metric in COSTS else f"{metric} ({where})"
+    name = part["metric"].iloc[0]
+    metric = ranking_metric(workload, name)
+    where = where_read(workload, metric) if metric else ""
+    what = f"{name} ({where})" if where else name
     target = workload.target
     aim = f"; target: {workload.target_split} {target.metric} {target.value:g}" if target else ""
     return f"{workload.name}: {what}{aim}"

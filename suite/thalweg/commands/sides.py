@@ -9,7 +9,7 @@ from thalweg.benchmark import Benchmark, read_benchmark
 from thalweg.benchmark_file import TUNING_SEED
 from thalweg.errors import UserError, unknown
 from thalweg.registry import Registry
-from thalweg.scoring.leaderboard import wanted_for
+from thalweg.scoring.measures import wanted_for
 from thalweg.scoring.observations import Observations, observe
 from thalweg.selection import Selection, parse_extra
 from thalweg.store.index import Stored, read_stored

@@ -30,6 +30,12 @@ class Budget(Frozen):
             raise ValueError("give exactly one of epochs, steps, gradient_evaluations, seconds")
         return self
 
+    @property
+    def axis(self) -> tuple[str, float]:
+        """The column of a curve that counts what is spent, and how much there is to spend."""
+        ((unit, amount),) = self.model_dump(exclude_none=True).items()
+        return {"epochs": "epoch", "steps": "step"}.get(unit, unit), float(amount)
+
     def __str__(self) -> str:
         ((unit, amount),) = self.model_dump(exclude_none=True).items()
         return f"{amount} {unit.replace('_', ' ')}"

@@ -12,7 +12,8 @@ import pandas as pd
 
 from thalweg.contracts import Metric
 from thalweg.scoring.intervals import t_interval
-from thalweg.scoring.outcomes import Metrics, is_to_target
+from thalweg.scoring.measures import is_to_target
+from thalweg.scoring.outcomes import Metrics
 from thalweg.scoring.paired import LEAST, Array, judge
 
 NOTHING = "nothing compared"

@@ -9,8 +9,18 @@ import pandas as pd
 
 from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
-from thalweg.errors import UserError, unknown
-from thalweg.scoring.leaderboard import COSTS, MEMORY, SECONDS, STEPS, TO_TARGET, ranking_metric, to_target
+from thalweg.errors import UserError
+from thalweg.scoring.measures import (
+    MEASURES,
+    MEMORY,
+    SECONDS,
+    STABILITY,
+    STEPS,
+    check_metric,
+    is_to_target,
+    measured,
+    ranking_metric,
+)
 from thalweg.scoring.observations import Observations
 
 COLUMNS = ["workload", "metric", "optimizer", "seed", "finished", "value"]
@@ -26,18 +36,11 @@ def compared_metrics(workloads: Mapping[str, Workload], name: str | None = None)
     """
     if name is None:
         return {key: [one.metric, *([STEPS] if one.target else [])] for key, one in workloads.items()}
+    if name == STABILITY.name:
+        raise UserError(f"--metric: {name} is a share of trials, which cannot be compared seed by seed")
+    check_metric(workloads, name, [one for one in MEASURES if one != STABILITY.name])
     found = {key: ranking_metric(one, name) for key, one in workloads.items()}
-    if not any(found.values()):
-        if name in (*TO_TARGET, SECONDS.name):
-            raise UserError(f"--metric: no workload of this benchmark has a target, which {name} needs")
-        known = {metric.name for one in workloads.values() for metric in one.metrics} | {*COSTS}
-        raise UserError(f"--metric: {unknown('metric', name, known)}")
     return {key: [metric] for key, metric in found.items() if metric}
-
-
-def is_to_target(metric: Metric) -> bool:
-    """Whether it is what reaching the target costs."""
-    return metric.name in TO_TARGET or metric.name == SECONDS.name
 
 
 def outcomes(seen: Observations, workloads: Mapping[str, Workload], metrics: Metrics) -> pd.DataFrame:
@@ -60,30 +63,17 @@ def _values(workload: Workload, metric: Metric, seen: Observations) -> pd.DataFr
     trials = seen.trials[seen.trials["workload"] == workload.name]
     found = trials[["optimizer", "seed"]].assign(finished=trials["status"] == "done")
     key = pd.MultiIndex.from_frame(found[["optimizer", "seed"]])
-    measured = pd.Series(True, index=found.index)
+    known = pd.Series(True, index=found.index)
+    never = np.inf if is_to_target(metric) else np.nan
     if metric.name == MEMORY.name:
-        measured = trials["state_bytes"].notna() | ~found["finished"]
+        known = trials["state_bytes"].notna() | ~found["finished"]
         values = trials["state_bytes"].to_numpy(dtype=float)
-    elif is_to_target(metric):
-        column = TO_TARGET[metric.name][1] if metric.name in TO_TARGET else "step"
-        mine = seen.curves[seen.curves["workload"] == workload.name]
-        spent = {
-            (str(optimizer), seed): to_target(curve, workload, column)
-            for (optimizer, seed), curve in mine.groupby(["optimizer", "seed"], observed=True)
-        }
-        values = np.array([spent.get(pair, np.inf) for pair in key])
+    else:
+        curves = seen.curves[seen.curves["workload"] == workload.name]
+        by_label = measured(workload, metric, curves)
+        values = np.array([by_label.get(str(optimizer), {}).get(seed, never) for optimizer, seed in key], dtype=float)
         if metric.name == SECONDS.name:
             seconds = trials.groupby("optimizer")["step_seconds"].transform("median")
-            measured = seconds.notna()
+            known = seconds.notna()
             values = values * seconds.to_numpy(dtype=float)
-    else:
-        last = seen.curves[
-            (seen.curves["workload"] == workload.name)
-            & (seen.curves["split"] == workload.split)
-            & (seen.curves["metric"] == metric.name)
-        ].sort_values("step", kind="stable")
-        labels = zip(last["optimizer"].astype(str), last["seed"], strict=True)
-        final = dict(zip(labels, last["value"], strict=True))  # the last one counts
-        values = np.array([final.get(pair, np.nan) for pair in key], dtype=float)
-    never = np.inf if is_to_target(metric) else np.nan
-    return found.assign(value=np.where(found["finished"] & ~np.isnan(values), values, never))[measured]
+    return found.assign(value=np.where(found["finished"] & ~np.isnan(values), values, never))[known]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,46 +64,38 @@ def runtimes(plan: Plan, seen: Observations) -> pd.DataFrame:
     trial's budget and ``step``; infinite where it never does, as for trials that diverged or failed. Workloads without
     a target have no rows.
     """
-    rows: list[dict[str, Any]] = []
     budgets = {(each.workload, each.optimizer): each.trial.budget for each in plan.trials}
-    groups: Any = seen.curves.groupby(["workload", "optimizer", "seed"], observed=True)
-    curves = dict(iter(groups))
-    for trial in seen.trials.itertuples():
-        workload = plan.workloads.get(str(trial.workload))
-        if workload is None or workload.target is None or workload.target_metric is None:
+    spent = _shares(seen.curves, budgets)
+    parts = []
+    for name, workload in plan.workloads.items():
+        targets, metric = targets_of(workload), workload.target_metric
+        trials = seen.trials.loc[seen.trials["workload"] == name, ["optimizer", "seed", "status"]]
+        # others were added to what the benchmark asks for
+        trials = trials[[(name, str(label)) in budgets for label in trials["optimizer"]]]
+        if not targets or metric is None or trials.empty:
             continue
-        key = (str(trial.workload), str(trial.optimizer))
-        if key not in budgets:  # added to what the benchmark asks for
-            continue
-        curve = curves.get((*key, trial.seed)) if trial.status == "done" else None
-        for number, value in enumerate(targets_of(workload)):
-            share, step = math.inf, math.inf
-            if curve is not None:
-                there = curve[(curve["split"] == workload.target_split) & (curve["metric"] == workload.target.metric)]
-                better = workload.target_metric.better == "higher"
-                there = there[there["value"] >= value] if better else there[there["value"] <= value]
-                if len(there):
-                    first = there.loc[there["step"].idxmin()]
-                    share, step = _share(first, budgets[key]), float(first["step"])
-            rows.append(
-                {
-                    "workload": key[0],
-                    "optimizer": key[1],
-                    "seed": trial.seed,
-                    "target": number,
-                    "share": share,
-                    "step": step,
-                }
-            )
-    return pd.DataFrame(rows, columns=_TIMES)
+        rows = spent[
+            (spent["workload"] == name) & (spent["split"] == workload.target_split) & (spent["metric"] == metric.name)
+        ]
+        done = trials.loc[trials["status"] == "done", ["optimizer", "seed"]]
+        for number, value in enumerate(targets):
+            there = rows[rows["value"] >= value] if metric.better == "higher" else rows[rows["value"] <= value]
+            first = there.drop_duplicates(["optimizer", "seed"])[["optimizer", "seed", "share", "step"]]
+            first = trials[["optimizer", "seed"]].merge(done.merge(first), how="left").fillna(math.inf)
+            parts.append(first.assign(workload=name, target=number))
+    return pd.concat(parts, ignore_index=True)[_TIMES] if parts else pd.DataFrame(columns=_TIMES)
 
 
-def _share(row: Any, budget: Budget) -> float:
-    for name, column in (("epochs", "epoch"), ("steps", "step"), ("gradient_evaluations", "gradient_evaluations")):
-        whole = getattr(budget, name)
-        if whole is not None:
-            return float(row[column]) / float(whole)
-    return float(row["seconds"]) / float(budget.seconds or 1.0)
+def _shares(curves: pd.DataFrame, budgets: Mapping[tuple[str, str], Budget]) -> pd.DataFrame:
+    """The curves of planned trials in the order of steps, with the ``share`` of the budget that is spent."""
+    keys = ["workload", "optimizer"]
+    table = pd.DataFrame([(*pair, *budget.axis) for pair, budget in budgets.items()], columns=[*keys, "axis", "whole"])
+    curves = curves.astype(dict.fromkeys(keys, object)).merge(table, on=keys).sort_values("step", kind="stable")
+    parts = [
+        rows.assign(share=rows[str(axis)] / rows["whole"], step=rows["step"].astype(float))
+        for axis, rows in curves.groupby("axis")
+    ]
+    return pd.concat(parts) if parts else curves.assign(share=math.nan)
 
 
 def credit(share: Any) -> Any:

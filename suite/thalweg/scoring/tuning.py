@@ -8,7 +8,8 @@ from dataclasses import replace
 import pandas as pd
 
 from thalweg.benchmark import PlannedTrial
-from thalweg.scoring.leaderboard import leaderboard, wanted_for
+from thalweg.scoring.leaderboard import leaderboard
+from thalweg.scoring.measures import wanted_for
 from thalweg.scoring.observations import observe
 from thalweg.store.index import Stored
 from thalweg.tuning.plan import TunedPlan

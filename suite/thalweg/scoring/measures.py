@@ -1,0 +1,174 @@
+"""What a leaderboard can rank by: metrics at one step or over training, and what reaching the target costs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from thalweg.benchmark import Workload
+from thalweg.contracts import Metric
+from thalweg.errors import UserError, unknown
+from thalweg.scoring.observations import Wanted
+
+STEPS = Metric("steps_to_target", "lower", "log")
+TO_TARGET = {
+    STEPS.name: (STEPS, "step"),
+    "gradient_evaluations_to_target": (
+        Metric("gradient_evaluations_to_target", "lower", "log"),
+        "gradient_evaluations",
+    ),
+    # linear: first-order methods take none
+    "curvature_products_to_target": (Metric("curvature_products_to_target", "lower"), "curvature_products"),
+    "factor_inversions_to_target": (Metric("factor_inversions_to_target", "lower"), "factor_inversions"),
+}
+"""What it costs to reach the target: a metric, and the column of a curve that counts it."""
+SECONDS = Metric("seconds_to_target", "lower", "log", unit="s")
+"""Steps to the target times the seconds of a step, as timed on one machine by ``thalweg run --timed``."""
+MEMORY = Metric("state_bytes", "lower", unit="bytes")
+"""Memory of the optimizer's state at the end of training."""
+COSTS = (*TO_TARGET, SECONDS.name, MEMORY.name)
+"""Names of costs that can rank."""
+
+FINAL, TRAINING_LOSS, AREA = "final_validation", "training_loss", "area_under_curve"
+STABILITY = Metric("stability", "higher", unit="%")
+"""The share of settings and seeds that reach the target."""
+MEASURES = (FINAL, TRAINING_LOSS, AREA, STABILITY.name, *COSTS)
+"""Names that can rank besides a workload's own metrics."""
+
+BySeed = dict[int, float]
+
+
+def ranking_metric(workload: Workload, name: str | None) -> Metric | None:
+    """The metric of that name, the workload's own for None; None where the workload has none, or no target for it."""
+    choices = {metric.name: metric for metric in workload.metrics}
+    if name is None or name in choices:
+        return workload.metric if name is None else choices[name]
+    if name == MEMORY.name:
+        return MEMORY
+    if name == TRAINING_LOSS:
+        return replace(choices["loss"], name=name) if "loss" in choices else None
+    if name == AREA:
+        return replace(workload.metric, name=name)
+    if name == FINAL:
+        return replace(workload.metric, name=name) if workload.target_split == "valid" else None
+    if workload.target is None:
+        return None
+    if name in TO_TARGET:
+        return TO_TARGET[name][0]
+    return {SECONDS.name: SECONDS, STABILITY.name: STABILITY}.get(name)
+
+
+def check_metric(workloads: Mapping[str, Workload], name: str | None, among: Collection[str] = MEASURES) -> None:
+    """Raise UserError where no workload has the metric of that name."""
+    if name is None or any(ranking_metric(workload, name) for workload in workloads.values()):
+        return
+    if name == FINAL:
+        raise UserError(f"--metric: no workload of this benchmark has a validation split, which {name} needs")
+    if name in (*TO_TARGET, SECONDS.name, STABILITY.name):
+        raise UserError(f"--metric: no workload of this benchmark has a target, which {name} needs")
+    known = {metric.name for workload in workloads.values() for metric in workload.metrics} | {*among}
+    raise UserError(f"--metric: {unknown('metric', name, known)}")
+
+
+def where_read(workload: Workload, metric: Metric) -> str:
+    """Of what, and where in training, a metric is read; empty for costs, which say it themselves."""
+    selected = "at the step that validation selects" if workload.target_split == "valid" else "at the end of training"
+    own = workload.metric.name
+    logs = ", on logarithms" if metric.scale == "log" else ""
+    return {
+        FINAL: f"{own}, validation, at the end of training",
+        TRAINING_LOSS: "training, at the end",
+        AREA: f"{own}, {_SPLITS[workload.target_split]}, mean over training{logs}",
+        STABILITY.name: "share of settings and seeds that reach the target",
+        **dict.fromkeys(COSTS, ""),
+    }.get(metric.name, f"test, {selected}" if workload.split == "test" else "training, at the end")
+
+
+_SPLITS = {"valid": "validation", "train": "training"}
+
+
+def wanted_for(workloads: Mapping[str, Workload], metric: str | None = None) -> Wanted:
+    """What a leaderboard by that metric reads of the curves."""
+    columns = ["step", "split", "metric", "value", TO_TARGET[metric][1] if metric in TO_TARGET else "step"]
+    metrics: set[str] = set()
+    splits: set[str] = set()
+    for workload in workloads.values():
+        for name, split in _read_of(workload, metric):
+            metrics.add(name)
+            splits.add(split)
+        if workload.target is not None:
+            metrics.add(workload.target.metric)
+            splits.add(workload.target_split)
+        if metric == AREA:
+            columns.append(workload.axis)
+    return Wanted(list(dict.fromkeys(columns)), {"metric": metrics, "split": splits})
+
+
+def _read_of(workload: Workload, name: str | None) -> list[tuple[str, str]]:
+    """Metric and split that a measure reads, besides the target's."""
+    ranked = ranking_metric(workload, name)
+    if ranked is None:
+        return []
+    if ranked.name == TRAINING_LOSS:
+        return [("loss", "train")]
+    if ranked.name in (FINAL, AREA):
+        return [(workload.metric.name, workload.target_split)]
+    return [] if ranked.name in (*COSTS, STABILITY.name) else [(ranked.name, workload.split)]
+
+
+def is_to_target(metric: Metric) -> bool:
+    """Whether it is what reaching the target costs."""
+    return metric.name in TO_TARGET or metric.name == SECONDS.name
+
+
+def measured(workload: Workload, metric: Metric, curves: pd.DataFrame) -> dict[str, BySeed]:
+    """The value of each optimizer's trials that have one, from the workload's ``curves``.
+
+    Steps for ``seconds_to_target``; nothing for ``state_bytes``, which no curve has. ``area_under_curve`` is the mean
+    of the curve over what is spent of the budget, by the trapezoid rule, with a log scale of its logarithm.
+    """
+    if is_to_target(metric):
+        return to_target(curves, workload, TO_TARGET[metric.name][1] if metric.name in TO_TARGET else "step")
+    (name, split), *_ = _read_of(workload, metric.name) or [("", "")]
+    rows = curves[(curves["metric"] == name) & (curves["split"] == split)].sort_values("step", kind="stable")
+    if metric.name == AREA:
+        return by_optimizer(_areas(rows, workload.axis, metric.scale == "log"))
+    return by_optimizer(rows.groupby(["optimizer", "seed"], observed=True)["value"].last())
+
+
+def _areas(rows: pd.DataFrame, axis: str, log: bool) -> pd.Series:
+    """Of each trial the mean of its curve over the axis; of a single evaluation its value."""
+    keys = ["optimizer", "seed"]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = np.log(rows["value"]) if log else rows["value"]
+    groups: Any = rows.assign(value=value)[[*keys, axis, "value"]].groupby(keys, observed=True)
+    width = groups[axis].diff()
+    # the mean of both ends times the width; the first row of a trial has none
+    pieces = rows[keys].assign(area=width * (value + groups["value"].shift()) / 2, width=width)
+    sums = pieces.groupby(keys, observed=True)[["area", "width"]].sum()
+    means = (sums["area"] / sums["width"]).where(sums["width"] > 0, groups["value"].last())
+    return means.transform(np.exp) if log else means
+
+
+def to_target(curves: pd.DataFrame, workload: Workload, column: str = "step") -> dict[str, BySeed]:
+    """What each trial that reaches the target had spent at the first evaluated step where it does."""
+    target, metric = workload.target, workload.target_metric
+    if target is None or metric is None:
+        return {}
+    values = curves["value"]
+    there = values >= target.value if metric.better == "higher" else values <= target.value
+    rows = curves[there & (curves["metric"] == target.metric) & (curves["split"] == workload.target_split)]
+    return by_optimizer(rows.groupby(["optimizer", "seed"], observed=True)[column].min().astype(float))
+
+
+def by_optimizer(series: pd.Series) -> dict[str, BySeed]:
+    """A series by optimizer and seed, sorted, as a number by seed for each optimizer."""
+    labels = series.index.get_level_values(0).to_numpy(dtype=object)
+    seeds, values = series.index.get_level_values(1).tolist(), series.tolist()
+    starts = [*np.flatnonzero(labels[1:] != labels[:-1]) + 1] if len(labels) else []
+    edges = zip([0, *starts], [*starts, len(labels)], strict=True) if len(labels) else ()
+    return {str(labels[i]): dict(zip(seeds[i:j], values[i:j], strict=True)) for i, j in edges}

@@ -1,0 +1,69 @@
+"""Stability: the share of what was tried, rates and seeds, that reaches the target."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from scipy.special import betaincinv
+
+from thalweg.benchmark import Plan, PlannedTrial
+from thalweg.scoring.intervals import Estimate
+from thalweg.scoring.leaderboard import COLUMNS, ranked
+from thalweg.scoring.measures import STABILITY, to_target, wanted_for
+from thalweg.scoring.observations import observe
+from thalweg.store.index import Stored
+from thalweg.tuning.plan import TunedPlan
+
+
+def share_interval(successes: int, trials: int, level: float = 0.95) -> Estimate:
+    """A share with its exact interval (Clopper & Pearson 1934): quantiles of Beta(k, n - k + 1) and Beta(k + 1, n - k).
+
+    >>> [round(x, 3) for x in share_interval(8, 10)]
+    [0.8, 0.444, 0.975]
+    """
+    if trials == 0:
+        return Estimate(math.nan, math.nan, math.nan)
+    k, n, tail = successes, trials, (1 - level) / 2
+    low = float(betaincinv(k, n - k + 1, tail)) if k else 0.0
+    high = float(betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.0
+    return Estimate(k / n, low, high)
+
+
+def stability(plan: TunedPlan, stored: Stored) -> pd.DataFrame:
+    """A leaderboard (``COLUMNS``) by the share of trials that reach the target, of workloads that have one.
+
+    The trials are those of every setting that was tried where the benchmark tunes (the same number and width of range
+    for everyone), else those of the seeds that count. ``seeds`` is their number, ``reached`` how many finished and
+    reached the target; ``diverged`` and ``failed`` ones did not. The interval is Clopper and Pearson's: it takes trials
+    for independent draws, which settings in a fixed range are in a manner of speaking only.
+    """
+    planned = _tried(plan)
+    # a name for each trial: several settings have the same seeds
+    numbered = [replace(one, optimizer=str(number)) for number, one in enumerate(planned)]
+    wanted = wanted_for(plan.workloads, STABILITY.name)
+    seen = observe(Plan(plan.benchmark, plan.workloads, numbered), stored, None, wanted)
+    labels = np.array([one.optimizer for one in planned], dtype=object)
+    trials = seen.trials.assign(label=labels[seen.trials["optimizer"].astype(int)])
+    parts = []
+    for name, workload in plan.workloads.items():
+        mine = trials[trials["workload"] == name]
+        if workload.target is None or mine.empty:
+            continue
+        there = to_target(seen.curves[seen.curves["workload"] == name], workload)
+        mine = mine.assign(reached=mine["optimizer"].isin(list(there)) & (mine["status"] == "done"))
+        rows = []
+        for label, group in mine.groupby("label"):
+            n, reached = len(group), int(group["reached"].sum())
+            told = {"workload": name, "metric": STABILITY.name, "optimizer": label, "seeds": n, "reached": reached}
+            lost = {status: int((group["status"] == status).sum()) for status in ("diverged", "failed")}
+            rows.append(told | lost | share_interval(reached, n)._asdict())
+        parts.append(ranked(pd.DataFrame(rows, columns=COLUMNS), STABILITY))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
+
+
+def _tried(plan: TunedPlan) -> list[PlannedTrial]:
+    tried = {hash_ for outcome in plan.outcomes for one in outcome.tried for hash_ in one.hashes}
+    return [planned for planned in plan.tuning if planned.trial.hash in tried] if tried else plan.trials
