@@ -42,6 +42,37 @@ def style(labels: Sequence[str], among: Sequence[str]) -> tuple[list[str], list[
     )
 
 
+def line_legend() -> alt.Legend:
+    """A legend of lines that fits on a phone; it takes ``legend_height``."""
+    return alt.Legend(
+        title=None,
+        orient="bottom",
+        columns=2,
+        symbolType="stroke",
+        symbolStrokeWidth=2.5,
+        symbolSize=500,
+        labelLimit=140,
+    )
+
+
+def point_legend() -> alt.Legend:
+    """The same of points."""
+    return alt.Legend(
+        title=None,
+        orient="bottom",
+        columns=2,
+        symbolSize=90,
+        symbolOpacity=1,
+        symbolStrokeWidth=0,
+        labelLimit=140,
+    )
+
+
+def legend_height(entries: int) -> int:
+    """Pixels."""
+    return 24 * math.ceil(entries / 2)
+
+
 def number_format(metric: Metric) -> str:
     """The d3 format of a metric's values: fractions with unit % in percent."""
     return ".1%" if metric.unit == "%" else ".4~g"
@@ -134,15 +165,7 @@ def curve_chart(
     shown = Metric(metric.name, metric.better, "log" if log_y else "linear", metric.unit)
     y_scale = _scale(log_y)
     y_axis = _axis(shown)
-    legend = alt.Legend(
-        title=None,
-        orient="bottom",
-        columns=2,
-        symbolType="stroke",
-        symbolStrokeWidth=2.5,
-        symbolSize=500,
-        labelLimit=140,
-    )
+    legend = line_legend()
     fmt = number_format(metric)
     # colours as they are: a second scale would make a second legend
     base = alt.Chart(rows.assign(color=rows["optimizer"].map(dict(zip(domain, colors, strict=True)))))
@@ -170,7 +193,7 @@ def curve_chart(
     layers: list[alt.Chart] = [band, lines]
     if target is not None and target.metric == metric.name and (target.value > 0 or not log_y):
         layers += _target(target.value, metric)
-    return alt.layer(*layers).properties(width="container", height=380 + 24 * math.ceil(len(domain) / 2))
+    return alt.layer(*layers).properties(width="container", height=380 + legend_height(len(domain)))
 
 
 def _target(value: float, metric: Metric) -> list[alt.Chart]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import altair as alt
 import pandas as pd
 import streamlit as st
 
-from thalweg.app.charts import style
+from thalweg.app.over_all_charts import critical_chart, ecdf_chart, improvement_chart
 from thalweg.app.view import View
-from thalweg.scoring.over_all import over_all
+from thalweg.app.words import capital, interquartile_means, told
+from thalweg.scoring.over_all import OverAll, over_all
+from thalweg.scoring.pooled import too_few
 
 
 def show(view: View) -> None:
@@ -47,39 +46,25 @@ def show(view: View) -> None:
         "The share of targets (each workload's own and easier ones) that are reached within a share of the budget. "
         f"* depends on who else is there: performance profiles up to 4 times the fastest.{lacking}"
     )
+    _pooled(found)
+    if found.critical is not None:
+        st.altair_chart(critical_chart(found.critical, view.optimizers), width="stretch")
+        st.caption(told(found.critical))
+    else:
+        st.caption(f"{capital(found.no_critical)}.")
+
+
+def _pooled(found: OverAll) -> None:
+    means = found.pooled.means
+    if len(means) > 1:
+        st.altair_chart(improvement_chart(found.pooled.improvement, means["optimizer"].tolist()), width="stretch")
+        st.caption(
+            f"Areas of single trials, pooled; in the order of interquartile means: {interquartile_means(means)}. "
+            "In bold: the 95% interval leaves out one half. Intervals are of a stratified bootstrap over seeds."
+        )
+    for line in too_few(found.pooled):
+        st.caption(f"{capital(line)}.")
 
 
 def _intervals(low: pd.Series, high: pd.Series) -> list[str]:
     return ["–" if a != a else f"{a:.3f} to {b:.3f}" for a, b in zip(low, high, strict=True)]
-
-
-def ecdf_chart(curve: pd.DataFrame, among: Sequence[str]) -> alt.Chart:
-    """A step line for each optimizer; ``curve`` has the columns optimizer, share, reached."""
-    domain, colors, dashes, _ = style(sorted(curve["optimizer"].unique()), among)
-    chart: alt.Chart = (
-        alt.Chart(curve)
-        .mark_line(interpolate="step-after", strokeWidth=2)
-        .encode(
-            x=alt.X(
-                "share:Q",
-                scale=alt.Scale(type="log", nice=False),
-                title="share of the budget that is spent (log scale)",
-                axis=alt.Axis(format="~%", values=[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0], grid=False),
-            ),
-            y=alt.Y(
-                "reached:Q",
-                scale=alt.Scale(domain=[0, 1]),
-                title="share of targets reached",
-                axis=alt.Axis(format="~%", tickCount=6),
-            ),
-            color=alt.Color(
-                "optimizer:N",
-                scale=alt.Scale(domain=domain, range=colors),
-                legend=alt.Legend(title=None, orient="top", symbolType="stroke"),
-            ),
-            strokeDash=alt.StrokeDash("optimizer:N", scale=alt.Scale(domain=domain, range=dashes), legend=None),
-            tooltip=["optimizer:N", alt.Tooltip("share:Q", format=".2~%"), alt.Tooltip("reached:Q", format=".1%")],
-        )
-        .properties(width="container", height=300)
-    )
-    return chart

@@ -90,7 +90,7 @@ def _workload(workload: Workload, metric: Metric, board: pd.DataFrame, loaded: L
         width="stretch",
         height="content",
         placeholder="–",
-        column_order=_columns(table, workload),
+        column_order=_columns(table, workload, metric),
         column_config=_config(
             workload,
             metric,
@@ -114,11 +114,13 @@ def _words(workload: Workload, metric: Metric) -> str:
     return COST_WORDS.get(metric.name) or f"{name} ({where_read(workload, metric)})"
 
 
-def _columns(table: pd.DataFrame, workload: Workload) -> list[str]:
+def _columns(table: pd.DataFrame, workload: Workload, metric: Metric) -> list[str]:
     """The columns that say something: all but those that would be the same for any row."""
     shown = list(table.columns)
     if not workload.target:
         shown = [column for column in shown if column not in ("reached", "steps_to_target")]
+    if metric is STABILITY:
+        shown.remove("steps_to_target")
     if (table["in_benchmark"] == IN_BENCHMARK).all():
         shown.remove("in_benchmark")
     return shown

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
-from thalweg.app.charts import GREY, Layers, number_format, style
+from thalweg.app.charts import GREY, Layers, legend_height, number_format, point_legend, style
 from thalweg.contracts import Metric
 
 
@@ -21,9 +21,8 @@ def sensitivity_chart(tried: pd.DataFrame, metric: Metric, split: str, among: Se
     ended = tried[tried["value"].notna()]
     lost = tried[tried["status"].isin(["diverged", "failed"])]
     domain, colors, dashes, shapes = style(sorted(tried["optimizer"].unique()), among)
-    color = alt.Color(
-        "optimizer:N", scale=alt.Scale(domain=domain, range=colors), legend=alt.Legend(title=None, orient="top")
-    )
+    legend = point_legend()
+    color = alt.Color("optimizer:N", scale=alt.Scale(domain=domain, range=colors), legend=legend)
     x = alt.X(
         "lr:Q", scale=alt.Scale(type="log", nice=False, padding=12), title="learning rate (log scale)",
         axis=alt.Axis(format=".0~e", tickCount=8, grid=False),
@@ -45,7 +44,7 @@ def sensitivity_chart(tried: pd.DataFrame, metric: Metric, split: str, among: Se
         x=x, y=y, color=color,
         strokeDash=alt.StrokeDash("optimizer:N", scale=alt.Scale(domain=domain, range=dashes), legend=None),
     )  # fmt: skip
-    shape = alt.Shape("optimizer:N", scale=alt.Scale(domain=domain, range=shapes), legend=None)
+    shape = alt.Shape("optimizer:N", scale=alt.Scale(domain=domain, range=shapes), legend=legend)
     points = base.mark_point(filled=True, size=35, opacity=0.9).encode(
         x=x, y=y, color=color, shape=shape, tooltip=tooltip
     )
@@ -60,7 +59,7 @@ def sensitivity_chart(tried: pd.DataFrame, metric: Metric, split: str, among: Se
         .encode(x=x, y=alt.value("height"), color=color, tooltip=tooltip)
     )
     layers = [lines, points, chosen] + ([crosses] if len(lost) else [])
-    return alt.layer(*layers).properties(width="container", height=360)
+    return alt.layer(*layers).properties(width="container", height=400 + legend_height(len(domain)))
 
 
 def budget_chart(boards: pd.DataFrame, metric: Metric, split: str, among: Sequence[str]) -> Layers:
@@ -70,9 +69,8 @@ def budget_chart(boards: pd.DataFrame, metric: Metric, split: str, among: Sequen
     """
     rows = boards.dropna(subset=["value"])
     domain, colors, _, shapes = style(sorted(rows["optimizer"].unique()), among)
-    color = alt.Color(
-        "optimizer:N", scale=alt.Scale(domain=domain, range=colors), legend=alt.Legend(title=None, orient="top")
-    )
+    legend = point_legend()
+    color = alt.Color("optimizer:N", scale=alt.Scale(domain=domain, range=colors), legend=legend)
     x = alt.X("budget:O", title="settings tried for each optimizer", axis=alt.Axis(labelAngle=0))
     offset = alt.XOffset("optimizer:N", sort=domain)
     log = metric.scale == "log" and bool((rows["value"] > 0).all())
@@ -96,6 +94,6 @@ def budget_chart(boards: pd.DataFrame, metric: Metric, split: str, among: Sequen
     )
     points = base.mark_point(filled=True, size=80, opacity=1).encode(
         x=x, xOffset=offset, y=y, color=color, tooltip=tooltip,
-        shape=alt.Shape("optimizer:N", scale=alt.Scale(domain=domain, range=shapes), legend=None),
+        shape=alt.Shape("optimizer:N", scale=alt.Scale(domain=domain, range=shapes), legend=legend),
     )  # fmt: skip
-    return alt.layer(points, rules).properties(width="container", height=320)
+    return alt.layer(points, rules).properties(width="container", height=330 + legend_height(len(domain)))

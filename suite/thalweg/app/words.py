@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import pandas as pd
+
 from thalweg.benchmark import Workload
 from thalweg.commands.output import number
 from thalweg.contracts import Metric
 from thalweg.contracts.budget import Target
+from thalweg.scoring.critical import CriticalDifference
 from thalweg.store.documents import TrialDocument
 
 
@@ -53,6 +56,28 @@ def ranks(low: int, high: int) -> str:
 def count(n: int, one: str, many: str = "") -> str:
     """``"1 trial"``, ``"3 trials"``."""
     return f"{n} {one if n == 1 else many or one + 's'}"
+
+
+def capital(sentence: str) -> str:
+    """With a capital letter first, the rest as it is."""
+    return sentence[:1].upper() + sentence[1:]
+
+
+def interquartile_means(means: pd.DataFrame) -> str:
+    """``"adam 0.412 (0.391 to 0.433), sgd ..."``; see ``thalweg.scoring.pooled.Pooled.means``."""
+    return ", ".join(
+        f"{row['optimizer']} {row['iqm']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+        for row in means.to_dict("records")
+    )
+
+
+def told(critical: CriticalDifference) -> str:
+    """What a critical-difference diagram says."""
+    groups = "; ".join(", ".join(group) for group in critical.groups) or "none"
+    return (
+        f"Mean ranks over {critical.workloads} workloads that differ by less than {critical.difference:.2f} are not "
+        f"told apart (Nemenyi, 5%; Friedman's p {critical.p:.2g}): {groups}. Ranks depend on who else is there."
+    )
 
 
 def cell(value: Any) -> str:

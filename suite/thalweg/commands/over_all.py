@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from thalweg.benchmark import Plan
-from thalweg.commands.output import errors, print_json, print_table
+from thalweg.commands.output import console, errors, print_json, print_table
 from thalweg.scoring.observations import Observations
 from thalweg.scoring.over_all import OverAll, over_all
+from thalweg.scoring.pooled import too_few
 
 HEADINGS = ["rank", "optimizer", "ECDF area", "95% interval", "profile score *", "95% interval *"]
+POOLED = ["optimizer", "trials", "interquartile mean", "95% interval"]
 
 
 def print_over_all(plan: Plan, seen: Observations, format_: str) -> int:
@@ -17,32 +20,70 @@ def print_over_all(plan: Plan, seen: Observations, format_: str) -> int:
     found = over_all(plan, seen)
     match format_:
         case "json":
-            print_json(
-                {
-                    "benchmark": plan.benchmark,
-                    "metric": "ecdf",
-                    "workloads": found.workloads,
-                    "without_target": found.without_target,
-                    "incomplete": found.incomplete,
-                    "rows": found.table.to_dict("records"),
-                }
-            )
+            print_json(_document(plan, found))
         case "csv":
             print(found.table.to_csv(index=False), end="")  # noqa: T201
         case "markdown":
-            lines = ["| " + " | ".join(HEADINGS) + " |", "|" + " --- |" * len(HEADINGS)]
-            print("\n".join(lines + ["| " + " | ".join(row) + " |" for row in _rows(found)]))  # noqa: T201
-            print("\n" + _about(found))  # noqa: T201
+            parts = [_markdown(headings, rows) for _, headings, rows in _tables(plan, found)]
+            print("\n\n".join([*parts, *_about(found)]))  # noqa: T201
         case _:
-            title = f"{plan.benchmark} over {len(found.workloads)} workloads"
-            print_table(title, HEADINGS, _rows(found), [heading for heading in HEADINGS if heading != "optimizer"])
-            errors().print(_about(found), markup=False)
+            for title, headings, rows in _tables(plan, found):
+                print_table(title, headings, rows, [heading for heading in headings if heading != "optimizer"])
+                console().print()
+            for line in _about(found):
+                errors().print(line, markup=False)
     for optimizer, lacking in found.incomplete.items():
         errors().print(f"{optimizer} is not ranked: it has no trial on {', '.join(lacking)}", markup=False)
     if found.table.empty:
         errors().print("there is nothing to rank: no workload with a target has results", markup=False)
         return 3
     return 0
+
+
+def _document(plan: Plan, found: OverAll) -> dict[str, Any]:
+    critical = found.critical
+    return {
+        "benchmark": plan.benchmark,
+        "metric": "ecdf",
+        "workloads": found.workloads,
+        "without_target": found.without_target,
+        "incomplete": found.incomplete,
+        "rows": found.table.to_dict("records"),
+        "interquartile_means": found.pooled.means.to_dict("records"),
+        "improvement": found.pooled.improvement.to_dict("records"),
+        "too_few_trials": found.pooled.refused,
+        "critical_difference": {
+            "mean_ranks": critical.ranks.to_dict(),
+            "difference": critical.difference,
+            "friedman_p": critical.p,
+            "groups": critical.groups,
+        }
+        if critical
+        else None,
+        "no_critical_difference": found.no_critical,
+    }
+
+
+def _tables(plan: Plan, found: OverAll) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Titles, headings and rows of what there is to tell."""
+    tables = [(f"{plan.benchmark} over {len(found.workloads)} workloads", HEADINGS, _rows(found))]
+    means, pairs = found.pooled.means, found.pooled.improvement
+    if len(means):
+        best = means["optimizer"].iloc[0]
+        over = pairs[pairs["over"] == best].set_index("optimizer")
+        rows = []
+        for row in means.to_dict("records"):
+            name = row["optimizer"]
+            chance = ["–", "–"]
+            if name in over.index:
+                pair = over.loc[name]
+                chance = [f"{pair['probability']:.2f}", _interval(pair["low"], pair["high"], 2)]
+            rows.append([name, str(row["trials"]), f"{row['iqm']:.3f}", _interval(row["low"], row["high"]), *chance])
+        tables.append(("areas of single trials, pooled", [*POOLED, f"P(better than {best})", "95% interval"], rows))
+    if found.critical:
+        rows = [[str(name), f"{rank:.2f}"] for name, rank in found.critical.ranks.items()]
+        tables.append(("mean ranks over workloads *", ["optimizer", "mean rank"], rows))
+    return tables
 
 
 def _rows(found: OverAll) -> list[list[str]]:
@@ -59,13 +100,29 @@ def _rows(found: OverAll) -> list[list[str]]:
     ]
 
 
-def _interval(low: float, high: float) -> str:
-    return "–" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
+def _markdown(headings: list[str], rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
-def _about(found: OverAll) -> str:
+def _interval(low: float, high: float, digits: int = 3) -> str:
+    return "–" if math.isnan(low) else f"{low:.{digits}f} to {high:.{digits}f}"
+
+
+def _about(found: OverAll) -> list[str]:
     without = f"; without a target: {', '.join(found.without_target)}" if found.without_target else ""
-    return (
+    first = (
         "ranked by the area under the ECDF of fixed targets over shares of the budget, 0 to 1, larger is better; "
         f"* depends on who else is there (AlgoPerf's score){without}"
     )
+    lines = [first, *too_few(found.pooled)]
+    critical = found.critical
+    if critical is None:
+        lines.append(found.no_critical)
+    else:
+        groups = "; ".join(", ".join(group) for group in critical.groups) or "none"
+        lines.append(
+            f"mean ranks that differ by less than {critical.difference:.2f} are not told apart (Nemenyi, 5%; "
+            f"Friedman's p {critical.p:.2g}): {groups}"
+        )
+    return lines

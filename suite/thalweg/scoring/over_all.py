@@ -12,8 +12,10 @@ import pandas as pd
 
 from thalweg.benchmark import Plan, Workload
 from thalweg.contracts.budget import Budget
+from thalweg.scoring.critical import CriticalDifference, critical_difference, refusal
 from thalweg.scoring.intervals import t_interval
 from thalweg.scoring.observations import Observations
+from thalweg.scoring.pooled import Pooled, pooled
 from thalweg.scoring.profiles import profiles
 
 DECADES = 2
@@ -108,6 +110,12 @@ def credit(share: Any) -> Any:
         return np.clip(-np.log10(share) / DECADES, 0.0, 1.0) + 0.0  # no -0.0
 
 
+def areas(times: pd.DataFrame) -> pd.Series:
+    """The mean ``credit`` over the targets of each trial, by optimizer, seed and workload: a score from 0 to 1."""
+    credits_ = times.assign(credit=credit(times["share"].to_numpy()))
+    return credits_.groupby(["optimizer", "seed", "workload"])["credit"].mean()
+
+
 def ecdf_scores(times: pd.DataFrame) -> pd.DataFrame:
     """The area under each optimizer's ECDF, with a 95% t-interval over seeds; columns ecdf, low, high, by optimizer.
 
@@ -118,13 +126,9 @@ def ecdf_scores(times: pd.DataFrame) -> pd.DataFrame:
     """
     if times.empty:
         return pd.DataFrame(columns=["ecdf", "low", "high"])
-    areas = (
-        times.assign(credit=credit(times["share"].to_numpy()))
-        .groupby(["optimizer", "seed", "workload"])["credit"].mean()
-        .groupby(level=["optimizer", "seed"]).mean()
-    )  # fmt: skip
     rows = {}
-    for optimizer, values in areas.groupby(level="optimizer"):
+    each = areas(times).groupby(level=["optimizer", "seed"]).mean()
+    for optimizer, values in each.groupby(level="optimizer"):
         estimate = t_interval(values.tolist())
         rows[optimizer] = {"ecdf": estimate.value, "low": max(estimate.low, 0.0), "high": min(estimate.high, 1.0)}
     return pd.DataFrame.from_dict(rows, orient="index")
@@ -160,6 +164,12 @@ class OverAll:
     without_target: list[str]
     incomplete: dict[str, list[str]]
     """Optimizers that are not ranked, since no seed of theirs has a trial on each of these workloads."""
+    pooled: Pooled
+    """Of the areas of single trials."""
+    critical: CriticalDifference | None
+    """Of the areas, where there are workloads enough."""
+    no_critical: str
+    """Why there is none."""
 
 
 def over_all(plan: Plan, seen: Observations) -> OverAll:
@@ -186,4 +196,16 @@ def over_all(plan: Plan, seen: Observations) -> OverAll:
     table["rank_low"] = [1 + int((low > high[i]).sum()) for i in range(len(table))]
     table["rank_high"] = [len(table) - int((high < low[i]).sum()) for i in range(len(table))]
     without = [name for name in plan.workloads if name not in with_target]
-    return OverAll(table[COLUMNS], ecdf_curve(times), with_target, without, incomplete)
+    scores = areas(times)
+    by_workload = scores.rename("area").reset_index().pivot_table("area", "workload", "optimizer")
+    no_critical = refusal(by_workload)
+    return OverAll(
+        table[COLUMNS],
+        ecdf_curve(times),
+        with_target,
+        without,
+        incomplete,
+        pooled(scores),
+        None if no_critical else critical_difference(by_workload),
+        no_critical,
+    )
