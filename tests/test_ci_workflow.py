@@ -16,6 +16,8 @@ import yaml
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "gate"
 WORKFLOW = yaml.safe_load((EXAMPLE / "workflow.yml").read_text(encoding="utf-8"))
+KEPT = next(each["with"] for each in WORKFLOW["jobs"]["compare"]["steps"] if "upload" in each.get("uses", ""))
+"""What is kept as an artifact."""
 INSTALL = "Install"
 """The one step that needs a network: the test's environment stands in for it."""
 
@@ -152,6 +154,8 @@ def test_the_documented_workflow_judges_a_commit(
     assert {row for row, verdict in found.items() if verdict == "worse"} == worse
     assert len(list((runner.folder / ".gate/candidate/gate/trials").iterdir())) == 20
     assert len(list(runner.cache.iterdir())) == 1
+    # also of a candidate that is worse
+    assert "my-adam-fast" in (runner.folder / KEPT["path"]).read_text(encoding="utf-8")
 
 
 def test_the_workflow_is_one_that_github_reads() -> None:

@@ -34,6 +34,7 @@ def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel: Path) -> None:
         "thalweg_plugins/problems/data/python-topics.LICENSE",
         "thalweg/store/trial.schema.json",
         "thalweg/app/main.py",
+        "thalweg/report/page.html.j2",
     ):
         assert needed in names
 

@@ -254,6 +254,19 @@ def tuning(
 
 
 @app.command()
+def report(
+    benchmark: Annotated[str, typer.Argument(help="A benchmark's name, or the path of a TOML file.")],
+    out: Annotated[Path, typer.Option(help="The HTML file.")] = Path("report.html"),
+    results: ResultsDir = None,
+    plugin: PluginFiles = None,
+) -> None:
+    """Write leaderboards and charts into one HTML file that needs nothing else."""
+    from thalweg.commands.report import report_command
+
+    raise typer.Exit(report_command(benchmark, out, results, plugin or []))
+
+
+@app.command()
 def plugins(plugin: PluginFiles = None, as_json: Json = False) -> None:
     """List every plugin, what it registered, what failed and why."""
     from thalweg.commands.inspect import plugins_command

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
@@ -55,6 +58,15 @@ seeds = [0]
 [probes.gradient-flow]
 seeds = [0]
 """
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
 
 OUTSIDE = """
 seeds = 1
@@ -166,6 +178,20 @@ def results(tmp_path_factory: pytest.TempPathFactory, thalweg: Callable[..., int
     assert thalweg("run", tiny, "--seeds", 3, "--only", "optimizer=sgd", "--only", "seed=2", *only) == 0
     assert thalweg("run", outside, "--results", root, "--device", "cpu", "--plugin", plugin_file) == 1
     return root
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    """A real headless Chromium."""
+    if os.environ.get("THALWEG_SKIP_BROWSER") == "1":
+        pytest.skip("THALWEG_SKIP_BROWSER=1")
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.fail("no chromium on the PATH: install it, or set THALWEG_SKIP_BROWSER=1 to leave the browser tests out")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
 
 
 Show = Callable[..., AppTest]

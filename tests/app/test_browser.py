@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,32 +14,15 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
+from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.browser
 
-PAGES = ("Leaderboard", "Learning curves", "Landscape", "Trial", "Plugins")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
+PAGES = ("Leaderboard", "Tuning", "Learning curves", "Landscape", "Trial", "Plugins")
 
 
 @pytest.fixture(scope="module")
-def chromium() -> str:
-    if os.environ.get("THALWEG_SKIP_BROWSER") == "1":
-        pytest.skip("THALWEG_SKIP_BROWSER=1")
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.fail("no chromium on the PATH: install it, or set THALWEG_SKIP_BROWSER=1 to leave the browser tests out")
-    return path
-
-
-@pytest.fixture(scope="module")
-def address(results: Path, chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The app, started as users start it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -80,62 +62,47 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 900), (400, 800)])
 def test_every_page_draws_without_errors_or_outside_requests(
-    address: str, chromium: str, width: int, height: int
+    address: str, browser: Browser, width: int, height: int
 ) -> None:
-    from playwright.sync_api import sync_playwright
-
     faults: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        page = browser.new_context(viewport={"width": width, "height": height}).new_page()
-        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("request", lambda request: faults.append(request.url) if _is_outside(request.url) else None)
-        page.goto(f"{address}/?benchmark=tiny")
-        for title in PAGES:
-            if width < 800 and not page.get_by_test_id("stSidebarNav").is_visible():
-                page.get_by_test_id("stExpandSidebarButton").click()
-            page.get_by_test_id("stSidebarNav").get_by_text(title, exact=True).click()
-            page.locator("h1", has_text=_heading(title)).wait_for(timeout=20_000)
-            page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=20_000)
-            if title in ("Leaderboard", "Learning curves", "Landscape", "Trial"):
-                page.locator("svg.marks").first.wait_for(timeout=20_000)
-            assert "benchmark=tiny" in page.url, title
-            assert page.get_by_test_id("stException").count() == 0, title
-            assert page.get_by_test_id("stAlertContentError").count() == 0, title
-            across = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
-            assert across[0] <= across[1], f"{title}: {across[0]} px wide in a window of {across[1]}"
-        browser.close()
+    page = browser.new_context(viewport={"width": width, "height": height}).new_page()
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", lambda request: faults.append(request.url) if _is_outside(request.url) else None)
+    page.goto(f"{address}/?benchmark=tiny")
+    for title in PAGES:
+        if width < 800 and not page.get_by_test_id("stSidebarNav").is_visible():
+            page.get_by_test_id("stExpandSidebarButton").click()
+        page.get_by_test_id("stSidebarNav").get_by_text(title, exact=True).click()
+        page.locator("h1", has_text=_heading(title)).wait_for(timeout=20_000)
+        page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=20_000)
+        if title in ("Leaderboard", "Learning curves", "Landscape", "Trial"):
+            page.locator("svg.marks").first.wait_for(timeout=20_000)
+        assert "benchmark=tiny" in page.url, title
+        assert page.get_by_test_id("stException").count() == 0, title
+        assert page.get_by_test_id("stAlertContentError").count() == 0, title
+        across = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+        assert across[0] <= across[1], f"{title}: {across[0]} px wide in a window of {across[1]}"
     assert not faults
 
 
-def test_a_deep_link_opens_the_trial(address: str, chromium: str, results: Path) -> None:
-    from playwright.sync_api import sync_playwright
-
+def test_a_deep_link_opens_the_trial(address: str, browser: Browser, results: Path) -> None:
     folder = next(path for path in (results / "tiny" / "trials").iterdir() if path.name.startswith("digits-mlp--sgd"))
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        page = browser.new_page()
-        page.goto(f"{address}/trial?benchmark=tiny&trial={folder.name.rsplit('--', 1)[1]}")
-        page.locator("h1", has_text="digits-mlp · sgd").wait_for(timeout=20_000)
-        page.get_by_text(folder.name).first.wait_for(timeout=20_000)
-        browser.close()
+    page = browser.new_page()
+    page.goto(f"{address}/trial?benchmark=tiny&trial={folder.name.rsplit('--', 1)[1]}")
+    page.locator("h1", has_text="digits-mlp · sgd").wait_for(timeout=20_000)
+    page.get_by_text(folder.name).first.wait_for(timeout=20_000)
 
 
-def test_a_deep_link_chooses_the_results(address: str, chromium: str) -> None:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        page = browser.new_page()
-        page.goto(f"{address}/?source=reference")
-        page.locator("h1", has_text="Quick: leaderboard").wait_for(timeout=20_000)
-        assert "source=reference" in page.url
-        browser.close()
+def test_a_deep_link_chooses_the_results(address: str, browser: Browser) -> None:
+    page = browser.new_page()
+    page.goto(f"{address}/?source=reference")
+    page.locator("h1", has_text="Quick: leaderboard").wait_for(timeout=20_000)
+    assert "source=reference" in page.url
 
 
 def _heading(title: str) -> str:
-    return {"Leaderboard": "leaderboard", "Trial": "seed"}.get(title, title)
+    return {"Leaderboard": "leaderboard", "Tuning": "tuning", "Trial": "seed"}.get(title, title)
 
 
 def _is_outside(url: str) -> bool:

@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 
 from thalweg.app.charts import DASHES, PALETTE, curve_chart, interval_chart, style, trial_chart
+from thalweg.app.over_all_charts import critical_chart, ecdf_chart, improvement_chart
 from thalweg.benchmark_file import Target
 from thalweg.contracts import Metric
+from thalweg.scoring.critical import CriticalDifference
 
 LOSS = Metric("loss", "lower", "log")
 ACCURACY = Metric("accuracy", "higher", unit="%")
@@ -102,3 +104,43 @@ def test_a_trials_chart_has_a_line_for_each_split_and_the_selected_step() -> Non
     spec: dict[str, Any] = trial_chart(curve, ACCURACY, 10).to_dict()
     assert [layer["mark"]["type"] for layer in spec["layer"]] == ["line", "point", "rule"]
     assert spec["layer"][0]["encoding"]["color"]["scale"]["domain"] == ["train", "valid", "test"]
+
+
+def test_improvement_is_a_matrix_in_the_order_given_with_what_is_certain_in_bold() -> None:
+    pairs = pd.DataFrame(
+        [("adam", "sgd", 0.8, 0.6, 0.9), ("sgd", "adam", 0.2, 0.1, 0.4), ("adam", "lbfgs", 0.5, 0.3, 0.7)],
+        columns=["optimizer", "over", "probability", "low", "high"],
+    )
+    spec: dict[str, Any] = improvement_chart(pairs, ["sgd", "adam", "lbfgs"]).to_dict()
+    cells, plain, bold = spec["layer"]
+    for axis in ("x", "y"):
+        assert cells["encoding"][axis]["sort"] == ["sgd", "adam", "lbfgs"]
+    assert cells["encoding"]["color"]["scale"]["domain"] == [0, 1]
+    assert bold["mark"]["fontWeight"] == "bold"
+    assert plain["transform"] != bold["transform"]
+    rows = next(iter(spec["datasets"].values()))
+    assert [row["certain"] for row in rows] == [True, True, False]
+
+
+def test_the_critical_difference_has_a_bar_of_its_length_and_one_for_each_group() -> None:
+    ranks = pd.Series({"sgd": 1.2, "adam": 2.1, "lbfgs": 2.7})
+    found = CriticalDifference(ranks, 1.0, 0.01, [("sgd", "adam"), ("adam", "lbfgs")], 12)
+    spec: dict[str, Any] = critical_chart(found, AMONG).to_dict()
+    spans, points = spec["layer"]
+    bars = {row["optimizer"]: (row["low"], row["high"]) for row in spec["datasets"][spans["data"]["name"]]}
+    assert bars == {
+        "critical difference": (1.0, 2.0),
+        "not told apart (1)": (1.2, 2.1),
+        "not told apart (2)": (2.1, 2.7),
+    }
+    assert points["encoding"]["y"]["sort"][:3] == ["sgd", "adam", "lbfgs"]
+    assert spans["encoding"]["x"]["scale"] == points["encoding"]["x"]["scale"]
+
+
+def test_the_ecdf_is_a_step_line_with_a_legend_of_colours_and_dashes() -> None:
+    curve = pd.DataFrame({"optimizer": "sgd", "share": [0.01, 1.0], "reached": [0.0, 1.0]})
+    spec: dict[str, Any] = ecdf_chart(curve, AMONG).to_dict()
+    assert spec["mark"]["interpolate"] == "step-after"
+    encoding = spec["encoding"]
+    assert encoding["color"]["legend"] == encoding["strokeDash"]["legend"]
+    assert encoding["x"]["scale"]["type"] == "log"

@@ -25,7 +25,7 @@ def workload(metric: Metric, value: float) -> Workload:
 
 
 def times(rows: list[tuple[str, str, int, int, float, float]]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=["workload", "optimizer", "seed", "target", "share", "step"])
+    return pd.DataFrame(rows, columns=["workload", "optimizer", "seed", "target", "share", "spent"])
 
 
 def drawn(optimizers: list[str], seed: int = 0) -> pd.DataFrame:
@@ -76,8 +76,8 @@ def test_the_area_is_that_under_the_curve() -> None:
 
 def test_who_else_is_there_changes_neither_areas_nor_order() -> None:
     few, many = drawn(["x", "y", "z"]), drawn(["x", "y", "z"])
-    best = many[many["optimizer"] == "x"].assign(optimizer="best", share=0.001, step=1.0)
-    worst = best.assign(optimizer="worst", share=math.inf, step=math.inf)
+    best = many[many["optimizer"] == "x"].assign(optimizer="best", share=0.001, spent=1.0)
+    worst = best.assign(optimizer="worst", share=math.inf, spent=math.inf)
     alone = ecdf_scores(few)
     together = ecdf_scores(pd.concat([best, many, worst], ignore_index=True))
     pd.testing.assert_frame_equal(together.loc[["x", "y", "z"]], alone, check_exact=True)

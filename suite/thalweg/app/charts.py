@@ -88,12 +88,15 @@ def _axis(metric: Metric) -> alt.Axis:
         return alt.Axis(format="~%", tickCount=8)
     if metric.unit == "bytes":
         return alt.Axis(format="~s", tickCount=6)
-    return alt.Axis(format=".3~g", tickCount=6)
+    # a thousand in three digits would be 1e+3
+    few = "datum.value >= 1000 ? format(datum.value, '~s') : format(datum.value, '.3~g')"
+    return alt.Axis(labelExpr=few, tickCount=6)
 
 
 def _title(metric: Metric, split: str, log: bool) -> str:
     notes = [note for note in (split, "log scale" if log else "") if note]
-    return f"{metric.name} ({', '.join(notes)})" if notes else metric.name
+    name = metric.name.replace("_", " ")
+    return f"{name} ({', '.join(notes)})" if notes else name
 
 
 def interval_chart(table: pd.DataFrame, metric: Metric, split: str, among: Sequence[str]) -> Layers:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
 import thalweg
-from thalweg.app.view import View, make_view
-from thalweg.benchmark import Benchmark, read_benchmark
-from thalweg.errors import UserError
+from thalweg.app.loaded import Loaded, read_loaded
 from thalweg.registry import Registry, load_registry
-from thalweg.store.index import Listing, look, read_stored
-from thalweg.store.results import BenchmarkResults, Unreadable, benchmarks_in, results_root
+from thalweg.store.index import Listing, look
+from thalweg.store.results import BenchmarkResults, benchmarks_in, results_root
 from thalweg.store.tables import read_table
-from thalweg.store.timings import read_times
 
 Stamp = tuple[tuple[str, int | str], ...]
 """Names and modification times: equal stamps mean equal content."""
@@ -31,19 +28,6 @@ class Source:
     """For the choice in the sidebar, and for links."""
     label: str
     path: Path
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A benchmark's results, read."""
-
-    name: str
-    path: Path
-    benchmark: Benchmark | None
-    reason: str
-    """Why the benchmark's file cannot be used, where it cannot."""
-    unreadable: list[Unreadable]
-    view: View
 
 
 def sources() -> list[Source]:
@@ -102,21 +86,7 @@ def load(root: Path, name: str) -> Loaded:
 
 @st.cache_resource(show_spinner="Reading results", max_entries=8)
 def _load(root: str, name: str, content: Stamp, files: tuple[str, ...], _listing: Listing) -> Loaded:
-    results = BenchmarkResults(Path(root), name)
-    stored = read_stored(results, _listing)
-    benchmark, reason = None, ""
-    try:
-        benchmark = read_benchmark(results.path / "benchmark.toml", name)
-        benchmark = replace(benchmark, files=stored.files)
-    except UserError as error:
-        reason = str(error)
-    damaged = (stored.trials["curve_error"] != "") & (stored.trials["status"] != "failed")
-    faults = [
-        Unreadable(results.trials / str(name), f"curve.parquet: {error}")
-        for name, error in stored.trials.loc[damaged, ["name", "curve_error"]].to_numpy(dtype=object)
-    ]
-    view = make_view(benchmark, _registry(files), stored.only(~damaged), read_times(results.path))
-    return Loaded(name, results.path, benchmark, reason, [*stored.unreadable, *faults], view)
+    return read_loaded(BenchmarkResults(Path(root), name), _registry(files), _listing)
 
 
 def probe_table(trial: Path, key: str) -> pd.DataFrame:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import streamlit as st
 
 from thalweg.app import page_curves, page_landscape, page_leaderboard, page_plugins, page_trial, page_tuning
-from thalweg.app.data import Loaded, Source
+from thalweg.app.data import Source
+from thalweg.app.loaded import Loaded
 from thalweg.app.sidebar import choose, warnings, welcome
 from thalweg.errors import UserError
 

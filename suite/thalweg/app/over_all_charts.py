@@ -67,7 +67,7 @@ def improvement_chart(pairs: pd.DataFrame, order: Sequence[str]) -> Layers:
             "probability:Q",
             scale=alt.Scale(scheme="purpleorange", domain=[0, 1], reverse=True),
             legend=alt.Legend(
-                title="probability", orient="bottom", gradientLength=160, format=".1f", values=[0, 0.25, 0.5, 0.75, 1]
+                title="probability", orient="bottom", gradientLength=160, format=".1f", values=[0, 0.5, 1]
             ),
         )
     )

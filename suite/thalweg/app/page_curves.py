@@ -6,7 +6,8 @@ import streamlit as st
 
 from thalweg.app.charts import curve_chart
 from thalweg.app.curves import AXES, mean_curves, metrics_of, splits_of
-from thalweg.app.data import Loaded, Source
+from thalweg.app.data import Source
+from thalweg.app.loaded import Loaded
 from thalweg.app.sidebar import select
 from thalweg.app.words import count
 

@@ -8,7 +8,8 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from thalweg.app.data import Loaded, Source, probe_table, registry
+from thalweg.app.data import Source, probe_table, registry
+from thalweg.app.loaded import Loaded
 from thalweg.app.probes import Measured, measured
 from thalweg.app.sidebar import select
 from thalweg.app.tables import facts

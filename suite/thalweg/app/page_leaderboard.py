@@ -8,14 +8,15 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from thalweg.app import over_all
+from thalweg.app import notes, over_all
 from thalweg.app.charts import interval_chart
 from thalweg.app.curves import sparklines, splits_of
-from thalweg.app.data import Loaded, Source
+from thalweg.app.data import Source
+from thalweg.app.loaded import Loaded
 from thalweg.app.sidebar import select
 from thalweg.app.tables import standings, trial_list
 from thalweg.app.view import IN_BENCHMARK
-from thalweg.app.words import aim, count, ranking
+from thalweg.app.words import aim, ranking
 from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
@@ -170,31 +171,13 @@ def _config(
 
 def _notes(loaded: Loaded) -> None:
     view = loaded.view
-    trials = view.seen.trials
-    added = sorted(set(trials.loc[trials["in_benchmark"] != IN_BENCHMARK, "optimizer"]))
-    if added:
-        st.caption(
-            f"Trials that the benchmark's own grid does not hold: {', '.join(added)}. A hash in brackets tells apart "
-            "trials of one name with different settings."
-        )
-    if view.seen.timed_on:
-        st.caption(f"Seconds to the target are those of this machine: {view.seen.timed_on}.")
-    if view.seen.mixture:
-        st.caption(
-            f"The trials ran on different machines or versions, so numbers may differ: {'; '.join(view.seen.mixture)}."
-        )
-    if view.elsewhere:
-        st.caption(f"{count(view.elsewhere, 'trial')} of workloads that the benchmark does not have: not shown.")
-    if view.missing:
-        with st.expander(f"{count(len(view.missing), 'trial')} missing"):
-            st.write(_list(view.missing))
-    failed = trials[trials["status"] == "failed"]
-    if len(failed):
-        told = [
-            f"{row['workload']} · {row['optimizer']} · seed {row['seed']}: {row['reason']}"
-            for row in failed.to_dict("records")
-        ]
-        st.error(f"{count(len(failed), 'trial')} failed:\n\n{_list(told)}")
+    for note in notes.remarks(view):
+        st.caption(note.text)
+    for note in notes.missing(view):
+        with st.expander(note.text):
+            st.write(_list(note.items))
+    for note in notes.failed(view):
+        st.error(f"{note.text}\n\n{_list(note.items)}")
 
 
 def _list(lines: Sequence[str]) -> str:

@@ -7,7 +7,8 @@ import streamlit as st
 
 from thalweg.app.charts import trial_chart
 from thalweg.app.curves import metrics_of
-from thalweg.app.data import Loaded, Source, registry
+from thalweg.app.data import Source, registry
+from thalweg.app.loaded import Loaded
 from thalweg.app.probes import probes_of
 from thalweg.app.reproduce import reproduce
 from thalweg.app.tables import asked, facts

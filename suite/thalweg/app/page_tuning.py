@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from thalweg.app.data import Loaded, Source
+from thalweg.app.data import Source
+from thalweg.app.loaded import Loaded
 from thalweg.app.tuning_charts import budget_chart, sensitivity_chart
 from thalweg.benchmark import Workload
 from thalweg.contracts import Metric

@@ -7,8 +7,9 @@ from typing import TypeVar
 
 import streamlit as st
 
-from thalweg.app.data import Loaded, Source, load, sources
-from thalweg.app.words import count
+from thalweg.app import notes
+from thalweg.app.data import Source, load, sources
+from thalweg.app.loaded import Loaded
 from thalweg.store.results import benchmarks_in
 
 T = TypeVar("T", bound=str)
@@ -58,19 +59,5 @@ def welcome() -> None:
 
 def warnings(loaded: Loaded) -> None:
     """What is wrong with the results or with the benchmark here, above a page's content."""
-    if loaded.reason:
-        st.warning(f"The benchmark's file cannot be used, so everything on disk is shown: {loaded.reason}")
-    if loaded.view.problems:
-        st.warning(
-            "The benchmark cannot be expanded as a whole with the plugins that are here. What can be is ranked as "
-            "usual; other trials are shown under the names they were saved with.\n\n"
-            + "\n".join(f"- {problem}" for problem in loaded.view.problems)
-        )
-    if loaded.view.guessed:
-        names = ", ".join(loaded.view.guessed)
-        st.warning(f"Ranked by loss, since metrics and target are not known here: {names}")
-    if loaded.unreadable:
-        lines = "\n".join(f"- `{item.path.name}`: {item.reason}" for item in loaded.unreadable)
-        st.warning(
-            f"{count(len(loaded.unreadable), 'directory', 'directories')} among the trials cannot be read:\n\n{lines}"
-        )
+    for note in notes.warnings(loaded):
+        st.warning("\n\n".join([note.text, "\n".join(f"- {item}" for item in note.items)]))

@@ -42,7 +42,7 @@ def sensitivity_chart(tried: pd.DataFrame, metric: Metric, split: str, among: Se
     base = alt.Chart(ended)
     lines = base.mark_line(strokeWidth=1.5).encode(
         x=x, y=y, color=color,
-        strokeDash=alt.StrokeDash("optimizer:N", scale=alt.Scale(domain=domain, range=dashes), legend=None),
+        strokeDash=alt.StrokeDash("optimizer:N", scale=alt.Scale(domain=domain, range=dashes), legend=legend),
     )  # fmt: skip
     shape = alt.Shape("optimizer:N", scale=alt.Scale(domain=domain, range=shapes), legend=legend)
     points = base.mark_point(filled=True, size=35, opacity=0.9).encode(

@@ -36,7 +36,7 @@ COLUMNS = [
 ]
 
 
-_TIMES = ["workload", "optimizer", "seed", "target", "share", "step"]
+_TIMES = ["workload", "optimizer", "seed", "target", "share", "spent"]
 
 
 def targets_of(workload: Workload) -> list[float]:
@@ -63,8 +63,8 @@ def runtimes(plan: Plan, seen: Observations) -> pd.DataFrame:
     """What each trial had spent at the first evaluation where it reaches each target.
 
     Columns workload, optimizer, seed, target (0 is the workload's own, higher numbers are easier), ``share`` of the
-    trial's budget and ``step``; infinite where it never does, as for trials that diverged or failed. Workloads without
-    a target have no rows.
+    trial's budget and ``spent``, that in its own unit (epochs, steps, ...); infinite where it never does, as for trials
+    that diverged or failed. Workloads without a target have no rows.
     """
     budgets = {(each.workload, each.optimizer): each.trial.budget for each in plan.trials}
     spent = _shares(seen.curves, budgets)
@@ -82,7 +82,8 @@ def runtimes(plan: Plan, seen: Observations) -> pd.DataFrame:
         done = trials.loc[trials["status"] == "done", ["optimizer", "seed"]]
         for number, value in enumerate(targets):
             there = rows[rows["value"] >= value] if metric.better == "higher" else rows[rows["value"] <= value]
-            first = there.drop_duplicates(["optimizer", "seed"])[["optimizer", "seed", "share", "step"]]
+            first = there.drop_duplicates(["optimizer", "seed"])
+            first = first.assign(spent=first[workload.axis].astype(float))[["optimizer", "seed", "share", "spent"]]
             first = trials[["optimizer", "seed"]].merge(done.merge(first), how="left").fillna(math.inf)
             parts.append(first.assign(workload=name, target=number))
     return pd.concat(parts, ignore_index=True)[_TIMES] if parts else pd.DataFrame(columns=_TIMES)
@@ -93,10 +94,7 @@ def _shares(curves: pd.DataFrame, budgets: Mapping[tuple[str, str], Budget]) -> 
     keys = ["workload", "optimizer"]
     table = pd.DataFrame([(*pair, *budget.axis) for pair, budget in budgets.items()], columns=[*keys, "axis", "whole"])
     curves = curves.astype(dict.fromkeys(keys, object)).merge(table, on=keys).sort_values("step", kind="stable")
-    parts = [
-        rows.assign(share=rows[str(axis)] / rows["whole"], step=rows["step"].astype(float))
-        for axis, rows in curves.groupby("axis")
-    ]
+    parts = [rows.assign(share=rows[str(axis)] / rows["whole"]) for axis, rows in curves.groupby("axis")]
     return pd.concat(parts) if parts else curves.assign(share=math.nan)
 
 

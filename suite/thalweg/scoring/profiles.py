@@ -29,8 +29,9 @@ def profile_score(ratios: np.ndarray[Any, Any]) -> Any:
 def profiles(times: pd.DataFrame, optimizers: Sequence[str]) -> Mapping[str, tuple[float, float, float]]:
     """AlgoPerf's score of each optimizer with a 95% percentile interval. It depends on who else is there.
 
-    The time on a workload is the median over seeds of the steps to its own target, the ratio is that over the least of
-    all optimizers. The interval is a bootstrap over seeds, stratified by workload (REPETITIONS, seeded).
+    The time on a workload is the median over seeds of what is spent of the budget, in its unit, until the workload's
+    own target is reached; the ratio is that over the least of all optimizers. The interval is a bootstrap over seeds,
+    stratified by workload (REPETITIONS, seeded).
     """
     own = times[times["target"] == 0]
     workloads = sorted(own["workload"].unique())
@@ -41,10 +42,10 @@ def profiles(times: pd.DataFrame, optimizers: Sequence[str]) -> Mapping[str, tup
     drawn = np.full((REPETITIONS, len(optimizers), len(workloads)), np.inf)
     for i, optimizer in enumerate(optimizers):
         for j, workload in enumerate(workloads):
-            steps = own.loc[(own["optimizer"] == optimizer) & (own["workload"] == workload), "step"].to_numpy()
-            if len(steps):
-                point[i, j] = _median(steps)
-                drawn[:, i, j] = _median(steps[draw.integers(len(steps), size=(REPETITIONS, len(steps)))])
+            spent = own.loc[(own["optimizer"] == optimizer) & (own["workload"] == workload), "spent"].to_numpy()
+            if len(spent):
+                point[i, j] = _median(spent)
+                drawn[:, i, j] = _median(spent[draw.integers(len(spent), size=(REPETITIONS, len(spent)))])
     found = {}
     scores, many = profile_score(_ratios(point)), profile_score(_ratios(drawn))
     for i, optimizer in enumerate(optimizers):

@@ -1,0 +1,44 @@
+"""``thalweg report``."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from thalweg.app.loaded import read_loaded
+from thalweg.benchmark import load_benchmark
+from thalweg.commands.output import console, errors, warn_of_failures
+from thalweg.errors import UserError
+from thalweg.registry import load_registry
+from thalweg.report.content import report_of
+from thalweg.report.html import to_html
+from thalweg.store.results import BenchmarkResults, results_root
+
+
+def report_command(name: str, out: Path, results: Path | None, plugin_files: list[Path]) -> int:
+    """Write the report; exit code 3 when there is nothing to report."""
+    registry = load_registry(plugin_files)
+    warn_of_failures(record for record in registry.plugins if record.origin == "file")
+    benchmark = load_benchmark(name, registry)
+    root = results_root(results)
+    loaded = read_loaded(BenchmarkResults(root, benchmark.name), registry, benchmark=benchmark)
+    if loaded.view.seen.trials.empty:
+        errors().print(f"no results of {benchmark.name!r} in {root}: type 'thalweg run {name}'", markup=False)
+        return 3
+    _write(out, to_html(report_of(loaded, registry)))
+    console().print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, needs nothing else", markup=False)
+    return 0
+
+
+def _write(out: Path, text: str) -> None:
+    """All of it or nothing: what was there stays until then."""
+    partial = out.with_name(f".{out.name}-{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(out)
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""A benchmark's results as one HTML file that needs nothing else."""

@@ -1,0 +1,104 @@
+"""A report as one HTML file: scripts, styles and data are in it, and nothing is asked of a network."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import altair as alt
+import jinja2
+from markupsafe import Markup
+
+import thalweg
+from thalweg.app.notes import Note
+from thalweg.errors import UserError
+from thalweg.report.content import Part, Picture, Report, Table
+
+WIDTH = 720
+"""Pixels of a picture whose width follows the page, where the page runs no scripts."""
+DIGITS = 6
+"""Significant ones of a chart's numbers: no eye sees more, and they are most of the file."""
+
+_CONFIG = {
+    "font": "system-ui, sans-serif",
+    "background": None,
+    "axis": {"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal", "titleColor": "#444"},
+    "legend": {"labelFontSize": 12, "titleFontWeight": "normal"},
+    "title": {"fontSize": 13, "anchor": "start"},
+    "view": {"stroke": None},
+}
+
+
+_SNIPPET = "window.vegaEmbed = vegaEmbed;"
+"""What the libraries are bundled for."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A chart as it goes into the page."""
+
+    svg: Markup
+    """What is seen until, or without, scripts."""
+    spec: Markup
+    """JSON, for Vega-Lite."""
+    wide: bool
+    """Whether its width follows the page; others keep their own."""
+    caption: str
+
+
+def to_html(report: Report) -> str:
+    """The page. UserError where what draws it is not installed."""
+    if importlib.util.find_spec("vl_convert") is None:
+        raise UserError("a report needs vl-convert-python: pip install 'thalweg[report]'")
+    import vl_convert
+
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.tests |= {kind.__name__.lower(): _is(kind) for kind in (Note, Table, Drawn)}
+    template = environment.from_string(resources.files(__package__).joinpath("page.html.j2").read_text("utf-8"))
+    sections = [(section.title, list(_drawn(section.parts))) for section in report.sections]
+    return template.render(
+        report=report,
+        sections=sections,
+        # as text inside a script element, whose end must not be found in it
+        scripts=Markup(vl_convert.javascript_bundle(_SNIPPET).replace("</script", "<\\/script")),
+        version=thalweg.__version__,
+    )
+
+
+def _is(kind: type) -> Any:
+    return lambda value: isinstance(value, kind)
+
+
+def _drawn(parts: list[Part]) -> Iterator[Note | Table | Drawn]:
+    import vl_convert
+
+    for part in parts:
+        if not isinstance(part, Picture):
+            yield part
+            continue
+        spec = _spec(part.chart)
+        wide = spec.get("width") == "container"
+        still = {**spec, "width": WIDTH} if wide else spec
+        svg = vl_convert.vegalite_to_svg(still)
+        # as text inside a script element: its end must not be found in it
+        text = json.dumps(spec, separators=(",", ":")).replace("<", "\\u003c")
+        yield Drawn(Markup(svg), Markup(text), wide, part.caption)
+
+
+def _spec(chart: alt.TopLevelMixin) -> dict[str, Any]:
+    """A chart's document with its data in it."""
+    with alt.data_transformers.enable("default", max_rows=None):
+        document = chart.to_dict()
+    # rounded on the way
+    spec: dict[str, Any] = json.loads(json.dumps(document), parse_float=lambda text: float(f"{float(text):.{DIGITS}g}"))
+    spec["config"] = {**spec.get("config", {}), **_CONFIG}
+    if spec.get("width") == "container":
+        # as streamlit does it: the height is that of the whole picture
+        spec["autosize"] = {"type": "fit", "contains": "padding"}
+    return spec
