@@ -22,7 +22,8 @@ from thalweg.runner.run import trials_of
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import wanted_for
 from thalweg.scoring.observations import observe
-from thalweg.store.index import FOLDER, read_stored
+from thalweg.store.index import read_stored
+from thalweg.store.listing import FOLDER
 from thalweg.store.results import BenchmarkResults
 
 TRIALS = int(os.environ.get("THALWEG_MANY_TRIALS", "1000"))

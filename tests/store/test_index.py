@@ -28,10 +28,12 @@ from thalweg.registry import Registry
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import to_target, wanted_for
 from thalweg.scoring.observations import observe
-from thalweg.store import index
+from thalweg.store import index, listing
 from thalweg.store.documents import ProbeDocument
-from thalweg.store.index import FOLDER, Stored, look, read_stored
+from thalweg.store.index import read_stored
+from thalweg.store.listing import FOLDER, look
 from thalweg.store.results import BenchmarkResults, StoredTrial
+from thalweg.store.stored import Stored
 from thalweg.store.tables import read_table, write_table
 from thalweg.store.transfer import delete
 from thalweg.trial import ComponentRef, ProbeRequest
@@ -348,7 +350,7 @@ def test_many_small_segments_become_one(results: BenchmarkResults, monkeypatch: 
 READ = """
 import sys
 from pathlib import Path
-from thalweg.store import index
+from thalweg.store import index, listing
 from thalweg.store.results import BenchmarkResults
 index.WORTH = 12
 stored = index.read_stored(BenchmarkResults(Path(sys.argv[1]), "many"))
@@ -378,10 +380,10 @@ def test_a_segment_that_another_process_removes_is_done_without(results: Benchma
 def test_a_look_at_many_trials_is_remembered_until_something_changes(
     results: BenchmarkResults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index, "LARGE", 10)
+    monkeypatch.setattr(listing, "LARGE", 10)
     looks = []
-    stamps = index._stamps
-    monkeypatch.setattr(index, "_stamps", lambda *given: looks.append(1) or stamps(*given))
+    stamps = listing._stamps
+    monkeypatch.setattr(listing, "_stamps", lambda *given: looks.append(1) or stamps(*given))
     first = look(results)
     assert look(results).digest == first.digest
     assert len(looks) == 2, "two halves, once"
@@ -397,14 +399,14 @@ def test_a_look_at_many_trials_is_remembered_until_something_changes(
     before = look(results)
     (one(results) / "trial.json").write_text("{", encoding="utf-8")
     seen = results.path / FOLDER / "seen"
-    os.utime(seen, (time.time() - index.RECENT - 1,) * 2)
+    os.utime(seen, (time.time() - listing.RECENT - 1,) * 2)
     assert look(results).digest != before.digest
 
 
 def test_a_folder_that_changed_just_now_is_looked_at_again(
     results: BenchmarkResults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index, "LARGE", 10)
+    monkeypatch.setattr(listing, "LARGE", 10)
     os.utime(results.trials)
     look(results)
     assert not (results.path / FOLDER / "seen").exists()

@@ -12,7 +12,7 @@ import streamlit as st
 import thalweg
 from thalweg.app.loaded import Loaded, read_loaded
 from thalweg.registry import Registry, load_registry
-from thalweg.store.index import Listing, look
+from thalweg.store.listing import Listing, look
 from thalweg.store.results import BenchmarkResults, benchmarks_in, results_root
 from thalweg.store.tables import read_table
 

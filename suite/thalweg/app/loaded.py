@@ -9,7 +9,8 @@ from thalweg.app.view import View, make_view
 from thalweg.benchmark import Benchmark, read_benchmark
 from thalweg.errors import UserError
 from thalweg.registry import Registry
-from thalweg.store.index import Listing, read_stored
+from thalweg.store.index import read_stored
+from thalweg.store.listing import Listing
 from thalweg.store.results import BenchmarkResults, Unreadable
 from thalweg.store.timings import read_times
 

@@ -11,7 +11,7 @@ from thalweg.app.words import cell, title_of
 from thalweg.failure import Failure
 from thalweg.store.columns import SEPARATOR
 from thalweg.store.documents import TrialDocument
-from thalweg.store.index import Documents
+from thalweg.store.stored import Documents
 from thalweg.trial import ComponentRef
 
 

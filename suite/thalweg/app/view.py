@@ -17,7 +17,7 @@ from thalweg.scoring.observations import Observations, observe, observe_stored
 from thalweg.scoring.stability import stability
 from thalweg.scoring.tuning import by_budget
 from thalweg.selection import Selection
-from thalweg.store.index import Documents, Stored
+from thalweg.store.stored import Documents, Stored
 from thalweg.store.timings import StepTime, configuration, on_one_machine
 from thalweg.trial import Trial
 from thalweg.tuning.plan import TunedPlan, plan_of

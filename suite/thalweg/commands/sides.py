@@ -12,8 +12,9 @@ from thalweg.registry import Registry
 from thalweg.scoring.measures import wanted_for
 from thalweg.scoring.observations import Observations, observe
 from thalweg.selection import Selection, parse_extra
-from thalweg.store.index import Stored, read_stored
+from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults, benchmarks_in
+from thalweg.store.stored import Stored
 from thalweg.store.timings import read_times
 from thalweg.store.versions import as_of_here
 from thalweg.tuning.plan import TunedPlan, plan_of

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from thalweg.benchmark import PlannedTrial
 from thalweg.store.columns import SEPARATOR
-from thalweg.store.index import Stored
+from thalweg.store.stored import Stored
 
 
 def left_to_do(wanted: Iterable[PlannedTrial], stored: Stored, fresh: bool) -> list[PlannedTrial]:

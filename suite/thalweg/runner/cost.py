@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from statistics import mean
 
 from thalweg.benchmark import PlannedTrial
-from thalweg.store.index import Stored
+from thalweg.store.stored import Stored
 
 Usual = Mapping[tuple[str, str], float]
 """Seconds by workload and optimizer, and by workload with an empty optimizer."""

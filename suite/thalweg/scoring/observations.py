@@ -12,7 +12,7 @@ import pandas as pd
 
 from thalweg.benchmark import Plan
 from thalweg.store.curve import CURVE_COLUMNS
-from thalweg.store.index import Stored
+from thalweg.store.stored import Stored
 from thalweg.store.timings import StepTime, on_one_machine
 
 TRIAL_COLUMNS = ["workload", "optimizer", "seed", "hash", "status", "reason", "ran_on", "state_bytes", "step_seconds"]

@@ -14,7 +14,7 @@ from thalweg.scoring.intervals import Estimate
 from thalweg.scoring.leaderboard import COLUMNS, ranked
 from thalweg.scoring.measures import STABILITY, to_target, wanted_for
 from thalweg.scoring.observations import observe
-from thalweg.store.index import Stored
+from thalweg.store.stored import Stored
 from thalweg.tuning.plan import TunedPlan
 
 

@@ -11,7 +11,7 @@ from thalweg.benchmark import PlannedTrial
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import wanted_for
 from thalweg.scoring.observations import observe
-from thalweg.store.index import Stored
+from thalweg.store.stored import Stored
 from thalweg.tuning.plan import TunedPlan
 
 BEST_COLUMNS = [

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from thalweg.errors import UserError
 from thalweg.registry import Registry
-from thalweg.store.index import Stored
 from thalweg.store.results import StoredTrial, read_trial
+from thalweg.store.stored import Stored
 from thalweg.trial import ComponentRef, Trial
 
 

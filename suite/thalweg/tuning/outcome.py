@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from thalweg.benchmark import Workload
-from thalweg.store.index import Stored
+from thalweg.store.stored import Stored
 
 COLUMNS = [
     "workload",

@@ -16,7 +16,7 @@ from thalweg.benchmark import Benchmark, Plan, PlannedTrial
 from thalweg.benchmark_file import TUNING_SEED, TuningSpec
 from thalweg.registry import Registry
 from thalweg.selection import Selection
-from thalweg.store.index import Stored
+from thalweg.store.stored import Stored
 from thalweg.tuning.outcome import COLUMNS, Outcome, Tried, read_scores
 from thalweg.tuning.space import Space, space_of
 

@@ -1,0 +1,145 @@
+"""What is among a benchmark's trials now, by the times and sizes of their files: none of them is opened.
+
+To look at two files of each trial takes most of the time (3 us a file). In a folder of more than LARGE trials, what was
+seen less than RECENT seconds ago is taken as it was where ``trials/`` has the same time: that tells of every trial that
+comes, goes or is trained again, and of every probe added, but not of what someone changes by hand inside a directory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from thalweg.store.results import BenchmarkResults
+
+FOLDER = ".index"
+VERSION = b"1"
+RACY = 2_000_000_000
+"""A file changed so few nanoseconds ago may change again without a later time: what was seen of it is not kept."""
+
+LARGE = 5000
+"""In folders of more trials than this a look is remembered."""
+RECENT = 30.0
+"""Seconds for which it is."""
+SEEN = "seen"
+
+STAMPS = ("json_ns", "json_size", "curve_ns", "curve_size")
+FOLDER_STAMPS = ("probes_ns", "weights_ns")
+"""When a file came into a folder or went from it; 0 without one."""
+_FILES = ("trial.json", "curve.parquet")
+_FOLDERS = ("probes", "weights")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The directories among the trials, sorted, and the stamps of their files (trials, stamps)."""
+
+    names: list[str]
+    stamps: np.ndarray[Any, Any]
+
+    @property
+    def digest(self) -> str:
+        """Equal where nothing has changed."""
+        return hashlib.sha256("/".join(self.names).encode(errors="surrogateescape") + self.stamps.tobytes()).hexdigest()
+
+
+def look(results: BenchmarkResults, again: bool = False) -> Listing:
+    """What is there now: no file of a trial is opened. With ``again`` every file is looked at."""
+    try:
+        changed = results.trials.stat().st_mtime_ns
+        seen = None if again else _seen(results, changed)
+        if seen is not None:
+            return seen
+        with os.scandir(results.trials) as entries:
+            names = sorted(entry.name for entry in entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return Listing([], np.zeros((0, len(STAMPS)), np.int64))
+    root = f"{results.trials}{os.sep}"
+    if len(names) <= LARGE:
+        return Listing(names, _stamps(root, names))
+    # most of it is the system's time, during which another thread can run
+    half = len(names) // 2
+    with ThreadPoolExecutor(2) as threads:
+        parts = list(threads.map(lambda part: _stamps(root, part), (names[:half], names[half:])))
+    listing = Listing(names, np.concatenate(parts))
+    _remember(results, changed, listing)
+    return listing
+
+
+def _seen(results: BenchmarkResults, changed: int) -> Listing | None:
+    """What was seen a moment ago, where the trials' folder still has that time."""
+    path = results.path / FOLDER / SEEN
+    try:
+        if not -1 < time.time() - path.stat().st_mtime < RECENT:
+            return None
+        table = open_parquet(path).read()
+        if table.schema.metadata[b"thalweg-seen"] != f"{VERSION.decode()} {changed}".encode():
+            return None
+        return Listing(table.column("name").to_numpy().tolist(), numbers_of(table, STAMPS))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _remember(results: BenchmarkResults, changed: int, listing: Listing) -> None:
+    path = results.path / FOLDER / SEEN
+    partial = path.with_name(f"{os.getpid()}-{time.time_ns():x}.partial")
+    stamps = {name: listing.stamps[:, number] for number, name in enumerate(STAMPS)}
+    try:
+        table = pa.table({"name": pa.array(listing.names, pa.string()), **stamps})
+        table = table.replace_schema_metadata({b"thalweg-seen": f"{VERSION.decode()} {changed}".encode()})
+        path.parent.mkdir(exist_ok=True)
+        pq.write_table(table, partial, compression="lz4", use_dictionary=False, write_page_checksum=True)
+        # a folder that was changed just now may change again without a later time
+        if partial.stat().st_mtime_ns - changed > RACY:
+            partial.replace(path)
+    except (OSError, ValueError):
+        pass  # the next reader looks again
+    with suppress(OSError):
+        partial.unlink(missing_ok=True)
+
+
+def _stamps(root: str, names: Sequence[str]) -> np.ndarray[Any, Any]:
+    found: list[int] = []
+    stat = os.stat
+    for name in names:
+        for file in _FILES:
+            try:
+                seen = stat(f"{root}{name}/{file}")
+            except OSError:
+                found += (0, 0)
+            else:
+                found += (seen.st_mtime_ns, seen.st_size)
+    return np.array(found, np.int64).reshape(len(names), len(STAMPS))
+
+
+def folder_stamps(path: Path) -> list[int]:
+    """FOLDER_STAMPS of a trial's directory."""
+    found = []
+    for name in _FOLDERS:
+        try:
+            found.append((path / name).stat().st_mtime_ns)
+        except OSError:
+            found.append(0)
+    return found
+
+
+def open_parquet(path: Path, **options: Any) -> pq.ParquetFile:
+    """A file, with its checksums verified as it is read."""
+    # opened here: pyarrow would guess a file system for it
+    return pq.ParquetFile(path, page_checksum_verification=True, **options)
+
+
+def numbers_of(table: pa.Table, columns: Sequence[str]) -> np.ndarray[Any, Any]:
+    """Columns of a table as those of an array."""
+    return np.column_stack([table.column(name).to_numpy() for name in columns])

@@ -1,0 +1,141 @@
+"""The trials of a benchmark in columns, as the index gives them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from thalweg.selection import DEVICES, Device
+from thalweg.store.columns import CURVES
+from thalweg.store.listing import STAMPS
+from thalweg.store.results import BenchmarkResults, StoredTrial, Unreadable, read_trial
+from thalweg.store.segment import CURVE_ROWS, Segment, Where, read_trials, with_codes
+
+
+@dataclass
+class Stored:
+    """The trials of a benchmark in columns, sorted by directory name."""
+
+    results: BenchmarkResults
+    trials: pd.DataFrame
+    """``columns.TRIALS`` and ``json_ns``, the document's time; the label is the trial's number."""
+    unreadable: list[Unreadable]
+    read: int = 0
+    """How many trials were read from their directories."""
+    _segments: list[Segment] = field(default_factory=list)
+    _places: list[np.ndarray[Any, Any]] = field(default_factory=list)
+    """For each segment the trial's number by the segment's row, -1 where the row does not count."""
+
+    def curves(
+        self,
+        columns: Sequence[str] = tuple(CURVES.names),
+        chosen: pd.Index | None = None,
+        where: Where = MappingProxyType({}),
+    ) -> pd.DataFrame:
+        """The curves' rows of the chosen trials (all), in the trials' order, with the trial's number as ``trial``."""
+        wanted = np.zeros(1 + max((int(places.max(initial=0)) for places in self._places), default=0), dtype=bool)
+        wanted[(self.trials.index if chosen is None else chosen).to_numpy()] = True
+        parts = []
+        for segment, places in zip(self._segments, self._places, strict=True):
+            keep = (places >= 0) & wanted[places]
+            if not keep.any():
+                continue
+            try:
+                table = segment.curves(columns, where)
+            except (OSError, ValueError):
+                # damaged, or made one with others by another process
+                if segment.path is not None:
+                    with suppress(OSError):
+                        segment.path.unlink()
+                segment, places = self._read_again(places[keep])
+                keep, table = places >= 0, segment.curves(columns, where)
+            rows = table.column("row").to_numpy()
+            if not keep.all():
+                inside = keep[rows]
+                table, rows = table.filter(pa.array(inside)), rows[inside]
+            parts.append(table.drop_columns(["row"]).append_column("trial", pa.array(places[rows])))
+        if not parts:
+            empty = with_codes(CURVE_ROWS.empty_table()).select(list(columns))
+            parts = [empty.append_column("trial", pa.array([], pa.int32()))]
+        table = pa.concat_tables(parts).unify_dictionaries()
+        frame: pd.DataFrame = table.to_pandas()
+        # those of one segment are in order
+        if not frame["trial"].is_monotonic_increasing:
+            frame = frame.sort_values("trial", kind="stable", ignore_index=True)
+        return frame
+
+    def column(self, name: str) -> list[Any]:
+        """The values of a column of ``trials``."""
+        return self.trials[name].to_numpy(dtype=object).tolist()
+
+    def only(self, mask: pd.Series) -> Stored:
+        """Those trials alone; they keep their numbers."""
+        return replace(self, trials=self.trials[mask])
+
+    def path(self, number: int) -> Path:
+        """The directory of a trial."""
+        return self.results.trials / str(self.trials.loc[number, "name"])
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The user's files that the trials were made from: path to digest, the latest trial's where it has changed."""
+        aged = self.trials[self.trials["files"] != ""].sort_values("json_ns")["files"]
+        return {path: digest for files in aged for path, digest in json.loads(files).items()}
+
+    @property
+    def devices(self) -> list[Device]:
+        """The kinds of device that the trials ran on; where there are none, the first of all kinds."""
+        there = set(self.trials["device"].unique())
+        return [device for device in DEVICES if device in there] or [DEVICES[0]]
+
+    @property
+    def by_hash(self) -> Documents:
+        """The trials by their hashes, read one by one as they are looked up."""
+        return Documents(self)
+
+    def _read_again(self, numbers: np.ndarray[Any, Any]) -> tuple[Segment, np.ndarray[Any, Any]]:
+        names = self.trials["name"].reindex(numbers)
+        there = names.notna().to_numpy()
+        found, _ = read_trials(self.results, names[there].tolist(), np.zeros((int(there.sum()), len(STAMPS)), np.int64))
+        number_of = dict(zip(names, numbers, strict=True))
+        return found, np.array([number_of[name] for name in found.rows.column("name").to_pylist()], np.int32)
+
+
+class Documents(Mapping[str, StoredTrial]):
+    """Trials by hash, each read from its directory when it is asked for."""
+
+    def __init__(self, stored: Stored) -> None:
+        self._stored = stored
+        self._numbers: dict[str, int] = dict(zip(stored.column("hash"), stored.trials.index.tolist(), strict=True))
+
+    def __getitem__(self, hash_: str) -> StoredTrial:
+        trial: StoredTrial | Unreadable = read_trial(self.path(hash_))
+        if isinstance(trial, Unreadable):
+            raise KeyError(hash_)
+        return trial
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @property
+    def probes(self) -> pd.DataFrame:
+        """By hash, for the trials that have any, the keys of the probes that are done and of those that failed."""
+        trials = self._stored.trials
+        some = trials[(trials["probes_done"] != "") | (trials["probes_failed"] != "")]
+        return some.drop_duplicates("hash", keep="last").set_index("hash")[["probes_done", "probes_failed"]]
+
+    def path(self, hash_: str) -> Path:
+        """The directory of a trial."""
+        return self._stored.path(self._numbers[hash_])
