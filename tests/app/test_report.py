@@ -17,10 +17,11 @@ from typer.testing import CliRunner, Result
 
 from thalweg.app.loaded import Loaded, read_loaded
 from thalweg.app.notes import Note
+from thalweg.app.over_all_charts import Picture
 from thalweg.benchmark import load_benchmark
 from thalweg.cli import app
 from thalweg.registry import load_registry
-from thalweg.report.content import Picture, Report, Section, Table, report_of
+from thalweg.report.content import Report, Section, Table, report_of
 from thalweg.report.html import to_html
 from thalweg.store.results import BenchmarkResults
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+import altair as alt
 import pandas as pd
 import streamlit as st
 
-from thalweg.app.over_all_charts import critical_chart, ecdf_chart, improvement_chart
+from thalweg.app.over_all_charts import left_out, pictures
 from thalweg.app.view import View
-from thalweg.app.words import capital, interquartile_means, told
-from thalweg.scoring.over_all import OverAll, over_all
-from thalweg.scoring.pooled import too_few
+from thalweg.scoring.over_all import over_all
 
 
 def show(view: View) -> None:
@@ -40,30 +41,11 @@ def show(view: View) -> None:
     )
     numbers = {name: st.column_config.NumberColumn(format="%.3f") for name in ("area", "AlgoPerf's score *")}
     st.dataframe(shown, hide_index=True, width="stretch", height="content", column_config=numbers, key="over-all")
-    st.altair_chart(ecdf_chart(found.curve, view.optimizers), width="stretch")
-    lacking = "".join(f" {name} has no trial on {', '.join(some)}." for name, some in found.incomplete.items())
-    st.caption(
-        "The share of targets (each workload's own and easier ones) that are reached within a share of the budget. "
-        f"* depends on who else is there: performance profiles up to 4 times the fastest.{lacking}"
-    )
-    _pooled(found)
-    if found.critical is not None:
-        st.altair_chart(critical_chart(found.critical, view.optimizers), width="stretch")
-        st.caption(told(found.critical))
-    else:
-        st.caption(f"{capital(found.no_critical)}.")
-
-
-def _pooled(found: OverAll) -> None:
-    means = found.pooled.means
-    if len(means) > 1:
-        st.altair_chart(improvement_chart(found.pooled.improvement, means["optimizer"].tolist()), width="stretch")
-        st.caption(
-            f"Areas of single trials, pooled; in the order of interquartile means: {interquartile_means(means)}. "
-            "In bold: the 95% interval leaves out one half. Intervals are of a stratified bootstrap over seeds."
-        )
-    for line in too_few(found.pooled):
-        st.caption(f"{capital(line)}.")
+    for picture in pictures(found, view.optimizers):
+        st.altair_chart(cast(alt.Chart, picture.chart), width="stretch")
+        st.caption(picture.caption)
+    if reasons := left_out(found):
+        st.caption(reasons)
 
 
 def _intervals(low: pd.Series, high: pd.Series) -> list[str]:

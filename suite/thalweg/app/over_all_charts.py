@@ -3,37 +3,93 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import altair as alt
 import pandas as pd
 
 from thalweg.app.charts import GREY, Layers, legend_height, line_legend, style
+from thalweg.app.words import capital, interquartile_means, told
 from thalweg.scoring.critical import CriticalDifference
+from thalweg.scoring.over_all import OverAll
+from thalweg.scoring.pooled import too_few
+
+
+class Picture(NamedTuple):
+    """A chart with what is to be said below it."""
+
+    chart: alt.TopLevelMixin
+    caption: str
+
+
+def pictures(found: OverAll, among: Sequence[str]) -> list[Picture]:
+    """All that there is to draw of a ranking over workloads."""
+    shown = [
+        Picture(
+            ecdf_chart(found.curve, among),
+            "The share of targets (each workload's own and easier ones) that are reached within a share of the budget.",
+        ),
+        Picture(
+            profile_chart(found.profiles, among),
+            "* Performance profiles: on how many workloads an optimizer reaches the target for at most so many times "
+            "what the fastest of those here spends. AlgoPerf's score is the area below, so it depends on who else is "
+            "there.",
+        ),
+    ]
+    means = found.pooled.means
+    if len(means) > 1:
+        chart = improvement_chart(found.pooled.improvement, means["optimizer"].tolist())
+        caption = (
+            f"Areas of single trials, pooled; in the order of interquartile means: {interquartile_means(means)}. "
+            "In bold: the 95% interval leaves out one half. Intervals are of a stratified bootstrap over seeds."
+        )
+        shown.append(Picture(chart, caption))
+    if found.critical is not None:
+        shown.append(Picture(critical_chart(found.critical, among), told(found.critical)))
+    return shown
+
+
+def left_out(found: OverAll) -> str:
+    """What is not shown, and why; empty where everything is."""
+    lacking = [f"{name} has no trial on {', '.join(some)}" for name, some in found.incomplete.items()]
+    lines = [*too_few(found.pooled), *([found.no_critical] if found.no_critical else []), *lacking]
+    return " ".join(f"{capital(line)}." for line in lines)
 
 
 def ecdf_chart(curve: pd.DataFrame, among: Sequence[str]) -> alt.Chart:
     """A step line for each optimizer; ``curve`` has the columns optimizer, share, reached."""
+    x = alt.X(
+        "share:Q",
+        scale=alt.Scale(type="log", nice=False),
+        title="share of the budget that is spent (log scale)",
+        axis=alt.Axis(format="~%", values=[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0], grid=False),
+    )
+    tooltip = [alt.Tooltip("share:Q", format=".2~%"), alt.Tooltip("reached:Q", format=".1%")]
+    return _steps(curve, x, "reached", "share of targets reached", tooltip, among)
+
+
+def profile_chart(curve: pd.DataFrame, among: Sequence[str]) -> alt.Chart:
+    """The same of performance profiles; ``curve`` has the columns optimizer, tau, within."""
+    x = alt.X("tau:Q", scale=alt.Scale(nice=False), title="times what the fastest spends, at most",
+              axis=alt.Axis(format="~g", tickCount=7, grid=False))  # fmt: skip
+    tooltip = [alt.Tooltip("tau:Q", format=".2f"), alt.Tooltip("within:Q", format=".1%")]
+    return _steps(curve, x, "within", "share of workloads whose target is reached", tooltip, among)
+
+
+def _steps(
+    curve: pd.DataFrame, x: alt.X, y: str, title: str, tooltip: list[alt.Tooltip], among: Sequence[str]
+) -> alt.Chart:
     domain, colors, dashes, _ = style(sorted(curve["optimizer"].unique()), among)
     legend = line_legend()
     chart: alt.Chart = (
         alt.Chart(curve)
         .mark_line(interpolate="step-after", strokeWidth=2)
         .encode(
-            x=alt.X(
-                "share:Q",
-                scale=alt.Scale(type="log", nice=False),
-                title="share of the budget that is spent (log scale)",
-                axis=alt.Axis(format="~%", values=[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0], grid=False),
-            ),
-            y=alt.Y(
-                "reached:Q",
-                scale=alt.Scale(domain=[0, 1]),
-                title="share of targets reached",
-                axis=alt.Axis(format="~%", tickCount=6),
-            ),
+            x=x,
+            y=alt.Y(f"{y}:Q", scale=alt.Scale(domain=[0, 1]), title=title, axis=alt.Axis(format="~%", tickCount=6)),
             color=alt.Color("optimizer:N", scale=alt.Scale(domain=domain, range=colors), legend=legend),
             strokeDash=alt.StrokeDash("optimizer:N", scale=alt.Scale(domain=domain, range=dashes), legend=legend),
-            tooltip=["optimizer:N", alt.Tooltip("share:Q", format=".2~%"), alt.Tooltip("reached:Q", format=".1%")],
+            tooltip=[alt.Tooltip("optimizer:N"), *tooltip],
         )
         .properties(width="container", height=320 + legend_height(len(domain)))
     )

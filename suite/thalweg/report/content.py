@@ -14,11 +14,11 @@ from thalweg.app.charts import curve_chart, interval_chart
 from thalweg.app.curves import mean_curves, splits_of
 from thalweg.app.loaded import Loaded
 from thalweg.app.notes import Note
-from thalweg.app.over_all_charts import critical_chart, ecdf_chart, improvement_chart
+from thalweg.app.over_all_charts import Picture, left_out, pictures
 from thalweg.app.probes import measured
 from thalweg.app.tuning_charts import budget_chart, sensitivity_chart
 from thalweg.app.view import View
-from thalweg.app.words import aim, capital, count, interquartile_means, interval, ranking, ranks, title_of, told
+from thalweg.app.words import aim, capital, count, interval, ranking, ranks, title_of
 from thalweg.benchmark import Workload
 from thalweg.commands.output import number
 from thalweg.contracts import Metric
@@ -27,7 +27,6 @@ from thalweg.registry import Registry
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import SECONDS, STEPS
 from thalweg.scoring.over_all import over_all
-from thalweg.scoring.pooled import too_few
 from thalweg.scoring.tuning import best_settings, remark
 from thalweg.store.tables import read_table
 
@@ -41,14 +40,6 @@ class Table:
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A chart with what is to be said below it."""
-
-    chart: alt.TopLevelMixin
-    caption: str
 
 
 Part = Note | Table | Picture
@@ -119,24 +110,9 @@ def _over_all(view: View) -> Iterator[Part]:
         for row in found.table.to_dict("records")
     ]
     yield Table(["rank", "optimizer", "area", "95% interval", "AlgoPerf's score *", "95% interval *"], rows)
-    yield Picture(
-        ecdf_chart(found.curve, view.optimizers),
-        "The share of targets (each workload's own and easier ones) that are reached within a share of the budget. "
-        "* depends on who else is there: performance profiles up to 4 times the fastest.",
-    )
-    means = found.pooled.means
-    if len(means) > 1:
-        yield Picture(
-            improvement_chart(found.pooled.improvement, means["optimizer"].tolist()),
-            f"Areas of single trials, pooled; in the order of interquartile means: {interquartile_means(means)}. "
-            "In bold: the 95% interval leaves out one half. Intervals are of a stratified bootstrap over seeds.",
-        )
-    if found.critical is not None:
-        yield Picture(critical_chart(found.critical, view.optimizers), told(found.critical))
-    lacking = [f"{name} has no trial on {', '.join(some)}" for name, some in found.incomplete.items()]
-    left_out = [*too_few(found.pooled), *([found.no_critical] if found.no_critical else []), *lacking]
-    if left_out:
-        yield Note(" ".join(f"{capital(line)}." for line in left_out))
+    yield from pictures(found, view.optimizers)
+    if reasons := left_out(found):
+        yield Note(reasons)
 
 
 def _three(low: float, high: float) -> str:

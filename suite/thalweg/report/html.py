@@ -15,8 +15,9 @@ from markupsafe import Markup
 
 import thalweg
 from thalweg.app.notes import Note
+from thalweg.app.over_all_charts import Picture
 from thalweg.errors import UserError
-from thalweg.report.content import Part, Picture, Report, Table
+from thalweg.report.content import Part, Report, Table
 
 WIDTH = 720
 """Pixels of a picture whose width follows the page, where the page runs no scripts."""

@@ -16,7 +16,7 @@ from thalweg.scoring.critical import CriticalDifference, critical_difference, re
 from thalweg.scoring.intervals import t_interval
 from thalweg.scoring.observations import Observations
 from thalweg.scoring.pooled import Pooled, pooled
-from thalweg.scoring.profiles import profiles
+from thalweg.scoring.profiles import profile_curve, profiles
 
 DECADES = 2
 """The ECDF is looked at over shares of the budget from 10^-DECADES to 1, on a log scale."""
@@ -157,6 +157,8 @@ class OverAll:
     """COLUMNS, best first by the area under the ECDF; ``rank_low`` to ``rank_high`` as in a leaderboard."""
     curve: pd.DataFrame
     """See ``ecdf_curve``."""
+    profiles: pd.DataFrame
+    """See ``profiles.profile_curve``."""
     workloads: list[str]
     """Those that have a target."""
     without_target: list[str]
@@ -200,6 +202,7 @@ def over_all(plan: Plan, seen: Observations) -> OverAll:
     return OverAll(
         table[COLUMNS],
         ecdf_curve(times),
+        profile_curve(times, table["optimizer"].tolist()),
         with_target,
         without,
         incomplete,

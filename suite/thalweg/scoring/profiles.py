@@ -33,25 +33,53 @@ def profiles(times: pd.DataFrame, optimizers: Sequence[str]) -> Mapping[str, tup
     own target is reached; the ratio is that over the least of all optimizers. The interval is a bootstrap over seeds,
     stratified by workload (REPETITIONS, seeded).
     """
-    own = times[times["target"] == 0]
-    workloads = sorted(own["workload"].unique())
-    if not workloads:
+    spent = _spent(times, optimizers)
+    if not spent:
         return {}
     draw = np.random.default_rng(0)
-    point = np.full((len(optimizers), len(workloads)), np.inf)
-    drawn = np.full((REPETITIONS, len(optimizers), len(workloads)), np.inf)
-    for i, optimizer in enumerate(optimizers):
-        for j, workload in enumerate(workloads):
-            spent = own.loc[(own["optimizer"] == optimizer) & (own["workload"] == workload), "spent"].to_numpy()
-            if len(spent):
-                point[i, j] = _median(spent)
-                drawn[:, i, j] = _median(spent[draw.integers(len(spent), size=(REPETITIONS, len(spent)))])
+    drawn = np.full((REPETITIONS, len(optimizers), len(spent)), np.inf)
+    for j, of in enumerate(spent.values()):
+        for i, values in of.items():
+            drawn[:, i, j] = _median(values[draw.integers(len(values), size=(REPETITIONS, len(values)))])
+    scores, many = profile_score(_ratios(_medians(spent, len(optimizers)))), profile_score(_ratios(drawn))
     found = {}
-    scores, many = profile_score(_ratios(point)), profile_score(_ratios(drawn))
     for i, optimizer in enumerate(optimizers):
         low, high = np.quantile(many[:, i], [0.025, 0.975])
         found[optimizer] = float(scores[i]), float(low), float(high)
     return found
+
+
+def profile_curve(times: pd.DataFrame, optimizers: Sequence[str], points: int = 61) -> pd.DataFrame:
+    """The performance profile of each optimizer: columns optimizer, tau (1 to R_MAX), within (share of workloads)."""
+    spent = _spent(times, optimizers)
+    if not spent:
+        return pd.DataFrame(columns=["optimizer", "tau", "within"])
+    at = np.linspace(1.0, R_MAX, points)
+    ratios = _ratios(_medians(spent, len(optimizers)))
+    within = (ratios[:, None, :] <= at[:, None] * (1 + 1e-12)).mean(-1)
+    parts = [pd.DataFrame({"optimizer": name, "tau": at, "within": within[i]}) for i, name in enumerate(optimizers)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _spent(times: pd.DataFrame, optimizers: Sequence[str]) -> dict[str, dict[int, np.ndarray[Any, Any]]]:
+    """By workload, and by the optimizer's place, what its seeds spent until the workload's own target."""
+    place = {name: i for i, name in enumerate(optimizers)}
+    found: dict[str, dict[int, np.ndarray[Any, Any]]] = {}
+    groups: Any = times[times["target"] == 0].groupby(["workload", "optimizer"], sort=True)["spent"]
+    for (workload, optimizer), values in groups:
+        of = found.setdefault(str(workload), {})
+        if optimizer in place:
+            of[place[optimizer]] = values.to_numpy()
+    return found
+
+
+def _medians(spent: Mapping[str, Mapping[int, np.ndarray[Any, Any]]], optimizers: int) -> np.ndarray[Any, Any]:
+    """Optimizers by workloads; infinite where there is no trial."""
+    table = np.full((optimizers, len(spent)), np.inf)
+    for j, of in enumerate(spent.values()):
+        for i, values in of.items():
+            table[i, j] = _median(values)
+    return table
 
 
 def _median(values: np.ndarray[Any, Any]) -> Any:
