@@ -11,7 +11,7 @@ from scipy import stats
 
 from support import CommandLine
 from thalweg.scoring.critical import critical_difference, refusal
-from thalweg.scoring.pooled import LEAST, improvement, interquartile_mean, pooled, too_few
+from thalweg.scoring.pooled import LEAST, improvements, interquartile_mean, pooled, repetitions, too_few
 
 
 def areas(scores: dict[str, dict[str, list[float]]]) -> pd.Series:
@@ -35,11 +35,34 @@ def test_the_probability_of_improvement_is_mann_and_whitneys() -> None:
     draw = np.random.default_rng(0)
     one = {name: draw.integers(0, 6, 8) / 5 for name in "abc"}  # with ties
     other = {name: draw.integers(0, 6, 7) / 5 for name in "abc"}
-    expected = np.mean([stats.mannwhitneyu(one[name], other[name]).statistic / 56 for name in "abc"])
-    assert improvement(one, other) == pytest.approx(expected, rel=1e-12)
-    assert improvement(one, other) + improvement(other, one) == pytest.approx(1)
-    assert improvement({"a": np.ones(3)}, {"a": np.ones(4)}) == 0.5
-    assert improvement({"a": np.array([1.0, 2.0])}, {"a": np.array([0.0, 1.5])}) == 0.75  # by hand: 3 pairs of 4
+    expected = [stats.mannwhitneyu(one[name], other[name]).statistic / 56 for name in "abc"]
+    for name, value in zip("abc", expected, strict=True):
+        found = improvements([one[name][None], other[name][None]])[0]
+        np.testing.assert_allclose(found, [[0.5, value], [1 - value, 0.5]], rtol=1e-12)
+    ((_, upper), _) = improvements([np.array([[1.0, 2.0]]), np.array([[0.0, 1.5]])])[0]
+    assert upper == 0.75  # by hand: 3 pairs of 4
+    # over workloads it is their mean
+    many = {name: np.repeat(values, 4).tolist() for name, values in one.items()}
+    table = pooled(areas({"x": many, "y": {name: np.repeat(v, 4).tolist() for name, v in other.items()}})).improvement
+    found = table.set_index(["optimizer", "over"])["probability"]
+    assert found["x", "y"] == pytest.approx(np.mean(expected), rel=1e-12)
+    assert found["x", "y"] + found["y", "x"] == pytest.approx(1)
+
+
+def test_its_interval_is_that_of_a_plain_bootstrap() -> None:
+    draw = np.random.default_rng(4)
+    one, other = draw.normal(0.6, 0.2, 30), draw.normal(0.5, 0.2, 25)
+    table = pooled(areas({"x": {"a": one.tolist()}, "y": {"a": other.tolist()}})).improvement
+    row = table[table["optimizer"] == "x"].iloc[0]
+    found = stats.bootstrap(
+        (one, other), lambda x, y: stats.mannwhitneyu(x, y).statistic / 750, vectorized=False, method="percentile",
+        n_resamples=2000, rng=5,
+    ).confidence_interval  # fmt: skip
+    assert (row["low"], row["high"]) == pytest.approx((found.low, found.high), abs=0.02)
+
+
+def test_of_very_many_trials_fewer_are_drawn() -> None:
+    assert (repetitions(20), repetitions(500), repetitions(1000), repetitions(10**6)) == (2000, 2000, 1000, 200)
 
 
 def test_seeds_are_drawn_within_workloads() -> None:

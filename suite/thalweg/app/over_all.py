@@ -10,15 +10,12 @@ import streamlit as st
 
 from thalweg.app.over_all_charts import left_out, pictures
 from thalweg.app.view import View
-from thalweg.scoring.over_all import over_all
 
 
 def show(view: View) -> None:
     """Draw it, where two workloads and more have a target and results."""
-    if view.plan is None:
-        return
-    found = over_all(view.plan, view.seen)
-    if len(found.workloads) < 2 or found.table.empty:
+    found = view.over_all
+    if found is None:
         return
     st.subheader("Over all workloads", anchor="over-all")
     st.markdown(

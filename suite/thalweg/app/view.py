@@ -14,6 +14,7 @@ from thalweg.errors import UserError
 from thalweg.registry import Registry
 from thalweg.scoring.leaderboard import COLUMNS
 from thalweg.scoring.observations import Observations, observe, observe_stored
+from thalweg.scoring.over_all import OverAll, over_all
 from thalweg.scoring.stability import stability
 from thalweg.scoring.tuning import by_budget
 from thalweg.selection import Selection
@@ -51,6 +52,12 @@ class View:
     def budgets(self) -> pd.DataFrame:
         """The leaderboard of each tuning budget."""
         return by_budget(self.plan, self.everything) if self.plan and self.everything else pd.DataFrame()
+
+    @cached_property
+    def over_all(self) -> OverAll | None:
+        """The ranking over all workloads, where two and more have a target and results."""
+        found = over_all(self.plan, self.seen) if self.plan else None
+        return found if found and len(found.workloads) > 1 and len(found.table) else None
 
     @cached_property
     def stability(self) -> pd.DataFrame:

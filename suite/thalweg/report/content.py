@@ -26,7 +26,6 @@ from thalweg.errors import UserError
 from thalweg.registry import Registry
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import SECONDS, STEPS
-from thalweg.scoring.over_all import over_all
 from thalweg.scoring.tuning import best_settings, remark
 from thalweg.store.tables import read_table
 
@@ -89,10 +88,8 @@ def report_of(loaded: Loaded, registry: Registry) -> Report:
 
 
 def _over_all(view: View) -> Iterator[Part]:
-    if view.plan is None:
-        return
-    found = over_all(view.plan, view.seen)
-    if len(found.workloads) < 2 or found.table.empty:
+    found = view.over_all
+    if found is None:
         return
     yield Note(
         f"Ranked by the area under each line below, on the {len(found.workloads)} workloads that have a target, "

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from thalweg.benchmark import Plan, Workload
-from thalweg.contracts.budget import Budget
 from thalweg.scoring.critical import CriticalDifference, critical_difference, refusal
 from thalweg.scoring.intervals import t_interval
 from thalweg.scoring.observations import Observations
@@ -66,36 +65,48 @@ def runtimes(plan: Plan, seen: Observations) -> pd.DataFrame:
     trial's budget and ``spent``, that in its own unit (epochs, steps, ...); infinite where it never does, as for trials
     that diverged or failed. Workloads without a target have no rows.
     """
-    budgets = {(each.workload, each.optimizer): each.trial.budget for each in plan.trials}
-    spent = _shares(seen.curves, budgets)
+    axes: dict[str, dict[str, tuple[str, float]]] = {}
+    for each in plan.trials:
+        of = axes.setdefault(each.workload, {})
+        if each.optimizer not in of:
+            of[each.optimizer] = each.trial.budget.axis
     parts = []
     for name, workload in plan.workloads.items():
-        targets, metric = targets_of(workload), workload.target_metric
-        trials = seen.trials.loc[seen.trials["workload"] == name, ["optimizer", "seed", "status"]]
+        of = axes.get(name, {})
         # others were added to what the benchmark asks for
-        trials = trials[[(name, str(label)) in budgets for label in trials["optimizer"]]]
+        trials = seen.trials[(seen.trials["workload"] == name) & seen.trials["optimizer"].isin(list(of))]
+        trials = trials.drop_duplicates(["optimizer", "seed"])
+        targets, metric = targets_of(workload), workload.target_metric
         if not targets or metric is None or trials.empty:
             continue
-        rows = spent[
-            (spent["workload"] == name) & (spent["split"] == workload.target_split) & (spent["metric"] == metric.name)
-        ]
-        done = trials.loc[trials["status"] == "done", ["optimizer", "seed"]]
+        mine = seen.curves[seen.curves["workload"] == name]
+        mine = mine[(mine["split"] == workload.target_split) & (mine["metric"] == metric.name)]
+        numbers = pd.Series(np.arange(len(trials)), pd.MultiIndex.from_frame(trials[["optimizer", "seed"]]))
+        done = numbers[(trials["status"] == "done").to_numpy()]
+        keys = pd.MultiIndex.from_arrays([mine["optimizer"].astype(object), mine["seed"]])
+        rows = mine.assign(number=done.reindex(keys).to_numpy()).dropna(subset=["number"])
+        rows = rows.sort_values("step", kind="stable").astype({"number": int})
+        share = _share(rows, of)
         for number, value in enumerate(targets):
-            there = rows[rows["value"] >= value] if metric.better == "higher" else rows[rows["value"] <= value]
-            first = there.drop_duplicates(["optimizer", "seed"])
-            first = first.assign(spent=first[workload.axis].astype(float))[["optimizer", "seed", "share", "spent"]]
-            first = trials[["optimizer", "seed"]].merge(done.merge(first), how="left").fillna(math.inf)
-            parts.append(first.assign(workload=name, target=number))
+            there = (rows["value"] >= value if metric.better == "higher" else rows["value"] <= value).to_numpy()
+            who, first = np.unique(rows["number"].to_numpy()[there], return_index=True)
+            columns = {"share": share[there][first], "spent": rows[workload.axis].to_numpy(dtype=float)[there][first]}
+            part = trials[["workload", "optimizer", "seed"]].reset_index(drop=True).assign(target=number)
+            for column, values in columns.items():
+                whole = np.full(len(trials), math.inf)
+                whole[who] = values
+                part[column] = whole
+            parts.append(part)
     return pd.concat(parts, ignore_index=True)[_TIMES] if parts else pd.DataFrame(columns=_TIMES)
 
 
-def _shares(curves: pd.DataFrame, budgets: Mapping[tuple[str, str], Budget]) -> pd.DataFrame:
-    """The curves of planned trials in the order of steps, with the ``share`` of the budget that is spent."""
-    keys = ["workload", "optimizer"]
-    table = pd.DataFrame([(*pair, *budget.axis) for pair, budget in budgets.items()], columns=[*keys, "axis", "whole"])
-    curves = curves.astype(dict.fromkeys(keys, object)).merge(table, on=keys).sort_values("step", kind="stable")
-    parts = [rows.assign(share=rows[str(axis)] / rows["whole"]) for axis, rows in curves.groupby("axis")]
-    return pd.concat(parts) if parts else curves.assign(share=math.nan)
+def _share(rows: pd.DataFrame, axes: Mapping[str, tuple[str, float]]) -> np.ndarray[Any, Any]:
+    """What is spent of the budget at each row of a workload's curves."""
+    share = np.full(len(rows), math.nan)
+    for axis, whole in {*axes.values()}:
+        chosen = rows["optimizer"].isin([name for name, of in axes.items() if of == (axis, whole)]).to_numpy()
+        share[chosen] = rows[axis].to_numpy(dtype=float)[chosen] / whole
+    return share
 
 
 def credit(share: Any) -> Any:

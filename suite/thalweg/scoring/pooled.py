@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,8 @@ LEAST = 20
 """Trials that an optimizer needs for a bootstrap of its pooled scores."""
 REPETITIONS = 2000
 """Of the bootstrap."""
+DRAWS = 1_000_000
+"""Trials that are drawn of an optimizer, at most: of more than 500 there are fewer repetitions, never below a tenth."""
 
 Array = np.ndarray[Any, Any]
 Strata = Mapping[str, Array]
@@ -50,30 +52,23 @@ def interquartile_mean(scores: Array) -> Any:
     """
     n = scores.shape[-1]
     cut = n // 4
-    return np.sort(scores, -1)[..., cut : n - cut].mean(-1)
+    return np.partition(scores, (cut, n - cut - 1), -1)[..., cut : n - cut].mean(-1)
 
 
-def improvement(one: Strata, other: Strata) -> float:
-    """The probability that a trial of one has a better score than a trial of the other on the same workload.
-
-    P(X > Y) + P(X = Y) / 2 over all pairs of trials (Mann & Whitney's U over n m), averaged over the workloads that
-    both have.
-    """
-    both = [name for name in one if name in other]
-    return float(np.mean([_over(one[name], other[name]) for name in both]))
-
-
-def _over(one: Array, other: Array) -> Any:
-    """Of the last axes, for every repetition before them."""
-    difference = one[..., :, None] - other[..., None, :]
-    return ((difference > 0) + 0.5 * (difference == 0)).mean((-2, -1))
+def repetitions(trials: int) -> int:
+    """How often to draw so many trials anew: REPETITIONS, and fewer of very many, whose intervals are narrow anyway."""
+    return max(REPETITIONS // 10, min(REPETITIONS, DRAWS // max(trials, 1)))
 
 
 def pooled(areas: pd.Series) -> Pooled:
     """Interquartile means and probabilities of improvement, of scores by optimizer, workload and seed.
 
+    The probability of improvement is that of a trial having a better score than a trial of the other on the same
+    workload: P(X > Y) + P(X = Y) / 2 over all pairs of trials (Mann & Whitney's U over n m), averaged over the
+    workloads that both have.
+
     95% intervals are of the percentile bootstrap, stratified: seeds are drawn anew within each workload, so that every
-    repetition has as many trials on each as there were (REPETITIONS, seeded). With fewer than LEAST trials such
+    repetition has as many trials on each as there were (``repetitions``, seeded). With fewer than LEAST trials such
     intervals are too short, and then there are none.
     """
     scores: dict[str, dict[str, Array]] = {}
@@ -83,9 +78,14 @@ def pooled(areas: pd.Series) -> Pooled:
     counts = {name: sum(map(len, each.values())) for name, each in scores.items()}
     enough = {name: each for name, each in scores.items() if counts[name] >= LEAST}
     draw = np.random.default_rng(0)
-    drawn = {name: {key: _again(values, draw) for key, values in each.items()} for name, each in enough.items()}
-    means = pd.DataFrame(_means(enough, drawn), columns=["optimizer", "trials", "iqm", "low", "high"])
-    pairs = pd.DataFrame(_pairs(enough, drawn), columns=["optimizer", "over", "probability", "low", "high"])
+    often = repetitions(max(counts.values(), default=0))
+    # the first row of each is what was there
+    drawn = {
+        name: {workload: _again(values, often, draw) for workload, values in each.items()}
+        for name, each in enough.items()
+    }
+    means = pd.DataFrame(_means(drawn), columns=["optimizer", "trials", "iqm", "low", "high"])
+    pairs = pd.DataFrame(_pairs(drawn), columns=["optimizer", "over", "probability", "low", "high"])
     return Pooled(
         means.sort_values(["iqm", "optimizer"], ascending=[False, True], ignore_index=True),
         pairs,
@@ -93,24 +93,50 @@ def pooled(areas: pd.Series) -> Pooled:
     )
 
 
-def _again(values: Array, draw: np.random.Generator) -> Array:
-    return np.asarray(values[draw.integers(len(values), size=(REPETITIONS, len(values)))])
+def _again(values: Array, often: int, draw: np.random.Generator) -> Array:
+    return np.vstack([values, values[draw.integers(len(values), size=(often, len(values)))]])
 
 
-def _means(scores: Mapping[str, Strata], drawn: Mapping[str, Strata]) -> Iterator[tuple[Any, ...]]:
-    for name, each in scores.items():
-        values = np.concatenate(list(each.values()))
-        low, high = np.quantile(interquartile_mean(np.concatenate(list(drawn[name].values()), -1)), [0.025, 0.975])
-        yield name, len(values), float(interquartile_mean(values)), float(low), float(high)
+def _estimate(values: Array) -> tuple[float, float, float]:
+    """What was there, and the interval of what was drawn."""
+    low, high = np.quantile(values[1:], [0.025, 0.975])
+    return float(values[0]), float(low), float(high)
 
 
-def _pairs(scores: Mapping[str, Strata], drawn: Mapping[str, Strata]) -> Iterator[tuple[Any, ...]]:
-    for one, other in itertools.combinations(scores, 2):
-        both = [name for name in scores[one] if name in scores[other]]
-        if not both:
-            continue
-        value = improvement(scores[one], scores[other])
-        many = np.mean([_over(drawn[one][name], drawn[other][name]) for name in both], axis=0)
-        low, high = map(float, np.quantile(many, [0.025, 0.975]))
-        yield one, other, value, low, high
-        yield other, one, 1 - value, 1 - high, 1 - low
+def _means(drawn: Mapping[str, Strata]) -> Iterator[tuple[Any, ...]]:
+    for name, each in drawn.items():
+        values = np.concatenate(list(each.values()), -1)
+        yield name, values.shape[-1], *_estimate(interquartile_mean(values))
+
+
+def _pairs(drawn: Mapping[str, Strata]) -> Iterator[tuple[Any, ...]]:
+    names = list(drawn)
+    if len(names) < 2:
+        return
+    rows = len(next(iter(next(iter(drawn.values())).values())))
+    total = np.zeros((rows, len(names), len(names)))
+    shared = np.zeros((len(names), len(names)))
+    for workload in sorted({workload for each in drawn.values() for workload in each}):
+        places = [place for place, name in enumerate(names) if workload in drawn[name]]
+        here = np.ix_(range(rows), places, places)
+        total[here] += improvements([drawn[names[place]][workload] for place in places])
+        shared[np.ix_(places, places)] += 1
+    for i, j in itertools.permutations(range(len(names)), 2):
+        if shared[i, j]:
+            yield names[i], names[j], *_estimate(total[:, i, j] / shared[i, j])
+
+
+def improvements(scores: Sequence[Array]) -> Array:
+    """P(X > Y) + P(X = Y) / 2 of every two of these samples (repetitions, trials): (repetitions, samples, samples).
+
+    From the counts of each value, since the pairs of many trials would be very many.
+    """
+    values = np.unique(np.concatenate([sample[0] for sample in scores]))
+    rows = len(scores[0])
+    counts = np.empty((rows, len(scores), len(values)))
+    offset = len(values) * np.arange(rows)[:, None]
+    for place, sample in enumerate(scores):
+        codes = np.searchsorted(values, sample) + offset
+        counts[:, place] = np.bincount(codes.ravel(), minlength=counts[:, 0].size).reshape(rows, -1) / sample.shape[-1]
+    below = np.cumsum(counts, -1) - counts / 2
+    return np.asarray(counts @ below.swapaxes(-1, -2))

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from thalweg.scoring.pooled import repetitions
+
 R_MAX = 4.0
 """Where performance profiles end: AlgoPerf's (Dahl et al. 2023)."""
-REPETITIONS = 1000
-"""Of the bootstrap."""
 
 
 def profile_score(ratios: np.ndarray[Any, Any]) -> Any:
@@ -31,16 +31,17 @@ def profiles(times: pd.DataFrame, optimizers: Sequence[str]) -> Mapping[str, tup
 
     The time on a workload is the median over seeds of what is spent of the budget, in its unit, until the workload's
     own target is reached; the ratio is that over the least of all optimizers. The interval is a bootstrap over seeds,
-    stratified by workload (REPETITIONS, seeded).
+    stratified by workload (``repetitions``, seeded).
     """
     spent = _spent(times, optimizers)
     if not spent:
         return {}
     draw = np.random.default_rng(0)
-    drawn = np.full((REPETITIONS, len(optimizers), len(spent)), np.inf)
+    often = repetitions(max(sum(len(of.get(i, ())) for of in spent.values()) for i in range(len(optimizers))))
+    drawn = np.full((often, len(optimizers), len(spent)), np.inf)
     for j, of in enumerate(spent.values()):
         for i, values in of.items():
-            drawn[:, i, j] = _median(values[draw.integers(len(values), size=(REPETITIONS, len(values)))])
+            drawn[:, i, j] = _median(values[draw.integers(len(values), size=(often, len(values)))])
     scores, many = profile_score(_ratios(_medians(spent, len(optimizers)))), profile_score(_ratios(drawn))
     found = {}
     for i, optimizer in enumerate(optimizers):
@@ -84,7 +85,8 @@ def _medians(spent: Mapping[str, Mapping[int, np.ndarray[Any, Any]]], optimizers
 
 def _median(values: np.ndarray[Any, Any]) -> Any:
     """Of the two in the middle the larger: half of a number and infinity is neither."""
-    return np.sort(values, -1)[..., values.shape[-1] // 2]
+    middle = values.shape[-1] // 2
+    return np.partition(values, middle, -1)[..., middle]
 
 
 def _ratios(times: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
