@@ -194,7 +194,8 @@ def leaderboard(
     benchmark: Annotated[str, typer.Argument(help="A benchmark's name, or the path of a TOML file.")],
     workload: Annotated[str | None, typer.Option(help="One workload only.")] = None,
     metric: Annotated[
-        str | None, typer.Option(help="Rank by this metric, or a cost: steps_to_target, state_bytes.")
+        str | None,
+        typer.Option(help="Rank by a metric, or training_loss, area_under_curve, stability, steps_to_target, ..."),
     ] = None,
     over_all: Annotated[bool, typer.Option("--over-all", help="One ranking over all workloads with a target.")] = False,
     seeds: Annotated[int | None, typer.Option(min=1, help="As for 'run'.")] = None,

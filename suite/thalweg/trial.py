@@ -97,14 +97,19 @@ class Trial(Frozen):
             _canonical_json({key: value for key, value in canonical.items() if side(key, "seed")}) for side in (lt, gt)
         )
         after = "}" if after == "{}" else f",{after[1:]}"
+        common = hashlib.sha256(f'{before[:-1]},"seed":'.encode())
         # as pickle makes them: a copy and a check of each of 100,000 would take a second
         state = self.__getstate__()
-        fields = state["__dict__"]
+        fields = state.pop("__dict__")
+        new, put, kind = self.__new__, object.__setattr__, type(self)
         trials = []
         for seed in seeds:
-            trial = self.__new__(type(self))
-            digest = _digest(f'{before[:-1]},"seed":{seed}{after}')
-            trial.__setstate__({**state, "__dict__": {**fields, "seed": seed, "hash": digest}})
+            whole = common.copy()
+            whole.update(f"{seed}{after}".encode())
+            trial = new(kind)
+            put(trial, "__dict__", {**fields, "seed": seed, "hash": whole.hexdigest()[:12]})
+            for name, value in state.items():
+                put(trial, name, value)
             trials.append(trial)
         return trials
 

@@ -20,6 +20,7 @@ from thalweg.app.notes import Note
 from thalweg.app.over_all_charts import Picture
 from thalweg.benchmark import load_benchmark
 from thalweg.cli import app
+from thalweg.errors import UserError
 from thalweg.registry import load_registry
 from thalweg.report.content import Report, Section, Table, report_of
 from thalweg.report.html import to_html
@@ -167,11 +168,17 @@ def test_text_is_text(results: Path, tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_written_is_one_clear_error(results: Path, tmp_path: Path) -> None:
     words = (results.parent / "tiny.toml", "--results", results, "--out")
-    refused = CliRunner().invoke(app, ["report", *map(str, words), str(tmp_path / "no" / "report.html")])
-    assert "cannot be written" in str(refused.exception)
     (tmp_path / "there").mkdir()
-    refused = CliRunner().invoke(app, ["report", *map(str, words), str(tmp_path / "there")])
-    assert "cannot be written" in str(refused.exception)
+    for out, told in {
+        str(tmp_path / "no" / "report.html"): "there is no folder",
+        str(tmp_path / "there"): "is a folder",
+        ".": "is a folder",
+        "/": "is a folder",
+        "/proc/report.html": "cannot be written",
+    }.items():
+        refused = CliRunner().invoke(app, ["report", *map(str, words), out]).exception
+        assert isinstance(refused, UserError)
+        assert told in str(refused)
     assert list(tmp_path.iterdir()) == [tmp_path / "there"]
 
 

@@ -12,7 +12,7 @@ from thalweg.benchmark import Workload
 from thalweg.benchmark_file import Target
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
-from thalweg.scoring.intervals import t_interval
+from thalweg.scoring.intervals import FLOOR, t_interval
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import to_target
 from thalweg.scoring.observations import TRIAL_COLUMNS, Observations
@@ -76,8 +76,19 @@ def test_one_value_has_no_interval_and_none_has_no_mean() -> None:
     assert math.isnan(t_interval([]).value)
 
 
-def test_zero_is_taken_on_a_linear_scale() -> None:
-    assert t_interval([0.0, 1.0], log=True).value == 0.5
+def test_what_is_below_the_floor_counts_as_that_on_logarithms() -> None:
+    assert t_interval([0.0, 1.0], log=True) == t_interval([FLOOR, 1.0], log=True)
+    assert t_interval([0.0, 4.0], log=True, floor=1.0).value == pytest.approx(2.0)
+    assert math.isnan(t_interval([math.nan, 1.0]).value)
+    assert math.isnan(t_interval([math.inf, 1.0], log=True).value)
+
+
+def test_one_seed_that_reaches_zero_makes_nobody_worse() -> None:
+    # better on every seed than the other; a mean on another scale would say the opposite
+    board = rows(observe({"zero": [1.0, 1 - 1e-3, 1 - 2e-3], "worse": [1 - 1e-9, 1 - 1.1e-3, 1 - 2.2e-3]}), "loss")
+    assert list(board) == ["zero", "worse"]
+    assert 0 < board["zero"]["value"] < board["worse"]["value"]
+    assert board["zero"]["low"] > 0
 
 
 def test_best_first_and_ties_where_intervals_overlap() -> None:
@@ -106,7 +117,7 @@ def test_one_seed_decides_nothing() -> None:
 
 
 def test_an_interval_over_many_decades_may_end_at_infinity() -> None:
-    estimate = t_interval([1e-60, 1e5], log=True)
+    estimate = t_interval([FLOOR, 1e45], log=True)
     assert 0 < estimate.value < math.inf
     assert estimate.high == math.inf
 

@@ -14,7 +14,9 @@ from support import CommandLine
 from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
 from thalweg.contracts.budget import Budget, Target
+from thalweg.contracts.problem import RESERVED
 from thalweg.errors import UserError
+from thalweg.scoring.intervals import FLOOR
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import AREA, FINAL, MEASURES, TRAINING_LOSS, check_metric, measured, ranking_metric
 from thalweg.scoring.observations import TRIAL_COLUMNS, Observations
@@ -65,6 +67,24 @@ def test_the_area_is_a_mean_over_what_is_spent_on_logarithms_for_a_loss() -> Non
     assert found == pytest.approx({0: math.exp(-1.5), 1: 9.0})  # of a single evaluation its value
 
 
+def test_a_curve_with_a_value_that_is_not_finite_has_no_area() -> None:
+    for bad in (math.nan, math.inf):
+        for place in range(3):
+            values = [0.9, 0.9, 0.9]
+            values[place] = bad
+            points = [(10 * i, float(i), v) for i, v in enumerate(values)]
+            assert math.isnan(value(DIGITS, AREA, curve("valid", "accuracy", points)))
+    # and the last value is the last one, also where it is not a number
+    assert math.isnan(value(DIGITS, FINAL, curve("valid", "accuracy", [(0, 0.0, 0.9), (10, 1.0, math.nan)])))
+
+
+def test_zeros_count_as_the_floor_in_an_area_on_logarithms() -> None:
+    points = [(step, float(step), 1e-10) for step in range(10)] + [(10, 10.0, 0.0)]
+    # half of the last tenth is the floor
+    expected = math.exp(0.95 * math.log(1e-10) + 0.05 * math.log(FLOOR))
+    assert value(QUADRATIC, AREA, curve("train", "loss", points)) == pytest.approx(expected)
+
+
 def test_the_axis_is_that_of_the_budget() -> None:
     assert Budget(epochs=3).axis == ("epoch", 3.0)
     assert Budget(steps=7).axis == ("step", 7.0)
@@ -100,6 +120,7 @@ def test_what_no_workload_has_is_said() -> None:
         check_metric({"q": QUADRATIC}, "stability")
     with pytest.raises(UserError, match="did you mean 'area_under_curve'"):
         check_metric({"q": QUADRATIC}, "area_under_curv")
+    assert set(MEASURES) == RESERVED  # what no problem may call a metric of its own
     for name in MEASURES:
         check_metric({"q": QUADRATIC, "digits": DIGITS}, name)
 

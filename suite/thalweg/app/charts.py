@@ -105,8 +105,9 @@ def interval_chart(table: pd.DataFrame, metric: Metric, split: str, among: Seque
     ``table`` has the columns optimizer, value, low, high; rows without a value are left out, an interval is drawn where
     there is one.
     """
-    log = metric.scale == "log" and bool((table["value"].dropna() > 0).all())
     rows = table.dropna(subset=["value"])
+    # an interval may end at what is too small a number to be one
+    log = metric.scale == "log" and bool((rows[["value", "low"]].fillna(1.0) > 0).all(axis=None))
     domain, colors, _, shapes = style(list(rows["optimizer"]), among)
     y = alt.Y("optimizer:N", sort=list(rows["optimizer"]), title=None, axis=alt.Axis(labelLimit=140, labelFlush=False))
     color = alt.Color("optimizer:N", scale=alt.Scale(domain=domain, range=colors), legend=None)

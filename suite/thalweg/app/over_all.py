@@ -18,6 +18,9 @@ def show(view: View) -> None:
     if found is None:
         return
     st.subheader("Over all workloads", anchor="over-all")
+    if found.table.empty:
+        st.info(left_out(found, view))
+        return
     st.markdown(
         f"Ranked by the area under each line below, on the {len(found.workloads)} workloads that have a target, "
         "whoever else is there."
@@ -30,18 +33,19 @@ def show(view: View) -> None:
                 for low, high in zip(table["rank_low"], table["rank_high"], strict=True)
             ],
             "optimizer": table["optimizer"],
+            "seeds": table["seeds"],
             "area": table["ecdf"],
             "95% interval": _intervals(table["low"], table["high"]),
-            "AlgoPerf's score *": table["profile"],
+            "profile score *": table["profile"],
             "95% interval *": _intervals(table["profile_low"], table["profile_high"]),
         }
     )
-    numbers = {name: st.column_config.NumberColumn(format="%.3f") for name in ("area", "AlgoPerf's score *")}
+    numbers = {name: st.column_config.NumberColumn(format="%.3f") for name in ("area", "profile score *")}
     st.dataframe(shown, hide_index=True, width="stretch", height="content", column_config=numbers, key="over-all")
     for picture in pictures(found, view.optimizers):
         st.altair_chart(cast(alt.Chart, picture.chart), width="stretch")
         st.caption(picture.caption)
-    if reasons := left_out(found):
+    if reasons := left_out(found, view):
         st.caption(reasons)
 
 

@@ -9,7 +9,8 @@ import altair as alt
 import pandas as pd
 
 from thalweg.app.charts import GREY, Layers, legend_height, line_legend, style
-from thalweg.app.words import capital, interquartile_means, told
+from thalweg.app.view import IN_BENCHMARK, View
+from thalweg.app.words import capital, count, interquartile_means, told
 from thalweg.scoring.critical import CriticalDifference
 from thalweg.scoring.over_all import OverAll
 from thalweg.scoring.pooled import too_few
@@ -32,8 +33,8 @@ def pictures(found: OverAll, among: Sequence[str]) -> list[Picture]:
         Picture(
             profile_chart(found.profiles, among),
             "* Performance profiles: on how many workloads an optimizer reaches the target for at most so many times "
-            "what the fastest of those here spends. AlgoPerf's score is the area below, so it depends on who else is "
-            "there.",
+            "what the fastest of those here does, counted in examples evaluated. The profile score is the area below, "
+            "as AlgoPerf has it for time, so it depends on who else is there.",
         ),
     ]
     means = found.pooled.means
@@ -49,10 +50,17 @@ def pictures(found: OverAll, among: Sequence[str]) -> list[Picture]:
     return shown
 
 
-def left_out(found: OverAll) -> str:
+def left_out(found: OverAll, view: View) -> str:
     """What is not shown, and why; empty where everything is."""
-    lacking = [f"{name} has no trial on {', '.join(some)}" for name, some in found.incomplete.items()]
-    lines = [*too_few(found.pooled), *([found.no_critical] if found.no_critical else []), *lacking]
+    lines = [f"{name} is not ranked: it has no trial on {', '.join(some)}" for name, some in found.incomplete.items()]
+    if found.partial:
+        lines.append(f"{count(found.partial, 'seed')} that lack a workload do not count")
+    trials = view.seen.trials
+    inside = trials["in_benchmark"] == IN_BENCHMARK
+    if added := sorted({*trials.loc[~inside, "optimizer"]} - {*trials.loc[inside, "optimizer"]}):
+        lines.append(f"added to the benchmark, and ranked on single workloads only: {', '.join(added)}")
+    if len(found.table):
+        lines += [*too_few(found.pooled), *([found.no_critical] if found.no_critical else [])]
     return " ".join(f"{capital(line)}." for line in lines)
 
 
@@ -70,7 +78,7 @@ def ecdf_chart(curve: pd.DataFrame, among: Sequence[str]) -> alt.Chart:
 
 def profile_chart(curve: pd.DataFrame, among: Sequence[str]) -> alt.Chart:
     """The same of performance profiles; ``curve`` has the columns optimizer, tau, within."""
-    x = alt.X("tau:Q", scale=alt.Scale(nice=False), title="times what the fastest spends, at most",
+    x = alt.X("tau:Q", scale=alt.Scale(nice=False), title="times the examples that the fastest evaluates, at most",
               axis=alt.Axis(format="~g", tickCount=7, grid=False))  # fmt: skip
     tooltip = [alt.Tooltip("tau:Q", format=".2f"), alt.Tooltip("within:Q", format=".1%")]
     return _steps(curve, x, "within", "share of workloads whose target is reached", tooltip, among)

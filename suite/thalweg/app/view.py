@@ -55,9 +55,9 @@ class View:
 
     @cached_property
     def over_all(self) -> OverAll | None:
-        """The ranking over all workloads, where two and more have a target and results."""
-        found = over_all(self.plan, self.seen) if self.plan else None
-        return found if found and len(found.workloads) > 1 and len(found.table) else None
+        """The ranking over all workloads, where two and more have a target."""
+        found = over_all(self.plan, self.seen) if self.plan and len(self.seen.trials) else None
+        return found if found and len(found.workloads) > 1 else None
 
     @cached_property
     def stability(self) -> pd.DataFrame:

@@ -66,7 +66,7 @@ def leaderboard_command(
     wanted = wanted_for(plan.workloads, metric)
     if over_all:
         # whatever the budget is one of
-        columns = ["step", "epoch", "gradient_evaluations", "seconds", "split", "metric", "value"]
+        columns = ["step", "epoch", "examples", "gradient_evaluations", "seconds", "split", "metric", "value"]
         seen = observe(plan, stored, None, replace(wanted, columns=columns))
         _notes(plan, seen)
         return print_over_all(plan, seen, format_)
@@ -95,7 +95,8 @@ def leaderboard_command(
         return 3
     if metric == SECONDS.name and not seen.timed_on:
         errors().print(f"no step was timed yet: type 'thalweg run {name} --timed'", markup=False)
-    if metric == MEMORY.name and table["value"].isna().any():
+    lost = table["diverged"] + table["failed"]
+    if metric == MEMORY.name and (table["value"].isna() & (lost < table["seeds"])).any():
         errors().print("trials from before the memory of the state was recorded have none", markup=False)
     return 0
 

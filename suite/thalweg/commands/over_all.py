@@ -11,7 +11,7 @@ from thalweg.scoring.observations import Observations
 from thalweg.scoring.over_all import OverAll, over_all
 from thalweg.scoring.pooled import too_few
 
-HEADINGS = ["rank", "optimizer", "ECDF area", "95% interval", "profile score *", "95% interval *"]
+HEADINGS = ["rank", "optimizer", "seeds", "ECDF area", "95% interval", "profile score *", "95% interval *"]
 POOLED = ["optimizer", "trials", "interquartile mean", "95% interval"]
 
 
@@ -24,7 +24,7 @@ def print_over_all(plan: Plan, seen: Observations, format_: str) -> int:
         case "csv":
             print(found.table.to_csv(index=False), end="")  # noqa: T201
         case "markdown":
-            parts = [_markdown(headings, rows) for _, headings, rows in _tables(plan, found)]
+            parts = [f"**{title}**\n\n{_markdown(headings, rows)}" for title, headings, rows in _tables(plan, found)]
             print("\n\n".join([*parts, *_about(found)]))  # noqa: T201
         case _:
             for title, headings, rows in _tables(plan, found):
@@ -34,8 +34,11 @@ def print_over_all(plan: Plan, seen: Observations, format_: str) -> int:
                 errors().print(line, markup=False)
     for optimizer, lacking in found.incomplete.items():
         errors().print(f"{optimizer} is not ranked: it has no trial on {', '.join(lacking)}", markup=False)
+    if found.partial:
+        errors().print(f"{found.partial} seeds that lack a workload do not count", markup=False)
     if found.table.empty:
-        errors().print("there is nothing to rank: no workload with a target has results", markup=False)
+        reason = "no workload has a target" if not found.workloads else "no optimizer has a seed on every workload"
+        errors().print(f"there is nothing to rank: {reason}", markup=False)
         return 3
     return 0
 
@@ -91,6 +94,7 @@ def _rows(found: OverAll) -> list[list[str]]:
         [
             f"{row['rank_low']}–{row['rank_high']}" if row["rank_low"] != row["rank_high"] else f"{row['rank']}",
             row["optimizer"],
+            str(row["seeds"]),
             f"{row['ecdf']:.3f}",
             _interval(row["low"], row["high"]),
             f"{row['profile']:.3f}",
@@ -113,7 +117,7 @@ def _about(found: OverAll) -> list[str]:
     without = f"; without a target: {', '.join(found.without_target)}" if found.without_target else ""
     first = (
         "ranked by the area under the ECDF of fixed targets over shares of the budget, 0 to 1, larger is better; "
-        f"* depends on who else is there (AlgoPerf's score){without}"
+        f"* depends on who else is there (AlgoPerf's score, of examples evaluated){without}"
     )
     lines = [first, *too_few(found.pooled)]
     critical = found.critical

@@ -12,12 +12,13 @@ from thalweg.commands.output import console, errors, warn_of_failures
 from thalweg.errors import UserError
 from thalweg.registry import load_registry
 from thalweg.report.content import report_of
-from thalweg.report.html import to_html
+from thalweg.report.html import check_installed, to_html
 from thalweg.store.results import BenchmarkResults, results_root
 
 
 def report_command(name: str, out: Path, results: Path | None, plugin_files: list[Path]) -> int:
     """Write the report; exit code 3 when there is nothing to report."""
+    _check(out)
     registry = load_registry(plugin_files)
     warn_of_failures(record for record in registry.plugins if record.origin == "file")
     benchmark = load_benchmark(name, registry)
@@ -29,6 +30,15 @@ def report_command(name: str, out: Path, results: Path | None, plugin_files: lis
     _write(out, to_html(report_of(loaded, registry)))
     console().print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, needs nothing else", markup=False)
     return 0
+
+
+def _check(out: Path) -> None:
+    """What would be found only after seconds of drawing."""
+    check_installed()
+    if not out.name or out.is_dir():
+        raise UserError(f"--out {out}: is a folder: name a file, like report.html")
+    if not out.parent.is_dir():
+        raise UserError(f"--out {out}: there is no folder {out.parent}")
 
 
 def _write(out: Path, text: str) -> None:

@@ -37,6 +37,23 @@ class Metric:
     unit: str = ""
 
 
+RESERVED = frozenset(
+    {
+        "final_validation",
+        "training_loss",
+        "area_under_curve",
+        "stability",
+        "steps_to_target",
+        "gradient_evaluations_to_target",
+        "curvature_products_to_target",
+        "factor_inversions_to_target",
+        "seconds_to_target",
+        "state_bytes",
+    }
+)
+"""What leaderboards rank by besides a problem's metrics, none of which may have one of these names."""
+
+
 @dataclass(frozen=True)
 class LoadContext:
     """Where and how the data is wanted: device, dtype, and the share of the training examples kept for validation."""
@@ -219,6 +236,8 @@ class Problem(Component, ABC):
         wrong = super().contract_violations()
         if not self.metrics or "loss" not in [metric.name for metric in self.metrics]:
             wrong.append("metrics must name at least 'loss', the primary one first")
+        if taken := RESERVED & {metric.name for metric in self.metrics}:
+            wrong.append(f"metrics: leaderboards mean something else by {', '.join(sorted(taken))}")
         if self.target is not None and self.target.metric not in [metric.name for metric in self.metrics]:
             wrong.append(f"target names the metric {self.target.metric!r}, which is not among metrics")
         return wrong

@@ -91,6 +91,9 @@ def _over_all(view: View) -> Iterator[Part]:
     found = view.over_all
     if found is None:
         return
+    if found.table.empty:
+        yield Note(left_out(found, view))
+        return
     yield Note(
         f"Ranked by the area under each line below, on the {len(found.workloads)} workloads that have a target, "
         "whoever else is there."
@@ -99,6 +102,7 @@ def _over_all(view: View) -> Iterator[Part]:
         [
             ranks(row["rank_low"], row["rank_high"]),
             row["optimizer"],
+            str(row["seeds"]),
             f"{row['ecdf']:.3f}",
             _three(row["low"], row["high"]),
             f"{row['profile']:.3f}",
@@ -106,9 +110,9 @@ def _over_all(view: View) -> Iterator[Part]:
         ]
         for row in found.table.to_dict("records")
     ]
-    yield Table(["rank", "optimizer", "area", "95% interval", "AlgoPerf's score *", "95% interval *"], rows)
+    yield Table(["rank", "optimizer", "seeds", "area", "95% interval", "profile score *", "95% interval *"], rows)
     yield from pictures(found, view.optimizers)
-    if reasons := left_out(found):
+    if reasons := left_out(found, view):
         yield Note(reasons)
 
 
@@ -124,12 +128,15 @@ def _workload(view: View, workload: Workload, registry: Registry) -> Iterator[Pa
     goal = aim(workload)
     yield Note(f"Ranked by {ranking(workload)}" + (f"; {goal}." if goal else "."))
     yield _standings(board, workload)
-    mean = "Geometric mean" if workload.metric.scale == "log" else "Mean"
-    yield Picture(
-        interval_chart(board, workload.metric, workload.split, view.optimizers),
-        f"{mean} over the seeds that finished, with a 95% t-interval. Ranks joined by a dash are open: those "
-        "optimizers' intervals overlap.",
-    )
+    if board["value"].notna().any():
+        mean = "Geometric mean" if workload.metric.scale == "log" else "Mean"
+        yield Picture(
+            interval_chart(board, workload.metric, workload.split, view.optimizers),
+            f"{mean} over the seeds that finished, with a 95% t-interval. Ranks joined by a dash are open: those "
+            "optimizers' intervals overlap.",
+        )
+    else:
+        yield Note("No seed finished with a value.")
     yield from _costs(view, workload)
     yield from _curves(view, workload)
     yield from _tuning(view, workload)
@@ -190,13 +197,15 @@ def _curves(view: View, workload: Workload) -> Iterator[Part]:
     for one, split in wanted:
         log = one.scale == "log"
         means = mean_curves(curves, one.name, split, log)
-        if means.empty:
-            continue
+        if means.empty or means.groupby("optimizer").size().max() < 2:
+            continue  # a line takes two points
         target = workload.target if split == workload.target_split else None
         chart = curve_chart(means, one, split, workload.axis, view.optimizers, False, log, target)
         mean = "geometric mean" if log else "mean"
         what = f"{_SPLITS[split]} {one.name}: {mean} over seeds"
-        yield Picture(chart, f"{what}; the band runs from the smallest to the largest of them.")
+        zeros = log and (curves.loc[(curves["metric"] == one.name) & (curves["split"] == split), "value"] <= 0).any()
+        more = " Zeros are not drawn." if zeros else ""
+        yield Picture(chart, f"{what}; the band runs from the smallest to the largest of them.{more}")
 
 
 def _tuning(view: View, workload: Workload) -> Iterator[Part]:

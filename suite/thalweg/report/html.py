@@ -51,10 +51,14 @@ class Drawn:
     caption: str
 
 
-def to_html(report: Report) -> str:
-    """The page. UserError where what draws it is not installed."""
+def check_installed() -> None:
+    """Raise UserError where what draws is not installed."""
     if importlib.util.find_spec("vl_convert") is None:
         raise UserError("a report needs vl-convert-python: pip install 'thalweg[report]'")
+
+
+def to_html(report: Report) -> str:
+    """The page."""
     import vl_convert
 
     environment = jinja2.Environment(
@@ -83,10 +87,14 @@ def _drawn(parts: list[Part]) -> Iterator[Note | Table | Drawn]:
         if not isinstance(part, Picture):
             yield part
             continue
-        spec = _spec(part.chart)
-        wide = spec.get("width") == "container"
-        still = {**spec, "width": WIDTH} if wide else spec
-        svg = vl_convert.vegalite_to_svg(still)
+        try:
+            spec = _spec(part.chart)
+            wide = spec.get("width") == "container"
+            svg = vl_convert.vegalite_to_svg({**spec, "width": WIDTH} if wide else spec, allowed_base_urls=[])
+        except Exception as error:  # a probe's mistake must not take the report down
+            first = str(error).strip().splitlines()[:1]
+            yield Note(f"This picture cannot be drawn: {type(error).__name__}: {' '.join(first)} ({part.caption})")
+            continue
         # as text inside a script element: its end must not be found in it
         text = json.dumps(spec, separators=(",", ":")).replace("<", "\\u003c")
         yield Drawn(Markup(svg), Markup(text), wide, part.caption)

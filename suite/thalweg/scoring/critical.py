@@ -28,9 +28,8 @@ class CriticalDifference:
     workloads: int
 
 
-def refusal(table: pd.DataFrame) -> str:
-    """Why there is no critical difference of a table of scores, workloads by optimizers; empty where there is one."""
-    workloads, optimizers = table.shape
+def refusal(workloads: int, optimizers: int) -> str:
+    """Why there is no critical difference of so many; empty where there is one."""
     if workloads < LEAST:
         return f"a critical-difference diagram takes {LEAST} workloads with a target, here are {workloads}"
     if optimizers < 3:

@@ -18,11 +18,15 @@ class Estimate(NamedTuple):
     high: float
 
 
-def t_interval(values: Sequence[float], log: bool = False, level: float = 0.95) -> Estimate:
+FLOOR = 1e-45
+"""What is less counts as this on logarithms: the smallest number in float32, which losses that end at 0 have passed."""
+
+
+def t_interval(values: Sequence[float], log: bool = False, level: float = 0.95, floor: float = FLOOR) -> Estimate:
     """Mean and t-interval: mean +- t_{(1 + level)/2, n-1} s / sqrt(n).
 
-    With ``log`` and positive values all of it is done on logarithms: then the value is the geometric mean. Not finite
-    values are the caller's to leave out; none at all gives nan.
+    With ``log`` all of it is done on logarithms: then the value is the geometric mean, where what is below ``floor``
+    counts as that. No value at all, or one that is not finite, gives nan.
 
     >>> [round(x, 3) for x in t_interval([1.0, 2.0, 3.0])]
     [2.0, -0.484, 4.484]
@@ -30,9 +34,10 @@ def t_interval(values: Sequence[float], log: bool = False, level: float = 0.95) 
     x = np.asarray(values, dtype=float)
     if x.size == 0:
         return Estimate(math.nan, math.nan, math.nan)
-    log = log and bool((x > 0).all())
+    if not np.isfinite(x).all():
+        return Estimate(math.nan, math.nan, math.nan)
     if log:
-        x = np.log(x)
+        x = np.log(np.maximum(x, floor))
     mean = float(x.mean())
     if x.size == 1:
         low = high = math.nan

@@ -11,12 +11,13 @@ import pandas as pd
 
 from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
-from thalweg.scoring.intervals import t_interval
+from thalweg.scoring.intervals import FLOOR, t_interval
 from thalweg.scoring.measures import (
     COSTS,
     MEMORY,
     SECONDS,
     STABILITY,
+    TO_TARGET,
     BySeed,
     check_metric,
     is_to_target,
@@ -117,7 +118,9 @@ def _row(
         values = memory[~np.isnan(memory)].tolist()
     else:
         values = [measured[seed] for seed in seeds if seed in measured]
-    estimate = t_interval(values, log=metric.scale == "log")
+    # a target that is met at the start costs nothing, whose logarithm there is not
+    floor = {**dict.fromkeys(TO_TARGET, 1.0), SECONDS.name: step_seconds}.get(metric.name, FLOOR)
+    estimate = t_interval(values, log=metric.scale == "log", floor=floor)
     low, high = estimate.low, estimate.high
     if metric.unit == "%":
         low, high = max(low, 0.0), min(high, 1.0)
@@ -125,7 +128,7 @@ def _row(
         low = max(low, 0.0)
     reached = [steps[seed] for seed in dict.fromkeys(seeds) if seed in steps]
     all_reached = workload.target is not None and len(reached) == len(status)
-    steps_to_target = t_interval(reached, log=True).value if all_reached else math.nan
+    steps_to_target = t_interval(reached, log=True, floor=1.0).value if all_reached else math.nan
     return {
         "workload": workload.name,
         "metric": metric.name,

@@ -12,6 +12,7 @@ import pandas as pd
 from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
 from thalweg.errors import UserError, unknown
+from thalweg.scoring.intervals import FLOOR
 from thalweg.scoring.observations import Wanted
 
 STEPS = Metric("steps_to_target", "lower", "log")
@@ -137,20 +138,26 @@ def measured(workload: Workload, metric: Metric, curves: pd.DataFrame) -> dict[s
     rows = curves[(curves["metric"] == name) & (curves["split"] == split)].sort_values("step", kind="stable")
     if metric.name == AREA:
         return by_optimizer(_areas(rows, workload.axis, metric.scale == "log"))
-    return by_optimizer(rows.groupby(["optimizer", "seed"], observed=True)["value"].last())
+    # the last row also where that is nan
+    last = rows.drop_duplicates(["optimizer", "seed"], keep="last").sort_values(["optimizer", "seed"])
+    return by_optimizer(last.set_index(["optimizer", "seed"])["value"])
 
 
 def _areas(rows: pd.DataFrame, axis: str, log: bool) -> pd.Series:
-    """Of each trial the mean of its curve over the axis; of a single evaluation its value."""
+    """Of each trial the mean of its curve over the axis, of a single evaluation its value.
+
+    It is nan where a value of the curve is not finite.
+    """
     keys = ["optimizer", "seed"]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        value = np.log(rows["value"]) if log else rows["value"]
+    value = np.log(rows["value"].clip(lower=FLOOR)) if log else rows["value"]
+    value = value.where(np.isfinite(rows["value"]))
     groups: Any = rows.assign(value=value)[[*keys, axis, "value"]].groupby(keys, observed=True)
     width = groups[axis].diff()
     # the mean of both ends times the width; the first row of a trial has none
     pieces = rows[keys].assign(area=width * (value + groups["value"].shift()) / 2, width=width)
     sums = pieces.groupby(keys, observed=True)[["area", "width"]].sum()
     means = (sums["area"] / sums["width"]).where(sums["width"] > 0, groups["value"].last())
+    means = means.where(groups["value"].count() == groups["value"].size())
     return means.transform(np.exp) if log else means
 
 

@@ -21,11 +21,14 @@ DECADES = 2
 """The ECDF is looked at over shares of the budget from 10^-DECADES to 1, on a log scale."""
 EASIER = 3
 """Easier targets beside a workload's own."""
+DIGITS = 12
+"""Decimals of areas: sums in another order must not break ties."""
 COLUMNS = [
     "rank",
     "rank_low",
     "rank_high",
     "optimizer",
+    "seeds",
     "ecdf",
     "low",
     "high",
@@ -62,8 +65,8 @@ def runtimes(plan: Plan, seen: Observations) -> pd.DataFrame:
     """What each trial had spent at the first evaluation where it reaches each target.
 
     Columns workload, optimizer, seed, target (0 is the workload's own, higher numbers are easier), ``share`` of the
-    trial's budget and ``spent``, that in its own unit (epochs, steps, ...); infinite where it never does, as for trials
-    that diverged or failed. Workloads without a target have no rows.
+    trial's budget and ``spent``, the examples that were evaluated until then; infinite where it never does, as for
+    trials that diverged or failed. Workloads without a target have no rows.
     """
     axes: dict[str, dict[str, tuple[str, float]]] = {}
     for each in plan.trials:
@@ -90,7 +93,7 @@ def runtimes(plan: Plan, seen: Observations) -> pd.DataFrame:
         for number, value in enumerate(targets):
             there = (rows["value"] >= value if metric.better == "higher" else rows["value"] <= value).to_numpy()
             who, first = np.unique(rows["number"].to_numpy()[there], return_index=True)
-            columns = {"share": share[there][first], "spent": rows[workload.axis].to_numpy(dtype=float)[there][first]}
+            columns = {"share": share[there][first], "spent": rows["examples"].to_numpy(dtype=float)[there][first]}
             part = trials[["workload", "optimizer", "seed"]].reset_index(drop=True).assign(target=number)
             for column, values in columns.items():
                 whole = np.full(len(trials), math.inf)
@@ -122,11 +125,11 @@ def credit(share: Any) -> Any:
 def areas(times: pd.DataFrame) -> pd.Series:
     """The mean ``credit`` over the targets of each trial, by optimizer, seed and workload: a score from 0 to 1."""
     credits_ = times.assign(credit=credit(times["share"].to_numpy()))
-    return credits_.groupby(["optimizer", "seed", "workload"])["credit"].mean()
+    return credits_.groupby(["optimizer", "seed", "workload"])["credit"].mean().round(DIGITS)
 
 
 def ecdf_scores(times: pd.DataFrame) -> pd.DataFrame:
-    """The area under each optimizer's ECDF, with a 95% t-interval over seeds; columns ecdf, low, high, by optimizer.
+    """The area under each optimizer's ECDF, with a 95% t-interval over seeds: seeds, ecdf, low, high, by optimizer.
 
     The ECDF (Hansen et al. 2021, *COCO*; Moré & Wild 2009) is the share of (workload, target) pairs that are reached
     within a share of the budget, on a log scale; its area is the mean of ``credit`` over targets, then over workloads,
@@ -134,12 +137,17 @@ def ecdf_scores(times: pd.DataFrame) -> pd.DataFrame:
     whole benchmark and gives one area.
     """
     if times.empty:
-        return pd.DataFrame(columns=["ecdf", "low", "high"])
+        return pd.DataFrame(columns=["seeds", "ecdf", "low", "high"])
     rows = {}
     each = areas(times).groupby(level=["optimizer", "seed"]).mean()
     for optimizer, values in each.groupby(level="optimizer"):
         estimate = t_interval(values.tolist())
-        rows[optimizer] = {"ecdf": estimate.value, "low": max(estimate.low, 0.0), "high": min(estimate.high, 1.0)}
+        rows[optimizer] = {
+            "seeds": len(values),
+            "ecdf": round(estimate.value, DIGITS),
+            "low": max(estimate.low, 0.0),
+            "high": min(estimate.high, 1.0),
+        }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -174,7 +182,9 @@ class OverAll:
     """Those that have a target."""
     without_target: list[str]
     incomplete: dict[str, list[str]]
-    """Optimizers that are not ranked, since no seed of theirs has a trial on each of these workloads."""
+    """Optimizers that are not ranked, for no seed of theirs has a trial on each of these workloads: what they lack."""
+    partial: int
+    """Seeds of ranked optimizers that do not count, since they lack a workload."""
     pooled: Pooled
     """Of the areas of single trials."""
     critical: CriticalDifference | None
@@ -183,19 +193,28 @@ class OverAll:
     """Why there is none."""
 
 
+def _lacking(rows: pd.DataFrame, workloads: list[str]) -> list[str]:
+    """The workloads on which an optimizer has fewer seeds than elsewhere, or none; all, where its seeds are others."""
+    seeds = rows.groupby("workload")["seed"].nunique()
+    most = int(seeds.max()) if len(seeds) else 1
+    return [name for name in workloads if seeds.get(name, 0) < most] or workloads
+
+
 def over_all(plan: Plan, seen: Observations) -> OverAll:
     """Rank the optimizers, by those seeds that have a trial on every workload with a target."""
     with_target = [name for name, workload in plan.workloads.items() if targets_of(workload)]
     times = runtimes(plan, seen)
+    there = times.groupby(["optimizer", "seed"])["workload"].nunique()
     # a seed that lacks a workload, a hard one say, would have too good an area
-    whole = times.groupby(["optimizer", "seed"])["workload"].transform("nunique") == len(with_target)
-    incomplete: dict[str, list[str]] = {}
-    for optimizer, rows in times.groupby("optimizer"):
-        if not whole[rows.index].any():
-            seeds = rows.groupby("workload")["seed"].nunique()
-            most = int(seeds.max())
-            incomplete[str(optimizer)] = [name for name in with_target if seeds.get(name, 0) < most] or with_target
-    times = times[whole]
+    whole = there[there == len(with_target)]
+    ranked = set(whole.index.get_level_values("optimizer"))
+    incomplete = {
+        name: _lacking(times[times["optimizer"] == name], with_target)
+        for name in dict.fromkeys(each.optimizer for each in plan.trials)
+        if name not in ranked
+    }
+    partial = int(there[there < len(with_target)].index.get_level_values("optimizer").isin(list(ranked)).sum())
+    times = times[pd.MultiIndex.from_frame(times[["optimizer", "seed"]]).isin(whole.index)]
     table = ecdf_scores(times).rename_axis("optimizer").reset_index()
     found = profiles(times, table["optimizer"].tolist())
     for place, name in enumerate(("profile", "profile_low", "profile_high")):
@@ -208,8 +227,8 @@ def over_all(plan: Plan, seen: Observations) -> OverAll:
     table["rank_high"] = [len(table) - int((high < low[i]).sum()) for i in range(len(table))]
     without = [name for name in plan.workloads if name not in with_target]
     scores = areas(times)
-    by_workload = scores.rename("area").reset_index().pivot_table("area", "workload", "optimizer")
-    no_critical = refusal(by_workload)
+    by_workload = scores.rename("area").reset_index().pivot_table("area", "workload", "optimizer").round(DIGITS)
+    no_critical = refusal(len(with_target), len(table))
     return OverAll(
         table[COLUMNS],
         ecdf_curve(times),
@@ -217,6 +236,7 @@ def over_all(plan: Plan, seen: Observations) -> OverAll:
         with_target,
         without,
         incomplete,
+        partial,
         pooled(scores),
         None if no_critical else critical_difference(by_workload),
         no_critical,
