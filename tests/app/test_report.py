@@ -11,10 +11,13 @@ from collections.abc import Callable
 from html import unescape
 from pathlib import Path
 
+import altair as alt
+import pandas as pd
 import pytest
 from playwright.sync_api import Browser
 from typer.testing import CliRunner, Result
 
+from support import CommandLine
 from thalweg.app.loaded import Loaded, read_loaded
 from thalweg.app.notes import Note
 from thalweg.app.over_all_charts import Picture
@@ -26,12 +29,26 @@ from thalweg.report.content import Report, Section, Table, report_of
 from thalweg.report.html import to_html
 from thalweg.store.results import BenchmarkResults
 
+HALF = """
+seeds = 2
+[workloads.bowl]
+problem = { name = "quadratic", dim = 2, kappa = 2.0 }
+architecture = "point"
+budget = { steps = 20 }
+target = { metric = "loss", value = 1e-2 }
+[optimizers.sgd]
+[optimizers.adam]
+[tuning]
+budgets = [4]
+extend = 0.0
+"""
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
 
-def loaded(root: Path, name: str, plugins: tuple[Path, ...] = ()) -> tuple[Loaded, Report]:
+def loaded(root: Path, name: str, plugins: tuple[Path, ...] = (), folder: Path | None = None) -> tuple[Loaded, Report]:
     registry = load_registry(plugins)
-    benchmark = load_benchmark(str(root.parent / f"{name}.toml"), registry) if root != REFERENCE else None
+    file = (folder or root.parent) / f"{name}.toml"
+    benchmark = load_benchmark(str(file), registry) if root != REFERENCE else None
     found = read_loaded(BenchmarkResults(root, name), registry, benchmark=benchmark)
     return found, report_of(found, registry)
 
@@ -124,6 +141,69 @@ def test_the_page_names_nothing_outside_itself(page: Path) -> None:
     assert re.findall(r"(?:src|href)=\"(?!#|data:)([^\"]*)\"", body) == []
     assert "@import" not in body
     assert "url(http" not in body
+
+
+@pytest.mark.parametrize("name", ["analytic", "tuned-convnet"])
+def test_the_pictures_of_the_reference_results_are_whole(name: str) -> None:
+    """Zeros, and losses over many decades, are among them."""
+    _, report = loaded(REFERENCE, name)
+    text = to_html(report)
+    assert "cannot be drawn" not in text
+    pictures = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
+    assert len(pictures) >= 5
+    for picture in pictures:
+        assert "NaN" not in picture
+        assert "Infinity" not in picture
+
+
+def test_a_picture_that_cannot_be_drawn_is_told_in_its_place(results: Path) -> None:
+    _, report = loaded(results, "tiny")
+    wrong = alt.Chart(pd.DataFrame({"x": [1]})).mark_point().encode(x=alt.X("nosuch"))
+    report.sections[0].parts.append(Picture(wrong, "somebody's probe"))
+    text = to_html(report)
+    assert "This picture cannot be drawn: ValueError" in unescape(text)
+    assert "somebody's probe" in unescape(text)
+
+
+def test_a_picture_may_ask_nothing_of_a_network(results: Path, tmp_path: Path, browser: Browser) -> None:
+    _, report = loaded(results, "tiny")
+    data = pd.DataFrame({"url": ["http://127.0.0.1:9/a.png"]})
+    report.sections[0].parts.append(Picture(alt.Chart(data).mark_image().encode(url="url"), "an image"))
+    (tmp_path / "report.html").write_text(to_html(report), encoding="utf-8")
+    asked: list[str] = []
+    refused: list[str] = []
+    tab = browser.new_page()
+    # what the page's policy refuses never becomes a request that is answered
+    tab.on("requestfinished", lambda request: asked.append(request.url) if request.url.startswith("http") else None)
+    tab.on("console", lambda message: refused.append(message.text))
+    tab.goto((tmp_path / "report.html").as_uri())
+    tab.locator(".vega-embed svg.marks").last.wait_for(timeout=20_000)
+    tab.wait_for_timeout(500)
+    assert any("Content Security Policy" in text for text in refused)
+    assert not asked
+
+
+def test_what_is_half_tuned_is_said_to_be(cli: CommandLine) -> None:
+    (cli.folder / "half.toml").write_text(HALF, encoding="utf-8")
+    cli("run", "half.toml", "--only", "optimizer=sgd")
+    _, report = loaded(cli.folder / "results" / "local", "half", folder=cli.folder)
+    assert any("Tuning is not finished" in note.text for note in report.warnings)
+    assert report.counts["missing"] == 4  # settings of adam that were not tried
+    tables = [part for each in report.sections for part in each.parts if isinstance(part, Table)]
+    shown = [table for table in tables if "rank" in table.headings]
+    # no setting that was tried is ranked as an optimizer
+    assert all(int(row[table.headings.index("seeds")]) == 2 for table in shown for row in table.rows)
+    for words in ((), ("--metric", "stability")):
+        told = cli("leaderboard", "half.toml", *words, code=0 if words else 3).stderr
+        assert "tuning is not finished" in told
+        assert "not in this benchmark" not in told
+    assert "4 of 8 trials are not there yet" in cli("leaderboard", "half.toml", "--metric", "stability").stderr
+    cli("run", "half.toml")
+    assert "tuning" not in cli("leaderboard", "half.toml", "--metric", "stability").stderr
+    damaged = next(path for path in (cli.folder / "results/local/half/trials").iterdir() if "--adam--" in path.name)
+    (damaged / "curve.parquet").write_bytes(b"no parquet")
+    told = cli("leaderboard", "half.toml", "--metric", "stability").stderr + cli("leaderboard", "half.toml").stderr
+    assert "left out, since its curve cannot be read" in told
 
 
 @pytest.mark.browser

@@ -113,6 +113,31 @@ def test_the_profile_is_the_curve_whose_area_is_the_score() -> None:
     assert curve[curve["tau"] == 1.0]["within"].sum() == pytest.approx(1)
 
 
+def test_ties_are_not_broken_by_rounding() -> None:
+    draw = np.random.default_rng(0)
+    for _ in range(50):
+        shares = 10 ** draw.uniform(-2, 0, 5)
+        rows = [("a", "x", s, 0, share, 1.0) for s, share in enumerate(shares)]
+        rows += [("a", "y", s, 0, share, 1.0) for s, share in enumerate(draw.permutation(shares))]
+        table = ecdf_scores(times(rows))  # type: ignore[arg-type]
+        assert table.loc["x", "ecdf"] == table.loc["y", "ecdf"]
+
+
+def test_a_seed_that_lacks_a_workload_is_counted_as_left_out(cli: CommandLine) -> None:
+    text = "seeds = 3\n[optimizers.sgd]\nlr = 0.01\n[optimizers.adam]\n"
+    for number in range(2):
+        text += (
+            f'[workloads.q{number}]\nproblem = {{ name = "quadratic", dim = {number + 2}, kappa = 2.0 }}\n'
+            'architecture = "point"\nbudget = { steps = 20 }\ntarget = { metric = "loss", value = 1e-2 }\n'
+        )
+    (cli.folder / "small.toml").write_text(text, encoding="utf-8")
+    cli("run", "small.toml", "--only", "seed=0")
+    cli("run", "small.toml", "--only", "workload=q0", "--only", "optimizer=sgd")
+    done = cli("leaderboard", "small.toml", "--over-all")
+    assert "2 seeds that lack a workload do not count" in done.stderr
+    assert {row["seeds"] for row in cli.json("leaderboard", "small.toml", "--over-all")["rows"]} == {1}
+
+
 def test_a_target_that_is_met_at_the_start_is_a_tie() -> None:
     rows = [("a", "x", 0, 0, 0.0, 0.0), ("a", "y", 0, 0, 0.0, 0.0), ("a", "z", 0, 0, 0.1, 5.0)]
     assert profiles(times(rows), ["x", "y", "z"]) == {"x": (1, 1, 1), "y": (1, 1, 1), "z": (0, 0, 0)}
@@ -166,4 +191,7 @@ lr = 0.01
     rows = {row["optimizer"]: row for row in cli.json("leaderboard", "small.toml", "--over-all")["rows"]}
     assert rows["sgd"]["low"] is not None
     assert rows["adam"]["low"] is None
-    cli("leaderboard", "quick", "--over-all", code=3)
+    told = cli("leaderboard", "quick", "--over-all", code=3).stderr
+    assert "no optimizer has a seed on every workload" in told
+    assert "adam is not ranked: it has no trial on digits-mlp" in told
+    assert "here are 3" in told  # workloads, though none has a trial

@@ -27,6 +27,10 @@ def warnings(loaded: Loaded) -> list[Note]:
             "usual; other trials are shown under the names they were saved with."
         )
         notes.append(Note(text, loaded.view.problems))
+    plan = loaded.view.plan
+    if plan and plan.outcomes and not plan.settled:
+        text = "Tuning is not finished, so the seeds that count are not known yet: run the benchmark again to go on."
+        notes.append(Note(text))
     if loaded.view.guessed:
         names = ", ".join(loaded.view.guessed)
         notes.append(Note(f"Ranked by loss, since metrics and target are not known here: {names}"))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-import altair as alt
 import pandas as pd
 import streamlit as st
 
+from thalweg.app.drawing import show_chart
 from thalweg.app.over_all_charts import left_out, pictures
 from thalweg.app.view import View
 
@@ -42,8 +40,8 @@ def show(view: View) -> None:
     )
     numbers = {name: st.column_config.NumberColumn(format="%.3f") for name in ("area", "profile score *")}
     st.dataframe(shown, hide_index=True, width="stretch", height="content", column_config=numbers, key="over-all")
-    for picture in pictures(found, view.optimizers):
-        st.altair_chart(cast(alt.Chart, picture.chart), width="stretch")
+    for number, picture in enumerate(pictures(found, view.optimizers)):
+        show_chart(picture.chart, f"over-all-{number}")
         st.caption(picture.caption)
     if reasons := left_out(found, view):
         st.caption(reasons)

@@ -32,7 +32,7 @@ def pictures(found: OverAll, among: Sequence[str]) -> list[Picture]:
         ),
         Picture(
             profile_chart(found.profiles, among),
-            "* Performance profiles: on how many workloads an optimizer reaches the target for at most so many times "
+            "Performance profiles (*): on how many workloads an optimizer reaches the target for at most so many times "
             "what the fastest of those here does, counted in examples evaluated. The profile score is the area below, "
             "as AlgoPerf has it for time, so it depends on who else is there.",
         ),
@@ -78,10 +78,10 @@ def ecdf_chart(curve: pd.DataFrame, among: Sequence[str]) -> alt.Chart:
 
 def profile_chart(curve: pd.DataFrame, among: Sequence[str]) -> alt.Chart:
     """The same of performance profiles; ``curve`` has the columns optimizer, tau, within."""
-    x = alt.X("tau:Q", scale=alt.Scale(nice=False), title="times the examples that the fastest evaluates, at most",
+    x = alt.X("tau:Q", scale=alt.Scale(nice=False), title="examples evaluated, over those of the fastest",
               axis=alt.Axis(format="~g", tickCount=7, grid=False))  # fmt: skip
     tooltip = [alt.Tooltip("tau:Q", format=".2f"), alt.Tooltip("within:Q", format=".1%")]
-    return _steps(curve, x, "within", "share of workloads whose target is reached", tooltip, among)
+    return _steps(curve, x, "within", "share of workloads", tooltip, among)
 
 
 def _steps(
@@ -145,7 +145,7 @@ def improvement_chart(pairs: pd.DataFrame, order: Sequence[str]) -> Layers:
         cells,
         labels.transform_filter(~sure),
         labels.mark_text(fontSize=11, fontWeight="bold").transform_filter(sure),
-    ).properties(width="container", height=180 + 28 * len(order))
+    ).properties(width=alt.Step(46), height=alt.Step(26))
 
 
 def critical_chart(found: CriticalDifference, among: Sequence[str]) -> Layers:
@@ -168,7 +168,7 @@ def critical_chart(found: CriticalDifference, among: Sequence[str]) -> Layers:
         alt.Chart(bars)
         .mark_bar(height=5, color=GREY)
         .encode(
-            x=alt.X("low:Q", scale=x, axis=axis, title="mean rank over workloads (1 is the best)"),
+            x=alt.X("low:Q", scale=x, axis=axis, title="mean rank (1 is the best)"),
             x2="high:Q",
             y=y,
             tooltip=[alt.Tooltip("optimizer:N", title="bar"), alt.Tooltip("low:Q", format=".2f"),
@@ -179,7 +179,7 @@ def critical_chart(found: CriticalDifference, among: Sequence[str]) -> Layers:
         alt.Chart(ranks)
         .mark_point(filled=True, size=110, opacity=1)
         .encode(
-            x=alt.X("rank:Q", scale=x, axis=axis, title="mean rank over workloads (1 is the best)"),
+            x=alt.X("rank:Q", scale=x, axis=axis, title="mean rank (1 is the best)"),
             y=y,
             color=alt.Color("optimizer:N", scale=alt.Scale(domain=domain, range=colors), legend=None),
             shape=alt.Shape("optimizer:N", scale=alt.Scale(domain=domain, range=shapes), legend=None),

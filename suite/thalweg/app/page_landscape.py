@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import altair as alt
 import pandas as pd
 import streamlit as st
 
 from thalweg.app.data import Source, probe_table, registry
+from thalweg.app.drawing import show_chart
 from thalweg.app.loaded import Loaded
 from thalweg.app.probes import Measured, measured
 from thalweg.app.sidebar import select
@@ -90,22 +89,14 @@ def _picture(one: Measured, probe: Probe) -> str:
 
 
 def _draw(probe: Probe, table: pd.DataFrame, view: str) -> None:
-    # a picture of its own size keeps it, and scrolls inside its box where the page is narrower
-    with st.container(key="probe-chart"):
-        st.html("<style>.st-key-probe-chart {overflow-x: auto;}</style>")
-        try:
-            drawn = probe.views()[view](table) if view else probe.chart(table)
-            if not isinstance(drawn, alt.TopLevelMixin):
-                st.plotly_chart(drawn, width="stretch")
-                return
-            chart = cast(alt.Chart, drawn)
-            own_size = not isinstance(chart, alt.Chart | alt.LayerChart) or isinstance(chart.width, int)
-            if own_size:
-                # else streamlit fits title, axes and legend into that width too, and a square is no square any more
-                chart = chart.properties(autosize="pad")
-            st.altair_chart(chart, width="content" if own_size else "stretch")
-        except Exception as error:  # a plugin's mistake must not take the page down
-            st.error(f"The probe {probe.name!r} cannot draw this table: {type(error).__name__}: {error}")
+    try:
+        drawn = probe.views()[view](table) if view else probe.chart(table)
+        if isinstance(drawn, alt.TopLevelMixin):
+            show_chart(drawn, "probe-chart")
+        else:
+            st.plotly_chart(drawn, width="stretch")
+    except Exception as error:  # a plugin's mistake must not take the page down
+        st.error(f"The probe {probe.name!r} cannot draw this table: {type(error).__name__}: {error}")
 
 
 def _data(one: Measured, probe: Probe | None, table: pd.DataFrame) -> None:

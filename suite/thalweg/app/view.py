@@ -9,6 +9,7 @@ from functools import cached_property
 import pandas as pd
 
 from thalweg.benchmark import Benchmark, Plan, Workload
+from thalweg.benchmark_file import TUNING_SEED
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
 from thalweg.registry import Registry
@@ -63,7 +64,7 @@ class View:
     def stability(self) -> pd.DataFrame:
         """The leaderboard by stability, of what the benchmark asks for."""
         none = pd.DataFrame(columns=COLUMNS)
-        return stability(self.plan, self.everything) if self.plan and self.everything else none
+        return stability(self.plan, self.everything)[0] if self.plan and self.everything else none
 
     @property
     def optimizers(self) -> list[str]:
@@ -99,7 +100,11 @@ def make_view(
             known[name] = _guess(name, stored.only(on_disk["workload"] == name))
             guessed.append(name)
     named = wanted.keys() | tuning
-    others = stored.only(pd.Series([hash_ not in named for hash_ in stored.column("hash")], on_disk.index, dtype=bool))
+    beside_plan = pd.Series([hash_ not in named for hash_ in stored.column("hash")], on_disk.index, dtype=bool)
+    if benchmark is not None and benchmark.spec.tuning:
+        # settings that were tried, though they would not be now, are no optimizers
+        beside_plan &= on_disk["seed"] < TUNING_SEED
+    others = stored.only(beside_plan)
     beside = others.only(others.trials["workload"].isin(list(known)))
     added = observe_stored(replace(beside, trials=beside.trials.assign(optimizer=_labels(plan, beside.trials))), times)
     failed_labels = set(benchmark.spec.optimizers) - {planned.optimizer for planned in plan.trials} if benchmark else ()
@@ -117,7 +122,7 @@ def make_view(
             timed_on=machine,
         ),
         stored.by_hash,
-        [planned.title for hash_, planned in wanted.items() if hash_ not in there],
+        [planned.title for planned in (*plan.tuning, *plan.trials) if planned.trial.hash not in there],
         len(others.trials) - len(beside.trials),
         problems,
         plan if benchmark else None,

@@ -22,7 +22,7 @@ from thalweg.selection import Selection
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults, results_root
 from thalweg.store.timings import read_times
-from thalweg.tuning.plan import plan_of
+from thalweg.tuning.plan import TunedPlan, plan_of
 
 FORMATS = ("table", "markdown", "csv", "json")
 
@@ -73,7 +73,7 @@ def leaderboard_command(
     seen = observe(plan, stored, read_times(root / plan.benchmark), wanted)
     if metric == STABILITY.name:
         check_metric(plan.workloads, metric)
-        table = stability(plan, stored)
+        table, seen = stability(plan, stored)
     else:
         table = leaderboard(seen, plan.workloads, metric)
     match format_:
@@ -108,10 +108,15 @@ def print_leaderboard(plan: Plan, results: BenchmarkResults) -> None:
     _warn(seen)
 
 
-def _notes(plan: Plan, seen: Observations) -> None:
+def _notes(plan: TunedPlan, seen: Observations) -> None:
+    if not plan.settled:
+        tried = plan.tried["status"]
+        told = f"{int((tried != 'missing').sum())} of {len(tried)} settings were tried"
+        errors().print(f"tuning is not finished: {told}, 'thalweg run' goes on", markup=False)
     if seen.missing and len(seen.trials):
-        errors().print(f"{seen.missing} of {len(plan.trials)} trials are not there yet", markup=False)
-    if seen.beside:
+        total = seen.missing + len(seen.trials) + len(seen.unreadable)
+        errors().print(f"{seen.missing} of {total} trials are not there yet", markup=False)
+    if seen.beside and plan.settled:
         errors().print(f"{seen.beside} trials in the folder are not in this benchmark", markup=False)
     _warn(seen)
 

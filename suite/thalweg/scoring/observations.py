@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from thalweg.benchmark import Plan
+from thalweg.benchmark_file import TUNING_SEED
 from thalweg.store.curve import CURVE_COLUMNS
 from thalweg.store.stored import Stored
 from thalweg.store.timings import StepTime, on_one_machine
@@ -66,7 +67,11 @@ def observe(
     optimizers = np.array([planned.optimizer for planned in plan.trials], dtype=object)[there]
     found = _tables(stored, numbers[there], workloads, optimizers, times, wanted)
     found.missing = int((~there).sum())
-    found.beside = len(number_of.keys() - set(hashes) - {planned.trial.hash for planned in plan.tuning})
+    beside = set(hashes) | {planned.trial.hash for planned in plan.tuning}
+    seeds = stored.trials["seed"].to_numpy()
+    # of a benchmark that tunes, settings that it would not try now are no others'
+    own = seeds >= TUNING_SEED if plan.tuning else np.zeros(len(seeds), dtype=bool)
+    found.beside = len({hash_ for hash_, mine in zip(number_of, own, strict=True) if not mine} - beside)
     return found
 
 

@@ -13,7 +13,7 @@ from thalweg.benchmark import Plan, PlannedTrial
 from thalweg.scoring.intervals import Estimate
 from thalweg.scoring.leaderboard import COLUMNS, ranked
 from thalweg.scoring.measures import STABILITY, to_target, wanted_for
-from thalweg.scoring.observations import observe
+from thalweg.scoring.observations import Observations, observe
 from thalweg.store.stored import Stored
 from thalweg.tuning.plan import TunedPlan
 
@@ -32,8 +32,10 @@ def share_interval(successes: int, trials: int, level: float = 0.95) -> Estimate
     return Estimate(k / n, low, high)
 
 
-def stability(plan: TunedPlan, stored: Stored) -> pd.DataFrame:
-    """A leaderboard (``COLUMNS``) by the share of trials that reach the target, of workloads that have one.
+def stability(plan: TunedPlan, stored: Stored) -> tuple[pd.DataFrame, Observations]:
+    """A leaderboard (``COLUMNS``) by the share of trials that reach the target, and what it was made from.
+
+    Of the workloads that have one.
 
     The trials are those of every setting that was tried where the benchmark tunes (the same number and width of range
     for everyone), else those of the seeds that count. ``seeds`` is their number, ``reached`` how many finished and
@@ -44,7 +46,7 @@ def stability(plan: TunedPlan, stored: Stored) -> pd.DataFrame:
     # a name for each trial: several settings have the same seeds
     numbered = [replace(one, optimizer=str(number)) for number, one in enumerate(planned)]
     wanted = wanted_for(plan.workloads, STABILITY.name)
-    seen = observe(Plan(plan.benchmark, plan.workloads, numbered), stored, None, wanted)
+    seen = observe(Plan(plan.benchmark, plan.workloads, numbered, [*plan.trials, *plan.tuning]), stored, None, wanted)
     labels = np.array([one.optimizer for one in planned], dtype=object)
     trials = seen.trials.assign(label=labels[seen.trials["optimizer"].astype(int)])
     parts = []
@@ -61,7 +63,7 @@ def stability(plan: TunedPlan, stored: Stored) -> pd.DataFrame:
             lost = {status: int((group["status"] == status).sum()) for status in ("diverged", "failed")}
             rows.append(told | lost | share_interval(reached, n)._asdict())
         parts.append(ranked(pd.DataFrame(rows, columns=COLUMNS), STABILITY))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
+    return (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)), seen
 
 
 def _tried(plan: TunedPlan) -> list[PlannedTrial]:
