@@ -73,6 +73,7 @@ def runtimes(plan: Plan, seen: Observations) -> pd.DataFrame:
         of = axes.setdefault(each.workload, {})
         if each.optimizer not in of:
             of[each.optimizer] = each.trial.budget.axis
+    curves = _of_targets(seen.curves, plan, {axis for of in axes.values() for axis, _ in of.values()})
     parts = []
     for name, workload in plan.workloads.items():
         of = axes.get(name, {})
@@ -82,7 +83,7 @@ def runtimes(plan: Plan, seen: Observations) -> pd.DataFrame:
         targets, metric = targets_of(workload), workload.target_metric
         if not targets or metric is None or trials.empty:
             continue
-        mine = seen.curves[seen.curves["workload"] == name]
+        mine = curves[curves["workload"] == name]
         mine = mine[(mine["split"] == workload.target_split) & (mine["metric"] == metric.name)]
         numbers = pd.Series(np.arange(len(trials)), pd.MultiIndex.from_frame(trials[["optimizer", "seed"]]))
         done = numbers[(trials["status"] == "done").to_numpy()]
@@ -101,6 +102,15 @@ def runtimes(plan: Plan, seen: Observations) -> pd.DataFrame:
                 part[column] = whole
             parts.append(part)
     return pd.concat(parts, ignore_index=True)[_TIMES] if parts else pd.DataFrame(columns=_TIMES)
+
+
+def _of_targets(curves: pd.DataFrame, plan: Plan, axes: set[str]) -> pd.DataFrame:
+    """The rows and columns that targets are about: all are too many to go through for each workload."""
+    there = [each for each in plan.workloads.values() if each.target_metric is not None]
+    wanted = curves["metric"].isin([each.target_metric.name for each in there if each.target_metric])
+    wanted &= curves["split"].isin([each.target_split for each in there])
+    columns = dict.fromkeys(["workload", "optimizer", "seed", "split", "metric", "step", "examples", "value", *axes])
+    return curves.loc[wanted, list(columns)]
 
 
 def _share(rows: pd.DataFrame, axes: Mapping[str, tuple[str, float]]) -> np.ndarray[Any, Any]:
