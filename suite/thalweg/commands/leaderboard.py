@@ -162,9 +162,13 @@ def _shown(plan: Plan, part: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Headings and cells of one workload's table."""
     losses = [name for name in _LOSSES if part[name].any()]
     rows = [_cells(plan, row) + [str(row[name]) for name in losses] for row in part.to_dict("records")]
-    counted = "trials" if (part["metric"] == STABILITY.name).all() else "seeds"
-    headings = [counted if name == "seeds" else name for name in _HEADINGS]
-    return headings + losses, rows
+    headings = _HEADINGS + losses
+    if (part["metric"] == STABILITY.name).all():
+        # of trials, whose steps are no one's
+        steps = headings.index("steps")
+        rows = [row[:steps] + row[steps + 1 :] for row in rows]
+        headings = ["trials" if name == "seeds" else name for name in headings if name != "steps"]
+    return headings, rows
 
 
 def _title(plan: Plan, part: pd.DataFrame) -> str:
