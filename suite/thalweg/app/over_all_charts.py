@@ -52,7 +52,7 @@ def pictures(found: OverAll, among: Sequence[str]) -> list[Picture]:
 
 def left_out(found: OverAll, view: View) -> str:
     """What is not shown, and why; empty where everything is."""
-    lines = [f"{name} is not ranked: it has no trial on {', '.join(some)}" for name, some in found.incomplete.items()]
+    lines = [f"not ranked: {name}, for want of trials on {', '.join(some)}" for name, some in found.incomplete.items()]
     if found.partial:
         lines.append(f"{count(found.partial, 'seed')} that lack a workload do not count")
     trials = view.seen.trials
