@@ -124,7 +124,7 @@ def test_an_interval_over_many_decades_may_end_at_infinity() -> None:
 
 def test_steps_without_a_target_are_refused_with_the_reason() -> None:
     workload = Workload("digits", (ACCURACY, LOSS), ACCURACY, "test", None, "valid", None)
-    with pytest.raises(UserError, match="no workload of this benchmark has a target"):
+    with pytest.raises(UserError, match="no workload asked for has a target"):
         leaderboard(observe({"a": [0.9]}), {"digits": workload}, "steps_to_target")
 
 

@@ -114,9 +114,9 @@ def test_a_leaderboard_ranks_by_them_in_their_units() -> None:
 
 
 def test_what_no_workload_has_is_said() -> None:
-    with pytest.raises(UserError, match="no workload of this benchmark has a validation split, which final_validation"):
+    with pytest.raises(UserError, match="no workload asked for has a validation split, which final_validation"):
         check_metric({"q": QUADRATIC}, FINAL)
-    with pytest.raises(UserError, match="no workload of this benchmark has a target, which stability needs"):
+    with pytest.raises(UserError, match="no workload asked for has a target, which stability needs"):
         check_metric({"q": QUADRATIC}, "stability")
     with pytest.raises(UserError, match="did you mean 'area_under_curve'"):
         check_metric({"q": QUADRATIC}, "area_under_curv")

@@ -191,7 +191,9 @@ lr = 0.01
     rows = {row["optimizer"]: row for row in cli.json("leaderboard", "small.toml", "--over-all")["rows"]}
     assert rows["sgd"]["low"] is not None
     assert rows["adam"]["low"] is None
+    assert "no results of 'quick' there" in cli("leaderboard", "quick", "--over-all", code=3).stderr
+    cli("run", "quick", "--only", "workload=quadratic", "--only", "optimizer=adam", "--only", "seed=0")
     told = cli("leaderboard", "quick", "--over-all", code=3).stderr
     assert "no optimizer has a seed on every workload" in told
-    assert "adam is not ranked: it has no trial on digits-mlp" in told
-    assert "here are 3" in told  # workloads, though none has a trial
+    assert "adam is not ranked: it has no trial on digits-mlp, digits-deep-mlp" in told
+    assert "here are 3" in told  # workloads, though two have no trial

@@ -71,7 +71,7 @@ def budget_chart(boards: pd.DataFrame, metric: Metric, split: str, among: Sequen
     domain, colors, _, shapes = style(sorted(rows["optimizer"].unique()), among)
     legend = point_legend()
     color = alt.Color("optimizer:N", scale=alt.Scale(domain=domain, range=colors), legend=legend)
-    x = alt.X("budget:O", title="settings tried for each optimizer", axis=alt.Axis(labelAngle=0))
+    x = alt.X("budget:O", title="tuning budget (settings, before an extension)", axis=alt.Axis(labelAngle=0))
     offset = alt.XOffset("optimizer:N", sort=domain)
     log = metric.scale == "log" and bool((rows["value"] > 0).all())
     axis = alt.Axis(format="~%", tickCount=8) if metric.unit == "%" else alt.Axis(format=".3~g", tickCount=6)

@@ -87,6 +87,8 @@ def leaderboard_command(
         case _:
             _print(plan, table)
     _notes(plan, seen)
+    if lacking := [key for key, one in plan.workloads.items() if ranking_metric(one, metric) is None]:
+        errors().print(f"without {metric}, and left out: {', '.join(lacking)}", markup=False)
     if table.empty:
         what = f"no results of {plan.benchmark!r} in {root}: type 'thalweg run {name}'"
         if len(seen.trials):
@@ -117,7 +119,8 @@ def _notes(plan: TunedPlan, seen: Observations) -> None:
         total = seen.missing + len(seen.trials) + len(seen.unreadable)
         errors().print(f"{seen.missing} of {total} trials are not there yet", markup=False)
     if seen.beside and plan.settled:
-        errors().print(f"{seen.beside} trials in the folder are not in this benchmark", markup=False)
+        why = "other seeds, settings or versions of plugins"
+        errors().print(f"{seen.beside} trials in the folder are not what is asked for now: {why}", markup=False)
     _warn(seen)
 
 

@@ -17,6 +17,9 @@ POOLED = ["optimizer", "trials", "interquartile mean", "95% interval"]
 
 def print_over_all(plan: Plan, seen: Observations, format_: str) -> int:
     """Print the ranking over all workloads that have a target; exit code 3 where there is nothing to rank."""
+    if seen.trials.empty:
+        errors().print(f"no results of {plan.benchmark!r} there", markup=False)
+        return 3
     found = over_all(plan, seen)
     match format_:
         case "json":

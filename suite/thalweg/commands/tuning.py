@@ -55,7 +55,8 @@ def tuning_command(name: str, results: Path | None, plugin_files: list[Path], as
             ]
             for row in rows.to_dict("records")
         ]
-        heads = ["optimizer", "best setting", f"valid {metric.name}", "", "finished", "gradient evaluations"]
+        split = plan.workloads[str(workload)].target_split
+        heads = ["optimizer", "best setting", f"{split} {metric.name}", "", "finished", "gradient evaluations"]
         more = ", all ranges extended" if workload in plan.extended else ""
         print_table(f"{workload}{more}", heads, table, right=heads[2:3] + heads[4:])
     if not (best["setting"] != "").any():

@@ -68,9 +68,9 @@ def check_metric(workloads: Mapping[str, Workload], name: str | None, among: Col
     if name is None or any(ranking_metric(workload, name) for workload in workloads.values()):
         return
     if name == FINAL:
-        raise UserError(f"--metric: no workload of this benchmark has a validation split, which {name} needs")
+        raise UserError(f"--metric: no workload asked for has a validation split, which {name} needs")
     if name in (*TO_TARGET, SECONDS.name, STABILITY.name):
-        raise UserError(f"--metric: no workload of this benchmark has a target, which {name} needs")
+        raise UserError(f"--metric: no workload asked for has a target, which {name} needs")
     known = {metric.name for workload in workloads.values() for metric in workload.metrics} | {*among}
     raise UserError(f"--metric: {unknown('metric', name, known)}")
 
