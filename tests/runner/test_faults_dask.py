@@ -37,7 +37,9 @@ def test_a_killed_scheduler_is_told_and_a_killed_runner_costs_nothing(
     assert process.returncode == 1, err
     assert "Traceback" not in err
     assert json.loads(out)["outcome"] == "stopped"
-    (failure,) = json.loads(out)["failures"]
+    failures = json.loads(out)["failures"]
+    assert len(failures) == 1, failures
+    failure = failures[0]
     assert failure["message"] == f"the scheduler at {started.address} is gone: run again to train the rest"
     assert failure["trial"] == "executor dask"
     cli("results", "verify")

@@ -32,6 +32,8 @@ _OUR_CLUSTER = {
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": 1.0,
 }
+_NOTICE = 3.0
+"""Seconds in which a client has seen that its scheduler is gone."""
 _TELL_EVERY = 1.0
 """Seconds between two messages of a trial's steps."""
 
@@ -117,7 +119,8 @@ class Dask(Executor):
                 try:
                     result: Any = future.result()
                 except Exception as error:
-                    if client.status != "running" or future.cancelled():
+                    killed = isinstance(error, library.KilledWorker)
+                    if _is_gone(client, future, 0.0 if killed or not _is_of_connection(error) else _NOTICE):
                         raise ExecutorGone(f"the scheduler at {address} is gone") from error
                     of_memory = "" if address else f" (a worker that uses more than {told_size(limit)} is ended)"
                     result = lost(job, f"its worker is gone: {type(error).__name__}: {error}{of_memory}")
@@ -129,6 +132,23 @@ class Dask(Executor):
                         reason = f"what its worker sent could not be saved: {type(error).__name__}: {error}"
                         result = lost(job, reason)
                 yield job, result
+
+
+def _is_of_connection(error: Exception) -> bool:
+    """Whether it comes of the way to the trial's result, and not of the trial."""
+    from concurrent.futures import CancelledError
+
+    return isinstance(error, OSError | CancelledError) or type(error).__module__.startswith("distributed")
+
+
+def _is_gone(client: Any, future: Any, patience: float) -> bool:
+    """Whether the scheduler is; a result may fail to arrive some moments before the client sees why."""
+    end = time.monotonic() + patience
+    while client.status == "running" and not future.cancelled():
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _have_gpus(client: Any) -> bool:
