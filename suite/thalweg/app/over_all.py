@@ -8,6 +8,7 @@ import streamlit as st
 from thalweg.app.drawing import show_chart
 from thalweg.app.over_all_charts import left_out, pictures
 from thalweg.app.view import View
+from thalweg.app.words import ranks
 
 
 def show(view: View) -> None:
@@ -26,10 +27,7 @@ def show(view: View) -> None:
     table = found.table
     shown = pd.DataFrame(
         {
-            "rank": [
-                f"{low}–{high}" if low != high else str(low)
-                for low, high in zip(table["rank_low"], table["rank_high"], strict=True)
-            ],
+            "rank": [ranks(*pair) for pair in zip(table["rank_low"], table["rank_high"], strict=True)],
             "optimizer": table["optimizer"],
             "seeds": table["seeds"],
             "area": table["ecdf"],

@@ -70,11 +70,11 @@ def leaderboard_command(
         seen = observe(plan, stored, None, replace(wanted, columns=columns))
         _notes(plan, seen)
         return print_over_all(plan, seen, format_)
-    seen = observe(plan, stored, read_times(root / plan.benchmark), wanted)
     if metric == STABILITY.name:
         check_metric(plan.workloads, metric)
         table, seen = stability(plan, stored)
     else:
+        seen = observe(plan, stored, read_times(root / plan.benchmark), wanted)
         table = leaderboard(seen, plan.workloads, metric)
     match format_:
         case "json":

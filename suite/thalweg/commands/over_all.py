@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from thalweg.app.words import ranks, told
 from thalweg.benchmark import Plan
 from thalweg.commands.output import console, errors, print_json, print_table
 from thalweg.scoring.observations import Observations
@@ -72,7 +73,7 @@ def _document(plan: Plan, found: OverAll) -> dict[str, Any]:
 
 def _tables(plan: Plan, found: OverAll) -> list[tuple[str, list[str], list[list[str]]]]:
     """Titles, headings and rows of what there is to tell."""
-    tables = [(f"{plan.benchmark} over {len(found.workloads)} workloads", HEADINGS, _rows(found))]
+    tables = [(f"{plan.benchmark} over {len(found.workloads)} workloads", HEADINGS, rows_of(found))]
     means, pairs = found.pooled.means, found.pooled.improvement
     if len(means):
         best = means["optimizer"].iloc[0]
@@ -92,10 +93,11 @@ def _tables(plan: Plan, found: OverAll) -> list[tuple[str, list[str], list[list[
     return tables
 
 
-def _rows(found: OverAll) -> list[list[str]]:
+def rows_of(found: OverAll) -> list[list[str]]:
+    """The cells below HEADINGS."""
     return [
         [
-            f"{row['rank_low']}–{row['rank_high']}" if row["rank_low"] != row["rank_high"] else f"{row['rank']}",
+            ranks(row["rank_low"], row["rank_high"]),
             row["optimizer"],
             str(row["seeds"]),
             f"{row['ecdf']:.3f}",
@@ -127,9 +129,5 @@ def _about(found: OverAll) -> list[str]:
     if critical is None:
         lines.append(found.no_critical)
     else:
-        groups = "; ".join(", ".join(group) for group in critical.groups) or "none"
-        lines.append(
-            f"mean ranks that differ by less than {critical.difference:.2f} are not told apart (Nemenyi, 5%; "
-            f"Friedman's p {critical.p:.2g}): {groups}"
-        )
+        lines.append(told(critical))
     return lines

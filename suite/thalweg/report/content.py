@@ -21,6 +21,7 @@ from thalweg.app.view import View
 from thalweg.app.words import aim, capital, count, interval, ranking, ranks, title_of
 from thalweg.benchmark import Workload
 from thalweg.commands.output import number
+from thalweg.commands.over_all import HEADINGS, rows_of
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
 from thalweg.registry import Registry
@@ -98,26 +99,10 @@ def _over_all(view: View) -> Iterator[Part]:
         f"Ranked by the area under each line below, on the {len(found.workloads)} workloads that have a target, "
         "whoever else is there."
     )
-    rows = [
-        [
-            ranks(row["rank_low"], row["rank_high"]),
-            row["optimizer"],
-            str(row["seeds"]),
-            f"{row['ecdf']:.3f}",
-            _three(row["low"], row["high"]),
-            f"{row['profile']:.3f}",
-            _three(row["profile_low"], row["profile_high"]),
-        ]
-        for row in found.table.to_dict("records")
-    ]
-    yield Table(["rank", "optimizer", "seeds", "area", "95% interval", "profile score *", "95% interval *"], rows)
+    yield Table(HEADINGS, rows_of(found))
     yield from pictures(found, view.optimizers)
     if reasons := left_out(found, view):
         yield Note(reasons)
-
-
-def _three(low: float, high: float) -> str:
-    return "–" if np.isnan(low) else f"{low:.3f} to {high:.3f}"
 
 
 def _workload(view: View, workload: Workload, registry: Registry) -> Iterator[Part]:

@@ -71,7 +71,7 @@ def observe(
     seeds = stored.trials["seed"].to_numpy()
     # of a benchmark that tunes, settings that it would not try now are no others'
     own = seeds >= TUNING_SEED if plan.tuning else np.zeros(len(seeds), dtype=bool)
-    found.beside = len({hash_ for hash_, mine in zip(number_of, own, strict=True) if not mine} - beside)
+    found.beside = len({hash_ for hash_, mine in zip(stored.column("hash"), own, strict=True) if not mine} - beside)
     return found
 
 
