@@ -9,7 +9,8 @@ import torch
 from thalweg.contracts import BuildContext
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
-from thalweg.contracts.torch_adapter import TorchOptimizer, TorchStepper
+from thalweg.contracts.torch_adapter import TorchOptimizer
+from thalweg.contracts.torch_stepper import TorchStepper
 from thalweg.registry import Registry
 from thalweg.testing.small import Workbench, network, same
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from thalweg.contracts.torch_adapter import TorchStepper
+from thalweg.contracts.torch_stepper import TorchStepper
 from thalweg.training.copies import copied_stepper, refreshed
 
 

@@ -66,7 +66,7 @@ class Declared(Optimizer):
         """Torch's optimizer behind a stepper."""
         import torch
 
-        from thalweg.contracts.torch_adapter import TorchStepper, fused_if_possible
+        from thalweg.contracts.torch_stepper import TorchStepper, fused_if_possible
 
         cls = getattr(torch.optim, self.torch_name)
         fused = fused_if_possible(cls, module)
@@ -78,7 +78,7 @@ class Declared(Optimizer):
         """Torch's optimizer on all members, or on a row of numbers each where their hyperparameters differ."""
         import torch
 
-        from thalweg.contracts.torch_adapter import TorchRows
+        from thalweg.contracts.torch_stepper import TorchRows
 
         if not self.elementwise or alike(members):
             return super().build_stacked(module, members, context)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.contracts import Stepper, StepReport
-from thalweg.contracts.torch_adapter import fused_if_possible
+from thalweg.contracts.torch_stepper import fused_if_possible
 
 if TYPE_CHECKING:
     from thalweg.contracts.objective import Objective
