@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from thalweg.contracts.losses import OutputLoss
 from thalweg.contracts.problem import Batch, Draw, LoadedProblem
+from thalweg.contracts.untouched import DataChangedError, blame, versions_of
 
 
 @dataclass(slots=True)
@@ -95,10 +96,12 @@ class Objective:
         self._advances_buffers = advances_buffers
         self._mixed = mixed
         self._has_buffers = any(True for _ in module.buffers())
+        self._versions: list[tuple[Tensor, int]] = []
 
     def begin_step(self, batch: Batch, step: int) -> None:
         """Called by the training loop before the stepper: fixes the batch and the random draws."""
         self.batch = batch
+        self._versions = versions_of((batch.inputs, batch.targets))
         self.step_loss = None
         self._evaluated = False
         self._step = step
@@ -179,7 +182,11 @@ class Objective:
         return loss.detach(), list(gradients)
 
     def _evaluate(self, function: Callable[[nn.Module, Batch], Tensor]) -> Tensor:
-        """A forward pass on the step's batch with the step's draws; only the first one advances buffers."""
+        """A forward pass on the step's batch with the step's draws; only the first one advances buffers.
+
+        Raises:
+            DataChangedError: the pass wrote into the batch, so that the next one would see other numbers.
+        """
         self.counts.examples += self.batch.size
         keep_buffers = self._has_buffers and (self._evaluated or not self._advances_buffers)
         self._evaluated = True
@@ -187,8 +194,17 @@ class Objective:
             if self._draws_in_forward:
                 with torch.random.fork_rng():
                     torch.manual_seed(self._draw.seed_for("forward", self._step))
-                    return self._computed(function)
-            return self._computed(function)
+                    value = self._computed(function)
+            else:
+                value = self._computed(function)
+        self.check_batch()
+        return value
+
+    def check_batch(self) -> None:
+        """Raise DataChangedError where something has written into the batch since the step began."""
+        for tensor, version in self._versions:
+            if tensor._version != version:
+                raise DataChangedError(blame(self.module, self.batch.inputs))
 
     def _computed(self, function: Callable[[nn.Module, Batch], Tensor]) -> Tensor:
         """In mixed precision what comes out has the parameters' dtype again."""

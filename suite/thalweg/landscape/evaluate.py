@@ -16,6 +16,7 @@ from thalweg.contracts.modes import batch_norms, set_evaluating
 from thalweg.contracts.objective import Counts
 from thalweg.contracts.problem import Draw, LoadedProblem, Split
 from thalweg.contracts.supervised import Supervised
+from thalweg.contracts.untouched import DataChangedError, blame, versions_of
 from thalweg.errors import unknown
 from thalweg.landscape.points import Line, Plane, Span, flat, flat_from
 from thalweg.landscape.program import Program
@@ -87,6 +88,7 @@ def losses_at(
     ``"plain"``, which is taken where they differ, or where what saves work fails.
 
     Raises:
+        DataChangedError: the module writes into its inputs.
         ValueError: a point does not have P numbers, a metric or a mode is not there, or all examples together do not
             fit into ``memory`` with ``batch_norm = "batch"``.
     """
@@ -113,12 +115,15 @@ def losses_at(
     settings = f"{type(problem).__name__} {split} {examples} {dtype} {batch_norm} {wanted} {method} {memory}"
     key = digest(evaluation.identity(), settings) if resume is not None else ""
     partial = Partial(resume, key, np.zeros((len(wanted), len(points))))
+    versions = versions_of(vars(data).values())
     with torch.no_grad():
         try:
             evaluation.run(partial, progress or (lambda done, total: None))
         except BaseException:
             partial.write()
             raise
+    if any(tensor._version != version for tensor, version in versions):
+        raise DataChangedError(blame(module, data.batch("train", 0, Draw(0, 2)).inputs))
     partial.write()
     if counts is not None:
         counts.examples += data.sizes["train"] * len(points)
@@ -316,8 +321,11 @@ class _Evaluation:
 
         layers = [layer for layer in self.program.module.modules() if not any(True for _ in layer.children())]
         handles = [layer.register_forward_hook(note) for layer in layers]
-        inputs = data.prepared(data.data["train"][0][:2])
+        # of their own: what a module writes into them must not reach the caller's tensors
+        inputs = data.prepared(data.data["train"][0][:2]).clone()
         self.program.module(inputs)
         for handle in handles:
             handle.remove()
+        if inputs._version:
+            raise DataChangedError(blame(self.program.module, inputs))
         return max(sizes, default=0) // len(inputs), sum(sizes) // len(inputs)

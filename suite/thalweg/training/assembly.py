@@ -13,6 +13,7 @@ from torch import nn
 from thalweg.contracts import BuildContext, Draw, LoadContext, LoadedProblem, Optimizer, Probe, Stepper
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
+from thalweg.contracts.untouched import DataChangedError, Untouched, blame
 from thalweg.data.digest import sha256
 from thalweg.errors import UserError
 from thalweg.registry import Registry
@@ -31,6 +32,8 @@ class Assembly:
     draw: Draw
     optimizer: Optimizer
     hyperparameters: Mapping[str, Any]
+    data: Untouched
+    """The problem's stored tensors as they were loaded."""
 
     @property
     def batch_size(self) -> int | None:
@@ -38,25 +41,36 @@ class Assembly:
         size = self.draw.batch_size
         return None if size is None or size >= self.problem.sizes["train"] else size
 
+    def check_data(self, thoroughly: bool = False) -> None:
+        """Raise DataChangedError where something wrote into the problem's data; ``thoroughly`` reads all of it."""
+        if self.data.changed if thoroughly else self.data.written:
+            raise DataChangedError(blame(self.module, self.problem.batch("train", 0, Draw(0, 2)).inputs))
 
-_loaded: dict[str, LoadedProblem] = {}
+
+_loaded: dict[str, tuple[LoadedProblem, Untouched]] = {}
 """The problem loaded last, so that the trials of a workload share its data."""
 
 
 def load_problem(trial: Trial, registry: Registry) -> LoadedProblem:
-    """Load the trial's data onto its device; the last one loaded is kept."""
+    """Load the trial's data onto its device; the last one loaded is kept, unless something wrote into it."""
+    return _load(trial, registry)[0]
+
+
+def _load(trial: Trial, registry: Registry) -> tuple[LoadedProblem, Untouched]:
+    """The trial's problem, and its stored tensors as they are now."""
     key = f"{trial.problem}/{trial.device}/{trial.dtype}/{trial.validation_fraction}"
-    if key not in _loaded:
-        problem = registry.problem(trial.problem.name)
-        context = LoadContext(torch.device(trial.device), getattr(torch, trial.dtype), trial.validation_fraction)
-        options = resolve(problem.options, trial.problem.settings, problem.name)
-        loaded = problem.load(options, context)
-        for name, path in trial.problem.files.items():
-            # what was loaded must be what the trial's hash names, also where the file is written to during a run
-            if trial.problem.options[name] != f"sha256:{sha256(Path(path))}":
-                raise UserError(f"{path} has changed since the run began: run again")
-        _loaded.clear()
-        _loaded[key] = loaded
+    if key in _loaded and not _loaded[key][1].changed:
+        return _loaded[key]
+    problem = registry.problem(trial.problem.name)
+    context = LoadContext(torch.device(trial.device), getattr(torch, trial.dtype), trial.validation_fraction)
+    options = resolve(problem.options, trial.problem.settings, problem.name)
+    loaded = problem.load(options, context)
+    for name, path in trial.problem.files.items():
+        # what was loaded must be what the trial's hash names, also where the file is written to during a run
+        if trial.problem.options[name] != f"sha256:{sha256(Path(path))}":
+            raise UserError(f"{path} has changed since the run began: run again")
+    _loaded.clear()
+    _loaded[key] = loaded, Untouched(loaded)
     return _loaded[key]
 
 
@@ -76,7 +90,7 @@ def build_module(trial: Trial, registry: Registry, problem: LoadedProblem, draw:
 
 def assemble(trial: Trial, registry: Registry) -> Assembly:
     """Load, build and connect. Deterministic: the same trial gives the same assembly."""
-    problem = load_problem(trial, registry)
+    problem, data = _load(trial, registry)
     draw = Draw(trial.seed, None if trial.batch_size == "full" else trial.batch_size)
     module = build_module(trial, registry, problem, draw)
     optimizer = registry.optimizer(trial.optimizer.name)
@@ -99,7 +113,7 @@ def assemble(trial: Trial, registry: Registry) -> Assembly:
         clip_norm=trial.clip_norm,
         mixed=trial.precision == "mixed-bfloat16",
     )
-    return Assembly(trial, problem, module, stepper, objective, draw, optimizer, hyperparameters)
+    return Assembly(trial, problem, module, stepper, objective, draw, optimizer, hyperparameters, data)
 
 
 @dataclass

@@ -142,6 +142,7 @@ class Training:
                     self._start()
                 self._train()
                 self._finish()
+                self.it.check_data(thoroughly=True)
         except Diverged as error:
             status, reason = "diverged", str(error)
         except (Exception, SystemExit) as error:  # a plugin's sys.exit ends its trial and not the run
@@ -191,6 +192,7 @@ class Training:
             report = it.stepper.step(it.objective)
             if not isinstance(report, StepReport):
                 raise TypeError(f"a step returned {type(report).__name__} and no thalweg.StepReport")
+            it.objective.check_batch()
             recipe.after()
             it.stepper.project(project)
             if self.step % check_every == 0:
@@ -288,6 +290,7 @@ class Training:
             for split in ("train", "valid"):
                 if split in it.problem.sizes:
                     values[split] = it.problem.evaluate(it.module, split)
+                    it.check_data()
                     if it.problem.online:
                         total = self._online_total.item()
                         values[split] |= it.problem.online_metrics(self.step, total, it.draw)
@@ -326,7 +329,9 @@ class Training:
                 at = self._best[1]
                 position = next({key: row[key] for key in position} for row in self.recorder.rows if row["step"] == at)
                 it.module.load_state_dict(self._best[2])
-            self.recorder.add(position, "test", it.problem.evaluate(it.module, "test"))
+            values = it.problem.evaluate(it.module, "test")
+            it.check_data()
+            self.recorder.add(position, "test", values)
         it.module.load_state_dict(final)
 
     def _state(self) -> dict[str, Tensor]:

@@ -100,6 +100,7 @@ def measure_saved(
         )
         with timed(cost), products_of(trial):
             parts.append(measured(active, context, it.draw, cost))
+        it.check_data()
     with timed(cost):
         return joined(active.probe, parts)
 

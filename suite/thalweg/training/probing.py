@@ -53,6 +53,8 @@ class Probing:
                 except (Exception, SystemExit) as error:
                     self.failures[key] = Failure.of(error)
                     self._measurements.pop(key, None)
+            # what a probe does to its copies is its own affair; the data is everyone's
+            self.it.check_data()
 
     def tables(self, whole: bool) -> dict[str, pd.DataFrame]:
         """What each probe measured; of a whole trial also an empty table where one was never due."""

@@ -1,0 +1,113 @@
+"""Data that nobody may write to: a write is found out, and told with the module that makes it.
+
+A module that works in place (``x -= 0.5``, a first ``nn.ReLU(inplace=True)``) changes the examples for every later
+evaluation, and for every later trial of the process. Torch counts the writes to a tensor, through views too, and
+reading the count costs next to nothing. Writes that torch does not count (through ``.data`` or NumPy) show in a sum
+over the bits of the numbers, which is compared once a trial.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class DataChangedError(Exception):
+    """Something wrote into the data of a trial: what the trial gave until then is of other data."""
+
+
+class Untouched:
+    """The tensors of a data set as they were.
+
+    Args:
+        holder: a tensor, or what holds tensors: mappings, sequences, and the attributes of a problem.
+
+    >>> x = torch.zeros(3)
+    >>> kept = Untouched({"inputs": x})
+    >>> _ = x[:1].add_(1)
+    >>> kept.written
+    True
+    """
+
+    def __init__(self, holder: Any) -> None:
+        attributes = holder if isinstance(holder, Tensor | Mapping | list | tuple) else vars(holder)
+        self._versions = [(tensor, tensor._version) for tensor in tensors_in(attributes)]
+        self._sums = [_bits(tensor) for tensor, _ in self._versions]
+
+    @property
+    def written(self) -> bool:
+        """Whether torch counted a write since."""
+        return any(tensor._version != version for tensor, version in self._versions)
+
+    @property
+    def changed(self) -> bool:
+        """Whether torch counted a write, or the numbers' bits have another sum: reads all numbers once."""
+        return self.written or any(
+            _bits(tensor) != bits for (tensor, _), bits in zip(self._versions, self._sums, strict=True)
+        )
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors in a value: itself, or those that mappings and sequences hold, however deep."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors_in(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from tensors_in(item)
+
+
+def versions_of(values: Iterable[Any]) -> list[tuple[Tensor, int]]:
+    """The tensors in some values, each with torch's count of the writes to it."""
+    return [(tensor, tensor._version) for value in values if value is not None for tensor in tensors_in(value)]
+
+
+def blame(module: nn.Module, inputs: Any) -> str:
+    """A sentence that names the submodule whose forward writes into the module's inputs; found on copies of both."""
+    inputs = copy.deepcopy(inputs)
+    watched = list(tensors_in(inputs))
+    before: dict[nn.Module, list[int]] = {}
+    found: list[str] = []
+
+    def enter(part: nn.Module, _: object) -> None:
+        before[part] = [tensor._version for tensor in watched]
+
+    def leave(part: nn.Module, *_: object) -> None:
+        if not found and before[part] != [tensor._version for tensor in watched]:
+            found.append(f"{names[part]} ({type(part).__name__})" if names[part] else type(part).__name__)
+
+    try:
+        module = copy.deepcopy(module)
+        names = {part: name for name, part in module.named_modules()}
+        for part in module.modules():
+            part.register_forward_pre_hook(enter)
+            part.register_forward_hook(leave)
+        with torch.no_grad(), torch.random.fork_rng():
+            module(inputs)
+    except Exception:  # a module that cannot be copied or called so: its class is all that can be told
+        found.append(type(module).__name__)
+    who = f"the module {found[0]} writes" if found else "something wrote"
+    return (
+        f"{who} into its input, which belongs to the data set: let it make a tensor of its own (x = x - 0.5 instead of "
+        "x -= 0.5, nn.ReLU() instead of nn.ReLU(inplace=True))"
+    )
+
+
+def _bits(tensor: Tensor) -> int:
+    """The sum of a tensor's bytes, eight at a time where they go into eights, modulo 2^64."""
+    if tensor.is_sparse or tensor.is_quantized or tensor.layout is not torch.strided:
+        return 0
+    raw = torch.view_as_real(tensor.detach().resolve_conj()) if tensor.is_complex() else tensor.detach()
+    flat = raw.contiguous().view(-1)
+    if not flat.numel():
+        return 0
+    words = flat.view(torch.uint8)
+    if words.numel() % 8 == 0 and words.storage_offset() % 8 == 0:
+        words = words.view(torch.int64)
+    return int(words.sum(dtype=torch.int64))
