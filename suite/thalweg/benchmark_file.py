@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from thalweg.contracts.budget import Budget, Count, Frozen, Interval, Target
 from thalweg.contracts.schedule import NamedSchedule
 from thalweg.errors import UserError, unknown
-from thalweg.trial import ClipNorm, Precision, WeightDecay
+from thalweg.trial import ClipNorm, DecayOn, Precision, WeightDecay
 
 BatchSize = Count | Literal["full"]
 
@@ -57,6 +57,7 @@ class Recipe(BaseModel):
     """``inf``: not clipped, where something more general says otherwise."""
     coupled_weight_decay: WeightDecay | None = None
     decoupled_weight_decay: WeightDecay | None = None
+    weight_decay_on: DecayOn | None = None
 
     @staticmethod
     def settle(*recipes: Recipe) -> dict[str, Any]:
@@ -66,6 +67,8 @@ class Recipe(BaseModel):
             said = [value for value in (getattr(recipe, name) for recipe in recipes) if value is not None]
             if said and said[0] != math.inf:
                 found[name] = said[0]
+        if not found.get("coupled_weight_decay") and not found.get("decoupled_weight_decay"):
+            found.pop("weight_decay_on", None)  # it changes nothing, so it is no part of the trial
         return found
 
 

@@ -46,6 +46,10 @@ WeightDecay = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 """Coupled: a penalty of c/2 ||w||^2 in the loss. Decoupled: lr c w is taken off the weights beside the step."""
 
 
+DecayOn = Literal["all", "matrices"]
+"""Which weights decay: all, or those of two and more dimensions, which spares biases and the scales of norms."""
+
+
 Precision = Literal["full", "tf32", "mixed-bfloat16"]
 """full: every product in the trial's dtype. tf32: factors of products on CUDA are rounded to 10 bits.
 
@@ -68,6 +72,7 @@ class Trial(Frozen):
     clip_norm: ClipNorm | None = None
     coupled_weight_decay: WeightDecay = 0.0
     decoupled_weight_decay: WeightDecay = 0.0
+    weight_decay_on: DecayOn = "all"
     dtype: Literal["float32", "float64"] = "float32"
     precision: Precision = "full"
     device: Literal["cpu", "cuda", "mps"] = "cpu"

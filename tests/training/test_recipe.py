@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from support import CommandLine
+from thalweg.benchmark_file import Recipe
 from thalweg.contracts.budget import Budget, Interval
 from thalweg.contracts.schedule import Schedule
+from thalweg.contracts.torch_adapter import TorchOptimizer
 from thalweg.registry import Registry
 from thalweg.training.assembly import assemble
 from thalweg.training.loop import Trained, Training
@@ -233,3 +235,50 @@ def test_a_plugin_that_returns_something_else_is_told_what_is_wanted(
     words = ["--plugin", "odd.py", "--with", "optimizer=odd", "--only", "optimizer=odd", "--only", "workload=quadratic"]
     report = cli.json("run", "quick", *words, code=1)
     assert reason in report["failures"][0]["message"]
+
+
+class Grouped(torch.optim.Optimizer):
+    """Gradient descent, vectors at another rate."""
+
+    def __init__(self, params: Any, lr: float = 0.1, ratio: float = 0.5) -> None:
+        params = list(params)
+        matrices, vectors = ([p for p in params if (p.dim() > 1) is large] for large in (True, False))
+        super().__init__([{"params": vectors, "lr": ratio * lr}, {"params": matrices, "lr": lr}], {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.sub_(group["lr"] * p.grad)
+
+
+@pytest.mark.parametrize("on", ["all", "matrices"])
+@pytest.mark.parametrize("kind", ["coupled_weight_decay", "decoupled_weight_decay"])
+@pytest.mark.parametrize("ratio", [0.5, 0.0])
+def test_decay_is_at_each_groups_rate_and_may_spare_vectors(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, on: Any, kind: str, ratio: float
+) -> None:
+    """w <- w - r (g + c w) with the group's own rate r, c = 0 for what is spared."""
+    optimizer = TorchOptimizer(Grouped, ratio=ratio)
+    monkeypatch.setattr(registry, "optimizer", lambda *_: optimizer)
+    settings: dict[str, Any] = {kind: 0.1, "weight_decay_on": on}
+    trial = Trial(
+        problem=ref("digits"), architecture=ref("mlp", widths=[6]), optimizer=ref("grouped"), dtype="float64",
+        budget=Budget(steps=1), batch_size=64, seed=0, schedule=Schedule(name="cosine", final=1.0), **settings,
+    )  # fmt: skip
+    start = assemble(trial.model_copy(update=dict.fromkeys(settings, 0.0) | {"weight_decay_on": "all"}), registry)
+    start.objective.begin_step(start.problem.batch("train", 0, start.draw), 0)
+    start.objective.backward()
+    run = Training(assemble(trial, registry), [], lambda *_: None)
+    assert run.run().status == "done"
+    for parameter, before in zip(run.it.module.parameters(), start.module.parameters(), strict=True):
+        rate = 0.1 * (1.0 if before.dim() > 1 else ratio)
+        c = 0.1 if on == "all" or before.dim() > 1 else 0.0
+        expected = before - rate * (before.grad + c * before)
+        torch.testing.assert_close(parameter, expected, rtol=1e-13, atol=1e-15)
+
+
+def test_what_decays_is_no_part_of_a_trial_without_decay() -> None:
+    assert Recipe.settle(Recipe(weight_decay_on="matrices")) == {}
+    said = {"coupled_weight_decay": 0.1, "weight_decay_on": "matrices"}
+    assert Recipe.settle(Recipe(**said)) == said

@@ -31,6 +31,7 @@ class RuleStepper(StackedStepper):
         self.t = 0
         self.kept: list[dict[str, float]] = [{} for _ in members]
         self.slots: dict[str, Tensor] = {}
+        self.averages = bool(rule.evaluated)
 
     @property
     def lrs(self) -> list[float]:

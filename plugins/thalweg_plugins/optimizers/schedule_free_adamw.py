@@ -19,11 +19,13 @@ class ScheduleFreeAdamW(Rule):
 
     z makes the steps, x is their weighted mean, and gradients are taken at y between the two. While it trains the
     module holds y; metrics and saved weights see x. The weight of step t in x is lr_t^2, where lr_t = lr
-    min(1, t / warmup). On a problem with a domain y, z and x are each projected onto it. Running statistics of batch
-    norm are those at y. Decoupled weight decay is its own ``weight_decay``: the trial's would reach y alone.
+    min(1, t / warmup). On a problem with a domain y, z and x are each projected onto it. Where x is evaluated, batch
+    norm's running statistics are re-estimated on training batches. Decoupled weight decay is its own
+    ``weight_decay``: the trial's would reach y alone.
     """
 
     name = "schedule-free-adamw"
+    revision = 2
     summary = "AdamW that averages its iterates in the place of a decaying schedule"
     equation = (
         "y = (1 - beta1) z + beta1 x;  v <- beta2 v + (1 - beta2) g(y)^2;  lr_t = lr min(1, t / warmup);  "

@@ -63,7 +63,7 @@ def asked(document: TrialDocument) -> pd.DataFrame:
             rows.append({"component": kind, "setting": name, "value": cell(value), "default": default})
         rows.append({"component": kind, "setting": "provider", "value": ref.provider, "default": ""})
     defaults = {name: field.default for name, field in Trial.model_fields.items()}
-    recipe = ("clip_norm", "coupled_weight_decay", "decoupled_weight_decay")
+    recipe = ("clip_norm", "coupled_weight_decay", "decoupled_weight_decay", "weight_decay_on")
     for name in ("batch_size", "validation_fraction", *recipe, "dtype", "precision", "device", "seed"):
         value = getattr(trial, name)
         same = "yes" if value == defaults[name] else ""

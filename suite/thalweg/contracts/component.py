@@ -26,6 +26,7 @@ RESERVED = frozenset(
         "clip_norm",
         "coupled_weight_decay",
         "decoupled_weight_decay",
+        "weight_decay_on",
     }
 )
 """Keys that mean something in a benchmark file, so no option may be called so."""

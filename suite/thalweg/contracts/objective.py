@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -63,6 +63,7 @@ class Objective:
         draws_in_forward: whether the module's forward pass draws random numbers.
         advances_buffers: whether the first evaluation of a step moves the module's buffers.
         l2: coefficient of a penalty l2/2 ||w||^2 in the loss (coupled weight decay).
+        penalized: the parameters w of the penalty; all that are trained where None.
         clip_norm: gradients whose norm over all parameters is larger are scaled down to it.
         counts: where to count, where not in counts of its own.
         mixed: whether the module computes under autocast to bfloat16.
@@ -79,6 +80,7 @@ class Objective:
         clip_norm: float | None = None,
         counts: Counts | None = None,
         mixed: bool = False,
+        penalized: Sequence[nn.Parameter] | None = None,
     ) -> None:
         self.module = module
         self.problem = problem
@@ -88,6 +90,7 @@ class Objective:
         self.step_loss: Tensor | None = None
         """The loss at the first evaluation of the current step, without the penalty, detached; None before it."""
         self.l2 = l2
+        self._penalized = self.parameters if penalized is None else list(penalized)
         self.clip_norm = clip_norm
         self._draw = draw
         self._step = 0
@@ -129,7 +132,7 @@ class Objective:
         loss = self._evaluate(self.problem.loss) if outputs is None else self.output_loss.mean(outputs, self.targets)
         if self.step_loss is None:
             self.step_loss = loss.detach()
-        return loss + 0.5 * self.l2 * squared_norm(self.parameters) if self.l2 else loss
+        return loss + 0.5 * self.l2 * squared_norm(self._penalized) if self.l2 and self._penalized else loss
 
     @property
     def output_loss(self) -> OutputLoss:
@@ -148,18 +151,27 @@ class Objective:
         """Targets drawn from the model's own distribution at ``outputs``; ``sample`` numbers a step's draws."""
         return self.output_loss.sample(outputs, self._draw.generator("labels", self._step, sample))
 
-    def backward(self) -> Tensor:
+    def backward(self, create_graph: bool = False) -> Tensor:
         """Evaluate the loss and put its gradient into each parameter's ``.grad``; returns the loss, detached.
 
         A parameter that the loss does not depend on has gradient zero, as everywhere here. Also the closure that
         ``torch.optim.LBFGS`` wants.
+
+        Args:
+            create_graph: whether gradients keep their graph, to be differentiated once more. Whoever asks for it sets
+                ``.grad`` to None in the end: a gradient with its graph holds itself in memory.
         """
         self.counts.gradient_evaluations += 1
         for parameter in self.parameters:
             parameter.grad = None
         with torch.enable_grad():
             loss = self.loss()
-            torch.autograd.backward(loss)
+            if create_graph:
+                gradients = torch.autograd.grad(loss, self.parameters, create_graph=True, materialize_grads=True)
+                for parameter, gradient in zip(self.parameters, gradients, strict=True):
+                    parameter.grad = gradient
+            else:
+                torch.autograd.backward(loss)
         for parameter in self.parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
@@ -216,5 +228,6 @@ class Objective:
 
 
 def squared_norm(tensors: Iterable[Tensor]) -> Tensor:
-    """The sum of squares of all numbers."""
-    return torch.stack([tensor.square().sum() for tensor in tensors]).sum()
+    """The sum of squared absolute values of all numbers, a real scalar."""
+    real = (torch.view_as_real(tensor) if tensor.is_complex() else tensor for tensor in tensors)
+    return torch.stack([tensor.square().sum() for tensor in real]).sum()

@@ -38,6 +38,13 @@ class Stepper(ABC):
     """An optimizer at work on one module."""
 
     lr: float
+    averages: bool = False
+    """Whether ``evaluation_weights`` are others than those that train: batch norm's statistics are re-estimated there.
+    """
+
+    def rates(self, parameters: Sequence[nn.Parameter]) -> list[float]:
+        """Each parameter's own learning rate, where they differ."""
+        return [self.lr] * len(parameters)
 
     @abstractmethod
     def step(self, objective: Objective) -> StepReport:

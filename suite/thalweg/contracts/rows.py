@@ -21,7 +21,9 @@ class Rows:
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], members: int | None = None) -> None:
-        self.parameters: list[Tensor] = [parameter for parameter in parameters if parameter.requires_grad]
+        self._trained = [parameter for parameter in parameters if parameter.requires_grad]
+        # a complex number is two real ones
+        self.parameters: list[Tensor] = [_real(parameter) for parameter in self._trained]
         self._shape = (-1,) if members is None else (members, -1)
         self._shapes = [parameter.shape for parameter in self.parameters]
         self._widths = [shape.numel() // (members or 1) for shape in self._shapes]
@@ -32,7 +34,7 @@ class Rows:
 
     def gradients(self) -> Tensor:
         """A copy of their gradients; a parameter that the loss does not depend on counts as zero."""
-        return self._joined([torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters])
+        return self._joined([_real(torch.zeros_like(p) if p.grad is None else p.grad) for p in self._trained])
 
     @torch.no_grad()
     def write(self, values: Tensor) -> None:
@@ -44,3 +46,7 @@ class Rows:
 
     def _joined(self, tensors: list[Tensor]) -> Tensor:
         return torch.cat([tensor.reshape(self._shape) for tensor in tensors], -1).detach()
+
+
+def _real(tensor: Tensor) -> Tensor:
+    return torch.view_as_real(tensor.detach()) if tensor.is_complex() else tensor

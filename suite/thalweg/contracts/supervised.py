@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.contracts.losses import OutputLoss
+from thalweg.contracts.precision import converted
 from thalweg.contracts.problem import Batch, Draw, LoadedProblem, Metric, Split, held_out
 
 LOSS = Metric("loss", "lower", "log")
@@ -84,8 +85,8 @@ class Supervised(LoadedProblem):
         plain = self.without_augmentation()
         if dtype is not None:
             prepare = self._prepare
-            plain._prepare = lambda x: _converted(prepare(x), dtype)
-            targets = _converted(targets, dtype)
+            plain._prepare = lambda x: converted(prepare(x), dtype)
+            targets = converted(targets, dtype)
         plain.data = {"train": (inputs, targets)}
         plain.sizes = {"train": len(inputs)}
         return plain
@@ -123,11 +124,6 @@ class Supervised(LoadedProblem):
             sums["loss"] = self.output_loss.mean(outputs, y).double() * len(x)
             totals = {name: totals.get(name, 0.0) + value for name, value in sums.items()}
         return {metric.name: totals[metric.name].item() / len(inputs) for metric in self.metrics}
-
-
-def _converted(numbers: Tensor, dtype: torch.dtype) -> Tensor:
-    """Numbers in that precision; indices and tokens as they are."""
-    return numbers.to(dtype) if numbers.is_floating_point() else numbers
 
 
 def _as_they_are(inputs: Tensor) -> Tensor:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,38 +19,174 @@ from thalweg.contracts.optimizer import StackedStepper, Stepper, StepReport
 from thalweg.contracts.rows import Rows
 from thalweg.errors import Diverged
 
+Closure = bool | Literal["with gradients"]
+"""Whether ``step`` gets a closure; ``"with gradients"``: it also finds gradients in ``.grad`` when it is called."""
+
+_NEEDS_CLOSURE = ("closure", "'NoneType' object is not callable")
+_NEEDS_GRAPH = ("does not require grad", "create_graph", "does not have a grad_fn")
+
 
 class TorchStepper(Stepper):
-    """Steps a ``torch.optim.Optimizer``, with a closure where its ``step`` requires one."""
+    """Steps a ``torch.optim.Optimizer``.
 
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+    Its class may want more than gradients, which is found out where that is safe:
+
+    - a closure, where ``step`` has an argument ``closure`` without default, or where the first step fails for the want
+      of one: the weights and the state are put back then, and the step is made with a closure;
+    - ``train()`` before a step and ``eval()`` before evaluation, where it has both, as schedule-free methods do;
+    - gradients with their graph, which must be asked for (``create_graph``).
+
+    Args:
+        optimizer: the one to step.
+        closure: whether ``step`` gets a closure; found out where None.
+        create_graph: whether gradients keep the graph that they were computed with.
+        modes: whether ``train()`` and ``eval()`` are called; where None, if the class has both.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        closure: Closure | None = None,
+        create_graph: bool = False,
+        modes: bool | None = None,
+    ) -> None:
         self.optimizer = optimizer
-        closure = inspect.signature(type(optimizer).step).parameters.get("closure")
-        self._wants_closure = closure is not None and closure.default is inspect.Parameter.empty
+        if closure is None:
+            named = inspect.signature(type(optimizer).step).parameters.get("closure")
+            closure = True if named is not None and named.default is inspect.Parameter.empty else None
+        self._closure = closure
+        self._create_graph = create_graph
+        has_modes = all(callable(getattr(optimizer, name, None)) for name in ("train", "eval"))
+        self.averages = has_modes if modes is None else modes
+        self._trains: bool | None = None
+        # what the class made of one rate: groups keep their ratios to it
+        self._rates = [float(group["lr"]) for group in optimizer.param_groups if "lr" in group]
+        self._leading = next((index for index, rate in enumerate(self._rates) if rate), 0)
 
     @property
     def lr(self) -> float:
-        """The learning rate of the first parameter group; setting it sets every group's."""
-        return float(self.optimizer.param_groups[0]["lr"])
+        """The learning rate of the first parameter group whose rate is not zero; setting it scales every group's.
+
+        Groups keep the ratios of rates that they were built with; a rate that is a tensor is filled in place.
+
+        Raises:
+            AttributeError: the class has no learning rate.
+        """
+        return float(self._rated()[self._leading]["lr"])
 
     @lr.setter
     def lr(self, value: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = value
+        groups = self._rated()
+        first = self._rates[self._leading]
+        for group, rate in zip(groups, self._rates, strict=True):
+            # the product is exact where the factor is one, and the value itself is set where the rates are equal
+            own = value if rate == first else rate * (value / first)
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(own)
+            else:
+                group["lr"] = own
+
+    def _rated(self) -> list[dict[str, Any]]:
+        if not self._rates:
+            raise AttributeError(f"{type(self.optimizer).__name__} has no learning rate 'lr' in its parameter groups")
+        return [group for group in self.optimizer.param_groups if "lr" in group]
+
+    def rates(self, parameters: Sequence[nn.Parameter]) -> list[float]:
+        """Each parameter's own learning rate: its group's."""
+        found = {id(p): float(group["lr"]) for group in self._rated() for p in group["params"]}
+        lr = self.lr
+        return [found.get(id(parameter), lr) for parameter in parameters]
 
     def step(self, objective: Objective) -> StepReport:
         """One ``optimizer.step``, on the gradient of the current batch."""
-        if self._wants_closure:
-            try:
-                self.optimizer.step(objective.backward)  # type: ignore[arg-type]
-            except RuntimeError as error:
-                if "without overflow" not in str(error):
-                    raise
-                raise Diverged("a step's length is no number any more") from error
+        if self.averages and self._trains is not True:
+            self._set_mode(training=True)
+        if self._closure is None:
+            self._first_step(objective)
         else:
-            objective.backward()
-            self.optimizer.step()
+            self._step(objective, self._closure)
+        if self._create_graph:
+            for parameter in objective.parameters:
+                parameter.grad = None  # a gradient with its graph holds itself in memory
         return StepReport()
+
+    def _step(self, objective: Objective, closure: Closure) -> None:
+        backward = functools.partial(objective.backward, create_graph=self._create_graph)
+        if closure is not True:
+            backward()
+        if not closure:
+            self.optimizer.step()
+            return
+        try:
+            self.optimizer.step(backward)  # type: ignore[arg-type]
+        except RuntimeError as error:
+            if "without overflow" not in str(error):
+                raise
+            raise Diverged("a step's length is no number any more") from error
+
+    def _first_step(self, objective: Objective) -> None:
+        """The step that shows whether the class needs a closure."""
+        name = type(self.optimizer).__name__
+        if type(self.optimizer).__module__.startswith("torch.optim."):
+            self._closure = False
+            self._step(objective, False)
+            return
+        weights = [parameter.detach().clone() for parameter in objective.parameters]
+        state, groups = copy.deepcopy(dict(self.optimizer.state)), copy.deepcopy(_settings(self.optimizer))
+        counted = copy.copy(objective.counts)
+        try:
+            self._step(objective, False)
+            self._closure = False
+        except Exception as error:
+            if any(sign in str(error) for sign in _NEEDS_GRAPH) and not self._create_graph:
+                hint = f"register({name}, create_graph=True) gives it gradients with their graph"
+                raise TypeError(f"{name} differentiates its gradients: {hint} ({_line(error)})") from error
+            if not any(sign in str(error) for sign in _NEEDS_CLOSURE):
+                raise
+            with torch.no_grad():
+                for parameter, before in zip(objective.parameters, weights, strict=True):
+                    parameter.copy_(before)
+                    parameter.grad = None
+            self.optimizer.state.clear()
+            self.optimizer.state.update(state)
+            for group, setting in zip(self.optimizer.param_groups, groups, strict=True):
+                group.update(setting)
+            for count, value in asdict(counted).items():
+                setattr(objective.counts, count, value)
+            self._closure = True
+            try:
+                self._step(objective, True)
+            except (AttributeError, TypeError) as second:
+                hint = f"register({name}, closure='with gradients') calls step with gradients in place and a closure"
+                raise TypeError(f"{name} fails with a closure and without: {hint} ({_line(second)})") from second
+
+    @contextmanager
+    def evaluation_weights(self) -> Iterator[None]:
+        """Those of ``optimizer.eval()``, where the class has modes; afterwards the training weights, to the bit."""
+        if not self.averages or not self._stepped:
+            yield
+            return
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        training = [parameter.detach().clone() for parameter in parameters]
+        try:
+            self._set_mode(training=False)
+            yield
+        finally:
+            self._set_mode(training=True)
+            with torch.no_grad():
+                for parameter, before in zip(parameters, training, strict=True):
+                    parameter.copy_(before)
+
+    @property
+    def _stepped(self) -> bool:
+        """Whether there is a state that modes could look at."""
+        return bool(self.optimizer.state)
+
+    def _set_mode(self, training: bool) -> None:
+        modal: Any = self.optimizer
+        with torch.no_grad():
+            (modal.train if training else modal.eval)()
+        self._trains = training
 
     def state_dict(self) -> dict[str, Any]:
         """Torch's own state."""
@@ -56,6 +195,7 @@ class TorchStepper(Stepper):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load torch's own state."""
         load_state(self.optimizer, state)
+        self._trains = None
 
     def preconditioner(self) -> list[Tensor] | None:
         """That of torch's adaptive methods; see ``thalweg.contracts.stability``."""
@@ -71,18 +211,36 @@ class TorchStepper(Stepper):
         return made
 
 
-def load_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load torch's own state with the dtypes that it has: torch casts to the parameters' what it keeps in another.
+def _settings(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """Each group's settings, without its parameters."""
+    return [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
 
-    (The product of momenta in NAdam is float32 whatever the parameters are.)
+
+def _line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def load_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load torch's own state just as it was saved.
+
+    Torch casts what it loads to the parameters' precision and rebuilds what can be iterated over, so that a product of
+    momenta that NAdam keeps in float32, a list of tensors, or a word comes out as another. A class with a
+    ``load_state_dict`` of its own has the last word, but for the precision of tensors.
     """
     optimizer.load_state_dict(state)
+    own = type(optimizer).load_state_dict is not torch.optim.Optimizer.load_state_dict
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     indices = [index for group in state["param_groups"] for index in group["params"]]
     for parameter, index in zip(parameters, indices, strict=True):
-        for key, value in state["state"].get(index, {}).items():
-            if isinstance(value, torch.Tensor):
-                loaded = optimizer.state[parameter][key]
+        if index not in state["state"]:
+            continue
+        saved = state["state"][index]
+        if not own:
+            optimizer.state[parameter] = copy.deepcopy(saved)
+            continue
+        for key, value in saved.items():
+            loaded = optimizer.state[parameter].get(key)
+            if isinstance(value, Tensor) and isinstance(loaded, Tensor):
                 optimizer.state[parameter][key] = loaded.to(value.dtype)
 
 
@@ -137,5 +295,8 @@ def fused_if_possible(cls: type[torch.optim.Optimizer], module: nn.Module) -> di
     """``{"fused": True}`` where torch has a fused implementation of the class for this module's device."""
     if not cls.__module__.startswith("torch.optim") or "fused" not in inspect.signature(cls.__init__).parameters:
         return {}
-    device_types = {parameter.device.type for parameter in module.parameters()}
-    return {"fused": True} if device_types <= {"cpu", "cuda", "mps"} else {}
+    parameters = list(module.parameters())
+    device_types = {parameter.device.type for parameter in parameters}
+    # complex numbers have no fused kernels
+    fits = device_types <= {"cpu", "cuda", "mps"} and all(parameter.is_floating_point() for parameter in parameters)
+    return {"fused": True} if fits else {}

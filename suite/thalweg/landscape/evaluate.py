@@ -14,6 +14,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from thalweg.contracts.modes import batch_norms, set_evaluating
 from thalweg.contracts.objective import Counts
+from thalweg.contracts.precision import move
 from thalweg.contracts.problem import Draw, LoadedProblem, Split
 from thalweg.contracts.supervised import Supervised
 from thalweg.contracts.untouched import DataChangedError, blame, versions_of
@@ -103,7 +104,8 @@ def losses_at(
             raise ValueError(unknown(kind, name, there))
     if not wanted or (examples is not None and examples < 1):
         raise ValueError(f"needs a metric, and examples of 1 or more or None; got {wanted} and {examples}")
-    walker = copy.deepcopy(module).to(dtype=dtype)
+    walker = copy.deepcopy(module)
+    move(walker, dtype=dtype)
     set_evaluating(walker, "batch" if batch_norm == "batch" else "running")
     data = problem.reduced(split, examples, dtype)
     if batch_norm == "batch":

@@ -145,8 +145,7 @@ def train_and_save_group(group: Group, progress: Progress) -> list[TrialResult]:
 
 
 def _train_and_save_group(group: Group, progress: Progress, told: list[bool]) -> list[TrialResult]:
-    import torch
-
+    from thalweg.training.contained import contained
     from thalweg.training.stacked import train_together
 
     first = group.jobs[0]
@@ -171,15 +170,11 @@ def _train_and_save_group(group: Group, progress: Progress, told: list[bool]) ->
         for index, job, *_ in left:
             call_hook(registry, "thalweg_trial_started", errors[index], trial=job.planned.trial)
             told[index] = True
-        threads = torch.get_num_threads()
-        torch.set_num_threads(first.threads)
-        try:
-            trials = [job.planned.trial for _, job, *_ in left]
-            members = _Told(progress, group, len(trials))
-            checkpoint = _checkpoint(results, [(job, skeleton) for _, job, skeleton, *_ in left])
+        trials = [job.planned.trial for _, job, *_ in left]
+        members = _Told(progress, group, len(trials))
+        checkpoint = _checkpoint(results, [(job, skeleton) for _, job, skeleton, *_ in left])
+        with contained(first.threads):
             trained = train_together(trials, registry, members, first.planned.keep, checkpoint) if trials else []
-        finally:
-            torch.set_num_threads(threads)
         claims.enter_context(finish_writing())
         for (index, job, skeleton, folder, there), one in zip(left, trained, strict=True):
             try:

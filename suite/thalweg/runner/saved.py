@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable, Sequence
 
 import pandas as pd
-import torch
 
 from thalweg.contracts.probe import SavedWeights
 from thalweg.errors import UserError
@@ -16,6 +15,7 @@ from thalweg.store.documents import ProbeDocument
 from thalweg.store.results import BenchmarkResults, StoredTrial
 from thalweg.store.weights import read_weights
 from thalweg.training.assembly import active_probes
+from thalweg.training.contained import contained
 from thalweg.training.measure import lacking, measure_saved
 from thalweg.trial import ProbeRequest
 
@@ -59,15 +59,12 @@ def measure(
     scratch = results.scratch(trial.document.hash, request.key)
     scratch.mkdir(parents=True, exist_ok=True)
     cost: dict[str, float] = {}
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    asked, steps = trial.document.trial, trial.document.summary["step"]
     try:
-        steps = trial.document.summary["step"]
-        table = measure_saved(trial.document.trial, active, registry, weights, steps, cost, other, scratch, progress)
+        with contained(threads):
+            table = measure_saved(asked, active, registry, weights, steps, cost, other, scratch, progress)
     except (Exception, SystemExit) as error:
         return ProbeDocument(request=request, status="failed", error=Failure.of(error), cost=cost), None
-    finally:
-        torch.set_num_threads(before)
     shutil.rmtree(scratch, ignore_errors=True)
     return ProbeDocument(request=request, status="done", cost=cost), table
 

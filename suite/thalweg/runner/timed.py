@@ -43,16 +43,12 @@ def time_benchmark(
 
 
 def _measured(planned: PlannedTrial, registry: Registry, threads: int) -> pd.DataFrame:
-    import torch
-
+    from thalweg.training.contained import contained
     from thalweg.training.steptime import step_times
 
-    before, load = torch.get_num_threads(), _load()
-    torch.set_num_threads(threads)
-    try:
+    load = _load()
+    with contained(threads):
         steps, seconds = step_times(planned.trial, registry)
-    finally:
-        torch.set_num_threads(before)
     return pd.DataFrame({"block": range(len(seconds)), "steps": steps, "seconds": seconds, "load": max(load, _load())})
 
 

@@ -92,9 +92,8 @@ def train_and_save(job: Job, progress: Progress) -> TrialResult:
 
 
 def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialResult:
-    import torch
-
     from thalweg.training.checkpoint import Checkpoint
+    from thalweg.training.contained import contained
     from thalweg.training.loop import Trained
 
     planned, trial = job.planned, job.planned.trial
@@ -107,17 +106,14 @@ def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialRe
         if there is not None and (cached := cached_result(job, there, results, registry)):
             checkpoint.remove()
             return cached
-        threads = torch.get_num_threads()
-        torch.set_num_threads(job.threads)
+        if not job.told:
+            call_hook(registry, "thalweg_trial_started", errors, trial=trial)
         try:
-            if not job.told:
-                call_hook(registry, "thalweg_trial_started", errors, trial=trial)
-            trained = _trained(job, registry, functools.partial(progress, job), checkpoint)
+            with contained(job.threads):
+                trained = _trained(job, registry, functools.partial(progress, job), checkpoint)
         except (Exception, SystemExit) as error:
             failure = Failure.of(error)
             trained = Trained("failed", failure.line, failure, curve_table([]), {})
-        finally:
-            torch.set_num_threads(threads)
         result, whole = save(planned, skeleton, trained, results, folder, there, errors)
         checkpoint.remove()
     if whole:

@@ -13,10 +13,12 @@ from torch import nn
 from thalweg.contracts import BuildContext, Draw, LoadContext, LoadedProblem, Optimizer, Probe, Stepper
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
+from thalweg.contracts.precision import move
 from thalweg.contracts.untouched import DataChangedError, Untouched, blame
 from thalweg.data.digest import sha256
 from thalweg.errors import UserError
 from thalweg.registry import Registry
+from thalweg.training.recipe import decayed
 from thalweg.trial import ProbeRequest, Trial
 
 
@@ -83,7 +85,7 @@ def build_module(trial: Trial, registry: Registry, problem: LoadedProblem, draw:
     with torch.random.fork_rng():
         torch.manual_seed(draw.seed_for("init"))
         module = architecture.build(options, shape)
-    module.to(torch.device(trial.device), getattr(torch, trial.dtype))
+    move(module, torch.device(trial.device), getattr(torch, trial.dtype))
     problem.initialize(module, draw)
     return module
 
@@ -112,6 +114,7 @@ def assemble(trial: Trial, registry: Registry) -> Assembly:
         l2=trial.coupled_weight_decay,
         clip_norm=trial.clip_norm,
         mixed=trial.precision == "mixed-bfloat16",
+        penalized=decayed((p for p in module.parameters() if p.requires_grad), trial.weight_decay_on),
     )
     return Assembly(trial, problem, module, stepper, objective, draw, optimizer, hyperparameters, data)
 

@@ -6,7 +6,8 @@ import copy
 import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from thalweg.training.precision import products_of
 from thalweg.training.probing import Probing
 from thalweg.training.recipe import Around
 from thalweg.training.recorder import Recorder
+from thalweg.training.statistics import statistics_at
 
 DIVERGENCE_FACTOR = 1e6
 """A training loss past this many times max(1, its first value) ends the trial as diverged, as nan and infinity do."""
@@ -42,6 +44,7 @@ _STATE = (
     "_best",
     "_info",
     "_online_total",
+    "statistics_examples",
 )
 """The attributes of a training that change while it runs, besides those of its parts."""
 
@@ -91,6 +94,8 @@ class Training:
         place = "cpu" if assembly.trial.device == "mps" else assembly.trial.device
         self._online_total = torch.zeros((), dtype=torch.float64, device=place)
         self.resumed_at: list[int] = []
+        self.statistics_examples = 0
+        """Examples that went through the module for batch norm's statistics alone; see ``statistics_at``."""
 
     @functools.cached_property
     def recipe(self) -> Around:
@@ -229,7 +234,7 @@ class Training:
     def _finish(self) -> None:
         self._test()
         if self._keeps:
-            with self.it.stepper.evaluation_weights():
+            with self._looking():
                 self.weights.final = self._state()
             if self._trajectory:
                 steps, points = zip(*self._trajectory, strict=True)
@@ -286,7 +291,7 @@ class Training:
         it = self.it
         position = self._position()
         values: dict[str, dict[str, float]] = {}
-        with it.stepper.evaluation_weights(), _evaluating(it):
+        with self._looking():
             for split in ("train", "valid"):
                 if split in it.problem.sizes:
                     values[split] = it.problem.evaluate(it.module, split)
@@ -322,9 +327,9 @@ class Training:
         it = self.it
         if "test" not in it.problem.sizes:
             return
-        final = {name: tensor.clone() for name, tensor in it.module.state_dict().items()}
+        final = copy.deepcopy(it.module.state_dict())
         position = self._position()
-        with it.stepper.evaluation_weights(), _evaluating(it):
+        with self._looking():
             if self._best is not None:
                 at = self._best[1]
                 position = next({key: row[key] for key in position} for row in self.recorder.rows if row["step"] == at)
@@ -333,6 +338,18 @@ class Training:
             it.check_data()
             self.recorder.add(position, "test", values)
         it.module.load_state_dict(final)
+
+    @contextmanager
+    def _looking(self) -> Iterator[None]:
+        """The module as it is evaluated: its weights, batch norm's statistics there, evaluation mode."""
+        it = self.it
+        with it.stepper.evaluation_weights(), statistics_at(it, self.step > 0) as examples:
+            self.statistics_examples += examples
+            it.module.eval()
+            try:
+                yield
+            finally:
+                it.module.train()
 
     def _state(self) -> dict[str, Tensor]:
         return {name: tensor.detach().cpu().clone() for name, tensor in self.it.module.state_dict().items()}
@@ -359,17 +376,5 @@ class Training:
             "state_bytes": self._state_bytes(),
             **self._position(),
             **({"resumed_at": self.resumed_at} if self.resumed_at else {}),
+            **({"statistics_examples": self.statistics_examples} if self.statistics_examples else {}),
         }
-
-
-class _evaluating:  # noqa: N801 - reads as a statement: with _evaluating(it)
-    """Evaluation mode, and back to training mode."""
-
-    def __init__(self, it: Assembly) -> None:
-        self.module = it.module
-
-    def __enter__(self) -> None:
-        self.module.eval()
-
-    def __exit__(self, *_: object) -> None:
-        self.module.train()

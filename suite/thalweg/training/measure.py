@@ -15,6 +15,7 @@ from thalweg.contracts import Draw
 from thalweg.contracts.probe import ProbeContext, SavedWeights
 from thalweg.registry import Registry
 from thalweg.training.assembly import ActiveProbe, assemble
+from thalweg.training.contained import contained
 from thalweg.training.precision import products_of
 from thalweg.training.randomness import seeded
 from thalweg.training.tables import checked, joined
@@ -24,7 +25,7 @@ from thalweg.trial import Trial
 def measured(active: ActiveProbe, context: ProbeContext, draw: Draw, cost: dict[str, float]) -> Any:
     """What the probe returns, checked; what it evaluated is added to ``cost``, also when it raises."""
     try:
-        with seeded(draw.seed_for(f"probe/{active.request.key}/global", context.step)):
+        with contained(), seeded(draw.seed_for(f"probe/{active.request.key}/global", context.step)):
             return checked(active.probe, active.probe.measure(context))
     finally:
         for name, amount in asdict(context.objective.counts).items():

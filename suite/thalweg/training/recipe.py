@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -10,7 +10,16 @@ from torch import nn
 
 from thalweg.contracts import Stepper
 from thalweg.errors import Diverged
-from thalweg.trial import Trial
+from thalweg.trial import DecayOn, Trial
+
+
+def decayed(parameters: Iterable[nn.Parameter], on: DecayOn, leading: int = 0) -> list[nn.Parameter]:
+    """The parameters that weight decay is for; ``leading`` dimensions of each count members of a stack.
+
+    >>> [p.dim() for p in decayed(nn.Linear(2, 3).parameters(), "matrices")]
+    [2]
+    """
+    return [parameter for parameter in parameters if on == "all" or parameter.dim() - leading > 1]
 
 
 class Around:
@@ -22,7 +31,7 @@ class Around:
         self._schedule = trial.schedule
         self._decay = trial.decoupled_weight_decay
         self._stepper = stepper
-        self._parameters = parameters
+        self._parameters = decayed(parameters, trial.weight_decay_on)
         self._lr = 0.0 if self._schedule.is_constant else stepper.lr
         self._before: list[torch.Tensor] = []
         self._spent = 0.0
@@ -51,9 +60,15 @@ class Around:
 
     @torch.no_grad()
     def after(self) -> None:
-        """w <- w - lr c w, w on the right being the weights before the step (Loshchilov & Hutter 2019)."""
-        for parameter, before in zip(self._parameters, self._before, strict=bool(self._decay)):
-            share = self._stepper.lr * self._decay
+        """w <- w - lr c w, w on the right being the weights before the step (Loshchilov & Hutter 2019).
+
+        The rate is the weight's own, where an optimizer has groups of different rates.
+        """
+        if not self._decay:
+            return
+        rates = self._stepper.rates(self._parameters)
+        for parameter, before, lr in zip(self._parameters, self._before, rates, strict=True):
+            share = lr * self._decay
             if not share <= torch.finfo(parameter.dtype).max:
                 raise Diverged(f"weight decay takes {share:g} times the weights off them")
             parameter.sub_(before, alpha=share)

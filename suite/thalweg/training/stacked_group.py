@@ -24,6 +24,7 @@ from thalweg.training.checkpoint import Checkpoint
 from thalweg.training.loop import _CHECK_EVERY, Trained
 from thalweg.training.precision import products_of
 from thalweg.training.randomness import seeded
+from thalweg.training.recipe import decayed
 from thalweg.training.stacked_member import Member
 from thalweg.training.stacked_module import StackedModule
 from thalweg.training.stacked_problem import StackedProblem
@@ -72,7 +73,11 @@ class Group:
             self._check_forward()
         except Exception as error:
             raise CannotStackError(Failure.of(error).line) from error
-        self.objective = Objective(self.module, self.problem, first.draw, l2=self.trial.coupled_weight_decay)
+        # of a stack's parameters two dimensions count settings and members
+        self.decayed = decayed((p for p in self.module.parameters() if p.requires_grad), self.trial.weight_decay_on, 2)
+        self.objective = Objective(
+            self.module, self.problem, first.draw, l2=self.trial.coupled_weight_decay, penalized=self.decayed
+        )
         for member in self.members:
             member.it.objective.counts = self.objective.counts
         self.steps_per_epoch = first.problem.steps_per_epoch(first.draw.batch_size)
@@ -222,14 +227,14 @@ class Group:
             factor = schedule.factor_at(self.step, spent, one)
             self.stepper.lrs = [lr * factor for lr in self.lrs]
         if self.trial.decoupled_weight_decay:
-            self.before = [parameter.detach().clone() for parameter in self.objective.parameters]
+            self.before = [parameter.detach().clone() for parameter in self.decayed]
 
     @torch.no_grad()
     def _after(self) -> None:
         """w <- w - lr c w, as ``recipe.Around.after``."""
         if self.before:
             shares = [lr * self.trial.decoupled_weight_decay for lr in self.stepper.lrs]
-            for parameter, before in zip(self.objective.parameters, self.before, strict=True):
+            for parameter, before in zip(self.decayed, self.before, strict=True):
                 for index, share in enumerate(shares):
                     parameter[index].sub_(before[index], alpha=share)
 

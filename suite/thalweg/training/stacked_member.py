@@ -17,6 +17,9 @@ from thalweg.training.loop import DIVERGENCE_FACTOR, Trained, Training
 class _Still(Stepper):
     """Stands where a member's stepper would: the module holds the weights to be evaluated already."""
 
+    def __init__(self, averages: bool) -> None:
+        self.averages = averages
+
     def step(self, objective: Objective) -> StepReport:
         raise RuntimeError("the group makes the steps")
 
@@ -36,6 +39,8 @@ class Member(Training):
         keep: as of a trial alone.
         members: K.
         weigh: the bytes of a stepper's state, after a step or before the first.
+
+    Whether the weights to be evaluated are others than those that train is as for a stepper of its own.
     """
 
     def __init__(
@@ -46,7 +51,7 @@ class Member(Training):
         members: int,
         weigh: Callable[[bool], int | None],
     ) -> None:
-        assembly.stepper = _Still()
+        assembly.stepper = _Still(assembly.stepper.averages)
         super().__init__(assembly, [], progress, keep)
         self.members = members
         self.weigh = weigh

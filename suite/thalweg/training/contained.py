@@ -1,0 +1,69 @@
+"""What a trial may leave behind in the process is put back, so that the next trial finds what it would find alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.nn.modules import module as modules
+from torch.optim import optimizer as optimizers
+
+_HOOKS: tuple[dict[int, Any], ...] = tuple(
+    getattr(place, name)
+    for place in (modules, optimizers)
+    for name in vars(place)
+    if name.startswith("_global_") and isinstance(getattr(place, name), dict)
+)
+"""Hooks on every module and on every optimizer of the process."""
+
+
+@contextmanager
+def contained(threads: int | None = None) -> Iterator[None]:
+    """Gradients on, float32 and the CPU as torch's defaults while active; afterwards everything as it was before.
+
+    Put back are: the gradient mode, the default dtype and device, the number of threads, deterministic algorithms,
+    anomaly detection, the precision of float32 products, and hooks on all modules or all optimizers. Random generators
+    are ``seeded``'s.
+
+    Args:
+        threads: torch's threads while active; as many as there are where None.
+    """
+    hooks = [dict(place) for place in _HOOKS]
+    gradients, dtype, count = torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads()
+    device = torch.get_default_device()
+    deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    anomaly = torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
+    products = torch.get_float32_matmul_precision()
+    if threads is not None and threads != count:
+        torch.set_num_threads(threads)
+    _set(True, torch.float32, torch.device("cpu"))
+    try:
+        yield
+    finally:
+        _set(gradients, dtype, device)
+        if torch.get_num_threads() != count:
+            torch.set_num_threads(count)
+        if deterministic != (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        ):
+            torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
+        if anomaly != (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()):
+            torch.autograd.set_detect_anomaly(*anomaly)
+        if products != torch.get_float32_matmul_precision():
+            torch.set_float32_matmul_precision(products)
+        for place, before in zip(_HOOKS, hooks, strict=True):
+            if place != before:
+                place.clear()
+                place.update(before)
+
+
+def _set(gradients: bool, dtype: torch.dtype, device: torch.device) -> None:
+    torch.set_grad_enabled(gradients)
+    if torch.get_default_dtype() != dtype:
+        torch.set_default_dtype(dtype)
+    if torch.get_default_device() != device:
+        # no device at all is the CPU without a check in every call
+        torch.set_default_device(None if device.type == "cpu" else device)
