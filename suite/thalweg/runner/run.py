@@ -122,6 +122,8 @@ def run_benchmark(
                         report.cached += 1
                     else:
                         report.trained.append((job.planned, result))
+                    if reason := result.summary.get("trained_anew"):
+                        watcher.say(f"{job.planned.title} was interrupted and trained from the start: {reason}")
                     watcher.end(job.planned, result)
             todo = apart
     except KeyboardInterrupt:

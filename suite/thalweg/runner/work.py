@@ -124,11 +124,17 @@ def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialRe
 def _trained(job: Job, registry: Registry, progress: Callable[[int, int], None], checkpoint: Checkpoint) -> Trained:
     """Train, from where the checkpoint is if there is one of this training."""
     from thalweg.training.assembly import active_probes, assemble
+    from thalweg.training.continuing import TRAINED_ANEW, cannot_continue
     from thalweg.training.loop import Training
     from thalweg.training.randomness import seeded
+    from thalweg.training.warm_up import warm_up
 
     planned, trial = job.planned, job.planned.trial
     state = None if job.fresh else checkpoint.load()
+    anew = "" if state is None else cannot_continue(trial, registry, state["own"]["step"]) or ""
+    if anew:
+        state = None
+    warmed = {} if trial.budget.seconds is None else {"warm_up_seconds": warm_up(trial, registry)}
     while True:
         with seeded(Draw(trial.seed, None).seed_for("global")):
             probes = active_probes(planned.probes, registry)
@@ -136,10 +142,12 @@ def _trained(job: Job, registry: Registry, progress: Callable[[int, int], None],
             if state is not None:
                 try:
                     training.restore(state)
-                except Exception:  # a stepper that cannot load what it saved: from the start, with parts of its own
-                    state = None
+                except Exception as error:  # from the start, with parts of its own
+                    state, anew = None, f"its state could not be loaded ({Failure.of(error).line})"
                     continue
-            return training.run()
+            trained = training.run()
+            trained.summary |= warmed | ({TRAINED_ANEW: anew} if anew else {})
+            return trained
 
 
 def identity(job: Job, skeleton: TrialDocument) -> str:

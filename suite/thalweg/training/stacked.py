@@ -10,9 +10,11 @@ import torch
 from thalweg.benchmark_file import Keep
 from thalweg.contracts.optimizer import Optimizer
 from thalweg.contracts.option import resolve
+from thalweg.failure import Failure
 from thalweg.registry import Registry
 from thalweg.training.assembly import load_problem
 from thalweg.training.checkpoint import Checkpoint
+from thalweg.training.continuing import TRAINED_ANEW, cannot_continue
 from thalweg.training.loop import Trained
 from thalweg.training.stacked_group import CannotStackError, Group
 from thalweg.training.stacked_problem import misfit
@@ -101,10 +103,15 @@ def train_together(
     if reason := fits_together(trials[0], registry):
         raise CannotStackError(reason)
     state = None if checkpoint is None else checkpoint.load()
+    anew = "" if state is None else cannot_continue(trials[0], registry, state["step"]) or ""
     group = Group(trials, registry, progress, keep, checkpoint)
-    if state is not None:
+    if state is not None and not anew:
         try:
             group.restore(state)
-        except Exception:  # a stepper that cannot load what it saved: from the start, with parts of its own
+        except Exception as error:  # from the start, with parts of its own
+            anew = f"its state could not be loaded ({Failure.of(error).line})"
             group = Group(trials, registry, progress, keep, checkpoint)
-    return group.run()
+    trained = group.run()
+    for one in trained:
+        one.summary |= {TRAINED_ANEW: anew} if anew else {}
+    return trained

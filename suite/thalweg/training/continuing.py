@@ -1,0 +1,145 @@
+"""Whether a training can go on from a saved state: found out by letting a copy do so beside the original."""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thalweg.contracts import Draw, Stepper
+from thalweg.contracts.torch_stepper import TorchStepper
+from thalweg.failure import Failure
+from thalweg.registry import Registry
+from thalweg.training.assembly import Assembly, assemble
+from thalweg.training.checkpoint import random_state, set_random_state
+from thalweg.training.precision import products_of
+from thalweg.training.randomness import seeded
+from thalweg.trial import Trial
+
+TRAINED_ANEW = "trained_anew"
+"""In a trial's summary, why it was trained from the start although there was a checkpoint."""
+
+BEFORE = 25
+"""Steps before the state is saved: so that what counts steps has something to lose."""
+LEAST, MOST = 50, 1000
+"""Steps that the copy makes beside the original: as many as the training had made, between these bounds."""
+OURS = ("thalweg_plugins.", "torch.optim.")
+"""Optimizers whose states are tested with the project."""
+
+
+def cannot_continue(trial: Trial, registry: Registry, steps: int) -> str | None:
+    """Why a training of this trial's optimizer would be another one after an interruption; None where it would not.
+
+    The trial is trained for some steps, its state is saved as a checkpoint saves it, and a copy goes on from there
+    beside the original. Their weights must be equal to the bit, and so must the attributes of the optimizer that
+    ``state_dict`` does not cover. Asked once for an optimizer with its settings.
+
+    Args:
+        trial: what was interrupted.
+        registry: where its components are.
+        steps: how many the training had made at its checkpoint.
+    """
+    key = trial.optimizer.model_dump_json()
+    if key not in _known:
+        _known[key] = _found(trial, registry, min(max(LEAST, steps), MOST))
+    return _known[key]
+
+
+_known: dict[str, str | None] = {}
+
+
+def _found(trial: Trial, registry: Registry, steps: int) -> str | None:
+    name = trial.optimizer.name
+    with seeded(Draw(trial.seed, None).seed_for("global")), products_of(trial):
+        original = assemble(trial, registry)
+        if _is_ours(original.stepper):
+            return None
+        try:
+            _train(original, 0, BEFORE)
+            file = io.BytesIO()
+            states = {"module": original.module.state_dict(), "stepper": original.stepper.state_dict()}
+            torch.save(states, file)
+            file.seek(0)
+            saved = torch.load(file, weights_only=False)
+            moment = random_state()
+            twin = assemble(trial, registry)
+            twin.module.load_state_dict(saved["module"])
+            twin.stepper.load_state_dict(saved["stepper"])
+        except Exception as error:
+            return f"optimizer {name!r} cannot be continued from its state ({Failure.of(error).line})"
+        if hidden := _differing(original.stepper, twin.stepper):
+            return f"optimizer {name!r} keeps {', '.join(hidden)} outside of its state_dict"
+        ends = []
+        for it in (original, twin):
+            set_random_state(moment)
+            try:
+                _train(it, BEFORE, BEFORE + steps)
+            except Exception as error:
+                ends.append([Failure.of(error).line])
+            else:
+                ends.append(_weights(it))
+    if not _same(*ends):
+        return f"optimizer {name!r} makes other steps after its state was saved and loaded"
+    return None
+
+
+def _is_ours(stepper: Stepper) -> bool:
+    cls = type(stepper.optimizer) if isinstance(stepper, TorchStepper) else type(stepper)
+    return cls.__module__.startswith(OURS)
+
+
+def _train(it: Assembly, first: int, last: int) -> None:
+    it.module.train()
+    project = functools.partial(it.problem.project, list(it.module.parameters()))
+    for step in range(first, last):
+        it.objective.begin_step(it.problem.batch("train", step, it.draw), step)
+        it.stepper.step(it.objective)
+        it.stepper.project(project)
+
+
+def _weights(it: Assembly) -> list[Any]:
+    """Those that train, and those that are evaluated."""
+    found: list[Any] = [tensor.clone() for tensor in it.module.state_dict().values() if isinstance(tensor, Tensor)]
+    with it.stepper.evaluation_weights():
+        return found + [parameter.detach().clone() for parameter in it.module.parameters()]
+
+
+def _differing(one: Stepper, other: Stepper) -> list[str]:
+    """Names of attributes whose values differ, of those that hold nothing but numbers, words and tensors."""
+    mine, theirs = _attributes(one), _attributes(other)
+    return sorted(name for name in {**mine, **theirs} if not _same(mine.get(name), theirs.get(name)))
+
+
+def _attributes(stepper: Stepper) -> dict[str, Any]:
+    """Of the optimizer behind the stepper, or of the stepper itself."""
+    if isinstance(stepper, TorchStepper):
+        plain = vars(torch.optim.SGD([torch.zeros(1)])).keys()
+        own = {name: value for name, value in vars(stepper.optimizer).items() if name not in plain}
+    else:
+        own = {name: value for name, value in vars(stepper).items() if not isinstance(value, torch.nn.Module)}
+    return {name: value for name, value in own.items() if _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(_is_plain(item) for item in value.values())
+    if isinstance(value, list | tuple | set):
+        return all(_is_plain(item) for item in value)
+    if isinstance(value, torch.nn.Parameter):
+        return False  # the module's
+    return value is None or isinstance(value, bool | int | float | complex | str | Tensor)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one.dtype == other.dtype and one.shape == other.shape and bool(torch.equal(one, other))
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        # keys may be parameters, of one module and of the other
+        return len(one) == len(other) and all(map(_same, one.values(), other.values()))
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return type(one) is type(other) and (one == other or (one != one and other != other))
