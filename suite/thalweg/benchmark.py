@@ -30,6 +30,7 @@ from thalweg.errors import UserError, unknown
 from thalweg.failure import Failure
 from thalweg.registry import Entry, Registry
 from thalweg.selection import Device, Selection, is_wanted, parse_extra, parse_only
+from thalweg.stacking import seeds_stack
 from thalweg.trial import ComponentRef, ProbeRequest, Trial
 
 
@@ -138,6 +139,14 @@ class Benchmark:
                     self._check_optimizer(registry, bases[0], f"{workload_name}.{label}", shape)
                 keep = selection.keep or self.spec.keep
                 requests = self._probes(registry, workload_name, label)
+                if not requests and self.spec.seeds > 1:
+                    place = {"stack": seeds_stack(self.spec.seeds)}
+                    candidates = [base.model_copy(update=place) for base in bases]
+                    title = f"{workload_name} · {label}"
+                    bases = [
+                        candidate if selection.stacks(candidate, title) else base
+                        for candidate, base in zip(candidates, bases, strict=True)
+                    ]
                 for trial in (trial for base in bases for trial in base.at_seeds(wanted)):
                     probes = tuple([request for at, request in requests if at is None or trial.seed in at])
                     trials.append(PlannedTrial(workload_name, label, trial, probes, keep))

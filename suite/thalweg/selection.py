@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from thalweg.benchmark_file import Keep, OptimizerSpec, explain
 from thalweg.errors import UserError, unknown
+from thalweg.stacking import Stacks, alone
 
 Device = Literal["cpu", "cuda", "mps"]
 DEVICES: tuple[Device, ...] = ("cpu", "cuda", "mps")
@@ -26,6 +27,8 @@ class Selection:
     only: tuple[str, ...] = ()
     device: Device = "cpu"
     keep: Keep | None = None
+    stacks: Stacks = alone
+    """Which pairs of a workload and an optimizer train in stacks."""
 
 
 def _split(settings: str) -> list[str]:

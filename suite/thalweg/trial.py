@@ -58,6 +58,18 @@ evaluations and probes do not.
 """
 
 
+class Stack(Frozen):
+    """A place in a stack of ``size`` networks that train as one program; ``rows``: each with settings of its own.
+
+    The numbers that come out depend on the place to rounding, and on nobody else in the stack.
+    """
+
+    size: Annotated[int, Field(ge=2, strict=True)]
+    slot: Annotated[int, Field(ge=0, strict=True)]
+    """The place of seed 0; a seed's own is ``slot + seed`` modulo ``size``."""
+    rows: bool = False
+
+
 class Trial(Frozen):
     """One training run, deterministic: everything that changes its numbers and nothing else."""
 
@@ -76,7 +88,14 @@ class Trial(Frozen):
     dtype: Literal["float32", "float64"] = "float32"
     precision: Precision = "full"
     device: Literal["cpu", "cuda", "mps"] = "cpu"
+    stack: Stack | None = None
+    """None: alone."""
     seed: int
+
+    @property
+    def place(self) -> int:
+        """Its own place in its stack."""
+        return 0 if self.stack is None else (self.stack.slot + self.seed) % self.stack.size
 
     def canonical(self) -> dict[str, Any]:
         """The trial with defaults left out, so that a field added later changes no old hash."""

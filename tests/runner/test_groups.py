@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 from support import CommandLine, leftovers, results
 from thalweg.benchmark import load_benchmark
+from thalweg.benchmark_file import TUNING_SEED
 from thalweg.registry import Registry
-from thalweg.runner import groups
 from thalweg.runner.groups import Group, groups_of
 from thalweg.runner.run import trials_of
+from thalweg.runner.stacking import Rule
 from thalweg.runner.work import Job
 from thalweg.selection import Selection
-from thalweg.store.results import StoredTrial
+from thalweg.store.results import BenchmarkResults, StoredTrial
+from thalweg.store.weights import read_weights
+from thalweg.training import stackable
 
 TEXT = """
 seeds = 4
@@ -40,6 +48,7 @@ lr = 0.01
 """
 
 PLUGIN = """
+import itertools
 import thalweg
 from thalweg_plugins.optimizers.sgd import SGD
 
@@ -52,9 +61,12 @@ class Odd(SGD):
 
     def build_stacked(self, module, members, context):
         stepper = super().build_stacked(module, members, context)
+        step, steps = stepper.step, itertools.count()
 
         def broken(objective):
-            raise RuntimeError("not together")
+            if next(steps) == 40:
+                raise RuntimeError("not together")
+            return step(objective)
 
         stepper.step = broken
         return stepper
@@ -74,7 +86,9 @@ def benchmark_file(tmp_path: Path) -> Path:
 
 
 def jobs(path: Path, registry: Registry, seeds: int | None = None) -> list[Job]:
-    plan = load_benchmark(str(path), registry).expand(registry, Selection(seeds))
+    benchmark = load_benchmark(str(path), registry)
+    rule = Rule(registry, BenchmarkResults(path.parent / "results", benchmark.name))
+    plan = benchmark.expand(registry, Selection(seeds, stacks=rule))
     return [Job(planned, path.parent / "results", plan.benchmark) for planned in trials_of(plan)]
 
 
@@ -88,28 +102,153 @@ def stored(cli: CommandLine) -> dict[str, StoredTrial]:
     return {trial.document.hash: trial for trial in found}
 
 
-@pytest.mark.parametrize("how", [[], ["-j", "2"]])
-def test_a_batched_run_gives_what_one_at_a_time_gives(cli: CommandLine, benchmark_file: Path, how: list[str]) -> None:
-    report = cli.json("run", "small.toml", *how)
+def values(cli: CommandLine) -> dict[str, Any]:
+    return {hash_: trial.curve().drop(columns="seconds") for hash_, trial in stored(cli).items()}
+
+
+def test_a_batched_run_gives_what_one_at_a_time_gives_to_rounding(cli: CommandLine, benchmark_file: Path) -> None:
+    text = benchmark_file.read_text(encoding="utf-8")
+    benchmark_file.write_text(text.replace("batch_size = 128", 'batch_size = 128\ndtype = "float64"'), encoding="utf-8")
+    report = cli.json("run", "small.toml")
     assert report["trials"] == {"total": 12, "trained": 12, "cached": 0, "diverged": 0, "failed": 0}
-    together = {hash_: (trial.document, trial.curve()) for hash_, trial in stored(cli).items()}
-    # with two workers there are two jobs at least for them
-    members = [document.summary["batched"] for document, _ in together.values()]
-    assert all(size >= 2 for size in members)
+    assert {trial.document.summary["batched"] for trial in stored(cli).values()} == {4}
+    together = {title(trial): trial.curve() for trial in stored(cli).values()}
     assert cli.json("run", "small.toml")["trials"]["cached"] == 12
     cli("results", "verify")
     assert leftovers(cli) == []
 
-    cli.json("run", "small.toml", "--no-batching", "--fresh")
-    for hash_, trial in stored(cli).items():
-        document, curve = together[hash_]
-        assert "batched" not in trial.document.summary
-        assert document.status == trial.document.status == "done"
-        assert document.summary["selected_step"] == trial.document.summary["selected_step"]
+    # each way has hashes of its own
+    assert cli.json("run", "small.toml", "--no-batching")["trials"]["trained"] == 12
+    apart = [trial for trial in stored(cli).values() if "batched" not in trial.document.summary]
+    assert len(apart) == 12
+    for trial in apart:
+        alone, curve = trial.curve(), together[title(trial)]
         positions = ["step", "epoch", "examples", "gradient_evaluations", "split", "metric"]
-        alone = trial.curve()
         assert curve[positions].equals(alone[positions])
-        np.testing.assert_allclose(curve["value"], alone["value"], rtol=1e-5)
+        np.testing.assert_allclose(curve["value"], alone["value"], rtol=1e-11)
+
+
+def title(trial: StoredTrial) -> tuple[str, int]:
+    return trial.document.optimizer, trial.document.trial.seed
+
+
+@pytest.mark.parametrize("network", ["mlp", "deep-mlp"])
+def test_a_members_bits_depend_on_nobody_else(cli: CommandLine, benchmark_file: Path, network: str) -> None:
+    """On 1, 3, 8 and 10 seeds, seeds added later, beside members that diverge, under every executor: in float32."""
+    text = benchmark_file.read_text(encoding="utf-8")
+    if network == "deep-mlp":
+        deep = 'name = "deep-mlp", depth = 3, width = 11, residual = "plain", norm = "batch"'
+        text = text.replace('name = "mlp", widths = [8]', deep)
+    benchmark_file.write_text(text, encoding="utf-8")
+    cli("run", "small.toml", "--seeds", "10", "--results", "ten")
+    runs = {
+        "one": [["--seeds", "1"]],
+        "three": [["--seeds", "3"]],
+        "eight": [["--seeds", "8"]],
+        "grown": [["--only", "seed=2"], ["--seeds", "10", "--only", "seed=0,7"], ["--seeds", "10", "-j", "2"]],
+        "timeout": [["--timeout", "300"]],
+        "diverging": [["--with", "optimizer=adam:lr=1e30", "--seeds", "5"]],
+    }
+    if network == "mlp":
+        runs["dask"] = [["--executor", "dask", "-j", "2", "--only", "optimizer=adam"]]
+    expected = curves_in(cli, "ten")
+    assert len(expected) == 30
+    for name, commands in runs.items():
+        for words in commands:
+            cli("run", "small.toml", *words, "--results", name)
+        found = curves_in(cli, name)
+        assert found
+        for key, curve in found.items():
+            if "1e30" not in key[0]:
+                pd.testing.assert_frame_equal(curve, expected[key], check_exact=True, obj=f"{name} {key}")
+
+
+def curves_in(cli: CommandLine, folder: str) -> dict[tuple[str, int, str], pd.DataFrame]:
+    found, _ = BenchmarkResults(cli.folder / folder, "small").scan()
+    return {(*title(one), one.document.hash): one.curve().drop(columns="seconds") for one in found}
+
+
+def test_settings_that_are_tuned_share_a_stack_and_no_bits(cli: CommandLine, benchmark_file: Path) -> None:
+    text = benchmark_file.read_text(encoding="utf-8") + "\n[tuning]\nbudgets = [3]\n"
+    benchmark_file.write_text(text, encoding="utf-8")
+    cli("run", "small.toml", "--only", "optimizer=adam,sgd", "--results", "whole")
+    whole = curves_in(cli, "whole")
+    tuned = [key for key in whole if key[1] >= TUNING_SEED]
+    assert len(tuned) >= 6
+    (cli.folder / "one").mkdir()
+    kept = BenchmarkResults(cli.folder / "whole", "small")
+    for one in kept.scan()[0]:
+        # of each optimizer the first setting is trained again without the others
+        if one.document.trial.stack is not None and one.document.trial.stack.rows:
+            assert one.document.trial.stack.size == 4
+    lost = [one for one in kept.scan()[0] if one.document.trial.seed >= TUNING_SEED][::3]
+    for one in lost:
+        shutil.rmtree(one.path)
+    cli("run", "small.toml", "--only", "optimizer=adam,sgd", "--results", "whole")
+    again = curves_in(cli, "whole")
+    assert again.keys() == whole.keys()
+    for key, curve in again.items():
+        pd.testing.assert_frame_equal(curve, whole[key], check_exact=True)
+
+
+def test_a_board_that_would_mix_both_ways_says_so(cli: CommandLine, benchmark_file: Path) -> None:
+    cli("run", "small.toml", "--only", "optimizer=adam")
+    cli("run", "small.toml", "--only", "optimizer=adam", "--only", "seed=0", "--no-batching")
+    board = cli("leaderboard", "small.toml", "--format", "json")
+    (row,) = json.loads(board.stdout)["rows"]
+    assert row["seeds"] == 4
+    told = " ".join(board.stderr.split())
+    assert "small · adam: trials are there batched and trained alone" in told
+    assert "1 of the rarer kind are left out" in told
+    cli("run", "small.toml", "--only", "optimizer=adam", "--seeds", "5", "--no-batching")
+    board = cli("leaderboard", "small.toml", "--format", "json", "--seeds", "5")
+    (row,) = json.loads(board.stdout)["rows"]
+    assert row["seeds"] == 5
+    assert "4 of the rarer kind are left out" in " ".join(board.stderr.split())
+
+
+FALSE = """
+import torch, thalweg
+
+class TwoRates(torch.optim.Optimizer):
+    def __init__(self, params, lr=0.1, ratio=0.0):
+        params = list(params)
+        matrices, vectors = ([p for p in params if (p.dim() > 1) is large] for large in (True, False))
+        groups = [{"params": matrices, "lr": lr}, {"params": vectors, "lr": lr * ratio}]
+        super().__init__(groups, {"lr": lr, "ratio": ratio})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.sub_(group["lr"] * p.grad)
+
+@thalweg.hookimpl
+def thalweg_register_optimizers(register):
+    register(TwoRates, elementwise=True)
+"""
+
+
+def test_a_class_that_is_not_elementwise_is_not_batched(cli: CommandLine, benchmark_file: Path) -> None:
+    (benchmark_file.parent / "false.py").write_text(FALSE, encoding="utf-8")
+    words = [
+        "run",
+        "small.toml",
+        "--plugin",
+        "false.py",
+        "--with",
+        "optimizer=tworates",
+        "--only",
+        "optimizer=tworates",
+    ]
+    cli(*words, "--keep", "weights")
+    for trial in stored(cli).values():
+        assert "batched" not in trial.document.summary
+        weights = read_weights(trial.path)
+        assert weights.initial is not None
+        assert weights.final is not None
+        for name, tensor in weights.initial.items():
+            assert torch.equal(tensor, weights.final[name]) == name.endswith("bias")
 
 
 def test_without_batching_a_run_is_bitwise_the_same(cli: CommandLine, benchmark_file: Path) -> None:
@@ -131,15 +270,18 @@ def test_trials_of_a_group_that_are_there_are_left_alone(cli: CommandLine, bench
     assert all(after[hash_].document.files == files for hash_, files in before.items())
 
 
-def test_a_group_that_raises_is_trained_one_at_a_time(cli: CommandLine, benchmark_file: Path) -> None:
+def test_what_raises_in_a_stack_fails_with_a_way_out(cli: CommandLine, benchmark_file: Path) -> None:
     (benchmark_file.parent / "odd.py").write_text(PLUGIN, encoding="utf-8")
+    text = benchmark_file.read_text(encoding="utf-8")
+    benchmark_file.write_text(text.replace("epochs = 2", "epochs = 6"), encoding="utf-8")
     words = ["--plugin", "odd.py", "--with", "optimizer=odd", "--only", "optimizer=odd,sgd"]
-    report = cli.json("run", "small.toml", *words)
-    assert report["trials"]["trained"] == 8
-    assert report["failures"] == []
-    for trial in stored(cli).values():
-        assert ("batched" in trial.document.summary) == (trial.document.trial.optimizer.name == "sgd")
+    report = cli.json("run", "small.toml", *words, code=1)
+    assert report["trials"] == {"total": 8, "trained": 8, "cached": 0, "diverged": 0, "failed": 4}
+    assert all("not together" in failure["message"] for failure in report["failures"])
+    assert all("--no-batching" in failure["message"] for failure in report["failures"])
     assert leftovers(cli) == []
+    report = cli.json("run", "small.toml", *words, "--no-batching")
+    assert report["trials"]["failed"] == 0
 
 
 def test_a_member_that_diverges_is_saved_as_diverged(cli: CommandLine, benchmark_file: Path) -> None:
@@ -164,29 +306,52 @@ def test_an_interrupted_group_is_on_record_as_cut_off(
     assert cli.json("run", "small.toml", "--only", "optimizer=sgd")["trials"]["trained"] == 4
 
 
-def test_groups_keep_every_worker_busy(registry: Registry, benchmark_file: Path) -> None:
+def test_groups_are_of_different_places(registry: Registry, benchmark_file: Path) -> None:
     given = jobs(benchmark_file, registry)
-    # both settings of adam together
-    assert sizes(groups_of(given, registry, 1)) == [4, 8]
-    assert sizes(groups_of(given, registry, 3)) == [4, 4, 4]
-    assert sizes(groups_of(given, registry, 12)) == [1] * 12
-    assert sizes(groups_of(given, registry, None)) == [1] * 12
-    many = groups_of(jobs(benchmark_file, registry, 20), registry, 1)
-    assert sizes(many) == [20, 20, 20]
+    assert sizes(groups_of(given)) == [4, 4, 4]
+    many = groups_of(jobs(benchmark_file, registry, 10))
+    assert sizes(many) == [2, 2, 2, 4, 4, 4, 4, 4, 4]
+    for group in many:
+        places = [job.planned.trial.place for job in group.jobs]
+        assert len(set(places)) == len(places)
     assert {job.planned.title for group in many for job in group.jobs} == {
-        job.planned.title for job in jobs(benchmark_file, registry, 20)
+        job.planned.title for job in jobs(benchmark_file, registry, 10)
     }
+    assert sizes(groups_of([job for job in given if job.planned.trial.seed in (1, 3)])) == [2, 2, 2]
 
 
-def test_what_gains_nothing_or_is_looked_at_trains_alone(
+def test_what_trains_alone_follows_from_the_file(
     registry: Registry, benchmark_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = benchmark_file.read_text(encoding="utf-8")
-    benchmark_file.write_text(text + "\n[probes.gradient-flow]\nseeds = [0]\n", encoding="utf-8")
-    assert sizes(groups_of(jobs(benchmark_file, registry), registry, 1)) == [1, 1, 1, 3, 6]
-    benchmark_file.write_text(text.replace("[8]", "[512, 512]"), encoding="utf-8")
-    assert sizes(groups_of(jobs(benchmark_file, registry), registry, 1)) == [1] * 12
-    benchmark_file.write_text(text, encoding="utf-8")
-    monkeypatch.setattr(groups, "NUMBERS", 2000)
-    # a network of 610 numbers
-    assert sizes(groups_of(jobs(benchmark_file, registry), registry, 1)) == [2, 2, 2, 3, 3]
+
+    def stacked(text: str) -> dict[str, int]:
+        benchmark_file.write_text(text, encoding="utf-8")
+        found = Counter()
+        for job in jobs(benchmark_file, registry):
+            found[job.planned.optimizer] += job.planned.trial.stack is not None
+        return dict(found)
+
+    assert stacked(text) == {"sgd": 4, "adam": 4, "adam-fast": 4}
+    # a pair is of one kind, also where only one seed is looked at
+    probed = text + '\n[probes.gradient-flow]\nseeds = [0]\noptimizers = ["adam"]\n'
+    assert stacked(probed) == {"sgd": 4, "adam": 0, "adam-fast": 4}
+    assert set(stacked(text.replace("[8]", "[512, 512]")).values()) == {0}
+    assert set(stacked(text.replace("seeds = 4", "seeds = 1")).values()) == {0}
+    monkeypatch.setattr(stackable, "NUMBERS", 100)
+    assert set(stacked(text).values()) == {0}
+
+
+def test_what_a_rule_found_is_kept_and_may_be_lost(registry: Registry, benchmark_file: Path) -> None:
+    benchmark = load_benchmark(str(benchmark_file), registry)
+    results_there = BenchmarkResults(benchmark_file.parent / "results", "small")
+    results_there.path.mkdir(parents=True)
+    first = Rule(registry, results_there)
+    hashes = [planned.trial.hash for planned in benchmark.expand(registry, Selection(stacks=first)).trials]
+    first.keep()
+    kept = results_there.path / ".index" / "stacks.json"
+    assert set(json.loads(kept.read_text(encoding="utf-8")).values()) == {None}
+    for damage in ("{", "[1]", '{"a": 3}'):
+        kept.write_text(damage, encoding="utf-8")
+        again = benchmark.expand(registry, Selection(stacks=Rule(registry, results_there))).trials
+        assert [planned.trial.hash for planned in again] == hashes

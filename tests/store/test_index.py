@@ -71,7 +71,7 @@ def answers(cli: CommandLine, root: Path) -> Any:
     where = ("--results", str(root))
     listed = cli.json("results", "list", *where)
     board = json.loads(cli("leaderboard", "many.toml", "--format", "json", *where).stdout)
-    dry = cli.json("run", "many.toml", "--dry-run", "--device", "cpu", *where)
+    dry = cli.json("run", "many.toml", "--dry-run", "--no-batching", "--device", "cpu", *where)
     unreadable = [Path(path).name for path in listed["unreadable"]]
     return listed["trials"], unreadable, board["rows"], [row["cached"] for row in dry["trials"]]
 

@@ -25,7 +25,7 @@ from thalweg.training.checkpoint import Checkpoint
 from thalweg.training.loop import Trained, Training
 from thalweg.training.randomness import seeded
 from thalweg.training.stacked import train_together
-from thalweg.trial import ProbeRequest, Trial
+from thalweg.trial import ProbeRequest, Stack, Trial
 from thalweg_plugins.optimizers import FIRST_ORDER
 
 OPTIMIZERS = [entry.name for entry in load_registry([]).entries("optimizers")]
@@ -175,7 +175,8 @@ def test_a_group_goes_on_as_if_nothing_had_been(registry: Registry, name: str, t
     (lr,) = (option.default for option in registry.optimizer(name).options if option.name == "lr")
     for rates in ([lr, lr, lr], [lr, 0.5 * lr, 1e9]):
         optimizers = [ref(name, lr=rate) for rate in rates]
-        trials = [trial(optimizer=optimizer, seed=seed) for seed, optimizer in enumerate(optimizers)]
+        stack = Stack(size=4, slot=0, rows=True)
+        trials = [trial(optimizer=optimizer, seed=seed, stack=stack) for seed, optimizer in enumerate(optimizers)]
         path = tmp_path / f"group-{rates[2]}"
 
         def together(cut: int = 0, path: Path = path, trials: list[Trial] = trials) -> list[Trained]:

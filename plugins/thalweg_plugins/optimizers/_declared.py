@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from thalweg import Hyperparameter, Optimizer, Search, Stepper
 from thalweg.contracts import BuildContext, StackedStepper, stability
-from thalweg.contracts.optimizer import alike
 
 if TYPE_CHECKING:
     from torch import nn
@@ -80,7 +79,7 @@ class Declared(Optimizer):
 
         from thalweg.contracts.torch_stepper import TorchRows
 
-        if not self.elementwise or alike(members):
+        if not self.elementwise or len(members) == 1:
             return super().build_stacked(module, members, context)
         cls = getattr(torch.optim, self.torch_name)
         return TorchRows(cls, module, [self.arguments(member) for member in members])

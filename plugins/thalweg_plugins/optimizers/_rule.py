@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from thalweg import Optimizer, Stepper
 from thalweg.contracts import BuildContext, StackedStepper
-from thalweg.contracts.optimizer import alike
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -61,6 +60,6 @@ class Rule(Optimizer):
         """The same rule on rows, with a column of numbers where the members' differ."""
         from thalweg_plugins.optimizers._rule_stepper import RuleStepper
 
-        if alike(members):
+        if len(members) == 1:
             return super().build_stacked(module, members, context)
         return RuleStepper(self, module, members, stacked=True)

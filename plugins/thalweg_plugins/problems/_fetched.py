@@ -46,6 +46,7 @@ class FetchedImages(Problem):
     Bytes are kept on the device and scaled a batch at a time.
     """
 
+    stacks = True
     folder: ClassVar[str]
     """The data set's folder in the cache and in $THALWEG_DATA."""
     files: ClassVar[tuple[DataFile, ...]]

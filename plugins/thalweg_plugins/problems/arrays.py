@@ -29,6 +29,7 @@ class Classes(Problem):
     lie is not. For numbers as targets see ``arrays-regression``.
     """
 
+    stacks = True
     name = "arrays"
     summary = "your own NumPy arrays, from .npz or .npy files: classification"
     equation = "mean of -log softmax(z)_y"

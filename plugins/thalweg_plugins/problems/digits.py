@@ -21,6 +21,7 @@ class Digits(Problem):
     inputs are the projections on that many leading principal components of the training split.
     """
 
+    stacks = True
     name = "digits"
     summary = "1,797 real handwritten digits of 8x8 pixels, ten classes; ships with scikit-learn"
     equation = "mean of -log softmax(z)_y"

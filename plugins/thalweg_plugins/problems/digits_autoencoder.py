@@ -19,6 +19,7 @@ class DigitsAutoencoder(Problem):
     is reported beside it.
     """
 
+    stacks = True
     name = "digits-autoencoder"
     summary = "1,797 real handwritten digits of 8x8 pixels, to be reproduced through a narrow code"
     equation = "mean of -sum_j y_j log s(z_j) + (1 - y_j) log(1 - s(z_j));  squared error: mean of ||s(z) - y||^2"

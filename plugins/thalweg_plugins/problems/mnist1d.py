@@ -24,6 +24,7 @@ class MNIST1D(Problem):
     fraction of which is kept apart, and 1,000 for testing. The loss is the mean cross-entropy in nats.
     """
 
+    stacks = True
     name = "mnist1d"
     summary = "5,000 synthetic one-dimensional digits of 40 points, ten classes; small, and hard for linear models"
     equation = "mean of -log softmax(z)_y"

@@ -26,6 +26,7 @@ class TinyText(Problem):
     the share of characters guessed right.
     """
 
+    stacks = True
     name = "tiny-text"
     summary = "465 kB of Python's documentation, to be predicted character by character"
     equation = "mean over positions of -log softmax(z_t)_{x_{t+1}}"

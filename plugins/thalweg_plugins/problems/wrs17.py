@@ -26,6 +26,7 @@ class WRS17(Problem):
     ``bias = false`` and ``init = "zero"``.
     """
 
+    stacks = True
     name = "wrs17"
     summary = "overparameterised least squares on which adaptive methods overfit and gradient descent does not"
     equation = "f(w) = 1/n sum_i (w'x_i - y_i)^2"

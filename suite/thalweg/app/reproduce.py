@@ -11,6 +11,7 @@ from thalweg.benchmark import Benchmark, load_benchmark
 from thalweg.errors import UserError
 from thalweg.registry import Registry
 from thalweg.selection import Selection
+from thalweg.stacking import Stacks, alone
 from thalweg.store.documents import TrialDocument
 from thalweg.tuning.plan import TunedPlan
 
@@ -37,12 +38,15 @@ def reproduce(
     if plan is not None and any(each.trial.hash == document.hash for each in (*plan.trials, *plan.tuning)):
         pair = ["--only", f"workload={document.workload}", "--only", f"optimizer={document.optimizer}"]
         note = "The benchmark tunes: this tries the settings that are not there yet, then trains the best of them."
-        return Reproduction(shlex.join(["thalweg", "run", benchmark.name, *pair, "--device", trial.device]), note)
+        how = ["--device", trial.device, *(["--no-batching"] if trial.stack is None else [])]
+        return Reproduction(shlex.join(["thalweg", "run", benchmark.name, *pair, *how]), note)
     label = document.optimizer
     extra = () if label in benchmark.spec.optimizers else (f"optimizer={label}",)
     seeds = trial.seed + 1 if trial.seed >= benchmark.spec.seeds else None
     only = (f"workload={document.workload}", f"optimizer={label}", f"seed={trial.seed}")
-    selection = Selection(seeds, extra, only, trial.device)
+    # the trial's own way: whether a run decides so is a matter of the same code
+    stacks: Stacks = alone if trial.stack is None else lambda candidate, _: candidate.stack == trial.stack
+    selection = Selection(seeds, extra, only, trial.device, stacks=stacks)
     name, note = benchmark.name, ""
     if not _makes(lambda: load_benchmark(name, registry), registry, selection, document.hash):
         name, note = f"{name}.toml", f"The benchmark's file is kept as {benchmark.path}: copy it to {name}.toml first."
@@ -61,7 +65,7 @@ def reproduce(
         words += ["--only", text]
     if seeds:
         words += ["--seeds", str(seeds)]
-    words += ["--device", trial.device]
+    words += ["--device", trial.device, *(["--no-batching"] if trial.stack is None else [])]
     for path in registry.plugin_files:
         if _is_needed(path, registry, document):
             words += ["--plugin", str(path)]

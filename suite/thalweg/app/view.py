@@ -19,6 +19,7 @@ from thalweg.scoring.over_all import OverAll, over_all
 from thalweg.scoring.stability import stability
 from thalweg.scoring.tuning import by_budget
 from thalweg.selection import Selection
+from thalweg.stacking import OnDisk
 from thalweg.store.stored import Documents, Stored
 from thalweg.store.timings import StepTime, configuration, on_one_machine
 from thalweg.trial import Trial
@@ -41,7 +42,7 @@ class View:
     elsewhere: int = 0
     """Trials on disk of workloads that the benchmark does not have."""
     problems: list[str] = field(default_factory=list)
-    """Why the benchmark could not be expanded as a whole, one sentence each."""
+    """Why the benchmark could not be expanded as a whole, and what is left out, one sentence each."""
     plan: TunedPlan | None = None
     """The benchmark's plan with what its tuning found; None where there is no benchmark."""
     guessed: list[str] = field(default_factory=list)
@@ -145,7 +146,11 @@ def _together(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
 def _plan(benchmark: Benchmark, registry: Registry, stored: Stored) -> tuple[TunedPlan, list[str]]:
     """The plan for the device that the results come from, which need not be a device of this machine."""
     there = set(stored.column("hash"))
-    found = [_expand(benchmark, registry, Selection(device=device), stored) for device in stored.devices]
+    found = []
+    for device in stored.devices:
+        way = OnDisk(stored.trials["configuration"])
+        plan, reasons = _expand(benchmark, registry, Selection(device=device, stacks=way), stored)
+        found.append((plan, [*reasons, *way.notes]))
     return max(found, key=lambda pair: sum(planned.trial.hash in there for planned in pair[0].trials))
 
 

@@ -59,6 +59,9 @@ def compare_command(
     )
     verdict = overall(table)
     sides = {"the baseline": before, "the candidate": after}
+    differing = before.stacked ^ after.stacked
+    if differing and before.optimizer is None:
+        differences.append(f"{len(differing)} pairs were trained in stacks on one side and alone on the other")
     notes = [*differences, *(note for name, side in sides.items() for note in _notes(side, name))]
     if metric == SECONDS.name:
         untimed = [name for name, side in sides.items() if not side.seen.timed_on]
@@ -124,5 +127,6 @@ def _notes(side: Side, name: str) -> list[str]:
         found.append(f"{name} has not tried all its settings yet: workloads that wait for them are left out")
     if side.others:
         found.append(f"{side.others} trials of {name} were trained by other versions of plugins than those here")
+    found += [f"{name}: {note}" for note in side.mixed]
     found += [f"left out of {name}, since its curve cannot be read: {reason}" for reason in side.seen.unreadable]
     return found

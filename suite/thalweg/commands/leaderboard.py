@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from thalweg.scoring.measures import MEMORY, SECONDS, STABILITY, check_metric, r
 from thalweg.scoring.observations import Observations, observe
 from thalweg.scoring.stability import stability
 from thalweg.selection import Selection
+from thalweg.stacking import OnDisk
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults, results_root
 from thalweg.store.timings import read_times
@@ -52,10 +54,12 @@ def leaderboard_command(
     benchmark = replace(benchmark, files=stored.files)
     there = set(stored.column("hash"))
     # results of a GPU can be ranked where there is none, and the other way round
+    ways = {device: OnDisk(stored.trials["configuration"]) for device in stored.devices}
     plans = [
-        plan_of(benchmark, registry, Selection(seeds, tuple(extra), device=device), stored) for device in stored.devices
+        (plan_of(benchmark, registry, Selection(seeds, tuple(extra), device=device, stacks=way), stored), way.notes)
+        for device, way in ways.items()
     ]
-    plan = max(plans, key=lambda plan: sum(planned.trial.hash in there for planned in plan.trials))
+    plan, mixed = max(plans, key=lambda pair: sum(planned.trial.hash in there for planned in pair[0].trials))
     if workload is not None:
         if workload not in plan.workloads:
             raise UserError(f"--workload: {unknown('workload', workload, plan.workloads)}")
@@ -68,7 +72,7 @@ def leaderboard_command(
         # whatever the budget is one of
         columns = ["step", "epoch", "examples", "gradient_evaluations", "seconds", "split", "metric", "value"]
         seen = observe(plan, stored, None, replace(wanted, columns=columns))
-        _notes(plan, seen)
+        _notes(plan, seen, mixed)
         return print_over_all(plan, seen, format_)
     if metric == STABILITY.name:
         check_metric(plan.workloads, metric)
@@ -86,7 +90,7 @@ def leaderboard_command(
             print("\n\n".join(_markdown(plan, part) for part in _by_workload(table)))  # noqa: T201
         case _:
             _print(plan, table)
-    _notes(plan, seen)
+    _notes(plan, seen, mixed)
     if lacking := [key for key, one in plan.workloads.items() if ranking_metric(one, metric) is None]:
         errors().print(f"without {metric}, and left out: {', '.join(lacking)}", markup=False)
     if table.empty:
@@ -110,7 +114,7 @@ def print_leaderboard(plan: Plan, results: BenchmarkResults) -> None:
     _warn(seen)
 
 
-def _notes(plan: TunedPlan, seen: Observations) -> None:
+def _notes(plan: TunedPlan, seen: Observations, mixed: Sequence[str]) -> None:
     if not plan.settled:
         tried = plan.tried["status"]
         told = f"{int((tried != 'missing').sum())} of {len(tried)} settings were tried"
@@ -121,6 +125,8 @@ def _notes(plan: TunedPlan, seen: Observations) -> None:
     if seen.beside and plan.settled:
         why = "other seeds, settings or versions of plugins"
         errors().print(f"{seen.beside} trials in the folder are not what is asked for now: {why}", markup=False)
+    for note in mixed:
+        errors().print(note, markup=False)
     _warn(seen)
 
 

@@ -20,9 +20,11 @@ from thalweg.memory import GB
 from thalweg.registry import load_registry
 from thalweg.runner.interrupts import second_ends_at_once
 from thalweg.runner.run import run_benchmark
+from thalweg.runner.stacking import Rule
 from thalweg.runner.timed import time_benchmark
 from thalweg.runner.tuned import run_to_the_end
 from thalweg.selection import DEVICES, Device, Selection
+from thalweg.stacking import Stacks, alone
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults, results_root
 from thalweg.tuning.plan import plan_of
@@ -54,9 +56,11 @@ def run_command(
     # those that were asked for by name; others are an error only where the benchmark needs them
     warn_of_failures(record for record in registry.plugins if record.origin == "file")
     benchmark = load_benchmark(name, registry)
-    selection = Selection(seeds, tuple(extra), tuple(only), choose_device(device), _keep(keep))
     root = results_root(results)
     stored_in = BenchmarkResults(root, benchmark.name)
+    rule = Rule(registry, stored_in)
+    stacks: Stacks = rule if batching else alone
+    selection = Selection(seeds, tuple(extra), tuple(only), choose_device(device), _keep(keep), stacks)
     plan = plan_of(benchmark, registry, selection, read_stored(stored_in))
     workers = _workers(jobs)
     limited = timeout is not None or memory is not None
@@ -77,7 +81,7 @@ def run_command(
     progress = make_progress(quiet)
     try:
         with second_ends_at_once(), _output_to_errors():
-            how = executor, fresh, workers, timeout, batching, None if memory is None else int(memory * GB)
+            how = executor, fresh, workers, timeout, None if memory is None else int(memory * GB)
             plan, report = run_to_the_end(
                 plan,
                 lambda: plan_of(benchmark, registry, selection, read_stored(stored_in)),
@@ -88,6 +92,7 @@ def run_command(
             if timed and report.outcome == "complete":
                 report.errors |= time_benchmark(plan, registry, root, fresh, progress.say)
     finally:
+        rule.keep()
         progress.close()
     if as_json:
         print_json(report.document())

@@ -12,6 +12,7 @@ from thalweg.registry import Registry
 from thalweg.scoring.measures import wanted_for
 from thalweg.scoring.observations import Observations, observe
 from thalweg.selection import Selection, parse_extra
+from thalweg.stacking import OnDisk
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults, benchmarks_in
 from thalweg.store.stored import Stored
@@ -32,6 +33,13 @@ class Side:
     seen: Observations
     others: int
     """Trials that other versions of plugins trained than those here."""
+    mixed: list[str]
+    """What is left out because it was trained alone and the rest in stacks, or the other way round."""
+
+    @property
+    def stacked(self) -> set[tuple[str, str]]:
+        """Workloads and optimizers whose trials were trained in stacks."""
+        return {(one.workload, one.optimizer) for one in self.plan.trials if one.trial.stack is not None}
 
     @property
     def missing(self) -> int:
@@ -56,17 +64,17 @@ def read_side(text: str, which: str, benchmark: str | None, registry: Registry, 
     file = read_benchmark(results.path / "benchmark.toml", results.path.name)
     stored = read_stored(results)
     file = replace(file, files=stored.files)
-    plan = _plan(file, registry, stored)
+    plan, mixed = _plan(file, registry, stored)
     others = 0
     there = set(stored.column("hash"))
     if any(one.trial.hash not in there for one in (*plan.trials, *plan.tuning)):
         stored, others = as_of_here(stored, registry)
-        plan = _plan(file, registry, stored)
+        plan, mixed = _plan(file, registry, stored)
     labels = {one.optimizer for one in plan.trials}
     if optimizer is not None and optimizer not in labels:
         raise UserError(f"{which} {text}: {unknown('optimizer', optimizer, labels)}")
     seen = observe(plan, stored, read_times(results.path), wanted_for(plan.workloads, metric))
-    return Side(text, optimizer, file, plan, seen, others)
+    return Side(text, optimizer, file, plan, seen, others, mixed)
 
 
 def _parted(text: str, which: str) -> tuple[Path, str | None]:
@@ -96,8 +104,8 @@ def _results(folder: Path, which: str, benchmark: str | None) -> BenchmarkResult
     return BenchmarkResults(folder, benchmark or there[0])
 
 
-def _plan(benchmark: Benchmark, registry: Registry, stored: Stored) -> TunedPlan:
-    """The seeds that count, as many as were run, with the optimizers that ``--with`` added."""
+def _plan(benchmark: Benchmark, registry: Registry, stored: Stored) -> tuple[TunedPlan, list[str]]:
+    """The seeds that count, as many as were run, with the optimizers that ``--with`` added; and what is left out."""
     trials = stored.trials
     counted = trials if benchmark.spec.tuning is None else trials[trials["seed"] < TUNING_SEED]
     seeds = max(benchmark.spec.seeds, 1 + int(counted["seed"].max())) if len(counted) else None
@@ -110,7 +118,9 @@ def _plan(benchmark: Benchmark, registry: Registry, stored: Stored) -> TunedPlan
             continue  # of an older version of the file
         extra.append(text)
     there = set(stored.column("hash"))
+    ways = {device: OnDisk(trials["configuration"]) for device in stored.devices}
     plans = [
-        plan_of(benchmark, registry, Selection(seeds, tuple(extra), device=device), stored) for device in stored.devices
+        (plan_of(benchmark, registry, Selection(seeds, tuple(extra), device=device, stacks=way), stored), way.notes)
+        for device, way in ways.items()
     ]
-    return max(plans, key=lambda plan: sum(one.trial.hash in there for one in plan.trials))
+    return max(plans, key=lambda pair: sum(one.trial.hash in there for one in pair[0].trials))

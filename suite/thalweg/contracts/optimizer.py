@@ -205,9 +205,11 @@ class Optimizer(Component, ABC):
     def build_stacked(
         self, module: nn.Module, members: Sequence[Mapping[str, Any]], context: BuildContext
     ) -> StackedStepper:
-        """For elementwise optimizers, a stepper for K members at once, each with hyperparameters of its own.
+        """For elementwise optimizers, a stepper for K members at once.
 
-        Parameters of ``module`` have shape (K, ...). The steps are those of K steppers, one a member.
+        Parameters of ``module`` have shape (K, ...) for K entries of ``members``, each with hyperparameters of its own;
+        or (1, K, ...) for one entry, which all members share. The steps are those of K steppers, one a member. What a
+        member computes may depend on neither the others nor their hyperparameters, to the bit.
 
         Raises:
             NotImplementedError: the members' hyperparameters differ, and this method has no form for that.

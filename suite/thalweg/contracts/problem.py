@@ -194,6 +194,8 @@ class Problem(Component, ABC):
     metrics: tuple[Metric, ...] = (Metric("loss", "lower", "log"),)
     """The primary metric first; the same tuple as that of the loaded problem."""
     splits: tuple[Split, ...] = ("train", "valid", "test")
+    stacks: bool = False
+    """Whether ``load`` gives a plain ``Supervised``, with its own ``loss`` and no domain: then seeds can be batched."""
     budget: Budget | None = None
     """How long to train where a benchmark does not say."""
     target: Target | None = None

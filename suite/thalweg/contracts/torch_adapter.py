@@ -11,7 +11,7 @@ from torch import nn
 
 from thalweg.contracts import stability
 from thalweg.contracts.component import RESERVED
-from thalweg.contracts.optimizer import BuildContext, Optimizer, StackedStepper, Stepper, alike
+from thalweg.contracts.optimizer import BuildContext, Optimizer, StackedStepper, Stepper
 from thalweg.contracts.option import Hyperparameter, Search
 from thalweg.contracts.torch_stepper import TorchRows, TorchStepper, fused_if_possible
 
@@ -122,6 +122,6 @@ class TorchOptimizer(Optimizer):
         self, module: nn.Module, members: Sequence[Mapping[str, Any]], context: BuildContext
     ) -> StackedStepper:
         """The class itself on all members, or on a row each where their hyperparameters differ."""
-        if not self.elementwise or alike(members):
+        if not self.elementwise or len(members) == 1:
             return super().build_stacked(module, members, context)
         return TorchRows(self.cls, module, [self._arguments(member) for member in members])

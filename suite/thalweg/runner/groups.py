@@ -1,41 +1,29 @@
-"""Small trials that differ in seed or in hyperparameters are trained together, in one job, and saved one by one."""
+"""Trials with places in a stack are trained together, in one job, and saved one by one."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from thalweg.contracts.executor import Progress
-from thalweg.contracts.option import resolve
 from thalweg.failure import Failure
-from thalweg.registry import Registry
 from thalweg.runner.interrupts import finish_writing
 from thalweg.runner.outcome import TrialResult
 from thalweg.runner.work import Job, cached_result, call_hook, identity, registry_of, save, skeleton_of, train_and_save
+from thalweg.stacking import group_key
+from thalweg.store.curve import curve_table
 from thalweg.store.results import CHECKPOINT, BenchmarkResults, killed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import Tensor, nn
-
     from thalweg.store.documents import TrialDocument
     from thalweg.store.results import StoredTrial
     from thalweg.training.checkpoint import Checkpoint
-
-MOST = 32
-"""Trials in a group."""
-
-FLOPS = 3e7
-"""Floating-point operations of a step's forward pass above which a trial trains alone: there is little to gain."""
-
-NUMBERS = 4_000_000
-"""Parameters of a group, for its memory."""
 
 
 @dataclass(frozen=True)
@@ -45,107 +33,55 @@ class Group:
     jobs: tuple[Job, ...]
 
 
-def groups_of(jobs: Sequence[Job], registry: Registry, at_once: int | None) -> list[Group]:
-    """The jobs in groups, in the order of each one's first.
+def groups_of(jobs: Sequence[Job]) -> list[Group]:
+    """The jobs in groups, in the order of each one's first: those with different places in equal stacks together.
 
-    Args:
-        jobs: what is to be done.
-        registry: where their components are.
-        at_once: how many groups will be trained at the same time, so that there is work for all; None to leave each
-            job by itself.
+    How they are put together changes no number: a trial's depend on its own place alone.
     """
-    if at_once is None:
-        return [Group((job,)) for job in jobs]
-    together: dict[str, list[Job]] = {}
-    most: dict[str, int] = {}
+    groups: list[list[Job]] = []
+    waiting: dict[str, list[list[Job]]] = {}
     for job in jobs:
-        key = _key(job, registry)
-        if key is not None and key not in most:
-            most[key] = _most(job, registry)
-        together.setdefault(job.planned.trial.hash if key is None or most[key] < 2 else key, []).append(job)
-    share = math.ceil(len(jobs) / at_once)
-    groups = []
-    for key, members in together.items():
-        size = max(1, min(MOST, share, most.get(key, 1)))
-        # pieces as equal as can be
-        size = math.ceil(len(members) / math.ceil(len(members) / size))
-        groups += [Group(tuple(members[start : start + size])) for start in range(0, len(members), size)]
-    return groups
-
-
-def _key(job: Job, registry: Registry) -> str | None:
-    """Jobs of equal keys may be trained together; None where it trains alone."""
-    from thalweg.training.stacked import group_key, may_fit
-
-    planned = job.planned
-    try:
-        if planned.probes or may_fit(planned.trial, registry):
-            return None
-    except Exception:  # a plugin's mistake costs its own trials, which will tell of it
-        return None
-    return f"{planned.keep}/{group_key(planned.trial)}"
-
-
-def _most(job: Job, registry: Registry) -> int:
-    """How many networks of this size may be in a group; 1 where they are too large to gain from it."""
-    import torch
-
-    trial = job.planned.trial
-    try:
-        problem, architecture = registry.problem(trial.problem.name), registry.architecture(trial.architecture.name)
-        given = resolve(problem.options, trial.problem.settings, problem.name)
-        examples = problem.sizes(given).get("train", 0)
-        batch = examples if trial.batch_size == "full" else trial.batch_size
-        options = resolve(architecture.options, trial.architecture.settings, architecture.name)
-        shape = problem.shape(given)
-        with torch.random.fork_rng():
-            module = architecture.build(options, shape).eval()
-        inputs = torch.zeros(1, *shape.input, dtype=torch.long if shape.task == "language" else None)
-        flops = _flops(module, inputs) * batch
-    except Exception:  # as above
-        return 1
-    numbers = sum(parameter.numel() for parameter in module.parameters())
-    return 1 if flops > FLOPS else max(1, NUMBERS // max(1, numbers))
-
-
-def _flops(module: nn.Module, inputs: Tensor) -> int:
-    """Roughly those of a forward pass: two for each use of a number in a layer's weight.
-
-    (``thalweg.training.size`` is exact, and imports for longer than a small group trains.)
-    """
-    import torch
-
-    used: list[int] = []
-
-    def count(layer: nn.Module, _: object, out: object) -> None:
-        weight = getattr(layer, "weight", None)
-        if isinstance(weight, torch.Tensor) and isinstance(out, torch.Tensor) and weight.dim() > 1:
-            used.append(2 * weight.numel() * (out.numel() // weight.shape[0]))
-
-    for layer in module.modules():
-        layer.register_forward_hook(count)
-    with torch.no_grad():
-        module(inputs)
-    return sum(used)
+        trial = job.planned.trial
+        open_groups = [] if trial.stack is None else waiting.setdefault(f"{job.planned.keep}/{group_key(trial)}", [])
+        for members in open_groups:
+            if trial.place not in {other.planned.trial.place for other in members}:
+                members.append(job)
+                if trial.stack is not None and len(members) == trial.stack.size:
+                    open_groups.remove(members)
+                break
+        else:
+            groups.append([job])
+            if trial.stack is not None:
+                open_groups.append(groups[-1])
+    return [Group(tuple(members)) for members in groups]
 
 
 def train_and_save_group(group: Group, progress: Progress) -> list[TrialResult]:
-    """Train a group and put each trial on disk; one at a time where that cannot be done together. Never raises.
+    """Train a group and put each trial on disk; each by itself, at its place, where one of them costs the others.
 
-    KeyboardInterrupt passes through.
+    Never raises for what happens inside. KeyboardInterrupt passes through.
     """
     jobs = list(group.jobs)
-    if len(jobs) > 1:
-        told: list[bool] = [False] * len(jobs)
-        try:
-            return _train_and_save_group(group, progress, told)
-        except (Exception, SystemExit):
-            jobs = [replace(job, told=job.told or one) for job, one in zip(jobs, told, strict=True)]
-    return [train_and_save(job, lambda _, done, total: progress(group, done, total)) for job in jobs]
+    if jobs[0].planned.trial.stack is None:
+        return [train_and_save(job, lambda _, done, total: progress(group, done, total)) for job in jobs]
+    told: list[bool] = [False] * len(jobs)
+    try:
+        return _train_and_save_group(group, progress, told)
+    except (Exception, SystemExit) as error:
+        if len(jobs) == 1:
+            failure = Failure.of(error)
+            return [TrialResult("failed", failure.line, failure)]
+    apart = [replace(job, told=job.told or one) for job, one in zip(jobs, told, strict=True)]
+    return [
+        result
+        for job in apart
+        for result in train_and_save_group(Group((job,)), lambda _, done, total: progress(group, done, total))
+    ]
 
 
 def _train_and_save_group(group: Group, progress: Progress, told: list[bool]) -> list[TrialResult]:
     from thalweg.training.contained import contained
+    from thalweg.training.loop import Trained
     from thalweg.training.stacked import train_together
 
     first = group.jobs[0]
@@ -168,13 +104,23 @@ def _train_and_save_group(group: Group, progress: Progress, told: list[bool]) ->
                 left.append((index, job, skeleton, folder, there))
         left.sort(key=lambda item: item[0])
         for index, job, *_ in left:
-            call_hook(registry, "thalweg_trial_started", errors[index], trial=job.planned.trial)
+            if not job.told:
+                call_hook(registry, "thalweg_trial_started", errors[index], trial=job.planned.trial)
             told[index] = True
         trials = [job.planned.trial for _, job, *_ in left]
         members = _Told(progress, group, len(trials))
         checkpoint = _checkpoint(results, [(job, skeleton) for _, job, skeleton, *_ in left])
-        with contained(first.threads):
-            trained = train_together(trials, registry, members, first.planned.keep, checkpoint) if trials else []
+        trained: list[Trained] = []
+        try:
+            with contained(first.threads):
+                trained = train_together(trials, registry, members, first.planned.keep, checkpoint) if trials else []
+        except (Exception, SystemExit) as error:
+            if len(group.jobs) > 1:
+                raise
+            failure = Failure.of(error)
+            hint = f"{failure.message} (it trains in a stack here, and by itself with --no-batching)"
+            failure = failure.model_copy(update={"message": hint})
+            trained = [Trained("failed", failure.line, failure, curve_table([]), {})]
         claims.enter_context(finish_writing())
         for (index, job, skeleton, folder, there), one in zip(left, trained, strict=True):
             try:

@@ -54,13 +54,11 @@ def run_benchmark(
     fresh: bool = False,
     workers: int | None = None,
     timeout: float | None = None,
-    batching: bool = False,
     memory: int | None = None,
 ) -> RunReport:
     """Train the plan's trials that are not on disk yet (all of them with ``fresh``) and save each as it ends.
 
-    With ``batching`` small trials that differ in seed or in numbers of their optimizer train together, on this
-    machine and without a timeout only.
+    Trials with places in a stack train together, whoever else is to be trained and wherever.
 
     With ``memory`` each worker may use so many bytes; by default its share of what the machine has left.
 
@@ -99,7 +97,7 @@ def run_benchmark(
     report.total, report.cached = len(wanted), len(wanted) - len(jobs)
     watcher.begin(report.cached, [job.planned for job in jobs], usual_seconds(stored) if jobs else {})
     use_registry(registry)
-    todo = groups_of(jobs, registry, _at_once(executor, workers) if batching and timeout is None else None)
+    todo = groups_of(jobs)
     try:
         while todo:
             apart: list[Group] = []
@@ -168,17 +166,6 @@ def fetch_data(jobs: Iterable[Job], registry: Registry, watcher: Watcher) -> Non
             raise
         except Exception as error:  # a plugin's mistake costs its own trials, which will tell of it
             watcher.say(f"problem {ref.name!r} could not fetch its data: {Failure.of(error).line}")
-
-
-def _at_once(executor: str, workers: int | None) -> int | None:
-    """How many groups are trained at once; None where trials are not grouped."""
-    if executor == "serial":
-        return 1
-    if executor == "processes":
-        from thalweg.runner.processes import automatic_workers
-
-        return workers or automatic_workers()
-    return None
 
 
 def _put_on_record(results: BenchmarkResults, job: Job, error: Failure, registry: Registry) -> None:

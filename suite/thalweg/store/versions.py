@@ -9,6 +9,7 @@ from thalweg.errors import UserError
 from thalweg.registry import Registry
 from thalweg.store.results import StoredTrial, read_trial
 from thalweg.store.stored import Stored
+from thalweg.store.timings import configuration
 from thalweg.trial import ComponentRef, Trial
 
 
@@ -30,9 +31,13 @@ def as_of_here(stored: Stored, registry: Registry) -> Adopted:
     for number, name in trials["name"].items():
         found = read_trial(stored.results.trials / str(name))
         if isinstance(found, StoredTrial):
-            renamed[number] = _here(found.document.trial, registry).hash
-    trials["exact"] = [renamed.get(number, hash_) == hash_ for number, hash_ in trials["hash"].items()]
-    trials["hash"] = [renamed.get(number, hash_) for number, hash_ in trials["hash"].items()]
+            renamed[number] = _here(found.document.trial, registry)
+    hashes = [renamed[number].hash if number in renamed else hash_ for number, hash_ in trials["hash"].items()]
+    trials["exact"] = [new == hash_ for new, hash_ in zip(hashes, trials["hash"], strict=True)]
+    trials["hash"] = hashes
+    trials["configuration"] = [
+        configuration(renamed[number]) if number in renamed else old for number, old in trials["configuration"].items()
+    ]
     aged = trials.sort_values(["exact", "json_ns"], kind="stable")
     kept = aged.drop_duplicates("hash", keep="last").sort_index()
     others = int((~kept["exact"]).sum())

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from thalweg.contracts import Batch, BuildContext, Draw, LoadedProblem, Metric, Optimizer, StackedStepper, Stepper
 from thalweg.contracts.objective import Objective
+from thalweg.contracts.optimizer import alike
 from thalweg.contracts.problem import Split
 
 _SHAPES = {"w1": (6, 8), "b1": (8,), "w2": (8, 3), "b2": (3,)}
@@ -77,10 +78,11 @@ def compare(optimizer: Optimizer, members: Sequence[Mapping[str, Any]], steps: i
     inputs = torch.randn(k, _EXAMPLES, 6, generator=generator).to(dtype)
     targets = torch.randn(k, _EXAMPLES, 3, generator=generator).to(dtype)
     context = BuildContext(0, _EXAMPLES, _BATCH)
+    shared = members[:1] if alike(members) else members
 
     stacked = Network(starts)
     at_once = _train(
-        stacked, Regression(inputs, targets), steps, lambda: optimizer.build_stacked(stacked, members, context)
+        stacked, Regression(inputs, targets), steps, lambda: optimizer.build_stacked(stacked, shared, context)
     )
     differences = []
     for index, member in enumerate(members):

@@ -1,10 +1,9 @@
-"""K trials in training as one program."""
+"""Trials in training as one program: a stack whose places are filled or padded."""
 
 from __future__ import annotations
 
 import copy
 import functools
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -36,7 +35,12 @@ class CannotStackError(Exception):
 
 
 class Group:
-    """K members in training."""
+    """A stack in training, of which each trial has its own place.
+
+    Places that no trial has are filled with copies, so that every operation has the shapes that it always has. What a
+    member computes depends on its place alone then: not on how many others there are, who they are, or whether they
+    diverge.
+    """
 
     def __init__(
         self,
@@ -47,29 +51,34 @@ class Group:
         checkpoint: Checkpoint | None = None,
     ) -> None:
         self.checkpoint = checkpoint
-        self.k = len(trials)
         self.trial = trials[0]
+        assert self.trial.stack is not None
+        self.k, rows = self.trial.stack.size, self.trial.stack.rows
         optimizer = registry.optimizer(self.trial.optimizer.name)
         settings = [resolve(optimizer.options, trial.optimizer.settings, optimizer.name) for trial in trials]
-        self.order, distinct = arranged(settings)
         self.members: list[Member] = []
         self.bytes: dict[tuple[int, bool], int | None] = {}
-        for index in self.order:
-            with seeded(Draw(trials[index].seed, None).seed_for("global")):
-                assembly = assemble(trials[index], registry)
+        for index, trial in enumerate(trials):
+            with seeded(Draw(trial.seed, None).seed_for("global")):
+                assembly = assemble(trial, registry)
             weigh = functools.partial(self._state_bytes, assembly, settings.index(settings[index]))
             self.members.append(Member(assembly, functools.partial(progress, index), keep, self.k, weigh))
+        self.places = [trial.place for trial in trials]
+        # whose numbers are at each place: a copy of the first trial's where there is none
+        filled = [self.places.index(place) if place in self.places else 0 for place in range(self.k)]
         first = self.members[0].it
         if not isinstance(first.problem, Supervised):
             raise CannotStackError("the problem has no examples held as tensors")
-        self.problem = StackedProblem(first.problem, [member.it.draw for member in self.members])
+        self.problem = StackedProblem(first.problem, [self.members[index].it.draw for index in filled])
         examples = first.problem.sizes["train"]
-        context = BuildContext(
-            first.draw.seed_for("optimizer"), examples, min(first.draw.batch_size or examples, examples)
-        )
+        # of nobody's seed: what is elementwise draws nothing
+        context = BuildContext(0, examples, min(first.draw.batch_size or examples, examples))
         try:
-            self.module = StackedModule([member.it.module for member in self.members], len(distinct))
-            self.stepper: StackedStepper = optimizer.build_stacked(self.module, distinct, context)
+            modules = [self.members[index].it.module for index in filled]
+            self.module = StackedModule(modules, self.k if rows else 1)
+            self.stepper: StackedStepper = optimizer.build_stacked(
+                self.module, [settings[index] for index in filled] if rows else settings[:1], context
+            )
             self._check_forward()
         except Exception as error:
             raise CannotStackError(Failure.of(error).line) from error
@@ -127,8 +136,8 @@ class Group:
         with kept_buffers(self.module):
             self.problem.loss(self.module, batch)
         assert self.problem.losses is not None
-        for index in {0, self.k - 1}:
-            it = self.members[index].it
+        for member, index in zip(self.members, self.places, strict=True):
+            it = member.it
             it.module.train()
             with kept_buffers(it.module):
                 alone = it.problem.loss(it.module, it.problem.batch("train", 0, it.draw))
@@ -148,8 +157,7 @@ class Group:
                 for member in self.members:
                     member.begin()
             self._train()
-        results = dict(zip(self.order, (member.trained for member in self.members), strict=True))
-        return [trained for _, trained in sorted(results.items()) if trained is not None]
+        return [member.trained for member in self.members if member.trained is not None]
 
     def _train(self) -> None:
         budget, interval = self.trial.budget, self.trial.evaluate_every
@@ -189,9 +197,9 @@ class Group:
             raise CannotStackError("the optimizer took a step without evaluating the loss")
         losses = self.problem.losses.tolist()
         late = [
-            (member, loss)
-            for member, loss in zip(self.members, losses, strict=True)
-            if not abs(loss) <= member.bound and member.trained is None
+            (member, losses[place])
+            for member, place in zip(self.members, self.places, strict=True)
+            if not abs(losses[place]) <= member.bound and member.trained is None
         ]
         for member, loss in late:
             self._place(member, stepped=True)
@@ -199,7 +207,7 @@ class Group:
         return self.running if late else running
 
     def _place(self, member: Member, stepped: bool) -> None:
-        member.step, member.seconds, member.stepped = self.step, self.seconds / self.k, stepped
+        member.step, member.seconds, member.stepped = self.step, self.seconds / len(self.members), stepped
 
     def _evaluate(self, running: list[Member], last: bool = False) -> None:
         if self.trial.device != "cpu":
@@ -209,11 +217,11 @@ class Group:
         lrs = self.stepper.lrs
         each = self.k // len(lrs)
         with self.stepper.evaluation_weights():
-            for index, member in enumerate(self.members):
+            for member, place in zip(self.members, self.places, strict=True):
                 if member.trained is None:
                     self._place(member, stepped=self.step > 0)
-                    self.module.write(index, member.it.module)
-                    member.look({} if self.trial.schedule.is_constant else {"lr": lrs[index // each]})
+                    self.module.write(place, member.it.module)
+                    member.look({} if self.trial.schedule.is_constant else {"lr": lrs[place // each]})
                     if last and member.trained is None:
                         member.finish()
 
@@ -237,22 +245,6 @@ class Group:
             for parameter, before in zip(self.decayed, self.before, strict=True):
                 for index, share in enumerate(shares):
                     parameter[index].sub_(before[index], alpha=share)
-
-
-def arranged(settings: Sequence[Mapping[str, Any]]) -> tuple[list[int], list[Mapping[str, Any]]]:
-    """An order of members in which equal settings stand side by side, and D settings, each for K/D members in a row.
-
-    D is as small as it can be with as many members to each: what is as often as others stands there once.
-
-    >>> arranged([{"lr": 1}, {"lr": 2}, {"lr": 1}, {"lr": 2}])
-    ([0, 2, 1, 3], [{'lr': 1}, {'lr': 2}])
-    """
-    places: dict[str, list[int]] = {}
-    for index, setting in enumerate(settings):
-        places.setdefault(repr(sorted(setting.items())), []).append(index)
-    each = math.gcd(*[len(indices) for indices in places.values()])
-    order = [index for indices in places.values() for index in indices]
-    return order, [settings[order[start]] for start in range(0, len(order), each)]
 
 
 def _state_bytes(assembly: Assembly, stepped: bool) -> int:

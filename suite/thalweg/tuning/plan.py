@@ -16,7 +16,9 @@ from thalweg.benchmark import Benchmark, Plan, PlannedTrial
 from thalweg.benchmark_file import TUNING_SEED, TuningSpec
 from thalweg.registry import Registry
 from thalweg.selection import Selection
+from thalweg.stacking import alone, settings_stack
 from thalweg.store.stored import Stored
+from thalweg.trial import Trial
 from thalweg.tuning.outcome import COLUMNS, Outcome, Tried, read_scores
 from thalweg.tuning.space import Space, space_of
 
@@ -62,7 +64,7 @@ class _Planning:
         self.selection = selection
         self.trials: dict[str, PlannedTrial] = {}
         # no --only: whether a range is extended must not depend on it
-        self.all = replace(selection, only=(), seeds=1)
+        self.all = replace(selection, only=(), seeds=1, stacks=alone)
         # also checks what is selected
         self.wanted = {
             (planned.workload, planned.optimizer) for planned in benchmark.expand(registry, selection).trials
@@ -123,12 +125,20 @@ class _Planning:
             pair = (planned.workload, planned.optimizer)
             outcome = found.setdefault(pair, Outcome(plan.workloads[pair[0]], pair[1], []))
             seeds = range(TUNING_SEED, TUNING_SEED + self.tuning.seeds)
-            trials = list(planned.trial.at_seeds(list(seeds)))
+            trial = self._placed(planned.trial, len(settings[pair]), len(outcome.tried), f"{pair[0]} · {pair[1]}")
+            trials = list(trial.at_seeds(list(seeds)))
             self.trials |= {trial.hash: replace(planned, trial=trial, probes=(), keep=None) for trial in trials}
             number = len(outcome.tried) % max(1, len(settings[pair]) // (2 if extension else 1))
             setting = dict(settings[pair][len(outcome.tried)])
             outcome.tried.append(Tried(setting, number, extension, [trial.hash for trial in trials]))
         return found
+
+    def _placed(self, trial: Trial, settings: int, number: int, title: str) -> Trial:
+        """With its place among the settings that are tried, where they train in a stack."""
+        if settings * self.tuning.seeds < 2:
+            return trial
+        candidate = trial.model_copy(update={"stack": settings_stack(settings, number)})
+        return candidate if self.selection.stacks(candidate, f"{title} (tuning)") else trial
 
     def _whole(self, outcomes: dict[tuple[str, str], Outcome], unsettled: set[str], extended: list[str]) -> TunedPlan:
         smaller: dict[int, list[PlannedTrial]] = {}

@@ -1,0 +1,67 @@
+"""The rule by which a run decides what trains in stacks; what was found is kept beside the results' index."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import suppress
+from typing import Any
+
+from thalweg import __version__
+from thalweg.registry import Registry
+from thalweg.store.results import BenchmarkResults
+from thalweg.trial import Trial
+
+
+class Rule:
+    """Whether a trial has a place in a stack: a function of the trial, of thalweg's version and of nothing else.
+
+    Finding out builds the network, which takes torch and some milliseconds. So the answers are kept in
+    ``.index/stacks.json``, by what they depend on; the file may be deleted.
+
+    Args:
+        registry: where the trials' components are.
+        results: whose answers to keep.
+    """
+
+    def __init__(self, registry: Registry, results: BenchmarkResults) -> None:
+        self._registry = registry
+        self._path = results.path / ".index" / "stacks.json"
+        self._known: dict[str, Any] = {}
+        with suppress(OSError, ValueError):
+            found = json.loads(self._path.read_text(encoding="utf-8"))
+            self._known = found if isinstance(found, dict) else {}
+        self._new = False
+
+    def __call__(self, trial: Trial, title: str) -> bool:
+        """Whether it trains in a stack."""
+        return self.reason(trial) is None
+
+    def reason(self, trial: Trial) -> str | None:
+        """Why it trains alone; None where it does not."""
+        assert trial.stack is not None
+        canonical = trial.model_copy(
+            update={"seed": 0, "stack": trial.stack.model_copy(update={"slot": 0})}
+        ).canonical()
+        key = hashlib.sha256(json.dumps([__version__, canonical], sort_keys=True).encode()).hexdigest()[:16]
+        found = self._known.get(key, 0)
+        if found is None or isinstance(found, str):
+            return found
+        from thalweg.training.contained import contained
+        from thalweg.training.randomness import seeded
+        from thalweg.training.stackable import why_alone
+
+        with contained(threads=1), seeded(0):
+            self._known[key] = reason = why_alone(trial, self._registry)
+        self._new = True
+        return reason
+
+    def keep(self) -> None:
+        """Write the answers down, where the folder is there and can be written to."""
+        if self._new:
+            with suppress(OSError):
+                self._path.parent.mkdir(exist_ok=True)
+                partial = self._path.with_name(f".{self._path.name}.partial")
+                partial.write_text(json.dumps(self._known, indent=0, sort_keys=True), encoding="utf-8")
+                partial.replace(self._path)
+                self._new = False

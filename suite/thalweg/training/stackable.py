@@ -1,0 +1,195 @@
+"""Whether trials may train in a stack: asked of what is declared, and of small parts of it at work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from thalweg.contracts import Batch, BuildContext, Draw, LoadedProblem, Metric, Optimizer, Shape
+from thalweg.contracts.objective import Objective
+from thalweg.contracts.option import resolve
+from thalweg.contracts.precision import move
+from thalweg.contracts.problem import Split
+from thalweg.contracts.torch_adapter import TorchOptimizer
+from thalweg.failure import Failure
+from thalweg.registry import Registry
+from thalweg.testing.small import inputs
+from thalweg.testing.stacked import compare
+from thalweg.training.stacked_module import StackedModule
+from thalweg.trial import Trial
+
+FLOPS = 3e7
+"""Floating-point operations of a step's forward pass above which a trial trains alone: there is little to gain."""
+
+NUMBERS = 500_000
+"""Parameters above which a trial trains alone, for the memory of a stack."""
+
+STEPS = 60
+"""Steps of a foreign optimizer that is called elementwise, in a stack and alone: some change their ways late."""
+
+
+def why_alone(trial: Trial, registry: Registry) -> str | None:
+    """Why a trial trains alone, or None where it has its place in a stack.
+
+    The answer follows from the trial, whatever else is trained or is on disk. No data is loaded.
+    """
+    return may_not(trial, registry) or _too_large(trial, registry) or _other_numbers(trial, registry)
+
+
+def may_not(trial: Trial, registry: Registry) -> str | None:
+    """What declarations say against it."""
+    problem = registry.problem(trial.problem.name)
+    if not problem.stacks:
+        return f"problem {problem.name!r} does not declare that its examples can be stacked"
+    optimizer = registry.optimizer(trial.optimizer.name)
+    if not optimizer.elementwise:
+        return f"optimizer {optimizer.name!r} is not elementwise"
+    if not _stacks_what_it_builds(optimizer):
+        return f"optimizer {optimizer.name!r} builds steppers of its own, and stacked ones that are another's"
+    architecture = registry.architecture(trial.architecture.name)
+    options = resolve(architecture.options, trial.architecture.settings, architecture.name)
+    if architecture.draws_in_forward(options):
+        return f"architecture {architecture.name!r} draws random numbers in its forward pass"
+    if trial.budget.seconds is not None or trial.budget.gradient_evaluations is not None:
+        return f"the budget of {trial.budget} is not one of epochs or steps"
+    if trial.precision == "mixed-bfloat16":
+        return "numbers of 8 bits do not agree within the tolerance of a stack"
+    if trial.clip_norm is not None:
+        return "gradients are clipped to a norm"
+    lr = resolve(optimizer.options, trial.optimizer.settings, optimizer.name).get("lr")
+    if trial.decoupled_weight_decay and (
+        lr is None or not lr * trial.decoupled_weight_decay <= torch.finfo(getattr(torch, trial.dtype)).max
+    ):
+        return "weights decay by more than numbers can hold"
+    return None
+
+
+def _stacks_what_it_builds(optimizer: Optimizer) -> bool:
+    """Not where a subclass has a ``build`` of its own and the ``build_stacked`` of a class before it."""
+    of_build, of_stacked = (
+        next(cls for cls in type(optimizer).__mro__ if name in vars(cls)) for name in ("build", "build_stacked")
+    )
+    return of_stacked is Optimizer or issubclass(of_stacked, of_build)
+
+
+def _built(trial: Trial, registry: Registry, seed: int) -> tuple[nn.Module, Shape]:
+    problem, architecture = registry.problem(trial.problem.name), registry.architecture(trial.architecture.name)
+    shape = problem.shape(resolve(problem.options, trial.problem.settings, problem.name))
+    options = resolve(architecture.options, trial.architecture.settings, architecture.name)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        module = architecture.build(options, shape)
+    move(module, dtype=getattr(torch, trial.dtype))
+    return module, shape
+
+
+def _too_large(trial: Trial, registry: Registry) -> str | None:
+    try:
+        module, shape = _built(trial, registry, 0)
+        problem = registry.problem(trial.problem.name)
+        examples = problem.sizes(resolve(problem.options, trial.problem.settings, problem.name)).get("train", 0)
+        batch = examples if trial.batch_size == "full" else trial.batch_size
+        flops = _flops(module.eval(), _converted(inputs(shape, 1), module)) * batch
+    except Exception as error:  # a plugin's mistake costs its own trials, which will tell of it
+        return f"the network cannot be looked at ({Failure.of(error).line})"
+    numbers = sum(parameter.numel() for parameter in module.parameters())
+    if flops > FLOPS:
+        return f"a step of {flops:.2g} floating-point operations gains nothing in a stack"
+    return f"{numbers} parameters are too many for a stack" if numbers > NUMBERS else None
+
+
+def _flops(module: nn.Module, example: Tensor) -> int:
+    """Roughly those of a forward pass: two for each use of a number in a layer's weight.
+
+    (``thalweg.training.size`` is exact, and imports for longer than a small stack trains.)
+    """
+    used: list[int] = []
+
+    def count(layer: nn.Module, _: object, out: object) -> None:
+        weight = getattr(layer, "weight", None)
+        if isinstance(weight, Tensor) and isinstance(out, Tensor) and weight.dim() > 1:
+            used.append(2 * weight.numel() * (out.numel() // weight.shape[0]))
+
+    for layer in module.modules():
+        layer.register_forward_hook(count)
+    with torch.no_grad():
+        module(example)
+    return sum(used)
+
+
+def _converted(example: Tensor, module: nn.Module) -> Tensor:
+    """Numbers in the module's precision; tokens as they are."""
+    floating = [parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()]
+    return example.to(floating[0]) if floating and example.is_floating_point() else example
+
+
+def _other_numbers(trial: Trial, registry: Registry) -> str | None:
+    """Whether the optimizer, the network or both give other numbers in a stack than alone, or fail there."""
+    assert trial.stack is not None
+    optimizer = registry.optimizer(trial.optimizer.name)
+    settings = resolve(optimizer.options, trial.optimizer.settings, optimizer.name)
+    several = [settings, settings]
+    if trial.stack.rows and "lr" in settings:
+        several = [settings, settings | {"lr": settings["lr"] / 2}]
+    try:
+        if reason := _is_not_elementwise(optimizer, several):
+            return reason
+        return _check_module(trial, registry, optimizer, several if trial.stack.rows else several[:1])
+    except Exception as error:
+        return f"in a stack they fail ({Failure.of(error).line})"
+
+
+def _is_not_elementwise(optimizer: Optimizer, members: list[dict[str, Any]]) -> str | None:
+    """A third party's word is checked: what is declared elementwise may look at the shapes of weights."""
+    cls = optimizer.cls if isinstance(optimizer, TorchOptimizer) else type(optimizer)
+    if cls.__module__.startswith(("torch.optim.", "thalweg_plugins.")):
+        return None
+    difference = compare(optimizer, members, STEPS, torch.float64)
+    if difference < 1e-9:
+        return None
+    return f"optimizer {optimizer.name!r} is not elementwise: weights in a stack are {difference:.2g} off"
+
+
+def _check_module(trial: Trial, registry: Registry, optimizer: Optimizer, members: list[dict[str, Any]]) -> str | None:
+    """Outputs of two members and of their stack must agree to rounding, and the stack must take a step."""
+    (first, shape), (second, _) = (_built(trial, registry, seed) for seed in range(2))
+    modules = [first.train(), second.train()]
+    example = _converted(inputs(shape, 4), modules[0])
+    stacked = StackedModule(modules, len(members))
+    problem = _Outputs(torch.stack([example, example]))
+    objective = Objective(stacked, problem, Draw(0, None))
+    objective.begin_step(problem.batch("train", 0, Draw(0, None)), 0)
+    with torch.no_grad():
+        together = stacked(problem.stack).detach().clone()
+        apart = torch.stack([module(example) for module in modules])
+    if together.shape != apart.shape:
+        return f"in a stack outputs have the shape {tuple(together.shape)} and not {tuple(apart.shape)}"
+    scale = float(apart.abs().nan_to_num(0, 0, 0).max())
+    close = 1e-3 if apart.dtype == torch.float32 else 1e-8
+    if not torch.allclose(together, apart, rtol=close, atol=close * scale, equal_nan=True):
+        return f"in a stack outputs are up to {float((together - apart).abs().max()):.2g} off"
+    report = optimizer.build_stacked(stacked, members, BuildContext(0, 4, 4)).step(objective)
+    return "the optimizer tells numbers of its steps" if report.info else None
+
+
+class _Outputs(LoadedProblem):
+    """The mean square of a stack's outputs, summed over its members."""
+
+    metrics = (Metric("loss", "lower", "log"),)
+
+    def __init__(self, stack: Tensor) -> None:
+        self.stack = stack
+        self.sizes: Mapping[str, int] = {"train": stack.shape[1]}
+
+    def batch(self, split: Split, step: int, draw: Draw) -> Batch:
+        return Batch(self.stack, None, self.stack.shape[1])
+
+    def loss(self, module: nn.Module, batch: Batch) -> Tensor:
+        loss: Tensor = module(batch.inputs).square().flatten(1).mean(1).sum()
+        return loss
+
+    def evaluate(self, module: nn.Module, split: Split) -> dict[str, float]:
+        raise NotImplementedError("nothing is evaluated here")
