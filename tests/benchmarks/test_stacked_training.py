@@ -13,7 +13,7 @@ from thalweg.registry import Registry
 from thalweg.training.assembly import assemble
 from thalweg.training.loop import Trained, Training
 from thalweg.training.stacked import train_together
-from thalweg.trial import Trial
+from thalweg.trial import Stack, Trial
 from timing import ratio
 
 PAIRS = 3
@@ -45,13 +45,20 @@ CASES: dict[str, tuple[dict[str, Any], int, list[float]]] = {
 def test_trials_together(benchmark: Any, registry: Registry, case: str) -> None:
     """The ratio is that of the whole of it: building, training and evaluating; batches of 32, with Adam."""
     settings, seeds, rates = CASES[case]
-    trials = [
-        Trial(**settings, optimizer=ref("adam", lr=lr), batch_size=32, seed=seed)
-        for lr in rates for seed in range(seeds)
+    # as a run has them: seeds of one setting in a stack, or settings of one seed
+    several = len(rates) > 1
+    stacks = [
+        [
+            Trial(**settings, optimizer=ref("adam", lr=lr), batch_size=32, seed=seed,
+                  stack=Stack(size=8, slot=(place - seed) % 8 if several else 0, rows=several))
+            for place, lr in enumerate(rates) for seed in ([block] if several else range(8))
+        ]
+        for block in range(seeds if several else seeds // 8)
     ]  # fmt: skip
+    trials = [trial.model_copy(update={"stack": None}) for stack in stacks for trial in stack]
 
     def together() -> list[Trained]:
-        return train_together(trials, registry)
+        return [trained for stack in stacks for trained in train_together(stack, registry)]
 
     def alone() -> list[Trained]:
         return [Training(assemble(trial, registry), [], lambda *_: None).run() for trial in trials]
