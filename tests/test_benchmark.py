@@ -71,6 +71,34 @@ def test_with_adds_and_only_filters_what_results(tmp_path: Path, registry: Regis
     assert plan.trials[0].trial.optimizer.options == {"lr": 0.5, "beta1": 0.0}
 
 
+@pytest.mark.parametrize(
+    ("extra", "only", "there"),
+    [
+        ("optimizer=sgd:lr=0.5", ("optimizer=sgd",), ["sgd", "sgd:lr=0.5"]),
+        ("optimizer=sgd:lr=0.5,weight_decay=0.1", ("optimizer=sgd",), ["sgd", "sgd:lr=0.5,weight_decay=0.1"]),
+        ("optimizer=sgd:lr=0.5", ("optimizer=sgd:lr=0.5",), ["sgd:lr=0.5"]),
+        ("optimizer=rmsprop", ("optimizer=rmsprop,slow",), ["slow", "rmsprop"]),
+        ("optimizer=rmsprop", ("workload=bowl",), ["sgd", "slow", "rmsprop"]),
+    ],
+)
+def test_what_with_adds_is_never_dropped(
+    tmp_path: Path, registry: Registry, extra: str, only: tuple[str, ...], there: list[str]
+) -> None:
+    plan = expand(tmp_path, registry, GOOD, Selection(extra=(extra,), only=only, seeds=1))
+    assert [planned.optimizer for planned in plan.trials if planned.workload == "bowl"] == there
+
+
+def test_with_that_only_would_leave_out_is_refused_with_the_way_out(tmp_path: Path, registry: Registry) -> None:
+    # the label `slow` is an adam: what is named is the label, and not what it stands for
+    for only in ("optimizer=sgd", "optimizer=slow"):
+        with pytest.raises(UserError) as refused:
+            expand(tmp_path, registry, GOOD, Selection(extra=("optimizer=adam:lr=0.5",), only=(only,)))
+        assert str(refused.value) == (
+            f"--with optimizer=adam:lr=0.5: left out by --only {only}: "
+            "add --only 'optimizer=adam:lr=0.5', or leave out this --with"
+        )
+
+
 def test_seeds_from_the_command_line_replace_those_of_the_file(tmp_path: Path, registry: Registry) -> None:
     assert len(expand(tmp_path, registry, GOOD, Selection(seeds=5)).trials) == 20
 

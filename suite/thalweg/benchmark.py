@@ -118,7 +118,8 @@ class Benchmark:
         """
         selection = selection or Selection()
         optimizers = self.optimizers(selection)
-        only = parse_only(selection.only, optimizers, self.spec.workloads)
+        added = {label: spec.optimizer or label for label, spec in map(parse_extra, selection.extra)}
+        only = parse_only(selection.only, optimizers, self.spec.workloads, added)
         seeds = range(selection.seeds or self.spec.seeds)
         workloads: dict[str, Workload] = {}
         trials: list[PlannedTrial] = []
