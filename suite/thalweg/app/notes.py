@@ -52,6 +52,7 @@ def remarks(view: View) -> list[Note]:
             "trials of one name with different settings."
         )
         notes.append(Note(text))
+    notes += [Note(f"{sentence}.") for sentence in view.rescaled]
     if view.seen.timed_on:
         notes.append(Note(f"Seconds to the target are those of this machine: {view.seen.timed_on}."))
     if view.seen.mixture:

@@ -17,6 +17,7 @@ from thalweg.registry import load_registry
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import MEMORY, SECONDS, STABILITY, check_metric, ranking_metric, wanted_for, where_read
 from thalweg.scoring.observations import Observations, observe
+from thalweg.scoring.scales import changes, settled
 from thalweg.scoring.stability import stability
 from thalweg.selection import Selection
 from thalweg.store.index import read_stored
@@ -64,6 +65,7 @@ def leaderboard_command(
         plan.workloads = {workload: plan.workloads[workload]}
         plan.trials = [planned for planned in plan.trials if planned.workload == workload]
     wanted = wanted_for(plan.workloads, metric)
+    declared = plan.workloads
     if over_all:
         # whatever the budget is one of
         columns = ["step", "epoch", "examples", "gradient_evaluations", "seconds", "split", "metric", "value"]
@@ -76,6 +78,7 @@ def leaderboard_command(
     else:
         seen = observe(plan, stored, read_times(root / plan.benchmark), wanted)
         table = leaderboard(seen, plan.workloads, metric)
+        plan.workloads = settled(plan.workloads, seen.curves, metric)
     match format_:
         case "json":
             rows = table.to_dict("records")
@@ -87,6 +90,7 @@ def leaderboard_command(
         case _:
             _print(plan, table)
     _notes(plan, seen)
+    _say(changes(declared, plan.workloads))
     if lacking := [key for key, one in plan.workloads.items() if ranking_metric(one, metric) is None]:
         errors().print(f"without {metric}, and left out: {', '.join(lacking)}", markup=False)
     if table.empty:
@@ -106,8 +110,15 @@ def leaderboard_command(
 def print_leaderboard(plan: Plan, results: BenchmarkResults) -> None:
     """Print the leaderboard of a plan for people."""
     seen = observe(plan, read_stored(results), read_times(results.path), wanted_for(plan.workloads))
+    declared, plan.workloads = plan.workloads, settled(plan.workloads, seen.curves)
     _print(plan, leaderboard(seen, plan.workloads))
     _warn(seen)
+    _say(changes(declared, plan.workloads))
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        errors().print(line, markup=False)
 
 
 def _notes(plan: TunedPlan, seen: Observations) -> None:

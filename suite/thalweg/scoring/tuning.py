@@ -11,6 +11,7 @@ from thalweg.benchmark import PlannedTrial
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import wanted_for
 from thalweg.scoring.observations import observe
+from thalweg.scoring.scales import settled
 from thalweg.store.stored import Stored
 from thalweg.tuning.plan import TunedPlan
 
@@ -70,10 +71,15 @@ def by_budget(plan: TunedPlan, stored: Stored, metric: str | None = None) -> pd.
     if not plan.outcomes:
         return pd.DataFrame(columns=["budget"])
     largest = max((budget for outcome in plan.outcomes for budget in outcome.best), default=0)
-    boards = []
     trials: Mapping[int, list[PlannedTrial]] = {**plan.smaller, largest: plan.trials}
-    for budget, planned in sorted(trials.items()):
-        part = replace(plan, trials=planned)
-        board = leaderboard(observe(part, stored, None, wanted_for(plan.workloads, metric)), plan.workloads, metric)
-        boards.append(board.assign(budget=budget))
+    wanted = wanted_for(plan.workloads, metric)
+    seen = {
+        budget: observe(replace(plan, trials=planned), stored, None, wanted)
+        for budget, planned in sorted(trials.items())
+    }
+    # one scale for all budgets
+    workloads = plan.workloads
+    for each in seen.values():
+        workloads = settled(workloads, each.curves, metric)
+    boards = [leaderboard(each, workloads, metric).assign(budget=budget) for budget, each in seen.items()]
     return pd.concat(boards, ignore_index=True)
