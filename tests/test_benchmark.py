@@ -403,3 +403,39 @@ def test_precision_that_a_workload_or_device_does_not_have_is_refused(tmp_path: 
     assert {planned.trial.device for planned in plan.trials} == {"mps"}
     with pytest.raises(UserError, match=r"workloads\.digits\.precision: .*'full'.*'tf32'.*'mixed-bfloat16'"):
         expand(tmp_path, registry, GOOD.replace("batch_size = 32", 'batch_size = 32\nprecision = "half"'))
+
+
+RATELESS = """
+import torch
+import thalweg
+
+
+class Rateless(torch.optim.Optimizer):
+    def __init__(self, params, w=1e-4):
+        super().__init__(params, dict(w=w))
+
+
+@thalweg.hookimpl
+def thalweg_register_optimizers(register):
+    register(Rateless)
+"""
+
+
+@pytest.mark.parametrize(
+    ("recipe", "says"),
+    [
+        ('schedule = "cosine"', "has no learning rate that follows a schedule: schedule = 'constant' leaves it alone"),
+        (
+            "decoupled_weight_decay = 0.1",
+            "has no learning rate, which decoupled decay is scaled by: decoupled_weight_decay = 0.0 leaves it out",
+        ),
+    ],
+)
+def test_what_takes_a_learning_rate_is_refused_where_there_is_none(tmp_path: Path, recipe: str, says: str) -> None:
+    (tmp_path / "rateless.py").write_text(RATELESS, encoding="utf-8")
+    registry = load_registry([tmp_path / "rateless.py"])
+    text = GOOD + "\n[optimizers.rateless]\n"
+    assert expand(tmp_path, registry, text).trials
+    with pytest.raises(UserError) as refused:
+        expand(tmp_path, registry, text + recipe)
+    assert str(refused.value) == f"mine.toml: bowl.rateless: optimizer 'rateless' {says}"

@@ -162,14 +162,15 @@ class _Register:
         self._registry, self._plugin, self._kind, self._found = registry, plugin, kind, found
 
     def __call__(self, component: Any, /, **settings: Any) -> None:
-        component = _component(self._kind, component, settings)
+        given, component = component, _component(self._kind, component, settings)
         name = component.stem if isinstance(component, Path) else component.name
         holder = self._registry.taken(self._kind, name)
         owner = holder.plugin.name if holder else None
         if owner is None and any(kind == self._kind and entry.name == name for kind, entry in self._found):
             owner = self._plugin.name
         if owner is not None:
-            raise ValueError(f"{self._kind[:-1]} {name!r} is already registered by plugin {owner!r}")
+            way = f": register({given.__name__}, name='...') gives it another" if _is_torch_optimizer(given) else ""
+            raise ValueError(f"{self._kind[:-1]} {name!r} is already registered by plugin {owner!r}{way}")
         self._found.append((self._kind, Entry(name, component, self._plugin)))
 
 
