@@ -19,6 +19,7 @@ from thalweg.scoring.measures import MEMORY, SECONDS, STABILITY, check_metric, r
 from thalweg.scoring.observations import Observations, observe
 from thalweg.scoring.scales import changes, settled
 from thalweg.scoring.stability import stability
+from thalweg.scoring.tuning import effectless
 from thalweg.selection import Selection
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults, results_root
@@ -113,7 +114,7 @@ def print_leaderboard(plan: Plan, results: BenchmarkResults) -> None:
     declared, plan.workloads = plan.workloads, settled(plan.workloads, seen.curves)
     _print(plan, leaderboard(seen, plan.workloads))
     _warn(seen)
-    _say(changes(declared, plan.workloads))
+    _say([*changes(declared, plan.workloads), *(effectless(plan) if isinstance(plan, TunedPlan) else [])])
 
 
 def _say(lines: list[str]) -> None:
@@ -126,6 +127,7 @@ def _notes(plan: TunedPlan, seen: Observations) -> None:
         tried = plan.tried["status"]
         told = f"{int((tried != 'missing').sum())} of {len(tried)} settings were tried"
         errors().print(f"tuning is not finished: {told}, 'thalweg run' goes on", markup=False)
+    _say(effectless(plan))
     if seen.missing and len(seen.trials):
         total = seen.missing + len(seen.trials) + len(seen.unreadable)
         errors().print(f"{seen.missing} of {total} trials are not there yet", markup=False)

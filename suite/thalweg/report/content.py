@@ -27,7 +27,7 @@ from thalweg.errors import UserError
 from thalweg.registry import Registry
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import SECONDS, STEPS
-from thalweg.scoring.tuning import best_settings, remark
+from thalweg.scoring.tuning import best_settings, remark, shown_setting
 from thalweg.store.tables import read_table
 
 CELLS = 20_000
@@ -212,9 +212,9 @@ def _tuning(view: View, workload: Workload) -> Iterator[Part]:
     rows = [
         [
             row["optimizer"],
-            row["setting"] or "not known yet",
+            shown_setting(row),
             number(row["value"], metric.unit),
-            remark(row["at_edge"], row["reached_end"]),
+            remark(row),
             f"{row['reached_end']} of {row['tried']}",
             f"{row['gradient_evaluations']:,}",
         ]
