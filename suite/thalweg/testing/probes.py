@@ -64,8 +64,9 @@ def _measured(registry: Registry, name: str) -> pd.DataFrame:
 def table_has_the_declared_columns(registry: Registry, name: str) -> None:
     """The table's columns are those declared, in that order, and it has rows."""
     table = _measured(registry, name)
-    assert list(table.columns) == [column.name for column in registry.probe(name).columns]
-    assert len(table)
+    declared = [column.name for column in registry.probe(name).columns]
+    assert list(table.columns) == declared, f"expected the declared columns {declared}, and found {list(table.columns)}"
+    assert len(table), "expected a table with rows, and it has none"
 
 
 def repeats_itself(registry: Registry, name: str) -> None:
@@ -95,8 +96,9 @@ def draws_its_table(registry: Registry, name: str) -> None:
     several = pd.concat([table.assign(trial="first"), table.assign(trial="second")], ignore_index=True)
     for drawn in (table, several):
         document = probe.chart(drawn).to_dict()
-        assert "vega-lite" in document["$schema"]
-        assert document.get("title"), "the chart has no title"
+        schema = document["$schema"]
+        assert "vega-lite" in schema, f"expected a chart of Vega-Lite, and its schema is {schema}"
+        assert document.get("title"), "expected a chart with a title, and it has none"
 
 
 CHECKS = (
