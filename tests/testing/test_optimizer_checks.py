@@ -167,6 +167,18 @@ TORCH_FAULTS = {
         {PRECISION},
         "state.0.m (bfloat16)",
     ),
+    "a curvature that nobody estimates": (
+        "",
+        (
+            "def direction(self, p, group):\n"
+            "        h = self.state[p].setdefault('hessian', torch.zeros_like(p))\n"
+            "        return p.grad / (h + 1.0)\n\n"
+            "    def update_hessian(self):\n"
+            "        for p in self.param_groups[0]['params']: self.state[p]['hessian'].lerp_(p.grad.square(), 0.1)"
+        ),
+        {"calls_what_fills_its_state"},
+        "expected 'hessian' of the state to be filled within 30 steps, and it is zero: update_hessian() fills it",
+    ),
     "gradients left off": (
         "",
         (
@@ -381,6 +393,16 @@ RIGHT = {
             "        return p.grad * (k > 10)"
         ),
         ", elementwise=True",
+    ),
+    "a buffer that is not used, and a method that is": (
+        (
+            "def direction(self, p, group):\n"
+            "        self.prepared(p)\n"
+            "        return p.grad\n\n"
+            "    def prepared(self, p):\n"
+            "        self.state[p].setdefault('buffer', torch.zeros_like(p))"
+        ),
+        "",
     ),
     "draws from torch's generator": ("def direction(self, p, group): return p.grad * torch.rand(())", ""),
     "draws from numpy's and Python's generators": (

@@ -11,6 +11,7 @@ from thalweg.contracts import Shape
 from thalweg.contracts.architecture import Task
 from thalweg.contracts.option import resolve
 from thalweg.registry import Registry
+from thalweg.testing.optimizer_calls import calls_what_fills_its_state
 from thalweg.testing.optimizer_effects import (
     changes_nothing_but_the_weights,
     evaluates_at_the_weights_it_means,
@@ -132,6 +133,7 @@ CHECKS = (
     leaves_the_seeds_alone,
     continues_from_its_state,
     keeps_its_state_in_the_precision_of_the_weights,
+    calls_what_fills_its_state,
     changes_nothing_but_the_weights,
     evaluates_at_the_weights_it_means,
     restores_weights_after_evaluation,
