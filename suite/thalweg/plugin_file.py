@@ -11,6 +11,7 @@ The plugin's modules have an ``__import__`` of their own among their builtins, w
 from __future__ import annotations
 
 import builtins
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -109,6 +110,8 @@ class _Finder(MetaPathFinder):
 def _give_import(module: ModuleType) -> None:
     package = module.__name__.split(".")[0]
     (folder,) = map(Path, sys.modules[package].__path__)
+    # a step may import something each time that it is made
+    beside = functools.cache(lambda top: is_beside(top, folder))
 
     def import_(
         name: str,
@@ -118,7 +121,7 @@ def _give_import(module: ModuleType) -> None:
         level: int = 0,
     ) -> ModuleType:
         top = name.partition(".")[0]
-        if level or not is_beside(top, folder):
+        if level or not beside(top):
             return builtins.__import__(name, globals, locals, fromlist or (), level)
         if fromlist:
             return builtins.__import__(f"{package}.{name}", globals, locals, fromlist, 0)

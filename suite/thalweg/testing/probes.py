@@ -75,18 +75,27 @@ def repeats_itself(registry: Registry, name: str) -> None:
 
 
 def leaves_the_model_unchanged(registry: Registry, name: str) -> None:
-    """Parameters, buffers, gradients, mode and torch's random state are as before."""
+    """Parameters, buffers, gradients, mode, data and torch's random state are as before."""
     bench = Workbench(registry, "sgd")
     context = _context(registry, name, bench)
     weights = bench.weights()
     gradients = [parameter.grad.clone() for parameter in bench.module.parameters() if parameter.grad is not None]
     mode, random = bench.module.training, torch.random.get_rng_state()
+    draw = Draw(0, None)
+    before = bench.problem.batch("train", 0, draw)
+    data = [tensor.clone() for tensor in (before.inputs, before.targets) if tensor is not None]
     registry.probe(name).measure(context)
-    assert same(weights, bench.weights()), "parameters or buffers have changed"
-    after = [parameter.grad for parameter in bench.module.parameters() if parameter.grad is not None]
-    assert same(gradients, after), "gradients have changed"
-    assert bench.module.training == mode, "the mode has changed"
-    assert torch.equal(random, torch.random.get_rng_state()), "torch's random state has changed"
+    again = bench.problem.batch("train", 0, draw)
+    after = [tensor for tensor in (again.inputs, again.targets) if tensor is not None]
+    assert same(data, after), "expected the data as before, and it has changed"
+    assert same(weights, bench.weights()), "expected parameters and buffers as before, and they have changed"
+    left = [parameter.grad for parameter in bench.module.parameters() if parameter.grad is not None]
+    assert same(gradients, left), "expected gradients as before, and they have changed"
+    assert bench.module.training == mode, "expected the mode as before, and it has changed"
+    unused = torch.equal(random, torch.random.get_rng_state())
+    assert unused, (
+        "expected torch's random state as before, and it has changed: context.generator is there to draw from"
+    )
 
 
 def draws_its_table(registry: Registry, name: str) -> None:

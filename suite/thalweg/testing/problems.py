@@ -72,7 +72,7 @@ def declares_what_it_loads(registry: Registry, name: str) -> None:
 
 
 def evaluates_every_metric(registry: Registry, name: str) -> None:
-    """Every metric of every split is a finite number, and the same when asked again."""
+    """Every metric of every split is a finite number, not below zero on a log scale, and the same when asked again."""
     with _small(registry, name) as (problem, options):
         loaded = _load(problem, options)
         module = _module(registry, problem, options, loaded).eval()
@@ -85,6 +85,9 @@ def evaluates_every_metric(registry: Registry, name: str) -> None:
             assert set(values) == names, f"expected the metrics {sorted(names)}, and found {sorted(values)}"
             finite = all(math.isfinite(value) for value in values.values())
             assert finite, f"expected finite values on {split}, and found {values}"
+            below = [one.name for one in loaded.metrics if one.scale == "log" and values[one.name] < 0]
+            told = f"expected no value below zero of metrics with a log scale on {split}, and found {values}"
+            assert not below, f'{told}: Metric("{below[0]}", ..., "linear") is for those that can be'
 
 
 def repeats_its_batches(registry: Registry, name: str) -> None:
