@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import sys
+from importlib.util import spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,31 @@ def test_sources_on_the_path_that_are_not_installed_are_in_the_digest(
     (tmp_path / "elsewhere" / "some-1.0.dist-info").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
     assert digest(path) == hashlib.sha256(b"sib.py\0" + path.read_bytes() + b"\0").hexdigest()[:12]
+
+
+def test_an_editable_install_that_a_finder_of_its_own_finds_is_hashed_and_not_shadowed_by_a_bare_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "editable_rules" / "src").mkdir(parents=True)
+    source = tmp_path / "editable_rules" / "src" / "editable_rules.py"
+    source.write_text("RATE = 0.5\n", encoding="utf-8")
+
+    class Finder:
+        """As setuptools installs one."""
+
+        @staticmethod
+        def find_spec(name: str, path: object = None, target: object = None) -> object:
+            return spec_from_file_location(name, source) if name == "editable_rules" else None
+
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder])
+    path = write(tmp_path, "from editable_rules import RATE", "RATE")
+    try:
+        assert default(loaded(path), "sib") == 0.5
+        before = digest(path)
+        source.write_text("RATE = 0.25\n", encoding="utf-8")
+        assert digest(path) != before
+    finally:
+        sys.modules.pop("editable_rules", None)
 
 
 @pytest.mark.parametrize("name", ["json", "numpy", "thalweg"])

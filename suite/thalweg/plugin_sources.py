@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib.util
 import site
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 _OWN = frozenset({"thalweg", "thalweg_plugins"})
@@ -51,11 +52,19 @@ def is_beside(top: str, folder: Path) -> bool:
     spec = PathFinder.find_spec(top, [str(folder)])
     if spec is None:
         return False
-    return spec.origin is not None or PathFinder.find_spec(top) is None
+    return spec.origin is not None or _anywhere(top) is None
 
 
 def _installed(top: str) -> bool:
     return any(PathFinder.find_spec(top, [folder]) is not None for folder in _folders(tuple(sys.path)))
+
+
+def _anywhere(top: str) -> ModuleSpec | None:
+    """Where Python itself finds a module; also an editable install, which need not be on ``sys.path``."""
+    try:
+        return importlib.util.find_spec(top)
+    except ValueError:  # a module that is there and came from nowhere
+        return getattr(sys.modules[top], "__spec__", None)
 
 
 @functools.cache
@@ -97,7 +106,7 @@ def _sources(name: str, folder: Path | None) -> Iterator[tuple[str, Path]]:
     else:
         path = None
     for count in range(1, len(parts) + 1):
-        spec = PathFinder.find_spec(parts[count - 1], path)
+        spec = _anywhere(top) if path is None else PathFinder.find_spec(parts[count - 1], path)
         if spec is None:
             return
         if spec.origin is not None and spec.has_location and spec.origin.endswith(".py"):
