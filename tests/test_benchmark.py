@@ -71,6 +71,34 @@ def test_with_adds_and_only_filters_what_results(tmp_path: Path, registry: Regis
     assert plan.trials[0].trial.optimizer.options == {"lr": 0.5, "beta1": 0.0}
 
 
+@pytest.mark.parametrize(
+    ("extra", "only", "there"),
+    [
+        ("optimizer=sgd:lr=0.5", ("optimizer=sgd",), ["sgd", "sgd:lr=0.5"]),
+        ("optimizer=sgd:lr=0.5,weight_decay=0.1", ("optimizer=sgd",), ["sgd", "sgd:lr=0.5,weight_decay=0.1"]),
+        ("optimizer=sgd:lr=0.5", ("optimizer=sgd:lr=0.5",), ["sgd:lr=0.5"]),
+        ("optimizer=rmsprop", ("optimizer=rmsprop,slow",), ["slow", "rmsprop"]),
+        ("optimizer=rmsprop", ("workload=bowl",), ["sgd", "slow", "rmsprop"]),
+    ],
+)
+def test_what_with_adds_is_never_dropped(
+    tmp_path: Path, registry: Registry, extra: str, only: tuple[str, ...], there: list[str]
+) -> None:
+    plan = expand(tmp_path, registry, GOOD, Selection(extra=(extra,), only=only, seeds=1))
+    assert [planned.optimizer for planned in plan.trials if planned.workload == "bowl"] == there
+
+
+def test_with_that_only_would_leave_out_is_refused_with_the_way_out(tmp_path: Path, registry: Registry) -> None:
+    # the label `slow` is an adam: what is named is the label, and not what it stands for
+    for only in ("optimizer=sgd", "optimizer=slow"):
+        with pytest.raises(UserError) as refused:
+            expand(tmp_path, registry, GOOD, Selection(extra=("optimizer=adam:lr=0.5",), only=(only,)))
+        assert str(refused.value) == (
+            f"--with optimizer=adam:lr=0.5: left out by --only {only}: "
+            "add --only 'optimizer=adam:lr=0.5', or leave out this --with"
+        )
+
+
 def test_seeds_from_the_command_line_replace_those_of_the_file(tmp_path: Path, registry: Registry) -> None:
     assert len(expand(tmp_path, registry, GOOD, Selection(seeds=5)).trials) == 20
 
@@ -375,3 +403,39 @@ def test_precision_that_a_workload_or_device_does_not_have_is_refused(tmp_path: 
     assert {planned.trial.device for planned in plan.trials} == {"mps"}
     with pytest.raises(UserError, match=r"workloads\.digits\.precision: .*'full'.*'tf32'.*'mixed-bfloat16'"):
         expand(tmp_path, registry, GOOD.replace("batch_size = 32", 'batch_size = 32\nprecision = "half"'))
+
+
+RATELESS = """
+import torch
+import thalweg
+
+
+class Rateless(torch.optim.Optimizer):
+    def __init__(self, params, w=1e-4):
+        super().__init__(params, dict(w=w))
+
+
+@thalweg.hookimpl
+def thalweg_register_optimizers(register):
+    register(Rateless)
+"""
+
+
+@pytest.mark.parametrize(
+    ("recipe", "says"),
+    [
+        ('schedule = "cosine"', "has no learning rate that follows a schedule: schedule = 'constant' leaves it alone"),
+        (
+            "decoupled_weight_decay = 0.1",
+            "has no learning rate, which decoupled decay is scaled by: decoupled_weight_decay = 0.0 leaves it out",
+        ),
+    ],
+)
+def test_what_takes_a_learning_rate_is_refused_where_there_is_none(tmp_path: Path, recipe: str, says: str) -> None:
+    (tmp_path / "rateless.py").write_text(RATELESS, encoding="utf-8")
+    registry = load_registry([tmp_path / "rateless.py"])
+    text = GOOD + "\n[optimizers.rateless]\n"
+    assert expand(tmp_path, registry, text).trials
+    with pytest.raises(UserError) as refused:
+        expand(tmp_path, registry, text + recipe)
+    assert str(refused.value) == f"mine.toml: bowl.rateless: optimizer 'rateless' {says}"

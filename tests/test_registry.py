@@ -49,6 +49,16 @@ def thalweg_register_optimizers(register):
     register({what})
 """
 
+BARE = """
+import torch
+import thalweg
+
+
+@thalweg.hookimpl
+def thalweg_register_optimizers(register):
+    register(torch.optim.Adam)
+"""
+
 
 def load(tmp_path: Path, *sources: str) -> list[PluginRecord]:
     files = []
@@ -114,6 +124,7 @@ def test_the_digest_of_a_file_changes_with_its_source(tmp_path: Path) -> None:
             OPTIMIZER.format(name="mine", what="Mine); register(Mine"),
             "'mine' is already registered by plugin 'plugin0'",
         ),
+        (BARE, r"'adam' is already registered by plugin '[a-z_.]*': register\(Adam, name='...'\) gives it another"),
         (OPTIMIZER.format(name="Mine!", what="Mine"), "name 'Mine!' is not lower-case words"),
         (OPTIMIZER.format(name="mine", what="42"), "42 is no optimizer: subclass thalweg.Optimizer"),
         (OPTIMIZER.format(name="mine", what="thalweg.Optimizer"), "optimizer Optimizer does not implement build"),

@@ -18,7 +18,10 @@ VARIABLE = "THALWEG_TENSORBOARD"
 
 @hookimpl
 def thalweg_trial_finished(trial: Trial, result: TrialResult) -> None:
-    """One run of TensorBoard a trial: its curve by steps, and its hyperparameters with how it ended."""
+    """One run of TensorBoard a trial: its curve by steps, and its hyperparameters with how it ended.
+
+    A run is named by seed and hash: of one optimizer and seed there may be trials of many settings.
+    """
     folder, saved = os.environ.get(VARIABLE), result.saved
     if not folder or saved is None:
         return
@@ -28,7 +31,9 @@ def thalweg_trial_finished(trial: Trial, result: TrialResult) -> None:
         hint = "pip install 'thalweg[tensorboard]'"
         raise UserError(f"{VARIABLE} is set, and tensorboard is not installed: {hint}") from error
     document = saved.document
-    place = Path(folder) / result.benchmark / document.workload / document.optimizer / f"seed-{trial.seed}"
+    place = (
+        Path(folder) / result.benchmark / document.workload / document.optimizer / f"seed-{trial.seed}--{trial.hash}"
+    )
     for older in place.glob("events.out.tfevents.*"):
         older.unlink()  # of the same trial, trained again
     with SummaryWriter(str(place)) as writer:

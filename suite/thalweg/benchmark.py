@@ -119,7 +119,8 @@ class Benchmark:
         """
         selection = selection or Selection()
         optimizers = self.optimizers(selection)
-        only = parse_only(selection.only, optimizers, self.spec.workloads)
+        added = {label: spec.optimizer or label for label, spec in map(parse_extra, selection.extra)}
+        only = parse_only(selection.only, optimizers, self.spec.workloads, added)
         seeds = range(selection.seeds or self.spec.seeds)
         workloads: dict[str, Workload] = {}
         trials: list[PlannedTrial] = []
@@ -218,6 +219,15 @@ class Benchmark:
         if reason:
             hint = "; --only workload=... or --only optimizer=... leaves pairs out"
             raise UserError(f"{where} does not fit {trial.problem.name!r}: {reason}{hint}")
+        if not optimizer.has_lr and not trial.schedule.is_constant:
+            raise UserError(
+                f"{where} has no learning rate that follows a schedule: schedule = 'constant' leaves it alone"
+            )
+        if not optimizer.has_lr and trial.decoupled_weight_decay:
+            what = (
+                "has no learning rate, which decoupled decay is scaled by: decoupled_weight_decay = 0.0 leaves it out"
+            )
+            raise UserError(f"{where} {what}")
         if trial.clip_norm is not None and not optimizer.takes_any_gradient:
             raise UserError(f"{where} needs its gradients as they are: clip_norm = inf leaves them so")
         if trial.decoupled_weight_decay and not optimizer.takes_decoupled_decay:

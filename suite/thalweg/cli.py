@@ -82,7 +82,10 @@ def run(
     benchmark: Annotated[str, typer.Argument(help="A benchmark's name, or the path of a TOML file.")],
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N-1 instead of the benchmark's own.")] = None,
     only: Annotated[
-        list[str] | None, typer.Option(help="Filter: optimizer=adam,sgd or workload=... or seed=...")
+        list[str] | None,
+        typer.Option(
+            help="Filter: optimizer=adam,sgd or workload=... or seed=... An optimizer also lets its --with by."
+        ),
     ] = None,
     with_: Annotated[list[str] | None, typer.Option("--with", help="Add: optimizer=NAME:lr=0.1")] = None,
     device: Annotated[str, typer.Option(help="auto (cuda where there is one, else cpu), cpu, cuda or mps.")] = "auto",

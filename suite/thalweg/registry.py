@@ -6,13 +6,12 @@ import contextlib
 import hashlib
 import importlib
 import importlib.metadata
-import importlib.util
 import inspect
 import json
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +22,8 @@ import pluggy
 from thalweg import __version__, hookspecs
 from thalweg.contracts import Architecture, Claim, Executor, Optimizer, Probe, Problem
 from thalweg.errors import UserError, unknown
+from thalweg.plugin_file import import_file, imported_beside
+from thalweg.plugin_sources import sources_of
 
 DEFAULT_PLUGINS = (
     "thalweg_plugins.optimizers",
@@ -161,14 +162,15 @@ class _Register:
         self._registry, self._plugin, self._kind, self._found = registry, plugin, kind, found
 
     def __call__(self, component: Any, /, **settings: Any) -> None:
-        component = _component(self._kind, component, settings)
+        given, component = component, _component(self._kind, component, settings)
         name = component.stem if isinstance(component, Path) else component.name
         holder = self._registry.taken(self._kind, name)
         owner = holder.plugin.name if holder else None
         if owner is None and any(kind == self._kind and entry.name == name for kind, entry in self._found):
             owner = self._plugin.name
         if owner is not None:
-            raise ValueError(f"{self._kind[:-1]} {name!r} is already registered by plugin {owner!r}")
+            way = f": register({given.__name__}, name='...') gives it another" if _is_torch_optimizer(given) else ""
+            raise ValueError(f"{self._kind[:-1]} {name!r} is already registered by plugin {owner!r}{way}")
         self._found.append((self._kind, Entry(name, component, self._plugin)))
 
 
@@ -258,8 +260,9 @@ def load_registry(plugin_files: Iterable[str | Path] = ()) -> Registry:
     for path in files:
         if not path.is_file():
             raise UserError(f"--plugin {path}: there is no such file")
-        record = PluginRecord(_free_name(registry, path.stem), "file", "file", digest=_digest([path]))
-        registry.add(record, lambda path=path: _import_file(path))
+        record = PluginRecord(_free_name(registry, path.stem), "file", "file")
+        registry.add(record, lambda path=path: import_file(path))
+        record.digest = _digest([path], sources_of([path], path.resolve().parent) | imported_beside(path))
     return registry
 
 
@@ -274,21 +277,6 @@ def _free_name(registry: Registry, name: str) -> str:
     return free
 
 
-def _import_file(path: Path) -> ModuleType:
-    name = f"thalweg_plugin_file_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
 def _is_editable(dist: importlib.metadata.Distribution | None) -> bool:
     text = dist.read_text("direct_url.json") if dist else None
     return bool(text and json.loads(text).get("dir_info", {}).get("editable"))
@@ -301,11 +289,13 @@ def _digest_package(plugin: Any) -> str | None:
     top = sys.modules[module.__name__.split(".")[0]]
     folders = [Path(folder) for folder in getattr(top, "__path__", [])]
     files = sorted(path for folder in folders for path in folder.rglob("*.py")) or [Path(module.__file__)]
-    return _digest(files)
+    mine = {file.resolve() for file in files}
+    return _digest(files, {name: path for name, path in sources_of(files).items() if path not in mine})
 
 
-def _digest(files: Iterable[Path]) -> str:
+def _digest(files: Iterable[Path], imported: Mapping[str, Path]) -> str:
+    """Of a plugin's own files, and of what they import, by name: alone they have the digest that they always had."""
     digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for label, path in [*((path.name, path) for path in files), *sorted(imported.items())]:
+        digest.update(label.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]

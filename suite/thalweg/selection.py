@@ -83,8 +83,23 @@ def is_wanted(only: Mapping[str, tuple[str, ...]], workload: str, optimizer: str
     return all(value in only.get(key, (value,)) for key, value in names.items())
 
 
-def parse_only(texts: Iterable[str], optimizers: Iterable[str], workloads: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """The names that each ``--only KEY=NAME,NAME`` lets through, by key."""
+def parse_only(
+    texts: Iterable[str], optimizers: Iterable[str], workloads: Iterable[str], added: Mapping[str, str] | None = None
+) -> dict[str, tuple[str, ...]]:
+    """The names that each ``--only KEY=NAME,NAME`` lets through, by key.
+
+    An optimizer that ``--with`` adds is let through by its label and by the optimizer's own name: who writes ``--only
+    optimizer=sgd --with optimizer=sgd:lr=0.001`` wants to see both.
+
+    Args:
+        texts: what follows each ``--only``.
+        optimizers: every label.
+        workloads: every name.
+        added: of the labels those that ``--with`` adds, with the optimizer's name.
+
+    Raises:
+        UserError: there is no such name, or what ``--with`` adds would be left out.
+    """
     known = {"optimizer": list(optimizers), "workload": list(workloads), "seed": None}
     only: dict[str, tuple[str, ...]] = {}
     for text in texts:
@@ -98,4 +113,13 @@ def parse_only(texts: Iterable[str], optimizers: Iterable[str], workloads: Itera
             if choices is not None and name not in choices:
                 raise UserError(f"--only {text}: {unknown(key, name, choices)}")
         only[key] = only.get(key, ()) + names
+    if "optimizer" in only:
+        more = tuple(label for label, name in (added or {}).items() if name in only["optimizer"])
+        only["optimizer"] += tuple(label for label in more if label not in only["optimizer"])
+        for label in added or {}:
+            if label not in only["optimizer"]:
+                raise UserError(
+                    f"--with optimizer={label}: left out by --only optimizer={','.join(only['optimizer'])}: "
+                    f"add --only 'optimizer={label}', or leave out this --with"
+                )
     return only

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import pytest
 
-from thalweg.app.curves import mean_curves, metrics_of, sparklines, splits_of
+from thalweg.app.curves import has_log_axis, mean_curves, metrics_of, sparklines, splits_of
 from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
 
@@ -77,3 +77,12 @@ def test_metrics_and_splits_are_those_that_have_curves() -> None:
     table = pd.concat([curves({0: [1.0]}), curves({0: [0.5]}, split="optimizer", metric="damping")])
     assert [metric.name for metric in metrics_of(table, WORKLOAD)] == ["loss", "damping"]
     assert splits_of(table, "damping") == ["optimizer"]
+
+
+def test_curves_with_values_below_zero_are_drawn_whole_on_a_linear_axis() -> None:
+    table = curves({0: [1.0, -1.0, -3.0], 1: [3.0, -3.0, -5.0]})
+    assert not has_log_axis(table, LOSS, "train")
+    assert sparklines(table, WORKLOAD) == {"sgd": [2.0, -2.0, -4.0]}
+    # zeros keep the log axis, which leaves them out
+    assert has_log_axis(curves({0: [1.0, 0.0]}), LOSS, "train")
+    assert not has_log_axis(table, ACCURACY, "train")

@@ -30,12 +30,45 @@ def test_every_value_of_every_curve_is_written(cli: CommandLine, small: Path) ->
     stored, _ = results(cli).scan()
     assert len(stored) == 2
     for trial in stored:
-        place = folder / "small" / "small" / "adam" / f"seed-{trial.document.trial.seed}"
+        place = folder / "small" / "small" / "adam" / run_name(trial)
         assert len(list(place.iterdir())) == 2  # the curve, and the hyperparameters
         board = EventAccumulator(str(place)).Reload()
         assert scalars(board) == curve(trial)
         assert "_hparams_/session_start_info" in board.summary_metadata
-    assert leaf_names(folder) == ["seed-0", "seed-1"]
+    assert leaf_names(folder) == sorted(map(run_name, stored))
+
+
+TUNED = """
+seeds = 1
+
+[workloads.bowl]
+problem = { name = "quadratic", dim = 4 }
+architecture = "point"
+budget = { steps = 4 }
+
+[tuning]
+budgets = [4]
+extend = 0.0
+
+[optimizers.sgd]
+"""
+
+
+def test_every_setting_that_tuning_tries_has_a_run_of_its_own(cli: CommandLine) -> None:
+    folder = cli.folder / "board"
+    cli.environment["THALWEG_TENSORBOARD"] = str(folder)
+    (cli.folder / "tuned.toml").write_text(TUNED, encoding="utf-8")
+    report = cli.json("run", "tuned.toml")
+    stored, _ = results(cli, "tuned").scan()
+    # four settings at one seed, and the seed that counts
+    assert report["trials"]["trained"] == len(stored) == 5
+    for trial in stored:
+        board = EventAccumulator(str(folder / "tuned" / "bowl" / "sgd" / run_name(trial))).Reload()
+        assert scalars(board) == curve(trial, 0)
+
+
+def run_name(trial: StoredTrial) -> str:
+    return f"seed-{trial.document.trial.seed}--{trial.document.hash}"
 
 
 def scalars(board: EventAccumulator) -> dict[tuple[str, int], float]:
@@ -43,9 +76,9 @@ def scalars(board: EventAccumulator) -> dict[tuple[str, int], float]:
     return {(tag, event.step): pytest.approx(event.value) for tag in tags for event in board.Scalars(tag)}
 
 
-def curve(trial: StoredTrial) -> dict[tuple[str, int], float]:
+def curve(trial: StoredTrial, more_than: int = 8) -> dict[tuple[str, int], float]:
     table = trial.curve()
-    assert len(table) > 8
+    assert len(table) > more_than
     return {(f"{row.metric}/{row.split}", row.step): row.value for row in table.itertuples()}
 
 

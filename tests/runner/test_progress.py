@@ -41,7 +41,7 @@ def test_what_is_left_is_cost_at_the_rate_so_far() -> None:
 def test_a_terminal_shows_each_trial_in_hand_how_others_ended_and_the_time_left(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cli(*tiny(cli, "none"), "--only", "optimizer=sgd")
+    cli(*tiny(cli), "--only", "optimizer=sgd")
     shown = io.StringIO()
     terminal = Console(file=shown, force_terminal=True, width=150, color_system=None)
     monkeypatch.setattr(thalweg.commands.progress, "errors", lambda: terminal)

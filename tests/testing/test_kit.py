@@ -31,6 +31,49 @@ class Wrong(Digits):
     def sizes(self, options):
         return {"train": 1348, "test": 450}
 """,
+    "evaluates_every_metric": """
+class Wrong(thalweg.Problem):
+    name, summary, splits = "wrong", "a bowl below zero, on a log scale", ("train",)
+
+    def shape(self, options):
+        return thalweg.Shape("function", (), (2,))
+
+    def load(self, options, context):
+        import torch
+        from thalweg.contracts.analytic import AnalyticFunction
+        return AnalyticFunction(lambda x: x.square().sum() - 5, lambda g: torch.rand(2, generator=g).double())
+""",
+    "leaves_the_model_unchanged": """
+class Wrong(thalweg.Probe):
+    name, summary, when = "wrong", "scales the data that it looks at", ("end",)
+    columns = (thalweg.Column("norm"),)
+
+    def measure(self, context):
+        import pandas as pd
+        inputs, _ = context.problem.data["train"]
+        table = pd.DataFrame({"norm": [float(inputs.sign().norm())]})
+        inputs.mul_(0.5)
+        return table
+
+    def chart(self, table):
+        import altair as alt
+        return alt.Chart(table, title="Norm").mark_point().encode(x="norm:Q")
+""",
+    "leaves_its_input_alone": """
+class Wrong(thalweg.Architecture):
+    name, summary = "wrong", "shifts its input in place, and back"
+
+    def build(self, options, shape):
+        from math import prod
+        from torch import nn
+
+        class Shift(nn.Module):
+            def forward(self, x):
+                x = x.float() if not x.is_floating_point() else x
+                return x.clamp_(-1.0, 1.0)
+
+        return nn.Sequential(Shift(), nn.Flatten(), nn.Linear(prod(shape.input), prod(shape.output)))
+""",
     "can_be_differentiated_twice": """
 class Wrong(thalweg.Architecture):
     name, summary = "wrong", "attention in a fused kernel that has no second derivative"
@@ -78,7 +121,8 @@ class Wrong(TorchOptimizer):
 
 @pytest.mark.parametrize("check", WRONG)
 def test_a_plugin_that_is_wrong_in_one_way_fails_that_check_alone(check: str, tmp_path: Path) -> None:
-    kind = {"Architecture": "architectures", "TorchOptimizer": "optimizers"}.get(_base(check), "problems")
+    kinds = {"Architecture": "architectures", "TorchOptimizer": "optimizers", "Probe": "probes"}
+    kind = kinds.get(_base(check), "problems")
     source = f"""import thalweg
 {WRONG[check]}
 

@@ -241,3 +241,97 @@ def test_results_of_another_folder_are_not_mixed_in(cli: CommandLine, registry: 
     empty = plan_of(benchmark, registry, Selection(), read_stored(BenchmarkResults(tmp_path / "empty", "small")))
     assert not empty.settled
     assert empty.trials == []
+
+
+IGNORES = """
+import torch
+import thalweg
+
+
+class Ignores(torch.optim.Optimizer):
+    def __init__(self, params, lr=1.0, other=0.1):
+        super().__init__(params, dict(lr=lr, other=other))
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.sub_(group["other"] * p.grad)
+
+
+class Takes(Ignores):
+    def step(self, closure=None):
+        for group in self.param_groups:
+            group["other"] = group["lr"]
+        super().step()
+
+
+@thalweg.hookimpl
+def thalweg_register_optimizers(register):
+    register(Ignores)
+    register(Takes, lr=0.05)
+"""
+
+RATES = """
+seeds = 1
+
+[workloads.bowl]
+problem = { name = "quadratic", dim = 4, kappa = 10.0 }
+architecture = "point"
+dtype = "float64"
+budget = { steps = 20 }
+evaluate_every = { steps = 5 }
+
+[optimizers.ignores]
+
+[optimizers.takes]
+
+[tuning]
+method = "grid"
+budgets = [3]
+decades = 2
+"""
+
+
+def test_a_rate_without_effect_is_said_to_have_none_and_no_setting_is_the_best(cli: CommandLine) -> None:
+    (cli.folder / "ignores.py").write_text(IGNORES, encoding="utf-8")
+    write(cli, text=RATES)
+    ask = ("small.toml", "--plugin", "ignores.py")
+    told = "bowl: ignores: lr has no effect: all 3 settings gave the very same curves, and none is the best"
+    assert told in cli("run", *ask).stderr
+    assert told in cli("leaderboard", *ask).stderr
+    found = cli("tuning", *ask)
+    assert told in found.stderr
+    assert "lr has no effect" in found.stdout
+    report = cli.json("tuning", *ask)
+    best = {row["optimizer"]: row for row in report["best"]}
+    assert (best["ignores"]["setting"], best["ignores"]["without_effect"]) == ("", "lr")
+    assert (best["takes"]["setting"], best["takes"]["without_effect"]) == ("lr=0.05", "")
+    # the first of a grid is at its end, which is none where nothing has an effect
+    assert report["extended"] == []
+    assert {row["selected"] for row in report["tried"] if row["optimizer"] == "ignores"} == {""}
+    # the middle of the range is each class's own rate
+    rates = {name: sorted(row["lr"] for row in report["tried"] if row["optimizer"] == name) for name in best}
+    assert rates == {"ignores": [0.1, 1.0, 10.0], "takes": [0.005, 0.05, 0.5]}
+    # the seeds that count are trained all the same, each optimizer with one setting
+    board = cli.json("leaderboard", *ask)["rows"]
+    assert sorted((row["optimizer"], row["seeds"]) for row in board) == [("ignores", 1), ("takes", 1)]
+    cli("report", *ask, "--out", "report.html")
+    assert "has no effect: all 3 settings" in (cli.folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_an_optimizer_without_a_rate_is_not_tuned_by_it(cli: CommandLine) -> None:
+    source = (
+        IGNORES.replace("lr=1.0, other", "other").replace("lr=lr, ", "").replace("    register(Takes, lr=0.05)\n", "")
+    )
+    (cli.folder / "ignores.py").write_text(source, encoding="utf-8")
+    write(cli, text=RATES.replace("[optimizers.takes]\n", ""))
+    refused = cli("run", "small.toml", "--plugin", "ignores.py", code=2).stderr
+    assert "small.toml: tuning: optimizer 'ignores': has no learning rate, so there is nothing to tune" in refused
+    # the way out that it names
+    source = source.replace("register(Ignores)", "register(Ignores, search={'other': (0.01, 1.0)})")
+    (cli.folder / "ignores.py").write_text(source, encoding="utf-8")
+    write(cli, text=RATES.replace("[optimizers.takes]\n", "") + '\n[tuning.hyperparameters]\nignores = ["other"]\n')
+    cli("run", "small.toml", "--plugin", "ignores.py")
+    (best,) = cli.json("tuning", "small.toml", "--plugin", "ignores.py")["best"]
+    assert best["setting"] == "other=0.1"

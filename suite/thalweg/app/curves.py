@@ -44,6 +44,14 @@ def mean_curves(curves: pd.DataFrame, metric: str, split: str, log: bool) -> pd.
     return shown
 
 
+def has_log_axis(curves: pd.DataFrame, metric: Metric, split: str) -> bool:
+    """Whether a metric's curves belong on a log axis: it has a log scale, and no value there is below zero."""
+    if metric.scale != "log":
+        return False
+    mine = (curves["metric"] == metric.name) & (curves["split"] == split)
+    return not bool((curves.loc[mine, "value"] < 0).any())
+
+
 def splits_of(curves: pd.DataFrame, metric: str) -> list[str]:
     """The splits on which a metric has a curve, valid first; test has single points and is left out."""
     there = set(curves.loc[curves["metric"] == metric, "split"].unique())
@@ -61,13 +69,13 @@ def metrics_of(curves: pd.DataFrame, workload: Workload) -> list[Metric]:
 def sparklines(curves: pd.DataFrame, workload: Workload) -> dict[str, list[float]]:
     """For each optimizer its mean curve of the ranking metric, on valid where there is one, else on train.
 
-    Values are logarithms to base 10 where the metric has a log scale.
+    Values are logarithms to base 10 where the metric has a log axis.
     """
     metric = workload.metric
-    log = metric.scale == "log"
     splits = splits_of(curves, metric.name)
     if not splits:
         return {}
+    log = has_log_axis(curves, metric, splits[0])
     means = mean_curves(curves, metric.name, splits[0], log)
     return {
         str(label): [math.log10(value) if log else value for value in part["value"]]

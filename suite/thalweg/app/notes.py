@@ -7,6 +7,7 @@ from typing import NamedTuple
 from thalweg.app.loaded import Loaded
 from thalweg.app.view import IN_BENCHMARK, View
 from thalweg.app.words import count
+from thalweg.scoring.tuning import effectless
 
 
 class Note(NamedTuple):
@@ -52,6 +53,8 @@ def remarks(view: View) -> list[Note]:
             "trials of one name with different settings."
         )
         notes.append(Note(text))
+    effects = effectless(view.plan) if view.plan else []
+    notes += [Note(f"{sentence}.") for sentence in (*view.rescaled, *effects)]
     if view.seen.timed_on:
         notes.append(Note(f"Seconds to the target are those of this machine: {view.seen.timed_on}."))
     if view.seen.mixture:

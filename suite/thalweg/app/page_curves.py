@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from thalweg.app.charts import curve_chart
-from thalweg.app.curves import AXES, mean_curves, metrics_of, splits_of
+from thalweg.app.curves import AXES, has_log_axis, mean_curves, metrics_of, splits_of
 from thalweg.app.data import Source
 from thalweg.app.loaded import Loaded
 from thalweg.app.sidebar import select
@@ -37,7 +37,8 @@ def show(_source: Source, loaded: Loaded) -> None:
     labels = sorted(curves["optimizer"].unique())
     chosen = st.multiselect("optimizers", labels, default=labels, key=f"optimizers-{workload.name}")
     with st.container(horizontal=True):
-        log_y = st.toggle("log values", value=metric.scale == "log", key=f"log-y-{workload.name}-{metric.name}")
+        on_log = has_log_axis(curves, metric, split)
+        log_y = st.toggle("log values", value=on_log, key=f"log-y-{workload.name}-{metric.name}")
         log_x = st.toggle("log axis", key="log-x")
     means = mean_curves(curves[curves["optimizer"].isin(chosen)], metric.name, split, log_y)
     if means.empty:
@@ -47,6 +48,9 @@ def show(_source: Source, loaded: Loaded) -> None:
     st.altair_chart(curve_chart(means, metric, split, axis, view.optimizers, log_x, log_y, target), width="stretch")
     mean = "Geometric mean" if log_y else "Mean"
     notes = [f"{mean} over seeds; the band runs from the smallest to the largest of them."]
+    drawn = curves[(curves["metric"] == metric.name) & (curves["split"] == split)]
+    if log_y and (drawn["value"] <= 0).any():
+        notes.append("Values at or below zero are left out: they have no logarithm.")
     if axis == "seconds":
         notes.append(
             "Seconds are those of this run, training alone (evaluations and probes are left out), on whatever else the "

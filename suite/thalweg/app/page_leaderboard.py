@@ -10,7 +10,7 @@ import streamlit as st
 
 from thalweg.app import notes, over_all
 from thalweg.app.charts import interval_chart
-from thalweg.app.curves import sparklines, splits_of
+from thalweg.app.curves import has_log_axis, sparklines, splits_of
 from thalweg.app.data import Source
 from thalweg.app.loaded import Loaded
 from thalweg.app.sidebar import select
@@ -22,6 +22,7 @@ from thalweg.contracts import Metric
 from thalweg.errors import UserError
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import FINAL, MEASURES, MEMORY, SECONDS, STABILITY, ranking_metric, where_read
+from thalweg.scoring.scales import changes, settled
 
 OWN = "the workload's metric"
 
@@ -56,7 +57,10 @@ def show(source: Source, loaded: Loaded) -> None:
         board = pd.DataFrame(columns=["workload"])
     if by is None:
         over_all.show(view)
-    for name, workload in view.workloads.items():
+    workloads = settled(view.workloads, view.seen.curves, by)
+    for sentence in changes(view.workloads, workloads):
+        st.caption(f"{sentence}.")
+    for name, workload in workloads.items():
         rows = board[board["workload"] == name]
         st.subheader(name, anchor=name)
         metric = ranking_metric(workload, by)
@@ -133,7 +137,7 @@ def _config(
     column = st.column_config
     metric = workload.metric
     split = (splits_of(curves, metric.name) or [workload.split])[0]
-    scale = ", log scale" if metric.scale == "log" else ""
+    scale = ", log scale" if has_log_axis(curves, metric, split) else ""
     cost = ranked is not metric
     title = ranked.name.replace("_", " ") if cost else metric.name
     return {

@@ -10,7 +10,7 @@ from thalweg.app.loaded import Loaded
 from thalweg.app.tuning_charts import budget_chart, sensitivity_chart
 from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
-from thalweg.scoring.tuning import best_settings, remark
+from thalweg.scoring.tuning import best_settings, remark, shown_setting
 from thalweg.tuning.plan import TunedPlan
 
 
@@ -71,9 +71,9 @@ def _table(best: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "optimizer": best["optimizer"],
-            "best setting": best["setting"].where(best["setting"] != "", "not known yet"),
+            "best setting": [shown_setting(row) for row in best.to_dict("records")],
             "value": best["value"] * percent,
-            "note": [remark(*pair) for pair in zip(best["at_edge"], best["reached_end"], strict=True)],
+            "note": [remark(row) for row in best.to_dict("records")],
             "settings that finished": [f"{row.reached_end} of {row.tried}" for row in best.itertuples()],
             "gradient evaluations": best["gradient_evaluations"],
         }

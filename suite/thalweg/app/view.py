@@ -16,6 +16,7 @@ from thalweg.registry import Registry
 from thalweg.scoring.leaderboard import COLUMNS
 from thalweg.scoring.observations import Observations, observe, observe_stored
 from thalweg.scoring.over_all import OverAll, over_all
+from thalweg.scoring.scales import changes, settled
 from thalweg.scoring.stability import stability
 from thalweg.scoring.tuning import by_budget
 from thalweg.selection import Selection
@@ -49,6 +50,8 @@ class View:
     """Workloads whose metrics and target are derived from the curves, since their plugin is not here."""
     everything: Stored | None = None
     """What the rest is made from."""
+    rescaled: list[str] = field(default_factory=list)
+    """A sentence for each metric whose scale is not the one that its problem declares."""
 
     @cached_property
     def budgets(self) -> pd.DataFrame:
@@ -115,11 +118,13 @@ def make_view(
     origin = origin.where(~added.trials["workload"].isin(guessed), NOT_EXPANDED)
     trials = [inside.trials.assign(in_benchmark=IN_BENCHMARK), added.trials.assign(in_benchmark=origin)]
     there = set(stored.column("hash"))
+    curves = _together(inside.curves, added.curves)
+    workloads = settled(known, curves)
     return View(
-        known,
+        workloads,
         Observations(
             pd.concat([part for part in trials if len(part)] or trials[:1], ignore_index=True),
-            _together(inside.curves, added.curves),
+            curves,
             timed_on=machine,
         ),
         stored.by_hash,
@@ -129,6 +134,7 @@ def make_view(
         plan if benchmark else None,
         guessed,
         stored,
+        changes(known, workloads),
     )
 
 

@@ -13,6 +13,7 @@ from thalweg.registry import load_registry
 from thalweg.scoring.compare import Margins, Pair, compare, overall
 from thalweg.scoring.measures import SECONDS, ranking_metric
 from thalweg.scoring.outcomes import compared_metrics, outcomes
+from thalweg.scoring.scales import changes, settled
 
 FORMATS = ("table", "markdown", "json", "junit")
 CODES = {"better": 0, "same": 0, "worse": 1}
@@ -43,6 +44,10 @@ def compare_command(
         raise UserError(
             f"--metric {metric}: {'; '.join(differences)}. --allow-different-machines compares all the same"
         )
+    declared = before.plan.workloads | after.plan.workloads
+    for side in (before, after):
+        for other in (before, after):  # one scale for both sides
+            side.plan.workloads = settled(side.plan.workloads, other.seen.curves, metric)
     workloads = before.plan.workloads | after.plan.workloads
     metrics = compared_metrics(workloads, metric)
     table = compare(
@@ -62,7 +67,11 @@ def compare_command(
     differing = before.stacked ^ after.stacked
     if differing and before.optimizer is None:
         differences.append(f"{len(differing)} pairs were trained in stacks on one side and alone on the other")
-    notes = [*differences, *(note for name, side in sides.items() for note in _notes(side, name))]
+    notes = [
+        *differences,
+        *changes(declared, workloads),
+        *(note for name, side in sides.items() for note in _notes(side, name)),
+    ]
     if metric == SECONDS.name:
         untimed = [name for name, side in sides.items() if not side.seen.timed_on]
         notes += [f"no step of {name} was timed: 'thalweg run BENCHMARK --timed' does it" for name in untimed]

@@ -18,7 +18,9 @@ from thalweg.registry import load_registry
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import MEMORY, SECONDS, STABILITY, check_metric, ranking_metric, wanted_for, where_read
 from thalweg.scoring.observations import Observations, observe
+from thalweg.scoring.scales import changes, settled
 from thalweg.scoring.stability import stability
+from thalweg.scoring.tuning import effectless
 from thalweg.selection import Selection
 from thalweg.stacking import OnDisk
 from thalweg.store.index import read_stored
@@ -68,6 +70,7 @@ def leaderboard_command(
         plan.workloads = {workload: plan.workloads[workload]}
         plan.trials = [planned for planned in plan.trials if planned.workload == workload]
     wanted = wanted_for(plan.workloads, metric)
+    declared = plan.workloads
     if over_all:
         # whatever the budget is one of
         columns = ["step", "epoch", "examples", "gradient_evaluations", "seconds", "split", "metric", "value"]
@@ -80,6 +83,7 @@ def leaderboard_command(
     else:
         seen = observe(plan, stored, read_times(root / plan.benchmark), wanted)
         table = leaderboard(seen, plan.workloads, metric)
+        plan.workloads = settled(plan.workloads, seen.curves, metric)
     match format_:
         case "json":
             rows = table.to_dict("records")
@@ -91,6 +95,7 @@ def leaderboard_command(
         case _:
             _print(plan, table)
     _notes(plan, seen, mixed)
+    _say(changes(declared, plan.workloads))
     if lacking := [key for key, one in plan.workloads.items() if ranking_metric(one, metric) is None]:
         errors().print(f"without {metric}, and left out: {', '.join(lacking)}", markup=False)
     if table.empty:
@@ -110,8 +115,15 @@ def leaderboard_command(
 def print_leaderboard(plan: Plan, results: BenchmarkResults) -> None:
     """Print the leaderboard of a plan for people."""
     seen = observe(plan, read_stored(results), read_times(results.path), wanted_for(plan.workloads))
+    declared, plan.workloads = plan.workloads, settled(plan.workloads, seen.curves)
     _print(plan, leaderboard(seen, plan.workloads))
     _warn(seen)
+    _say([*changes(declared, plan.workloads), *(effectless(plan) if isinstance(plan, TunedPlan) else [])])
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        errors().print(line, markup=False)
 
 
 def _notes(plan: TunedPlan, seen: Observations, mixed: Sequence[str]) -> None:
@@ -119,6 +131,7 @@ def _notes(plan: TunedPlan, seen: Observations, mixed: Sequence[str]) -> None:
         tried = plan.tried["status"]
         told = f"{int((tried != 'missing').sum())} of {len(tried)} settings were tried"
         errors().print(f"tuning is not finished: {told}, 'thalweg run' goes on", markup=False)
+    _say(effectless(plan))
     if seen.missing and len(seen.trials):
         total = seen.missing + len(seen.trials) + len(seen.unreadable)
         errors().print(f"{seen.missing} of {total} trials are not there yet", markup=False)

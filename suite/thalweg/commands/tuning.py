@@ -10,7 +10,7 @@ from thalweg.benchmark import load_benchmark
 from thalweg.commands.output import errors, number, print_json, print_table, warn_of_failures
 from thalweg.errors import UserError
 from thalweg.registry import load_registry
-from thalweg.scoring.tuning import best_settings, by_budget, remark
+from thalweg.scoring.tuning import best_settings, by_budget, effectless, remark, shown_setting
 from thalweg.selection import Selection
 from thalweg.stacking import OnDisk
 from thalweg.store.index import read_stored
@@ -33,6 +33,7 @@ def tuning_command(name: str, results: Path | None, plugin_files: list[Path], as
     )
     best = best_settings(plan)
     budgets = by_budget(plan, stored)
+    known = bool(((best["setting"] != "") | (best["without_effect"] != "")).any())
     if as_json:
         print_json(
             {
@@ -44,15 +45,15 @@ def tuning_command(name: str, results: Path | None, plugin_files: list[Path], as
                 "by_budget": budgets.to_dict("records"),
             }
         )
-        return 0 if (best["setting"] != "").any() else 3
+        return 0 if known else 3
     for workload, rows in best.groupby("workload", sort=False):
         metric = plan.workloads[str(workload)].metric
         table = [
             [
                 row["optimizer"],
-                row["setting"] or "not known yet",
+                shown_setting(row),
                 "–" if math.isnan(row["value"]) else number(row["value"], metric.unit),
-                remark(row["at_edge"], row["reached_end"]),
+                remark(row),
                 f"{row['reached_end']}/{row['tried']}",
                 f"{row['gradient_evaluations']:,}",
             ]
@@ -62,7 +63,9 @@ def tuning_command(name: str, results: Path | None, plugin_files: list[Path], as
         heads = ["optimizer", "best setting", f"{split} {metric.name}", "", "finished", "gradient evaluations"]
         more = ", all ranges extended" if workload in plan.extended else ""
         print_table(f"{workload}{more}", heads, table, right=heads[2:3] + heads[4:])
-    if not (best["setting"] != "").any():
+    for sentence in effectless(plan):
+        errors().print(sentence, markup=False)
+    if not known:
         errors().print(f"no setting is known yet: type 'thalweg run {name}'", markup=False)
         return 3
     return 0

@@ -170,6 +170,8 @@ class Optimizer(Component, ABC):
     options: tuple[Hyperparameter, ...] = ()
     elementwise: bool = False
     """Whether each weight's update uses that weight's gradients and state only: then seeds can be batched."""
+    has_lr: bool = True
+    """Whether there is a learning rate, ``lr``, which is tuned, follows a schedule, and scales decoupled decay."""
     takes_any_gradient: bool = True
     """Whether the gradient may be clipped; not where it must be that of the loss, as in a line search."""
     takes_decoupled_decay: bool = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from thalweg.errors import UserError, unknown
@@ -24,7 +24,8 @@ class Option:
 
     ``default`` fixes the kind (float, int, bool, choice or a tuple of numbers). ``allowed`` is an interval in the
     usual notation, ``"(0, inf)"`` or ``"[0, 1)"``, or a tuple of choices; for a tuple of numbers it holds for each.
-    The default ``NO_FILE`` makes the option name a file: in a benchmark file a path relative to it.
+    The default ``NO_FILE`` makes the option name a file: in a benchmark file a path relative to it. Numbers are finite,
+    but for a default that is infinite.
 
     >>> Option("width", 64, allowed="[1, inf)").check(0, "mlp")
     Traceback (most recent call last):
@@ -35,6 +36,8 @@ class Option:
     default: Any
     allowed: str | tuple[str, ...] | None = None
     summary: str = ""
+    real: bool = field(default=False, kw_only=True)
+    """Whether any number is allowed though the default is whole. Whole values then stay whole: 0 and 1, not 0.0."""
 
     @property
     def kind(self) -> Kind:
@@ -46,7 +49,7 @@ class Option:
         if isinstance(self.default, bool):
             return "bool"
         if isinstance(self.default, int):
-            return "int"
+            return "float" if self.real else "int"
         if isinstance(self.default, float):
             return "float"
         if isinstance(self.default, tuple):
@@ -96,9 +99,9 @@ class Option:
             raise UserError(f"{key}: a number of {len(str(value))} digits is too large") from None
         if isinstance(self.allowed, str) and not _inside(as_float, self.allowed):
             raise UserError(f"{key} = {value!r} is outside its allowed range {self.allowed}")
-        if not math.isfinite(as_float):
+        if not math.isfinite(as_float) and not (math.isinf(as_float) and value == self.default):
             raise UserError(f"{key} = {value!r} is not finite")
-        return int(value) if kind == "int" else float(value)
+        return int(value) if kind == "int" or (self.real and as_float.is_integer()) else as_float
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ Split = Literal["train", "valid", "test"]
 class Metric:
     """A number that a problem reports for a split.
 
-    ``scale`` says on which scale means and intervals over seeds are taken and axes drawn; ``unit`` is ``"%"`` for
+    ``scale`` says on which scale means and intervals over seeds are taken and axes drawn; a log scale is for values of
+    which none is below zero, and is given up where one is (``thalweg.scoring.scales``). ``unit`` is ``"%"`` for
     fractions that people read as percentages.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -10,23 +11,36 @@ import torch
 from torch import nn
 
 from thalweg.contracts import stability
-from thalweg.contracts.component import RESERVED
 from thalweg.contracts.optimizer import BuildContext, Optimizer, StackedStepper, Stepper
-from thalweg.contracts.option import Hyperparameter, Search
+from thalweg.contracts.torch_arguments import Arguments
 from thalweg.contracts.torch_stepper import TorchRows, TorchStepper, fused_if_possible
 
-_IMPLEMENTATION = {"params", "foreach", "fused", "maximize", "capturable", "differentiable"}
-"""Arguments of torch's optimizers that choose an implementation or a sign and are no hyperparameters."""
+_OURS: dict[str, Any] = {"closure": None, "create_graph": None, "modes": None, "search": {}, "choices": {}}
+"""Settings of ``register`` that are the class's own where it has an argument of that name."""
 
 
 class TorchOptimizer(Optimizer):
-    """A ``torch.optim.Optimizer`` class as it is: its own defaults, and a search range on ``lr`` only.
+    """A ``torch.optim.Optimizer`` class as it is: its own defaults, and a search range around its own ``lr``.
 
-    Numbers and booleans among the arguments become hyperparameters, tuples one each (``betas`` becomes ``beta1`` and
-    ``beta2``). An argument without default takes it from ``defaults``; anything else given there is passed on as it is.
-    ``elementwise=True`` says that a weight's update uses that weight's gradients and state only, and that settings are
-    read from the parameter groups: then seeds can be batched. An argument whose name means something else in benchmark
-    files (``decoupled_weight_decay``) is no hyperparameter and keeps its default, or what ``defaults`` says.
+    Which of its arguments become hyperparameters, ``torch_arguments.Arguments`` says. An argument whose name means
+    something else in benchmark files (``decoupled_weight_decay``) is none and keeps its default, or what ``settings``
+    says. The range of ``lr`` reaches two decades from its default each way.
+
+    Args:
+        cls: the class.
+        name: what benchmarks call it; the class's name in lower case where None.
+        summary: one line; the first of the class's docstring where empty.
+        elementwise: whether a weight's update uses that weight's gradients and state only, and settings are read from
+            the parameter groups: then seeds can be batched.
+        settings: defaults of arguments, ``lr=0.1``. Beside them, where the class has no argument of that name:
+            ``search``, by hyperparameter the two ends of the range that tuning searches, ``{"lr": (1e-3, 1.0)}``;
+            ``choices``, by argument the words that it may be, ``{"mode": ("fast", "slow")}``; ``closure``, whether
+            ``step`` is given one, or ``"with gradients"`` where it wants gradients in place besides; ``create_graph``,
+            whether gradients keep their graph; ``modes``, whether ``train()`` and ``eval()`` are called. Closures and
+            modes are found out where nothing is said.
+
+    Raises:
+        TypeError: an argument has no default, or a setting is of the wrong kind.
     """
 
     def __init__(
@@ -35,40 +49,31 @@ class TorchOptimizer(Optimizer):
         name: str | None = None,
         summary: str = "",
         elementwise: bool = False,
-        **defaults: Any,
+        **settings: Any,
     ) -> None:
         self.cls = cls
         self.elementwise = elementwise
-        self.name = name or cls.__name__.lower()
+        # Adam_mini is adam-mini: names are words joined by hyphens
+        self.name = name or re.sub(r"[^a-z0-9]+", "-", cls.__name__.lower()).strip("-")
         self.source = f"{cls.__module__}.{cls.__qualname__}"
         # the class's own docstring, not one that it inherits from torch
         self.summary = summary or inspect.cleandoc(cls.__doc__ or "").split("\n", 1)[0] or self.source
-        self._tuples: dict[str, list[str]] = {}
-        self._fixed: dict[str, Any] = {}
-        options: list[Hyperparameter] = []
-        parameters = inspect.signature(cls).parameters
-        accepted = [p.name for p in parameters.values() if p.name not in _IMPLEMENTATION]
-        for key in defaults:
-            if key not in accepted:
-                raise TypeError(f"{cls.__name__} has no argument {key!r}; it has: {', '.join(accepted)}")
-        for parameter in list(parameters.values())[1:]:
-            if parameter.name in _IMPLEMENTATION or parameter.kind in (
-                inspect.Parameter.VAR_POSITIONAL,
-                inspect.Parameter.VAR_KEYWORD,
-            ):
-                continue
-            default = defaults.get(parameter.name, parameter.default)
-            if default is inspect.Parameter.empty:
-                raise TypeError(
-                    f"argument {parameter.name!r} of {cls.__name__} has no default: "
-                    f"give one with register({cls.__name__}, {parameter.name}=...)"
-                )
-            given = parameter.name in defaults
-            if parameter.name not in RESERVED:
-                options += self._hyperparameters(parameter.name, default, given)
-            elif given:
-                self._fixed[parameter.name] = default
-        self.options = tuple(options)
+        own = inspect.signature(cls).parameters
+        ours = {key: settings.pop(key, default) for key, default in _OURS.items() if key not in own}
+        self._stepping: dict[str, Any] = {}
+        for key in ("search", "choices"):
+            if not isinstance(ours.get(key, {}), Mapping):
+                raise TypeError(f"register({cls.__name__}, {key}={ours[key]!r}): give a table, by argument")
+        for key in ("closure", "create_graph", "modes"):
+            value = ours.get(key)
+            if value is not None and not isinstance(value, bool) and (key, value) != ("closure", "with gradients"):
+                more = " or 'with gradients'" if key == "closure" else ""
+                raise TypeError(f"register({cls.__name__}, {key}={value!r}): give True or False{more}")
+            if value is not None:
+                self._stepping[key] = value
+        self._arguments = Arguments(cls, settings, ours.get("choices", {}), ours.get("search", {}))
+        self.options = self._arguments.options
+        self.has_lr = self._arguments.has_lr
         self.preconditioned = self._is_torchs and cls.__name__ in stability.PRECONDITIONED
 
     @property
@@ -77,46 +82,19 @@ class TorchOptimizer(Optimizer):
 
     def stability_limit(self, hyperparameters: Mapping[str, Any]) -> float | None:
         """That of the class, where it is one of torch's own."""
-        return (
-            stability.stability_limit(self.cls.__name__, self._arguments(hyperparameters)) if self._is_torchs else None
-        )
+        arguments = self._arguments.of(hyperparameters)
+        return stability.stability_limit(self.cls.__name__, arguments) if self._is_torchs else None
 
     @property
     def description(self) -> str:
         """The first paragraph of the class's own docstring."""
         return inspect.cleandoc(self.cls.__doc__ or "").split("\n\n", 1)[0]
 
-    def _hyperparameters(self, name: str, default: Any, given: bool) -> list[Hyperparameter]:
-        if isinstance(default, tuple) and all(isinstance(item, int | float) for item in default):
-            singular = name.removesuffix("s")
-            self._tuples[name] = [f"{singular}{index}" for index in range(1, len(default) + 1)]
-            return [Hyperparameter(key, float(item)) for key, item in zip(self._tuples[name], default, strict=True)]
-        if name == "lr" and default is None:
-            cls = self.cls.__name__
-            raise TypeError(f"argument 'lr' of {cls} has no default: give one with register({cls}, lr=...)")
-        if name == "lr":
-            return [Hyperparameter("lr", float(default), allowed="(0, inf)", search=Search(1e-4, 1.0))]
-        if isinstance(default, bool | float):
-            return [Hyperparameter(name, default)]
-        if isinstance(default, int):
-            # torch writes `weight_decay: float = 0`: a whole default of an argument that takes any number
-            annotation = str(inspect.signature(self.cls).parameters[name].annotation)
-            return [Hyperparameter(name, float(default) if "float" in annotation else default)]
-        if given:
-            self._fixed[name] = default
-        return []
-
-    def _arguments(self, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-        arguments = {**self._fixed, **hyperparameters}
-        for name, keys in self._tuples.items():
-            arguments[name] = tuple(arguments.pop(key) for key in keys)
-        return arguments
-
     def build(self, module: nn.Module, hyperparameters: Mapping[str, Any], context: BuildContext) -> Stepper:
         """The class itself, fused where it can be."""
         make = cast(Any, self.cls)
-        arguments = self._arguments(hyperparameters)
-        return TorchStepper(make(module.parameters(), **arguments, **fused_if_possible(self.cls, module)))
+        arguments = fused_if_possible(self.cls, module) | self._arguments.of(hyperparameters)
+        return TorchStepper(make(module.parameters(), **arguments), **self._stepping)
 
     def build_stacked(
         self, module: nn.Module, members: Sequence[Mapping[str, Any]], context: BuildContext
@@ -124,4 +102,6 @@ class TorchOptimizer(Optimizer):
         """The class itself on all members, or on a row each where their hyperparameters differ."""
         if not self.elementwise or len(members) == 1:
             return super().build_stacked(module, members, context)
-        return TorchRows(self.cls, module, [self._arguments(member) for member in members])
+        if self._stepping or "fused" in self._arguments.of(members[0]):
+            raise NotImplementedError(f"{self.name} has no form for members of different hyperparameters")
+        return TorchRows(self.cls, module, [self._arguments.of(member) for member in members])

@@ -60,7 +60,7 @@ class TorchStepper(Stepper):
         self.averages = has_modes if modes is None else modes
         self._trains: bool | None = None
         # what the class made of one rate: groups keep their ratios to it
-        self._rates = [float(group["lr"]) for group in optimizer.param_groups if "lr" in group]
+        self._rates = [float(group["lr"]) for group in optimizer.param_groups if group.get("lr") is not None]
         self._leading = next((index for index, rate in enumerate(self._rates) if rate), 0)
 
     @property
@@ -89,7 +89,7 @@ class TorchStepper(Stepper):
     def _rated(self) -> list[dict[str, Any]]:
         if not self._rates:
             raise AttributeError(f"{type(self.optimizer).__name__} has no learning rate 'lr' in its parameter groups")
-        return [group for group in self.optimizer.param_groups if "lr" in group]
+        return [group for group in self.optimizer.param_groups if group.get("lr") is not None]
 
     def rates(self, parameters: Sequence[nn.Parameter]) -> list[float]:
         """Each parameter's own learning rate: its group's."""

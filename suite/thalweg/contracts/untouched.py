@@ -69,7 +69,7 @@ def versions_of(values: Iterable[Any]) -> list[tuple[Tensor, int]]:
 
 
 def blame(module: nn.Module, inputs: Any) -> str:
-    """A sentence that names the submodule whose forward writes into the module's inputs; found on copies of both."""
+    """Who wrote into a module's inputs: the submodule whose forward does, found on copies of both, or somebody else."""
     inputs = copy.deepcopy(inputs)
     watched = list(tensors_in(inputs))
     before: dict[nn.Module, list[int]] = {}
@@ -92,10 +92,11 @@ def blame(module: nn.Module, inputs: Any) -> str:
             module(inputs)
     except Exception:  # a module that cannot be copied or called so: its class is all that can be told
         found.append(type(module).__name__)
-    who = f"the module {found[0]} writes" if found else "something wrote"
+    if not found:
+        return "something wrote into a batch or the data set, and not the forward pass: an optimizer, a probe or a hook"
     return (
-        f"{who} into its input, which belongs to the data set: let it make a tensor of its own (x = x - 0.5 instead of "
-        "x -= 0.5, nn.ReLU() instead of nn.ReLU(inplace=True))"
+        f"the module {found[0]} writes into its input, which belongs to the data set: let it make a tensor of its own "
+        "(x = x - 0.5 instead of x -= 0.5, nn.ReLU() instead of nn.ReLU(inplace=True))"
     )
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from thalweg.app import notes
 from thalweg.app.charts import curve_chart, interval_chart
-from thalweg.app.curves import mean_curves, splits_of
+from thalweg.app.curves import has_log_axis, mean_curves, splits_of
 from thalweg.app.loaded import Loaded
 from thalweg.app.notes import Note
 from thalweg.app.over_all_charts import Picture, left_out, pictures
@@ -27,7 +27,7 @@ from thalweg.errors import UserError
 from thalweg.registry import Registry
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import SECONDS, STEPS
-from thalweg.scoring.tuning import best_settings, remark
+from thalweg.scoring.tuning import best_settings, remark, shown_setting
 from thalweg.store.tables import read_table
 
 CELLS = 20_000
@@ -180,7 +180,7 @@ def _curves(view: View, workload: Workload) -> Iterator[Part]:
     if loss and (loss, "train") not in wanted and "train" in splits_of(curves, loss.name):
         wanted.append((loss, "train"))
     for one, split in wanted:
-        log = one.scale == "log"
+        log = has_log_axis(curves, one, split)
         means = mean_curves(curves, one.name, split, log)
         if means.empty or means.groupby("optimizer").size().max() < 2:
             continue  # a line takes two points
@@ -212,9 +212,9 @@ def _tuning(view: View, workload: Workload) -> Iterator[Part]:
     rows = [
         [
             row["optimizer"],
-            row["setting"] or "not known yet",
+            shown_setting(row),
             number(row["value"], metric.unit),
-            remark(row["at_edge"], row["reached_end"]),
+            remark(row),
             f"{row['reached_end']} of {row['tried']}",
             f"{row['gradient_evaluations']:,}",
         ]

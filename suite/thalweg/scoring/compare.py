@@ -163,16 +163,17 @@ def _row(
     b, c = both["value_before"].to_numpy(dtype=float), both["value_after"].to_numpy(dtype=float)
     there_b, there_c = np.isfinite(b), np.isfinite(c)
     row.seeds, row.lost, row.gained = len(both), int((there_b & ~there_c).sum()), int((there_c & ~there_b).sum())
-    row.baseline, row.candidate = _value(b, metric), _value(c, metric)
+    log = metric.scale == "log" and not bool((np.concatenate([b, c]) < 0).any())
+    row.baseline, row.candidate = _value(b, metric, log), _value(c, metric, log)
     _measure(row, b, c, margins)
     return row
 
 
-def _value(values: Array, metric: Metric) -> float:
+def _value(values: Array, metric: Metric, log: bool) -> float:
     """The leaderboard's: the mean of those that finished; none where one never reaches the target."""
     if is_to_target(metric) and not np.isfinite(values).all():
         return math.nan
-    return t_interval(list(values[np.isfinite(values)]), log=metric.scale == "log").value
+    return t_interval(list(values[np.isfinite(values)]), log=log).value
 
 
 def _measure(row: _Row, b: Array, c: Array, margins: Margins) -> None:

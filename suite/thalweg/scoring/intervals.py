@@ -28,6 +28,9 @@ def t_interval(values: Sequence[float], log: bool = False, level: float = 0.95, 
     With ``log`` all of it is done on logarithms: then the value is the geometric mean, where what is below ``floor``
     counts as that. No value at all, or one that is not finite, gives nan.
 
+    Raises:
+        ValueError: a value is below zero, and ``log`` is asked for.
+
     >>> [round(x, 3) for x in t_interval([1.0, 2.0, 3.0])]
     [2.0, -0.484, 4.484]
     """
@@ -36,6 +39,8 @@ def t_interval(values: Sequence[float], log: bool = False, level: float = 0.95, 
         return Estimate(math.nan, math.nan, math.nan)
     if not np.isfinite(x).all():
         return Estimate(math.nan, math.nan, math.nan)
+    if log and (x < 0).any():
+        raise ValueError(f"{x.min():g} is below zero and has no logarithm: use a linear scale")
     if log:
         x = np.log(np.maximum(x, floor))
     mean = float(x.mean())

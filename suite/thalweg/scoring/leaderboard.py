@@ -26,6 +26,7 @@ from thalweg.scoring.measures import (
     to_target,
 )
 from thalweg.scoring.observations import Observations
+from thalweg.scoring.scales import settled
 
 COLUMNS = [
     "workload",
@@ -56,11 +57,13 @@ def leaderboard(seen: Observations, workloads: Mapping[str, Workload], metric: s
     reached the target. Optimizers with fewer finished seeds (others diverged or failed) come after those with more.
     ``rank_low`` to ``rank_high`` are the ranks that the intervals leave open: an optimizer is better for certain only
     if the two intervals do not overlap. ``seconds_to_target`` are the steps times the seconds of a step on the machine
-    ``seen.timed_on``; its interval is that of the steps.
+    ``seen.timed_on``; its interval is that of the steps. A metric with values below zero has a linear scale, see
+    ``scales.settled``.
 
     Raises UserError when no workload has the metric.
     """
     check_metric(workloads, metric)
+    workloads = settled(workloads, seen.curves, metric)
     metrics = {name: ranking_metric(workload, metric) for name, workload in workloads.items()}
     parts = []
     for name, workload in workloads.items():

@@ -98,7 +98,7 @@ def wanted_for(workloads: Mapping[str, Workload], metric: str | None = None) -> 
     metrics: set[str] = set()
     splits: set[str] = set()
     for workload in workloads.values():
-        for name, split in _read_of(workload, metric):
+        for name, split in read_of(workload, metric):
             metrics.add(name)
             splits.add(split)
         if workload.target is not None:
@@ -109,7 +109,7 @@ def wanted_for(workloads: Mapping[str, Workload], metric: str | None = None) -> 
     return Wanted(list(dict.fromkeys(columns)), {"metric": metrics, "split": splits})
 
 
-def _read_of(workload: Workload, name: str | None) -> list[tuple[str, str]]:
+def read_of(workload: Workload, name: str | None) -> list[tuple[str, str]]:
     """Metric and split that a measure reads, besides the target's."""
     ranked = ranking_metric(workload, name)
     if ranked is None:
@@ -134,7 +134,7 @@ def measured(workload: Workload, metric: Metric, curves: pd.DataFrame) -> dict[s
     """
     if is_to_target(metric):
         return to_target(curves, workload, TO_TARGET[metric.name][1] if metric.name in TO_TARGET else "step")
-    (name, split), *_ = _read_of(workload, metric.name) or [("", "")]
+    (name, split), *_ = read_of(workload, metric.name) or [("", "")]
     rows = curves[(curves["metric"] == name) & (curves["split"] == split)].sort_values("step", kind="stable")
     if metric.name == AREA:
         return by_optimizer(_areas(rows, workload.axis, metric.scale == "log"))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -11,6 +13,7 @@ from thalweg.benchmark import PlannedTrial
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import wanted_for
 from thalweg.scoring.observations import observe
+from thalweg.scoring.scales import settled
 from thalweg.store.stored import Stored
 from thalweg.tuning.plan import TunedPlan
 
@@ -20,6 +23,7 @@ BEST_COLUMNS = [
     "setting",
     "value",
     "at_edge",
+    "without_effect",
     "tried",
     "reached_end",
     "steps",
@@ -32,20 +36,25 @@ def best_settings(plan: TunedPlan) -> pd.DataFrame:
 
     ``value`` is the mean over tuning seeds on validation, ``at_edge`` says that it is the smallest or largest tried,
     ``reached_end`` counts the settings whose trials neither diverged nor failed; steps and gradient evaluations are
-    those of all settings together. A setting that is not known yet is empty.
+    those of all settings together. A setting that is not known yet is empty, and so is one that has no effect:
+    ``without_effect`` names what was searched where all settings gave the very same curves.
     """
     rows = []
     for outcome in plan.outcomes:
         tried = pd.DataFrame(outcome.rows())
         best = max(outcome.best, default=None)
         chosen = tried[[str(best) in budgets.split() for budgets in tried["selected"]]]
+        without_effect = outcome.without_effect
+        # of settings without effect any has the value of all
+        shown = tried if without_effect else chosen
         rows.append(
             {
                 "workload": outcome.workload.name,
                 "optimizer": outcome.optimizer,
                 "setting": chosen["setting"].iloc[0] if len(chosen) else "",
-                "value": chosen["value"].iloc[0] if len(chosen) else float("nan"),
+                "value": shown["value"].iloc[0] if len(shown) else math.nan,
                 "at_edge": outcome.at_edge,
+                "without_effect": without_effect,
                 "tried": int((tried["status"] != "missing").sum()),
                 "reached_end": int((tried["status"] == "done").sum()),
                 "steps": int(tried["steps"].sum()),
@@ -55,11 +64,28 @@ def best_settings(plan: TunedPlan) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=BEST_COLUMNS)
 
 
-def remark(at_edge: bool, reached_end: int) -> str:
-    """What is to be said of a best setting."""
-    if not at_edge:
+def shown_setting(row: Mapping[Any, Any]) -> str:
+    """The best setting of a row of ``best_settings`` for people."""
+    return row["setting"] or ("any" if row["without_effect"] else "not known yet")
+
+
+def remark(row: Mapping[Any, Any]) -> str:
+    """What is to be said of the best setting of a row of ``best_settings``."""
+    if row["without_effect"]:
+        return f"{row['without_effect']} has no effect"
+    if not row["at_edge"]:
         return ""
-    return "at the end of its range" if reached_end else "no setting finished"
+    return "at the end of its range" if row["reached_end"] else "no setting finished"
+
+
+def effectless(plan: TunedPlan) -> list[str]:
+    """A sentence for each optimizer on a workload of which all settings gave the very same curves."""
+    return [
+        f"{one.workload.name}: {one.optimizer}: {one.without_effect} has no effect: "
+        f"all {len(one.tried)} settings gave the very same curves, and none is the best"
+        for one in plan.outcomes
+        if one.without_effect
+    ]
 
 
 def by_budget(plan: TunedPlan, stored: Stored, metric: str | None = None) -> pd.DataFrame:
@@ -70,10 +96,15 @@ def by_budget(plan: TunedPlan, stored: Stored, metric: str | None = None) -> pd.
     if not plan.outcomes:
         return pd.DataFrame(columns=["budget"])
     largest = max((budget for outcome in plan.outcomes for budget in outcome.best), default=0)
-    boards = []
     trials: Mapping[int, list[PlannedTrial]] = {**plan.smaller, largest: plan.trials}
-    for budget, planned in sorted(trials.items()):
-        part = replace(plan, trials=planned)
-        board = leaderboard(observe(part, stored, None, wanted_for(plan.workloads, metric)), plan.workloads, metric)
-        boards.append(board.assign(budget=budget))
+    wanted = wanted_for(plan.workloads, metric)
+    seen = {
+        budget: observe(replace(plan, trials=planned), stored, None, wanted)
+        for budget, planned in sorted(trials.items())
+    }
+    # one scale for all budgets
+    workloads = plan.workloads
+    for each in seen.values():
+        workloads = settled(workloads, each.curves, metric)
+    boards = [leaderboard(each, workloads, metric).assign(budget=budget) for budget, each in seen.items()]
     return pd.concat(boards, ignore_index=True)

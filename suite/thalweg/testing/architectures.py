@@ -64,8 +64,10 @@ def starts_from_the_seed(registry: Registry, name: str) -> None:
         modules = [_built(registry, name, shape, seed) for seed in (0, 0, 1)]
         weights = [list(module.parameters()) for module in modules if module is not None]
         if weights:
-            assert same(weights[0], weights[1])  # type: ignore[arg-type]
-            assert shape.task == "function" or not same(weights[0], weights[2])  # type: ignore[arg-type]
+            repeats = same(weights[0], weights[1])  # type: ignore[arg-type]
+            assert repeats, f"expected one seed to give one set of initial weights, and it gave two, for {shape}"
+            others = shape.task == "function" or not same(weights[0], weights[2])  # type: ignore[arg-type]
+            assert others, f"expected two seeds to give other initial weights, and they gave the same, for {shape}"
 
 
 def repeats_its_output(registry: Registry, name: str) -> None:
@@ -80,6 +82,19 @@ def repeats_its_output(registry: Registry, name: str) -> None:
         for mode in (False,) if draws else (False, True):
             module.train(mode)
             assert torch.equal(module(x), module(x)), f"two outputs for one input, training {mode}, for {shape}"
+
+
+def leaves_its_input_alone(registry: Registry, name: str) -> None:
+    """The forward pass writes nothing into its input, which is part of the data set."""
+    for shape in SHAPES:
+        module = _built(registry, name, shape, 0)
+        if module is None or shape.task == "function":
+            continue
+        x = inputs(shape, 4)
+        for mode in (False, True):
+            module.train(mode)(x)
+            unchanged = torch.equal(x, inputs(shape, 4))
+            assert unchanged, f"expected the forward pass to leave its input alone, and it wrote into it, for {shape}"
 
 
 def can_be_differentiated_twice(registry: Registry, name: str) -> None:
@@ -101,5 +116,6 @@ CHECKS = (
     gives_outputs_of_the_shape,
     starts_from_the_seed,
     repeats_its_output,
+    leaves_its_input_alone,
     can_be_differentiated_twice,
 )

@@ -15,14 +15,15 @@ def contract(registry: Registry, name: str) -> None:
         for entry in registry.entries(kind):
             if entry.name == name and isinstance(entry.component, Component):
                 violations = entry.component.contract_violations()
-                assert not violations, violations
+                assert not violations, f"expected a declaration that keeps the contract, and found: {violations}"
 
 
 def expands(registry: Registry, name: str) -> None:
     """The benchmark's file is valid and every name in it is registered."""
     plan = load_benchmark(name, registry).expand(registry)
-    assert plan.trials
-    assert all(planned.workload in plan.workloads for planned in plan.trials)
+    assert plan.trials, "expected the benchmark to have trials, and it has none"
+    unknown = {planned.workload for planned in plan.trials} - plan.workloads.keys()
+    assert not unknown, f"expected every trial to have one of the plan's workloads, and found {sorted(unknown)}"
 
 
 def does_each_job_once(registry: Registry, name: str) -> None:
@@ -30,8 +31,10 @@ def does_each_job_once(registry: Registry, name: str) -> None:
     seen: list[tuple[Any, int, int]] = []
     jobs = list(range(5))
     results = list(registry.executor(name).run(_square, jobs, _lost, lambda *args: seen.append(args)))
-    assert sorted(results) == [(job, job * job) for job in jobs]
-    assert sorted(seen) == [(job, 1, 1) for job in jobs]
+    expected = [(job, job * job) for job in jobs]
+    assert sorted(results) == expected, f"expected each job once with its result, {expected}, and found {results}"
+    told = [(job, 1, 1) for job in jobs]
+    assert sorted(seen) == told, f"expected the progress of each job once, {told}, and found {seen}"
 
 
 def _square(job: int, progress: Any) -> int:

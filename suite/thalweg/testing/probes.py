@@ -64,8 +64,9 @@ def _measured(registry: Registry, name: str) -> pd.DataFrame:
 def table_has_the_declared_columns(registry: Registry, name: str) -> None:
     """The table's columns are those declared, in that order, and it has rows."""
     table = _measured(registry, name)
-    assert list(table.columns) == [column.name for column in registry.probe(name).columns]
-    assert len(table)
+    declared = [column.name for column in registry.probe(name).columns]
+    assert list(table.columns) == declared, f"expected the declared columns {declared}, and found {list(table.columns)}"
+    assert len(table), "expected a table with rows, and it has none"
 
 
 def repeats_itself(registry: Registry, name: str) -> None:
@@ -74,18 +75,27 @@ def repeats_itself(registry: Registry, name: str) -> None:
 
 
 def leaves_the_model_unchanged(registry: Registry, name: str) -> None:
-    """Parameters, buffers, gradients, mode and torch's random state are as before."""
+    """Parameters, buffers, gradients, mode, data and torch's random state are as before."""
     bench = Workbench(registry, "sgd")
     context = _context(registry, name, bench)
     weights = bench.weights()
     gradients = [parameter.grad.clone() for parameter in bench.module.parameters() if parameter.grad is not None]
     mode, random = bench.module.training, torch.random.get_rng_state()
+    draw = Draw(0, None)
+    before = bench.problem.batch("train", 0, draw)
+    data = [tensor.clone() for tensor in (before.inputs, before.targets) if tensor is not None]
     registry.probe(name).measure(context)
-    assert same(weights, bench.weights()), "parameters or buffers have changed"
-    after = [parameter.grad for parameter in bench.module.parameters() if parameter.grad is not None]
-    assert same(gradients, after), "gradients have changed"
-    assert bench.module.training == mode, "the mode has changed"
-    assert torch.equal(random, torch.random.get_rng_state()), "torch's random state has changed"
+    again = bench.problem.batch("train", 0, draw)
+    after = [tensor for tensor in (again.inputs, again.targets) if tensor is not None]
+    assert same(data, after), "expected the data as before, and it has changed"
+    assert same(weights, bench.weights()), "expected parameters and buffers as before, and they have changed"
+    left = [parameter.grad for parameter in bench.module.parameters() if parameter.grad is not None]
+    assert same(gradients, left), "expected gradients as before, and they have changed"
+    assert bench.module.training == mode, "expected the mode as before, and it has changed"
+    unused = torch.equal(random, torch.random.get_rng_state())
+    assert unused, (
+        "expected torch's random state as before, and it has changed: context.generator is there to draw from"
+    )
 
 
 def draws_its_table(registry: Registry, name: str) -> None:
@@ -95,8 +105,9 @@ def draws_its_table(registry: Registry, name: str) -> None:
     several = pd.concat([table.assign(trial="first"), table.assign(trial="second")], ignore_index=True)
     for drawn in (table, several):
         document = probe.chart(drawn).to_dict()
-        assert "vega-lite" in document["$schema"]
-        assert document.get("title"), "the chart has no title"
+        schema = document["$schema"]
+        assert "vega-lite" in schema, f"expected a chart of Vega-Lite, and its schema is {schema}"
+        assert document.get("title"), "expected a chart with a title, and it has none"
 
 
 CHECKS = (

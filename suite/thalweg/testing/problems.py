@@ -54,28 +54,40 @@ def declares_what_it_loads(registry: Registry, name: str) -> None:
     """Metrics, splits and sizes are those declared; a validation split is taken from the training examples."""
     with _small(registry, name) as (problem, options):
         loaded = _load(problem, options)
-        assert tuple(loaded.metrics) == tuple(problem.metrics)
-        assert set(loaded.sizes) == set(problem.splits) - {"valid"}
+        metrics = tuple(loaded.metrics)
+        assert metrics == tuple(problem.metrics), (
+            f"expected the declared metrics {problem.metrics}, and found {metrics}"
+        )
+        splits, there = set(problem.splits) - {"valid"}, set(loaded.sizes)
+        assert there == splits, f"expected the declared splits {sorted(splits)}, and found {sorted(there)}"
         declared = problem.sizes(options)
-        assert not declared or dict(loaded.sizes) == declared, f"{dict(loaded.sizes)}, and {declared} is declared"
+        right = not declared or dict(loaded.sizes) == declared
+        assert right, f"expected the declared sizes {declared}, and found {dict(loaded.sizes)}"
         if "valid" in problem.splits:
             sizes = _load(problem, options, 0.25).sizes
-            assert sizes["valid"] == math.ceil(loaded.sizes["train"] / 4)
-            assert sizes["train"] + sizes["valid"] == loaded.sizes["train"]
-            assert sizes.get("test") == loaded.sizes.get("test")
+            expected = dict(loaded.sizes) | {"valid": math.ceil(loaded.sizes["train"] / 4)}
+            expected["train"] -= expected["valid"]
+            told = f"expected a quarter of the training examples to be kept for validation, {expected}"
+            assert dict(sizes) == expected, f"{told}, and found {dict(sizes)}"
 
 
 def evaluates_every_metric(registry: Registry, name: str) -> None:
-    """Every metric of every split is a finite number, and the same when asked again."""
+    """Every metric of every split is a finite number, not below zero on a log scale, and the same when asked again."""
     with _small(registry, name) as (problem, options):
         loaded = _load(problem, options)
         module = _module(registry, problem, options, loaded).eval()
         for split in loaded.sizes:
             values = loaded.evaluate(module, split)  # type: ignore[arg-type]
-            assert values == loaded.evaluate(module, split)  # type: ignore[arg-type]
+            again = loaded.evaluate(module, split)  # type: ignore[arg-type]
+            assert values == again, f"expected two evaluations of {split} to be equal, and found {values} and {again}"
             values |= loaded.online_metrics(1, values["loss"], Draw(0, 1))
-            assert set(values) == {metric.name for metric in loaded.metrics}
-            assert all(math.isfinite(value) for value in values.values()), values
+            names = {metric.name for metric in loaded.metrics}
+            assert set(values) == names, f"expected the metrics {sorted(names)}, and found {sorted(values)}"
+            finite = all(math.isfinite(value) for value in values.values())
+            assert finite, f"expected finite values on {split}, and found {values}"
+            below = [one.name for one in loaded.metrics if one.scale == "log" and values[one.name] < 0]
+            told = f"expected no value below zero of metrics with a log scale on {split}, and found {values}"
+            assert not below, f'{told}: Metric("{below[0]}", ..., "linear") is for those that can be'
 
 
 def repeats_its_batches(registry: Registry, name: str) -> None:
@@ -90,15 +102,17 @@ def repeats_its_batches(registry: Registry, name: str) -> None:
         return [loaded.loss(module, loaded.batch("train", step, draw)).item() for step in steps]
 
     forward = losses(Draw(0, size), [0, 1, 2])
-    assert forward == losses(Draw(0, size), [2, 1, 0])[::-1]
+    backward = losses(Draw(0, size), [2, 1, 0])[::-1]
+    assert forward == backward, f"expected a step's batch to be a function of seed and step: {forward}, then {backward}"
     if n > 1:
         assert len(set(forward)) > 1, "every step has the same batch"
     if n > 1 and not loaded.online:
         assert forward != losses(Draw(1, size), [0, 1, 2]), "the batches do not depend on the seed"
     loss = loaded.loss(module, loaded.batch("train", 0, Draw(0, None)))
-    assert loss.dim() == 0
+    assert loss.dim() == 0, f"expected a loss that is a scalar, and its shape is {tuple(loss.shape)}"
     gradients = torch.autograd.grad(loss, list(module.parameters()))
-    assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
+    finite = all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
+    assert finite, "expected a finite gradient at the start, and it is not"
 
 
 def full_batch_loss_is_the_evaluated_one(registry: Registry, name: str) -> None:
@@ -122,12 +136,16 @@ def every_split_can_be_reduced(registry: Registry, name: str) -> None:
         module = _module(registry, problem, options, loaded).eval()
     for split in loaded.sizes:
         expected = loaded.evaluate(module, split)["loss"]  # type: ignore[arg-type]
-        assert math.isclose(loaded.reduced(split).evaluate(module, "train")["loss"], expected, rel_tol=1e-12)  # type: ignore[arg-type]
+        alone = loaded.reduced(split).evaluate(module, "train")["loss"]  # type: ignore[arg-type]
+        equal = math.isclose(alone, expected, rel_tol=1e-12)
+        assert equal, f"expected the loss of {split} by itself to be {expected}, and it is {alone}"
         single = loaded.reduced(split, dtype=torch.float32).evaluate(copy.deepcopy(module).float(), "train")["loss"]  # type: ignore[arg-type]
         assert math.isclose(single, expected, rel_tol=1e-3, abs_tol=1e-5), f"{single} in float32, {expected} in float64"
         few = loaded.reduced(split, 2)  # type: ignore[arg-type]
-        assert few.evaluate(module, "train") == loaded.reduced(split, 2).evaluate(module, "train")  # type: ignore[arg-type]
-        assert few.sizes["train"] <= max(2, loaded.sizes["train"])
+        both = [one.evaluate(module, "train") for one in (few, loaded.reduced(split, 2))]  # type: ignore[arg-type]
+        assert both[0] == both[1], f"expected the same two examples of {split} each time, and found {both}"
+        count, most = few.sizes["train"], max(2, loaded.sizes["train"])
+        assert count <= most, f"expected at most {most} examples of {split}, and found {count}"
 
 
 def closed_forms_are_right(registry: Registry, name: str) -> None:
@@ -147,7 +165,9 @@ def closed_forms_are_right(registry: Registry, name: str) -> None:
     for minimizer in loaded.minimizers:
         assert torch.func.grad(loaded.f)(minimizer).norm() < 1e-6, f"the gradient at {minimizer} is not zero"
         if loaded.minimum is not None:
-            assert abs(float(loaded.f(minimizer)) - loaded.minimum) < 1e-8
+            value = float(loaded.f(minimizer))
+            right = abs(value - loaded.minimum) < 1e-8
+            assert right, f"expected the minimum {loaded.minimum} at {minimizer}, and the value there is {value}"
 
 
 CHECKS = (

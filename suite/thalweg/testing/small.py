@@ -10,6 +10,7 @@ from thalweg.contracts.losses import CrossEntropy
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
 from thalweg.contracts.supervised import CLASSIFICATION, Supervised
+from thalweg.errors import Diverged
 from thalweg.registry import Registry
 
 
@@ -38,14 +39,25 @@ def inputs(shape: Shape, n: int) -> Tensor:
     return torch.randn(n, *shape.input, generator=generator)
 
 
-class Workbench:
-    """An optimizer of a registry at its defaults, at work on the small network; batches of 16."""
+class Unguarded(Objective):
+    """Lets a stepper write into its batch: the check that is for it finds it, and tells more."""
 
-    def __init__(self, registry: Registry, optimizer: str) -> None:
-        self.problem = problem()
-        self.module = network()
+    def check_batch(self) -> None:
+        """Nothing."""
+
+
+class Workbench:
+    """An optimizer of a registry at its defaults, at work on the small network; batches of 16.
+
+    Its steps are to be made under ``thalweg.training.randomness.seeded``, as those of a trial are: then an optimizer
+    may draw from torch's, numpy's and Python's global generators.
+    """
+
+    def __init__(self, registry: Registry, optimizer: str, dtype: torch.dtype = torch.float32) -> None:
+        self.problem = problem(dtype)
+        self.module = network(dtype)
         self.draw = Draw(0, 16)
-        self.objective = Objective(self.module, self.problem, self.draw)
+        self.objective = Unguarded(self.module, self.problem, self.draw)
         self.optimizer = registry.optimizer(optimizer)
         self.stepper = self.build()
 
@@ -61,11 +73,36 @@ class Workbench:
             report = self.stepper.step(self.objective)
             assert isinstance(report, StepReport), f"a step returned {type(report).__name__} and no StepReport"
 
+    def path(self, start: int, stop: int) -> list[list[Tensor]]:
+        """The weights after each of the steps start to stop - 1; they end where the optimizer diverges."""
+        found = []
+        for step in range(start, stop):
+            try:
+                self.steps(step, step + 1)
+            except Diverged:
+                break
+            found.append(self.weights())
+        return found
+
     def weights(self) -> list[Tensor]:
         """Copies of all parameters and buffers."""
         return [tensor.clone() for tensor in self.module.state_dict().values()]
 
 
 def same(first: list[Tensor], second: list[Tensor]) -> bool:
-    """Whether two lists of tensors are bitwise equal."""
-    return len(first) == len(second) and all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    """Whether two lists of tensors are equal, bit for bit; what is no number in both is equal."""
+    return len(first) == len(second) and all(map(_equal, first, second))
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    return bool(((a == b) | (a.isnan() & b.isnan())).all())
+
+
+def parting(first: list[list[Tensor]], second: list[list[Tensor]]) -> int | None:
+    """At which place two paths (see ``Workbench.path``) are not the ``same`` any more; None where they always are."""
+    for place, (a, b) in enumerate(zip(first, second, strict=False)):
+        if not same(a, b):
+            return place
+    return None if len(first) == len(second) else min(len(first), len(second))

@@ -27,7 +27,7 @@ FLOPS = 3e7
 NUMBERS = 500_000
 """Parameters above which a trial trains alone, for the memory of a stack."""
 
-STEPS = 60
+STEPS = 64
 """Steps of a foreign optimizer that is called elementwise, in a stack and alone: some change their ways late."""
 
 

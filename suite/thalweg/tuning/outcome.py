@@ -45,6 +45,8 @@ class Tried:
     status: str = "missing"
     steps: int = 0
     gradient_evaluations: int = 0
+    curve: tuple[float, ...] = ()
+    """Every value of the metric and of the loss that its trials were evaluated to, one after the other."""
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -63,13 +65,20 @@ class Outcome:
     """By budget; empty until every setting has been tried."""
 
     @property
+    def without_effect(self) -> str:
+        """What has no effect: the names of what is searched, where all settings finished with the very same curves."""
+        if len(self.tried) < 2 or any(one.status != "done" for one in self.tried):
+            return ""
+        return " and ".join(self.tried[0].setting) if len({one.curve for one in self.tried}) == 1 else ""
+
+    @property
     def at_edge(self) -> bool:
         """Whether a better setting may lie beyond what was tried.
 
         So it may where the best of the largest budget has the smallest or largest value of something, and where no
-        setting finished.
+        setting finished; not where settings have no effect.
         """
-        if not self.best:
+        if not self.best or self.without_effect:
             return False
         if self.best[max(self.best)].score == -math.inf:
             return True
@@ -91,11 +100,12 @@ class Outcome:
             self.best[budget] = max(paid, key=lambda one: one.rank)
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row a setting, see COLUMNS, in the order of the first hyperparameter."""
+        """A row a setting, see COLUMNS, in the order of the first hyperparameter; none is the best of equals."""
+        nothing = bool(self.without_effect)
         sign = 1.0 if self.workload.metric.better == "higher" else -1.0
         rows = []
         for one in sorted(self.tried, key=lambda one: list(one.setting.values())):
-            budgets = [budget for budget, best in self.best.items() if best is one]
+            budgets = [budget for budget, best in self.best.items() if best is one and not nothing]
             rows.append(
                 {
                     "workload": self.workload.name,
@@ -134,6 +144,7 @@ def read_scores(tried: Sequence[Tried], stored: Stored, workload: Workload) -> b
         whole = [row for row in found if row] if one.status == "done" else []
         one.score = sum(row["score"] for row in whole) / len(one.hashes) if len(whole) == len(one.hashes) else -math.inf
         one.loss = sum(row["loss"] for row in whole) / len(one.hashes) if whole else math.inf
+        one.curve = tuple(value for row in whole for value in row["curve"])
     return all(one.status != "missing" for one in tried)
 
 
@@ -152,6 +163,7 @@ def _rows(stored: Stored, chosen: pd.Index, workload: Workload) -> dict[int, dic
         found[int(str(number))] = {
             "score": -math.inf if place is None else float(finite.iloc[place]),
             "loss": math.inf if place is None else float(losses.loc[finite.index[place]]),
+            "curve": rows.sort_values(["metric", "step"], kind="stable")["value"].tolist(),
             "steps": int(rows["step"].max()),
             "gradient_evaluations": int(rows["gradient_evaluations"].max()),
         }

@@ -107,6 +107,11 @@ def space_of(
         option = declared.get(name)
         if option is None or option.search is None or option.search.scale != "log" or option.kind != "float":
             choices = [other for other in searched if declared[other].kind == "float"]
+            if name == "lr" and option is None and not choices:
+                more = (
+                    "register(..., search={'NAME': (low, high)}) and tuning.hyperparameters say what else is searched"
+                )
+                raise UserError(f"{where}: has no learning rate, so there is nothing to tune: {more}")
             said = unknown("hyperparameter with a range to search", name, choices)
             raise UserError(f"{where}: {said}: say tuning.hyperparameters")
         middle = given.get(name, math.sqrt(option.search.low * option.search.high))

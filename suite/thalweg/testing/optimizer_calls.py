@@ -1,0 +1,68 @@
+"""A check of whether all methods of a torch class are called that its steps rely on."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from thalweg.registry import Registry
+from thalweg.testing.small import Workbench
+from thalweg.training.randomness import seeded
+
+STEPS = 30
+
+
+def calls_what_fills_its_state(registry: Registry, name: str) -> None:
+    """No state of a torch class stays zero for thirty steps because the method that fills it is never called.
+
+    So it is where a training loop has to call more than ``step``, as Sophia's ``update_hessian``.
+    """
+    with seeded(0):
+        bench = Workbench(registry, name)
+        optimizer: Any = getattr(bench.stepper, "optimizer", None)
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            return
+        called: set[str] = set()
+        methods = _own_methods(type(optimizer))
+        for label in methods:
+            setattr(optimizer, label, _noted(getattr(optimizer, label), label, called))
+        bench.path(0, STEPS)
+    idle = {label: inspect.getsource(method) for label, method in methods.items() if label not in called}
+    for key in _always_zero(optimizer):
+        unasked = [label for label, source in idle.items() if repr(key) in source or f'"{key}"' in source]
+        assert not unasked, (
+            f"expected {key!r} of the state to be filled within {STEPS} steps, and it is zero: {unasked[0]}() fills "
+            "it, and step() does not call it. A thalweg.Optimizer of your own can"
+        )
+
+
+def _own_methods(cls: type[torch.optim.Optimizer]) -> dict[str, Callable[..., Any]]:
+    """The public methods that a class has beyond torch's."""
+    return {
+        label: method
+        for label, method in inspect.getmembers(cls, inspect.isfunction)
+        if not label.startswith("_") and not hasattr(torch.optim.Optimizer, label)
+    }
+
+
+def _noted(method: Callable[..., Any], label: str, called: set[str]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def note(*words: Any, **options: Any) -> Any:
+        called.add(label)
+        return method(*words, **options)
+
+    return note
+
+
+def _always_zero(optimizer: torch.optim.Optimizer) -> list[str]:
+    """The keys of the state that are tensors of zeros for every parameter."""
+    found: dict[str, bool] = {}
+    for state in optimizer.state.values():
+        for key, value in state.items() if isinstance(state, dict) else ():
+            if isinstance(key, str) and isinstance(value, torch.Tensor) and value.numel() > 1:
+                found[key] = found.get(key, True) and not bool(value.any())
+    return [key for key, zero in found.items() if zero]

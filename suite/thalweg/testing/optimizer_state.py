@@ -1,0 +1,98 @@
+"""Checks of what an optimizer remembers from step to step."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from thalweg.registry import Registry
+from thalweg.testing.small import Workbench, parting
+from thalweg.training.checkpoint import random_state, set_random_state
+from thalweg.training.randomness import seeded
+
+STEPS = 85
+"""Of the training that is not interrupted."""
+INTERRUPTED = (5, 30)
+"""After how many steps the others are: in a warm-up, and after it. At least 55 steps follow."""
+
+
+def continues_from_its_state(registry: Registry, name: str) -> None:
+    """A trial that is interrupted and goes on is the one that is not, bitwise, for 55 steps and more.
+
+    The state is written to a file and read again, and loaded into a new stepper of a new network, as a run does that
+    was killed. So it must hold all that a step depends on, counts of steps and generators included, and be keyed by
+    nothing that is gone by then.
+    """
+    with seeded(0):
+        whole = Workbench(registry, name).path(0, STEPS)
+    for at in INTERRUPTED:
+        with seeded(0):
+            bench = Workbench(registry, name)
+            if len(bench.path(0, at)) < at:
+                return  # it diverges before, so there is nothing to go on with
+            saved = _through_a_file(
+                {"module": bench.module.state_dict(), "stepper": bench.stepper.state_dict(), "random": random_state()}
+            )
+        with seeded(1):
+            other = Workbench(registry, name)
+            other.module.load_state_dict(saved["module"])
+            try:
+                other.stepper.load_state_dict(saved["stepper"])
+            except Exception as error:
+                told = f"{type(error).__name__}: {error}"
+                raise AssertionError(f"expected a new stepper to load the state after {at} steps: {told}") from error
+            set_random_state(saved["random"])
+            place = parting(whole[at:], other.path(at, STEPS))
+        assert place is None, (
+            f"expected {STEPS - at} steps after an interruption at step {at} to be those without it, and they part at "
+            f"step {at + (place or 0)}: something that a step depends on is not in state_dict"
+        )
+
+
+def keeps_its_state_in_the_precision_of_the_weights(registry: Registry, name: str) -> None:
+    """In a float64 trial neither weights nor tensors of the state are of fewer bits.
+
+    Single numbers may be: torch counts steps in float32.
+    """
+    with seeded(0):
+        bench = Workbench(registry, name, torch.float64)
+        bench.path(0, INTERRUPTED[0])
+    weights = {label: parameter.dtype for label, parameter in bench.module.named_parameters()}
+    low = [f"{label} ({_word(dtype)})" for label, dtype in weights.items() if dtype != torch.float64]
+    assert not low, f"expected weights to stay float64, and the steps have changed {', '.join(low)}"
+    found = [
+        f"{key} ({_word(tensor.dtype)})"
+        for key, tensor in _tensors(bench.stepper.state_dict(), "")
+        if tensor.numel() > 1 and tensor.dtype.is_floating_point and torch.finfo(tensor.dtype).bits < 64
+    ]
+    assert not found, f"expected the state of a float64 trial to be float64, and it has {', '.join(found)}"
+
+
+def _through_a_file(state: dict[str, Any]) -> Any:
+    file = io.BytesIO()
+    try:
+        torch.save(state, file)
+    except Exception as error:
+        told = f"{type(error).__name__}: {error}"
+        raise AssertionError(f"expected state_dict to be something that a file can hold: {told}") from error
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+def _tensors(value: Any, key: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every tensor inside, with the way to it."""
+    if isinstance(value, torch.Tensor):
+        yield key, value
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _tensors(item, f"{key}.{name}".lstrip("."))
+    elif isinstance(value, list | tuple):
+        for place, item in enumerate(value):
+            yield from _tensors(item, f"{key}[{place}]")
+
+
+def _word(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
