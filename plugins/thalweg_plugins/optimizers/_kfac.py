@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.contracts import Stepper, StepReport
+from thalweg.contracts.attention import math_attention
 from thalweg.contracts.losses import OutputLoss
 from thalweg.contracts.objective import Objective
 from thalweg.curvature import Fisher
@@ -87,7 +88,12 @@ class KFACStepper(Stepper):
     def step(self, objective: Objective) -> StepReport:
         """Factors, inverses, proposal, step, damping."""
         refresh = self.t % self.h["factor_interval"] == 0
-        with recording(self.layers) if refresh else nullcontext() as record:
+        # the exact Fisher of a quadratic model is twice a derivative; plain steps have none
+        models = self.h["update"] == "quadratic" or self._adapts
+        with (
+            recording(self.layers) if refresh else nullcontext() as record,
+            math_attention() if models else nullcontext(),
+        ):
             outputs = objective.outputs()
         loss, gradients = objective.gradient(outputs)
         if not bool(loss.isfinite()):

@@ -148,6 +148,7 @@ def _forward_mode(context: ProbeContext) -> list[tuple[int, str, torch.Tensor]]:
     from torch.autograd import forward_ad
 
     from thalweg.contracts.activations import activations
+    from thalweg.contracts.attention import math_attention
     from thalweg.contracts.objective import kept_buffers
 
     inputs = context.objective.batch.inputs
@@ -158,6 +159,7 @@ def _forward_mode(context: ProbeContext) -> list[tuple[int, str, torch.Tensor]]:
         tangent = torch.randn(inputs.shape, generator=context.generator, dtype=torch.float32).to(inputs)
         with (
             torch.no_grad(),
+            math_attention(),
             kept_buffers(context.module),
             forward_ad.dual_level(),
             activations(context.module) as seen,

@@ -1,7 +1,8 @@
 """Matrices (P, P) over all parameters of an objective that are known by their products with vectors.
 
 Each is made at one point and one batch: it builds its graph once, and every product reuses it. Batch norm in training
-mode is differentiated through its batch statistics, and its buffers are left as the objective leaves them.
+mode is differentiated through its batch statistics, and its buffers are left as the objective leaves them. Attention
+is computed by its plain formula: its fused kernels have no second derivative (see ``math_attention``).
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from thalweg.contracts.attention import math_attention
 from thalweg.contracts.objective import Objective
+from thalweg.curvature.twice import refuse_once_differentiable
 from thalweg.curvature.vectors import flat
 
 CHUNK = 256
@@ -79,7 +82,8 @@ def _backward(outputs: Tensor, inputs: Sequence[Tensor], vectors: Tensor, create
 class Hessian(Operator):
     """The matrix of second derivatives of the objective's loss, its penalty included: H v = d(g'v)/dw.
 
-    ``loss`` and ``gradient`` (P,) at the point come with it; making it counts as one gradient evaluation.
+    ``loss`` and ``gradient`` (P,) at the point come with it; making it counts as one gradient evaluation. ValueError
+    where an operation is marked as once differentiable.
 
     Source: Pearlmutter 1994, Fast exact multiplication by the Hessian.
     """
@@ -88,8 +92,10 @@ class Hessian(Operator):
         super().__init__(objective)
         objective.counts.gradient_evaluations += 1
         with torch.enable_grad():
-            loss = objective.loss()
+            with math_attention():
+                loss = objective.loss()
             gradients = torch.autograd.grad(loss, self.parameters, create_graph=True, materialize_grads=True)
+            refuse_once_differentiable(gradients)
             self._gradient = flat(gradients)
         self.loss, self.gradient = loss.detach(), self._gradient.detach()
 
@@ -103,7 +109,8 @@ class OutputOperator(Operator):
     """J' M J / N (+ l2 I) for the Jacobian J of the N examples' outputs and matrices M of each example's output.
 
     ``outputs`` (N, ...) are those at the point, with their graph: ``objective.gradient(operator.outputs)`` gives loss
-    and gradient from the same forward pass. Source: Schraudolph 2002; Jv by two backward passes, one of them shared.
+    and gradient from the same forward pass. Outputs that are given must have been computed under ``math_attention``.
+    Source: Schraudolph 2002; Jv by two backward passes, one of them shared.
     """
 
     penalised = True
@@ -112,11 +119,13 @@ class OutputOperator(Operator):
     def __init__(self, objective: Objective, outputs: Tensor | None = None) -> None:
         super().__init__(objective)
         with torch.enable_grad():
-            self.outputs = objective.outputs() if outputs is None else outputs
+            with math_attention():
+                self.outputs = objective.outputs() if outputs is None else outputs
             self._dummy = torch.zeros_like(self.outputs, requires_grad=True)
             transposed = torch.autograd.grad(
                 self.outputs, self.parameters, self._dummy, create_graph=True, materialize_grads=True
             )
+            refuse_once_differentiable(transposed)
             self._transposed = flat(transposed)
 
     def jacobian_products(self, vectors: Tensor) -> Tensor:

@@ -6,7 +6,9 @@ import torch
 from torch import nn
 
 from thalweg.contracts import Shape
+from thalweg.contracts.attention import math_attention
 from thalweg.contracts.option import resolve
+from thalweg.curvature.twice import refuse_once_differentiable
 from thalweg.registry import Registry
 from thalweg.testing.others import contract
 from thalweg.testing.small import inputs, same
@@ -83,14 +85,19 @@ def repeats_its_output(registry: Registry, name: str) -> None:
 
 
 def can_be_differentiated_twice(registry: Registry, name: str) -> None:
-    """Products of the Hessian with a vector exist: probes and second-order methods need them."""
+    """Products of the Hessian with a vector exist: probes and second-order methods need them.
+
+    Attention is computed as they do, by its plain formula.
+    """
     for shape in SHAPES:
         module = _built(registry, name, shape, 0)
         if module is None:
             continue
-        output = module() if shape.task == "function" else module(inputs(shape, 2))
+        with math_attention():
+            output = module() if shape.task == "function" else module(inputs(shape, 2))
         parameters = list(module.parameters())
         gradients = torch.autograd.grad(output.square().sum(), parameters, create_graph=True, materialize_grads=True)
+        refuse_once_differentiable(gradients)
         inner = torch.stack([gradient.sum() for gradient in gradients]).sum()
         torch.autograd.grad(inner, parameters, materialize_grads=True)
 
