@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.contracts import Stepper, StepReport
-from thalweg.contracts.attention import math_attention
+from thalweg.contracts.derivatives import math_attention
 from thalweg.contracts.losses import OutputLoss
 from thalweg.contracts.objective import Objective
-from thalweg.curvature import Fisher
+from thalweg.curvature import Fisher, flat
 from thalweg.errors import Diverged
 from thalweg_plugins.optimizers._kfac_layers import Layer, Recording, covered_layers, recording
 
@@ -309,8 +309,7 @@ class QuadraticModel:
         for layer in self.layers:
             for place, piece in zip(layer.places, layer.split(direction[layer.name]), strict=True):
                 pieces[place] = piece
-        vector = torch.cat([piece.reshape(-1) for piece in pieces])
-        return self.fisher.jacobian_products(vector.unsqueeze(0)).squeeze(0)
+        return self.fisher.jacobian_products(flat(pieces).unsqueeze(0)).squeeze(0)
 
     def _inner(self, x: Mapping[str, Tensor], y: Mapping[str, Tensor]) -> Tensor:
         return torch.stack([(x[layer.name] * y[layer.name]).sum() for layer in self.layers]).sum()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from thalweg.contracts import StepReport
-from thalweg.contracts.attention import math_attention
+from thalweg.contracts.derivatives import math_attention
 from thalweg.contracts.objective import Objective
 from thalweg.curvature import OutputOperator, flat
 from thalweg.errors import Diverged

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from thalweg.contracts import StepReport
-from thalweg.contracts.attention import math_attention
+from thalweg.contracts.derivatives import math_attention
 from thalweg.contracts.objective import Objective
 from thalweg.curvature import GGN, CGResult, Hessian, flat
 from thalweg_plugins.optimizers._flat import (

@@ -68,11 +68,13 @@ class Smoothness(Probe):
         import pandas as pd
         import torch
 
+        from thalweg.contracts.real import as_real
+
         options = context.options
         if context.lr is None:
             raise ValueError("the learning rate at these weights is not known, and steps are measured in it")
         loss, gradient = context.objective.gradient()
-        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g.double()) for g in gradient]))
+        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(as_real(g).double()) for g in gradient]))
         parameters = context.objective.parameters
         start = [parameter.detach().clone() for parameter in parameters]
         losses, changes, betas = [], [], []
@@ -82,7 +84,9 @@ class Smoothness(Probe):
                 for parameter, at, g in zip(parameters, start, gradient, strict=True):
                     parameter.copy_(at - alpha * g)
             there, moved = context.objective.gradient()
-            squares = [(a.double() - b.double()).square().sum() for a, b in zip(moved, gradient, strict=True)]
+            squares = [
+                (as_real(a).double() - as_real(b).double()).square().sum() for a, b in zip(moved, gradient, strict=True)
+            ]
             change = float(torch.stack(squares).sum().sqrt())
             losses.append(float(there))
             changes.append(change)

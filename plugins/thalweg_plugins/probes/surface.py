@@ -29,11 +29,14 @@ class Surface(Probe):
 
     - ``random``: d1 and d2 standard normal, each filter rescaled to the norm of the trained filter, each layer to that
       of the layer, or as drawn (``normalization``); x and y run from -extent to extent. With ``draws`` several planes.
+      Rescaled, parameters of one dimension stay where they are; where no trained one has two, each is one filter.
     - ``path``: the two leading principal components of the path from w_T, of unit length; the square holds the whole
       projected path. ``explained`` is their share of its variance around w_T.
     - ``hessian``: the eigenvectors of the Hessian's two largest eigenvalues, of unit length, on at most 1024 examples.
     - ``points``: the plane through initial weights, trained weights and the point of the path that is farthest from the
       line between them; the square holds all three.
+
+    Frozen weights stay where they are; a complex weight is two numbers.
 
     The path is projected onto the plane by least squares: ``in_plane`` tells which share of its displacement lies in
     it, ``residual`` how far it is from it. A random plane sees next to nothing of a path.
@@ -208,6 +211,11 @@ class Surface(Probe):
                 how = options["normalization"]
                 rescale = {"filter": filter_normalized, "layer": layer_normalized}.get(how, lambda _, d: d)
                 d1, d2 = (rescale(context.module, random_direction(context.module, context.generator)) for _ in "12")
+                if not (bool(d1.any()) and bool(d2.any())):
+                    raise ValueError(
+                        f"the trained weights that normalization = {how!r} scales by are all zero, and so are its "
+                        "directions: take normalization = 'none'"
+                    )
                 return _Plane(center, d1, d2, options["extent"], missing, f"random ({how})")
             case "hessian":
                 d1, d2 = _top_two(context)
@@ -254,6 +262,7 @@ class _Plane:
 def _top_two(context: ProbeContext) -> tuple[Tensor, Tensor]:
     """Unit eigenvectors of the Hessian's two largest eigenvalues at the trained weights."""
     from thalweg.curvature import Hessian, lanczos, random_start
+    from thalweg.landscape.directions import with_frozen
 
     examples = context.options["examples"] or CURVATURE_EXAMPLES
     examples = min(examples, CURVATURE_EXAMPLES)
@@ -270,7 +279,7 @@ def _top_two(context: ProbeContext) -> tuple[Tensor, Tensor]:
         raise ValueError("the Hessian has one direction of curvature: nothing spans a plane")
     # the sign of an eigenvector is arbitrary
     first, second = (vector * (1.0 if float(vector.sum()) >= 0 else -1.0) for vector in (vectors[-1], vectors[-2]))
-    return first, second
+    return with_frozen(context.module, first), with_frozen(context.module, second)
 
 
 def _farthest(start: Tensor, offsets: Tensor) -> Tensor:

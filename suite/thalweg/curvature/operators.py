@@ -1,8 +1,10 @@
 """Matrices (P, P) over all parameters of an objective that are known by their products with vectors.
 
+A complex parameter counts as its real and imaginary parts: derivatives are those with respect to real numbers.
+
 Each is made at one point and one batch: it builds its graph once, and every product reuses it. Batch norm in training
 mode is differentiated through its batch statistics, and its buffers are left as the objective leaves them. Attention
-is computed by its plain formula: its fused kernels have no second derivative (see ``math_attention``).
+(and for the Hessian weight normalisation) is computed by its plain formula: see ``thalweg.contracts.derivatives``.
 """
 
 from __future__ import annotations
@@ -14,9 +16,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from thalweg.contracts.attention import math_attention
+from thalweg.contracts.derivatives import (
+    ONCE,
+    WRONG_IN_WEIGHTS,
+    check_differentiable,
+    math_attention,
+    twice_differentiable,
+)
 from thalweg.contracts.objective import Objective
-from thalweg.curvature.twice import refuse_once_differentiable
+from thalweg.contracts.real import as_real, real_count
 from thalweg.curvature.vectors import flat
 
 CHUNK = 256
@@ -29,7 +37,7 @@ class Operator(ABC):
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
         self.parameters = objective.parameters
-        self.size = sum(parameter.numel() for parameter in self.parameters)
+        self.size = sum(map(real_count, self.parameters))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -52,7 +60,7 @@ class Operator(ABC):
 
     def dense(self) -> Tensor:
         """The matrix itself (P, P), by P products: for small networks. Symmetric to the last bit."""
-        like = self.parameters[0]
+        like = as_real(self.parameters[0].detach())
         matrix = self.products(torch.eye(self.size, dtype=like.dtype, device=like.device))
         return (matrix + matrix.T) / 2
 
@@ -75,15 +83,19 @@ def _backward(outputs: Tensor, inputs: Sequence[Tensor], vectors: Tensor, create
     )
     # an input that the outputs do not depend on has one zero for all
     shared = [alone or g.dim() == x.dim() for g, x in zip(found, inputs, strict=True)]
-    rows = [g.reshape(1 if one else len(vectors), -1) for g, one in zip(found, shared, strict=True)]
+    rows = [_rows(as_real(g), 1 if one else len(vectors)) for g, one in zip(found, shared, strict=True)]
     return torch.cat([row.expand(len(vectors), -1) for row in rows], dim=1)
+
+
+def _rows(numbers: Tensor, count: int) -> Tensor:
+    return numbers.reshape(count, -1)
 
 
 class Hessian(Operator):
     """The matrix of second derivatives of the objective's loss, its penalty included: H v = d(g'v)/dw.
 
     ``loss`` and ``gradient`` (P,) at the point come with it; making it counts as one gradient evaluation. ValueError
-    where an operation is marked as once differentiable.
+    where an operation has no second derivative.
 
     Source: Pearlmutter 1994, Fast exact multiplication by the Hessian.
     """
@@ -92,10 +104,10 @@ class Hessian(Operator):
         super().__init__(objective)
         objective.counts.gradient_evaluations += 1
         with torch.enable_grad():
-            with math_attention():
+            with twice_differentiable():
                 loss = objective.loss()
             gradients = torch.autograd.grad(loss, self.parameters, create_graph=True, materialize_grads=True)
-            refuse_once_differentiable(gradients)
+            check_differentiable(gradients, ONCE | WRONG_IN_WEIGHTS)
             self._gradient = flat(gradients)
         self.loss, self.gradient = loss.detach(), self._gradient.detach()
 
@@ -109,8 +121,8 @@ class OutputOperator(Operator):
     """J' M J / N (+ l2 I) for the Jacobian J of the N examples' outputs and matrices M of each example's output.
 
     ``outputs`` (N, ...) are those at the point, with their graph: ``objective.gradient(operator.outputs)`` gives loss
-    and gradient from the same forward pass. Outputs that are given must have been computed under ``math_attention``.
-    Source: Schraudolph 2002; Jv by two backward passes, one of them shared.
+    and gradient from the same forward pass. Outputs that are given come from one under ``math_attention``. Source:
+    Schraudolph 2002; Jv by two backward passes, one of them shared.
     """
 
     penalised = True
@@ -125,7 +137,7 @@ class OutputOperator(Operator):
             transposed = torch.autograd.grad(
                 self.outputs, self.parameters, self._dummy, create_graph=True, materialize_grads=True
             )
-            refuse_once_differentiable(transposed)
+            check_differentiable(transposed, ONCE)
             self._transposed = flat(transposed)
 
     def jacobian_products(self, vectors: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from thalweg.contracts.real import as_real
 from thalweg.curvature.operators import Operator
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def linear_operator(operator: Operator) -> LinearOperator[Any]:
     """
     from scipy.sparse.linalg import LinearOperator
 
-    like = operator.parameters[0]
+    like = as_real(operator.parameters[0].detach())
 
     def matvec(vector: NDArray[Any]) -> NDArray[Any]:
         product = operator @ torch.from_numpy(np.ascontiguousarray(vector.reshape(-1))).to(like)

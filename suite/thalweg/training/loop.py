@@ -16,9 +16,11 @@ from torch import Tensor
 
 from thalweg.benchmark_file import Keep
 from thalweg.contracts import StepReport
+from thalweg.contracts.copies import state_of
 from thalweg.contracts.probe import SavedWeights, When
 from thalweg.errors import Diverged
 from thalweg.failure import Failure
+from thalweg.landscape.points import flat
 from thalweg.training.assembly import ActiveProbe, Assembly
 from thalweg.training.checkpoint import Checkpoint, random_state, set_random_state
 from thalweg.training.precision import products_of
@@ -296,8 +298,7 @@ class Training:
             if "valid" in values:
                 self._select(values["valid"])
             if self._keeps_trajectory:
-                flat = torch.nn.utils.parameters_to_vector(it.module.parameters())
-                self._trajectory.append((self.step, flat.detach().cpu().clone()))
+                self._trajectory.append((self.step, flat(it.module).cpu()))
         if self._info:
             self.recorder.add(position, "optimizer", self._info)
         self._check_value(values["train"]["loss"])
@@ -319,7 +320,7 @@ class Training:
         it = self.it
         if "test" not in it.problem.sizes:
             return
-        final = {name: tensor.clone() for name, tensor in it.module.state_dict().items()}
+        final = state_of(it.module)
         position = self._position()
         with it.stepper.evaluation_weights(), _evaluating(it):
             if self._best is not None:
@@ -329,8 +330,8 @@ class Training:
             self.recorder.add(position, "test", it.problem.evaluate(it.module, "test"))
         it.module.load_state_dict(final)
 
-    def _state(self) -> dict[str, Tensor]:
-        return {name: tensor.detach().cpu().clone() for name, tensor in self.it.module.state_dict().items()}
+    def _state(self) -> dict[str, Any]:
+        return state_of(self.it.module, "cpu")
 
     def _probe(self, when: When) -> None:
         self.probing.measure(when, self.step, self._epoch, self.weights)

@@ -1,8 +1,9 @@
-"""Curvature of networks with torch's own attention, whose fused kernels have no second derivative."""
+"""Curvature of networks with operations whose fused kernels have no second derivative, or a wrong one."""
 
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from thalweg.contracts import BuildContext, Draw
+from thalweg.contracts.derivatives import WRONG_IN_WEIGHTS, check_differentiable
 from thalweg.contracts.losses import CrossEntropy
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
@@ -161,6 +163,47 @@ class Once(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.out(Square.apply(self.inner(x.flatten(1))))
         return out
+
+
+@pytest.mark.parametrize("make", [Hessian, GGN])
+@pytest.mark.parametrize("by_hook", [True, False])
+def test_weight_normalisation_has_the_second_derivatives_of_its_formula(make: Any, by_hook: bool) -> None:
+    """Against finite differences of the gradient, or of the outputs for the GGN."""
+    torch.manual_seed(0)
+    layer = nn.Linear(T * DIM, CLASSES).double()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        normed = nn.utils.weight_norm(layer) if by_hook else nn.utils.parametrizations.weight_norm(layer)
+    it = objective(nn.Sequential(nn.Flatten(), normed))
+    found, at, h = make(it).dense(), flat(it.parameters).detach().clone(), 1e-5
+    hessian = torch.zeros_like(found)
+    jacobian = torch.zeros(N, CLASSES, len(at), dtype=torch.float64)
+    for i in range(len(at)):
+        sides = []
+        for sign in (1, -1):
+            moved = at.clone()
+            moved[i] += sign * h
+            with torch.no_grad():
+                for parameter, piece in zip(it.parameters, pieces(moved, it.parameters), strict=True):
+                    parameter.copy_(piece)
+            sides.append((flat(it.gradient()[1]), it.outputs().detach()))
+        hessian[i] = (sides[0][0] - sides[1][0]) / (2 * h)
+        jacobian[:, :, i] = (sides[0][1] - sides[1][1]) / (2 * h)
+    with torch.no_grad():
+        for parameter, piece in zip(it.parameters, pieces(at, it.parameters), strict=True):
+            parameter.copy_(piece)
+    p = it.outputs().detach().softmax(1)
+    middle = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+    ggn = torch.einsum("nap,nab,nbq->pq", jacobian, middle, jacobian) / N
+    torch.testing.assert_close(found, hessian if make is Hessian else ggn, rtol=1e-6, atol=1e-8)
+
+
+def test_a_gradient_through_the_fused_weight_normalisation_is_refused() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(T * DIM, CLASSES))).double()
+    it = objective(net)
+    gradients = torch.autograd.grad(it.loss(), it.parameters, create_graph=True)
+    with pytest.raises(ValueError, match="second derivatives of weight normalisation are wrong"):
+        check_differentiable(gradients, WRONG_IN_WEIGHTS)
 
 
 @pytest.mark.parametrize("make", [Hessian, GGN])
