@@ -88,6 +88,16 @@ def test_every_matrix_is_that_of_the_real_numbers(kind: str, monkeypatch: pytest
     torch.testing.assert_close(torch.from_numpy(linear_operator(hessian) @ v.numpy()), dense @ v, **close)
 
 
+def test_products_that_cannot_be_batched_are_made_one_by_one() -> None:
+    """Torch's rule for group norm fails on vectors without positions."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(6, 4), nn.GroupNorm(2, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+    hessian = Hessian(objective(module))
+    dense = hessian.dense()
+    by_columns = torch.stack([hessian @ row for row in torch.eye(hessian.size, dtype=torch.float64)])
+    torch.testing.assert_close(dense, by_columns, rtol=1e-10, atol=1e-13)
+
+
 @every_kind
 def test_a_vector_cut_into_pieces_is_the_parameters_again(kind: str) -> None:
     parameters = list(built(kind).parameters())

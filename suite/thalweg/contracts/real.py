@@ -9,11 +9,13 @@ from torch import Tensor
 def as_real(tensor: Tensor) -> Tensor:
     """A complex tensor (..., m) as real numbers (..., 2 m), the two parts of each next to each other; else as it is.
 
-    Differentiable. A complex number () becomes a vector (2,).
+    Differentiable. A complex number () becomes a vector (2,), and what is sparse (gradients of an embedding) dense.
 
     >>> as_real(torch.tensor([1 + 2j, 3 + 4j])).tolist()
     [1.0, 2.0, 3.0, 4.0]
     """
+    if tensor.is_sparse:
+        tensor = tensor.to_dense()
     if not tensor.is_complex():
         return tensor
     # not view_as_real, whose derivative refuses some strides under vmap

@@ -72,15 +72,21 @@ class Operator(ABC):
 def _backward(outputs: Tensor, inputs: Sequence[Tensor], vectors: Tensor, create_graph: bool = False) -> Tensor:
     """v' d outputs / d inputs for each v of (K, *outputs.shape), as rows (K, P)."""
     alone = len(vectors) == 1  # the usual case, and quicker without vmap
-    found = torch.autograd.grad(
-        outputs,
-        inputs,
-        vectors[0] if alone else vectors,
-        retain_graph=True,
-        create_graph=create_graph,
-        is_grads_batched=not alone,
-        materialize_grads=True,
-    )
+    try:
+        found = torch.autograd.grad(
+            outputs,
+            inputs,
+            vectors[0] if alone else vectors,
+            retain_graph=True,
+            create_graph=create_graph,
+            is_grads_batched=not alone,
+            materialize_grads=True,
+        )
+    except RuntimeError:
+        if alone:
+            raise
+        # an operation that vmap does not know how to batch: group norm of vectors, say
+        return torch.cat([_backward(outputs, inputs, vector.unsqueeze(0), create_graph) for vector in vectors])
     # an input that the outputs do not depend on has one zero for all
     shared = [alone or g.dim() == x.dim() for g, x in zip(found, inputs, strict=True)]
     rows = [_rows(as_real(g), 1 if one else len(vectors)) for g, one in zip(found, shared, strict=True)]
