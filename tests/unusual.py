@@ -148,6 +148,18 @@ def transposed() -> nn.Module:
     return net
 
 
+class Mixed(nn.Module):
+    """Its head is in half the precision of its body."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(INPUTS, 5), nn.Linear(5, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(torch.tanh(self.body(x)).to(self.head.weight.dtype))
+        return out.to(x.dtype)
+
+
 KINDS: dict[str, Callable[[], nn.Module]] = {
     "plain": plain,
     "frozen": frozen,

@@ -13,7 +13,7 @@ from thalweg.contracts.real import as_real, real_count, shaped
 from thalweg.landscape import Line, flat, flat_from, losses_at
 from thalweg.landscape.directions import filter_normalized, layer_normalized, random_direction, with_frozen
 from thalweg.landscape.evaluate import Method
-from unusual import KINDS, Counts, Keeps, built, data, fresh, loss, numbers, put
+from unusual import KINDS, Counts, Keeps, Mixed, built, data, fresh, loss, numbers, put
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -145,3 +145,24 @@ def test_complex_numbers_are_pairs_and_back(shape: tuple[int, ...]) -> None:
     assert torch.equal(shaped(numbers([z]), z), z)
     several = torch.stack([numbers([z]), 2 * numbers([z])])
     assert torch.equal(shaped(several, z), torch.stack([z, 2 * z]))
+
+
+def test_weights_of_two_precisions_are_one_vector_of_the_finer() -> None:
+    torch.manual_seed(0)
+    module = Mixed()
+    module.body.float()
+    module.head.double()
+    center = flat(module)
+    assert center.dtype == torch.float64
+    direction = random_direction(module, torch.Generator().manual_seed(0))
+    assert direction.dtype == torch.float64
+    line = Line(center, center + direction, (0.0, 0.3, 1.0))
+    found = losses_at(module, data(torch.float32), line)["loss"]
+    x, y = data(torch.float32).data["train"]
+    expected = []
+    for point in line:
+        put(module, point)
+        with torch.no_grad():
+            expected.append(float(nn.functional.cross_entropy(module(x), y)))
+    # the body and the loss are in float32
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=1e-5, atol=1e-6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,7 +18,7 @@ from thalweg.landscape import flat
 from thalweg.registry import Registry
 from thalweg.store.results import StoredTrial
 from thalweg.store.weights import read_weights
-from unusual import KINDS, Counts, built, data, fresh, loss, numbers, put
+from unusual import EXAMPLES, KINDS, Counts, built, data, fresh, loss, numbers, put
 
 PLUGIN = """
 import torch
@@ -258,3 +260,21 @@ def test_the_spectrum_is_that_of_the_dense_matrix(registry: Registry, kind: str,
     for quantity, expected in (("largest", exact[::-1][:4]), ("smallest", exact[:4])):
         found = table[(table["kind"] == "eigenvalue") & (table["quantity"] == quantity)]["value"]
         np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-12 * abs(exact).max())
+
+
+def test_jacobians_of_fused_attention_are_those_of_automatic_differentiation(registry: Registry) -> None:
+    """E||J u||^2 = ||J||^2: exactly so over all unit vectors u, here over tangents drawn, to four standard errors."""
+    module, tangents = built("attends").train(), 400
+    module.act = nn.Tanh()  # what the probe looks at
+    forward = module.forward
+    module.forward = lambda x: module.act(forward(x))  # type: ignore[method-assign]
+    table = pd.DataFrame(
+        registry.probe("gradient-flow").measure(context(registry, "gradient-flow", data(), module, tangents=tangents))
+    )
+    found = table.loc[table["quantity"] == "Jacobian norm", "value"].item()
+    x = data().data["train"][0]
+    jacobian: Any = torch.autograd.functional.jacobian(lambda one: module(one).sum(0), x)
+    squares = jacobian.square().sum((0, 2))
+    # a chi-squared variable of one degree of freedom, at the worst, has a relative deviation of sqrt(2)
+    spread = 4 * (2 / (tangents * EXAMPLES)) ** 0.5
+    assert abs(found**2 / float(squares.mean()) - 1) < spread * float(squares.max() / squares.mean()) ** 0.5

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -27,8 +30,15 @@ def real_count(tensor: Tensor) -> int:
     return tensor.numel() * (2 if tensor.is_complex() else 1)
 
 
+def real_dtype(tensors: Iterable[Tensor]) -> torch.dtype:
+    """The precision of one vector of them all: the finest."""
+    return functools.reduce(torch.promote_types, (tensor.dtype.to_real() for tensor in tensors))
+
+
 def shaped(numbers: Tensor, like: Tensor) -> Tensor:
     """Real numbers (..., n) as tensors (..., *like.shape), complex where ``like`` is: the inverse of ``as_real``.
+
+    The precision stays that of the numbers.
 
     A view where ``like`` is real and the numbers lie one after the other.
     """

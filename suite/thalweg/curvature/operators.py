@@ -24,7 +24,7 @@ from thalweg.contracts.derivatives import (
     twice_differentiable,
 )
 from thalweg.contracts.objective import Objective
-from thalweg.contracts.real import as_real, real_count
+from thalweg.contracts.real import as_real, real_count, real_dtype
 from thalweg.curvature.vectors import flat
 
 CHUNK = 256
@@ -60,8 +60,8 @@ class Operator(ABC):
 
     def dense(self) -> Tensor:
         """The matrix itself (P, P), by P products: for small networks. Symmetric to the last bit."""
-        like = as_real(self.parameters[0].detach())
-        matrix = self.products(torch.eye(self.size, dtype=like.dtype, device=like.device))
+        where = self.parameters[0].device
+        matrix = self.products(torch.eye(self.size, dtype=real_dtype(self.parameters), device=where))
         return (matrix + matrix.T) / 2
 
     @abstractmethod

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from thalweg.contracts.real import as_real, real_count
+from thalweg.contracts.real import as_real, real_count, real_dtype
 
 
 def random_direction(module: nn.Module, generator: torch.Generator) -> Tensor:
     """A standard normal vector of shape (P,), drawn on the CPU so that every device sees the same one."""
     parameters = list(module.parameters())
-    first = as_real(parameters[0].detach())
-    drawn = torch.randn(sum(map(real_count, parameters)), generator=generator, dtype=first.dtype).to(first.device)
+    size = sum(map(real_count, parameters))
+    drawn = torch.randn(size, generator=generator, dtype=real_dtype(parameters)).to(parameters[0].device)
     pieces = [
         (d if p.requires_grad else torch.zeros_like(d)).reshape(-1)
         for d, p in zip(_split(drawn, parameters), parameters, strict=True)

@@ -17,7 +17,7 @@ from thalweg.contracts.modes import batch_norms, set_evaluating
 from thalweg.contracts.objective import Counts
 from thalweg.contracts.precision import move
 from thalweg.contracts.problem import Draw, LoadedProblem, Split
-from thalweg.contracts.real import as_real
+from thalweg.contracts.real import real_dtype
 from thalweg.contracts.supervised import Supervised
 from thalweg.errors import unknown
 from thalweg.landscape.points import Line, Plane, Span, flat, flat_from
@@ -158,7 +158,8 @@ class _Evaluation:
         if rows.dim() != 2 or rows.shape[1] != self.program.size:
             got = tuple(rows.shape[1:])
             raise ValueError(f"shape mismatch: a point has shape {got}, expected ({self.program.size},)")
-        like = as_real(next(walker.parameters()).detach())
+        parameters = list(walker.parameters())
+        like = torch.empty(0, dtype=real_dtype(parameters), device=parameters[0].device)
         rows = rows.detach().to(like)
         self.listed: Tensor | None = None if isinstance(points, Span) else rows
         self.vectors: Tensor | None = rows if isinstance(points, Span) else None

@@ -64,7 +64,8 @@ class Program:
         self._targets = {names[id(target)]: target for target in targets}
         self._inputs = torch.empty(0)
         self._flat: Tensor | None = None
-        if all(target.is_contiguous() and not target.is_complex() for target in targets):
+        alike = len({target.dtype for target in targets}) == 1 and not targets[0].is_complex()
+        if alike and all(target.is_contiguous() for target in targets):
             # one vector under all of them, so that a point is put there by one copy
             self._flat = torch.cat([target.detach().reshape(-1) for target in targets])
             for target, piece in zip(targets, self._pieces(self._flat), strict=True):
