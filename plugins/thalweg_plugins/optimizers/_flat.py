@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from thalweg import Stepper
 from thalweg.contracts.objective import Objective
+from thalweg.contracts.real import real_count
 from thalweg.curvature import CGResult, Operator, conjugate_gradients, flat, pieces
 from thalweg.errors import Diverged, UserError
 
@@ -35,7 +36,7 @@ class FlatStepper(Stepper):
 
 def refuse_large(name: str, module: nn.Module, limit: int) -> None:
     """UserError where a dense matrix over the module's parameters would be larger than is allowed."""
-    count = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+    count = sum(real_count(parameter) for parameter in module.parameters() if parameter.requires_grad)
     if count > limit:
         raise UserError(
             f"{name} keeps a dense matrix of {count} by {count} numbers, a row for each parameter, and "

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.contracts import Stepper, StepReport
+from thalweg.contracts.derivatives import math_attention
 from thalweg.contracts.losses import OutputLoss
 from thalweg.contracts.objective import Objective
-from thalweg.curvature import Fisher
+from thalweg.curvature import Fisher, flat
 from thalweg.errors import Diverged
 from thalweg_plugins.optimizers._kfac_layers import Layer, Recording, covered_layers, recording
 
@@ -87,7 +88,12 @@ class KFACStepper(Stepper):
     def step(self, objective: Objective) -> StepReport:
         """Factors, inverses, proposal, step, damping."""
         refresh = self.t % self.h["factor_interval"] == 0
-        with recording(self.layers) if refresh else nullcontext() as record:
+        # the exact Fisher of a quadratic model is twice a derivative; plain steps have none
+        models = self.h["update"] == "quadratic" or self._adapts
+        with (
+            recording(self.layers) if refresh else nullcontext() as record,
+            math_attention() if models else nullcontext(),
+        ):
             outputs = objective.outputs()
         loss, gradients = objective.gradient(outputs)
         if not bool(loss.isfinite()):
@@ -303,8 +309,7 @@ class QuadraticModel:
         for layer in self.layers:
             for place, piece in zip(layer.places, layer.split(direction[layer.name]), strict=True):
                 pieces[place] = piece
-        vector = torch.cat([piece.reshape(-1) for piece in pieces])
-        return self.fisher.jacobian_products(vector.unsqueeze(0)).squeeze(0)
+        return self.fisher.jacobian_products(flat(pieces).unsqueeze(0)).squeeze(0)
 
     def _inner(self, x: Mapping[str, Tensor], y: Mapping[str, Tensor]) -> Tensor:
         return torch.stack([(x[layer.name] * y[layer.name]).sum() for layer in self.layers]).sum()

@@ -72,10 +72,11 @@ def covered_layers(module: nn.Module) -> list[Layer]:
     """Every Linear and convolution that K-FAC can factor, in the module's order.
 
     Left out are subclasses that compute something else, grouped convolutions, other paddings than zeros, and frozen
-    weights.
+    and complex weights.
 
     Raises:
-        UserError: there is none, or a layer's weight is used in two places: its gradient is no product of one a and g.
+        UserError: there is none; or a layer's weight is used in two places, or computed from other parameters (as by
+            pruning): the gradient of what is trained is then no product of one a and g.
     """
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     owners = Counter(id(p) for _, m in module.named_modules(remove_duplicate=False) for p in m._parameters.values())
@@ -83,6 +84,13 @@ def covered_layers(module: nn.Module) -> list[Layer]:
     for name, layer in module.named_modules():
         if type(layer) not in COVERED or not _can_be_factored(layer):
             continue
+        for key in ("weight", "bias"):
+            value = getattr(layer, key)
+            if value is not None and key not in layer._parameters and value.requires_grad:
+                raise UserError(
+                    f"kfac: {name}.{key} is computed from other parameters (by pruning, say), which its factors do not "
+                    "cover: remove what computes it, or take another optimizer"
+                )
         for key, parameter in layer.named_parameters(recurse=False):
             if owners[id(parameter)] > 1:
                 raise UserError(f"kfac: {name}.{key} is tied to another layer's, which its factors do not cover")
@@ -93,7 +101,7 @@ def covered_layers(module: nn.Module) -> list[Layer]:
 
 
 def _can_be_factored(layer: Any) -> bool:
-    if not layer.weight.requires_grad:
+    if not layer.weight.requires_grad or layer.weight.is_complex():
         return False
     if isinstance(layer, nn.Linear):
         return True

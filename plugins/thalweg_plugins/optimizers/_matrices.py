@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.contracts import Stepper, StepReport
+from thalweg.contracts.real import as_real, shaped
 from thalweg.errors import Diverged
 
 if TYPE_CHECKING:
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 
 def as_matrix(tensor: Tensor) -> Tensor:
-    """(first, rest), leaving out dimensions of 1; a vector or a number is a column (n, 1)."""
+    """(first, rest), leaving out dimensions of 1; a vector or a number is a column (n, 1).
+
+    Of a complex tensor as its real and imaginary parts, side by side.
+    """
+    tensor = as_real(tensor)
     sizes = [size for size in tensor.shape if size > 1]
     return tensor.reshape(sizes[0] if sizes else 1, -1)
 
@@ -53,7 +58,7 @@ class MatrixStepper(Stepper):
             if name not in self.states:
                 self.states[name] = self.start(g)
             direction = self.direction(g, self.states[name], name, objective.counts)
-            parameter.sub_(direction.view(parameter.shape), alpha=self.h["lr"])
+            parameter.sub_(shaped(direction.reshape(-1), parameter), alpha=self.h["lr"])
         return StepReport()
 
     @abstractmethod

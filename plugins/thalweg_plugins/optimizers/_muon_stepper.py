@@ -19,13 +19,24 @@ _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
 
 def hidden_matrices(module: nn.Module) -> list[Tensor]:
-    """The weights of linear and convolutional layers that are neither the input's nor the output's: see ``muon``."""
-    layers = [layer for layer in module.modules() if any(p.requires_grad for p in layer.parameters(recurse=False))]
+    """The weights of linear and convolutional layers that are neither the input's nor the output's: see ``muon``.
+
+    A weight that is computed, as by pruning, is no parameter and cannot be moved.
+    """
+    layers = [layer for layer in module.modules() if _is_trained(layer)]
+    trained: set[Tensor] = {parameter for parameter in module.parameters() if parameter.requires_grad}
     weights = [layer.weight for layer in layers if isinstance(layer, _LAYERS + _EMBEDDINGS)]
     excluded = {layer.weight for layer in layers if isinstance(layer, _EMBEDDINGS)} | set(weights[:1])
     if layers and isinstance(layers[-1], _LAYERS):
         excluded.add(layers[-1].weight)
-    return [weight for weight in dict.fromkeys(weights) if weight not in excluded and weight.requires_grad]
+    hidden = trained - excluded
+    return [weight for weight in dict.fromkeys(weights) if weight in hidden]
+
+
+def _is_trained(layer: nn.Module) -> bool:
+    """Whether parameters of its own are trained, or those that the weight of a parametrized layer is made of."""
+    parametrized = isinstance(layer, _LAYERS + _EMBEDDINGS)
+    return any(parameter.requires_grad for parameter in layer.parameters(recurse=parametrized))
 
 
 class MuonStepper(Stepper):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from thalweg.contracts import StepReport
+from thalweg.contracts.derivatives import math_attention
 from thalweg.contracts.objective import Objective
 from thalweg.curvature import OutputOperator, flat
 from thalweg.errors import Diverged
@@ -37,7 +38,8 @@ class NaturalGradientStepper(FlatStepper):
 
     def step(self, objective: Objective) -> StepReport:
         """One forward pass serves gradient and Fisher matrix."""
-        outputs = objective.outputs()
+        with math_attention():
+            outputs = objective.outputs()
         _, gradients = objective.gradient(outputs)
         g = finite("the gradient", flat(gradients))
         operator = self.fisher(objective, outputs)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from thalweg.contracts import StepReport
+from thalweg.contracts.derivatives import math_attention
 from thalweg.contracts.objective import Objective
 from thalweg.curvature import GGN, CGResult, Hessian, flat
 from thalweg_plugins.optimizers._flat import (
@@ -126,7 +127,8 @@ class GaussNewtonCGStepper(FlatStepper):
 
     def step(self, objective: Objective) -> StepReport:
         """Conjugate gradients, backtracking, and the next damping from how well the model told the change."""
-        outputs = objective.outputs()
+        with math_attention():
+            outputs = objective.outputs()
         loss_tensor, gradients = objective.gradient(outputs)
         start, loss, g = position(objective), float(loss_tensor), finite("the gradient", flat(gradients))
         damping = self.state["damping"]

@@ -32,9 +32,10 @@ class KFAC(Optimizer):
     more, large ones do with less.
 
     Covered are Linear, Conv1d and Conv2d layers (without groups, padded with zeros), from the first inversion after
-    they are called. Every other parameter (batch and layer norm, embeddings, positions, a layer whose weight is used
-    without calling it) takes gradient steps with heavy-ball momentum at rate ``rest_lr``. Tied weights and layers used
-    twice in a pass are refused.
+    they are called. Every other parameter (batch and layer norm, embeddings, positions, complex weights, parametrized
+    layers, a layer whose weight is used without calling it) takes gradient steps with heavy-ball momentum at rate
+    ``rest_lr``. Tied weights, layers used twice in a pass, and weights that a hook computes (pruning, weight
+    normalisation) are refused.
     """
 
     name = "kfac"

@@ -21,8 +21,9 @@ class Muon(Optimizer):
     (out, in * height * width). AdamW trains the rest: the input layer (the first linear or convolutional layer or
     embedding of the module), the output layer (a linear or convolutional layer after which no other layer has
     parameters), all embeddings, which may also be the output's weights, and whatever is no weight of such a layer:
-    biases, normalisation, positions. A network without a hidden matrix is trained by AdamW alone; ``muon_matrices``
-    among a step's figures says how many there are. Setting lr, as schedules do, scales AdamW's in proportion.
+    biases, normalisation, positions, and what a weight is computed from (by pruning or a parametrization). A network
+    without a hidden matrix is trained by AdamW alone; ``muon_matrices`` among a step's figures says how many there are.
+    Setting lr, as schedules do, scales AdamW's in proportion.
 
     Torch runs the Newton-Schulz iteration in bfloat16: results differ between kinds of hardware in the third digit, and
     a CPU without instructions for it is slow.

@@ -43,8 +43,8 @@ def density_chart(table: pd.DataFrame) -> Any:
         return said(title, "the density is not finite" if len(found) else "the table has no density")
     floor = FLOOR * float(density["high"].max())
     # what is below the floor is drawn there: a logarithm needs something
-    clipped = density.assign(**{name: density[name].clip(lower=floor) for name in NUMBERS})
-    keep = ["kind", "quantity", "at", "value", "low", "high", *(["trial"] if "trial" in table else [])]
+    clipped = density.assign(found=density["value"], **{name: density[name].clip(lower=floor) for name in NUMBERS})
+    keep = ["kind", "quantity", "at", "value", "found", "low", "high", *(["trial"] if "trial" in table else [])]
     eigenvalues = _finite(table, "eigenvalue").dropna(subset=["value"])
     data = pd.concat([clipped, eigenvalues.assign(at=eigenvalues["value"])], ignore_index=True)[keep]
     x = alt.X("at:Q", title="eigenvalue", axis=alt.Axis(format=number_format(data["at"])))
@@ -54,7 +54,12 @@ def density_chart(table: pd.DataFrame) -> Any:
     lines = base.transform_filter("datum.kind === 'density'")
     band = lines.mark_area(color=BLUE, opacity=0.3, clip=True).encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q")
     line = lines.mark_line(color=BLUE, clip=True).encode(
-        x=x, y=y, tooltip=[alt.Tooltip("at:Q", title="eigenvalue", format=".4g"), alt.Tooltip("value:Q", format=".3g")]
+        x=x,
+        y=y,
+        tooltip=[
+            alt.Tooltip("at:Q", title="eigenvalue", format=".4g"),
+            alt.Tooltip("found:Q", title="density", format=".3g"),
+        ],
     )
     ends = ["largest", "smallest"]
     ticks = (

@@ -224,7 +224,8 @@ def _frame(table: pandas.DataFrame, x: Any, y: Any, z: Any, levels: Any, log: bo
     }
     share = table.loc[(table["kind"] == "path") & (table["step"] == 0), "in_plane"]
     seen = f"; {share.iloc[0]:.1%} of the way from the start lies in it" if len(share) else ""
-    lines = [words.get(kind, kind), f"{'log' if log else 'linear'} scale{seen}"]
+    below = ", since the loss goes below zero" if not log and (table["loss"] < 0).any() else ""
+    lines = [words.get(kind, kind), f"{'log' if log else 'linear'} scale{below}{seen}"]
     if "explained" in table and np.isfinite(table["explained"].iloc[0]):
         lines[0] += f" ({table['explained'].iloc[0]:.1%} of its variance)"
     exact = int((table["kind"] == "evaluated").sum())

@@ -50,6 +50,8 @@ class CovariateShift(Probe):
         import pandas as pd
         import torch
 
+        from thalweg.contracts.real import as_real
+
         objective = context.objective
         parameters = list(context.module.parameters())
         before = [parameter.detach().clone() for parameter in parameters]
@@ -76,7 +78,7 @@ class CovariateShift(Probe):
                     target.copy_(after[j] if j < i else before[j])
             _, moved = objective.gradient()
             there = dict(zip((id(p) for p in objective.parameters), moved, strict=True))
-            g, h = gradient[id(parameter)].double(), there[id(parameter)].double()
+            g, h = (as_real(one[id(parameter)]).double() for one in (gradient, there))
             norm, other, difference = float(g.norm()), float(h.norm()), float((g - h).norm())
             rows.append(
                 {

@@ -34,6 +34,8 @@ KINDS = ("random", "gradient", "total gradient", "layer, random", "layer, gradie
 class Directions(Probe):
     """L(w + t ||w|| d) for unit vectors d and t from -reach to reach, on the training split, in float64.
 
+    w are the trained weights: frozen ones stay where they are, and count in no norm.
+
     - ``random``: d standard normal, scaled to length one;
     - ``gradient``: that of a batch of training, another one for each draw;
     - ``total gradient``: that of all the examples the loss is evaluated on;
@@ -109,11 +111,18 @@ class Directions(Probe):
 
         from thalweg.contracts.problem import Draw
         from thalweg.curvature import flat
+        from thalweg.landscape.directions import with_frozen
 
         options = context.options
         objective = context.objective_on("train", options["examples"] or None, torch.float64, options["batch_norm"])
         center = flat(objective.module.parameters()).detach()
-        total = flat(objective.gradient()[1])
+        trained = with_frozen(objective.module, torch.ones_like(flat(objective.parameters)))
+        weights = center * trained
+
+        def gradient() -> Tensor:
+            return with_frozen(objective.module, flat(objective.gradient()[1]))
+
+        total = gradient()
         # of the whole training split, as training draws them
         batches = context.problem.reduced("train", None, torch.float64)
         draw = Draw(context.generator.initial_seed(), context.batch_size)
@@ -123,15 +132,16 @@ class Directions(Probe):
             return unit * norm
 
         def random() -> Tensor:
-            return torch.randn(len(center), generator=context.generator, dtype=torch.float64).to(center.device)
+            drawn = torch.randn(len(center), generator=context.generator, dtype=torch.float64).to(center.device)
+            return drawn * trained
 
         for number in range(options["draws"]):
-            yield "random", 0, "", number, center, along(random(), center.norm())
+            yield "random", 0, "", number, center, along(random(), weights.norm())
         for number in range(options["draws"] if context.batch_size is not None else 1):
             objective.problem = batches
             objective.begin_step(batches.batch("train", number, draw), number)
-            yield "gradient", 0, "", number, center, along(flat(objective.gradient()[1]), center.norm())
-        yield "total gradient", 0, "", 0, center, along(total, center.norm())
+            yield "gradient", 0, "", number, center, along(gradient(), weights.norm())
+        yield "total gradient", 0, "", 0, center, along(total, weights.norm())
         if options["layers"]:
             for depth, (name, mask) in enumerate(_masks(objective.module, center), start=1):
                 norm = (center * mask).norm()
@@ -157,14 +167,16 @@ def _masks(module: nn.Module, center: Tensor) -> Iterator[tuple[str, Tensor]]:
     """For each layer's weights a vector (P,) of ones there and zeros elsewhere."""
     import torch
 
+    from thalweg.contracts.real import real_count
+
     wanted = dict(weights_of(module))
     offset = 0
     for name, parameter in module.named_parameters():
         if name in wanted:
             mask = torch.zeros_like(center)
-            mask[offset : offset + parameter.numel()] = 1.0
+            mask[offset : offset + real_count(parameter)] = 1.0
             yield name, mask
-        offset += parameter.numel()
+        offset += real_count(parameter)
 
 
 def _moments(table: pandas.DataFrame) -> pandas.DataFrame:

@@ -63,9 +63,10 @@ class GradientFlow(Probe):
         import torch
 
         from thalweg.contracts.activations import activations
+        from thalweg.contracts.real import as_real
 
         def norm(tensor: torch.Tensor) -> torch.Tensor:
-            return torch.linalg.vector_norm(tensor, dtype=torch.float64)  # type: ignore[no-any-return]
+            return torch.linalg.vector_norm(as_real(tensor), dtype=torch.float64)  # type: ignore[no-any-return]
 
         with activations(context.module) as seen, _unit_dimensions(context.module) as dims:
             _, gradients = context.objective.gradient()
@@ -148,6 +149,7 @@ def _forward_mode(context: ProbeContext) -> list[tuple[int, str, torch.Tensor]]:
     from torch.autograd import forward_ad
 
     from thalweg.contracts.activations import activations
+    from thalweg.contracts.derivatives import math_attention
     from thalweg.contracts.objective import kept_buffers
 
     inputs = context.objective.batch.inputs
@@ -158,6 +160,7 @@ def _forward_mode(context: ProbeContext) -> list[tuple[int, str, torch.Tensor]]:
         tangent = torch.randn(inputs.shape, generator=context.generator, dtype=torch.float32).to(inputs)
         with (
             torch.no_grad(),
+            math_attention(),
             kept_buffers(context.module),
             forward_ad.dual_level(),
             activations(context.module) as seen,
@@ -179,10 +182,12 @@ def _mean_square(one: Activation) -> torch.Tensor:
     import torch
     from torch.autograd import forward_ad
 
+    from thalweg.contracts.real import as_real
+
     tangent = forward_ad.unpack_dual(one.after).tangent  # type: ignore[no-untyped-call]
     if tangent is None:
         return torch.zeros((), dtype=torch.float64, device=one.after.device)
-    return tangent.double().flatten(1).square().sum(1).mean()  # type: ignore[no-any-return]
+    return as_real(tangent).double().flatten(1).square().sum(1).mean()
 
 
 def _encoded(quantity: str) -> tuple[Any, str]:

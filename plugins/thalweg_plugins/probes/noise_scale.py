@@ -95,11 +95,13 @@ class NoiseScale(Probe):
         if shown.empty:
             return said(name, "no estimate is finite and positive" if len(rows) else "the table has no noise scale")
         # what is below zero has no logarithm: the band ends a decade below the lowest value
-        shown = shown.assign(low=shown["low"].clip(lower=float(shown["value"].min()) / 10))
+        edge = float(shown["value"].min()) / 10
+        cut = int((shown["low"] < edge).sum())
+        shown = shown.assign(drawn=shown["low"].clip(lower=edge))
         title, scale, axis = "noise scale B in examples (log scale)", alt.Scale(type="log"), alt.Axis(format="~g")
         base = alt.Chart(shown).encode(x=alt.X("epoch:Q", title="epoch"))
         numbers = [alt.Tooltip(f"{column}:Q", format=".4g") for column in ("epoch", "value", "low", "high")]
-        low, value = (alt.Y(f"{column}:Q", title=title, scale=scale, axis=axis) for column in ("low", "value"))
+        low, value = (alt.Y(f"{column}:Q", title=title, scale=scale, axis=axis) for column in ("drawn", "value"))
         band = base.mark_area(opacity=0.25).encode(y=low, y2="high:Q")
         whiskers = base.mark_rule().encode(y=low, y2="high:Q")
         line = base.mark_line(point=alt.OverlayMarkDef(size=30)).encode(y=value, tooltip=numbers)
@@ -111,6 +113,7 @@ class NoiseScale(Probe):
         about = [
             "band: 95%, Fieller; missing where the gradient is not distinguished from zero",
             f"{wrong} of {len(rows)} estimates are not positive, and left out" if wrong else "",
+            f"{cut} of its lower ends are below {edge:.3g}, and drawn there" if cut else "",
         ]
         layers = [band, *([whiskers] if lonely(shown, ["trial"]) else []), line]
         made: alt.TopLevelMixin = alt.layer(*layers).properties(

@@ -31,15 +31,15 @@ class Sharpness(Probe):
     by ``pairs`` pairs d and -d; its 95% interval is Student's over pairs.
 
     A filter is an index of a parameter's first dimension, as in ``surface``; parameters of one dimension stay as they
-    are, but for the vector of an analytic function, which is one filter. So nothing changes when a filter before batch
-    norm is rescaled (with ``batch_norm = "batch"``).
+    are, unless no trained one has two: then each is one filter. So nothing changes when a filter before batch norm is
+    rescaled (with ``batch_norm = "batch"``).
     """
 
     name = "sharpness"
     summary = "rise of the loss within a relative distance of each filter: a lower bound of the worst, and the average"
     equation = "max L(w + d) - L(w),  ||d_f|| <= rho ||w_f||  (lower bound);  E L(w + d) - L(w),  d Gaussian"
     source = "Keskar et al. 2017, section 2.2.2; Kwon et al. 2021; filters: Li et al. 2018, section 4"
-    revision = 2
+    revision = 3
     when = ("end",)
     needs = ("final",)
     options = (
@@ -116,22 +116,30 @@ class Sharpness(Probe):
 class Ball:
     """The ball a filter around an objective's weights; moves the weights of its module.
 
+    Displacements are real numbers, two for each of a complex parameter.
+
     Raises:
-        ValueError: the loss is not finite at them.
+        ValueError: the loss is not finite at them, or every filter is zero.
     """
 
     def __init__(self, objective: Objective) -> None:
+        from thalweg.contracts.real import as_real
+        from thalweg.landscape.directions import scaled_parameters
+
         self.objective = objective
-        everything = list(objective.module.parameters())
-        self.parameters = [p for p in objective.parameters if p.dim() > 1 or len(everything) == 1]
-        self.centre = [p.detach().clone() for p in self.parameters]
+        self.parameters = scaled_parameters(objective.parameters)
+        self.centre = [as_real(p.detach()).clone() for p in self.parameters]
         self.radii = [_norms(w) for w in self.centre]
+        if not any(bool(radius.any()) for radius in self.radii):
+            raise ValueError("every filter of the trained weights is zero, and so is every ball around them")
         self.loss = 0.0
         self.loss = self._rise(None)
 
     def ascend(self, rho: float, steps: int, generator: torch.Generator, random: bool) -> float:
         """The highest rise of the loss on the way of one run: 0 at the least."""
         import torch
+
+        from thalweg.contracts.real import as_real
 
         radii = [rho * radius for radius in self.radii]
         at = [torch.zeros_like(w) for w in self.centre]
@@ -142,7 +150,7 @@ class Ball:
             self._put(at)
             loss, gradients = self.objective.gradient()
             best = max(best, self._checked(float(loss)))
-            of = {id(p): g for p, g in zip(self.objective.parameters, gradients, strict=True)}
+            of = {id(p): as_real(g) for p, g in zip(self.objective.parameters, gradients, strict=True)}
             moved = [d + radius * _unit(of[id(p)]) for d, radius, p in zip(at, radii, self.parameters, strict=True)]
             at = [
                 d * (radius / _norms(d)).nan_to_num(0.0).clamp(max=1.0) for d, radius in zip(moved, radii, strict=True)
@@ -171,9 +179,11 @@ class Ball:
     def _put(self, displacement: list[Tensor] | None) -> None:
         import torch
 
+        from thalweg.contracts.real import shaped
+
         with torch.no_grad():
             for index, (p, w) in enumerate(zip(self.parameters, self.centre, strict=True)):
-                p.copy_(w if displacement is None else w + displacement[index])
+                p.copy_(shaped((w if displacement is None else w + displacement[index]).reshape(-1), p))
 
     def _rise(self, displacement: list[Tensor] | None) -> float:
         import torch

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Column, Option, Probe
-from thalweg_plugins.probes._charts import COLORS, by_trial, finite, lonely, said
+from thalweg_plugins.probes._charts import COLORS, by_trial, finite, lonely, loss_scale, said
 
 if TYPE_CHECKING:
     import altair
@@ -68,11 +68,13 @@ class Smoothness(Probe):
         import pandas as pd
         import torch
 
+        from thalweg.contracts.real import as_real
+
         options = context.options
         if context.lr is None:
             raise ValueError("the learning rate at these weights is not known, and steps are measured in it")
         loss, gradient = context.objective.gradient()
-        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g.double()) for g in gradient]))
+        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(as_real(g).double()) for g in gradient]))
         parameters = context.objective.parameters
         start = [parameter.detach().clone() for parameter in parameters]
         losses, changes, betas = [], [], []
@@ -82,7 +84,9 @@ class Smoothness(Probe):
                 for parameter, at, g in zip(parameters, start, gradient, strict=True):
                     parameter.copy_(at - alpha * g)
             there, moved = context.objective.gradient()
-            squares = [(a.double() - b.double()).square().sum() for a, b in zip(moved, gradient, strict=True)]
+            squares = [
+                (as_real(a).double() - as_real(b).double()).square().sum() for a, b in zip(moved, gradient, strict=True)
+            ]
             change = float(torch.stack(squares).sum().sqrt())
             losses.append(float(there))
             changes.append(change)
@@ -106,13 +110,13 @@ class Smoothness(Probe):
 
     def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
         """The range of the loss as a band around it."""
-        return _band(table, "loss", "loss_low", "loss_high", "loss (log scale)", "Range of the loss along the gradient")
+        return _band(table, "loss", "loss_low", "loss_high", "loss", "Range of the loss along the gradient")
 
     def views(self) -> dict[str, Any]:
         """The same for the gradient, and the effective smoothness."""
         return {
             "gradient predictiveness": lambda table: _band(
-                table, None, "gradient_low", "gradient_high", "change of the gradient (log scale)",
+                table, None, "gradient_low", "gradient_high", "change of the gradient",
                 "Change of the gradient along the gradient",
             ),
             "effective smoothness": _beta,
@@ -126,12 +130,15 @@ def _band(
 
     names = [low, high, *([middle] if middle else [])]
     table = table.assign(**{column: finite(table[column]) for column in names})
-    # on a log scale there is no zero
-    rows = table[(table[names] > 0).all(axis=1)]
+    # a loss may be below zero; how a gradient changes cannot, and is left out where it is zero
+    log = middle is None or loss_scale(table[names].melt()["value"]) == "log"
+    rows = table[(table[names] > 0).all(axis=1)] if log else table.dropna(subset=names)
     if rows.empty:
-        return said(name, "no measurement is finite and positive" if len(table) else "nothing was measured")
+        wanted = "finite and positive" if log else "finite"
+        return said(name, f"no measurement is {wanted}" if len(table) else "nothing was measured")
+    title = f"{title} ({'log' if log else 'linear'} scale)"
     x = alt.X("step:Q", title="steps", axis=alt.Axis(format="~s"))
-    scale, axis = alt.Scale(type="log", nice=False), alt.Axis(format="~g", tickCount=5)
+    scale, axis = alt.Scale(type="log" if log else "linear", nice=False), alt.Axis(format="~g", tickCount=5)
     y = alt.Y(f"{low}:Q", title=title, scale=scale, axis=axis)
     base = alt.Chart(rows)
     shown = ["step:Q", *(alt.Tooltip(f"{column}:Q", format=".3g") for column in names)]
@@ -142,13 +149,13 @@ def _band(
         line = base.mark_line(strokeWidth=1.5, color=COLORS[3], point=alt.OverlayMarkDef(size=30, color=COLORS[3]))
         layers.append(line.encode(x=x, y=alt.Y(f"{middle}:Q", title=title, scale=scale, axis=axis), tooltip=shown))
     about = "band: least to largest over the steps" + ("; line: at the weights" if middle else "")
-    return by_trial(alt.layer(*layers), table, name, [about, _left_out(table, rows)])
+    return by_trial(alt.layer(*layers), table, name, [about, _left_out(table, rows, log)])
 
 
-def _left_out(table: pandas.DataFrame, rows: pandas.DataFrame) -> str:
-    """How many measurements have no place on a log scale."""
-    wrong = len(table) - len(rows)
-    return f"{wrong} of {len(table)} measurements are not finite and positive, and left out" if wrong else ""
+def _left_out(table: pandas.DataFrame, rows: pandas.DataFrame, log: bool = True) -> str:
+    """How many measurements have no place on the scale."""
+    wrong, place = len(table) - len(rows), "finite and positive" if log else "finite"
+    return f"{wrong} of {len(table)} measurements are not {place}, and left out" if wrong else ""
 
 
 def _beta(table: pandas.DataFrame) -> altair.TopLevelMixin:

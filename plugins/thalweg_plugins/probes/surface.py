@@ -11,10 +11,12 @@ from thalweg import Column, Option, Probe
 
 if TYPE_CHECKING:
     import altair
+    import numpy as np
     import pandas
     from torch import Tensor
 
     from thalweg.contracts.probe import ProbeContext
+    from thalweg.landscape.adaptive import AdaptiveSurface
 
 CURVATURE_EXAMPLES = 1024
 """Examples at most for the Hessian whose eigenvectors span a plane."""
@@ -29,11 +31,14 @@ class Surface(Probe):
 
     - ``random``: d1 and d2 standard normal, each filter rescaled to the norm of the trained filter, each layer to that
       of the layer, or as drawn (``normalization``); x and y run from -extent to extent. With ``draws`` several planes.
+      Rescaled, parameters of one dimension stay where they are; where no trained one has two, each is one filter.
     - ``path``: the two leading principal components of the path from w_T, of unit length; the square holds the whole
       projected path. ``explained`` is their share of its variance around w_T.
     - ``hessian``: the eigenvectors of the Hessian's two largest eigenvalues, of unit length, on at most 1024 examples.
     - ``points``: the plane through initial weights, trained weights and the point of the path that is farthest from the
       line between them; the square holds all three.
+
+    Frozen weights stay where they are; a complex weight is two numbers.
 
     The path is projected onto the plane by least squares: ``in_plane`` tells which share of its displacement lies in
     it, ``residual`` how far it is from it. A random plane sees next to nothing of a path.
@@ -65,7 +70,12 @@ class Surface(Probe):
             ("running", "batch", "re-estimated"),
             "batch norm's statistics: as trained, of all examples at each point, or re-estimated there",
         ),
-        Option("scale", "log", ("log", "linear"), "scale of the contours, and of the tolerance"),
+        Option(
+            "scale",
+            "log",
+            ("log", "linear"),
+            "scale of the contours, and of the tolerance; linear where a loss is below zero",
+        ),
     )
     columns = (
         Column("kind", "", "grid, path for the optimizer's own points, or evaluated for those behind an adaptive grid"),
@@ -127,10 +137,8 @@ class Surface(Probe):
             table = pd.concat([grid, way], ignore_index=True)
             tables.append(table.assign(draw=draw, explained=plane.explained, directions=plane.name))
         table = pd.concat(tables, ignore_index=True)
-        losses = table.loc[table["kind"] == "grid", "loss"]
-        low, high = losses.fillna(0).min(), losses[losses < float("inf")].max()
-        positive = high > 0 and low >= -1e-6 * high  # below zero by more than rounding there are no logarithms
-        table["scale"] = context.options["scale"] if positive else "linear"
+        losses = table.loc[table["kind"] != "path", "loss"].to_numpy(float)
+        table["scale"] = context.options["scale"] if (losses > 0).any() and not _below_zero(losses) else "linear"
         return table[[column.name for column in self.columns]]
 
     def _losses(self, context: ProbeContext, points: Any, resume: str = "") -> Tensor:
@@ -169,23 +177,27 @@ class Surface(Probe):
             return pd.DataFrame({"kind": "grid", **positions, "loss": losses, "error": np.nan})
         vectors = torch.stack([plane.center, plane.d1, plane.d2])
 
-        calls = itertools.count()
+        calls, log = itertools.count(), options["scale"] == "log"
 
         def evaluate(at: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
             file = f"draw-{draw}-part-{next(calls)}.npz"
             coordinates = torch.cat([torch.ones(len(at), 1).double(), torch.from_numpy(at)], 1)
-            return np.asarray(self._losses(context, Span(vectors, coordinates), file).numpy())
+            losses = np.asarray(self._losses(context, Span(vectors, coordinates), file).numpy())
+            if log and _below_zero(losses):
+                raise _BelowZeroError
+            return losses
 
-        ends = (-plane.extent, plane.extent)
-        found = adaptive_surface(
-            evaluate,
-            ends,
-            ends,
-            options["tolerance"],
-            log=options["scale"] == "log",
-            most=options["evaluations"],
-            generator=np.random.default_rng(context.generator.initial_seed() + draw),
-        )
+        def surface() -> AdaptiveSurface:
+            ends = (-plane.extent, plane.extent)
+            generator = np.random.default_rng(context.generator.initial_seed() + draw)
+            tolerance, most = options["tolerance"], options["evaluations"]
+            return adaptive_surface(evaluate, ends, ends, tolerance, log=log, most=most, generator=generator)
+
+        try:
+            found = surface()
+        except _BelowZeroError:  # then the tolerance is of the losses themselves
+            log = False
+            found = surface()
         grid = found.at(np.array(positions["x"]), np.array(positions["y"]))
         at, losses = found.points, found.values  # noqa: PD011 - no pandas here
         exact = pd.DataFrame({"kind": "evaluated", "x": at[:, 0], "y": at[:, 1], "loss": losses})
@@ -208,6 +220,11 @@ class Surface(Probe):
                 how = options["normalization"]
                 rescale = {"filter": filter_normalized, "layer": layer_normalized}.get(how, lambda _, d: d)
                 d1, d2 = (rescale(context.module, random_direction(context.module, context.generator)) for _ in "12")
+                if not (bool(d1.any()) and bool(d2.any())):
+                    raise ValueError(
+                        f"the trained weights that normalization = {how!r} scales by are all zero, and so are its "
+                        "directions: take normalization = 'none'"
+                    )
                 return _Plane(center, d1, d2, options["extent"], missing, f"random ({how})")
             case "hessian":
                 d1, d2 = _top_two(context)
@@ -251,9 +268,20 @@ class _Plane:
     name: str
 
 
+class _BelowZeroError(Exception):
+    """A loss without a logarithm."""
+
+
+def _below_zero(losses: np.ndarray[Any, Any]) -> bool:
+    """Whether a loss is below zero by more than rounding, so that there are no logarithms."""
+    known = losses[losses < float("inf")]
+    return len(known) > 0 and bool(known.min() < -1e-6 * max(known.max(), 0.0))
+
+
 def _top_two(context: ProbeContext) -> tuple[Tensor, Tensor]:
     """Unit eigenvectors of the Hessian's two largest eigenvalues at the trained weights."""
     from thalweg.curvature import Hessian, lanczos, random_start
+    from thalweg.landscape.directions import with_frozen
 
     examples = context.options["examples"] or CURVATURE_EXAMPLES
     examples = min(examples, CURVATURE_EXAMPLES)
@@ -268,11 +296,9 @@ def _top_two(context: ProbeContext) -> tuple[Tensor, Tensor]:
     values, vectors = lanczos(hessian.__matmul__, start, LANCZOS_STEPS).eigenpairs()
     if len(values) < 2:
         raise ValueError("the Hessian has one direction of curvature: nothing spans a plane")
-    if not bool(values.isfinite().all() and vectors.isfinite().all()):
-        raise ValueError("the curvature at the trained weights is not finite, so the Hessian spans no plane")
     # the sign of an eigenvector is arbitrary
     first, second = (vector * (1.0 if float(vector.sum()) >= 0 else -1.0) for vector in (vectors[-1], vectors[-2]))
-    return first, second
+    return with_frozen(context.module, first), with_frozen(context.module, second)
 
 
 def _farthest(start: Tensor, offsets: Tensor) -> Tensor:

@@ -14,8 +14,13 @@ class OutputLoss(ABC):
     """A loss l(z, y) of outputs z and targets y that is the negative log-likelihood of a model p(y|z).
 
     Then the Hessian of l with respect to z does not depend on y and is the Fisher information of p(y|z). A loss that is
-    a multiple of the log-likelihood says so.
+    a multiple of the log-likelihood says so. Examples come first in z and y. Nothing is broadcast: shapes that do not
+    go together are a ValueError.
     """
+
+    def check_targets(self, targets: Tensor) -> None:
+        """ValueError where the loss takes no such targets, whatever the outputs: asked once, of all of them."""
+        return
 
     @abstractmethod
     def per_example(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -56,20 +61,42 @@ class CrossEntropy(OutputLoss):
     """l(z, y) = -log softmax(z)_y for logits z of shape (N, C) and class indices y of shape (N,).
 
     For sequences, z of shape (N, T, C) and y of shape (N, T), it is the mean over the T positions: 1/T of the negative
-    log-likelihood, and its Hessian 1/T of the Fisher information.
+    log-likelihood, and its Hessian 1/T of the Fisher information. The classes always come last, also where T = C:
+    torch's own (N, C, T) is to be transposed.
+
+    Every label counts. Torch leaves those of -100 out of loss and gradient; a Fisher matrix over drawn labels cannot
+    know which those were. They are refused, as are class probabilities in place of labels.
     """
+
+    def check_targets(self, targets: Tensor) -> None:
+        """They are whole numbers, and none is below zero."""
+        _whole_numbers(targets)
+        lowest = int(targets.min()) if targets.numel() else 0
+        if lowest < 0:
+            raise ValueError(_label_error(lowest, ""))
 
     def per_example(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """-log softmax(z)_y, in nats."""
-        losses = functional.cross_entropy(outputs.flatten(0, -2), targets.flatten(), reduction="none")
-        return losses.view(len(targets), -1).mean(1)
+        return self._computed(outputs, targets, "none").view(len(targets), -1).mean(1)
 
     def mean(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The mean in one fused call."""
-        return functional.cross_entropy(outputs.flatten(0, -2), targets.flatten())
+        return self._computed(outputs, targets, "mean")
+
+    def _computed(self, outputs: Tensor, targets: Tensor, reduction: str) -> Tensor:
+        """Torch's, with no label that is ignored."""
+        _classes_last(outputs, targets)
+        logits, labels = outputs.flatten(0, -2), targets.flatten().long()
+        try:
+            return functional.cross_entropy(logits, labels, reduction=reduction, ignore_index=_NO_LABEL)
+        except IndexError as error:
+            classes = logits.shape[-1]
+            wrong = labels[(labels < 0) | (labels >= classes)]
+            raise ValueError(_label_error(int(wrong[0]), f" to {classes - 1}")) from error
 
     def scores(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """``accuracy``: 1 where the largest logit is that of the class (for sequences the share of positions)."""
+        _classes_last(outputs, targets)
         return {"accuracy": (outputs.argmax(-1) == targets).view(len(targets), -1).double().mean(1)}
 
     def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
@@ -94,18 +121,61 @@ class CrossEntropy(OutputLoss):
         return (log_p.exp() * (log_p - log_q)).sum(-1).view(len(outputs), -1).mean(1)
 
 
+_NO_LABEL = torch.iinfo(torch.int64).min
+"""In place of -100 as what cross-entropy ignores: then that too is a label out of range, which torch refuses."""
+
+
+def _whole_numbers(targets: Tensor) -> None:
+    if targets.is_floating_point() or targets.is_complex():
+        what = f"targets are {targets.dtype} of shape {tuple(targets.shape)}"
+        raise ValueError(f"cross-entropy takes class indices, and {what}: class probabilities are not supported")
+
+
+def _classes_last(outputs: Tensor, targets: Tensor) -> None:
+    """ValueError unless z is (..., C) and y (...)."""
+    _whole_numbers(targets)
+    if outputs.dim() < 2 or targets.shape != outputs.shape[:-1]:
+        shapes = f"outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)}"
+        raise ValueError(
+            f"shape mismatch: {shapes}; cross-entropy takes outputs (N, C) with targets (N,), "
+            "or (N, T, C) with (N, T): classes last"
+        )
+
+
+def _label_error(label: int, end: str) -> str:
+    why = ", with which torch marks what it ignores: leave those examples out" if label == -100 else ""
+    return f"label {label}{why}; cross-entropy takes classes numbered from 0{end}, and each counts"
+
+
+def _same_shape(name: str, outputs: Tensor, targets: Tensor) -> None:
+    """ValueError unless z and y are real and of one shape."""
+    if outputs.shape != targets.shape:
+        shapes = f"outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)}"
+        raise ValueError(f"shape mismatch: {shapes}; {name} takes two of one shape, and broadcasts nothing")
+    if outputs.is_complex() or targets.is_complex():
+        raise ValueError(f"{name} takes real numbers: let the module give real and imaginary parts as outputs")
+
+
 class SigmoidCrossEntropy(OutputLoss):
     """l(z, y) = -sum_j [y_j log s(z_j) + (1 - y_j) log(1 - s(z_j))], s(z) = 1 / (1 + e^-z), targets y in [0, 1].
 
     z and y have shape (N, D). The loss of autoencoders on pixels (Martens & Grosse 2015, section 13).
     """
 
+    def check_targets(self, targets: Tensor) -> None:
+        """They lie in [0, 1]; what is nan is left to divergence."""
+        low, high = (float(end) for end in targets.aminmax()) if targets.numel() else (0.0, 1.0)
+        if low < 0 or high > 1:
+            raise ValueError(f"targets from {low:g} to {high:g}; sigmoid cross-entropy takes targets in [0, 1]")
+
     def per_example(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The sum over the D outputs, in nats."""
+        _same_shape("sigmoid cross-entropy", outputs, targets)
         return functional.binary_cross_entropy_with_logits(outputs, targets, reduction="none").flatten(1).sum(1)
 
     def scores(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """``squared_error``: ||s(z) - y||^2, the error that papers on autoencoders report."""
+        _same_shape("sigmoid cross-entropy", outputs, targets)
         return {"squared_error": (outputs.sigmoid() - targets).flatten(1).square().sum(1)}
 
     def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
@@ -117,6 +187,7 @@ class SigmoidCrossEntropy(OutputLoss):
 
     def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """s(z) - y."""
+        _same_shape("sigmoid cross-entropy", outputs, targets)
         return outputs.detach().sigmoid().sub_(targets)
 
     def hessian_product(self, outputs: Tensor, vectors: Tensor) -> Tensor:
@@ -143,6 +214,7 @@ class SquaredError(OutputLoss):
 
     def per_example(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The weighted squared norm of the residual."""
+        _same_shape("the squared error", outputs, targets)
         return self.weight * (outputs - targets).flatten(1).square().sum(1)
 
     def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:

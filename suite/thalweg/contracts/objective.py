@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from thalweg.contracts.derivatives import twice_differentiable
 from thalweg.contracts.losses import OutputLoss
 from thalweg.contracts.problem import Batch, Draw, LoadedProblem
 from thalweg.contracts.untouched import DataChangedError, blame, versions_of
@@ -164,7 +165,7 @@ class Objective:
         self.counts.gradient_evaluations += 1
         for parameter in self.parameters:
             parameter.grad = None
-        with torch.enable_grad():
+        with torch.enable_grad(), twice_differentiable() if create_graph else nullcontext():
             loss = self.loss()
             if create_graph:
                 gradients = torch.autograd.grad(loss, self.parameters, create_graph=True, materialize_grads=True)

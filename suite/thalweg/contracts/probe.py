@@ -115,13 +115,14 @@ class ProbeContext:
             dtype: the precision of module and data, as they are where None.
             batch_norm: the statistics that batch norm uses.
         """
-        import copy
-
+        from thalweg.contracts.copies import copied
         from thalweg.contracts.modes import set_evaluating
         from thalweg.contracts.objective import Objective
+        from thalweg.contracts.precision import move
         from thalweg.contracts.problem import Draw
 
-        module = copy.deepcopy(self.module).to(dtype=dtype)
+        module = copied(self.module)
+        move(module, dtype=dtype)
         set_evaluating(module, batch_norm)
         problem, draw = self.problem.reduced(split, examples, dtype), Draw(self.generator.initial_seed(), None)
         watching = Objective(module, problem, draw, advances_buffers=False, counts=self.objective.counts)

@@ -62,7 +62,7 @@ def stability_limit(cls: str, arguments: Mapping[str, Any]) -> float | None:
 
 
 def preconditioner(optimizer: torch.optim.Optimizer) -> list[Tensor] | None:
-    """The diagonal P, one tensor a trained parameter, such that the last step was -lr P^-1 times a momentum.
+    """The diagonal P, one real tensor a trained parameter, such that the last step was -lr P^-1 times a momentum.
 
         Adam, AdamW    (1 - beta1^t) (sqrt(v / (1 - beta2^t)) + eps): both bias corrections; AMSGrad's with its max of v
         RMSprop        sqrt(v) + eps, which torch does not correct
@@ -94,12 +94,14 @@ def preconditioner(optimizer: torch.optim.Optimizer) -> list[Tensor] | None:
 
 
 def _diagonal(name: str, state: Mapping[str, Tensor], group: Mapping[str, Any], steps: float) -> Tensor:
+    from thalweg.contracts.real import as_real
+
     eps: float = group["eps"]
     if name == "RMSprop":
-        return state["square_avg"].detach().sqrt() + eps
+        return as_real(state["square_avg"].detach()).sqrt() + eps
     if name == "Adagrad":
-        return state["sum"].detach().sqrt() + eps
+        return as_real(state["sum"].detach()).sqrt() + eps
     beta1, beta2 = group["betas"]
-    second = state["max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"].detach()
+    second = as_real(state["max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"].detach())
     diagonal: Tensor = ((second / (1 - beta2**steps)).sqrt() + eps) * (1 - beta1**steps)
     return diagonal

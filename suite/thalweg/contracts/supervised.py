@@ -43,6 +43,8 @@ class Supervised(LoadedProblem):
         prepare: Callable[[Tensor], Tensor] | None = None,
         augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
     ) -> None:
+        for _, targets in data.values():
+            output_loss.check_targets(targets)
         self.data = data
         self.output_loss: OutputLoss = output_loss
         self.metrics = metrics

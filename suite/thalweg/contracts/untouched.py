@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from thalweg.contracts.copies import copied
+
 
 class DataChangedError(Exception):
     """Something wrote into the data of a trial: what the trial gave until then is of other data."""
@@ -83,7 +85,7 @@ def blame(module: nn.Module, inputs: Any) -> str:
             found.append(f"{names[part]} ({type(part).__name__})" if names[part] else type(part).__name__)
 
     try:
-        module = copy.deepcopy(module)
+        module = copied(module)
         names = {part: name for name, part in module.named_modules()}
         for part in module.modules():
             part.register_forward_pre_hook(enter)

@@ -36,17 +36,12 @@ def quadratures(matvec: Matvec, like: Tensor, steps: int, draws: int, generator:
         generator: draws the starts, uniform over directions.
 
     Raises:
-        ValueError: a product is not finite.
+        ValueError: there are no steps or no draws, or a product is not finite.
     """
-    found = []
-    for _ in range(draws):
-        run = lanczos(matvec, random_start(like, generator), steps, keep_basis=False)
-        if not bool(torch.isfinite(run.diagonal).all()):
-            raise ValueError(
-                "a product of the curvature matrix with a vector is not finite: the loss is not smooth here"
-            )
-        found.append(run)
-    return found
+    for name, given in (("steps", steps), ("draws", draws)):
+        if given < 1:
+            raise ValueError(f"{name} = {given}: it must be 1 or more")
+    return [lanczos(matvec, random_start(like, generator), steps, keep_basis=False) for _ in range(draws)]
 
 
 def width(low: float, high: float, steps: int) -> float:

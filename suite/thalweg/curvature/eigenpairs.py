@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from thalweg.curvature.cg import Matvec
-from thalweg.curvature.lanczos import Tridiagonal, lanczos, random_start
+from thalweg.curvature.lanczos import Tridiagonal, lanczos, random_start, rounding
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,19 @@ def extreme_eigenpairs(
     from a random vector orthogonal to it, so that an eigenvalue is found as often as it is there; before that it is
     found once.
 
+    The vectors are orthonormal to rounding, also where k exceeds the rank of A or an end is a null space.
+
     Args:
         matvec: v -> A v.
         like: (P,), says size, type and device.
-        k: how many at either end; P where there are fewer.
+        k: how many at either end, 1 or more; P where there are fewer.
         generator: draws the start.
         smallest: whether the smallest ones have to be below the tolerance too.
         tolerance: of the bounds, relative.
         max_steps: products at most.
 
     Raises:
-        ValueError: a product is not finite.
+        ValueError: k or max_steps is less than 1, or a product is not finite.
 
     Source: Golub & Van Loan 2013, section 10.3; the bound: Parlett 1998, theorem 4.5.1.
 
@@ -60,18 +62,13 @@ def extreme_eigenpairs(
     ([5.0, 5.0], [1.0, 2.0])
     """
     size = len(like)
+    for name, given in (("k", k), ("max_steps", max_steps)):
+        if given < 1:
+            raise ValueError(f"{name} = {given}: it must be 1 or more")
     k = min(k, size)
     values = torch.zeros(0, dtype=torch.float64)
     vectors = like.new_zeros(0, size)
     scale = 0.0
-
-    def deflated(vector: Tensor) -> Tensor:
-        product = matvec(vector)
-        if not bool(torch.isfinite(product).all()):
-            raise ValueError(
-                "a product of the curvature matrix with a vector is not finite: the loss is not smooth here"
-            )
-        return _orthogonal(product, vectors)
 
     def enough(found: Tridiagonal) -> bool:
         ritz, errors = found.eigenvalues(), found.errors()
@@ -81,13 +78,14 @@ def extreme_eigenpairs(
         return bool(ends.max() <= tolerance * ritz.abs().max())
 
     while len(values) < min(max_steps, size):
-        start = _orthogonal(random_start(like, generator), vectors)
-        found = lanczos(deflated, start, min(max_steps, size) - len(values), enough=enough)
+        steps = min(max_steps, size) - len(values)
+        start = random_start(like, generator)
+        found = lanczos(matvec, start, steps, enough=enough, beside=vectors, scale=scale)
         ritz, rows = found.eigenpairs()
         before = values
         values, vectors = torch.cat([values, ritz]), torch.cat([vectors, rows])
         scale = max(scale, float(ritz.abs().max()))
-        if found.remainder or (len(before) >= k and _inside(ritz, before, k, 1e-12 * scale)):
+        if found.remainder or (len(before) >= k and _inside(ritz, before, k, rounding(like) * scale)):
             break
     order = values.argsort()
     top = _checked(matvec, values, vectors, order.flip(0)[:k])
@@ -98,10 +96,6 @@ def _inside(new: Tensor, old: Tensor, k: int, slack: float) -> bool:
     """Whether none of the new values is among the k largest or the k smallest."""
     ascending = old.sort().values
     return bool(new.max() <= ascending[-k] + slack and new.min() >= ascending[k - 1] - slack)
-
-
-def _orthogonal(vector: Tensor, rows: Tensor) -> Tensor:
-    return vector - (rows @ vector) @ rows if len(rows) else vector
 
 
 def _checked(matvec: Matvec, values: Tensor, vectors: Tensor, order: Tensor) -> Eigenpairs:

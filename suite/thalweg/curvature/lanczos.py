@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -62,13 +63,27 @@ def lanczos(
     *,
     keep_basis: bool = True,
     enough: Callable[[Tridiagonal], bool] | None = None,
+    beside: Tensor | None = None,
+    scale: float = 0.0,
 ) -> Tridiagonal:
     """At most ``steps`` steps of Lanczos' method for a symmetric A from a start vector (P,), one product each.
 
     v_1 = start / ||start||; w = A v_j - beta_{j-1} v_{j-1}, alpha_j = v_j'w, w <- w - alpha_j v_j,
     beta_j = ||w||, v_{j+1} = w / beta_j, with every w made orthogonal to all earlier vectors, twice. Stops where beta_j
-    is rounding error next to A: the vectors then span an invariant subspace. Where ``enough`` is given, it is shown
-    what there is (without the basis) after every tenth step, and ends it by saying yes.
+    is rounding error next to A: the vectors then span an invariant subspace.
+
+    Args:
+        matvec: v -> A v.
+        start: shape (P,), any length but zero.
+        steps: at most so many; an orthonormal basis holds no more than P.
+        keep_basis: whether the vectors are wanted.
+        enough: is shown what there is (without the basis) after every tenth step, and ends it by saying yes.
+        beside: orthonormal rows (m, P) of an invariant subspace; every vector is made orthogonal to them too, so that
+            T is that of A on what lies beside them.
+        scale: the size of A, where it is known to be larger than what the products show: what rounding is next to.
+
+    Raises:
+        ValueError: there are no steps, the start is zero or not finite, or a product is not finite.
 
     Source: Golub & Van Loan 2013, section 10.3; "twice is enough": Parlett 1998, section 6.9.
 
@@ -77,29 +92,55 @@ def lanczos(
     >>> [round(value, 9) for value in found.eigenvalues().tolist()]
     [1.0, 2.0, 5.0]
     """
-    steps = min(steps, len(start))
-    basis = start.new_zeros(steps, len(start))
-    basis[0] = start / start.norm()
+    known = 0 if beside is None else len(beside)
+    if steps < 1 or known >= len(start):
+        raise ValueError(f"needs a step and a direction: steps = {steps}, {known} of {len(start)} directions are known")
+    steps = min(steps, len(start) - known)
+    basis = start.new_zeros(known + steps, len(start))
+    if beside is not None:
+        basis[:known] = beside
+    tiny = rounding(start)
+    given, first = float(start.norm()), _orthogonal(start, basis[:known])
+    length = float(first.norm())
+    if not 0 < given < math.inf or length <= tiny * given:
+        there = f"has length {given:g}, of which {length:g} lies beside the directions that are known"
+        raise ValueError(f"Lanczos' method needs a finite start other than zero: this one {there}")
+    basis[known] = first / length
     diagonal: list[float] = []
     off: list[float] = []
-    tiny = 100 * torch.finfo(start.dtype).eps
-    largest = 0.0
-    for j in range(steps):
+    largest = scale
+    for j in range(known, known + steps):
         w = matvec(basis[j])
-        largest = max(largest, float(w.norm()))
+        size = float(w.norm())
+        if not math.isfinite(size):
+            raise ValueError(
+                "a product of the curvature matrix with a vector is not finite: the loss is not smooth here"
+            )
+        largest = max(largest, size)
         diagonal.append(float(basis[j] @ w))
-        for _ in range(2):
-            w = w - (basis[: j + 1] @ w) @ basis[: j + 1]
+        w = _orthogonal(w, basis[: j + 1])
         beta = float(w.norm())
         if beta <= tiny * largest:
             off.append(0.0)
             break
         off.append(beta)
-        if enough is not None and j % 10 == 9 and enough(_tridiagonal(diagonal, off, None)):
+        if enough is not None and len(off) % 10 == 0 and enough(_tridiagonal(diagonal, off, None)):
             break
-        if j + 1 < steps:
+        if j + 1 < known + steps:
             basis[j + 1] = w / beta
-    return _tridiagonal(diagonal, off, basis[: len(diagonal)] if keep_basis else None)
+    return _tridiagonal(diagonal, off, basis[known : known + len(diagonal)] if keep_basis else None)
+
+
+def rounding(like: Tensor) -> float:
+    """What counts as rounding error in the precision of ``like``, as a share of the size of A."""
+    return 100 * torch.finfo(like.dtype).eps
+
+
+def _orthogonal(w: Tensor, rows: Tensor) -> Tensor:
+    """A vector less its components along orthonormal rows, twice: the first time leaves rounding errors of w's size."""
+    for _ in range(2):
+        w = w - (rows @ w) @ rows
+    return w
 
 
 def _tridiagonal(diagonal: list[float], off: list[float], basis: Tensor | None) -> Tridiagonal:

@@ -1,7 +1,10 @@
 """Matrices (P, P) over all parameters of an objective that are known by their products with vectors.
 
+A complex parameter counts as its real and imaginary parts: derivatives are those with respect to real numbers.
+
 Each is made at one point and one batch: it builds its graph once, and every product reuses it. Batch norm in training
-mode is differentiated through its batch statistics, and its buffers are left as the objective leaves them.
+mode is differentiated through its batch statistics, and its buffers are left as the objective leaves them. Attention
+(and for the Hessian weight normalisation) is computed by its plain formula: see ``thalweg.contracts.derivatives``.
 """
 
 from __future__ import annotations
@@ -13,7 +16,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from thalweg.contracts.derivatives import (
+    ONCE,
+    WRONG_IN_WEIGHTS,
+    check_differentiable,
+    math_attention,
+    twice_differentiable,
+)
 from thalweg.contracts.objective import Objective
+from thalweg.contracts.real import as_real, real_count, real_dtype
 from thalweg.curvature.vectors import flat
 
 CHUNK = 256
@@ -26,7 +37,7 @@ class Operator(ABC):
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
         self.parameters = objective.parameters
-        self.size = sum(parameter.numel() for parameter in self.parameters)
+        self.size = sum(map(real_count, self.parameters))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -49,8 +60,8 @@ class Operator(ABC):
 
     def dense(self) -> Tensor:
         """The matrix itself (P, P), by P products: for small networks. Symmetric to the last bit."""
-        like = self.parameters[0]
-        matrix = self.products(torch.eye(self.size, dtype=like.dtype, device=like.device))
+        where = self.parameters[0].device
+        matrix = self.products(torch.eye(self.size, dtype=real_dtype(self.parameters), device=where))
         return (matrix + matrix.T) / 2
 
     @abstractmethod
@@ -61,25 +72,36 @@ class Operator(ABC):
 def _backward(outputs: Tensor, inputs: Sequence[Tensor], vectors: Tensor, create_graph: bool = False) -> Tensor:
     """v' d outputs / d inputs for each v of (K, *outputs.shape), as rows (K, P)."""
     alone = len(vectors) == 1  # the usual case, and quicker without vmap
-    found = torch.autograd.grad(
-        outputs,
-        inputs,
-        vectors[0] if alone else vectors,
-        retain_graph=True,
-        create_graph=create_graph,
-        is_grads_batched=not alone,
-        materialize_grads=True,
-    )
+    try:
+        found = torch.autograd.grad(
+            outputs,
+            inputs,
+            vectors[0] if alone else vectors,
+            retain_graph=True,
+            create_graph=create_graph,
+            is_grads_batched=not alone,
+            materialize_grads=True,
+        )
+    except RuntimeError:
+        if alone:
+            raise
+        # an operation that vmap does not know how to batch: group norm of vectors, say
+        return torch.cat([_backward(outputs, inputs, vector.unsqueeze(0), create_graph) for vector in vectors])
     # an input that the outputs do not depend on has one zero for all
     shared = [alone or g.dim() == x.dim() for g, x in zip(found, inputs, strict=True)]
-    rows = [g.reshape(1 if one else len(vectors), -1) for g, one in zip(found, shared, strict=True)]
+    rows = [_rows(as_real(g), 1 if one else len(vectors)) for g, one in zip(found, shared, strict=True)]
     return torch.cat([row.expand(len(vectors), -1) for row in rows], dim=1)
+
+
+def _rows(numbers: Tensor, count: int) -> Tensor:
+    return numbers.reshape(count, -1)
 
 
 class Hessian(Operator):
     """The matrix of second derivatives of the objective's loss, its penalty included: H v = d(g'v)/dw.
 
-    ``loss`` and ``gradient`` (P,) at the point come with it; making it counts as one gradient evaluation.
+    ``loss`` and ``gradient`` (P,) at the point come with it; making it counts as one gradient evaluation. ValueError
+    where an operation has no second derivative.
 
     Source: Pearlmutter 1994, Fast exact multiplication by the Hessian.
     """
@@ -88,8 +110,10 @@ class Hessian(Operator):
         super().__init__(objective)
         objective.counts.gradient_evaluations += 1
         with torch.enable_grad():
-            loss = objective.loss()
+            with twice_differentiable():
+                loss = objective.loss()
             gradients = torch.autograd.grad(loss, self.parameters, create_graph=True, materialize_grads=True)
+            check_differentiable(gradients, ONCE | WRONG_IN_WEIGHTS)
             self._gradient = flat(gradients)
         self.loss, self.gradient = loss.detach(), self._gradient.detach()
 
@@ -103,7 +127,8 @@ class OutputOperator(Operator):
     """J' M J / N (+ l2 I) for the Jacobian J of the N examples' outputs and matrices M of each example's output.
 
     ``outputs`` (N, ...) are those at the point, with their graph: ``objective.gradient(operator.outputs)`` gives loss
-    and gradient from the same forward pass. Source: Schraudolph 2002; Jv by two backward passes, one of them shared.
+    and gradient from the same forward pass. Outputs that are given come from one under ``math_attention``. Source:
+    Schraudolph 2002; Jv by two backward passes, one of them shared.
     """
 
     penalised = True
@@ -112,11 +137,13 @@ class OutputOperator(Operator):
     def __init__(self, objective: Objective, outputs: Tensor | None = None) -> None:
         super().__init__(objective)
         with torch.enable_grad():
-            self.outputs = objective.outputs() if outputs is None else outputs
+            with math_attention():
+                self.outputs = objective.outputs() if outputs is None else outputs
             self._dummy = torch.zeros_like(self.outputs, requires_grad=True)
             transposed = torch.autograd.grad(
                 self.outputs, self.parameters, self._dummy, create_graph=True, materialize_grads=True
             )
+            check_differentiable(transposed, ONCE)
             self._transposed = flat(transposed)
 
     def jacobian_products(self, vectors: Tensor) -> Tensor:

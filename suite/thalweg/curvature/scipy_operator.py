@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from thalweg.contracts.real import real_dtype
 from thalweg.curvature.operators import Operator
 
 if TYPE_CHECKING:
@@ -21,11 +22,10 @@ def linear_operator(operator: Operator) -> LinearOperator[Any]:
     """
     from scipy.sparse.linalg import LinearOperator
 
-    like = operator.parameters[0]
+    like = torch.empty(0, dtype=real_dtype(operator.parameters), device=operator.parameters[0].device)
 
     def matvec(vector: NDArray[Any]) -> NDArray[Any]:
         product = operator @ torch.from_numpy(np.ascontiguousarray(vector.reshape(-1))).to(like)
         return product.cpu().numpy()
 
-    dtype = torch.empty(0, dtype=like.dtype).numpy().dtype
-    return LinearOperator(operator.shape, matvec=matvec, rmatvec=matvec, dtype=dtype)
+    return LinearOperator(operator.shape, matvec=matvec, rmatvec=matvec, dtype=like.cpu().numpy().dtype)

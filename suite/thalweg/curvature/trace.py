@@ -49,6 +49,8 @@ def hutchinson(products: Products, like: Tensor, samples: int, generator: torch.
     >>> hutchinson(lambda rows: rows @ a, a[0], 4, torch.Generator().manual_seed(0))  # exact for a diagonal matrix
     Estimate(value=8.0, standard_error=0.0, products=4, samples=4)
     """
+    if samples < 1:
+        raise ValueError(f"samples = {samples}: it must be 1 or more")
     z = rademacher(samples, like, generator)
     return _mean((z * products(z)).sum(1), 0.0, samples)
 

@@ -1,4 +1,4 @@
-"""One vector for all parameters, and back."""
+"""One vector of real numbers for all parameters, and back; a complex parameter counts as two numbers an entry."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from thalweg.contracts.real import as_real, real_count, shaped
+
 
 def flat(tensors: Iterable[Tensor]) -> Tensor:
     """All numbers in one vector (P,), in order; differentiable."""
-    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+    return torch.cat([as_real(tensor).reshape(-1) for tensor in tensors])
 
 
 def pieces(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    """A vector (P,) cut into tensors shaped as those in ``like``: the inverse of ``flat``, without copying.
+    """A vector (P,) cut into tensors shaped as those in ``like``: the inverse of ``flat``.
+
+    Without copying, but for complex ones.
 
     >>> [tuple(piece.shape) for piece in pieces(torch.zeros(7), [torch.ones(2, 3), torch.ones(1)])]
     [(2, 3), (1,)]
     """
-    parts = torch.split(vector, [tensor.numel() for tensor in like])
-    return [part.view(tensor.shape) for part, tensor in zip(parts, like, strict=True)]
+    parts = torch.split(vector, [real_count(tensor) for tensor in like])
+    return [shaped(part, tensor) for part, tensor in zip(parts, like, strict=True)]

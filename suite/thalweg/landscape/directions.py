@@ -1,27 +1,64 @@
-"""Directions in weight space."""
+"""Directions in weight space.
+
+A direction is a vector (P,) as ``flat`` gives one: all parameters, a complex one as its real and imaginary parts. It is
+zero for frozen parameters, which no training moves.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+
+from thalweg.contracts.real import as_real, real_count, real_dtype
 
 
 def random_direction(module: nn.Module, generator: torch.Generator) -> Tensor:
     """A standard normal vector of shape (P,), drawn on the CPU so that every device sees the same one."""
     parameters = list(module.parameters())
-    size = sum(parameter.numel() for parameter in parameters)
-    first = parameters[0]
-    return torch.randn(size, generator=generator, dtype=first.dtype).to(first.device)
+    size = sum(map(real_count, parameters))
+    drawn = torch.randn(size, generator=generator, dtype=real_dtype(parameters)).to(parameters[0].device)
+    pieces = [
+        (d if p.requires_grad else torch.zeros_like(d)).reshape(-1)
+        for d, p in zip(_split(drawn, parameters), parameters, strict=True)
+    ]
+    return torch.cat(pieces)
+
+
+def with_frozen(module: nn.Module, direction: Tensor) -> Tensor:
+    """A vector over the trained parameters alone as one of shape (P,), zero for frozen ones.
+
+    >>> net = nn.Sequential(nn.Linear(1, 1).requires_grad_(False), nn.Linear(1, 1))
+    >>> with_frozen(net, torch.tensor([3.0, 4.0])).tolist()
+    [0.0, 0.0, 3.0, 4.0]
+    """
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    pieces = _split(direction, trained)
+    return torch.cat(
+        [
+            next(pieces).reshape(-1) if parameter.requires_grad else direction.new_zeros(real_count(parameter))
+            for parameter in module.parameters()
+        ]
+    )
+
+
+def scaled_parameters(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
+    """Those whose filters or layers are what a direction is measured in: the trained ones of two and more dimensions.
+
+    Biases and normalisation then stay where they are (Li et al. 2018). Where no trained parameter has two dimensions
+    (an analytic function's point, a network of vectors, a frozen body with trained biases), each trained one is one
+    filter.
+    """
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    return [parameter for parameter in trained if parameter.dim() > 1] or trained
 
 
 def filter_normalized(module: nn.Module, direction: Tensor) -> Tensor:
     """Rescale a direction filter by filter: d_f <- d_f / ||d_f|| ||w_f|| (Li et al. 2018, section 4).
 
     A filter is an output channel of a convolution or an output neuron of a dense layer: one index of a parameter's
-    first dimension. One-dimensional parameters of layers (biases, batch norm) get direction zero. The vector of an
-    analytic function, the only parameter of its module, counts as one filter.
+    first dimension. What is none of ``scaled_parameters`` gets direction zero; of these a vector is one filter.
 
     Args:
         module: holds the weights w that set the scale.
@@ -30,33 +67,40 @@ def filter_normalized(module: nn.Module, direction: Tensor) -> Tensor:
     Returns:
         A new vector of shape (P,).
     """
-    parameters = list(module.parameters())
-    pieces = []
-    for w, d in zip(parameters, _split(direction, parameters), strict=True):
-        if w.dim() > 1:
-            norms = d.flatten(1).norm(dim=1)
-            scale = torch.where(norms > 0, w.detach().flatten(1).norm(dim=1) / norms, torch.zeros_like(norms))
-            pieces.append((d * scale.view(-1, *[1] * (w.dim() - 1))).reshape(-1))
-        elif len(parameters) == 1:
-            pieces.append(d / d.norm() * w.detach().norm())
-        else:
-            pieces.append(torch.zeros_like(d).reshape(-1))
-    return torch.cat(pieces)
+
+    def scaled(d: Tensor, w: Tensor) -> Tensor:
+        if w.dim() < 2:
+            return _to_length_of(d, w)
+        norms = d.flatten(1).norm(dim=1)
+        scale = torch.where(norms > 0, w.flatten(1).norm(dim=1) / norms, torch.zeros_like(norms))
+        return d * scale.view(-1, *[1] * (w.dim() - 1))
+
+    return _rescaled(module, direction, scaled)
 
 
 def layer_normalized(module: nn.Module, direction: Tensor) -> Tensor:
-    """Rescale a direction parameter by parameter: d_l <- d_l / ||d_l|| ||w_l||; one-dimensional ones as for filters."""
+    """Rescale a direction parameter by parameter: d_l <- d_l / ||d_l|| ||w_l||; the same ones as for filters."""
+    return _rescaled(module, direction, _to_length_of)
+
+
+def _rescaled(module: nn.Module, direction: Tensor, scaled: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     parameters = list(module.parameters())
-    pieces = []
-    for w, d in zip(parameters, _split(direction, parameters), strict=True):
-        norm = d.norm()
-        counts = (w.dim() > 1 or len(parameters) == 1) and float(norm) > 0
-        pieces.append((d / norm * w.detach().norm() if counts else torch.zeros_like(d)).reshape(-1))
-    return torch.cat(pieces)
+    chosen = {id(parameter) for parameter in scaled_parameters(parameters)}
+    return torch.cat(
+        [
+            (scaled(d, as_real(w.detach())) if id(w) in chosen else torch.zeros_like(d)).reshape(-1)
+            for d, w in zip(_split(direction, parameters), parameters, strict=True)
+        ]
+    )
 
 
-def _split(vector: Tensor, parameters: list[nn.Parameter]) -> Iterator[Tensor]:
-    offset = 0
-    for parameter in parameters:
-        yield vector[offset : offset + parameter.numel()].view_as(parameter)
-        offset += parameter.numel()
+def _to_length_of(d: Tensor, w: Tensor) -> Tensor:
+    norm = d.norm()
+    return d / norm * w.norm() if float(norm) > 0 else torch.zeros_like(d)
+
+
+def _split(vector: Tensor, parameters: Sequence[nn.Parameter]) -> Iterator[Tensor]:
+    """The piece of each parameter, in the shape of its real numbers."""
+    pieces = torch.split(vector, [real_count(parameter) for parameter in parameters])
+    for piece, parameter in zip(pieces, parameters, strict=True):
+        yield piece.view_as(as_real(parameter.detach()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, get_args
@@ -12,10 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from thalweg.allocator import set_allocator
+from thalweg.contracts.copies import copied
 from thalweg.contracts.modes import batch_norms, set_evaluating
 from thalweg.contracts.objective import Counts
 from thalweg.contracts.precision import move
 from thalweg.contracts.problem import Draw, LoadedProblem, Split
+from thalweg.contracts.real import real_dtype
 from thalweg.contracts.supervised import Supervised
 from thalweg.contracts.untouched import DataChangedError, blame, versions_of
 from thalweg.errors import unknown
@@ -65,7 +67,8 @@ def losses_at(
     Args:
         module: the module; it is copied and never changed, also when this raises or is interrupted.
         problem: where loss and data come from.
-        points: weight vectors in the order of ``module.parameters()``: a (K, P) tensor, or a line, plane or other span.
+        points: weight vectors in the order of ``module.parameters()``, as ``flat`` gives them: a (K, P) tensor, or a
+            line, plane or other span.
         split: the data.
         batch_norm: ``"running"`` uses the module's running statistics at every point; ``"batch"`` those of all examples
             together at that point, as in training; ``"re-estimated"`` the mean, over batches that fit into memory, of
@@ -88,11 +91,15 @@ def losses_at(
     Work is saved only where that gives the same outputs: on two examples at one of the points it is compared with
     ``"plain"``, which is taken where they differ, or where what saves work fails.
 
+    As in a run, the process keeps the memory that it frees (see ``thalweg.allocator``), unless ``THALWEG_ALLOCATOR``
+    is ``system``.
+
     Raises:
         DataChangedError: the module writes into its inputs.
         ValueError: a point does not have P numbers, a metric or a mode is not there, or all examples together do not
             fit into ``memory`` with ``batch_norm = "batch"``.
     """
+    set_allocator()
     names = [metric.name for metric in problem.metrics]
     wanted = names if metrics is None else list(metrics)
     for kind, name, there in (
@@ -104,7 +111,7 @@ def losses_at(
             raise ValueError(unknown(kind, name, there))
     if not wanted or (examples is not None and examples < 1):
         raise ValueError(f"needs a metric, and examples of 1 or more or None; got {wanted} and {examples}")
-    walker = copy.deepcopy(module)
+    walker = copied(module)
     move(walker, dtype=dtype)
     set_evaluating(walker, "batch" if batch_norm == "batch" else "running")
     data = problem.reduced(split, examples, dtype)
@@ -115,7 +122,7 @@ def losses_at(
     if batch_norm == "re-estimated":
         evaluation.training = problem.reduced("train", None, dtype)
     settings = f"{type(problem).__name__} {split} {examples} {dtype} {batch_norm} {wanted} {method} {memory}"
-    key = digest(evaluation.identity(), settings) if resume is not None else ""
+    key = digest(evaluation.identity(), f"{settings}{evaluation.extra_state()}") if resume is not None else ""
     partial = Partial(resume, key, np.zeros((len(wanted), len(points))))
     versions = versions_of(vars(data).values())
     with torch.no_grad():
@@ -149,14 +156,15 @@ class _Evaluation:
         self.wanted, self.method, self.memory = wanted, method, memory
         self.training = data
         optimized = method != "plain" and batch_norm != "re-estimated"
-        self.plain = Program(copy.deepcopy(walker) if optimized else walker, batch_norm == "interpolated", False)
+        self.plain = Program(copied(walker) if optimized else walker, batch_norm == "interpolated", False)
         self.program = Program(walker, batch_norm == "interpolated") if optimized else self.plain
         self.count = len(points)
         rows = points.vectors if isinstance(points, Span) else points
         if rows.dim() != 2 or rows.shape[1] != self.program.size:
             got = tuple(rows.shape[1:])
             raise ValueError(f"shape mismatch: a point has shape {got}, expected ({self.program.size},)")
-        like = next(walker.parameters())
+        parameters = list(walker.parameters())
+        like = torch.empty(0, dtype=real_dtype(parameters), device=parameters[0].device)
         rows = rows.detach().to(like)
         self.listed: Tensor | None = None if isinstance(points, Span) else rows
         self.vectors: Tensor | None = rows if isinstance(points, Span) else None
@@ -165,10 +173,15 @@ class _Evaluation:
 
     def identity(self) -> Iterator[Tensor]:
         """The tensors that the values depend on."""
-        yield from self.program.module.state_dict().values()
+        yield from (value for value in self.program.module.state_dict().values() if isinstance(value, Tensor))
         batch = self.data.batch("train", 0, Draw(0, None))
         numbers = (self.vectors, self.coordinates, self.listed, batch.inputs, batch.targets)
         yield from (tensor for tensor in numbers if tensor is not None)
+
+    def extra_state(self) -> str:
+        """What else the module's state is; empty where it is tensors alone."""
+        state = self.program.module.state_dict()
+        return "".join(f" {name} {value!r}" for name, value in state.items() if not isinstance(value, Tensor))
 
     def points(self, first: int, last: int) -> Tensor:
         """Points first to last - 1, as rows."""

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parameters_to_vector
 
 from thalweg.contracts.modes import batch_norms
+from thalweg.contracts.real import as_real
 
 
 class Span:
@@ -57,8 +57,11 @@ class Plane(Span):
 
 
 def flat(module: nn.Module) -> Tensor:
-    """A module's parameters as one detached vector (P,)."""
-    return parameters_to_vector(module.parameters()).detach().clone()
+    """A module's parameters as one detached vector (P,) of real numbers, frozen ones and all.
+
+    A complex parameter is the two parts of each entry, next to each other.
+    """
+    return torch.cat([as_real(parameter.detach()).reshape(-1) for parameter in module.parameters()])
 
 
 def flat_from(module: nn.Module, state: dict[str, Tensor], statistics: bool = False) -> Tensor:
@@ -70,7 +73,7 @@ def flat_from(module: nn.Module, state: dict[str, Tensor], statistics: bool = Fa
     if statistics:
         running = {id(buffer) for buffer in running_statistics(module)}
         names += [(name, buffer) for name, buffer in module.named_buffers() if id(buffer) in running]
-    return torch.cat([state[name].reshape(-1).to(tensor) for name, tensor in names])
+    return torch.cat([as_real(state[name].to(tensor)).reshape(-1) for name, tensor in names])
 
 
 def running_statistics(module: nn.Module) -> list[Tensor]:

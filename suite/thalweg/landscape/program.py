@@ -11,6 +11,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+from thalweg.contracts.real import real_count, shaped
 from thalweg.landscape.points import running_statistics
 
 _WORTH = 32
@@ -44,7 +45,7 @@ class Program:
         targets: list[Tensor] = [*self.module.parameters()]
         if with_statistics:
             targets += running_statistics(self.module)
-        self._sizes = [target.numel() for target in targets]
+        self._sizes = [real_count(target) for target in targets]
         self.size = sum(self._sizes)
         self._first: _First | None = None
         graph = _traced(self.module) if optimized else None
@@ -63,7 +64,8 @@ class Program:
         self._targets = {names[id(target)]: target for target in targets}
         self._inputs = torch.empty(0)
         self._flat: Tensor | None = None
-        if all(target.is_contiguous() for target in targets):
+        alike = len({target.dtype for target in targets}) == 1 and not targets[0].is_complex()
+        if alike and all(target.is_contiguous() for target in targets):
             # one vector under all of them, so that a point is put there by one copy
             self._flat = torch.cat([target.detach().reshape(-1) for target in targets])
             for target, piece in zip(targets, self._pieces(self._flat), strict=True):
@@ -114,10 +116,7 @@ class Program:
     def at_all(self, points: Tensor, coordinates: Tensor | None) -> Tensor:
         """The outputs (K, N, ...) at points (K, P) with coordinates (K, m), in one pass."""
         parts = torch.split(points, self._sizes, 1)
-        state = {
-            name: part.view(len(points), *target.shape)
-            for (name, target), part in zip(self._targets.items(), parts, strict=True)
-        }
+        state = {name: shaped(part, target) for (name, target), part in zip(self._targets.items(), parts, strict=True)}
 
         def one(state: dict[str, Tensor], coordinates: Tensor | None) -> Tensor:
             if self._first is not None and coordinates is not None:
@@ -130,7 +129,7 @@ class Program:
 
     def _pieces(self, vector: Tensor) -> list[Tensor]:
         parts = torch.split(vector, self._sizes)
-        return [part.view(target.shape) for part, target in zip(parts, self._targets.values(), strict=True)]
+        return [shaped(part, target) for part, target in zip(parts, self._targets.values(), strict=True)]
 
 
 class _First(nn.Module):

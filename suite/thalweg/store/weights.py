@@ -1,10 +1,16 @@
-"""Weights on disk: ``weights/*.safetensors`` of a trial. Nothing is pickled."""
+"""Weights on disk: ``weights/*.safetensors`` of a trial. Nothing is pickled.
+
+The file's names are those of the state dict. What safetensors cannot hold stands under a name with a word in front:
+``json:NAME`` for extra state of a module, as text, and ``complex128:NAME`` for such numbers, as pairs of float64. Extra
+state that does not come back from JSON as it was is left out.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from thalweg.errors import UserError
 
@@ -14,13 +20,14 @@ if TYPE_CHECKING:
     from thalweg.contracts.probe import SavedWeights
 
 FOLDER = "weights"
+_JSON, _COMPLEX = "json:", "complex128:"
 
 
 def weight_tables(weights: SavedWeights, trajectory: bool) -> dict[str, dict[str, Tensor]]:
     """The tensors of each file: initial and final state, and with ``trajectory`` parameters (T, P) at steps (T,)."""
     import torch
 
-    found = {name: state for name, state in (("initial", weights.initial), ("final", weights.final)) if state}
+    found = {name: _stored(state) for name, state in (("initial", weights.initial), ("final", weights.final)) if state}
     if trajectory and weights.trajectory is not None:
         steps = torch.tensor(weights.trajectory_steps)
         found["trajectory"] = {"parameters": weights.trajectory, "steps": steps}
@@ -54,14 +61,67 @@ def read_weights(folder: Path) -> SavedWeights:
 
     from thalweg.contracts.probe import SavedWeights
 
-    found: dict[str, dict[str, Tensor]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for name in ("initial", "final", "trajectory"):
         path = folder / FOLDER / f"{name}.safetensors"
         if path.is_file():
             try:
-                found[name] = load_file(path)
-            except (OSError, SafetensorError) as error:
+                found[name] = _restored(load_file(path))
+            except (OSError, ValueError, SafetensorError) as error:
                 raise UserError(f"{path} cannot be read: {error}") from error
     way = found.get("trajectory", {})
     steps = tuple(way["steps"].tolist()) if way else ()
     return SavedWeights(found.get("initial"), found.get("final"), way.get("parameters"), steps)
+
+
+def _stored(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """A state dict as tensors that safetensors knows."""
+    import torch
+
+    found: dict[str, Tensor] = {}
+    for name, value in state.items():
+        if not isinstance(value, torch.Tensor):
+            text = _as_json(value)
+            if text is not None:
+                found[_JSON + name] = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
+        elif value.dtype == torch.complex128:
+            found[_COMPLEX + name] = torch.view_as_real(value.resolve_conj())
+        else:
+            found[name] = value
+    return found
+
+
+def _restored(found: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The inverse."""
+    import torch
+
+    state: dict[str, Any] = {}
+    for name, tensor in found.items():
+        if name.startswith(_JSON):
+            state[name.removeprefix(_JSON)] = json.loads(bytes(tensor.numpy()))
+        elif name.startswith(_COMPLEX):
+            # not view_as_complex: the file promises 8 bytes of alignment, and such numbers want 16
+            state[name.removeprefix(_COMPLEX)] = torch.complex(*tensor.unbind(-1))
+        else:
+            state[name] = tensor
+    return state
+
+
+def _as_json(value: Any) -> str | None:
+    """None where it would not come back as it was: as a tuple, which comes back as a list."""
+    try:
+        text = json.dumps(value)
+        return text if _same(json.loads(text), value) else None
+    except (TypeError, ValueError):
+        return None
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal, and of the same types all through."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)

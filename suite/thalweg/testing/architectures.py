@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from thalweg.contracts import Shape
+from thalweg.contracts.derivatives import ONCE, WRONG_IN_WEIGHTS, check_differentiable, twice_differentiable
 from thalweg.contracts.option import resolve
 from thalweg.registry import Registry
 from thalweg.testing.others import contract
@@ -98,14 +99,19 @@ def leaves_its_input_alone(registry: Registry, name: str) -> None:
 
 
 def can_be_differentiated_twice(registry: Registry, name: str) -> None:
-    """Products of the Hessian with a vector exist: probes and second-order methods need them."""
+    """Products of the Hessian with a vector exist: probes and second-order methods need them.
+
+    Attention and weight normalisation are computed as they do, by their plain formulas.
+    """
     for shape in SHAPES:
         module = _built(registry, name, shape, 0)
         if module is None:
             continue
-        output = module() if shape.task == "function" else module(inputs(shape, 2))
+        with twice_differentiable():
+            output = module() if shape.task == "function" else module(inputs(shape, 2))
         parameters = list(module.parameters())
         gradients = torch.autograd.grad(output.square().sum(), parameters, create_graph=True, materialize_grads=True)
+        check_differentiable(gradients, ONCE | WRONG_IN_WEIGHTS)
         inner = torch.stack([gradient.sum() for gradient in gradients]).sum()
         torch.autograd.grad(inner, parameters, materialize_grads=True)
 

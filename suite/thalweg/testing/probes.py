@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import pandas as pd
 import torch
 
 from thalweg.contracts import Draw
+from thalweg.contracts.copies import state_of
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
 from thalweg.contracts.probe import ProbeContext, SavedWeights
+from thalweg.landscape.points import flat
 from thalweg.registry import Registry
 from thalweg.testing.others import contract
 from thalweg.testing.small import Workbench, same
@@ -25,16 +26,11 @@ def _context(registry: Registry, name: str, bench: Workbench) -> ProbeContext:
     """A context after a short training, with every kind of weights."""
     probe = registry.probe(name)
     given = {option.name: CHEAP[option.name] for option in probe.options if option.name in CHEAP}
-    flat = torch.nn.utils.parameters_to_vector
-
-    def point() -> torch.Tensor:
-        return flat(bench.module.parameters()).detach().clone()
-
-    initial, path = copy.deepcopy(bench.module.state_dict()), [point()]
+    initial, path = state_of(bench.module), [flat(bench.module)]
     for step in range(3):
         bench.steps(step, step + 1)
-        path.append(point())
-    weights = SavedWeights(initial, copy.deepcopy(bench.module.state_dict()), torch.stack(path), (0, 1, 2, 3))
+        path.append(flat(bench.module))
+    weights = SavedWeights(initial, state_of(bench.module), torch.stack(path), (0, 1, 2, 3))
     objective = Objective(bench.module, bench.problem, Draw(0, 16))
     objective.begin_step(bench.problem.batch("train", 0, Draw(0, 16)), 0)
     return ProbeContext(

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from thalweg.contracts import Stepper
+from thalweg.contracts.copies import copied
 
 
 def refreshed(made: nn.Module | None, module: nn.Module) -> nn.Module:
@@ -17,7 +18,7 @@ def refreshed(made: nn.Module | None, module: nn.Module) -> nn.Module:
     Copying a module anew takes about as long as a step of a small one.
     """
     if made is None or not _alike(made, module):
-        made = copy.deepcopy(module)
+        made = copied(module)
         for parameter in made.parameters():
             parameter.grad = None
         return made

@@ -17,9 +17,11 @@ from torch import Tensor
 
 from thalweg.benchmark_file import Keep
 from thalweg.contracts import StepReport
+from thalweg.contracts.copies import state_of
 from thalweg.contracts.probe import SavedWeights, When
 from thalweg.errors import Diverged
 from thalweg.failure import Failure
+from thalweg.landscape.points import flat
 from thalweg.training.assembly import ActiveProbe, Assembly
 from thalweg.training.checkpoint import Checkpoint, random_state, set_random_state
 from thalweg.training.precision import products_of
@@ -304,8 +306,7 @@ class Training:
             if "valid" in values:
                 self._select(values["valid"])
             if self._keeps_trajectory:
-                flat = torch.nn.utils.parameters_to_vector(it.module.parameters())
-                self._trajectory.append((self.step, flat.detach().cpu().clone()))
+                self._trajectory.append((self.step, flat(it.module).cpu()))
         if self._info:
             self.recorder.add(position, "optimizer", self._info)
         self._check_value(values["train"]["loss"])
@@ -327,7 +328,7 @@ class Training:
         it = self.it
         if "test" not in it.problem.sizes:
             return
-        final = copy.deepcopy(it.module.state_dict())
+        final = state_of(it.module)
         position = self._position()
         with self._looking():
             if self._best is not None:
@@ -351,8 +352,8 @@ class Training:
             finally:
                 it.module.train()
 
-    def _state(self) -> dict[str, Tensor]:
-        return {name: tensor.detach().cpu().clone() for name, tensor in self.it.module.state_dict().items()}
+    def _state(self) -> dict[str, Any]:
+        return state_of(self.it.module, "cpu")
 
     def _probe(self, when: When) -> None:
         self.probing.measure(when, self.step, self._epoch, self.weights)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from torch import nn
 
 from thalweg.contracts import Draw
 from thalweg.contracts.probe import ProbeContext, SavedWeights
@@ -76,7 +77,7 @@ def measure_saved(
     for step, state in moments:
         assert state is not None
         it = assemble(trial, registry)
-        it.module.load_state_dict(state)
+        _load(it.module, state)
         it.module.train()
         # during training a probe sees the batch of the step that was just made
         at = max(step - 1, 0)
@@ -104,6 +105,17 @@ def measure_saved(
         it.check_data()
     with timed(cost):
         return joined(active.probe, parts)
+
+
+def _load(module: nn.Module, state: dict[str, Any]) -> None:
+    """Put a saved state into a module; ValueError where a part of it could not be saved."""
+    unsaved = [name for name in module.state_dict() if name.endswith("_extra_state") and name not in state]
+    if unsaved:
+        raise ValueError(
+            f"{unsaved[0]} of the network is not made of numbers, words, lists and dictionaries of words, and was not "
+            "saved: name the probe in the benchmark, so that it measures while the trial trains"
+        )
+    module.load_state_dict(state)
 
 
 def lacking(active: ActiveProbe, weights: SavedWeights, pair: bool) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ import torch
 
 from thalweg.benchmark_file import Keep
 from thalweg.contracts import BuildContext, Draw, StackedStepper
+from thalweg.contracts.copies import copied
 from thalweg.contracts.objective import Objective, kept_buffers
 from thalweg.contracts.option import resolve
 from thalweg.contracts.supervised import Supervised
@@ -248,7 +248,7 @@ class Group:
 
 
 def _state_bytes(assembly: Assembly, stepped: bool) -> int:
-    it, module = assembly, copy.deepcopy(assembly.module)
+    it, module = assembly, copied(assembly.module)
     context = BuildContext(0, it.problem.sizes["train"], it.batch_size or it.problem.sizes["train"])
     stepper = it.optimizer.build(module, it.hyperparameters, context)
     if stepped:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from thalweg.contracts.copies import copied
 from thalweg.training.stacked_layers import stacked_layers
 
 
@@ -33,7 +33,7 @@ class StackedModule(nn.Module):
     def __init__(self, members: Sequence[nn.Module], settings: int = 1, direct: bool = True) -> None:
         super().__init__()
         self.members = len(members)
-        base = copy.deepcopy(members[0]).train()
+        base = copied(members[0]).train()
         self._base = (base,)  # in a tuple: its parameters are not to be trained
         self._parameter_names = [name for name, _ in base.named_parameters()]
         self._buffer_names = [name for name, _ in base.named_buffers()]

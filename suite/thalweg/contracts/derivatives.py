@@ -1,0 +1,72 @@
+"""Forward passes of which more than a gradient is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+
+
+def math_attention() -> AbstractContextManager[None]:
+    """While active, torch computes attention by its plain formula, softmax(Q K' / sqrt(d)) V, operation by operation.
+
+    The gradient of its fused kernels cannot be differentiated, and they have no forward mode; what was computed under
+    this has both. Values differ from a fused kernel's by rounding. For ``scaled_dot_product_attention`` and the modules
+    built on it, such as ``nn.MultiheadAttention``. Enough for Jacobian products, and so for GGN and Fisher matrix.
+    """
+    return sdpa_kernel(SDPBackend.MATH)
+
+
+@contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """While active, second derivatives in the weights are right, also of attention and of weight normalisation.
+
+    The fused kernel of weight normalisation, g v / ||v||, takes ||v|| for a constant in its second derivative. Under
+    this the formula is computed operation by operation.
+    """
+    with math_attention(), _PlainWeightNorm():
+        yield
+
+
+class _PlainWeightNorm(TorchFunctionMode):
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        return (_weight_norm if func is torch._weight_norm else func)(*args, **(kwargs or {}))
+
+
+def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    """g v / ||v||, the norm over all dimensions but one."""
+    return v * (g / torch.norm_except_dim(v, 2, dim))
+
+
+ONCE = {
+    # what once_differentiable puts behind the result of a backward pass
+    "torch::autograd::Error": "an operation of the network is marked once_differentiable, so there are no second "
+    "derivatives: write its backward pass in differentiable operations"
+}
+"""Nodes of a graph whose part ``torch.autograd.grad`` takes for constant without a word, and what to do."""
+
+WRONG_IN_WEIGHTS = {
+    "WeightNormInterfaceBackward0": "torch's second derivatives of weight normalisation are wrong: run the forward "
+    "pass under thalweg.contracts.derivatives.twice_differentiable"
+}
+"""The same for second derivatives in the weights, which GGN and Fisher matrix do without."""
+
+
+def check_differentiable(gradients: Iterable[Tensor], wrong: Mapping[str, str]) -> None:
+    """ValueError where the graph of the gradients has one of the ``wrong`` nodes."""
+    waiting = [gradient.grad_fn for gradient in gradients if gradient.grad_fn is not None]
+    seen = set(waiting)
+    while waiting:
+        node = waiting.pop()
+        if node.name() in wrong:
+            raise ValueError(wrong[node.name()])
+        before = {one for one, _ in node.next_functions if one is not None} - seen
+        seen |= before
+        waiting.extend(before)
