@@ -30,6 +30,7 @@ class Newton(Optimizer):
     """
 
     name = "newton"
+    revision = 2
     summary = "dense damped Newton with a Levenberg-Marquardt rule, for small models; descends where H is indefinite"
     equation = "w <- w - lr (H + lambda I)^-1 g,  lambda >= max(0, -lambda_min(H)) + delta"
     source = "Nocedal & Wright 2006, sections 3.4 and 10.3; Marquardt 1963 (damping by the reduction ratio)"

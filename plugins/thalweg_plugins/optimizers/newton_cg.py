@@ -30,6 +30,7 @@ class NewtonCG(Optimizer):
     """
 
     name = "newton-cg"
+    revision = 2
     summary = "Hessian-free Newton: truncated conjugate gradients with an exit on negative curvature, backtracking"
     equation = "(H + damping I) d = -g to ||r|| <= min(1/2, sqrt ||g||) ||g||;  w <- w + lr t d,  t = 1, 1/2, 1/4, ..."
     source = "Nocedal & Wright 2006, algorithm 7.1; Pearlmutter 1994 (products)"

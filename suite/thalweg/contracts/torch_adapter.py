@@ -13,7 +13,7 @@ from torch import nn
 from thalweg.contracts import stability
 from thalweg.contracts.optimizer import BuildContext, Optimizer, StackedStepper, Stepper
 from thalweg.contracts.torch_arguments import Arguments
-from thalweg.contracts.torch_stepper import TorchRows, TorchStepper, fused_if_possible
+from thalweg.contracts.torch_stepper import TorchRows, TorchStepper, fused_if_possible, has_modes
 
 _OURS: dict[str, Any] = {"closure": None, "create_graph": None, "modes": None, "search": {}, "choices": {}}
 """Settings of ``register`` that are the class's own where it has an argument of that name."""
@@ -74,6 +74,8 @@ class TorchOptimizer(Optimizer):
         self._arguments = Arguments(cls, settings, ours.get("choices", {}), ours.get("search", {}))
         self.options = self._arguments.options
         self.has_lr = self._arguments.has_lr
+        # results from before train() and eval() were called are of other weights
+        self.revision = 2 if self._stepping.get("modes", has_modes(cls)) else 1
         self.preconditioned = self._is_torchs and cls.__name__ in stability.PRECONDITIONED
 
     @property

@@ -26,6 +26,11 @@ _NEEDS_CLOSURE = ("closure", "'NoneType' object is not callable")
 _NEEDS_GRAPH = ("does not require grad", "create_graph", "does not have a grad_fn")
 
 
+def has_modes(cls: type[torch.optim.Optimizer]) -> bool:
+    """Whether a class wants to be told when it trains and when it is evaluated."""
+    return all(callable(getattr(cls, name, None)) for name in ("train", "eval"))
+
+
 class TorchStepper(Stepper):
     """Steps a ``torch.optim.Optimizer``.
 
@@ -56,8 +61,7 @@ class TorchStepper(Stepper):
             closure = True if named is not None and named.default is inspect.Parameter.empty else None
         self._closure = closure
         self._create_graph = create_graph
-        has_modes = all(callable(getattr(optimizer, name, None)) for name in ("train", "eval"))
-        self.averages = has_modes if modes is None else modes
+        self.averages = has_modes(type(optimizer)) if modes is None else modes
         self._trains: bool | None = None
         # what the class made of one rate: groups keep their ratios to it
         self._rates = [float(group["lr"]) for group in optimizer.param_groups if group.get("lr") is not None]
