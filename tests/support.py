@@ -26,7 +26,9 @@ class CommandLine:
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
         """A process of its own, still running."""
-        command = [sys.executable, "-c", "from thalweg.cli import main; main()", *words]
+        # a test run in the background hands down that SIGINT is ignored
+        program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        command = [sys.executable, "-c", f"{program}from thalweg.cli import main; main()", *words]
         return subprocess.Popen(command, cwd=self.folder, env=self.environment, text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)  # fmt: skip
 
