@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from contextlib import suppress
 from typing import Any
 
@@ -61,7 +62,7 @@ class Rule:
         if self._new:
             with suppress(OSError):
                 self._path.parent.mkdir(exist_ok=True)
-                partial = self._path.with_name(f".{self._path.name}.partial")
+                partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
                 partial.write_text(json.dumps(self._known, indent=0, sort_keys=True), encoding="utf-8")
                 partial.replace(self._path)
                 self._new = False
