@@ -14,6 +14,7 @@ import torch
 from thalweg.contracts import Column, Metric, Probe
 from thalweg.contracts.budget import Budget, Interval
 from thalweg.contracts.option import resolve
+from thalweg.contracts.torch_adapter import TorchOptimizer
 from thalweg.errors import Diverged
 from thalweg.registry import Registry
 from thalweg.training.assembly import ActiveProbe, assemble
@@ -331,3 +332,42 @@ def test_the_start_does_not_depend_on_the_optimizer(registry: Registry) -> None:
     first = assemble(trial(), registry).module
     second = assemble(trial(optimizer=ref("lbfgs")), registry).module
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+class Coarse(torch.optim.Optimizer):
+    """Gradient descent that keeps a sum of its gradients in float32, or its weights."""
+
+    def __init__(self, params: Any, lr: float = 0.1, weights: bool = False) -> None:
+        super().__init__(params, {"lr": lr})
+        self.lowers = weights
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                kept = self.state[p].setdefault("sum", torch.zeros_like(p, dtype=torch.float32))
+                kept.add_(p.grad.float())
+                p.sub_(group["lr"] * p.grad)
+                if self.lowers:
+                    p.data = p.data.float()
+
+
+@pytest.mark.parametrize("lowers", [False, True])
+def test_a_lower_precision_than_the_trials_is_said_or_refused(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, lowers: bool
+) -> None:
+    optimizer = TorchOptimizer(Coarse, weights=lowers)
+    monkeypatch.setattr(registry, "optimizer", lambda *_: optimizer)
+    trial = Trial(
+        problem=ref("digits"), architecture=ref("linear"), optimizer=ref("coarse"), dtype="float64",
+        budget=Budget(steps=1), batch_size=64, seed=0,
+    )  # fmt: skip
+    done = Training(assemble(trial, registry), [], lambda *_: None).run()
+    if lowers:
+        assert done.status == "failed"
+        assert "float32" in done.reason
+    else:
+        assert done.status == "done"
+        assert done.summary["coarse_state"] == ["state.0.sum (float32)", "state.1.sum (float32)"]
+        same = trial.model_copy(update={"dtype": "float32"})
+        assert "coarse_state" not in Training(assemble(same, registry), [], lambda *_: None).run().summary

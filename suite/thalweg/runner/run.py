@@ -122,6 +122,9 @@ def run_benchmark(
                         report.trained.append((job.planned, result))
                     if reason := result.summary.get("trained_anew"):
                         watcher.say(f"{job.planned.title} was interrupted and trained from the start: {reason}")
+                    if coarse := result.summary.get("coarse_state"):
+                        kept = f"{len(coarse)} tensors of its optimizer's state in a lower precision"
+                        watcher.say(f"{job.planned.title} keeps {kept} than its own: {coarse[0]}")
                     if (spent := result.summary.get("warm_up_seconds", 0)) > 1:
                         watcher.say(
                             f"{job.planned.title} made its first steps in {spent:.0f} s, before its budget began"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from thalweg.registry import Registry
 from thalweg.testing.small import Workbench, parting
 from thalweg.training.checkpoint import random_state, set_random_state
 from thalweg.training.randomness import seeded
+from thalweg.training.state_precision import coarser_than
 
 STEPS = 85
 """Of the training that is not interrupted."""
@@ -63,11 +63,7 @@ def keeps_its_state_in_the_precision_of_the_weights(registry: Registry, name: st
     weights = {label: parameter.dtype for label, parameter in bench.module.named_parameters()}
     low = [f"{label} ({_word(dtype)})" for label, dtype in weights.items() if dtype != torch.float64]
     assert not low, f"expected weights to stay float64, and the steps have changed {', '.join(low)}"
-    found = [
-        f"{key} ({_word(tensor.dtype)})"
-        for key, tensor in _tensors(bench.stepper.state_dict(), "")
-        if tensor.numel() > 1 and tensor.dtype.is_floating_point and torch.finfo(tensor.dtype).bits < 64
-    ]
+    found = coarser_than(bench.stepper.state_dict(), torch.float64)
     assert not found, f"expected the state of a float64 trial to be float64, and it has {', '.join(found)}"
 
 
@@ -80,18 +76,6 @@ def _through_a_file(state: dict[str, Any]) -> Any:
         raise AssertionError(f"expected state_dict to be something that a file can hold: {told}") from error
     file.seek(0)
     return torch.load(file, weights_only=False)
-
-
-def _tensors(value: Any, key: str) -> Iterator[tuple[str, torch.Tensor]]:
-    """Every tensor inside, with the way to it."""
-    if isinstance(value, torch.Tensor):
-        yield key, value
-    elif isinstance(value, Mapping):
-        for name, item in value.items():
-            yield from _tensors(item, f"{key}.{name}".lstrip("."))
-    elif isinstance(value, list | tuple):
-        for place, item in enumerate(value):
-            yield from _tensors(item, f"{key}[{place}]")
 
 
 def _word(dtype: torch.dtype) -> str:

@@ -28,6 +28,7 @@ from thalweg.training.precision import products_of
 from thalweg.training.probing import Probing
 from thalweg.training.recipe import Around
 from thalweg.training.recorder import Recorder
+from thalweg.training.state_precision import coarser_than
 from thalweg.training.statistics import statistics_at
 
 DIVERGENCE_FACTOR = 1e6
@@ -96,6 +97,7 @@ class Training:
         place = "cpu" if assembly.trial.device == "mps" else assembly.trial.device
         self._online_total = torch.zeros((), dtype=torch.float64, device=place)
         self.resumed_at: list[int] = []
+        self.coarse_state: list[str] = []
         self.statistics_examples = 0
         """Examples that went through the module for batch norm's statistics alone; see ``statistics_at``."""
 
@@ -234,6 +236,7 @@ class Training:
             self.seconds += time.perf_counter() - started
 
     def _finish(self) -> None:
+        self.coarse_state = self._coarse_state()
         self._test()
         if self._keeps:
             with self._looking():
@@ -242,6 +245,21 @@ class Training:
                 steps, points = zip(*self._trajectory, strict=True)
                 self.weights.trajectory, self.weights.trajectory_steps = torch.stack(points), steps
         self._probe("end")
+
+    def _check_precision(self) -> None:
+        """RuntimeError where the steps left weights of another precision than the trial's."""
+        dtype = getattr(torch, self.it.trial.dtype)
+        changed = {str(p.dtype) for p in self.it.module.parameters() if p.is_floating_point() and p.dtype != dtype}
+        if changed:
+            name = self.it.trial.optimizer.name
+            raise RuntimeError(f"optimizer {name!r} left weights of {', '.join(changed)} in a trial of {dtype}")
+
+    def _coarse_state(self) -> list[str]:
+        """What the optimizer keeps in a lower precision than the trial's."""
+        try:
+            return coarser_than(self.it.stepper.state_dict(), getattr(torch, self.it.trial.dtype))
+        except Exception:  # a stepper without a state dict trains all the same
+            return []
 
     def _total_steps(self) -> int:
         budget = self.it.trial.budget
@@ -344,6 +362,7 @@ class Training:
     def _looking(self) -> Iterator[None]:
         """The module as it is evaluated: its weights, batch norm's statistics there, evaluation mode."""
         it = self.it
+        self._check_precision()
         with it.stepper.evaluation_weights(), statistics_at(it, self.step > 0) as examples:
             self.statistics_examples += examples
             it.module.eval()
@@ -377,5 +396,6 @@ class Training:
             "state_bytes": self._state_bytes(),
             **self._position(),
             **({"resumed_at": self.resumed_at} if self.resumed_at else {}),
+            **({"coarse_state": self.coarse_state} if self.coarse_state else {}),
             **({"statistics_examples": self.statistics_examples} if self.statistics_examples else {}),
         }
