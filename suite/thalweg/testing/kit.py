@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from thalweg.registry import Registry
 from thalweg.testing import architectures, optimizers, others, probes, problems
-from thalweg.testing.settings import put_back, torch_settings
+from thalweg.training.contained import contained
 
 CHECKS: dict[str, tuple[Callable[[Registry, str], None], ...]] = {
     "optimizers": optimizers.CHECKS,
@@ -32,11 +32,8 @@ class Check:
 
     def __call__(self) -> None:
         """Run the check; what a component changes of torch's own settings is put back for the next one."""
-        settings = torch_settings()
-        try:
+        with contained():
             self.run(self.registry, self.name)
-        finally:
-            put_back(settings)
 
     def __str__(self) -> str:
         return f"{self.kind[:-1]}-{self.name}-{self.run.__name__}"

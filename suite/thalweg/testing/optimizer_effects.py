@@ -10,8 +10,9 @@ from torch import Tensor
 
 from thalweg.contracts import Batch
 from thalweg.registry import Registry
-from thalweg.testing.settings import put_back, torch_settings
+from thalweg.testing.settings import torch_settings
 from thalweg.testing.small import Workbench, same
+from thalweg.training.contained import contained
 from thalweg.training.randomness import seeded
 
 STEPS = 30
@@ -22,23 +23,18 @@ def changes_nothing_but_the_weights(registry: Registry, name: str) -> None:
 
     (The gradients of its own parameters may be changed: many methods clip or project them in place.)
     """
-    with seeded(0):
+    with contained(), seeded(0):
         bench = Workbench(registry, name)
         bench.module.register_buffer("bystander", torch.ones(3))
         batches = [bench.problem.batch("train", step, bench.draw) for step in range(STEPS)]
         copies = [_copied(batch) for batch in batches]
         module, settings = _about(bench), torch_settings()
-        try:
-            for step, batch in enumerate(batches):
-                bench.objective.begin_step(batch, step)
-                bench.stepper.step(bench.objective)
-                changed = [what for what, old in copies[step].items() if not torch.equal(old, _copied(batch)[what])]
-                assert not changed, (
-                    f"expected step {step} to leave its batch alone, and it has changed its {changed[0]}"
-                )
-            after = torch_settings()
-        finally:
-            put_back(settings)
+        for step, batch in enumerate(batches):
+            bench.objective.begin_step(batch, step)
+            bench.stepper.step(bench.objective)
+            changed = [what for what, old in copies[step].items() if not torch.equal(old, _copied(batch)[what])]
+            assert not changed, f"expected step {step} to leave its batch alone, and it has changed its {changed[0]}"
+        after = torch_settings()
     for what, value in after.items():
         assert value == settings[what], f"expected torch's {what} as before, {settings[what]}, and it is {value}"
     for what, value in _about(bench).items():
