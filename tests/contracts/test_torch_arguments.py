@@ -150,7 +150,7 @@ class _RequiredParameter:
 class Sentinel(Kept):
     """Asks for its rate with a sentinel."""
 
-    def __init__(self, params, lr=_RequiredParameter(), width=object()):  # type: ignore[no-untyped-def] # noqa: B008
+    def __init__(self, params, lr=_RequiredParameter(), width=_RequiredParameter()):  # type: ignore[no-untyped-def] # noqa: B008
         super().__init__(params, lr=lr, width=width)
 
 
@@ -189,6 +189,20 @@ def test_the_rate_can_be_left_to_the_class() -> None:
     assert (optimizer.has_lr, optimizer.options) == (False, ())
     assert called_with(NoneRate, lr=None) == {"lr": None}
     assert called_with(Sentinel, lr=0.1, width=3) == {"lr": 0.1, "width": 3}
+
+
+class OwnDefault(Kept):
+    """Marks arguments that nobody gave with an object, and knows what it does then, as heavyball's classes do."""
+
+    def __init__(self, params: Any, lr: float = 0.1, clipping: Any = object()) -> None:  # noqa: B008
+        super().__init__(params, lr=lr)
+        self.clips = type(clipping) is not object
+
+
+def test_an_object_for_what_nobody_gave_is_the_classs_own_affair() -> None:
+    optimizer = TorchOptimizer(OwnDefault)
+    assert [option.name for option in optimizer.options] == ["lr"]
+    assert called_with(OwnDefault) == {"lr": 0.1}
 
 
 def test_arguments_behind_two_stars_are_passed_on_where_they_are_given() -> None:

@@ -167,8 +167,11 @@ def _is_sequence(value: Any) -> bool:
 
 
 def _is_missing(default: Any) -> bool:
-    """Whether a default says that there is none: none at all, ``torch.optim.optimizer.required``, an ``object()``."""
-    return default is inspect.Parameter.empty or type(default) is object or "required" in type(default).__name__.lower()
+    """Whether a default says that there is none: none at all, or ``torch.optim.optimizer.required``.
+
+    A bare ``object()`` does not: the class may have a default of its own in mind, as heavyball has.
+    """
+    return default is inspect.Parameter.empty or "required" in type(default).__name__.lower()
 
 
 def _shortest(value: torch.Tensor) -> float:
