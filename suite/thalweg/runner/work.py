@@ -106,9 +106,9 @@ def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialRe
         if there is not None and (cached := cached_result(job, there, results, registry)):
             checkpoint.remove()
             return cached
-        if not job.told:
-            call_hook(registry, "thalweg_trial_started", errors, trial=trial)
         try:
+            if not job.told:
+                call_hook(registry, "thalweg_trial_started", errors, trial=trial)
             with contained(job.threads):
                 trained = _trained(job, registry, functools.partial(progress, job), checkpoint)
         except (Exception, SystemExit) as error:
