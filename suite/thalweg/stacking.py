@@ -80,4 +80,4 @@ class OnDisk:
         named = ", ".join(titles[:3]) + (f" and {len(titles) - 3} more" if len(titles) > 3 else "")
         count = sum(trials for _, trials in self._left_out.values())
         why = "whose float32 numbers differ by more than rounding"
-        return [f"{named}: trials are there batched and trained alone, {why}: {count} of the rarer kind are left out"]
+        return [f"{named}: trials are there batched and trained alone, {why}: {count} of the rarer kind do not count"]

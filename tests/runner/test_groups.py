@@ -14,14 +14,16 @@ import pytest
 import torch
 
 from support import CommandLine, leftovers, results
+from thalweg.app.view import make_view
 from thalweg.benchmark import load_benchmark
 from thalweg.benchmark_file import TUNING_SEED
-from thalweg.registry import Registry
+from thalweg.registry import Registry, load_registry
 from thalweg.runner.groups import Group, groups_of
 from thalweg.runner.run import trials_of
 from thalweg.runner.stacking import Rule
 from thalweg.runner.work import Job
 from thalweg.selection import Selection
+from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults, StoredTrial
 from thalweg.store.weights import read_weights
 from thalweg.training import stackable
@@ -199,12 +201,16 @@ def test_a_board_that_would_mix_both_ways_says_so(cli: CommandLine, benchmark_fi
     assert row["seeds"] == 4
     told = " ".join(board.stderr.split())
     assert "small · adam: trials are there batched and trained alone" in told
-    assert "1 of the rarer kind are left out" in told
+    assert "1 of the rarer kind do not count" in told
+    there = read_stored(results(cli))
+    benchmark = load_benchmark(str(benchmark_file), load_registry())
+    (note,) = make_view(benchmark, load_registry(), there).mixed
+    assert note in told
     cli("run", "small.toml", "--only", "optimizer=adam", "--seeds", "5", "--no-batching")
     board = cli("leaderboard", "small.toml", "--format", "json", "--seeds", "5")
     (row,) = json.loads(board.stdout)["rows"]
     assert row["seeds"] == 5
-    assert "4 of the rarer kind are left out" in " ".join(board.stderr.split())
+    assert "4 of the rarer kind do not count" in " ".join(board.stderr.split())
 
 
 FALSE = """

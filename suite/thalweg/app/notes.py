@@ -28,6 +28,7 @@ def warnings(loaded: Loaded) -> list[Note]:
             "usual; other trials are shown under the names they were saved with."
         )
         notes.append(Note(text, loaded.view.problems))
+    notes += [Note(text) for text in loaded.view.mixed]
     plan = loaded.view.plan
     if plan and plan.outcomes and not plan.settled:
         text = "Tuning is not finished, so the seeds that count are not known yet: run the benchmark again to go on."

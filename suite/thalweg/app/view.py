@@ -43,7 +43,9 @@ class View:
     elsewhere: int = 0
     """Trials on disk of workloads that the benchmark does not have."""
     problems: list[str] = field(default_factory=list)
-    """Why the benchmark could not be expanded as a whole, and what is left out, one sentence each."""
+    """Why the benchmark could not be expanded as a whole, one sentence each."""
+    mixed: list[str] = field(default_factory=list)
+    """What is left out since boards do not mix trials that were batched and trained alone, one sentence each."""
     plan: TunedPlan | None = None
     """The benchmark's plan with what its tuning found; None where there is no benchmark."""
     guessed: list[str] = field(default_factory=list)
@@ -89,7 +91,7 @@ def make_view(
     of a hash after the label where an optimizer of that label has other settings. Where the benchmark cannot be
     expanded (``None``, or a plugin is not here) workloads are derived from what is on disk.
     """
-    plan, problems = _plan(benchmark, registry, stored) if benchmark else (TunedPlan("", {}, []), [])
+    plan, problems, mixed = _plan(benchmark, registry, stored) if benchmark else (TunedPlan("", {}, []), [], [])
     tuning = {planned.trial.hash for planned in plan.tuning}
     wanted = {planned.trial.hash: planned for planned in plan.trials}
     on_disk = stored.trials
@@ -131,6 +133,7 @@ def make_view(
         [planned.title for planned in (*plan.tuning, *plan.trials) if planned.trial.hash not in there],
         len(others.trials) - len(beside.trials),
         problems,
+        mixed,
         plan if benchmark else None,
         guessed,
         stored,
@@ -149,15 +152,15 @@ def _together(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _plan(benchmark: Benchmark, registry: Registry, stored: Stored) -> tuple[TunedPlan, list[str]]:
-    """The plan for the device that the results come from, which need not be a device of this machine."""
+def _plan(benchmark: Benchmark, registry: Registry, stored: Stored) -> tuple[TunedPlan, list[str], list[str]]:
+    """The plan for the device that the results come from, which need not be one of this machine; two kinds of notes."""
     there = set(stored.column("hash"))
     found = []
     for device in stored.devices:
         way = OnDisk(stored.trials["configuration"])
         plan, reasons = _expand(benchmark, registry, Selection(device=device, stacks=way), stored)
-        found.append((plan, [*reasons, *way.notes]))
-    return max(found, key=lambda pair: sum(planned.trial.hash in there for planned in pair[0].trials))
+        found.append((plan, reasons, way.notes))
+    return max(found, key=lambda one: sum(planned.trial.hash in there for planned in one[0].trials))
 
 
 def _expand(
