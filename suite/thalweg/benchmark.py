@@ -141,11 +141,11 @@ class Benchmark:
                 keep = selection.keep or self.spec.keep
                 requests = self._probes(registry, workload_name, label)
                 if not requests and self.spec.seeds > 1:
-                    place = {"stack": seeds_stack(self.spec.seeds)}
+                    place = {"stack": seeds_stack()}
                     candidates = [base.model_copy(update=place) for base in bases]
                     title = f"{workload_name} · {label}"
                     bases = [
-                        candidate if selection.stacks(candidate, title) else base
+                        candidate if selection.stacks(candidate, title, wanted) else base
                         for candidate, base in zip(candidates, bases, strict=True)
                     ]
                 for trial in (trial for base in bases for trial in base.at_seeds(wanted)):

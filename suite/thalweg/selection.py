@@ -112,6 +112,8 @@ def parse_only(
             choices = known[key]
             if choices is not None and name not in choices:
                 raise UserError(f"--only {text}: {unknown(key, name, choices)}")
+            if key == "seed" and not name.isdecimal():
+                raise UserError(f"--only {text}: {name!r} is no seed: give whole numbers, as in seed=0,1")
         only[key] = only.get(key, ()) + names
     if "optimizer" in only:
         more = tuple(label for label, name in (added or {}).items() if name in only["optimizer"])

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from thalweg.trial import Stack, Trial
 
-Stacks = Callable[[Trial, str], bool]
-"""Asked of a trial with a place in a stack, and the names of its workload and optimizer: whether it has that place."""
+SIZE = 4
+"""Places of a stack. The numbers depend on it, so it is the same for any number of seeds and settings."""
+
+Stacks = Callable[[Trial, str, Collection[int]], bool]
+"""Whether a trial that is given with a place in a stack has it; asked with the pair's names and the seeds wanted."""
 
 
-def alone(trial: Trial, title: str) -> bool:
+def alone(trial: Trial, title: str, seeds: Collection[int]) -> bool:
     """Every trial trains alone."""
     return False
 
 
-def stack_size(trials: int) -> int:
-    """Places of a stack for so many trials of a benchmark file: the numbers depend on it, so it grows in one step."""
-    return 4 if trials <= 4 else 8
+def seeds_stack() -> Stack:
+    """For trials that differ in their seed."""
+    return Stack(size=SIZE, slot=0)
 
 
-def seeds_stack(seeds: int) -> Stack:
-    """For trials that differ in their seed; ``seeds`` are the benchmark file's, whatever the command line adds."""
-    return Stack(size=stack_size(seeds), slot=0)
-
-
-def settings_stack(settings: int, number: int) -> Stack:
-    """For number ``number`` of the settings that tuning tries of an optimizer, ``settings`` in all."""
-    size = stack_size(settings)
-    return Stack(size=size, slot=number % size, rows=True)
+def settings_stack(number: int) -> Stack:
+    """For number ``number`` of the settings that tuning tries of an optimizer."""
+    return Stack(size=SIZE, slot=number % SIZE, rows=True)
 
 
 def group_key(trial: Trial) -> str:
@@ -52,32 +49,44 @@ def group_key(trial: Trial) -> str:
 
 
 class OnDisk:
-    """The way in which more of a pair's trials were trained: the other way's are left out, so that no board mixes them.
+    """The way in which more of a pair's trials were trained, of those asked for: a board never mixes both.
 
     Args:
-        configurations: of every trial on disk, see ``thalweg.store.timings.configuration``.
+        hashes: of every trial on disk.
+        configurations: of the same trials, see ``thalweg.store.timings.configuration``.
     """
 
-    def __init__(self, configurations: Iterable[str]) -> None:
+    def __init__(self, hashes: Iterable[str], configurations: Iterable[str]) -> None:
+        self._there = set(hashes)
         self._counts = Counter(configurations)
-        self._left_out: dict[str, tuple[str, int]] = {}
+        self._titles: dict[str, None] = {}
+        self.left_out: set[str] = set()
+        """Configurations on disk that do not count, since their pair's trials of the other kind do."""
 
-    def __call__(self, trial: Trial, title: str) -> bool:
-        """Whether at least as many were trained in the stack as alone; remembers where both were."""
-        stacked, apart = (
-            self._counts[trial.model_copy(update=update).hash] for update in ({"seed": 0}, {"seed": 0, "stack": None})
-        )
-        if stacked and apart:
-            self._left_out[f"{title} {trial.optimizer.options}"] = (title, min(stacked, apart))
-        return stacked > 0 and stacked >= apart
+    def __call__(self, trial: Trial, title: str, seeds: Collection[int]) -> bool:
+        """Whether at least as many were trained in the stack as alone."""
+        kinds = [trial.model_copy(update={"seed": 0, "stack": stack}) for stack in (trial.stack, None)]
+        stacked, apart = (self._counts[kind.hash] for kind in kinds)
+        if not stacked or not apart:
+            return stacked > 0
+        asked = [sum(one.hash in self._there for one in kind.at_seeds(seeds)) for kind in kinds]
+        takes = asked[0] >= asked[1]
+        self.left_out.add(kinds[takes].hash)
+        self._titles[title] = None
+        return takes
+
+    @property
+    def count(self) -> int:
+        """How many trials do not count."""
+        return sum(self._counts[key] for key in self.left_out)
 
     @property
     def notes(self) -> list[str]:
-        """One sentence that says what is left out, where anything is."""
-        if not self._left_out:
+        """One sentence that says what does not count, where anything is."""
+        if not self._titles:
             return []
-        titles = list(dict.fromkeys(title for title, _ in self._left_out.values()))
+        titles = list(self._titles)
         named = ", ".join(titles[:3]) + (f" and {len(titles) - 3} more" if len(titles) > 3 else "")
-        count = sum(trials for _, trials in self._left_out.values())
-        why = "whose float32 numbers differ by more than rounding"
-        return [f"{named}: trials are there batched and trained alone, {why}: {count} of the rarer kind do not count"]
+        why = "whose float32 numbers may differ by more than rounding"
+        rarer = f"{self.count} of the rarer kind do not count"
+        return [f"{named}: trials are there batched and trained alone, {why}: {rarer}"]

@@ -9,7 +9,6 @@ from support import CommandLine, results
 from thalweg.benchmark import load_benchmark
 from thalweg.registry import Registry
 from thalweg.selection import Selection
-from thalweg.stacking import OnDisk
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
 from thalweg.tuning.plan import TunedPlan, plan_of
@@ -43,7 +42,7 @@ def write(cli: CommandLine, middle: float = 0.1, text: str = BOWL) -> list[str]:
 def plan(cli: CommandLine, registry: Registry, *only: str) -> TunedPlan:
     benchmark = load_benchmark(str(cli.folder / "small.toml"), registry)
     stored = read_stored(results(cli))
-    return plan_of(benchmark, registry, Selection(only=only, stacks=OnDisk(stored.trials["configuration"])), stored)
+    return plan_of(benchmark, registry, Selection(only=only, stacks=stored.way()), stored)
 
 
 def test_every_setting_is_tried_before_the_best_is_trained_with_fresh_seeds(

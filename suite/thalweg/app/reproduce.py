@@ -45,7 +45,7 @@ def reproduce(
     seeds = trial.seed + 1 if trial.seed >= benchmark.spec.seeds else None
     only = (f"workload={document.workload}", f"optimizer={label}", f"seed={trial.seed}")
     # the trial's own way: whether a run decides so is a matter of the same code
-    stacks: Stacks = alone if trial.stack is None else lambda candidate, _: candidate.stack == trial.stack
+    stacks: Stacks = alone if trial.stack is None else lambda candidate, *_: candidate.stack == trial.stack
     selection = Selection(seeds, extra, only, trial.device, stacks=stacks)
     name, note = benchmark.name, ""
     if not _makes(lambda: load_benchmark(name, registry), registry, selection, document.hash):

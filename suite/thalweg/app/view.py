@@ -91,7 +91,8 @@ def make_view(
     of a hash after the label where an optimizer of that label has other settings. Where the benchmark cannot be
     expanded (``None``, or a plugin is not here) workloads are derived from what is on disk.
     """
-    plan, problems, mixed = _plan(benchmark, registry, stored) if benchmark else (TunedPlan("", {}, []), [], [])
+    nothing: tuple[TunedPlan, list[str], OnDisk] = TunedPlan("", {}, []), [], OnDisk([], [])
+    plan, problems, way = _plan(benchmark, registry, stored) if benchmark else nothing
     tuning = {planned.trial.hash for planned in plan.tuning}
     wanted = {planned.trial.hash: planned for planned in plan.trials}
     on_disk = stored.trials
@@ -110,6 +111,8 @@ def make_view(
     if benchmark is not None and benchmark.spec.tuning:
         # settings that were tried, though they would not be now, are no optimizers
         beside_plan &= on_disk["seed"] < TUNING_SEED
+    # what does not count beside trials of the other kind is no optimizer of its own
+    beside_plan &= ~on_disk["configuration"].isin(list(way.left_out))
     others = stored.only(beside_plan)
     beside = others.only(others.trials["workload"].isin(list(known)))
     added = observe_stored(replace(beside, trials=beside.trials.assign(optimizer=_labels(plan, beside.trials))), times)
@@ -133,7 +136,7 @@ def make_view(
         [planned.title for planned in (*plan.tuning, *plan.trials) if planned.trial.hash not in there],
         len(others.trials) - len(beside.trials),
         problems,
-        mixed,
+        way.notes,
         plan if benchmark else None,
         guessed,
         stored,
@@ -152,14 +155,14 @@ def _together(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _plan(benchmark: Benchmark, registry: Registry, stored: Stored) -> tuple[TunedPlan, list[str], list[str]]:
-    """The plan for the device that the results come from, which need not be one of this machine; two kinds of notes."""
+def _plan(benchmark: Benchmark, registry: Registry, stored: Stored) -> tuple[TunedPlan, list[str], OnDisk]:
+    """The plan for the device that results come from, why it is not whole, and which kinds of trials it takes."""
     there = set(stored.column("hash"))
     found = []
     for device in stored.devices:
-        way = OnDisk(stored.trials["configuration"])
+        way = stored.way()
         plan, reasons = _expand(benchmark, registry, Selection(device=device, stacks=way), stored)
-        found.append((plan, reasons, way.notes))
+        found.append((plan, reasons, way))
     return max(found, key=lambda one: sum(planned.trial.hash in there for planned in one[0].trials))
 
 

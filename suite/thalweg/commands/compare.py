@@ -64,9 +64,10 @@ def compare_command(
     )
     verdict = overall(table)
     sides = {"the baseline": before, "the candidate": after}
-    differing = before.stacked ^ after.stacked
-    if differing and before.optimizer is None:
-        differences.append(f"{len(differing)} pairs were trained in stacks on one side and alone on the other")
+    first, second = before.stacked, after.stacked
+    differing = [f"{pair[0]} · {pair[1]}" for pair in first.keys() & second.keys() if first[pair] != second[pair]]
+    if differing:
+        differences.append(f"batched on one side and trained alone on the other: {', '.join(sorted(differing))}")
     notes = [
         *differences,
         *changes(declared, workloads),

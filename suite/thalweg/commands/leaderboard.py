@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,12 +55,12 @@ def leaderboard_command(
     benchmark = replace(benchmark, files=stored.files)
     there = set(stored.column("hash"))
     # results of a GPU can be ranked where there is none, and the other way round
-    ways = {device: OnDisk(stored.trials["configuration"]) for device in stored.devices}
+    ways = {device: stored.way() for device in stored.devices}
     plans = [
-        (plan_of(benchmark, registry, Selection(seeds, tuple(extra), device=device, stacks=way), stored), way.notes)
+        (plan_of(benchmark, registry, Selection(seeds, tuple(extra), device=device, stacks=way), stored), way)
         for device, way in ways.items()
     ]
-    plan, mixed = max(plans, key=lambda pair: sum(planned.trial.hash in there for planned in pair[0].trials))
+    plan, way = max(plans, key=lambda pair: sum(planned.trial.hash in there for planned in pair[0].trials))
     if workload is not None:
         if workload not in plan.workloads:
             raise UserError(f"--workload: {unknown('workload', workload, plan.workloads)}")
@@ -75,7 +74,7 @@ def leaderboard_command(
         # whatever the budget is one of
         columns = ["step", "epoch", "examples", "gradient_evaluations", "seconds", "split", "metric", "value"]
         seen = observe(plan, stored, None, replace(wanted, columns=columns))
-        _notes(plan, seen, mixed)
+        _notes(plan, seen, way)
         return print_over_all(plan, seen, format_)
     if metric == STABILITY.name:
         check_metric(plan.workloads, metric)
@@ -94,7 +93,7 @@ def leaderboard_command(
             print("\n\n".join(_markdown(plan, part) for part in _by_workload(table)))  # noqa: T201
         case _:
             _print(plan, table)
-    _notes(plan, seen, mixed)
+    _notes(plan, seen, way)
     _say(changes(declared, plan.workloads))
     if lacking := [key for key, one in plan.workloads.items() if ranking_metric(one, metric) is None]:
         errors().print(f"without {metric}, and left out: {', '.join(lacking)}", markup=False)
@@ -126,7 +125,7 @@ def _say(lines: list[str]) -> None:
         errors().print(line, markup=False)
 
 
-def _notes(plan: TunedPlan, seen: Observations, mixed: Sequence[str]) -> None:
+def _notes(plan: TunedPlan, seen: Observations, way: OnDisk) -> None:
     if not plan.settled:
         tried = plan.tried["status"]
         told = f"{int((tried != 'missing').sum())} of {len(tried)} settings were tried"
@@ -135,11 +134,11 @@ def _notes(plan: TunedPlan, seen: Observations, mixed: Sequence[str]) -> None:
     if seen.missing and len(seen.trials):
         total = seen.missing + len(seen.trials) + len(seen.unreadable)
         errors().print(f"{seen.missing} of {total} trials are not there yet", markup=False)
-    if seen.beside and plan.settled:
+    beside = seen.beside - way.count
+    if beside > 0 and plan.settled:
         why = "other seeds, settings or versions of plugins"
-        errors().print(f"{seen.beside} trials in the folder are not what is asked for now: {why}", markup=False)
-    for note in mixed:
-        errors().print(note, markup=False)
+        errors().print(f"{beside} trials in the folder are not what is asked for now: {why}", markup=False)
+    _say(way.notes)
     _warn(seen)
 
 

@@ -13,7 +13,7 @@ from typing import get_args
 from thalweg.benchmark import load_benchmark
 from thalweg.benchmark_file import Keep
 from thalweg.commands.leaderboard import print_leaderboard
-from thalweg.commands.output import console, print_json, warn_of_failures
+from thalweg.commands.output import console, errors, print_json, warn_of_failures
 from thalweg.commands.progress import make_progress
 from thalweg.errors import UserError, unknown
 from thalweg.memory import GB
@@ -62,6 +62,8 @@ def run_command(
     stacks: Stacks = rule if batching else alone
     selection = Selection(seeds, tuple(extra), tuple(only), choose_device(device), _keep(keep), stacks)
     plan = plan_of(benchmark, registry, selection, read_stored(stored_in))
+    for reason in rule.false:
+        errors().print(f"{reason}: it says elementwise = True, and its trials train one at a time", markup=False)
     workers = _workers(jobs)
     limited = timeout is not None or memory is not None
     several = limited or (jobs is not None and workers != 1)

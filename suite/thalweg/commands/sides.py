@@ -12,7 +12,6 @@ from thalweg.registry import Registry
 from thalweg.scoring.measures import wanted_for
 from thalweg.scoring.observations import Observations, observe
 from thalweg.selection import Selection, parse_extra
-from thalweg.stacking import OnDisk
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults, benchmarks_in
 from thalweg.store.stored import Stored
@@ -37,9 +36,12 @@ class Side:
     """What is left out because it was trained alone and the rest in stacks, or the other way round."""
 
     @property
-    def stacked(self) -> set[tuple[str, str]]:
-        """Workloads and optimizers whose trials were trained in stacks."""
-        return {(one.workload, one.optimizer) for one in self.plan.trials if one.trial.stack is not None}
+    def stacked(self) -> dict[tuple[str, str], bool]:
+        """By workload and optimizer, for pairs that have trials, whether these were trained in stacks."""
+        trials = self.seen.trials
+        there = set(zip(trials["workload"], trials["optimizer"], strict=True))
+        pairs = {(one.workload, one.optimizer): one.trial.stack is not None for one in self.plan.trials}
+        return {pair: stacked for pair, stacked in pairs.items() if pair in there}
 
     @property
     def missing(self) -> int:
@@ -118,7 +120,7 @@ def _plan(benchmark: Benchmark, registry: Registry, stored: Stored) -> tuple[Tun
             continue  # of an older version of the file
         extra.append(text)
     there = set(stored.column("hash"))
-    ways = {device: OnDisk(trials["configuration"]) for device in stored.devices}
+    ways = {device: stored.way() for device in stored.devices}
     plans = [
         (plan_of(benchmark, registry, Selection(seeds, tuple(extra), device=device, stacks=way), stored), way.notes)
         for device, way in ways.items()

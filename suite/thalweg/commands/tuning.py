@@ -12,7 +12,6 @@ from thalweg.errors import UserError
 from thalweg.registry import load_registry
 from thalweg.scoring.tuning import best_settings, by_budget, effectless, remark, shown_setting
 from thalweg.selection import Selection
-from thalweg.stacking import OnDisk
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults, results_root
 from thalweg.tuning.plan import plan_of
@@ -28,9 +27,7 @@ def tuning_command(name: str, results: Path | None, plugin_files: list[Path], as
     root = results_root(results)
     stored = read_stored(BenchmarkResults(root, benchmark.name))
     benchmark = replace(benchmark, files=stored.files)
-    plan = plan_of(
-        benchmark, registry, Selection(device=stored.devices[0], stacks=OnDisk(stored.trials["configuration"])), stored
-    )
+    plan = plan_of(benchmark, registry, Selection(device=stored.devices[0], stacks=stored.way()), stored)
     best = best_settings(plan)
     budgets = by_budget(plan, stored)
     known = bool(((best["setting"] != "") | (best["without_effect"] != "")).any())

@@ -96,7 +96,15 @@ class TorchOptimizer(Optimizer):
         """The class itself, fused where it can be."""
         make = cast(Any, self.cls)
         arguments = fused_if_possible(self.cls, module) | self._arguments.of(hyperparameters)
-        return TorchStepper(make(module.parameters(), **arguments), **self._stepping)
+        try:
+            optimizer = make(module.parameters(), **arguments)
+        except Exception as error:
+            if self._is_torchs:
+                raise
+            said = f"{self.cls.__name__} does not take a network's parameters with these settings ({_line(error)})"
+            way = "what wants groups, the model or another optimizer is a thalweg.Optimizer whose build gives it these"
+            raise TypeError(f"{said}: {way}, see docs/plugins.md") from error
+        return TorchStepper(optimizer, **self._stepping)
 
     def build_stacked(
         self, module: nn.Module, members: Sequence[Mapping[str, Any]], context: BuildContext
@@ -107,3 +115,7 @@ class TorchOptimizer(Optimizer):
         if self._stepping or "fused" in self._arguments.of(members[0]):
             raise NotImplementedError(f"{self.name} has no form for members of different hyperparameters")
         return TorchRows(self.cls, module, [self._arguments.of(member) for member in members])
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -74,14 +74,18 @@ def blame(module: nn.Module, inputs: Any) -> str:
     """Who wrote into a module's inputs: the submodule whose forward does, found on copies of both, or somebody else."""
     inputs = copy.deepcopy(inputs)
     watched = list(tensors_in(inputs))
-    before: dict[nn.Module, list[int]] = {}
+    before: dict[nn.Module, list[tuple[int, int]]] = {}
     found: list[str] = []
 
+    def state() -> list[tuple[int, int]]:
+        # of a few examples: their bits show also what torch does not count
+        return [(tensor._version, _bits(tensor)) for tensor in watched]
+
     def enter(part: nn.Module, _: object) -> None:
-        before[part] = [tensor._version for tensor in watched]
+        before[part] = state()
 
     def leave(part: nn.Module, *_: object) -> None:
-        if not found and before[part] != [tensor._version for tensor in watched]:
+        if not found and before[part] != state():
             found.append(f"{names[part]} ({type(part).__name__})" if names[part] else type(part).__name__)
 
     try:

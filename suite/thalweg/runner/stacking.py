@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
 
@@ -33,8 +34,10 @@ class Rule:
             found = json.loads(self._path.read_text(encoding="utf-8"))
             self._known = found if isinstance(found, dict) else {}
         self._new = False
+        self.false: dict[str, None] = {}
+        """What was found of optimizers that call themselves elementwise and are not, a sentence each."""
 
-    def __call__(self, trial: Trial, title: str) -> bool:
+    def __call__(self, trial: Trial, title: str, seeds: Collection[int]) -> bool:
         """Whether it trains in a stack."""
         return self.reason(trial) is None
 
@@ -47,7 +50,7 @@ class Rule:
         key = hashlib.sha256(json.dumps([__version__, canonical], sort_keys=True).encode()).hexdigest()[:16]
         found = self._known.get(key, 0)
         if found is None or isinstance(found, str):
-            return found
+            return self._told(trial, found)
         from thalweg.training.contained import contained
         from thalweg.training.randomness import seeded
         from thalweg.training.stackable import why_alone
@@ -55,6 +58,11 @@ class Rule:
         with contained(threads=1), seeded(0):
             self._known[key] = reason = why_alone(trial, self._registry)
         self._new = True
+        return self._told(trial, reason)
+
+    def _told(self, trial: Trial, reason: str | None) -> str | None:
+        if reason and "is not elementwise" in reason and self._registry.optimizer(trial.optimizer.name).elementwise:
+            self.false[reason] = None
         return reason
 
     def keep(self) -> None:

@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from thalweg.selection import DEVICES, Device
+from thalweg.stacking import OnDisk
 from thalweg.store.columns import CURVES
 from thalweg.store.listing import STAMPS
 from thalweg.store.results import BenchmarkResults, StoredTrial, Unreadable, read_trial
@@ -90,6 +91,10 @@ class Stored:
         """The user's files that the trials were made from: path to digest, the latest trial's where it has changed."""
         aged = self.trials[self.trials["files"] != ""].sort_values("json_ns")["files"]
         return {path: digest for files in aged for path, digest in json.loads(files).items()}
+
+    def way(self) -> OnDisk:
+        """Which kind of trials counts, of those batched and trained alone."""
+        return OnDisk(self.column("hash"), self.trials["configuration"])
 
     @property
     def devices(self) -> list[Device]:

@@ -137,8 +137,9 @@ class _Planning:
         """With its place among the settings that are tried, where they train in a stack."""
         if settings * self.tuning.seeds < 2:
             return trial
-        candidate = trial.model_copy(update={"stack": settings_stack(settings, number)})
-        return candidate if self.selection.stacks(candidate, f"{title} (tuning)") else trial
+        candidate = trial.model_copy(update={"stack": settings_stack(number)})
+        seeds = range(TUNING_SEED, TUNING_SEED + self.tuning.seeds)
+        return candidate if self.selection.stacks(candidate, f"{title} (tuning)", seeds) else trial
 
     def _whole(self, outcomes: dict[tuple[str, str], Outcome], unsettled: set[str], extended: list[str]) -> TunedPlan:
         smaller: dict[int, list[PlannedTrial]] = {}
