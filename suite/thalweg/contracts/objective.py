@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -167,16 +167,19 @@ class Objective:
             parameter.grad = None
         with torch.enable_grad(), twice_differentiable() if create_graph else nullcontext():
             loss = self.loss()
-            if create_graph:
-                gradients = torch.autograd.grad(loss, self.parameters, create_graph=True, materialize_grads=True)
-                for parameter, gradient in zip(self.parameters, gradients, strict=True):
-                    parameter.grad = gradient
-            else:
-                torch.autograd.backward(loss)
+            with self.going_back():
+                if create_graph:
+                    gradients = torch.autograd.grad(loss, self.parameters, create_graph=True, materialize_grads=True)
+                    for parameter, gradient in zip(self.parameters, gradients, strict=True):
+                        parameter.grad = gradient
+                else:
+                    torch.autograd.backward(loss)
         for parameter in self.parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         if self.clip_norm is not None:
+            if any(parameter.grad is not None and parameter.grad.is_sparse for parameter in self.parameters):
+                raise ValueError("clip_norm takes dense gradients: build embeddings with sparse=False")
             torch.nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         return loss.detach()
 
@@ -185,9 +188,10 @@ class Objective:
         self.counts.gradient_evaluations += 1
         with torch.enable_grad():
             loss = self.loss(outputs)
-            gradients = torch.autograd.grad(
-                loss, self.parameters, materialize_grads=True, retain_graph=outputs is not None
-            )
+            with self.going_back():
+                gradients = torch.autograd.grad(
+                    loss, self.parameters, materialize_grads=True, retain_graph=outputs is not None
+                )
         if self.clip_norm is not None:
             norm = torch.nn.utils.get_total_norm(gradients)
             scale = (self.clip_norm / (norm + 1e-6)).clamp(max=1.0)
@@ -212,6 +216,10 @@ class Objective:
                 value = self._computed(function)
         self.check_batch()
         return value
+
+    def going_back(self) -> AbstractContextManager[None]:
+        """Around a backward pass, in which ``torch.utils.checkpoint`` goes forward once more: the buffers stay."""
+        return kept_buffers(self.module) if self._has_buffers else nullcontext()
 
     def check_batch(self) -> None:
         """Raise DataChangedError where something has written into the batch since the step began."""

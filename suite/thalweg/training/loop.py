@@ -18,17 +18,20 @@ from torch import Tensor
 from thalweg.benchmark_file import Keep
 from thalweg.contracts import StepReport
 from thalweg.contracts.copies import state_of
+from thalweg.contracts.modes import set_mode
 from thalweg.contracts.probe import SavedWeights, When
 from thalweg.errors import Diverged
 from thalweg.failure import Failure
 from thalweg.landscape.points import flat
 from thalweg.training.assembly import ActiveProbe, Assembly
 from thalweg.training.checkpoint import Checkpoint, random_state, set_random_state
+from thalweg.training.hidden import check_states
 from thalweg.training.precision import products_of
 from thalweg.training.probing import Probing
 from thalweg.training.recipe import Around
 from thalweg.training.recorder import Recorder
 from thalweg.training.statistics import statistics_at
+from thalweg.training.steady import Steady
 
 DIVERGENCE_FACTOR = 1e6
 """A training loss past this many times max(1, its first value) ends the trial as diverged, as nan and infinity do."""
@@ -84,6 +87,7 @@ class Training:
         self.step = 0
         self.seconds = 0.0
         self.weights = SavedWeights()
+        self.steady = Steady(assembly.module)
         self.probing = Probing(probes, assembly)
         self._keeps = bool(probes) or keep is not None
         self._keeps_trajectory = keep == "trajectory" or any("trajectory" in one.probe.needs for one in probes)
@@ -149,7 +153,6 @@ class Training:
                     self._start()
                 self._train()
                 self._finish()
-                self.it.check_data(thoroughly=True)
         except Diverged as error:
             status, reason = "diverged", str(error)
         except (Exception, SystemExit) as error:  # a plugin's sys.exit ends its trial and not the run
@@ -200,6 +203,7 @@ class Training:
             if not isinstance(report, StepReport):
                 raise TypeError(f"a step returned {type(report).__name__} and no thalweg.StepReport")
             it.objective.check_batch()
+            self.steady.check_trained()
             recipe.after()
             it.stepper.project(project)
             if self.step % check_every == 0:
@@ -242,6 +246,8 @@ class Training:
                 steps, points = zip(*self._trajectory, strict=True)
                 self.weights.trajectory, self.weights.trajectory_steps = torch.stack(points), steps
         self._probe("end")
+        self.it.check_data(thoroughly=True)
+        check_states(self.it)
 
     def _total_steps(self) -> int:
         budget = self.it.trial.budget
@@ -346,11 +352,12 @@ class Training:
         it = self.it
         with it.stepper.evaluation_weights(), statistics_at(it, self.step > 0) as examples:
             self.statistics_examples += examples
-            it.module.eval()
+            set_mode(it.module, training=False)
             try:
                 yield
             finally:
-                it.module.train()
+                set_mode(it.module, training=True)
+            self.steady.check()
 
     def _state(self) -> dict[str, Any]:
         return state_of(self.it.module, "cpu")
