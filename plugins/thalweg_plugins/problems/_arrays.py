@@ -228,8 +228,9 @@ def moments(x: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> Moments:
     Constant to rounding, that is: a deviation below 1e-12 of the mean.
     """
     blocks = [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
-    mean = sum(x[block].sum(0, dtype=np.float64) for block in blocks) / len(rows)
-    variance = sum(np.square(x[block] - mean).sum(0) for block in blocks) / len(rows)
+    with np.errstate(over="ignore", invalid="ignore"):  # told below
+        mean = sum(x[block].sum(0, dtype=np.float64) for block in blocks) / len(rows)
+        variance = sum(np.square(x[block] - mean).sum(0) for block in blocks) / len(rows)
     deviation = np.sqrt(variance)
     if not (np.isfinite(mean).all() and np.isfinite(deviation).all()):
         raise UserError("x_train: the square of its values is too large for float64: scale them")
