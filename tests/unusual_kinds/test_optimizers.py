@@ -407,3 +407,17 @@ def test_weights_that_are_views_of_one_vector_train_and_are_kept_from_probes(reg
     assert "the optimizer cannot be copied" in probed.probe_failures[request.key].line
     plain = Parts(registry, mlp, Plain).training().it
     assert copied_stepper(plain.stepper, plain.module, start(mlp)) is not None
+
+
+@pytest.mark.parametrize("rows", [False, True], ids=["shared settings", "settings of each"])
+def test_a_stack_sees_the_tensors_that_are_put_into_data(registry: Registry, rows: bool) -> None:
+    parts: Any = Parts(registry, mlp, Swaps, elementwise=True)
+    stack = Stack(size=4, slot=0, rows=rows)
+    assert why_alone(parts.trial(stack=stack), parts) is None
+    stacked = train_together([parts.trial(seed=seed, stack=stack) for seed in range(2)], parts, keep="weights")
+    for seed, one in enumerate(stacked):
+        _, alone = parts.trained(seed=seed)
+        assert one.weights.final is not None
+        assert alone.weights.final is not None
+        for name, weight in alone.weights.final.items():
+            torch.testing.assert_close(one.weights.final[name], weight, rtol=0, atol=ROUNDING)

@@ -33,7 +33,7 @@ def set_mode(module: nn.Module, training: bool) -> None:
             are selected, saved or looked at would then be others than those that train.
     """
     change = module.train if training else module.eval
-    if all(type(part).train is nn.Module.train and type(part).eval is nn.Module.eval for part in module.modules()):
+    if not any(_has_own_modes(part) for part in module.modules()):
         change()
         return
     kept = Untouched(module.state_dict())
@@ -44,6 +44,11 @@ def set_mode(module: nn.Module, training: bool) -> None:
             f"{type(module).__name__}.{method}() writes into the weights, which are then others in evaluation than in "
             "training: let forward compute what it needs of them, and leave them as they are"
         )
+
+
+def _has_own_modes(part: nn.Module) -> bool:
+    methods = (part.train, nn.Module.train), (part.eval, nn.Module.eval)
+    return any(getattr(own, "__func__", None) is not torchs for own, torchs in methods)
 
 
 def set_evaluating(module: nn.Module, batch_norm: BatchStatistics = "running") -> None:

@@ -285,6 +285,9 @@ class TorchRows(StackedStepper):
         for member, row, gradient in zip(self._members, weights, self._rows.gradients(), strict=True):
             member.data, member.grad = row, gradient
         self.optimizer.step()
+        for member, row in zip(self._members, weights, strict=True):
+            if member.data_ptr() != row.data_ptr():  # the class has put a tensor of its own there
+                row.copy_(member.detach())
         self._rows.write(weights)
         return StepReport()
 
