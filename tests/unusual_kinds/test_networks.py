@@ -389,6 +389,7 @@ def test_sparse_gradients_train_as_dense_ones_and_are_not_clipped(registry: Regi
     assert farthest(training.it.module, sgd_by_hand(Dense, 0.1)) < ROUNDING
     _, clipped = Parts(registry, Sparse).trained(lr=0.1, clip_norm=0.5)
     assert clipped.reason == "ValueError: clip_norm takes dense gradients: build embeddings with sparse=False"
-    decayed = Parts(registry, Sparse, optimizer="momentum").trained(coupled_weight_decay=0.1)
-    dense = Parts(registry, Dense, optimizer="momentum").trained(coupled_weight_decay=0.1)
-    assert farthest(decayed[0].it.module, dense[0].it.module) < ROUNDING
+    for optimizer, recipe in (("momentum", {"coupled_weight_decay": 0.1}), ("schedule-free-adamw", {}), ("lion", {})):
+        ends = [Parts(registry, kind, optimizer).trained(**recipe) for kind in (Sparse, Dense)]
+        assert [one.status for _, one in ends] == ["done", "done"]
+        assert farthest(*(training.it.module for training, _ in ends)) < ROUNDING

@@ -57,6 +57,34 @@ def test_a_loss_with_a_memory_is_refused_and_reaches_no_other_trial(registry: Re
         train_together([parts.trial(seed=seed, stack=Stack(size=4, slot=0)) for seed in range(2)], parts)
 
 
+class Weighted(CrossEntropy):
+    """Torch's weights of classes, whose sum over a batch divides."""
+
+    def per_example(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return functional.cross_entropy(outputs, targets, weight=outputs.new_tensor([1.0, 2.0, 5.0]), reduction="none")
+
+    def mean(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return functional.cross_entropy(outputs, targets, weight=outputs.new_tensor([1.0, 2.0, 5.0]))
+
+
+class Scaled(Weighted):
+    def mean(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return self.per_example(outputs, targets).mean()
+
+
+def test_a_loss_that_is_no_mean_over_examples_is_refused(registry: Registry) -> None:
+    """Its value over a split depends on how the split is cut into chunks."""
+    _, refused = Parts(registry, mlp, problem=lambda: loaded(loss=Weighted())).trained()
+    assert refused.status == "failed"
+    assert "Weighted.mean gives" in refused.reason
+    training, trained = Parts(registry, mlp, problem=lambda: loaded(loss=Scaled())).trained()
+    x, y = examples()
+    with torch.no_grad():
+        each = functional.cross_entropy(training.it.module(x), y, reduction="none")
+    expected = (each * torch.tensor([1.0, 2.0, 5.0]).double()[y]).mean().item()
+    assert trained.summary["final"]["train"]["loss"] == pytest.approx(expected, rel=ROUNDING)
+
+
 class Own(LoadedProblem):
     """A third party's problem of its own form: hinge-like loss, and a metric of its own name."""
 

@@ -28,6 +28,7 @@ def check_states(it: Assembly) -> None:
 
     Raises:
         HiddenStateError: they give other numbers, and what would be right.
+        ValueError: the mean of the problem's loss is not that of its examples.
     """
     if _is_foreign(it.registry.architecture(it.trial.architecture.name)):
         _check_module(it)
@@ -99,6 +100,24 @@ def _check_problem(it: Assembly) -> None:
             f"problem {name!r} has a loss that changes with use: a batch has {values[0]:.6g} after training, and at "
             f"the same weights {values[1]:.6g} where the problem is loaded anew; a loss must be a function of outputs "
             "and targets, and what it learns belongs into the network"
+        )
+    _check_mean(it, batch)
+
+
+def _check_mean(it: Assembly, batch: Batch) -> None:
+    """A loss has two forms: batches and evaluations take its mean, and stacks and curvature the examples' own."""
+    problem = load_problem(it.trial, it.registry)
+    if problem.output_loss is None or batch.targets is None:
+        return
+    with torch.no_grad(), kept_buffers(it.module), torch.random.fork_rng():
+        outputs = problem.outputs(it.module, batch)
+        mean = problem.output_loss.mean(outputs, batch.targets)
+        each = problem.output_loss.per_example(outputs, batch.targets).mean()
+    if not _equal(mean, each):
+        raise ValueError(
+            f"{type(problem.output_loss).__name__}.mean gives {mean:.6g}, and the mean of per_example is {each:.6g}: a "
+            "loss must be a mean over examples, whatever their number (scale weights of classes so that no sum of "
+            "weights divides)"
         )
 
 
