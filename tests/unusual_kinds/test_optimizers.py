@@ -180,7 +180,20 @@ def test_a_rate_that_does_not_reach_the_steps_is_refused_with_a_schedule(registr
             assert p.grad is not None
             p.sub_(state.setdefault("rate", lr) * p.grad)
 
-    for cls, named in ((Deaf, "deaf"), (Copies, "copies")):
+    class Decides(PerWeight):
+        """Has a schedule of its own, which overwrites the rate in each step."""
+
+        @torch.no_grad()
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]
+            self.calls = getattr(self, "calls", 0) + 1
+            self.param_groups[0]["lr"] = 0.1 / self.calls
+            super().step()
+
+        def one(self, p: Tensor, lr: float, state: dict[str, Any]) -> None:
+            assert p.grad is not None
+            p.sub_(lr * p.grad)
+
+    for cls, named in ((Deaf, "deaf"), (Copies, "copies"), (Decides, "decides")):
         parts: Any = Parts(registry, mlp, cls)
         check_rate(parts.trial(), parts)
         with pytest.raises(UserError, match=f"optimizer '{named}' steps as before when its lr is halved"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from thalweg.contracts import BuildContext, Draw, LoadContext, LoadedProblem, Op
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
 from thalweg.contracts.precision import move
+from thalweg.contracts.problem import Split
 from thalweg.contracts.untouched import DataChangedError, Untouched, blame, tensors_in
 from thalweg.data.digest import sha256
 from thalweg.errors import UserError
@@ -51,6 +53,21 @@ class Assembly:
         """Raise DataChangedError where something wrote into the problem's data; ``thoroughly`` reads all of it."""
         if self.data.changed if thoroughly else self.data.written:
             raise DataChangedError(blame(self.module, self.problem.batch("train", 0, Draw(0, 2)).inputs))
+
+    def check_finite(self, split: Split, loss: float) -> None:
+        """Raise ValueError where a loss is no finite number because the split's data holds some that are none.
+
+        A metric such as the accuracy would count such an example as any other.
+        """
+        if math.isfinite(loss):
+            return
+        data = getattr(self.problem, "data", None)
+        tensors = list(tensors_in(data[split])) if isinstance(data, Mapping) and split in data else []
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+            raise ValueError(
+                f"problem {self.trial.problem.name!r}: the {split} split holds values that are not finite: its loss "
+                f"is {loss:g}: leave those examples out, or let the network fill them in"
+            )
 
 
 _loaded: dict[str, tuple[LoadedProblem, Untouched]] = {}

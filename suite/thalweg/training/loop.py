@@ -20,6 +20,7 @@ from thalweg.contracts import StepReport
 from thalweg.contracts.copies import state_of
 from thalweg.contracts.modes import set_mode
 from thalweg.contracts.probe import SavedWeights, When
+from thalweg.contracts.problem import Split
 from thalweg.errors import Diverged
 from thalweg.failure import Failure
 from thalweg.landscape.points import flat
@@ -300,7 +301,8 @@ class Training:
         position = self._position()
         values: dict[str, dict[str, float]] = {}
         with self._looking():
-            for split in ("train", "valid"):
+            splits: tuple[Split, ...] = ("train", "valid")
+            for split in splits:
                 if split in it.problem.sizes:
                     values[split] = it.problem.evaluate(it.module, split)
                     it.check_data()
@@ -308,6 +310,7 @@ class Training:
                         total = self._online_total.item()
                         values[split] |= it.problem.online_metrics(self.step, total, it.draw)
                     self._check_metrics(values[split])
+                    it.check_finite(split, values[split]["loss"])
                     self.recorder.add(position, split, values[split])
             if "valid" in values:
                 self._select(values["valid"])
@@ -343,6 +346,7 @@ class Training:
                 it.module.load_state_dict(self._best[2])
             values = it.problem.evaluate(it.module, "test")
             it.check_data()
+            it.check_finite("test", values["loss"])
             self.recorder.add(position, "test", values)
         it.module.load_state_dict(final)
 

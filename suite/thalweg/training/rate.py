@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
 
 from thalweg.contracts import Draw
 from thalweg.errors import UserError
 from thalweg.registry import Registry
-from thalweg.training.assembly import assemble
+from thalweg.training.assembly import Assembly, assemble
+from thalweg.training.checkpoint import random_state, set_random_state
 from thalweg.training.continuing import is_ours
 from thalweg.training.precision import products_of
 from thalweg.training.randomness import seeded
 from thalweg.trial import Trial
 
-BEFORE, AFTER = 10, 40
-"""Steps at the rate that an optimizer was built with, and at another one: some only warm up at first."""
+BEFORE, AFTER = 3, 47
+"""Steps at the rate that an optimizer was built with, and at most so many at another: some warm up."""
 
 
 def check_rate(trial: Trial, registry: Registry) -> None:
@@ -43,24 +45,31 @@ _ignores: dict[str, bool] = {}
 
 
 def _ignores_rate(trial: Trial, registry: Registry) -> bool:
-    if is_ours(assemble(trial, registry).stepper):
-        return False
-    try:
-        ends = [_weights(trial, registry, factor) for factor in (1.0, 0.5)]
-    except Exception:  # training will tell of it
-        return False
-    return all(torch.equal(*pair) for pair in zip(*ends, strict=True))
-
-
-def _weights(trial: Trial, registry: Registry, factor: float) -> list[Tensor]:
-    """Those after some steps at the rate and some at ``factor`` times it."""
     with seeded(Draw(trial.seed, None).seed_for("global")), products_of(trial):
-        it = assemble(trial, registry)
-        it.module.train()
-        lr = it.stepper.lr
-        for step in range(BEFORE + AFTER):
-            if step >= BEFORE:
-                it.stepper.lr = lr * factor
-            it.objective.begin_step(it.problem.batch("train", step, it.draw), step)
-            it.stepper.step(it.objective)
-        return [parameter.detach().clone() for parameter in it.module.parameters()]
+        if is_ours(assemble(trial, registry).stepper):
+            return False
+        moment = random_state()
+        twins = []
+        for _ in range(2):
+            set_random_state(moment)
+            it = assemble(trial, registry)
+            it.module.train()
+            twins.append([it, random_state(), it.stepper.lr])
+        try:
+            return all(_equal_after(step, twins) for step in range(BEFORE + AFTER))
+        except Exception:  # training will tell of it
+            return False
+
+
+def _equal_after(step: int, twins: list[list[Any]]) -> bool:
+    """Whether the weights are equal after a step of both, to the bit."""
+    for number, twin in enumerate(twins):
+        it: Assembly = twin[0]
+        set_random_state(twin[1])
+        if step >= BEFORE and number:
+            it.stepper.lr = twin[2] / 2  # each time, as a schedule does: some classes set it themselves
+        it.objective.begin_step(it.problem.batch("train", step, it.draw), step)
+        it.stepper.step(it.objective)
+        twin[1] = random_state()
+    pairs = zip(*(twin[0].module.parameters() for twin in twins), strict=True)
+    return step < BEFORE or all(torch.equal(*pair) for pair in pairs)
