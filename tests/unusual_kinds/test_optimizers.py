@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from handmade import EPOCH, Parts, by_hand, examples, farthest, mlp, start
+from handmade import BATCH, EPOCH, Parts, by_hand, examples, farthest, loaded, mlp, start
 from probing import ref
 from thalweg.contracts import Draw
 from thalweg.contracts.budget import Budget, Interval
@@ -434,3 +434,107 @@ def test_a_stack_sees_the_tensors_that_are_put_into_data(registry: Registry, row
         assert alone.weights.final is not None
         for name, weight in alone.weights.final.items():
             torch.testing.assert_close(one.weights.final[name], weight, rtol=0, atol=ROUNDING)
+
+
+class Averages(PerWeight):
+    """The mean of all iterates from the eleventh on (Izmailov et al. 2018), put in place by ``eval``."""
+
+    def one(self, p: Tensor, lr: float, state: dict[str, Any]) -> None:
+        assert p.grad is not None
+        p.sub_(lr * p.grad)
+        count = state["count"] = state.get("count", 0) + 1
+        state["mean"] = p.clone() if count <= 11 else state["mean"] + (p - state["mean"]) / (count - 10)
+
+    def eval(self) -> None:
+        for p in self.param_groups[0]["params"]:
+            self.state[p]["kept"] = p.clone()
+            p.copy_(self.state[p]["mean"])
+
+    def train(self) -> None:
+        for p in self.param_groups[0]["params"]:
+            if "kept" in self.state[p]:
+                p.copy_(self.state[p].pop("kept"))
+
+
+def normed() -> nn.Module:
+    return nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 3))
+
+
+def test_averages_and_their_statistics_are_those_by_hand_alone_and_in_a_stack(registry: Registry) -> None:
+    module = start(normed)
+    mean: list[Tensor] = []
+
+    def step(t: int, x: Tensor, y: Tensor) -> None:
+        nonlocal mean
+        found = gradients(module, x, y)
+        with torch.no_grad():
+            for p, g in zip(module.parameters(), found, strict=True):
+                p -= 0.05 * g
+            now = [p.clone() for p in module.parameters()]
+        mean = now if t <= 10 else [m + (p - m) / (t - 9) for m, p in zip(mean, now, strict=True)]
+
+    by_hand(module, step)
+    parts: Any = Parts(registry, normed, Averages, elementwise=True)
+    training, trained = parts.trained()
+    assert farthest(training.it.module, module) < ROUNDING
+    data, draw = loaded(), Draw(Draw(0, BATCH).seed_for("statistics"), BATCH)
+    w, b, scale, shift, out, bias = mean
+    hidden = [data.batch("train", t, draw).inputs @ w.T + b for t in range(EPOCH)]
+    centre, spread = (torch.stack(found).mean(0) for found in ([h.mean(0) for h in hidden], [h.var(0) for h in hidden]))
+    (stacked,) = train_together([parts.trial(stack=Stack(size=4, slot=0))], parts, keep="weights")
+    for one in (trained, stacked):
+        assert one.weights.final is not None
+        expected = (w, b, scale, shift, centre, spread, out, bias)
+        values = [value for name, value in one.weights.final.items() if "num_batches" not in name]
+        for value, right in zip(values, expected, strict=True):
+            torch.testing.assert_close(value, right, rtol=0, atol=ROUNDING)
+    x, y = examples()
+    h = torch.tanh((x @ w.T + b - centre) / (spread + 1e-5).sqrt() * scale + shift)
+    loss = functional.cross_entropy(h @ out.T + bias, y).item()
+    assert trained.summary["final"]["train"]["loss"] == pytest.approx(loss, rel=ROUNDING)
+
+
+class Backtracks(PerWeight):
+    """Halves its step until the loss falls, through a closure, and returns nothing."""
+
+    def step(self, closure: Any) -> None:  # type: ignore[override]
+        before, lr = closure(), self.param_groups[0]["lr"]
+        parameters = self.param_groups[0]["params"]
+        kept = [(p, p.detach().clone(), p.grad) for p in parameters]
+        for _ in range(5):
+            with torch.no_grad():
+                for p, w, g in kept:
+                    p.copy_(w - lr * g)
+            if closure() < before:
+                break
+            lr /= 2
+
+
+def test_a_closure_that_is_called_several_times_advances_statistics_once(registry: Registry) -> None:
+    module = start(normed)
+    calls = 0
+
+    def step(t: int, x: Tensor, y: Tensor) -> None:
+        nonlocal calls
+        parameters = list(module.parameters())
+        before = functional.cross_entropy(module(x), y)
+        found = torch.autograd.grad(before, parameters)
+        statistics = [buffer.clone() for buffer in module.buffers()]
+        kept, lr = [p.detach().clone() for p in parameters], 4.0
+        calls += 1
+        for _ in range(5):
+            with torch.no_grad():
+                for p, w, g in zip(parameters, kept, found, strict=True):
+                    p.copy_(w - lr * g)
+                calls += 1
+                if functional.cross_entropy(module(x), y) < before:
+                    break
+            lr /= 2
+        for buffer, value in zip(module.buffers(), statistics, strict=True):
+            buffer.copy_(value)
+
+    by_hand(module, step)
+    training, trained = Parts(registry, normed, Backtracks).trained(lr=4.0)
+    assert trained.status == "done"
+    assert farthest(training.it.module, module) < ROUNDING
+    assert trained.summary["gradient_evaluations"] == calls > 2 * 5 * EPOCH

@@ -95,7 +95,10 @@ def blame(module: nn.Module, inputs: Any) -> str:
     except Exception:  # a module that cannot be copied or called so: its class is all that can be told
         found.append(type(module).__name__)
     if not found:
-        return "something wrote into a batch or the data set, and not the forward pass: an optimizer, a probe or a hook"
+        return (
+            "something wrote into a batch or the data set, and not the forward pass: an optimizer, a probe, a hook, or what "
+            "the problem prepares and augments batches with"
+        )
     return (
         f"the module {found[0]} writes into its input, which belongs to the data set: let it make a tensor of its own "
         "(x = x - 0.5 instead of x -= 0.5, nn.ReLU() instead of nn.ReLU(inplace=True))"
