@@ -393,3 +393,44 @@ def test_sparse_gradients_train_as_dense_ones_and_are_not_clipped(registry: Regi
         ends = [Parts(registry, kind, optimizer).trained(**recipe) for kind in (Sparse, Dense)]
         assert [one.status for _, one in ends] == ["done", "done"]
         assert farthest(*(training.it.module for training, _ in ends)) < ROUNDING
+
+
+class TwoPrecisions(nn.Module):
+    """One list of weights, used in the precision that they have and in float64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.ParameterList([torch.randn(INPUTS, 5) / 2, torch.randn(5, CLASSES) / 2])
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = self.weights
+        low = torch.tanh(x.to(first.dtype) @ first) @ second
+        return (low.double() + torch.tanh(x.double() @ first.double()) @ second.double()) / 2
+
+
+def test_weights_that_are_used_in_two_precisions_keep_their_own(registry: Registry) -> None:
+    """Bitwise: the same operations on the same numbers."""
+    training, trained = Parts(registry, TwoPrecisions, Plain).trained(lr=0.1, dtype="float32")
+    assert trained.status == "done"
+    module, data, draw = start(TwoPrecisions).float(), loaded(), Draw(0, BATCH)
+    for t in range(5 * EPOCH):
+        batch = data.batch("train", t, draw)
+        assert batch.targets is not None
+        loss = functional.cross_entropy(module(batch.inputs), batch.targets)
+        with torch.no_grad():
+            for p, g in zip(module.parameters(), torch.autograd.grad(loss, list(module.parameters())), strict=True):
+                assert g.dtype == torch.float32
+                p.sub_(0.1 * g)
+    assert farthest(training.it.module, module) == 0
+
+
+class Plain(torch.optim.Optimizer):
+    """w <- w - lr g."""
+
+    def __init__(self, params: Any, lr: float = 0.1) -> None:
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for p in self.param_groups[0]["params"]:
+            p.sub_(self.param_groups[0]["lr"] * p.grad)

@@ -96,8 +96,8 @@ def blame(module: nn.Module, inputs: Any) -> str:
         found.append(type(module).__name__)
     if not found:
         return (
-            "something wrote into a batch or the data set, and not the forward pass: an optimizer, a probe, a hook, or what "
-            "the problem prepares and augments batches with"
+            "something wrote into a batch or the data set, and not the forward pass: an optimizer, a probe, a hook, or "
+            "what the problem prepares and augments batches with"
         )
     return (
         f"the module {found[0]} writes into its input, which belongs to the data set: let it make a tensor of its own "
