@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -100,6 +100,7 @@ class Objective:
         self._advances_buffers = advances_buffers
         self._mixed = mixed
         self._has_buffers = any(True for _ in module.buffers())
+        self._recomputes = self._has_buffers
         self._versions: list[tuple[Tensor, int]] = []
 
     def begin_step(self, batch: Batch, step: int) -> None:
@@ -217,9 +218,22 @@ class Objective:
         self.check_batch()
         return value
 
-    def going_back(self) -> AbstractContextManager[None]:
-        """Around a backward pass, in which ``torch.utils.checkpoint`` goes forward once more: the buffers stay."""
-        return kept_buffers(self.module) if self._has_buffers else nullcontext()
+    @contextmanager
+    def going_back(self) -> Iterator[None]:
+        """Around a backward pass, in which ``torch.utils.checkpoint`` goes forward once more: the buffers stay.
+
+        Whether a module does so shows in the first one.
+        """
+        if not self._recomputes:
+            yield
+            return
+        with kept_buffers(self.module):
+            before = [(buffer, buffer._version) for buffer in self.module.buffers()]
+            yield
+            after = self.module.buffers()
+            self._recomputes = any(
+                now is not then or now._version != version for now, (then, version) in zip(after, before, strict=True)
+            )
 
     def check_batch(self) -> None:
         """Raise DataChangedError where something has written into the batch since the step began."""
