@@ -76,3 +76,25 @@ def test_a_known_state_is_set_and_the_callers_comes_back() -> None:
         assert handle.id not in nn.modules.module._global_forward_hooks
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("kernels", ["flash", "mem_efficient", "math"])
+def test_kernels_of_attention_come_back(kernels: str) -> None:
+    enabled, enable = (
+        getattr(torch.backends.cuda, name.format(kernels)) for name in ("{}_sdp_enabled", "enable_{}_sdp")
+    )
+    assert enabled()
+    with contained():
+        enable(False)
+    assert enabled()
+
+
+def test_tiny_numbers_are_numbers_again_and_onednn_is_used_again() -> None:
+    tiny = torch.tensor(1e-310, dtype=torch.float64)
+    with contained():
+        if not torch.set_flush_denormal(True):
+            pytest.skip("this processor takes no number for zero")
+        assert float(tiny * 1.0) == 0.0
+        torch._C._set_mkldnn_enabled(False)
+    assert float(tiny * 1.0) == 1e-310
+    assert torch._C._get_mkldnn_enabled()

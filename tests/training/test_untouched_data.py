@@ -45,6 +45,8 @@ WRITES: dict[str, Callable[[Tensor], Any]] = {
     "through a detached one": lambda x: x.detach().add_(1.0),
     "uncounted, through .data": lambda x: x.data.sub_(0.5),
     "uncounted, through NumPy": lambda x: x.detach().numpy().__isub__(0.5),
+    "uncounted, signs": lambda x: x.data.neg_(),
+    "uncounted, places": lambda x: x.data.copy_(x.data.flip(0)),
 }
 
 
@@ -134,3 +136,29 @@ def test_what_is_kept_of_data_is_found_wherever_it_is_held() -> None:
     again = Untouched([x, y, z])
     z.mul_(1)
     assert again.written
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.uint8, torch.complex64])
+@pytest.mark.parametrize("count", [1, 2, 7, 100, 2**17 + 3])
+def test_uncounted_changes_of_places_bits_and_signs_are_seen(dtype: torch.dtype, count: int) -> None:
+    x = (torch.arange(count) % 251 + 1).to(dtype)
+    changes: list[Callable[[Tensor], Any]] = [lambda t: t[-1:].fill_(0), lambda t: t[:1].fill_(3)]
+    if count > 1:
+        changes += [lambda t: t.copy_(t.flip(0)), lambda t: t.copy_(t.roll(1))]
+    if dtype is not torch.uint8:
+        changes += [lambda t: t.neg_()]
+    for change in changes:
+        kept = Untouched(x)
+        before = x.clone()
+        change(x.data)
+        assert kept.changed
+        x.data.copy_(before)
+        assert not kept.changed
+
+
+def test_uncounted_changes_of_sparse_data_are_seen() -> None:
+    x = torch.eye(4).to_sparse()
+    kept = Untouched(x)
+    assert not kept.changed
+    x._values().data[2] = 5.0
+    assert kept.changed

@@ -63,6 +63,8 @@ class CovariateShift(Probe):
             after = [parameter.detach().clone() for parameter in parameters]
             for parameter, grad in zip(parameters, kept, strict=True):
                 parameter.grad = grad
+        elif not context.on_saved_weights:
+            raise ValueError("the optimizer cannot be copied, and so its next step cannot be looked at")
         elif context.lr is not None:
             zero = torch.zeros(())
             after = [w - context.lr * gradient.get(id(p), zero.to(w)) for w, p in zip(before, parameters, strict=True)]

@@ -228,11 +228,40 @@ def moments(x: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> Moments:
     Constant to rounding, that is: a deviation below 1e-12 of the mean.
     """
     blocks = [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
-    mean = sum(x[block].sum(0, dtype=np.float64) for block in blocks) / len(rows)
-    variance = sum(np.square(x[block] - mean).sum(0) for block in blocks) / len(rows)
+    with np.errstate(over="ignore", invalid="ignore"):  # told below
+        mean = sum(x[block].sum(0, dtype=np.float64) for block in blocks) / len(rows)
+        variance = sum(np.square(x[block] - mean).sum(0) for block in blocks) / len(rows)
     deviation = np.sqrt(variance)
+    if not (np.isfinite(mean).all() and np.isfinite(deviation).all()):
+        raise UserError("x_train: the square of its values is too large for float64: scale them")
     constant = deviation <= 1e-12 * np.abs(mean)
     return mean, np.where(constant, 1.0, deviation)
+
+
+def check_fits(array: np.ndarray[Any, Any], tensor: Tensor, name: str, varying: bool = False) -> None:
+    """UserError where a tensor's precision cannot hold what an array holds.
+
+    Args:
+        array: as it is in the file.
+        tensor: what was taken of it.
+        name: of the array.
+        varying: whether what differs in the array must differ in the tensor: the distance from one number of this
+            precision to the next, at the largest one, is to be below the deviation.
+    """
+    import torch
+
+    precision = str(tensor.dtype).removeprefix("torch.")
+    if not torch.isfinite(tensor).all():
+        raise UserError(f"{name} has values that are too large for {precision}: scale them, or use dtype = 'float64'")
+    if not varying:
+        return
+    rows = array.reshape(len(array), -1).astype(np.float64)
+    deviation, largest = rows.std(0), np.abs(rows).max(0)
+    if ((rows.min(0) < rows.max(0)) & (deviation < torch.finfo(tensor.dtype).eps * largest)).any():
+        raise UserError(
+            f"{name} varies by less than {precision} can tell apart at its distance from zero: subtract the mean, or "
+            "use dtype = 'float64'"
+        )
 
 
 def taken(

@@ -87,7 +87,7 @@ class Classes(Problem):
 
         from thalweg.contracts.losses import CrossEntropy, SquaredError
         from thalweg.contracts.supervised import Supervised, split_off
-        from thalweg_plugins.problems._arrays import moments, taken
+        from thalweg_plugins.problems._arrays import check_fits, moments, taken
 
         found = self._found(options)
         arrays = found.read()
@@ -106,7 +106,9 @@ class Classes(Problem):
         for split, (part, index) in rows.items():
             inputs = taken(arrays[f"x_{part}"], index.numpy(), context.dtype, scale)
             targets = taken(arrays[f"y_{part}"], index.numpy(), torch.long if self.classes else context.dtype)
+            check_fits(arrays[f"x_{part}"], inputs, f"x_{part}")
             if not self.classes:
+                check_fits(arrays[f"y_{part}"], targets, f"y_{part}", varying=True)
                 targets = targets.view(len(index), -1)
             data[split] = (inputs.to(context.device), targets.to(context.device))
         return Supervised(data, CrossEntropy() if self.classes else SquaredError(), self.metrics)

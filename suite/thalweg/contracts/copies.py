@@ -24,7 +24,9 @@ def copied(module: Module) -> Module:
     keep the weight that they computed last.
     """
     without_graph: dict[int, Any] = {
-        id(tensor): tensor.detach().clone() for tensor in _tensors_in(module) if not tensor.is_leaf
+        id(tensor): tensor.detach().clone()
+        for tensor in tensors_held(*map(vars, module.modules()))
+        if not tensor.is_leaf
     }
     return copy.deepcopy(module, without_graph)
 
@@ -40,9 +42,9 @@ def state_of(module: nn.Module, device: str | torch.device | None = None) -> dic
     }
 
 
-def _tensors_in(module: nn.Module) -> Iterator[Tensor]:
-    """All tensors that its modules hold: in attributes, and in containers and objects in these."""
-    waiting: list[Any] = [vars(part) for part in module.modules()]
+def tensors_held(*holders: Any) -> Iterator[Tensor]:
+    """All tensors that these hold: in attributes, and in containers and objects in these, but for modules."""
+    waiting: list[Any] = list(holders)
     seen: set[int] = set()
     while waiting:
         value = waiting.pop()

@@ -2,23 +2,92 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Literal
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+from thalweg.contracts.untouched import Untouched
 
 BatchStatistics = Literal["running", "batch"]
 """Those that training kept (``running``), or those of the examples at hand, as in training (``batch``)."""
 
 
-def batch_norms(module: nn.Module) -> list[_BatchNorm]:
-    """The module's batch-norm layers, in order."""
-    return [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
+def batch_norms(module: nn.Module) -> list[_NormBase]:
+    """The module's batch-norm layers, and its instance norms that keep running statistics, in order."""
+    return [
+        layer
+        for layer in module.modules()
+        if isinstance(layer, _NormBase) and (not isinstance(layer, _InstanceNorm) or layer.track_running_stats)
+    ]
+
+
+def set_mode(module: nn.Module, training: bool) -> None:
+    """``module.train()`` or ``module.eval()``.
+
+    Raises:
+        ValueError: that writes into the module's weights, as adapters do that are merged for evaluation. Weights that
+            are selected, saved or looked at would then be others than those that train.
+    """
+    change = module.train if training else module.eval
+    if not any(_has_own_modes(part) for part in module.modules()):
+        change()
+        return
+    kept = Untouched(module.state_dict())
+    change()
+    if kept.changed:
+        method = "train" if training else "eval"
+        raise ValueError(
+            f"{type(module).__name__}.{method}() writes into the weights, which are then others in evaluation than in "
+            "training: let forward compute what it needs of them, and leave them as they are"
+        )
+
+
+def _has_own_modes(part: nn.Module) -> bool:
+    methods = (part.train, nn.Module.train), (part.eval, nn.Module.eval)
+    return any(getattr(own, "__func__", None) is not torchs for own, torchs in methods)
 
 
 def set_evaluating(module: nn.Module, batch_norm: BatchStatistics = "running") -> None:
-    """Put a module into evaluation mode: nothing random. With ``"batch"`` batch norm alone is in training mode."""
-    module.eval()
+    """Put a module into evaluation mode: nothing random. With ``"batch"`` batch norm alone is in training mode.
+
+    Raises:
+        ValueError: see ``set_mode``.
+    """
+    set_mode(module, training=False)
     if batch_norm == "batch":
         for layer in batch_norms(module):
             layer.train()
+
+
+@contextmanager
+def estimating(layers: Sequence[_NormBase]) -> Iterator[None]:
+    """While active, forward passes make each layer's running statistics the mean over those of the batches."""
+    momenta = [layer.momentum for layer in layers]
+    with ExitStack() as hooks:
+        for layer in layers:
+            layer.reset_running_stats()
+            if isinstance(layer, _InstanceNorm):
+                hooks.callback(layer.register_forward_pre_hook(_Counted()).remove)
+            else:
+                layer.momentum = None  # the mean over batches
+            layer.train()
+        try:
+            yield
+        finally:
+            for layer, momentum in zip(layers, momenta, strict=True):
+                layer.momentum = momentum
+
+
+class _Counted:
+    """Makes the n-th batch count 1/n: torch's instance norm takes a momentum of None for zero."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+
+    def __call__(self, layer: nn.Module, _: object) -> None:
+        self.batches += 1
+        layer.momentum = 1 / self.batches  # type: ignore[assignment]

@@ -100,6 +100,7 @@ class Objective:
         self._advances_buffers = advances_buffers
         self._mixed = mixed
         self._has_buffers = any(True for _ in module.buffers())
+        self._recomputes = self._has_buffers
         self._versions: list[tuple[Tensor, int]] = []
 
     def begin_step(self, batch: Batch, step: int) -> None:
@@ -167,16 +168,19 @@ class Objective:
             parameter.grad = None
         with torch.enable_grad(), twice_differentiable() if create_graph else nullcontext():
             loss = self.loss()
-            if create_graph:
-                gradients = torch.autograd.grad(loss, self.parameters, create_graph=True, materialize_grads=True)
-                for parameter, gradient in zip(self.parameters, gradients, strict=True):
-                    parameter.grad = gradient
-            else:
-                torch.autograd.backward(loss)
+            with self.going_back():
+                if create_graph:
+                    gradients = torch.autograd.grad(loss, self.parameters, create_graph=True, materialize_grads=True)
+                    for parameter, gradient in zip(self.parameters, gradients, strict=True):
+                        parameter.grad = gradient
+                else:
+                    torch.autograd.backward(loss)
         for parameter in self.parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         if self.clip_norm is not None:
+            if any(parameter.grad is not None and parameter.grad.is_sparse for parameter in self.parameters):
+                raise ValueError("clip_norm takes dense gradients: build embeddings with sparse=False")
             torch.nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         return loss.detach()
 
@@ -185,9 +189,10 @@ class Objective:
         self.counts.gradient_evaluations += 1
         with torch.enable_grad():
             loss = self.loss(outputs)
-            gradients = torch.autograd.grad(
-                loss, self.parameters, materialize_grads=True, retain_graph=outputs is not None
-            )
+            with self.going_back():
+                gradients = torch.autograd.grad(
+                    loss, self.parameters, materialize_grads=True, retain_graph=outputs is not None
+                )
         if self.clip_norm is not None:
             norm = torch.nn.utils.get_total_norm(gradients)
             scale = (self.clip_norm / (norm + 1e-6)).clamp(max=1.0)
@@ -212,6 +217,23 @@ class Objective:
                 value = self._computed(function)
         self.check_batch()
         return value
+
+    @contextmanager
+    def going_back(self) -> Iterator[None]:
+        """Around a backward pass, in which ``torch.utils.checkpoint`` goes forward once more: the buffers stay.
+
+        Whether a module does so shows in the first one.
+        """
+        if not self._recomputes:
+            yield
+            return
+        with kept_buffers(self.module):
+            before = [(buffer, buffer._version) for buffer in self.module.buffers()]
+            yield
+            after = self.module.buffers()
+            self._recomputes = any(
+                now is not then or now._version != version for now, (then, version) in zip(after, before, strict=True)
+            )
 
     def check_batch(self) -> None:
         """Raise DataChangedError where something has written into the batch since the step began."""

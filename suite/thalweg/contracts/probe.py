@@ -97,6 +97,11 @@ class ProbeContext:
         """What trains, for ``module``; None when the probe runs on saved weights, or when it cannot be copied."""
         return self.copy_stepper()
 
+    @property
+    def on_saved_weights(self) -> bool:
+        """Whether no optimizer is at work; else ``stepper`` is None where the optimizer cannot be copied."""
+        return self.copy_stepper is _no_stepper
+
     def objective_on(
         self,
         split: Split = "train",

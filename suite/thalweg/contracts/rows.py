@@ -34,7 +34,7 @@ class Rows:
 
     def gradients(self) -> Tensor:
         """A copy of their gradients; a parameter that the loss does not depend on counts as zero."""
-        return self._joined([_real(torch.zeros_like(p) if p.grad is None else p.grad) for p in self._trained])
+        return self._joined([_real(_dense(torch.zeros_like(p) if p.grad is None else p.grad)) for p in self._trained])
 
     @torch.no_grad()
     def write(self, values: Tensor) -> None:
@@ -46,6 +46,11 @@ class Rows:
 
     def _joined(self, tensors: list[Tensor]) -> Tensor:
         return torch.cat([tensor.reshape(self._shape) for tensor in tensors], -1).detach()
+
+
+def _dense(gradient: Tensor) -> Tensor:
+    """An embedding's gradient may hold only the rows that were looked up: the others are zero."""
+    return gradient.to_dense() if gradient.is_sparse else gradient
 
 
 def _real(tensor: Tensor) -> Tensor:

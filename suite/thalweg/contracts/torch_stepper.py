@@ -93,7 +93,13 @@ class TorchStepper(Stepper):
     def _rated(self) -> list[dict[str, Any]]:
         if not self._rates:
             raise AttributeError(f"{type(self.optimizer).__name__} has no learning rate 'lr' in its parameter groups")
-        return [group for group in self.optimizer.param_groups if group.get("lr") is not None]
+        groups = [group for group in self.optimizer.param_groups if group.get("lr") is not None]
+        if len(groups) != len(self._rates):
+            raise ValueError(
+                f"{type(self.optimizer).__name__} has {len(groups)} parameter groups with a rate and was built with "
+                f"{len(self._rates)}, so the ratios of their rates are not known: make all groups in the constructor"
+            )
+        return groups
 
     def rates(self, parameters: Sequence[nn.Parameter]) -> list[float]:
         """Each parameter's own learning rate: its group's."""
@@ -283,6 +289,9 @@ class TorchRows(StackedStepper):
         for member, row, gradient in zip(self._members, weights, self._rows.gradients(), strict=True):
             member.data, member.grad = row, gradient
         self.optimizer.step()
+        for member, row in zip(self._members, weights, strict=True):
+            if member.data_ptr() != row.data_ptr():  # the class has put a tensor of its own there
+                row.copy_(member.detach())
         self._rows.write(weights)
         return StepReport()
 
@@ -298,6 +307,8 @@ class TorchRows(StackedStepper):
 def fused_if_possible(cls: type[torch.optim.Optimizer], module: nn.Module) -> dict[str, bool]:
     """``{"fused": True}`` where torch has a fused implementation of the class for this module's device."""
     if not cls.__module__.startswith("torch.optim") or "fused" not in inspect.signature(cls.__init__).parameters:
+        return {}
+    if any(getattr(part, "sparse", False) for part in module.modules()):  # embeddings, whose gradients are sparse
         return {}
     parameters = list(module.parameters())
     device_types = {parameter.device.type for parameter in parameters}

@@ -99,22 +99,42 @@ def blame(module: nn.Module, inputs: Any) -> str:
     except Exception:  # a module that cannot be copied or called so: its class is all that can be told
         found.append(type(module).__name__)
     if not found:
-        return "something wrote into a batch or the data set, and not the forward pass: an optimizer, a probe or a hook"
+        return (
+            "something wrote into a batch or the data set, and not the forward pass: an optimizer, a probe, a hook, or "
+            "what the problem prepares and augments batches with"
+        )
     return (
         f"the module {found[0]} writes into its input, which belongs to the data set: let it make a tensor of its own "
         "(x = x - 0.5 instead of x -= 0.5, nn.ReLU() instead of nn.ReLU(inplace=True))"
     )
 
 
+_CHUNK = {"cpu": 2**16}
+"""Words that are read at once: on a CPU as many as its cache holds."""
+
+
 def _bits(tensor: Tensor) -> int:
-    """The sum of a tensor's bytes, eight at a time where they go into eights, modulo 2^64."""
-    if tensor.is_sparse or tensor.is_quantized or tensor.layout is not torch.strided:
+    """A sum over the bits of a tensor's numbers, modulo 2^64, in which each word has a factor of its own.
+
+    So it sees numbers that change places. The upper half of a word is mixed into the lower one, as two changes of sign
+    would cancel: 2^63 times any odd factor is 2^63.
+    """
+    if tensor.layout is torch.sparse_coo:
+        return _bits(tensor._indices()) ^ _bits(tensor._values())
+    if tensor.is_quantized or tensor.layout is not torch.strided:
         return 0
     raw = torch.view_as_real(tensor.detach().resolve_conj()) if tensor.is_complex() else tensor.detach()
     flat = raw.contiguous().view(-1)
     if not flat.numel():
         return 0
-    words = flat.view(torch.uint8)
-    if words.numel() % 8 == 0 and words.storage_offset() % 8 == 0:
-        words = words.view(torch.int64)
-    return int(words.sum(dtype=torch.int64))
+    octets = flat.view(torch.uint8)
+    if octets.storage_offset() % 8:
+        octets = octets.clone()
+    whole = len(octets) // 8 * 8
+    size = _CHUNK.get(tensor.device.type, 2**24)
+    factors = torch.arange(1, 2 * min(max(whole // 8, 8), size), 2, device=tensor.device)
+    total = 0
+    for words in (*torch.split(octets[:whole].view(torch.int64), size), octets[whole:].long()):
+        mixed = (words ^ (words >> 32)) * factors[: len(words)]
+        total = (total * 0x9E3779B97F4A7C15 + int(mixed.sum())) % 2**64
+    return total

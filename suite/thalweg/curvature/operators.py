@@ -49,14 +49,16 @@ class Operator(ABC):
         if vector.shape != (self.size,):
             raise ValueError(f"shape mismatch: expected ({self.size},), got {tuple(vector.shape)}")
         self.objective.counts.curvature_products += 1
-        return self._products(vector.unsqueeze(0)).squeeze(0)
+        with self.objective.going_back():
+            return self._products(vector.unsqueeze(0)).squeeze(0)
 
     def products(self, vectors: Tensor) -> Tensor:
         """The products with each row of (K, P), as rows; counted as K curvature products."""
         if vectors.dim() != 2 or vectors.shape[1] != self.size:
             raise ValueError(f"shape mismatch: expected (K, {self.size}), got {tuple(vectors.shape)}")
         self.objective.counts.curvature_products += len(vectors)
-        return torch.cat([self._products(vectors[at : at + CHUNK]) for at in range(0, len(vectors), CHUNK)])
+        with self.objective.going_back():
+            return torch.cat([self._products(vectors[at : at + CHUNK]) for at in range(0, len(vectors), CHUNK)])
 
     def dense(self) -> Tensor:
         """The matrix itself (P, P), by P products: for small networks. Symmetric to the last bit."""
@@ -112,7 +114,8 @@ class Hessian(Operator):
         with torch.enable_grad():
             with twice_differentiable():
                 loss = objective.loss()
-            gradients = torch.autograd.grad(loss, self.parameters, create_graph=True, materialize_grads=True)
+            with objective.going_back():
+                gradients = torch.autograd.grad(loss, self.parameters, create_graph=True, materialize_grads=True)
             check_differentiable(gradients, ONCE | WRONG_IN_WEIGHTS)
             self._gradient = flat(gradients)
         self.loss, self.gradient = loss.detach(), self._gradient.detach()
@@ -140,9 +143,10 @@ class OutputOperator(Operator):
             with math_attention():
                 self.outputs = objective.outputs() if outputs is None else outputs
             self._dummy = torch.zeros_like(self.outputs, requires_grad=True)
-            transposed = torch.autograd.grad(
-                self.outputs, self.parameters, self._dummy, create_graph=True, materialize_grads=True
-            )
+            with objective.going_back():
+                transposed = torch.autograd.grad(
+                    self.outputs, self.parameters, self._dummy, create_graph=True, materialize_grads=True
+                )
             check_differentiable(transposed, ONCE)
             self._transposed = flat(transposed)
 

@@ -13,7 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from thalweg.allocator import set_allocator
 from thalweg.contracts.copies import copied
-from thalweg.contracts.modes import batch_norms, set_evaluating
+from thalweg.contracts.modes import batch_norms, estimating, set_evaluating
 from thalweg.contracts.objective import Counts
 from thalweg.contracts.precision import move
 from thalweg.contracts.problem import Draw, LoadedProblem, Split
@@ -298,12 +298,9 @@ class _Evaluation:
         batches = [self.training.prepared(inputs[at : at + chunk]) for at in range(0, len(inputs), chunk)]
 
         def reestimate() -> None:
-            for layer in layers:
-                layer.reset_running_stats()
-                layer.momentum = None  # the mean over batches
-                layer.train()
-            for batch in batches:
-                module(batch)
+            with estimating(layers):
+                for batch in batches:
+                    module(batch)
             module.eval()
 
         return reestimate

@@ -127,9 +127,11 @@ def _trained(job: Job, registry: Registry, progress: Callable[[int, int], None],
     from thalweg.training.continuing import TRAINED_ANEW, cannot_continue
     from thalweg.training.loop import Training
     from thalweg.training.randomness import seeded
+    from thalweg.training.rate import check_rate
     from thalweg.training.warm_up import warm_up
 
     planned, trial = job.planned, job.planned.trial
+    check_rate(trial, registry)
     state = None if job.fresh else checkpoint.load()
     anew = "" if state is None else cannot_continue(trial, registry, state["own"]["step"]) or ""
     if anew:

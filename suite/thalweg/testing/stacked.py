@@ -93,6 +93,75 @@ def compare(optimizer: Optimizer, members: Sequence[Mapping[str, Any]], steps: i
     return float(torch.stack(differences).max())
 
 
+class Bowls(LoadedProblem):
+    """The sum of c/2 (w - cos(t) m)^2 over all weights at step t: a gradient of each weight's own, whatever the shapes.
+
+    Args:
+        curvatures: c, a tensor for each parameter of its shape.
+        minima: m.
+    """
+
+    metrics = (Metric("loss", "lower", "log"),)
+
+    def __init__(self, curvatures: Sequence[Tensor], minima: Sequence[Tensor]) -> None:
+        self.curvatures, self.minima = curvatures, minima
+        self.sizes = {"train": _BATCH}
+
+    def batch(self, split: Split, step: int, draw: Draw) -> Batch:
+        """cos(t)."""
+        return Batch(torch.tensor(float(step)).cos(), None, _BATCH)
+
+    def loss(self, module: nn.Module, batch: Batch) -> Tensor:
+        """A scalar."""
+        at = 0.0 if batch.inputs is None else float(batch.inputs)
+        triples = zip(module.parameters(), self.curvatures, self.minima, strict=True)
+        return torch.stack([(c / 2 * (w - at * m).square()).sum() for w, c, m in triples]).sum()
+
+    def evaluate(self, module: nn.Module, split: Split) -> dict[str, float]:
+        """Of step 0."""
+        return {"loss": float(self.loss(module, self.batch("train", 0, Draw(0, None))))}
+
+
+def compare_shapes(
+    optimizer: Optimizer, members: Sequence[Mapping[str, Any]], shapes: Sequence[torch.Size], steps: int
+) -> float:
+    """As ``compare``, for weights of these shapes in float64: a class may look at their dimensions or their size.
+
+    Args:
+        optimizer: what trains.
+        members: hyperparameters of each; K of them.
+        shapes: of a member's trained parameters.
+        steps: how many.
+    """
+    k = len(members)
+    generator = torch.Generator().manual_seed(0)
+    context = BuildContext(0, _BATCH, _BATCH)
+    shared = members[:1] if alike(members) else members
+    d = len(shared)
+    starts, curvatures, minima = (
+        [torch.randn(k, *shape, generator=generator, dtype=torch.float64) for shape in shapes] for _ in range(3)
+    )
+    curvatures = [c.abs() for c in curvatures]
+
+    def train(at: Any, build: Any) -> list[Tensor]:
+        own = [[at(tensor) for tensor in tensors] for tensors in (starts, curvatures, minima)]
+        module = nn.ParameterList([start.clone() for start in own[0]])
+        return _train(module, Bowls(own[1], own[2]), steps, lambda: build(module))
+
+    at_once = train(
+        lambda stack: stack.view(d, k // d, *stack.shape[1:]),
+        lambda module: optimizer.build_stacked(module, shared, context),
+    )
+    differences = []
+    for index in {0, k - 1}:
+        alone = train(
+            lambda stack: stack[index],  # noqa: B023
+            lambda module: optimizer.build(module, members[index], context),  # noqa: B023
+        )
+        differences += [(a.flatten(0, 1)[index] - b).abs().max() for a, b in zip(at_once, alone, strict=True)]
+    return float(torch.stack(differences).max())
+
+
 def _train(module: nn.Module, problem: LoadedProblem, steps: int, build: Any) -> list[Tensor]:
     """The weights after some steps, and those to be evaluated."""
     stepper: Stepper = build()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +11,14 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from thalweg.contracts import BuildContext, Draw, LoadContext, LoadedProblem, Optimizer, Probe, Stepper
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
 from thalweg.contracts.precision import move
-from thalweg.contracts.untouched import DataChangedError, Untouched, blame
+from thalweg.contracts.problem import Split
+from thalweg.contracts.untouched import DataChangedError, Untouched, blame, tensors_in
 from thalweg.data.digest import sha256
 from thalweg.errors import UserError
 from thalweg.registry import Registry
@@ -36,6 +40,8 @@ class Assembly:
     hyperparameters: Mapping[str, Any]
     data: Untouched
     """The problem's stored tensors as they were loaded."""
+    registry: Registry
+    """Where its components are."""
 
     @property
     def batch_size(self) -> int | None:
@@ -48,9 +54,24 @@ class Assembly:
         if self.data.changed if thoroughly else self.data.written:
             raise DataChangedError(blame(self.module, self.problem.batch("train", 0, Draw(0, 2)).inputs))
 
+    def check_finite(self, split: Split, loss: float) -> None:
+        """Raise ValueError where a loss is no finite number because the split's data holds some that are none.
+
+        A metric such as the accuracy would count such an example as any other.
+        """
+        if math.isfinite(loss):
+            return
+        data = getattr(self.problem, "data", None)
+        tensors = list(tensors_in(data[split])) if isinstance(data, Mapping) and split in data else []
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+            raise ValueError(
+                f"problem {self.trial.problem.name!r}: the {split} split holds values that are not finite: its loss "
+                f"is {loss:g}: leave those examples out, or let the network fill them in"
+            )
+
 
 _loaded: dict[str, tuple[LoadedProblem, Untouched]] = {}
-"""The problem loaded last, so that the trials of a workload share its data."""
+"""The problem loaded last, so that the trials of a workload share its data. Nothing trains on it: see ``_own``."""
 
 
 def load_problem(trial: Trial, registry: Registry) -> LoadedProblem:
@@ -58,11 +79,23 @@ def load_problem(trial: Trial, registry: Registry) -> LoadedProblem:
     return _load(trial, registry)[0]
 
 
+def _own(problem: LoadedProblem) -> LoadedProblem | None:
+    """A copy that shares the stored tensors and nothing else: what a loss remembers reaches no other trial.
+
+    None where it cannot be copied.
+    """
+    shared: dict[int, Any] = {id(tensor): tensor for tensor in tensors_in(vars(problem))}
+    try:
+        return copy.deepcopy(problem, shared)
+    except Exception:  # it may hold what cannot be copied: a file, a lock
+        return None
+
+
 def _load(trial: Trial, registry: Registry) -> tuple[LoadedProblem, Untouched]:
     """The trial's problem, and its stored tensors as they are now."""
     key = f"{trial.problem}/{trial.device}/{trial.dtype}/{trial.validation_fraction}"
-    if key in _loaded and not _loaded[key][1].changed:
-        return _loaded[key]
+    if key in _loaded and not _loaded[key][1].changed and (own := _own(_loaded[key][0])) is not None:
+        return own, _loaded[key][1]
     problem = registry.problem(trial.problem.name)
     context = LoadContext(torch.device(trial.device), getattr(torch, trial.dtype), trial.validation_fraction)
     options = resolve(problem.options, trial.problem.settings, problem.name)
@@ -72,8 +105,12 @@ def _load(trial: Trial, registry: Registry) -> tuple[LoadedProblem, Untouched]:
         if trial.problem.options[name] != f"sha256:{sha256(Path(path))}":
             raise UserError(f"{path} has changed since the run began: run again")
     _loaded.clear()
-    _loaded[key] = loaded, Untouched(loaded)
-    return _loaded[key]
+    data = Untouched(loaded)
+    own = _own(loaded)
+    if own is None:  # the next trial loads it again
+        return loaded, data
+    _loaded[key] = loaded, data
+    return own, data
 
 
 def build_module(trial: Trial, registry: Registry, problem: LoadedProblem, draw: Draw) -> nn.Module:
@@ -85,6 +122,12 @@ def build_module(trial: Trial, registry: Registry, problem: LoadedProblem, draw:
     with torch.random.fork_rng():
         torch.manual_seed(draw.seed_for("init"))
         module = architecture.build(options, shape)
+    unknown = [name for name, parameter in module.named_parameters() if is_lazy(parameter)]
+    if unknown:
+        raise TypeError(
+            f"architecture {architecture.name!r}: {unknown[0]} has no shape yet: give lazy layers their sizes, or call "
+            "the module in build once on torch.zeros(2, *shape.input)"
+        )
     move(module, torch.device(trial.device), getattr(torch, trial.dtype))
     problem.initialize(module, draw)
     return module
@@ -116,7 +159,7 @@ def assemble(trial: Trial, registry: Registry) -> Assembly:
         mixed=trial.precision == "mixed-bfloat16",
         penalized=decayed((p for p in module.parameters() if p.requires_grad), trial.weight_decay_on),
     )
-    return Assembly(trial, problem, module, stepper, objective, draw, optimizer, hyperparameters, data)
+    return Assembly(trial, problem, module, stepper, objective, draw, optimizer, hyperparameters, data, registry)
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,13 +19,28 @@ _HOOKS: tuple[dict[int, Any], ...] = tuple(
 """Hooks on every module and on every optimizer of the process."""
 
 
+_KERNELS: tuple[tuple[Callable[[], bool], Callable[[bool], Any]], ...] = (
+    (torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled),
+    (torch.backends.cuda.flash_sdp_enabled, torch.backends.cuda.enable_flash_sdp),
+    (torch.backends.cuda.mem_efficient_sdp_enabled, torch.backends.cuda.enable_mem_efficient_sdp),
+    (torch.backends.cuda.math_sdp_enabled, torch.backends.cuda.enable_math_sdp),
+)
+"""Which kernels compute, on every device: how it is read and set. Their sums are rounded differently."""
+
+
+def _flushes() -> bool:
+    """Whether numbers below the smallest normal one are taken for zero; torch has no other way to ask."""
+    return float(torch.tensor(1e-310, dtype=torch.float64, device="cpu").mul(1.0)) == 0.0
+
+
 @contextmanager
 def contained(threads: int | None = None) -> Iterator[None]:
     """Gradients on, float32 and the CPU as torch's defaults while active; afterwards everything as it was before.
 
     Put back are: the gradient mode, the default dtype and device, the number of threads, deterministic algorithms,
-    anomaly detection, the precision of float32 products, and hooks on all modules or all optimizers. Random generators
-    are ``seeded``'s.
+    anomaly detection, the precision of float32 products, whether tiny numbers are taken for zero, which kernels compute
+    attention, whether oneDNN's are used, and hooks on all modules or all optimizers. Random generators are put back by
+    ``seeded``.
 
     Args:
         threads: torch's threads while active; as many as there are where None.
@@ -36,6 +51,7 @@ def contained(threads: int | None = None) -> Iterator[None]:
     deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     anomaly = torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
     products = torch.get_float32_matmul_precision()
+    flushes, kernels = _flushes(), [read() for read, _ in _KERNELS]
     if threads is not None and threads != count:
         torch.set_num_threads(threads)
     _set(True, torch.float32, torch.device("cpu"))
@@ -54,6 +70,11 @@ def contained(threads: int | None = None) -> Iterator[None]:
             torch.autograd.set_detect_anomaly(*anomaly)
         if products != torch.get_float32_matmul_precision():
             torch.set_float32_matmul_precision(products)
+        if flushes != _flushes():
+            torch.set_flush_denormal(flushes)
+        for (read, write), used in zip(_KERNELS, kernels, strict=True):
+            if read() != used:
+                write(used)
         for place, before in zip(_HOOKS, hooks, strict=True):
             if place != before:
                 place.clear()

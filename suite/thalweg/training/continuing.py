@@ -18,6 +18,7 @@ from thalweg.training.assembly import Assembly, assemble
 from thalweg.training.checkpoint import random_state, set_random_state
 from thalweg.training.precision import products_of
 from thalweg.training.randomness import seeded
+from thalweg.training.recipe import Around
 from thalweg.trial import Trial
 
 TRAINED_ANEW = "trained_anew"
@@ -36,14 +37,17 @@ def cannot_continue(trial: Trial, registry: Registry, steps: int) -> str | None:
 
     The trial is trained for some steps, its state is saved as a checkpoint saves it, and a copy goes on from there
     beside the original. Their weights must be equal to the bit, and so must the attributes of the optimizer that
-    ``state_dict`` does not cover. Asked once for an optimizer with its settings.
+    ``state_dict`` does not cover. Both follow the trial's schedule and weight decay: a class that wraps another one may
+    have a rate of its own after loading, which the schedule does not reach. Asked once for an optimizer with its
+    settings.
 
     Args:
         trial: what was interrupted.
         registry: where its components are.
         steps: how many the training had made at its checkpoint.
     """
-    key = trial.optimizer.model_dump_json()
+    around = trial.schedule.model_dump_json(), trial.decoupled_weight_decay, trial.weight_decay_on
+    key = f"{trial.optimizer.model_dump_json()} {around}"
     if key not in _known:
         _known[key] = _found(trial, registry, min(max(LEAST, steps), MOST))
     return _known[key]
@@ -56,10 +60,12 @@ def _found(trial: Trial, registry: Registry, steps: int) -> str | None:
     name = trial.optimizer.name
     with seeded(Draw(trial.seed, None).seed_for("global")), products_of(trial):
         original = assemble(trial, registry)
-        if _is_ours(original.stepper):
+        if is_ours(original.stepper):
             return None
+        end = BEFORE + steps
         try:
-            _train(original, 0, BEFORE)
+            recipe = _recipe(original, end)
+            _train(original, recipe, 0, BEFORE, end)
             file = io.BytesIO()
             states = {"module": original.module.state_dict(), "stepper": original.stepper.state_dict()}
             torch.save(states, file)
@@ -67,6 +73,8 @@ def _found(trial: Trial, registry: Registry, steps: int) -> str | None:
             saved = torch.load(file, weights_only=False)
             moment = random_state()
             twin = assemble(trial, registry)
+            again = _recipe(twin, end)
+            again.restore(recipe.state())
             twin.module.load_state_dict(saved["module"])
             twin.stepper.load_state_dict(saved["stepper"])
         except Exception as error:
@@ -74,10 +82,10 @@ def _found(trial: Trial, registry: Registry, steps: int) -> str | None:
         if hidden := _differing(original.stepper, twin.stepper):
             return f"optimizer {name!r} keeps {', '.join(hidden)} outside of its state_dict"
         ends = []
-        for it in (original, twin):
+        for it, around in ((original, recipe), (twin, again)):
             set_random_state(moment)
             try:
-                _train(it, BEFORE, BEFORE + steps)
+                _train(it, around, BEFORE, end, end)
             except Exception as error:
                 ends.append([Failure.of(error).line])
             else:
@@ -87,17 +95,24 @@ def _found(trial: Trial, registry: Registry, steps: int) -> str | None:
     return None
 
 
-def _is_ours(stepper: Stepper) -> bool:
+def is_ours(stepper: Stepper) -> bool:
+    """Whether it steps an optimizer that is tested with the project."""
     cls = type(stepper.optimizer) if isinstance(stepper, TorchStepper) else type(stepper)
     return cls.__module__.startswith(OURS)
 
 
-def _train(it: Assembly, first: int, last: int) -> None:
+def _recipe(it: Assembly, end: int) -> Around:
+    return Around(it.trial, it.stepper, it.objective.parameters, 1 / end)
+
+
+def _train(it: Assembly, recipe: Around, first: int, last: int, end: int) -> None:
     it.module.train()
     project = functools.partial(it.problem.project, list(it.module.parameters()))
     for step in range(first, last):
         it.objective.begin_step(it.problem.batch("train", step, it.draw), step)
+        recipe.before(step, step / end)
         it.stepper.step(it.objective)
+        recipe.after()
         it.stepper.project(project)
 
 

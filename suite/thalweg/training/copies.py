@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from thalweg.contracts import Stepper
-from thalweg.contracts.copies import copied
+from thalweg.contracts.copies import copied, tensors_held
 
 
 def refreshed(made: nn.Module | None, module: nn.Module) -> nn.Module:
@@ -34,7 +34,12 @@ def refreshed(made: nn.Module | None, module: nn.Module) -> nn.Module:
 
 
 def copied_stepper(stepper: Stepper, module: nn.Module, copied: nn.Module) -> Stepper | None:
-    """A copy that steps ``copied`` where the stepper steps ``module``; None where it cannot be copied."""
+    """A copy that steps ``copied`` where the stepper steps ``module``; None where it cannot be copied.
+
+    Nor can one that holds the memory of weights under another tensor, as a vector of which all weights are views.
+    """
+    if _holds_memory(stepper, module):
+        return None
     same: dict[int, object] = {id(module): copied}
     for mine, theirs in ((_tensors(module), _tensors(copied)), (module.modules(), copied.modules())):
         same |= {id(one): other for one, other in zip(mine, theirs, strict=True)}
@@ -42,6 +47,15 @@ def copied_stepper(stepper: Stepper, module: nn.Module, copied: nn.Module) -> St
         return copy.deepcopy(stepper, same)
     except Exception:  # it may hold what cannot be copied: a file, a tracker, a graph
         return None
+
+
+def _holds_memory(stepper: Stepper, module: nn.Module) -> bool:
+    own = {id(tensor) for tensor in _tensors(module)}
+    memory = {tensor.untyped_storage().data_ptr() for tensor in _tensors(module) if tensor.numel()}
+    return any(
+        id(tensor) not in own and tensor.layout is torch.strided and tensor.untyped_storage().data_ptr() in memory
+        for tensor in tensors_held(vars(stepper))
+    )
 
 
 def _tensors(module: nn.Module) -> list[torch.Tensor]:

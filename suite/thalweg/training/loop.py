@@ -18,18 +18,22 @@ from torch import Tensor
 from thalweg.benchmark_file import Keep
 from thalweg.contracts import StepReport
 from thalweg.contracts.copies import state_of
+from thalweg.contracts.modes import set_mode
 from thalweg.contracts.probe import SavedWeights, When
+from thalweg.contracts.problem import Split
 from thalweg.errors import Diverged
 from thalweg.failure import Failure
 from thalweg.landscape.points import flat
 from thalweg.training.assembly import ActiveProbe, Assembly
 from thalweg.training.checkpoint import Checkpoint, random_state, set_random_state
+from thalweg.training.hidden import check_states
 from thalweg.training.precision import products_of
 from thalweg.training.probing import Probing
 from thalweg.training.recipe import Around
 from thalweg.training.recorder import Recorder
 from thalweg.training.state_precision import coarser_than
 from thalweg.training.statistics import statistics_at
+from thalweg.training.steady import Steady
 
 DIVERGENCE_FACTOR = 1e6
 """A training loss past this many times max(1, its first value) ends the trial as diverged, as nan and infinity do."""
@@ -85,6 +89,7 @@ class Training:
         self.step = 0
         self.seconds = 0.0
         self.weights = SavedWeights()
+        self.steady = Steady(assembly.module)
         self.probing = Probing(probes, assembly)
         self._keeps = bool(probes) or keep is not None
         self._keeps_trajectory = keep == "trajectory" or any("trajectory" in one.probe.needs for one in probes)
@@ -151,7 +156,6 @@ class Training:
                     self._start()
                 self._train()
                 self._finish()
-                self.it.check_data(thoroughly=True)
         except Diverged as error:
             status, reason = "diverged", str(error)
         except (Exception, SystemExit) as error:  # a plugin's sys.exit ends its trial and not the run
@@ -202,6 +206,7 @@ class Training:
             if not isinstance(report, StepReport):
                 raise TypeError(f"a step returned {type(report).__name__} and no thalweg.StepReport")
             it.objective.check_batch()
+            self.steady.check_trained()
             recipe.after()
             it.stepper.project(project)
             if self.step % check_every == 0:
@@ -245,6 +250,8 @@ class Training:
                 steps, points = zip(*self._trajectory, strict=True)
                 self.weights.trajectory, self.weights.trajectory_steps = torch.stack(points), steps
         self._probe("end")
+        self.it.check_data(thoroughly=True)
+        check_states(self.it)
 
     def _check_precision(self) -> None:
         """RuntimeError where the steps left weights of another precision than the trial's."""
@@ -312,7 +319,8 @@ class Training:
         position = self._position()
         values: dict[str, dict[str, float]] = {}
         with self._looking():
-            for split in ("train", "valid"):
+            splits: tuple[Split, ...] = ("train", "valid")
+            for split in splits:
                 if split in it.problem.sizes:
                     values[split] = it.problem.evaluate(it.module, split)
                     it.check_data()
@@ -320,6 +328,7 @@ class Training:
                         total = self._online_total.item()
                         values[split] |= it.problem.online_metrics(self.step, total, it.draw)
                     self._check_metrics(values[split])
+                    it.check_finite(split, values[split]["loss"])
                     self.recorder.add(position, split, values[split])
             if "valid" in values:
                 self._select(values["valid"])
@@ -355,6 +364,7 @@ class Training:
                 it.module.load_state_dict(self._best[2])
             values = it.problem.evaluate(it.module, "test")
             it.check_data()
+            it.check_finite("test", values["loss"])
             self.recorder.add(position, "test", values)
         it.module.load_state_dict(final)
 
@@ -365,11 +375,12 @@ class Training:
         self._check_precision()
         with it.stepper.evaluation_weights(), statistics_at(it, self.step > 0) as examples:
             self.statistics_examples += examples
-            it.module.eval()
+            set_mode(it.module, training=False)
             try:
                 yield
             finally:
-                it.module.train()
+                set_mode(it.module, training=True)
+            self.steady.check()
 
     def _state(self) -> dict[str, Any]:
         return state_of(self.it.module, "cpu")

@@ -17,7 +17,7 @@ from thalweg.contracts.torch_adapter import TorchOptimizer
 from thalweg.failure import Failure
 from thalweg.registry import Registry
 from thalweg.testing.small import inputs
-from thalweg.testing.stacked import compare
+from thalweg.testing.stacked import compare, compare_shapes
 from thalweg.training.stacked_module import StackedModule
 from thalweg.trial import Trial
 
@@ -29,6 +29,9 @@ NUMBERS = 500_000
 
 STEPS = 64
 """Steps of a foreign optimizer that is called elementwise, in a stack and alone: some change their ways late."""
+
+SHAPED_STEPS = 8
+"""Such steps on weights of the network's own shapes: some treat large tensors, or those of many dimensions, apart."""
 
 
 def why_alone(trial: Trial, registry: Registry) -> str | None:
@@ -135,19 +138,27 @@ def _other_numbers(trial: Trial, registry: Registry) -> str | None:
     if trial.stack.rows and "lr" in settings:
         several = [settings, settings | {"lr": settings["lr"] / 2}]
     try:
-        if reason := _is_not_elementwise(optimizer, several):
+        if reason := _is_not_elementwise(optimizer, several, trial, registry):
             return reason
         return _check_module(trial, registry, optimizer, several if trial.stack.rows else several[:1])
     except Exception as error:
         return f"in a stack they fail ({Failure.of(error).line})"
 
 
-def _is_not_elementwise(optimizer: Optimizer, members: list[dict[str, Any]]) -> str | None:
+def _is_not_elementwise(
+    optimizer: Optimizer, members: list[dict[str, Any]], trial: Trial, registry: Registry
+) -> str | None:
     """A third party's word is checked: what is declared elementwise may look at the shapes of weights."""
     cls = optimizer.cls if isinstance(optimizer, TorchOptimizer) else type(optimizer)
     if cls.__module__.startswith(("torch.optim.", "thalweg_plugins.")):
         return None
     difference = compare(optimizer, members, STEPS, torch.float64)
+    if difference < 1e-9:
+        assert trial.stack is not None
+        module, _ = _built(trial, registry, 0)
+        shapes = [parameter.shape for parameter in module.parameters() if parameter.requires_grad]
+        many = [members[index % 2] for index in range(trial.stack.size)]
+        difference = compare_shapes(optimizer, many, shapes, SHAPED_STEPS)
     if difference < 1e-9:
         return None
     return f"optimizer {optimizer.name!r} is not elementwise: weights in a stack are {difference:.2g} off"

@@ -12,6 +12,7 @@ from thalweg.training.assembly import load_problem
 from thalweg.training.checkpoint import Checkpoint
 from thalweg.training.continuing import TRAINED_ANEW, cannot_continue
 from thalweg.training.loop import Trained
+from thalweg.training.rate import check_rate
 from thalweg.training.stackable import may_not
 from thalweg.training.stacked_group import CannotStackError, Group
 from thalweg.training.stacked_problem import misfit
@@ -50,6 +51,7 @@ def train_together(
         raise CannotStackError("each trial needs a place of its own in the stack")
     if reason := may_not(trials[0], registry) or misfit(load_problem(trials[0], registry)):
         raise CannotStackError(reason)
+    check_rate(trials[0], registry)
     state = None if checkpoint is None else checkpoint.load()
     anew = "" if state is None else cannot_continue(trials[0], registry, state["step"]) or ""
     group = Group(trials, registry, progress, keep, checkpoint)

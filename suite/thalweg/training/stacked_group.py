@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 
 from thalweg.benchmark_file import Keep
@@ -19,7 +20,7 @@ from thalweg.contracts.supervised import Supervised
 from thalweg.failure import Failure
 from thalweg.registry import Registry
 from thalweg.training.assembly import Assembly, assemble
-from thalweg.training.checkpoint import Checkpoint
+from thalweg.training.checkpoint import Checkpoint, random_state
 from thalweg.training.loop import _CHECK_EVERY, Trained
 from thalweg.training.precision import products_of
 from thalweg.training.randomness import seeded
@@ -165,6 +166,7 @@ class Group:
         evaluate_steps = interval.steps or (interval.epochs or 1) * self.steps_per_epoch
         check_every = _CHECK_EVERY[self.trial.device]
         running = self.running
+        random = random_state()
         while running and self.step < total:
             batch = self.problem.batch("train", self.step, self.problem.draws[0])
             started = time.perf_counter()
@@ -180,12 +182,15 @@ class Group:
             self.seconds += time.perf_counter() - started
             self.step += 1
             if self.step % evaluate_steps == 0 and self.step < total:
+                _check_random(random)
                 self._evaluate(running)
+                random = random_state()
                 running = self.running
                 for member in running:
                     member.progress(self.step, total)
                 if self.checkpoint is not None and self.checkpoint.due:
                     self.checkpoint.save(self.state())
+        _check_random(random)
         if running:
             self._evaluate(running, last=True)
             for member in running:
@@ -245,6 +250,20 @@ class Group:
             for parameter, before in zip(self.decayed, self.before, strict=True):
                 for index, share in enumerate(shares):
                     parameter[index].sub_(before[index], alpha=share)
+
+
+def _check_random(before: dict[str, Any]) -> None:
+    """Members share the global generators: what steps draw from them would depend on who else is there."""
+    if not _same(before, random_state()):
+        raise CannotStackError("the optimizer or the network draws random numbers in its steps")
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, dict):
+        return all(_same(value, other[name]) for name, value in one.items())
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(np.array_equal(one, other))
 
 
 def _state_bytes(assembly: Assembly, stepped: bool) -> int:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from thalweg.contracts import Draw
+from thalweg.contracts import Batch, Draw
+from thalweg.contracts.modes import estimating
 from thalweg.contracts.objective import kept_buffers
 from thalweg.training.assembly import Assembly
 
@@ -21,7 +22,8 @@ def statistics_at(it: Assembly, stepped: bool) -> Iterator[int]:
     Training keeps statistics at the weights that train. An optimizer that averages is evaluated at other weights,
     where these statistics are wrong (Izmailov et al. 2018, section 3.2; Defazio et al. 2024, section 4.6). So each mean
     and variance is replaced by its mean over the full batches of one epoch in an order of its own, with every layer but
-    the norms in evaluation mode. Afterwards the module has its own statistics again.
+    the norms in evaluation mode. Norms that the module keeps in evaluation mode while it trains keep their statistics.
+    Afterwards the module has its own statistics again.
 
     Args:
         it: what trains. Nothing is done unless its stepper averages.
@@ -29,9 +31,20 @@ def statistics_at(it: Assembly, stepped: bool) -> Iterator[int]:
 
     Yields:
         How many examples that took.
+
+    Raises:
+        ValueError: a layer that is none of torch's norms keeps statistics of its own.
     """
-    layers = [layer for layer in it.module.modules() if isinstance(layer, _NormBase) and layer.running_mean is not None]
-    if not it.stepper.averages or not stepped or not layers:
+    if not it.stepper.averages or not stepped:
+        yield 0
+        return
+    layers = [
+        layer
+        for layer in it.module.modules()
+        if isinstance(layer, _NormBase) and layer.running_mean is not None and layer.training
+    ]
+    _check_others(it, layers)
+    if not layers:
         yield 0
         return
     draw = Draw(it.draw.seed_for("statistics"), it.draw.batch_size)
@@ -44,23 +57,53 @@ def statistics_at(it: Assembly, stepped: bool) -> Iterator[int]:
 @torch.no_grad()
 def _estimate(it: Assembly, layers: list[_NormBase], draw: Draw, steps: int) -> int:
     modes = {part: part.training for part in it.module.modules()}
-    momenta = [layer.momentum for layer in layers]
     it.module.eval()
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None  # the mean over batches
-        layer.train()
     examples = 0
     try:
-        for step in range(steps):
-            batch = it.problem.batch("train", step, draw)
-            it.problem.loss(it.module, batch)
-            examples += batch.size
+        with estimating(layers):
+            for step in range(steps):
+                batch = it.problem.batch("train", step, draw)
+                it.problem.loss(it.module, batch)
+                examples += batch.size
     finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
         _put_back(modes)
     return examples
+
+
+def _check_others(it: Assembly, layers: Sequence[_NormBase]) -> None:
+    """ValueError where a forward pass in training moves buffers of layers that are neither these nor torch's."""
+    own = [
+        (name, part)
+        for name, part in it.module.named_modules()
+        if part not in layers and not type(part).__module__.startswith("torch.") and _numbers(part)
+    ]
+    if not own:
+        return
+    with kept_buffers(it.module):
+        before = {name: [buffer.clone() for buffer in _numbers(part)] for name, part in own}
+        _pass(it, it.problem.batch("train", 0, it.draw))
+        moved = [
+            f"{name or 'the network'} ({type(part).__name__})"
+            for name, part in own
+            if any(not torch.equal(new, old) for new, old in zip(_numbers(part), before[name], strict=True))
+        ]
+    if moved:
+        raise ValueError(
+            f"{', '.join(moved)} keeps statistics of the weights that train, and {it.trial.optimizer.name!r} is "
+            "evaluated at averaged ones, where only those of torch's norms are estimated anew: use a subclass of "
+            "nn.BatchNorm1d, 2d or 3d, or an optimizer that does not average"
+        )
+
+
+@torch.no_grad()
+def _pass(it: Assembly, batch: Batch) -> None:
+    with torch.random.fork_rng():
+        it.problem.loss(it.module, batch)
+
+
+def _numbers(part: nn.Module) -> list[Tensor]:
+    """A module's own buffers, but for counters."""
+    return [buffer for buffer in part.buffers(recurse=False) if buffer.is_floating_point() or buffer.is_complex()]
 
 
 def _put_back(modes: dict[nn.Module, bool]) -> None:
