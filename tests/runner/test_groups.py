@@ -193,6 +193,56 @@ def test_settings_that_are_tuned_share_a_stack_and_no_bits(cli: CommandLine, ben
         pd.testing.assert_frame_equal(curve, whole[key], check_exact=True)
 
 
+ENDS = """
+[probes.sharpness]
+seeds = [0, 2]
+[probes.line]
+points = 5
+[probes.surface]
+resolution = 3
+seeds = [1]
+"""
+
+
+def test_probes_of_the_ends_change_no_number_of_a_batched_trial(cli: CommandLine, benchmark_file: Path) -> None:
+    text = benchmark_file.read_text(encoding="utf-8")
+    words = ["--only", "optimizer=adam"]
+    cli("run", "small.toml", *words, "--keep", "trajectory", "--results", "plain")
+    plain = curves_in(cli, "plain")
+    benchmark_file.write_text(text + ENDS, encoding="utf-8")
+    report = cli.json("run", "small.toml", *words, "--results", "probed")
+    assert report["failures"] == []
+    probed = curves_in(cli, "probed")
+    assert probed.keys() == plain.keys()
+    for key, curve in probed.items():
+        pd.testing.assert_frame_equal(curve, plain[key], check_exact=True)
+    # measured later, on the weights that were kept, they are the same
+    assert cli.json("run", "small.toml", *words, "--results", "plain", "--keep", "trajectory")["trials"]["trained"] == 0
+    first, later = (
+        {one.document.hash: one for one in BenchmarkResults(cli.folder / name, "small").scan()[0]}
+        for name in ("probed", "plain")
+    )
+    for hash_, one in first.items():
+        assert one.document.summary["batched"] == 4
+        assert {key.split("--")[0] for key in one.document.probes} >= {"line"}
+        for key, document in one.document.probes.items():
+            assert document.status == "done"
+            pd.testing.assert_frame_equal(one.table(key), later[hash_].table(key), check_exact=True)
+    assert cli.json("run", "small.toml", *words, "--results", "probed")["trials"]["cached"] == 4
+    # one that looks while it trains has its pair trained alone
+    benchmark_file.write_text(text + "\n[probes.gradient-flow]\nseeds = [0]\n", encoding="utf-8")
+    assert cli.json("run", "small.toml", *words, "--results", "probed")["trials"]["trained"] == 4
+
+
+def test_weights_are_kept_of_those_that_are_looked_at(cli: CommandLine, benchmark_file: Path) -> None:
+    text = benchmark_file.read_text(encoding="utf-8") + "\n[probes.sharpness]\nseeds = [1]\n"
+    benchmark_file.write_text(text, encoding="utf-8")
+    cli("run", "small.toml", "--only", "optimizer=adam")
+    for trial in stored(cli).values():
+        assert trial.document.summary["batched"] == 4
+        assert (read_weights(trial.path).final is not None) == (trial.document.trial.seed == 1)
+
+
 def test_a_board_that_would_mix_both_ways_says_so(cli: CommandLine, benchmark_file: Path) -> None:
     cli("run", "small.toml", "--only", "optimizer=adam")
     cli("run", "small.toml", "--only", "optimizer=adam", "--only", "seed=0", "--no-batching")

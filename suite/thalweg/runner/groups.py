@@ -21,9 +21,13 @@ from thalweg.store.results import CHECKPOINT, BenchmarkResults, killed
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from thalweg.benchmark import PlannedTrial
+    from thalweg.benchmark_file import Keep
+    from thalweg.registry import Registry
     from thalweg.store.documents import TrialDocument
     from thalweg.store.results import StoredTrial
     from thalweg.training.checkpoint import Checkpoint
+    from thalweg.training.loop import Trained
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ def groups_of(jobs: Sequence[Job]) -> list[Group]:
     waiting: dict[str, list[list[Job]]] = {}
     for job in jobs:
         trial = job.planned.trial
-        open_groups = [] if trial.stack is None else waiting.setdefault(f"{job.planned.keep}/{group_key(trial)}", [])
+        open_groups = [] if trial.stack is None else waiting.setdefault(group_key(trial), [])
         for members in open_groups:
             if trial.place not in {other.planned.trial.place for other in members}:
                 members.append(job)
@@ -113,7 +117,10 @@ def _train_and_save_group(group: Group, progress: Progress, told: list[bool]) ->
         trained: list[Trained] = []
         try:
             with contained(first.threads):
-                trained = train_together(trials, registry, members, first.planned.keep, checkpoint) if trials else []
+                keep = _kept([job.planned for _, job, *_ in left], registry)
+                trained = train_together(trials, registry, members, keep, checkpoint) if trials else []
+                for (_, job, *_), one in zip(left, trained, strict=True):
+                    _measure(job.planned, one, registry)
         except (Exception, SystemExit) as error:
             if len(group.jobs) > 1:
                 raise
@@ -134,6 +141,32 @@ def _train_and_save_group(group: Group, progress: Progress, told: list[bool]) ->
         trial = group.jobs[index].planned.trial
         call_hook(registry, "thalweg_trial_finished", errors[index], trial=trial, result=found[index])
     return [found[index] for index in range(len(group.jobs))]
+
+
+def _kept(planned: Sequence[PlannedTrial], registry: Registry) -> Keep | None:
+    """Which weights a group needs: those that any of its trials is to keep, or that its probes look at."""
+    needs = {need for one in planned for request in one.probes for need in registry.probe(request.probe.name).needs}
+    if "trajectory" in needs or any(one.keep == "trajectory" for one in planned):
+        return "trajectory"
+    return "weights" if any(one.probes or one.keep for one in planned) else None
+
+
+def _measure(planned: PlannedTrial, trained: Trained, registry: Registry) -> None:
+    """Ask a member's probes, which look at its ends, and forget weights that nobody asked for."""
+    from thalweg.contracts.probe import SavedWeights
+    from thalweg.training.assembly import active_probes
+    from thalweg.training.measure import measure_saved
+
+    for active in active_probes(planned.probes, registry) if trained.status == "done" else []:
+        key = active.request.key
+        cost = trained.probe_costs.setdefault(key, {})
+        try:
+            steps = trained.summary["step"]
+            trained.tables[key] = measure_saved(planned.trial, active, registry, trained.weights, steps, cost)
+        except (Exception, SystemExit) as error:
+            trained.probe_failures[key] = Failure.of(error)
+    if not planned.probes and not planned.keep:
+        trained.weights = SavedWeights()
 
 
 def _checkpoint(results: BenchmarkResults, jobs: Sequence[tuple[Job, TrialDocument]]) -> Checkpoint:
