@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thalweg.benchmark import Plan, read_benchmark
+from thalweg.benchmark import Plan, load_benchmark, read_benchmark
 from thalweg.errors import UserError
 from thalweg.registry import Registry, load_registry
 from thalweg.selection import Device, Selection
+from thalweg.trial import Trial
 
 GOOD = """
 seeds = 2
@@ -439,3 +440,30 @@ def test_what_takes_a_learning_rate_is_refused_where_there_is_none(tmp_path: Pat
     with pytest.raises(UserError) as refused:
         expand(tmp_path, registry, text + recipe)
     assert str(refused.value) == f"mine.toml: bowl.rateless: optimizer 'rateless' {says}"
+
+
+def test_weights_that_are_spared_need_a_decay_that_spares_them(registry: Registry, tmp_path: Path) -> None:
+    def trials(optimizer: str, workload: str = "") -> list[Trial]:
+        text = f"""
+[workloads.w]
+problem = "digits"
+architecture = "linear"
+budget = {{ steps = 1 }}
+{workload}
+[optimizers.sgd]
+{optimizer}
+"""
+        path = tmp_path / "decay.toml"
+        path.write_text(text, encoding="utf-8")
+        return [planned.trial for planned in load_benchmark(str(path), registry).expand(registry).trials]
+
+    (plain, *_) = trials("")
+    assert trials("", 'weight_decay_on = "matrices"')[0].hash == plain.hash
+    spared = trials("coupled_weight_decay = 0.1", 'weight_decay_on = "matrices"')[0]
+    assert spared.weight_decay_on == "matrices"
+    assert spared.hash != trials("coupled_weight_decay = 0.1")[0].hash
+    for mistaken in ('weight_decay_on = "matrices"', 'weight_decay = 0.1\nweight_decay_on = "matrices"'):
+        with pytest.raises(UserError, match=r"optimizers\.sgd: weight_decay_on is of coupled_weight_decay"):
+            trials(mistaken)
+    with pytest.raises(UserError, match="weight_decay_on is of coupled_weight_decay"):
+        trials("weight_decay = 0.1", 'weight_decay_on = "matrices"')

@@ -325,6 +325,12 @@ class Benchmark:
             raise UserError(f"{at}.precision: {workload.precision!r} is one of float32, not of {workload.dtype!r}")
         tuned = self._where(f"overrides.{workload_name}.{label}")
         recipe = Recipe.settle(override, spec, workload)
+        spares = override.weight_decay_on or spec.weight_decay_on
+        if "weight_decay_on" not in recipe and (
+            spares or (workload.weight_decay_on and hyperparameters.get("weight_decay"))
+        ):
+            what = "is of coupled_weight_decay and decoupled_weight_decay, and neither is given"
+            raise UserError(f"{where}: weight_decay_on {what}; an optimizer's own weight_decay takes no notice of it")
         return Trial(
             problem=self._ref(problem, workload.problem.options, f"{at}.problem"),
             architecture=self._ref(architecture, workload.architecture.options, f"{at}.architecture"),

@@ -39,7 +39,10 @@ def reproduce(
         pair = ["--only", f"workload={document.workload}", "--only", f"optimizer={document.optimizer}"]
         note = "The benchmark tunes: this tries the settings that are not there yet, then trains the best of them."
         how = ["--device", trial.device, *(["--no-batching"] if trial.stack is None else [])]
-        return Reproduction(shlex.join(["thalweg", "run", benchmark.name, *pair, *how]), note)
+        name = benchmark.name
+        if not _is_here(benchmark, registry):
+            name, note = f"{name}.toml", f"{_copy_first(benchmark)} {note}"
+        return Reproduction(shlex.join(["thalweg", "run", name, *pair, *how]), note)
     label = document.optimizer
     extra = () if label in benchmark.spec.optimizers else (f"optimizer={label}",)
     seeds = trial.seed + 1 if trial.seed >= benchmark.spec.seeds else None
@@ -49,7 +52,7 @@ def reproduce(
     selection = Selection(seeds, extra, only, trial.device, stacks=stacks)
     name, note = benchmark.name, ""
     if not _makes(lambda: load_benchmark(name, registry), registry, selection, document.hash):
-        name, note = f"{name}.toml", f"The benchmark's file is kept as {benchmark.path}: copy it to {name}.toml first."
+        name, note = f"{name}.toml", _copy_first(benchmark)
         if trial.problem.files:
             note += f" It names files relative to itself; they were {', '.join(trial.problem.files.values())}."
         if not _makes(lambda: benchmark, registry, selection, document.hash):
@@ -70,6 +73,18 @@ def reproduce(
         if _is_needed(path, registry, document):
             words += ["--plugin", str(path)]
     return Reproduction(shlex.join(words), note)
+
+
+def _copy_first(benchmark: Benchmark) -> str:
+    return f"The benchmark's file is kept as {benchmark.path}: copy it to {benchmark.name}.toml first."
+
+
+def _is_here(benchmark: Benchmark, registry: Registry) -> bool:
+    """Whether a benchmark of that name is registered with the same text."""
+    try:
+        return load_benchmark(benchmark.name, registry).text == benchmark.text
+    except UserError:
+        return False
 
 
 def _makes(find: Callable[[], Benchmark], registry: Registry, selection: Selection, hash_: str) -> bool:
