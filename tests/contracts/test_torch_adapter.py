@@ -127,3 +127,39 @@ def test_state_that_torch_keeps_in_another_dtype_is_loaded_in_it() -> None:
     (state,), (loaded,) = stepper.optimizer.state.values(), other.optimizer.state.values()
     assert {key: value.dtype for key, value in state.items()} == {key: value.dtype for key, value in loaded.items()}
     assert state["mu_product"].dtype == torch.float32
+
+
+class Modal(torch.optim.Optimizer):
+    """Steps the groups that say so by signs, as the Muon family has two rules."""
+
+    def __init__(self, params: Any, lr: float = 0.1) -> None:
+        super().__init__(params, {"lr": lr})
+        if not all("signs" in group for group in self.param_groups):
+            raise ValueError("give signs in each group")
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.sub_(group["lr"] * (p.grad.sign() if group["signs"] else p.grad))
+
+
+def test_groups_are_made_from_the_module_where_a_class_wants_more_than_parameters(registry: Any) -> None:
+    def groups(module: torch.nn.Module) -> Any:
+        return [{"params": [p], "signs": p.dim() > 1} for p in module.parameters()]
+
+    bench = Workbench(registry, "sgd")
+    optimizer = TorchOptimizer(Modal, groups=groups)
+    bench.stepper = optimizer.build(bench.module, {"lr": 0.1}, BuildContext(0, 64, 16))
+    before = [parameter.detach().clone() for parameter in bench.module.parameters()]
+    bench.steps(0, 1)
+    for old, parameter in zip(before, bench.module.parameters(), strict=True):
+        assert parameter.grad is not None
+        step = parameter.grad.sign() if parameter.dim() > 1 else parameter.grad
+        assert torch.equal(parameter, old - 0.1 * step)
+    with pytest.raises(NotImplementedError, match="groups"):
+        optimizer.build_stacked(bench.module, [{"lr": 0.1}], BuildContext(0, 64, 16))
+    with pytest.raises(TypeError, match=r"give signs in each group\): register\(Modal, groups=lambda module"):
+        TorchOptimizer(Modal).build(bench.module, {"lr": 0.1}, BuildContext(0, 64, 16))
+    with pytest.raises(TypeError, match="give a function of the module"):
+        TorchOptimizer(Modal, groups=[])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -15,7 +15,14 @@ from thalweg.contracts.optimizer import BuildContext, Optimizer, StackedStepper,
 from thalweg.contracts.torch_arguments import Arguments
 from thalweg.contracts.torch_stepper import TorchRows, TorchStepper, fused_if_possible, has_modes
 
-_OURS: dict[str, Any] = {"closure": None, "create_graph": None, "modes": None, "search": {}, "choices": {}}
+_OURS: dict[str, Any] = {
+    "closure": None,
+    "create_graph": None,
+    "modes": None,
+    "groups": None,
+    "search": {},
+    "choices": {},
+}
 """Settings of ``register`` that are the class's own where it has an argument of that name."""
 
 
@@ -36,8 +43,10 @@ class TorchOptimizer(Optimizer):
             ``search``, by hyperparameter the two ends of the range that tuning searches, ``{"lr": (1e-3, 1.0)}``;
             ``choices``, by argument the words that it may be, ``{"mode": ("fast", "slow")}``; ``closure``, whether
             ``step`` is given one, or ``"with gradients"`` where it wants gradients in place besides; ``create_graph``,
-            whether gradients keep their graph; ``modes``, whether ``train()`` and ``eval()`` are called. Closures and
-            modes are found out where nothing is said.
+            whether gradients keep their graph; ``modes``, whether ``train()`` and ``eval()`` are called; ``groups``, a
+            function from the module to what the class takes first, where that is more than its parameters: groups with
+            settings of their own, the module itself, another optimizer. Closures and modes are found out where nothing
+            is said.
 
     Raises:
         TypeError: an argument has no default, or a setting is of the wrong kind.
@@ -64,6 +73,9 @@ class TorchOptimizer(Optimizer):
         for key in ("search", "choices"):
             if not isinstance(ours.get(key, {}), Mapping):
                 raise TypeError(f"register({cls.__name__}, {key}={ours[key]!r}): give a table, by argument")
+        self._groups: Callable[[nn.Module], Any] | None = ours.get("groups")
+        if self._groups is not None and not callable(self._groups):
+            raise TypeError(f"register({cls.__name__}, groups={self._groups!r}): give a function of the module")
         for key in ("closure", "create_graph", "modes"):
             value = ours.get(key)
             if value is not None and not isinstance(value, bool) and (key, value) != ("closure", "with gradients"):
@@ -97,19 +109,23 @@ class TorchOptimizer(Optimizer):
         make = cast(Any, self.cls)
         arguments = fused_if_possible(self.cls, module) | self._arguments.of(hyperparameters)
         try:
-            optimizer = make(module.parameters(), **arguments)
+            optimizer = make(self._groups(module) if self._groups else module.parameters(), **arguments)
         except Exception as error:
             if self._is_torchs:
                 raise
             said = f"{self.cls.__name__} does not take a network's parameters with these settings ({_line(error)})"
-            way = "what wants groups, the model or another optimizer is a thalweg.Optimizer whose build gives it these"
-            raise TypeError(f"{said}: {way}, see docs/plugins.md") from error
+            way = (
+                f"register({self.cls.__name__}, groups=lambda module: ...) gives it groups, the module or what it wants"
+            )
+            raise TypeError(f"{said}: {way}") from error
         return TorchStepper(optimizer, **self._stepping)
 
     def build_stacked(
         self, module: nn.Module, members: Sequence[Mapping[str, Any]], context: BuildContext
     ) -> StackedStepper:
         """The class itself on all members, or on a row each where their hyperparameters differ."""
+        if self._groups is not None:
+            raise NotImplementedError(f"{self.name} is given groups of a network's parameters, not of a stack's")
         if not self.elementwise or len(members) == 1:
             return super().build_stacked(module, members, context)
         if self._stepping or "fused" in self._arguments.of(members[0]):
