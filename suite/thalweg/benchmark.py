@@ -140,9 +140,8 @@ class Benchmark:
                     self._check_optimizer(registry, bases[0], f"{workload_name}.{label}", shape)
                 keep = selection.keep or self.spec.keep
                 requests = self._probes(registry, workload_name, label)
-                # what looks while it trains sees one network; what looks at the ends takes the weights that were kept
-                ends = all(looks_at_ends(registry.probe(request.probe.name)) for _, request in requests)
-                if ends and self.spec.seeds > 1:
+                kept = all(registry.probe(request.probe.name).weights_suffice for _, request in requests)
+                if kept and self.spec.seeds > 1:
                     place = {"stack": seeds_stack()}
                     candidates = [base.model_copy(update=place) for base in bases]
                     title = f"{workload_name} · {label}"
@@ -365,11 +364,6 @@ class Benchmark:
             if workload in (spec.workloads or (workload,)) and optimizer in (spec.optimizers or (optimizer,)):
                 requests.append((spec.seeds, ProbeRequest(label=label, probe=ref)))
         return requests
-
-
-def looks_at_ends(probe: Probe) -> bool:
-    """Whether a probe asks for the start and the end of a training only, which kept weights bring back."""
-    return set(probe.when) <= {"start", "end", "pair"}
 
 
 def component_ref(entry: Entry, located: Mapping[str, Any], where: str, digest: Callable[[str], str]) -> ComponentRef:

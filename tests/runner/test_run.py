@@ -98,8 +98,9 @@ def test_one_trial_under_two_labels_is_trained_once_with_the_probes_of_both(cli:
     text = text.replace("[probes.gradient-flow]", '[probes.gradient-flow]\noptimizers = ["same"]')
     small.write_text(text, encoding="utf-8")
     report = cli.json(
-        "run", "small.toml", "--only", "workload=small", "--only", "seed=0", "--only", "optimizer=adam,same"
-    )
+        "run", "small.toml", "--only", "workload=small", "--only", "seed=0", "--only", "optimizer=adam,same",
+        "--no-batching",
+    )  # fmt: skip
     assert report["trials"]["trained"] == 1
     ((trial,), _) = results(cli).scan()
     assert sorted(key.split("--")[0] for key in trial.document.probes) == ["gradient-flow", "line", "surface"]

@@ -51,6 +51,7 @@ class Directions(Probe):
     equation = "L(w + t ||w|| d), ||d|| = 1, -reach <= t <= reach"
     source = "Li, Tai, Singh & Michaud 2018 (unpublished); compare Goodfellow, Vinyals & Saxe 2014"
     when = ("start", "end")
+    weights_suffice = True
     needs = ("initial", "final")
     options = (
         Option("points", 101, "[5, inf)", "evaluations along each direction; odd, so that the weights are one of them"),

@@ -45,6 +45,7 @@ class Line(Probe):
     source = "Goodfellow, Vinyals & Saxe 2014, section 3"
     revision = 2
     when = ("end", "pair")
+    weights_suffice = True
     needs = ("initial", "final")
     options = (
         Option("points", 101, "[2, inf)", "evaluations, evenly spaced"),

@@ -41,6 +41,7 @@ class Sharpness(Probe):
     source = "Keskar et al. 2017, section 2.2.2; Kwon et al. 2021; filters: Li et al. 2018, section 4"
     revision = 3
     when = ("end",)
+    weights_suffice = True
     needs = ("final",)
     options = (
         Option("rho", (0.01, 0.05), "(0, inf)", "radii, in norms of each filter"),

@@ -53,6 +53,7 @@ class Spectrum(Probe):
     )
     revision = 3
     when = ("end",)
+    weights_suffice = True
     needs = ("final",)
     options = (
         Option("matrix", "hessian", ("hessian", "ggn", "fisher"), "of which matrix"),

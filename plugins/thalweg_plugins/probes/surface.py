@@ -54,6 +54,7 @@ class Surface(Probe):
     source = "Li et al. 2018, sections 4 and 7"
     revision = 3
     when = ("end",)
+    weights_suffice = True
     needs = ("initial", "final", "trajectory")
     options = (
         Option("resolution", 25, "[3, inf)", "points a side; odd, so that the trained weights are one of them"),

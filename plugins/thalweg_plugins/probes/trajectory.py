@@ -28,6 +28,7 @@ class Trajectory(Probe):
     equation = "||w_k - w_0||,  ||w_k - w_{k-1}||,  angle(w_k - w_{k-1}, w_{k+1} - w_k),  PCA of the w_k"
     source = "Lorch 2016; Li et al. 2018, section 7; Antognini & Sohl-Dickstein 2018"
     when = ("end",)
+    weights_suffice = True
     needs = ("trajectory",)
     columns = (
         Column("step", "steps", "optimization steps done"),

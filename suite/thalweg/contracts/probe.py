@@ -143,6 +143,11 @@ class Probe(Component, ABC):
     """
 
     kind: ClassVar[str] = "probe"
+    weights_suffice: bool = False
+    """Whether weights are all that it needs: it looks at the start and the end alone, and not at the optimizer.
+
+    Then its trials can be batched.
+    """
     when: tuple[When, ...] = ("end",)
     needs: tuple[Weights, ...] = ()
     columns: tuple[Column, ...] = ()
@@ -181,4 +186,6 @@ class Probe(Component, ABC):
             wrong.append(f"when = {self.when!r} must be among {', '.join(sorted(times))}")
         if not set(self.needs) <= {"initial", "final", "trajectory"}:
             wrong.append(f"needs = {self.needs!r} must be among initial, final, trajectory")
+        if self.weights_suffice and {"step", "epoch"} & set(self.when):
+            wrong.append(f"weights_suffice is of probes at the start and the end, and when = {self.when!r}")
         return wrong

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from thalweg.benchmark import looks_at_ends
 from thalweg.contracts.probe import SavedWeights
 from thalweg.errors import UserError
 from thalweg.failure import Failure
@@ -35,7 +34,7 @@ def add_probes(
     except UserError:
         return False
     for active in active_probes(tuple(missing), registry):
-        if not looks_at_ends(active.probe) or lacking(active, weights, pair=False):
+        if not set(active.probe.when) <= {"start", "end", "pair"} or lacking(active, weights, pair=False):
             return False
     found = [measure(results, trial, request, registry, weights, threads) for request in missing]
     if any(document.error is not None for document, _ in found):
