@@ -10,6 +10,7 @@ import pytest
 from probing import ref
 from thalweg.contracts.budget import Budget
 from thalweg.registry import Registry
+from thalweg.stacking import SIZE
 from thalweg.training.assembly import assemble
 from thalweg.training.loop import Trained, Training
 from thalweg.training.stacked import train_together
@@ -45,15 +46,19 @@ CASES: dict[str, tuple[dict[str, Any], int, list[float]]] = {
 def test_trials_together(benchmark: Any, registry: Registry, case: str) -> None:
     """The ratio is that of the whole of it: building, training and evaluating; batches of 32, with Adam."""
     settings, seeds, rates = CASES[case]
-    # as a run has them: seeds of one setting in a stack, or settings of one seed
+    # as a run has them: four seeds of one setting in a stack, or four settings of one seed
     several = len(rates) > 1
     stacks = [
         [
             Trial(**settings, optimizer=ref("adam", lr=lr), batch_size=32, seed=seed,
-                  stack=Stack(size=8, slot=(place - seed) % 8 if several else 0, rows=several))
-            for place, lr in enumerate(rates) for seed in ([block] if several else range(8))
+                  stack=Stack(size=SIZE, slot=(place - seed) % SIZE if several else 0, rows=several))
+            for place, (seed, lr) in enumerate(members)
         ]
-        for block in range(seeds if several else seeds // 8)
+        for members in (
+            [[(seed, lr) for lr in rates[at : at + SIZE]] for seed in range(seeds) for at in range(0, len(rates), SIZE)]
+            if several
+            else [[(seed, rates[0]) for seed in range(at, at + SIZE)] for at in range(0, seeds, SIZE)]
+        )
     ]  # fmt: skip
     trials = [trial.model_copy(update={"stack": None}) for stack in stacks for trial in stack]
 

@@ -166,14 +166,17 @@ class Objective:
         self.counts.gradient_evaluations += 1
         for parameter in self.parameters:
             parameter.grad = None
-        with torch.enable_grad(), twice_differentiable() if create_graph else nullcontext():
-            loss = self.loss()
-            with self.going_back():
-                if create_graph:
+        with torch.enable_grad():
+            if create_graph:
+                with twice_differentiable():
+                    loss = self.loss()
+                with self.going_back():
                     gradients = torch.autograd.grad(loss, self.parameters, create_graph=True, materialize_grads=True)
-                    for parameter, gradient in zip(self.parameters, gradients, strict=True):
-                        parameter.grad = gradient
-                else:
+                for parameter, gradient in zip(self.parameters, gradients, strict=True):
+                    parameter.grad = gradient
+            else:
+                loss = self.loss()
+                with self.going_back() if self._recomputes else nullcontext():
                     torch.autograd.backward(loss)
         for parameter in self.parameters:
             if parameter.grad is None:

@@ -121,12 +121,12 @@ class TorchStepper(Stepper):
         return StepReport()
 
     def _step(self, objective: Objective, closure: Closure) -> None:
-        backward = functools.partial(objective.backward, create_graph=self._create_graph)
         if closure is not True:
-            backward()
+            objective.backward(self._create_graph)
         if not closure:
             self.optimizer.step()
             return
+        backward = functools.partial(objective.backward, self._create_graph)
         try:
             self.optimizer.step(backward)  # type: ignore[arg-type]
         except RuntimeError as error:

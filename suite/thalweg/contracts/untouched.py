@@ -67,7 +67,13 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
 
 def versions_of(values: Iterable[Any]) -> list[tuple[Tensor, int]]:
     """The tensors in some values, each with torch's count of the writes to it."""
-    return [(tensor, tensor._version) for value in values if value is not None for tensor in tensors_in(value)]
+    found: list[tuple[Tensor, int]] = []
+    for value in values:
+        if isinstance(value, Tensor):  # nearly always, and in each step
+            found.append((value, value._version))
+        elif value is not None:
+            found += [(tensor, tensor._version) for tensor in tensors_in(value)]
+    return found
 
 
 def blame(module: nn.Module, inputs: Any) -> str:
