@@ -407,6 +407,14 @@ def test_what_a_rule_found_is_kept_and_may_be_lost(registry: Registry, benchmark
     first.keep()
     kept = results_there.path / ".index" / "stacks.json"
     assert set(json.loads(kept.read_text(encoding="utf-8")).values()) == {None}
+    # another version of a plugin may answer otherwise
+    count = len(json.loads(kept.read_text(encoding="utf-8")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry.entry("optimizers", "adam").plugin, "version", "99")
+        newer = Rule(registry, results_there)
+        benchmark.expand(registry, Selection(stacks=newer))
+        newer.keep()
+    assert len(json.loads(kept.read_text(encoding="utf-8"))) > count
     for damage in ("{", "[1]", '{"a": 3}'):
         kept.write_text(damage, encoding="utf-8")
         again = benchmark.expand(registry, Selection(stacks=Rule(registry, results_there))).trials

@@ -20,6 +20,7 @@ from thalweg.contracts.objective import Objective
 from thalweg.curvature import GGN, Hessian
 from thalweg.landscape import flat, losses_at
 from thalweg.registry import Registry
+from thalweg.training import hidden
 from thalweg.training.stacked import train_together
 from thalweg.training.statistics import statistics_at
 from thalweg.trial import Stack
@@ -434,3 +435,11 @@ class Plain(torch.optim.Optimizer):
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         for p in self.param_groups[0]["params"]:
             p.sub_(self.param_groups[0]["lr"] * p.grad)
+
+
+def test_rounding_of_a_loss_near_zero_is_no_hidden_state() -> None:
+    """A cross-entropy of 1e-7 in float32 is a difference of numbers around one: two roundings of it are one loss."""
+    eps = torch.finfo(torch.float32).eps
+    assert hidden._equal(torch.tensor(0.0), torch.tensor(2 * eps))
+    assert not hidden._equal(torch.tensor(0.0), torch.tensor(1e-4))
+    assert not hidden._equal(torch.tensor(1.0), torch.tensor(1.001))

@@ -1,4 +1,4 @@
-"""Copies of modules and of their states, also of those that hold more than parameters."""
+"""Copies of modules and of their states, also where a module holds more than parameters."""
 
 from __future__ import annotations
 

@@ -39,8 +39,7 @@ class Stepper(ABC):
 
     lr: float
     averages: bool = False
-    """Whether ``evaluation_weights`` are others than those that train: batch norm's statistics are re-estimated there.
-    """
+    """Whether ``evaluation_weights`` differ from those in training: batch norm's statistics are estimated there."""
 
     def rates(self, parameters: Sequence[nn.Parameter]) -> list[float]:
         """Each parameter's own learning rate, where they differ."""

@@ -47,7 +47,11 @@ class Rule:
         canonical = trial.model_copy(
             update={"seed": 0, "stack": trial.stack.model_copy(update={"slot": 0})}
         ).canonical()
-        key = hashlib.sha256(json.dumps([__version__, canonical], sort_keys=True).encode()).hexdigest()[:16]
+        # the answer may change with a plugin's version where its revision does not
+        refs = {"problems": trial.problem, "architectures": trial.architecture, "optimizers": trial.optimizer}
+        versions = [self._registry.entry(kind, ref.name).plugin.version for kind, ref in refs.items()]
+        text = json.dumps([__version__, versions, canonical], sort_keys=True)
+        key = hashlib.sha256(text.encode()).hexdigest()[:16]
         found = self._known.get(key, 0)
         if found is None or isinstance(found, str):
             return self._told(trial, found)
