@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,10 @@ from thalweg.registry import Registry, load_registry
 pytest_plugins = ["pytester"]
 
 torch.set_num_threads(1)
+
+# caches and keys of the tests are not those of whoever runs them
+_own = tempfile.TemporaryDirectory(prefix="thalweg-tests-")
+os.environ |= {"XDG_CACHE_HOME": f"{_own.name}/cache", "XDG_STATE_HOME": f"{_own.name}/state"}
 
 
 @pytest.fixture(scope="session")

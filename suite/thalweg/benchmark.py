@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from thalweg.benchmark_file import (
     NAME,
+    NAMING,
     BenchmarkFile,
     Keep,
     OptimizerSpec,
@@ -428,5 +429,5 @@ def read_benchmark(path: Path, name: str | None = None) -> Benchmark:
         raise UserError(f"{path}: cannot be read: {reason}") from error
     name = name or path.stem
     if not NAME.fullmatch(name):
-        raise UserError(f"{path.name}: the file's name is not made of letters, digits and the signs . _ -")
+        raise UserError(f"{path.name}: the file's name {NAMING}")
     return Benchmark(name, path, text, parse(text, path.name))

@@ -18,8 +18,9 @@ from thalweg.trial import ClipNorm, DecayOn, Precision, WeightDecay
 BatchSize = Count | Literal["full"]
 
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """Names of workloads, optimizers, probes and files: they become parts of paths and of the command line."""
+NAMING = "is not made of at most 100 letters, digits and the signs . _ -"
 
 
 class WithOptions(BaseModel):
@@ -166,7 +167,7 @@ class BenchmarkFile(Frozen):
         for key, names in (("workloads", self.workloads), ("optimizers", self.optimizers), ("probes", self.probes)):
             for name in names:
                 if not NAME.fullmatch(name):
-                    raise ValueError(f"{key}: the name {name!r} is not made of letters, digits and the signs . _ -")
+                    raise ValueError(f"{key}: the name {name!r} {NAMING}")
         check("overrides", "workload", self.overrides, self.workloads)
         for workload, table in self.overrides.items():
             check(f"overrides.{workload}", "optimizer", table, self.optimizers)

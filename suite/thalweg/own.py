@@ -1,0 +1,55 @@
+"""Folders that belong to the user alone, outside of any results: what is believed must lie there."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+import platformdirs
+
+KEY_BYTES = 32
+
+
+def cache_folder() -> Path:
+    """For what can be made again: downloads, and indices of results."""
+    return Path(platformdirs.user_cache_dir("thalweg"))
+
+
+def state_folder() -> Path:
+    """For what stays: the key that signs the user's own files."""
+    return Path(platformdirs.user_state_dir("thalweg"))
+
+
+@cache
+def signing_key() -> bytes:
+    """The user's key: 32 random bytes in ``key`` of the state folder, made when it is first wanted.
+
+    Raises:
+        OSError: it cannot be made, or somebody else may read or change it.
+    """
+    folder = state_folder()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / "key"
+    # a second process that starts at the same time finds the file whole: a link is made of a whole file
+    if not path.exists():
+        partial = folder / f"key.{os.getpid()}"
+        partial.unlink(missing_ok=True)
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(KEY_BYTES))
+        with suppress(FileExistsError):
+            os.link(partial, path)
+        partial.unlink()
+    with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode) or (
+            hasattr(os, "getuid") and (about.st_uid != os.getuid() or about.st_mode & 0o077)
+        ):
+            raise PermissionError(f"{path} is not the user's own: remove it, and thalweg makes another")
+        key = file.read(KEY_BYTES)
+    if len(key) != KEY_BYTES:
+        raise OSError(f"{path} is no key of {KEY_BYTES} bytes: remove it, and thalweg makes another")
+    return key

@@ -1,0 +1,184 @@
+"""What protects this machine from files of strangers: every read and write of results passes here.
+
+Results may come from anywhere. Their names, links, sizes and contents are believed only as far as they are checked:
+
+- a name is a name of one of the patterns below, so no name leads out of its folder;
+- a file is read where it is a regular file, reached without a symbolic link, no larger than its kind may be;
+- a folder is entered where it is a folder and no link to one;
+- a file is written under a name that nothing has, so nothing that lies there is followed.
+
+A refusal is an ``OSError`` whose ``strerror`` is the reason, as any other file that cannot be read.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+"""Names of files and folders in results."""
+HASH = re.compile(r"[0-9a-f]{12}")
+"""Of a trial."""
+
+MB = 1 << 20
+DOCUMENT = 16 * MB
+"""Bytes of a ``trial.json``, at most: one of ours has some thousand."""
+TEXT = 4 * MB
+"""Bytes of a benchmark's file."""
+TABLE = 1024 * MB
+"""Bytes of a curve, or of a probe's table."""
+WEIGHTS = 64 * 1024 * MB
+"""Bytes of a file of weights."""
+
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+
+
+class Refused(OSError):  # noqa: N818 - the reason, as the end of a sentence
+    """A file that is not read, and why."""
+
+    def __init__(self, reason: str, path: Path | str) -> None:
+        super().__init__(errno.EPERM, reason, str(path))
+
+
+def kind_of(mode: int) -> str:
+    """What a file is that is no regular one, for a sentence."""
+    kinds = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe"}
+    kinds |= {stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+    return kinds.get(stat.S_IFMT(mode), "no regular file")
+
+
+def open_regular(path: Path | str, limit: int) -> BinaryIO:
+    """A regular file of at most ``limit`` bytes, open for reading. The last part of ``path`` may be no link.
+
+    Raises:
+        Refused: it is something else, or larger.
+        OSError: it cannot be opened.
+    """
+    try:
+        number = os.open(path, _FLAGS | _NOFOLLOW)
+    except OSError as error:
+        # what the system says of a link, of a socket and of a folder on Windows
+        with suppress(OSError):
+            mode = os.lstat(path).st_mode
+            if not stat.S_ISREG(mode):
+                raise Refused(f"is {kind_of(mode)}", path) from error
+        raise
+    except ValueError as error:  # a NUL in the name
+        raise Refused("is no name of a file", repr(path)) from error
+    try:
+        about = os.fstat(number)
+        if not stat.S_ISREG(about.st_mode):
+            raise Refused(f"is {kind_of(about.st_mode)}", path)
+        if about.st_size > limit:
+            raise Refused(f"has {about.st_size:,} bytes, more than the {limit:,} that are read", path)
+    except BaseException:
+        os.close(number)
+        raise
+    return os.fdopen(number, "rb")
+
+
+def read_bytes(path: Path | str, limit: int) -> bytes:
+    """The content of a regular file of at most ``limit`` bytes, also where it grows while it is read.
+
+    Raises:
+        OSError: it cannot be read, or is not read for a reason of ``open_regular``.
+    """
+    with open_regular(path, limit) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise Refused(f"has more than the {limit:,} bytes that are read", path)
+    return content
+
+
+def read_text(path: Path | str, limit: int) -> str:
+    """The same as UTF-8; UnicodeDecodeError where it is none."""
+    return read_bytes(path, limit).decode("utf-8")
+
+
+def is_regular(path: Path | str) -> bool:
+    """Whether there is a regular file, and no link to one."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path | str) -> bool:
+    """Whether there is a folder, and no link to one."""
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def room(path: Path) -> Path:
+    """A folder to write into, made where it is not there.
+
+    Raises:
+        Refused: something else has its name.
+        OSError: it cannot be made.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    if not is_folder(path):
+        raise Refused(f"is {kind_of(path.lstat().st_mode)}, and nothing is written through one", path)
+    return path
+
+
+def free(path: Path) -> Path:
+    """A name to write a file under: what had it is removed, and a link is not followed."""
+    if is_folder(path):
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+    return path
+
+
+def write_text(text: str, path: Path, partial: Path) -> None:
+    """Put a text in place of what ``path`` has, whole or not at all, by way of ``partial`` on the same disk."""
+    free(partial)
+    try:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW, 0o666), "wb") as file:
+            file.write(text.encode("utf-8"))
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+
+
+def is_place(name: str) -> bool:
+    """Whether a name that a document gives to one of its files is the path of a file inside of the trial's folder."""
+    parts = PurePosixPath(name).parts
+    return 0 < len(parts) <= 3 and "/".join(parts) == name and all(PART.fullmatch(part) for part in parts)
+
+
+def files_in(folder: Path, limit: int = 10_000) -> Iterator[tuple[str, bool]]:
+    """What is in a folder and in its folders but folders, by path, sorted, and whether it is a regular file.
+
+    Links are not followed.
+
+    Raises:
+        Refused: there are more than ``limit``.
+        OSError: a folder cannot be read.
+    """
+    found: list[tuple[str, bool]] = []
+    left = [""]
+    while left:
+        place = left.pop()
+        with os.scandir(folder / place) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    left.append(f"{place}{entry.name}/")
+                else:
+                    found.append((f"{place}{entry.name}", entry.is_file(follow_symlinks=False)))
+                if len(found) + len(left) > limit:
+                    raise Refused(f"holds more than {limit:,} files", folder)
+    yield from sorted(found)
