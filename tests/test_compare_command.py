@@ -109,7 +109,6 @@ def edit(folder: Path, old: str, new: str) -> None:
         text = path.read_text(encoding="utf-8")
         assert old in text
         path.write_text(text.replace(old, new), encoding="utf-8")
-    shutil.rmtree(folder / "bowl" / ".index", ignore_errors=True)
 
 
 def test_other_threads_are_named_and_forbid_a_comparison_of_seconds(bowl: CommandLine) -> None:

@@ -23,7 +23,7 @@ from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import wanted_for
 from thalweg.scoring.observations import observe
 from thalweg.store.index import read_stored
-from thalweg.store.listing import FOLDER
+from thalweg.store.listing import index_folder
 from thalweg.store.results import BenchmarkResults
 
 TRIALS = int(os.environ.get("THALWEG_MANY_TRIALS", "1000"))
@@ -48,7 +48,7 @@ def test_many_results(what: str, results: BenchmarkResults, registry: Registry, 
     plan, stored = declared.expand(registry), read_stored(results)
     seen = observe(plan, stored, {}, wanted_for(plan.workloads))
     tasks: dict[str, Callable[[], object]] = {
-        "first read": lambda: shutil.rmtree(results.path / FOLDER) or read_stored(results),  # type: ignore[func-returns-value]
+        "first read": lambda: shutil.rmtree(index_folder(results)) or read_stored(results),  # type: ignore[func-returns-value]
         "read": lambda: read_stored(results),
         "expand": lambda: declared.expand(registry),
         "rank": lambda: leaderboard(seen, plan.workloads),

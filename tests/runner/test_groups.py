@@ -24,6 +24,7 @@ from thalweg.runner.stacking import Rule
 from thalweg.runner.work import Job
 from thalweg.selection import Selection
 from thalweg.store.index import read_stored
+from thalweg.store.listing import index_folder
 from thalweg.store.results import BenchmarkResults, StoredTrial
 from thalweg.store.weights import read_weights
 from thalweg.training import stackable
@@ -405,7 +406,7 @@ def test_what_a_rule_found_is_kept_and_may_be_lost(registry: Registry, benchmark
     first = Rule(registry, results_there)
     hashes = [planned.trial.hash for planned in benchmark.expand(registry, Selection(stacks=first)).trials]
     first.keep()
-    kept = results_there.path / ".index" / "stacks.json"
+    kept = index_folder(results_there) / "stacks.json"
     assert set(json.loads(kept.read_text(encoding="utf-8")).values()) == {None}
     # another version of a plugin may answer otherwise
     count = len(json.loads(kept.read_text(encoding="utf-8")))

@@ -31,7 +31,7 @@ from thalweg.scoring.observations import observe
 from thalweg.store import index, listing
 from thalweg.store.documents import ProbeDocument
 from thalweg.store.index import read_stored
-from thalweg.store.listing import FOLDER, look
+from thalweg.store.listing import index_folder, look
 from thalweg.store.results import BenchmarkResults, StoredTrial
 from thalweg.store.stored import Stored
 from thalweg.store.tables import read_table, write_table
@@ -78,7 +78,7 @@ def answers(cli: CommandLine, root: Path) -> Any:
 
 def bare_copy(cli: CommandLine, results: BenchmarkResults) -> BenchmarkResults:
     """The directories without the index."""
-    shutil.copytree(results.path, cli.folder / "bare" / "many", ignore=shutil.ignore_patterns(FOLDER))
+    shutil.copytree(results.path, cli.folder / "bare" / "many")
     return BenchmarkResults(cli.folder / "bare", "many")
 
 
@@ -213,7 +213,7 @@ def flip(path: Path) -> None:
 
 
 def only(results: BenchmarkResults, suffix: str) -> Path:
-    (path,) = (path for path in (results.path / FOLDER).iterdir() if path.suffix == suffix)
+    (path,) = (path for path in index_folder(results).iterdir() if path.suffix == suffix)
     return path
 
 
@@ -226,8 +226,8 @@ def other_version(results: BenchmarkResults) -> None:
 
 
 def replaced_by_a_file(results: BenchmarkResults) -> None:
-    shutil.rmtree(results.path / FOLDER)
-    (results.path / FOLDER).write_text("mine", encoding="utf-8")
+    shutil.rmtree(index_folder(results))
+    index_folder(results).write_text("mine", encoding="utf-8")
 
 
 DAMAGE: list[Callable[[BenchmarkResults], object]] = [
@@ -237,12 +237,12 @@ DAMAGE: list[Callable[[BenchmarkResults], object]] = [
     lambda results: flip(only(results, ".curves")),
     lambda results: only(results, ".curves").unlink(),
     lambda results: only(results, ".trials").unlink(),
-    lambda results: write_table(pd.DataFrame({"name": ["x"]}), results.path / FOLDER / "0.trials"),
-    lambda results: (results.path / FOLDER / "0.trials.partial").write_bytes(b"half"),
-    lambda results: (results.path / FOLDER / "0.trials").mkdir(),
+    lambda results: write_table(pd.DataFrame({"name": ["x"]}), index_folder(results) / "0.trials"),
+    lambda results: (index_folder(results) / "0.trials.partial").write_bytes(b"half"),
+    lambda results: (index_folder(results) / "0.trials").mkdir(),
     other_version,
     replaced_by_a_file,
-    lambda results: shutil.rmtree(results.path / FOLDER),
+    lambda results: shutil.rmtree(index_folder(results)),
 ]
 
 
@@ -318,7 +318,7 @@ def test_where_no_index_can_be_written_it_does_without(
     for _ in range(2):
         stored = read_stored(there)
         assert (len(stored.trials), stored.read, len(stored.curves())) == (TRIALS, TRIALS, TRIALS * 46)
-    assert not list((there.path / FOLDER).glob("*"))
+    assert not list((index_folder(there)).glob("*"))
 
 
 def test_a_trial_that_was_written_just_now_is_read_again(results: BenchmarkResults) -> None:
@@ -340,7 +340,7 @@ def test_many_small_segments_become_one(results: BenchmarkResults, monkeypatch: 
         age(path, 100.0 + number)
         stored = read_stored(results)
         assert (stored.read, len(stored.trials), len(stored.curves())) == (1, TRIALS, TRIALS * 46)
-        counts.append(len(list((results.path / FOLDER).glob("*.trials"))))
+        counts.append(len(list(index_folder(results).glob("*.trials"))))
     assert counts == [2, 3, 1, 2, 3, 1]
     stored = read_stored(results)
     assert stored.read == 0
@@ -359,7 +359,7 @@ print(len(stored.trials), len(stored.curves()))
 
 
 def test_two_processes_at_once_get_the_same(results: BenchmarkResults) -> None:
-    shutil.rmtree(results.path / FOLDER)
+    shutil.rmtree(index_folder(results))
     command = [sys.executable, "-c", READ, str(results.path.parent)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert {process.communicate(timeout=60)[0].strip() for process in both} == {f"{TRIALS} {TRIALS * 46}"}
@@ -370,7 +370,7 @@ def test_two_processes_at_once_get_the_same(results: BenchmarkResults) -> None:
 def test_a_segment_that_another_process_removes_is_done_without(results: BenchmarkResults) -> None:
     stored = read_stored(results)
     expected = stored.curves()
-    shutil.rmtree(results.path / FOLDER)
+    shutil.rmtree(index_folder(results))
     one(results).rename(results.path / "away")
     found = stored.curves()
     rest = expected[expected["trial"] != 7].reset_index(drop=True)
@@ -398,7 +398,7 @@ def test_a_look_at_many_trials_is_remembered_until_something_changes(
     age(results.trials)
     before = look(results)
     (one(results) / "trial.json").write_text("{", encoding="utf-8")
-    seen = results.path / FOLDER / "seen"
+    seen = index_folder(results) / "seen"
     os.utime(seen, (time.time() - listing.RECENT - 1,) * 2)
     assert look(results).digest != before.digest
 
@@ -409,7 +409,7 @@ def test_a_folder_that_changed_just_now_is_looked_at_again(
     monkeypatch.setattr(listing, "LARGE", 10)
     os.utime(results.trials)
     look(results)
-    assert not (results.path / FOLDER / "seen").exists()
+    assert not (index_folder(results) / "seen").exists()
 
 
 def test_single_trials_are_found_and_deleted(cli: CommandLine, results: BenchmarkResults) -> None:
@@ -439,9 +439,9 @@ def test_compact_builds_the_index_and_removes_what_nobody_needs(cli: CommandLine
     there, gone = one(results).name.rpartition("--")[2], "0123456789ab"
     measure(results)
     age(results.trials)
-    shutil.rmtree(results.path / FOLDER)
-    (results.path / FOLDER).mkdir()
-    (results.path / FOLDER / "junk").write_bytes(b"x")
+    shutil.rmtree(index_folder(results))
+    index_folder(results).mkdir()
+    (index_folder(results) / "junk").write_bytes(b"x")
     for name in (f"{gone}--surface--1", f"{there}--surface--1", f"{gone}--training.pt", f"{there}--training.pt"):
         path = results.path / ".partial" / name
         path.mkdir(parents=True)
@@ -456,7 +456,7 @@ def test_compact_builds_the_index_and_removes_what_nobody_needs(cli: CommandLine
         [f"{there}--surface--1", f"{gone}--training.pt"]
     )
     assert [path.name for path in results.working.iterdir()] == ["held.lock"]
-    assert len(list((results.path / FOLDER).iterdir())) == 2
+    assert sorted(path.suffix for path in index_folder(results).iterdir()) == ["", ".curves", ".trials"]
     assert read_stored(results).read == 0
     assert answers(cli, cli.folder / "results") == before
     assert f"{TRIALS} trials in the index" in cli("results", "compact", "--results", "results").stdout

@@ -11,7 +11,14 @@ from thalweg.errors import UserError, unknown
 from thalweg.store.compact import Compacted, compact
 from thalweg.store.export import FORMATS, export
 from thalweg.store.index import read_stored
-from thalweg.store.results import BenchmarkResults, StoredTrial, benchmarks_in, require_benchmark, results_root
+from thalweg.store.results import (
+    BenchmarkResults,
+    StoredTrial,
+    benchmarks_in,
+    refused_in,
+    require_benchmark,
+    results_root,
+)
 from thalweg.store.transfer import Imported, delete, take_over
 
 
@@ -76,11 +83,14 @@ def export_command(out: Path, benchmark: str | None, results: Path | None) -> in
     if out.suffix not in FORMATS:
         raise UserError(f"{out}: {unknown('format', out.suffix, FORMATS)}")
     root = results_root(results)
-    stored = [
-        (name, trial)
-        for name in ([benchmark] if benchmark else benchmarks_in(root))
-        for trial in require_benchmark(root, name).scan()[0]
-    ]
+    stored: list[tuple[str, StoredTrial]] = []
+    unreadable = refused_in(root) if benchmark is None else []
+    for name in [benchmark] if benchmark else benchmarks_in(root):
+        trials, others = require_benchmark(root, name).scan()
+        stored += [(name, trial) for trial in trials]
+        unreadable += others
+    for item in unreadable:
+        errors().print(f"{item.path} cannot be read: {item.reason}", markup=False)
     if not stored:
         errors().print(f"no results in {root}: type 'thalweg run quick'", markup=False)
         return 3
@@ -95,7 +105,8 @@ def export_command(out: Path, benchmark: str | None, results: Path | None) -> in
 def import_command(source: Path, results: Path | None, as_json: bool) -> int:
     """Take results over from another folder; exit code 1 where some are damaged or contradict those here."""
     names = benchmarks_in(source)
-    if not names:
+    refused = refused_in(source)
+    if not names and not refused:
         raise UserError(f"{source}: no results there: name a folder like results/local of another machine")
     root = results_root(results)
     if source.resolve() == root.resolve():
@@ -106,7 +117,9 @@ def import_command(source: Path, results: Path | None, as_json: bool) -> int:
             done[name] = take_over(BenchmarkResults(root, name), BenchmarkResults(source, name))
     except OSError as error:
         raise UserError(f"{root}: cannot be written: {error.strerror}") from error
-    wrong = any(each.conflicts or each.damaged for each in done.values())
+    for item in refused:
+        errors().print(f"{item.path} is not read: {item.reason}", markup=False)
+    wrong = bool(refused) or any(each.conflicts or each.damaged for each in done.values())
     if as_json:
         print_json({"schema": 1, "results": str(root), "benchmarks": {name: vars(each) for name, each in done.items()}})
         return 1 if wrong else 0

@@ -10,16 +10,20 @@ import pandas as pd
 from thalweg.commands.output import console, errors, number, print_json, print_table
 from thalweg.errors import UserError
 from thalweg.store.index import read_stored
-from thalweg.store.results import BenchmarkResults, StoredTrial, benchmarks_in, require_benchmark, results_root
-from thalweg.store.verify import set_aside, verify
+from thalweg.store.results import (
+    BenchmarkResults,
+    StoredTrial,
+    benchmarks_in,
+    refused_in,
+    require_benchmark,
+    results_root,
+)
+from thalweg.store.verify import Fault, set_aside, verify
 
 
 def _results(benchmark: str | None, root: Path) -> list[tuple[str, BenchmarkResults]]:
     names = [benchmark] if benchmark else benchmarks_in(root)
-    found = [(name, require_benchmark(root, name)) for name in names]
-    for _, results in found:
-        results.sweep()
-    return found
+    return [(name, require_benchmark(root, name)) for name in names]
 
 
 AT_ONCE = 1000
@@ -31,9 +35,12 @@ _TOLD = ["benchmark", "hash", "workload", "optimizer", "seed", "status", "reason
 def list_command(benchmark: str | None, results: Path | None, as_json: bool) -> int:
     """Print the trials on disk; exit code 3 when there are none."""
     root = results_root(results)
-    there = {name: read_stored(results) for name, results in _results(benchmark, root)}
+    found = dict(_results(benchmark, root))
+    there = {name: read_stored(results) for name, results in found.items()}
     unreadable = [item for stored in there.values() for item in stored.unreadable]
-    parts = [stored.trials.assign(benchmark=name) for name, stored in there.items() if len(stored.trials)]
+    unreadable += refused_in(root) if benchmark is None else []
+    tables = {name: pd.concat([stored.trials, _cut_off(found[name])]) for name, stored in there.items()}
+    parts = [table.assign(benchmark=name) for name, table in tables.items() if len(table)]
     trials = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     if as_json:
         columns = [trials[name].to_numpy(dtype=object).tolist() for name in _TOLD] if parts else []
@@ -50,6 +57,16 @@ def list_command(benchmark: str | None, results: Path | None, as_json: bool) -> 
         errors().print(f"no results in {root}: type 'thalweg run quick'", markup=False)
         return 3
     return 0
+
+
+def _cut_off(results: BenchmarkResults) -> pd.DataFrame:
+    """Trials that a killed process left, as the next run will record them."""
+    rows = [
+        {"hash": d.hash, "workload": d.workload, "optimizer": d.optimizer, "seed": d.trial.seed, "status": d.status}
+        | {"reason": d.reason, "final": "{}"}
+        for d in results.cut_off()
+    ]
+    return pd.DataFrame(rows)
 
 
 def _print_trials(trials: pd.DataFrame, root: Path) -> None:
@@ -116,6 +133,8 @@ def verify_command(benchmark: str | None, results: Path | None, as_json: bool, a
     whole = 0
     faults = []
     moved: list[Path] = []
+    if benchmark is None:
+        faults += [Fault(item.path, item.reason) for item in refused_in(root)]
     for _, there in _results(benchmark, root):
         count, found = verify(there)
         whole += count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ from pathlib import Path
 from thalweg.contracts.executor import Progress
 from thalweg.runner.groups import Group, train_and_save_group
 from thalweg.runner.outcome import TrialResult
+from thalweg.store import guard
 from thalweg.store.documents import TrialDocument
 from thalweg.store.results import BenchmarkResults, StoredTrial, digests
 
@@ -70,9 +72,7 @@ def _put(results: BenchmarkResults, hash_: str, packed: bytes) -> Path:
         shutil.rmtree(work, ignore_errors=True)
         folder = work / "result"
         try:
-            with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-                archive.extractall(folder)
-            document = TrialDocument.model_validate_json((folder / "trial.json").read_text(encoding="utf-8"))
+            document = _unpacked(packed, hash_, folder)
             if there is not None and there.document.status != "failed" == document.status:
                 return there.path
             document = _with_tables_of(there, document, folder) if there else document
@@ -81,14 +81,28 @@ def _put(results: BenchmarkResults, hash_: str, packed: bytes) -> Path:
             shutil.rmtree(work, ignore_errors=True)
 
 
+def _unpacked(packed: bytes, hash_: str, folder: Path) -> TrialDocument:
+    """Write what an archive has of the files that its document lists; ValueError where it is not that trial, whole."""
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        document = TrialDocument.model_validate_json(guard.unpack(archive, "trial.json"))
+        if document.hash != hash_:
+            raise ValueError(f"it is the trial {document.hash}, not {hash_}")
+        for name, digest in {"trial.json": "", **document.files}.items():
+            content = guard.unpack(archive, name)
+            if digest and hashlib.sha256(content).hexdigest() != digest:
+                raise ValueError(f"{name} is not what its document says")
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+    return document
+
+
 def _with_tables_of(older: StoredTrial, document: TrialDocument, folder: Path) -> TrialDocument:
     """Tables that only the older result has were measured on the same training, and stay."""
     probes = dict(document.probes)
     for key, probe in older.document.probes.items():
         name = f"probes/{key}.parquet"
-        if key not in probes and (older.path / name).is_file():
-            (folder / "probes").mkdir(exist_ok=True)
-            shutil.copyfile(older.path / name, folder / name)
+        if key not in probes and guard.is_regular(older.path / name):
+            guard.copy(older.path, name, folder)
             probes[key] = probe
     document = document.model_copy(update={"probes": probes, "files": digests(folder)})
     (folder / "trial.json").write_text(document.to_json(), encoding="utf-8")

@@ -11,6 +11,7 @@ from typing import Any
 
 from thalweg import __version__
 from thalweg.registry import Registry
+from thalweg.store.listing import index_folder, make_index_folder
 from thalweg.store.results import BenchmarkResults
 from thalweg.trial import Trial
 
@@ -19,7 +20,7 @@ class Rule:
     """Whether a trial has a place in a stack: a function of the trial, of thalweg's version and of nothing else.
 
     Finding out builds the network, which takes torch and some milliseconds. So the answers are kept in
-    ``.index/stacks.json``, by what they depend on; the file may be deleted.
+    ``stacks.json`` of the index, by what they depend on; the file may be deleted.
 
     Args:
         registry: where the trials' components are.
@@ -28,7 +29,8 @@ class Rule:
 
     def __init__(self, registry: Registry, results: BenchmarkResults) -> None:
         self._registry = registry
-        self._path = results.path / ".index" / "stacks.json"
+        self._results = results
+        self._path = index_folder(results) / "stacks.json"
         self._known: dict[str, Any] = {}
         with suppress(OSError, ValueError):
             found = json.loads(self._path.read_text(encoding="utf-8"))
@@ -73,7 +75,7 @@ class Rule:
         """Write the answers down, where the folder is there and can be written to."""
         if self._new:
             with suppress(OSError):
-                self._path.parent.mkdir(exist_ok=True)
+                make_index_folder(self._results)
                 partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
                 partial.write_text(json.dumps(self._known, indent=0, sort_keys=True), encoding="utf-8")
                 partial.replace(self._path)

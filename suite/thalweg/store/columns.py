@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from thalweg.benchmark import files_of
+from thalweg.store import guard
 from thalweg.store.curve import CURVE_COLUMNS
 from thalweg.store.results import StoredTrial
-from thalweg.store.tables import is_table
+from thalweg.store.tables import TooLarge, check_texts, is_table, read_arrow
 from thalweg.store.timings import configuration
-from thalweg.store.weights import has_weights
+from thalweg.store.weights import KEPT
 
 TRIALS = pa.schema(
     {
@@ -54,15 +54,19 @@ CURVES = pa.schema({name: _TYPES[kind] for name, kind in CURVE_COLUMNS.items()})
 
 TEXT = [name for name, kind in CURVE_COLUMNS.items() if kind == "str"]
 
+CODED = pa.schema([pa.field(f.name, pa.dictionary(pa.int32(), f.type)) if f.name in TEXT else f for f in CURVES])
+"""The same, with texts as numbers of a dictionary."""
+
 
 def row_of(stored: StoredTrial) -> tuple[dict[str, Any], pa.Table]:
     """What ``TRIALS`` has of a trial, and its curve (empty where there is none)."""
     document, trial = stored.document, stored.document.trial
-    curve, error = CURVES.empty_table(), ""
+    curve, error = CODED.empty_table(), ""
     try:
         curve = _curve(stored)
     except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as failure:  # as pyarrow's errors are
-        error = type(failure).__name__
+        told = isinstance(failure, guard.Refused | TooLarge)
+        error = getattr(failure, "reason", str(failure)) if told else type(failure).__name__
     by_status: dict[str, list[str]] = {"done": [], "failed": []}
     for key, probe in document.probes.items():
         by_status[probe.status].append(key)
@@ -84,9 +88,8 @@ def row_of(stored: StoredTrial) -> tuple[dict[str, Any], pa.Table]:
         "files": json.dumps(files) if files else "",
         "probes_done": _joined(by_status["done"]),
         "probes_failed": _joined(by_status["failed"]),
-        "weights": _joined(
-            name for name in ("initial", "final", "trajectory") if document.files and has_weights(stored.path, name)
-        ),
+        # what a document lists was there when the trial was read
+        "weights": _joined(name for name in KEPT if f"weights/{name}.safetensors" in document.files),
         "has_table": not error or is_table(stored.path / "curve.parquet"),
         "curve_error": error,
     }
@@ -108,11 +111,12 @@ def _joined(names: Any) -> str:
 
 def _curve(stored: StoredTrial) -> pa.Table:
     # from memory and without threads: the files are small, and there may be 100,000 of them
-    content = pa.BufferReader((stored.path / "curve.parquet").read_bytes())
-    table = pq.ParquetFile(content).read(use_threads=False)
+    content = guard.read_bytes(stored.path / "curve.parquet", guard.TABLE)
+    table = read_arrow(pa.BufferReader(content), TEXT)
+    check_texts(table)
     if "factor_inversions" not in table.column_names:
         table = table.append_column("factor_inversions", pa.array([0] * table.num_rows, pa.int64()))
-    return table.select(CURVES.names).cast(CURVES)
+    return table.select(CURVES.names).cast(CODED)
 
 
 def ran_on(environment: Mapping[str, Any]) -> str:

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import filelock
 
+from thalweg.own import cache_folder
+from thalweg.store import guard
 from thalweg.store.index import Index
+from thalweg.store.listing import INDICES, OF
 from thalweg.store.results import CHECKPOINT, PARTIAL, BenchmarkResults
 
 
@@ -48,6 +51,7 @@ def compact(results: BenchmarkResults) -> Compacted:
     ended = stored.trials.loc[stored.trials["status"] != "failed", "hash"]
     _scratch(results, {name.rpartition("--")[2] for name in stored.column("name")}, set(ended), done)
     _locks(results, done)
+    _old_indices(results, done)
     return done
 
 
@@ -55,17 +59,28 @@ def _scratch(results: BenchmarkResults, there: set[str], ended: set[str], done: 
     """Measurements go with their trial, checkpoints when it has ended; what somebody holds is left alone."""
     for path in _entries(results.path / PARTIAL):
         hash_, _, key = path.name.partition("--")
+        if not guard.HASH.fullmatch(hash_):
+            continue
         # a checkpoint of a trial that was cut off is what the next run goes on from
         if hash_ not in ended if key.startswith(CHECKPOINT) else hash_ in there:
             continue
         with suppress(filelock.Timeout), filelock.FileLock(results.working / f"{hash_}.lock", blocking=False):
             size = _size(path)
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            guard.free(path)
             done.scratch += 1
             done.freed += size
+
+
+def _old_indices(results: BenchmarkResults, done: Compacted) -> None:
+    """Indices lay beside the results before they lay in the user's cache; there, those of results that are gone go."""
+    old = [results.path / ".index"] if guard.is_folder(results.path / ".index") else []
+    for folder in _entries(cache_folder() / INDICES):
+        with suppress(OSError):
+            if not os.path.isdir((folder / OF).read_bytes()):  # noqa: PTH112 - of bytes
+                old.append(folder)
+    for folder in old:
+        done.freed += _size(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _locks(results: BenchmarkResults, done: Compacted) -> None:
@@ -84,13 +99,13 @@ def _locks(results: BenchmarkResults, done: Compacted) -> None:
 
 def _entries(folder: Path) -> list[Path]:
     try:
-        return sorted(folder.iterdir())
+        return sorted(folder.iterdir()) if guard.is_folder(folder) else []
     except OSError:
         return []
 
 
 def _size(path: Path) -> int:
     """Bytes of a file, or of all files in a folder; 0 where there is none."""
-    if not path.is_dir():
-        return path.stat().st_size if path.exists() else 0
-    return sum((Path(root) / name).stat().st_size for root, _, names in os.walk(path) for name in names)
+    if not guard.is_folder(path):
+        return path.lstat().st_size if os.path.lexists(path) else 0
+    return sum((Path(root) / name).lstat().st_size for root, _, names in os.walk(path) for name in names)

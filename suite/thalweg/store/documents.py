@@ -4,14 +4,71 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetPydanticSchema, model_validator
+from typing_extensions import TypedDict
 
+from thalweg.benchmark_file import NAME
+from thalweg.contracts import component
 from thalweg.failure import Failure
+from thalweg.store import guard
 from thalweg.trial import ProbeRequest, Trial
 
 Status = Literal["done", "diverged", "failed"]
+
+# what readers rely on; a document may come from anywhere
+
+Whole = Annotated[int, Field(ge=0, lt=1 << 63)]
+Real = float | None
+Place = Annotated[str, Field(pattern=f"^{guard.PART.pattern}(/{guard.PART.pattern}){{0,2}}$")]
+"""A file inside of the trial's folder."""
+
+
+class Summary(TypedDict, total=False):
+    """What came of the training, in numbers; ``final`` by split and metric. Other keys are kept as they are."""
+
+    __pydantic_config__ = ConfigDict(extra="allow", strict=True)  # type: ignore[misc]
+
+    final: dict[str, dict[str, Real]]
+    selected_step: Whole | None
+    step: Whole | None
+    epoch: Real
+    examples: Whole
+    gradient_evaluations: Whole
+    curvature_products: Whole
+    factor_inversions: Whole
+    statistics_examples: Whole
+    parameters: Whole
+    steps_per_epoch: Whole
+    state_bytes: Real
+    seconds: Real
+    warm_up_seconds: Real
+    batched: Whole
+    trained_anew: str
+    coarse_state: list[str]
+
+
+class Environment(TypedDict, total=False):
+    """Where the trial ran. Other keys are kept as they are."""
+
+    __pydantic_config__ = ConfigDict(extra="allow", strict=True)  # type: ignore[misc]
+
+    thalweg: str
+    python: str
+    platform: str
+    cpu: str
+    device: str
+    git_commit: str | None
+    packages: dict[str, str]
+    plugins: dict[str, str]
+    cores: Whole | None
+    threads: Whole | None
+
+
+def _checked_as(kind: type) -> GetPydanticSchema:
+    """A dictionary to type checkers, and this kind of dictionary to pydantic."""
+    return GetPydanticSchema(lambda _, handler: handler.generate_schema(kind))
 
 
 class ProbeDocument(BaseModel):
@@ -32,8 +89,8 @@ class TrialDocument(BaseModel):
     model_config = ConfigDict(extra="ignore", populate_by_name=True)
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
-    hash: str
-    workload: str
+    hash: Annotated[str, Field(pattern=f"^{guard.HASH.pattern}$")]
+    workload: Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
     optimizer: str
     """The label under which the benchmark lists the optimizer; ``trial.optimizer.name`` is the plugin's name."""
     trial: Trial
@@ -42,11 +99,27 @@ class TrialDocument(BaseModel):
     status: Status
     reason: str = ""
     error: Failure | None = None
-    environment: dict[str, Any] = {}
-    summary: dict[str, Any] = {}
-    probes: dict[str, ProbeDocument] = {}
-    files: dict[str, str] = {}
+    environment: Annotated[dict[str, Any], _checked_as(Environment)] = {}
+    summary: Annotated[dict[str, Any], _checked_as(Summary)] = {}
+    probes: dict[Place, ProbeDocument] = {}
+    files: dict[Place, str] = {}
     """SHA-256 of each file beside this one, by its path in the trial's directory."""
+
+    @model_validator(mode="after")
+    def _named(self) -> TrialDocument:
+        """The optimizer's name is part of the folder's, a probe's request names its table."""
+        for ref in (self.trial.problem, self.trial.architecture, self.trial.optimizer):
+            if not component.NAME.fullmatch(ref.name):
+                raise ValueError(f"{ref.name!r} is no name of a component")
+        for key, probe in self.probes.items():
+            if probe.request.key != key:
+                raise ValueError(f"probes.{key}: the request is of {probe.request.key!r}")
+        return self
+
+    @property
+    def folder(self) -> str:
+        """The name of the trial's folder."""
+        return f"{self.workload}--{self.trial.optimizer.name}--{self.hash}"
 
     def to_json(self) -> str:
         """Indented JSON, trials and probe requests without defaults."""

@@ -13,14 +13,17 @@ A refusal is an ``OSError`` whose ``strerror`` is the reason, as any other file 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import shutil
 import stat
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from io import BufferedReader
+from pathlib import Path
 
 PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 """Names of files and folders in results."""
@@ -34,7 +37,7 @@ TEXT = 4 * MB
 """Bytes of a benchmark's file."""
 TABLE = 1024 * MB
 """Bytes of a curve, or of a probe's table."""
-WEIGHTS = 64 * 1024 * MB
+WEIGHTS = 16 * 1024 * MB
 """Bytes of a file of weights."""
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -46,6 +49,7 @@ class Refused(OSError):  # noqa: N818 - the reason, as the end of a sentence
 
     def __init__(self, reason: str, path: Path | str) -> None:
         super().__init__(errno.EPERM, reason, str(path))
+        self.reason = reason
 
 
 def kind_of(mode: int) -> str:
@@ -55,7 +59,7 @@ def kind_of(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "no regular file")
 
 
-def open_regular(path: Path | str, limit: int) -> BinaryIO:
+def open_regular(path: Path | str, limit: int) -> BufferedReader:
     """A regular file of at most ``limit`` bytes, open for reading. The last part of ``path`` may be no link.
 
     Raises:
@@ -92,7 +96,10 @@ def read_bytes(path: Path | str, limit: int) -> bytes:
         OSError: it cannot be read, or is not read for a reason of ``open_regular``.
     """
     with open_regular(path, limit) as file:
-        content = file.read(limit + 1)
+        # room for what there is, and not for what there may be
+        content = file.read(os.fstat(file.fileno()).st_size + 1)
+        while len(content) <= limit and (more := file.read(MB)):
+            content += more
     if len(content) > limit:
         raise Refused(f"has more than the {limit:,} bytes that are read", path)
     return content
@@ -117,6 +124,87 @@ def is_folder(path: Path | str) -> bool:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except (OSError, ValueError):
         return False
+
+
+def kind_at(path: Path | str) -> str:
+    """What is there instead of a folder or a regular file, as the end of a sentence."""
+    try:
+        return f"is {kind_of(os.lstat(path).st_mode)}"
+    except OSError as error:
+        return f"cannot be looked at: {error.strerror}"
+
+
+def check_inside(folder: Path, name: str) -> os.stat_result:
+    """A file of a trial is a regular one, in folders that are no links, no larger than such a file may be.
+
+    Raises:
+        Refused: it is not.
+        FileNotFoundError: it is not there.
+    """
+    parent = name.rpartition("/")[0]
+    while parent:
+        mode = os.lstat(f"{folder}{os.sep}{parent}").st_mode
+        if not stat.S_ISDIR(mode):
+            raise Refused(f"is in {parent!r}, which is {kind_of(mode)}", folder / name)
+        parent = parent.rpartition("/")[0]
+    about = os.lstat(f"{folder}{os.sep}{name}")
+    if not stat.S_ISREG(about.st_mode):
+        raise Refused(f"is {kind_of(about.st_mode)}", folder / name)
+    if about.st_size > limit_of(name):
+        raise Refused(f"has {about.st_size:,} bytes, more than the {limit_of(name):,} that are read", folder / name)
+    return about
+
+
+def limit_of(name: str) -> int:
+    """Bytes of a file of a trial, at most."""
+    return WEIGHTS if name.startswith("weights/") else DOCUMENT if name == "trial.json" else TABLE
+
+
+def open_inside(folder: Path, name: str) -> BufferedReader:
+    """A file of a trial, open for reading.
+
+    Raises:
+        OSError: it cannot be read, or is not read for a reason of ``check_inside``.
+    """
+    check_inside(folder, name)
+    return open_regular(folder / name, limit_of(name))
+
+
+def copy(source: Path, name: str, target: Path) -> str:
+    """Copy a file of a trial into the same place of another folder, with a mode of our own; gives its SHA-256.
+
+    Raises:
+        OSError: it cannot be read or written, or is not read for a reason of ``check_inside``.
+    """
+    place = target / name
+    room(place.parent)
+    digest = hashlib.sha256()
+    with open_inside(source, name) as old, free(place).open("xb") as new:
+        left = limit_of(name)
+        while block := old.read(min(MB, left + 1)):
+            left -= len(block)
+            if left < 0:
+                raise Refused(f"has more than the {limit_of(name):,} bytes that are read", source / name)
+            digest.update(block)
+            new.write(block)
+    return digest.hexdigest()
+
+
+def unpack(archive: zipfile.ZipFile, name: str) -> bytes:
+    """A file of a packed trial, unpacked; no more than such a file may have, whatever the archive says of it.
+
+    Raises:
+        Refused: it has more.
+        ValueError: it is not in the archive, or broken.
+    """
+    try:
+        with archive.open(name) as file:
+            content = file.read(limit_of(name) + 1)
+    except (KeyError, RuntimeError, NotImplementedError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise ValueError(f"{name} cannot be unpacked: {error}") from error
+    if len(content) > limit_of(name):
+        raise Refused(f"unpacks to more than the {limit_of(name):,} bytes that are read", name)
+    return content
 
 
 def room(path: Path) -> Path:
@@ -152,12 +240,6 @@ def write_text(text: str, path: Path, partial: Path) -> None:
         with suppress(OSError):
             partial.unlink()
         raise
-
-
-def is_place(name: str) -> bool:
-    """Whether a name that a document gives to one of its files is the path of a file inside of the trial's folder."""
-    parts = PurePosixPath(name).parts
-    return 0 < len(parts) <= 3 and "/".join(parts) == name and all(PART.fullmatch(part) for part in parts)
 
 
 def files_in(folder: Path, limit: int = 10_000) -> Iterator[tuple[str, bool]]:

@@ -1,6 +1,6 @@
 """The derived index of a benchmark's trials: 100,000 of them are listed and ranked without opening 200,000 files.
 
-The directories are the truth. ``.index/`` holds segments: pairs of Parquet files with a row a trial
+The directories are the truth. A folder in the user's cache holds segments: pairs of Parquet files with a row a trial
 (``columns.TRIALS``) and the rows of their curves. Each row carries the times and sizes of the trial's files as they
 were before it was read, and counts for as long as those are the same: so a segment is never wrong, only of no use any
 more; every process adds its own; and the folder may be deleted at any time. What has no valid row is read from its
@@ -21,8 +21,17 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from thalweg.store import guard
 from thalweg.store.columns import CURVES, TRIALS
-from thalweg.store.listing import FOLDER, FOLDER_STAMPS, RACY, Listing, look, numbers_of
+from thalweg.store.listing import (
+    FOLDER_STAMPS,
+    RACY,
+    Listing,
+    index_folder,
+    look,
+    make_index_folder,
+    numbers_of,
+)
 from thalweg.store.results import BenchmarkResults, Unreadable
 from thalweg.store.segment import METADATA, ROWS, Segment, match, open_segment, read_trials, remove
 from thalweg.store.stored import Stored
@@ -43,7 +52,7 @@ class Index:
 
     def __init__(self, results: BenchmarkResults) -> None:
         self.results = results
-        self.path = results.path / FOLDER
+        self.path = index_folder(results)
 
     def rebuild(self) -> Stored:
         """Read every trial's files and make one segment of them, in place of all that is there.
@@ -51,12 +60,9 @@ class Index:
         Raises:
             OSError: it cannot be written.
         """
-        if self.path.is_dir():
-            # what another process puts there meanwhile may stay
-            shutil.rmtree(self.path, ignore_errors=True)
-        else:
-            self.path.unlink(missing_ok=True)
-        self.path.mkdir(parents=True, exist_ok=True)
+        # what another process puts there meanwhile may stay
+        shutil.rmtree(self.path, ignore_errors=True)
+        make_index_folder(self.results)
         return self.read(look(self.results, again=True), worth=1)
 
     def read(self, listing: Listing | None = None, worth: int | None = None) -> Stored:
@@ -83,6 +89,9 @@ class Index:
             places.append(match(fresh, self.results, listing, names, left))
             if now:
                 self._keep(segments, places, now)
+        trials = self.results.trials
+        if not guard.is_folder(trials) and os.path.lexists(trials):
+            unreadable.append(Unreadable(trials, guard.kind_at(trials)))
         return _joined(self.results, segments, places, unreadable, len(missing))
 
     def _files(self) -> list[Path]:
@@ -95,7 +104,7 @@ class Index:
         """The time on the file system's clock; 0 where it cannot be written to."""
         probe = self.path / f"{os.getpid()}-{time.time_ns():x}.partial"
         try:
-            self.path.mkdir(exist_ok=True)
+            make_index_folder(self.results)
             probe.touch()
             now = probe.stat().st_mtime_ns
             probe.unlink()

@@ -21,9 +21,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from thalweg.own import cache_folder
+from thalweg.store import guard
 from thalweg.store.results import BenchmarkResults
 
-FOLDER = ".index"
 VERSION = b"1"
 RACY = 2_000_000_000
 """A file changed so few nanoseconds ago may change again without a later time: what was seen of it is not kept."""
@@ -33,6 +34,10 @@ LARGE = 5000
 RECENT = 30.0
 """Seconds for which it is."""
 SEEN = "seen"
+
+INDICES = "results"
+"""Folder in the user's cache."""
+OF = "of"
 
 STAMPS = ("json_ns", "json_size", "curve_ns", "curve_size")
 FOLDER_STAMPS = ("probes_ns", "weights_ns")
@@ -54,8 +59,32 @@ class Listing:
         return hashlib.sha256("/".join(self.names).encode(errors="surrogateescape") + self.stamps.tobytes()).hexdigest()
 
 
+def index_folder(results: BenchmarkResults) -> Path:
+    """Where what was read of these results is kept: among the user's own files.
+
+    Beside the results it would be a stranger's word for what the trials say.
+    """
+    place = os.path.realpath(results.path)
+    return cache_folder() / INDICES / hashlib.sha256(os.fsencode(place)).hexdigest()[:16]
+
+
+def make_index_folder(results: BenchmarkResults) -> Path:
+    """The same folder, made where it is not there; ``of`` in it says which results it is of.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder = index_folder(results)
+    if not folder.is_dir():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / OF).write_bytes(os.fsencode(os.path.realpath(results.path)))
+    return folder
+
+
 def look(results: BenchmarkResults, again: bool = False) -> Listing:
     """What is there now: no file of a trial is opened. With ``again`` every file is looked at."""
+    if not guard.is_folder(results.trials):
+        return Listing([], np.zeros((0, len(STAMPS)), np.int64))
     try:
         changed = results.trials.stat().st_mtime_ns
         seen = None if again else _seen(results, changed)
@@ -79,7 +108,7 @@ def look(results: BenchmarkResults, again: bool = False) -> Listing:
 
 def _seen(results: BenchmarkResults, changed: int) -> Listing | None:
     """What was seen a moment ago, where the trials' folder still has that time."""
-    path = results.path / FOLDER / SEEN
+    path = index_folder(results) / SEEN
     try:
         if not -1 < time.time() - path.stat().st_mtime < RECENT:
             return None
@@ -92,13 +121,13 @@ def _seen(results: BenchmarkResults, changed: int) -> Listing | None:
 
 
 def _remember(results: BenchmarkResults, changed: int, listing: Listing) -> None:
-    path = results.path / FOLDER / SEEN
-    partial = path.with_name(f"{os.getpid()}-{time.time_ns():x}.partial")
     stamps = {name: listing.stamps[:, number] for number, name in enumerate(STAMPS)}
+    path = index_folder(results) / SEEN
+    partial = path.with_name(f"{os.getpid()}-{time.time_ns():x}.partial")
     try:
+        make_index_folder(results)
         table = pa.table({"name": pa.array(listing.names, pa.string()), **stamps})
         table = table.replace_schema_metadata({b"thalweg-seen": f"{VERSION.decode()} {changed}".encode()})
-        path.parent.mkdir(exist_ok=True)
         pq.write_table(table, partial, compression="lz4", use_dictionary=False, write_page_checksum=True)
         # a folder that was changed just now may change again without a later time
         if partial.stat().st_mtime_ns - changed > RACY:

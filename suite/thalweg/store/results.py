@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +16,10 @@ import filelock
 import pandas as pd
 from pydantic import ValidationError
 
+from thalweg.benchmark_file import NAME, NAMING
 from thalweg.errors import UserError
 from thalweg.failure import Failure
+from thalweg.store import guard
 from thalweg.store.curve import curve_table, with_all_columns
 from thalweg.store.documents import ProbeDocument, TrialDocument
 from thalweg.store.tables import read_table, write_table
@@ -70,8 +72,8 @@ class BenchmarkResults:
         """Every trial whose hash begins so, sorted by directory name, and what could not be read."""
         found: list[StoredTrial] = []
         unreadable: list[Unreadable] = []
-        for path in sorted(self.trials.iterdir()) if self.trials.is_dir() else []:
-            if not path.name.rpartition("--")[2].startswith(begins):
+        for path in sorted(self.trials.iterdir()) if guard.is_folder(self.trials) else []:
+            if begins and not path.name.rpartition("--")[2].startswith(begins):
                 continue
             trial = read_trial(path)
             if isinstance(trial, StoredTrial):
@@ -82,11 +84,15 @@ class BenchmarkResults:
 
     def find(self, hash_: str) -> StoredTrial | None:
         """The trial of that hash, if it is there and can be read."""
-        for path in self.trials.glob(f"*--{hash_}"):
+        for path in self._of(hash_):
             trial = read_trial(path)
             if isinstance(trial, StoredTrial):
                 return trial
         return None
+
+    def _of(self, hash_: str) -> list[Path]:
+        """What is there under the names of that trial."""
+        return list(self.trials.glob(f"*--{hash_}")) if guard.is_folder(self.trials) else []
 
     # writing
 
@@ -97,8 +103,7 @@ class BenchmarkResults:
         ``document`` is what to record if this process is killed. Waits while another process holds the trial.
         """
         with self.hold(document.hash):
-            folder = self.working / document.hash
-            shutil.rmtree(folder, ignore_errors=True)
+            folder = guard.free(self.working / document.hash)
             folder.mkdir()
             (folder / "started.json").write_text(document.to_json(), encoding="utf-8")
             (folder / "result").mkdir()
@@ -132,9 +137,9 @@ class BenchmarkResults:
         probes = dict(document.probes)
         for key, probe in older.document.probes.items() if older else ():
             name = f"probes/{key}.parquet"
-            if older and key not in probes and (older.path / name).is_file():
+            if older and key not in probes and guard.is_regular(older.path / name):
                 (folder / "probes").mkdir(exist_ok=True)
-                shutil.copyfile(older.path / name, folder / name)
+                guard.copy(older.path, name, folder)
                 probes[key] = probe
         document = document.model_copy(update={"probes": probes, "files": digests(folder)})
         (folder / "trial.json").write_text(document.to_json(), encoding="utf-8")
@@ -147,7 +152,7 @@ class BenchmarkResults:
         """
         key = probe.request.key
         path = trial.path / "probes" / f"{key}.parquet"
-        path.parent.mkdir(exist_ok=True)
+        guard.room(path.parent)
         if table is not None:
             partial = self.working / f"{trial.document.hash}--{key}.parquet"
             write_table(table, partial, probe.request.model_dump(mode="json"))
@@ -156,9 +161,7 @@ class BenchmarkResults:
         document = (current or trial).document
         document = document.model_copy(update={"probes": {**document.probes, key: probe}})
         document = document.model_copy(update={"files": digests(trial.path)})
-        partial = self.working / f"{document.hash}.json"
-        partial.write_text(document.to_json(), encoding="utf-8")
-        partial.replace(trial.path / "trial.json")
+        guard.write_text(document.to_json(), trial.path / "trial.json", self.working / f"{document.hash}.json")
         # for readers that looked at every trial a moment ago, and look no further than at the folder
         os.utime(self.trials)
         return path
@@ -166,8 +169,8 @@ class BenchmarkResults:
     @contextmanager
     def hold(self, hash_: str) -> Iterator[None]:
         """Hold a trial that is there, so that nobody trains it or writes to it meanwhile."""
-        self.working.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(self.working / f"{hash_}.lock"):
+        guard.room(self.path)
+        with filelock.FileLock(guard.room(self.working) / f"{hash_}.lock"):
             yield
 
     def scratch(self, hash_: str, key: str) -> Path:
@@ -176,22 +179,20 @@ class BenchmarkResults:
 
     def install(self, folder: Path, document: TrialDocument) -> Path:
         """Put a whole trial's folder in place of whatever that trial had; the caller holds it."""
-        self.trials.mkdir(parents=True, exist_ok=True)
-        trial = document.trial
-        place = self.trials / f"{document.workload}--{trial.optimizer.name}--{document.hash}"
-        for old in self.trials.glob(f"*--{document.hash}"):
-            shutil.rmtree(self.working / f"{document.hash}.old", ignore_errors=True)
-            old.rename(self.working / f"{document.hash}.old")
+        place = guard.room(self.trials) / document.folder
+        away = self.working / f"{document.hash}.old"
+        for old in self._of(document.hash):
+            guard.free(away)
+            old.rename(away)
         folder.rename(place)
-        shutil.rmtree(self.working / f"{document.hash}.old", ignore_errors=True)
+        with suppress(OSError):
+            guard.free(away)
         return place
 
     def write_benchmark(self, text: str) -> None:
         """Keep the benchmark's file beside its trials."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        partial = self.path / f".benchmark.toml.{os.getpid()}"
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(self.path / "benchmark.toml")
+        path = guard.room(self.path) / "benchmark.toml"
+        guard.write_text(text, path, self.path / f".benchmark.toml.{os.getpid()}")
 
     # clearing up
 
@@ -202,57 +203,95 @@ class BenchmarkResults:
         lock is free belongs to nobody.
         """
         swept: list[TrialDocument] = []
-        if not self.working.is_dir() or not os.access(self.working, os.W_OK):
+        if not guard.is_folder(self.working) or not os.access(self.working, os.W_OK):
             return swept
-        # a lock file is left of every trial that was ever trained
-        with os.scandir(self.working) as entries:
-            left = sorted(Path(entry.path) for entry in entries if not entry.name.endswith(".lock") and entry.is_dir())
-        for path in left:
-            name = path.name.removesuffix(".old")
-            lock = filelock.FileLock(self.working / f"{name}.lock", blocking=False)
+        for path in self._left():
+            hash_ = path.name.removesuffix(".old")
+            lock = filelock.FileLock(self.working / f"{hash_}.lock", blocking=False)
             try:
                 with lock:
-                    swept += self._sweep_one(path, name, (reasons or {}).get(name))
+                    swept += self._sweep_one(path, hash_, (reasons or {}).get(hash_))
             except filelock.Timeout:
                 continue
         return swept
 
+    def cut_off(self) -> list[TrialDocument]:
+        """What ``sweep`` would record as failed; nothing is changed."""
+        found = []
+        for path in self._left():
+            if path.suffix != ".old" and not self._of(path.name) and not _is_held(self.working / f"{path.name}.lock"):
+                started = self._started(path)
+                found += [started] if started is not None else []
+        return found
+
+    def _left(self) -> list[Path]:
+        """Folders of trials that are being trained, or were until their process was killed."""
+        if not guard.is_folder(self.working):
+            return []
+        # a lock file is left of every trial that was ever trained
+        with os.scandir(self.working) as entries:
+            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        return [self.working / name for name in sorted(names) if guard.HASH.fullmatch(name.removesuffix(".old"))]
+
+    def _started(self, path: Path) -> TrialDocument | None:
+        """What was being trained in a folder; None where it had not begun."""
+        document = _document(path, "started.json")
+        return document if isinstance(document, TrialDocument) and document.hash == path.name else None
+
     def _sweep_one(self, path: Path, hash_: str, reason: Failure | None) -> list[TrialDocument]:
-        there = next(iter(self.trials.glob(f"*--{hash_}")), None)
+        there = self._of(hash_)
         if path.suffix == ".old":
             # killed between the two renames: the old result is the newest that is whole
             document = _document(path)
-            if there is None and isinstance(document, TrialDocument):
-                self.trials.mkdir(parents=True, exist_ok=True)
-                path.rename(self.trials / f"{document.workload}--{document.trial.optimizer.name}--{hash_}")
+            if not there and isinstance(document, TrialDocument) and document.hash == hash_:
+                path.rename(guard.room(self.trials) / document.folder)
             else:
                 shutil.rmtree(path, ignore_errors=True)
             return []
         swept = []
-        try:
-            started = TrialDocument.model_validate_json((path / "started.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            started = None  # killed before it had begun
-        if reason is not None:
+        started = self._started(path)
+        if reason is not None and guard.is_folder(self.path / PARTIAL):
             # what killed it twice, or took too long, is not gone on with
             for checkpoint in (self.path / PARTIAL).glob(f"{hash_}--{CHECKPOINT}*"):
                 checkpoint.unlink(missing_ok=True)
         if started is not None and reason is not None:
             started = started.model_copy(update={"error": reason, "reason": reason.line})
         old = self.working / f"{hash_}.old"
-        if started is not None and there is None and not old.exists():
-            folder = path / "killed"
-            folder.mkdir(exist_ok=True)
+        if started is not None and not there and not old.exists():
+            folder = guard.free(path / "killed")
+            folder.mkdir()
             self.write(folder, started, curve_table([]), {}, {})
             swept.append(started)
         shutil.rmtree(path, ignore_errors=True)
         return swept
 
 
+def _is_held(lock: Path) -> bool:
+    """Whether a process holds a lock, without taking it; true where the system has no way to tell."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        with guard.open_regular(lock, guard.MB) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a trial but its document, by path."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / "trial.json")
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    """SHA-256 of every regular file of a trial but its document, by path."""
+    names = [name for name, regular in guard.files_in(folder) if regular and name != "trial.json"]
+    return {name: digest_of(folder, name) for name in names}
+
+
+def digest_of(folder: Path, name: str) -> str:
+    """SHA-256 of a file of a trial, which is no larger than such a file may be."""
+    with guard.open_inside(folder, name) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_trial(path: Path) -> StoredTrial | Unreadable:
@@ -260,23 +299,33 @@ def read_trial(path: Path) -> StoredTrial | Unreadable:
     document = _document(path)
     if isinstance(document, Unreadable):
         return document
-    if document.hash != document.trial.hash or not path.name.endswith(f"--{document.hash}"):
+    if document.hash != document.trial.hash:
         return Unreadable(path, "trial.json: the hash is not that of the trial")
-    missing = [name for name in document.files if not (path / name).is_file()]
-    if missing:
-        return Unreadable(path, f"{missing[0]} is missing")
+    if path.name != document.folder:
+        return Unreadable(path, f"trial.json: is that of {document.folder}")
+    for name in document.files:
+        try:
+            guard.check_inside(path, name)
+        except FileNotFoundError:
+            return Unreadable(path, f"{name} is missing")
+        except OSError as error:
+            return Unreadable(path, f"{name} {error.strerror}")
     return StoredTrial(path, document)
 
 
-def _document(path: Path) -> TrialDocument | Unreadable:
+def _document(path: Path, name: str = "trial.json") -> TrialDocument | Unreadable:
     try:
-        return TrialDocument.model_validate_json((path / "trial.json").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        return Unreadable(path, f"trial.json: {type(error).__name__}")
+        if not guard.is_folder(path):
+            return Unreadable(path, guard.kind_at(path))
+        return TrialDocument.model_validate_json(guard.read_bytes(path / name, guard.DOCUMENT))
+    except guard.Refused as error:
+        return Unreadable(path, f"{name} {error.reason}")
+    except (OSError, RecursionError) as error:
+        return Unreadable(path, f"{name}: {type(error).__name__}")
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_url=False, include_input=False)[0]
         key = ".".join(map(str, first["loc"]))
-        return Unreadable(path, f"trial.json: {key + ': ' if key else ''}{first['msg']}")
+        return Unreadable(path, f"{name}: {key + ': ' if key else ''}{first['msg']}")
 
 
 def killed(document: TrialDocument) -> TrialDocument:
@@ -295,12 +344,38 @@ def benchmarks_in(root: Path) -> list[str]:
     """The benchmarks that have results under a root, sorted."""
     if not root.is_dir():
         return []
-    return sorted(path.name for path in root.iterdir() if (path / "trials").is_dir() or (path / WORKING).is_dir())
+    return sorted(path.name for path in root.iterdir() if _has_results(path) and not _refusal(path))
+
+
+def refused_in(root: Path) -> list[Unreadable]:
+    """What looks like the results of a benchmark and is not read, sorted, and why."""
+    if not root.is_dir():
+        return []
+    there = [Unreadable(path, _refusal(path)) for path in sorted(root.iterdir()) if _has_results(path)]
+    return [item for item in there if item.reason]
+
+
+def _has_results(path: Path) -> bool:
+    with suppress(OSError):
+        return any(os.path.lexists(path / name) for name in ("trials", WORKING))
+    return False
+
+
+def _refusal(path: Path) -> str:
+    if not guard.is_folder(path):
+        return guard.kind_at(path)
+    if not NAME.fullmatch(path.name):
+        return f"the name {NAMING}"
+    links = [name for name in ("trials", WORKING) if os.path.lexists(path / name) and not guard.is_folder(path / name)]
+    return f"{links[0]} {guard.kind_at(path / links[0])}" if links else ""
 
 
 def require_benchmark(root: Path, name: str) -> BenchmarkResults:
-    """The results of a benchmark; UserError naming those that there are."""
+    """The results of a benchmark; UserError naming those that there are, or why they are not read."""
     there = benchmarks_in(root)
     if name not in there:
+        for item in refused_in(root):
+            if item.path.name == name:
+                raise UserError(f"{item.path}: {item.reason}: it is not read")
         raise UserError(f"no results of {name!r} in {root}; there are results of: {', '.join(there) or 'nothing yet'}")
     return BenchmarkResults(root, name)

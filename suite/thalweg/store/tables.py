@@ -1,17 +1,38 @@
-"""Tables as Parquet files, with settings in the metadata."""
+"""Tables as Parquet files, with settings in the metadata.
+
+A small file may unfold to any size, so what it holds is added up from its footer and its dictionaries before it is
+unfolded.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from thalweg.store import guard
+
 METADATA_KEY = b"thalweg"
+
+COLUMNS = 1000
+"""Columns of a table, at most."""
+ROWS = 10_000_000
+"""Rows of a table, at most."""
+UNFOLDED = 2 << 30
+"""Bytes of a table in memory, at most."""
+FIXED_WIDTH = 64
+"""Bytes of a value of fixed width, at most: no number is wider."""
+
+
+class TooLarge(ValueError):  # noqa: N818 - the reason, as a sentence
+    """A table that holds more than is read."""
 
 
 def write_table(table: pd.DataFrame, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
@@ -22,26 +43,136 @@ def write_table(table: pd.DataFrame, path: Path, metadata: Mapping[str, Any] | N
             {**(arrow.schema.metadata or {}), METADATA_KEY: json.dumps(metadata).encode()}
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(arrow, path, compression="zstd")
+    # not to its path: pyarrow would follow a link that lies there
+    with guard.free(path).open("xb") as file:
+        pq.write_table(arrow, file, compression="zstd")
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a table."""
-    table: pd.DataFrame = pq.ParquetFile(path).read().to_pandas()
+    """Read a table.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no table, or larger than what is read.
+    """
+    with guard.open_regular(path, guard.TABLE) as file, _as_value_error():
+        # not what pandas wrote about it: a stranger may have written it
+        table: pd.DataFrame = unfolded(read_arrow(file)).to_pandas(ignore_metadata=True)
     return table
+
+
+def read_arrow(source: BinaryIO | pa.NativeFile, texts: Sequence[str] | None = None) -> pa.Table:
+    """A table with its texts as dictionaries, which are small where the table repeats one text.
+
+    Args:
+        source: the file, open.
+        texts: which columns are texts, where that is known.
+
+    Raises:
+        ValueError: it holds more than is read.
+        Exception: any other of pyarrow's.
+    """
+    about = None
+    if texts is None:
+        about = pq.read_metadata(source)
+        source.seek(0)
+        columns = [about.schema.column(i) for i in range(min(about.num_columns, COLUMNS))]
+        texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+    file = pq.ParquetFile(source, metadata=about, read_dictionary=texts)
+    check_footer(file.metadata)
+    return file.read(use_threads=False)
+
+
+def check_footer(about: pq.FileMetaData) -> None:
+    """ValueError where a file says that it holds more than is read."""
+    if about.num_columns > COLUMNS or about.num_row_groups > 10_000:
+        raise TooLarge(f"it has {about.num_columns:,} columns in {about.num_row_groups:,} row groups")
+    rows, size = 0, 0
+    for number in range(about.num_row_groups):
+        group = about.row_group(number)
+        rows, size = rows + group.num_rows, size + group.total_byte_size
+    if max(rows, about.num_rows) > ROWS:
+        raise TooLarge(f"it has {max(rows, about.num_rows):,} rows, more than the {ROWS:,} that are read")
+    if size > UNFOLDED:
+        raise TooLarge(f"it unfolds to {size:,} bytes, more than the {UNFOLDED:,} that are read")
+    if rows * about.num_columns * 8 > UNFOLDED:
+        raise TooLarge(f"it has {rows:,} rows of {about.num_columns:,} columns, more than is read")
+    for number in range(about.num_columns):
+        column = about.schema.column(number)
+        if column.physical_type == "FIXED_LEN_BYTE_ARRAY" and column.length > FIXED_WIDTH:
+            raise TooLarge(f"a value of column {column.name!r} has {column.length:,} bytes")
+        if column.path != column.name and column.physical_type == "BYTE_ARRAY":
+            raise TooLarge(f"column {column.path!r} has texts inside of lists or records")
+        if column.max_repetition_level:
+            values = sum(about.row_group(i).column(number).num_values for i in range(about.num_row_groups))
+            if values > ROWS:
+                raise TooLarge(f"the lists of column {column.name!r} have {values:,} values")
+
+
+def check_texts(table: pa.Table) -> None:
+    """ValueError where the texts of a table, written out, are longer than what is read."""
+    if table.nbytes * table.num_rows <= UNFOLDED:
+        return  # though each row had all of it
+    size = 0
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if not pa.types.is_dictionary(column.type):
+            continue
+        for chunk in column.chunks:
+            lengths = pc.binary_length(chunk.dictionary)
+            longest = pc.max(lengths).as_py() or 0
+            size += longest * len(chunk) if longest * len(chunk) <= guard.MB else _exact(lengths, chunk)
+        if size > UNFOLDED:
+            raise TooLarge(f"the texts of column {name!r} have more than the {UNFOLDED:,} bytes that are read")
+
+
+def unfolded(table: pa.Table) -> pa.Table:
+    """The table with its texts written out."""
+    check_texts(table)
+    for number, name in enumerate(table.column_names):
+        kind = table.column(number).type
+        if pa.types.is_dictionary(kind):
+            table = table.set_column(number, name, table.column(number).cast(kind.value_type))
+    return table
+
+
+def _exact(lengths: pa.Array, chunk: pa.DictionaryArray) -> int:
+    return pc.sum(lengths.cast(pa.int64()).take(chunk.indices)).as_py() or 0
+
+
+@contextmanager
+def _as_value_error() -> Iterator[None]:
+    """What pyarrow raises of a file that is no table, as ValueError; OSError stays."""
+    try:
+        yield
+    except (OSError, ValueError):
+        raise
+    except (pa.ArrowException, LookupError, TypeError, ArithmeticError, NotImplementedError, RecursionError) as error:
+        raise ValueError(f"it is no table ({type(error).__name__})") from error
 
 
 def is_table(path: Path) -> bool:
     """Whether a file has the footer of a Parquet file: cheap, and false for one that was cut off."""
     try:
-        pq.read_metadata(path)
+        _footer(path, lambda about: None)
     except (OSError, ValueError):
         return False
     return True
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """The settings that were written with a table."""
-    metadata = pq.read_schema(path).metadata or {}
-    settings: dict[str, Any] = json.loads(metadata.get(METADATA_KEY, b"{}"))
+    """The settings that were written with a table.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no table, or they are none.
+    """
+    metadata: Mapping[bytes, bytes] = _footer(path, lambda about: about.metadata) or {}
+    settings = json.loads(metadata.get(METADATA_KEY, b"{}"))
+    if not isinstance(settings, dict):
+        raise ValueError("its settings are none")
     return settings
+
+
+def _footer(path: Path, look: Callable[[pq.FileMetaData], Any]) -> Any:
+    with guard.open_regular(path, guard.TABLE) as file, _as_value_error():
+        return look(pq.read_metadata(file))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from thalweg.store import guard
 from thalweg.store.tables import read_metadata, read_table, write_table
 from thalweg.trial import Trial
 
@@ -47,9 +48,9 @@ def write_times(folder: Path, workload: str, trial: Trial, table: pd.DataFrame, 
         table: columns block, steps, seconds (of a step), load (the system's load average before the block).
         environment: where it was measured.
     """
-    path = folder / "timings" / f"{workload}--{trial.optimizer.name}--{machine_name(environment)}.parquet"
+    path = guard.room(folder / "timings") / f"{workload}--{trial.optimizer.name}--{machine_name(environment)}.parquet"
     table = table.assign(configuration=configuration(trial))
-    if path.is_file():
+    if guard.is_regular(path):
         old = read_table(path)
         table = pd.concat([old[old["configuration"] != configuration(trial)], table], ignore_index=True)
     partial = path.with_name(f".{path.name}.partial")
@@ -61,13 +62,13 @@ def write_times(folder: Path, workload: str, trial: Trial, table: pd.DataFrame, 
 def read_times(folder: Path) -> dict[str, list[StepTime]]:
     """By configuration, the times on each machine; files that cannot be read count for nothing."""
     found: dict[str, list[StepTime]] = {}
-    for path in sorted((folder / "timings").glob("*.parquet")):
+    for path in sorted((folder / "timings").glob("*.parquet")) if guard.is_folder(folder / "timings") else []:
         try:
             table, machine = read_table(path), machine_name(read_metadata(path))
             for key, rows in table.groupby("configuration"):
                 low, median, high = rows["seconds"].quantile([0.25, 0.5, 0.75])
                 found.setdefault(str(key), []).append(StepTime(machine, median, low, high))
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, LookupError, TypeError):
             continue
     return found
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from thalweg.store import guard
+from thalweg.store.documents import TrialDocument
 from thalweg.store.results import BenchmarkResults, StoredTrial
 from thalweg.store.tables import read_table
 from thalweg.store.verify import faults_of
@@ -14,7 +17,7 @@ from thalweg.store.verify import faults_of
 def delete(results: BenchmarkResults, trial: StoredTrial) -> None:
     """Take a trial away; one that is being trained or measured is waited for."""
     with results.hold(trial.document.hash):
-        away = results.working / f"{trial.document.hash}.old"
+        away = guard.free(results.working / f"{trial.document.hash}.old")
         trial.path.rename(away)
         # without it nothing would bring back what is left if this were cut off
         (away / "trial.json").unlink()
@@ -31,11 +34,14 @@ class Imported:
     conflicts: dict[str, str] = field(default_factory=dict)
     """Present with other numbers, which stay; and why."""
     damaged: dict[str, str] = field(default_factory=dict)
-    """Not whole where they come from; and why."""
+    """Not whole where they come from, or no results; and why."""
 
 
 def take_over(results: BenchmarkResults, source: BenchmarkResults) -> Imported:
-    """Copy the trials of ``source`` that are not here, or only failed here."""
+    """Copy the trials of ``source`` that are not here, or only failed here.
+
+    Of a trial the files that its document lists are copied, if they have the digests that it gives; nothing else is.
+    """
     done = Imported()
     stored, unreadable = source.scan()
     done.damaged |= {item.path.name: item.reason for item in unreadable}
@@ -43,31 +49,74 @@ def take_over(results: BenchmarkResults, source: BenchmarkResults) -> Imported:
         name = theirs.path.name
         faults = faults_of(theirs)
         if faults:
-            done.damaged[name] = f"{faults[0].path.name} {faults[0].reason}"
+            done.damaged[name] = f"{faults[0].path.relative_to(theirs.path)} {faults[0].reason}"
             continue
         with results.hold(theirs.document.hash):
             mine = results.find(theirs.document.hash)
             if mine is None or (mine.document.status == "failed" != theirs.document.status):
-                folder = results.working / theirs.document.hash
-                shutil.rmtree(folder, ignore_errors=True)
-                shutil.copytree(theirs.path, folder / "result")
-                results.install(folder / "result", theirs.document)
-                shutil.rmtree(folder, ignore_errors=True)
-                done.added.append(name)
+                folder = guard.free(results.working / theirs.document.hash)
+                try:
+                    copy_trial(theirs, folder / "result")
+                    results.install(folder / "result", theirs.document)
+                    done.added.append(name)
+                except Changed as error:
+                    done.damaged[name] = str(error)
+                finally:
+                    shutil.rmtree(folder, ignore_errors=True)
             elif reason := _differ(mine, theirs):
                 done.conflicts[name] = reason
             else:
                 done.there.append(name)
-    if done.added and not (results.path / "benchmark.toml").exists() and (source.path / "benchmark.toml").is_file():
-        shutil.copyfile(source.path / "benchmark.toml", results.path / "benchmark.toml")
+    _take_benchmark(results, source, done)
     return done
+
+
+class Changed(Exception):  # noqa: N818 - the reason, as the end of a sentence
+    """A file is not what it was a moment ago."""
+
+
+def copy_trial(trial: StoredTrial, folder: Path) -> None:
+    """Copy what a trial's document lists into a new folder, with modes of our own.
+
+    Raises:
+        Changed: a file is another than the document says.
+        OSError: one cannot be written.
+    """
+    folder.mkdir(parents=True)
+    for name, digest in trial.document.files.items():
+        try:
+            guard.check_inside(trial.path, name)
+        except OSError as error:
+            raise Changed(f"{name} {error.strerror}") from error
+        if guard.copy(trial.path, name, folder) != digest:
+            raise Changed(f"{name} has changed since it was written")
+    content = guard.read_bytes(trial.path / "trial.json", guard.DOCUMENT)
+    if TrialDocument.model_validate_json(content) != trial.document:
+        raise Changed("trial.json has changed")
+    (folder / "trial.json").write_bytes(content)
+
+
+def _take_benchmark(results: BenchmarkResults, source: BenchmarkResults, done: Imported) -> None:
+    """The benchmark's file, where there are trials of it and no such file."""
+    theirs = source.path / "benchmark.toml"
+    if not done.added or (results.path / "benchmark.toml").exists() or not os.path.lexists(theirs):
+        return
+    try:
+        results.write_benchmark(guard.read_text(theirs, guard.TEXT))
+    except guard.Refused as error:
+        done.damaged["benchmark.toml"] = error.reason
+    except UnicodeDecodeError:
+        done.damaged["benchmark.toml"] = "is no UTF-8 text"
 
 
 def _differ(mine: StoredTrial, theirs: StoredTrial) -> str:
     """How two results of one trial differ beside their times; empty where they do not."""
     if mine.document.status != theirs.document.status:
         return f"{mine.document.status} here, {theirs.document.status} there"
-    curves = [_numbers(trial.path) for trial in (mine, theirs)]
+    try:
+        curves = [_numbers(trial.path) for trial in (mine, theirs)]
+    except (OSError, ValueError) as error:
+        return f"its curve cannot be read: {error.strerror if isinstance(error, OSError) else error}"
     return "" if curves[0] == curves[1] else "its curve has other numbers"
 
 

@@ -9,7 +9,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from thalweg.store.results import BenchmarkResults, StoredTrial, digests
+from thalweg.store import guard
+from thalweg.store.results import BenchmarkResults, StoredTrial, digest_of
 
 ASIDE = "set-aside"
 FOREIGN = "does not belong to the trial"
@@ -32,7 +33,7 @@ def verify(results: BenchmarkResults) -> tuple[int, list[Fault]]:
         found = faults_of(trial)
         faults += found
         whole += not found
-    if results.working.is_dir():
+    if guard.is_folder(results.working):
         faults += [Fault(path, "left over") for path in sorted(results.working.iterdir()) if path.suffix == ".old"]
     return whole, faults
 
@@ -47,11 +48,10 @@ def set_aside(results: BenchmarkResults, faults: Iterable[Fault]) -> list[Path]:
     """
     moved = []
     for place in dict.fromkeys(_whole(results, fault) for fault in faults):
-        _, marked, hash_ = place.relative_to(results.path).parts[1].rpartition("--")
+        hash_ = place.relative_to(results.path).parts[1].rpartition("--")[2]
         # not while somebody trains it
-        with results.hold(hash_) if marked else nullcontext():
-            folder = results.path / ASIDE
-            folder.mkdir(exist_ok=True)
+        with results.hold(hash_) if guard.HASH.fullmatch(hash_) else nullcontext():
+            folder = guard.room(results.path / ASIDE)
             names = itertools.chain([place.name], (f"{place.name} ({count})" for count in itertools.count(2)))
             target = next(folder / name for name in names if not os.path.lexists(folder / name))
             if os.path.lexists(place):
@@ -62,21 +62,27 @@ def set_aside(results: BenchmarkResults, faults: Iterable[Fault]) -> list[Path]:
 
 def _whole(results: BenchmarkResults, fault: Fault) -> Path:
     inside = fault.path.is_relative_to(results.trials)
-    if not inside or fault.reason == FOREIGN:
+    if not inside or fault.reason.endswith(FOREIGN):
         return fault.path
     return results.trials / fault.path.relative_to(results.trials).parts[0]
 
 
 def faults_of(trial: StoredTrial) -> list[Fault]:
     """What is wrong with the files of one trial."""
+    written = trial.document.files
     try:
-        found = digests(trial.path)
+        there = dict(guard.files_in(trial.path))
     except OSError as error:
         return [Fault(trial.path, f"cannot be read: {error.strerror}")]
-    written = trial.document.files
-    faults = [
-        Fault(trial.path / name, "has changed since it was written")
-        for name in written
-        if name in found and found[name] != written[name]
-    ]
-    return faults + [Fault(trial.path / name, FOREIGN) for name in found if name not in written]
+    faults = []
+    for name in written:
+        try:
+            if digest_of(trial.path, name) != written[name]:
+                faults.append(Fault(trial.path / name, "has changed since it was written"))
+        except OSError as error:
+            faults.append(Fault(trial.path / name, f"cannot be read: {error.strerror}"))
+    for name, regular in there.items():
+        if name not in written and name != "trial.json":
+            kind = "" if regular else f"{guard.kind_at(trial.path / name)}, and "
+            faults.append(Fault(trial.path / name, kind + FOREIGN))
+    return faults

@@ -8,11 +8,13 @@ state that does not come back from JSON as it was is left out.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thalweg.errors import UserError
+from thalweg.store import guard
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from thalweg.contracts.probe import SavedWeights
 
 FOLDER = "weights"
+KEPT = ("initial", "final", "trajectory")
+"""Names of the files."""
 _JSON, _COMPLEX = "json:", "complex128:"
 
 
@@ -47,7 +51,11 @@ def write_weights(tables: Mapping[str, Mapping[str, Tensor]], folder: Path) -> N
 
 def has_weights(folder: Path, name: str) -> bool:
     """Whether a trial has a file of that name."""
-    return (folder / FOLDER / f"{name}.safetensors").is_file()
+    try:
+        guard.check_inside(folder, f"{FOLDER}/{name}.safetensors")
+    except OSError:
+        return False
+    return True
 
 
 def read_weights(folder: Path) -> SavedWeights:
@@ -62,12 +70,13 @@ def read_weights(folder: Path) -> SavedWeights:
     from thalweg.contracts.probe import SavedWeights
 
     found: dict[str, dict[str, Any]] = {}
-    for name in ("initial", "final", "trajectory"):
+    for name in KEPT:
         path = folder / FOLDER / f"{name}.safetensors"
-        if path.is_file():
+        if os.path.lexists(path):
             try:
+                guard.check_inside(folder, f"{FOLDER}/{name}.safetensors")
                 found[name] = _restored(load_file(path))
-            except (OSError, ValueError, SafetensorError) as error:
+            except (OSError, ValueError, RecursionError, SafetensorError) as error:
                 raise UserError(f"{path} cannot be read: {error}") from error
     way = found.get("trajectory", {})
     steps = tuple(way["steps"].tolist()) if way else ()
