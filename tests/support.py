@@ -43,6 +43,11 @@ class CommandLine:
         assert returned == code, f"exit code {returned}, expected {code}\n{out}\n{err}"
         return subprocess.CompletedProcess(words, returned, out, err)
 
+    def anyhow(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run to the end in this process, whatever the exit code."""
+        out, err, returned = self._here(*words)
+        return subprocess.CompletedProcess(words, returned, out, err)
+
     def _here(self, *words: str) -> tuple[str, str, int]:
         out, err = io.StringIO(), io.StringIO()
         with (

@@ -420,14 +420,18 @@ def load_benchmark(name: str, registry: Registry) -> Benchmark:
     return read_benchmark(path)
 
 
-def read_benchmark(path: Path, name: str | None = None) -> Benchmark:
+def read_benchmark(path: Path) -> Benchmark:
     """Read and check a file; UserError names file, key, reason and the nearest valid choice."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise UserError(f"{path}: cannot be read: {reason}") from error
-    name = name or path.stem
+    return parsed_benchmark(path, text, path.stem)
+
+
+def parsed_benchmark(path: Path, text: str, name: str) -> Benchmark:
+    """The benchmark of that name with that text; UserError names file, key, reason and the nearest valid choice."""
     if not NAME.fullmatch(name):
         raise UserError(f"{path.name}: the file's name {NAMING}")
     return Benchmark(name, path, text, parse(text, path.name))

@@ -22,7 +22,6 @@ import pytest
 
 from benchmarks.many_trials import write_many
 from support import CommandLine
-from thalweg.benchmark import read_benchmark
 from thalweg.commands.results import find_trial
 from thalweg.registry import Registry
 from thalweg.scoring.leaderboard import leaderboard
@@ -32,7 +31,7 @@ from thalweg.store import index, listing
 from thalweg.store.documents import ProbeDocument
 from thalweg.store.index import read_stored
 from thalweg.store.listing import index_folder, look
-from thalweg.store.results import BenchmarkResults, StoredTrial
+from thalweg.store.results import BenchmarkResults, StoredTrial, kept_benchmark
 from thalweg.store.stored import Stored
 from thalweg.store.tables import read_table, write_table
 from thalweg.store.transfer import delete
@@ -250,7 +249,7 @@ DAMAGE: list[Callable[[BenchmarkResults], object]] = [
 def test_a_damaged_index_is_not_believed(
     damage: Callable[[BenchmarkResults], object], results: BenchmarkResults, registry: Registry
 ) -> None:
-    benchmark = read_benchmark(results.path / "benchmark.toml", "many")
+    benchmark = kept_benchmark(results)
     plan = benchmark.expand(registry)
 
     def found() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -281,7 +280,7 @@ def test_the_index_holds_the_curves_that_are_on_disk(results: BenchmarkResults) 
 
 
 def test_a_leaderboard_of_columns_is_that_of_single_curves(results: BenchmarkResults, registry: Registry) -> None:
-    plan = read_benchmark(results.path / "benchmark.toml", "many").expand(registry)
+    plan = kept_benchmark(results).expand(registry)
     seen = observe(plan, read_stored(results), wanted=wanted_for(plan.workloads))
     table = leaderboard(seen, plan.workloads).set_index(["workload", "optimizer"])
     single: dict[tuple[str, str], list[tuple[float, float]]] = {}

@@ -10,7 +10,15 @@ from typing import Any
 import pandas as pd
 
 from thalweg.benchmark import Plan, load_benchmark
-from thalweg.commands.output import console, errors, number, print_json, print_table, warn_of_failures
+from thalweg.commands.output import (
+    console,
+    errors,
+    number,
+    print_json,
+    print_table,
+    warn_of_failures,
+    warn_of_unreadable,
+)
 from thalweg.commands.over_all import print_over_all
 from thalweg.errors import UserError, unknown
 from thalweg.registry import load_registry
@@ -52,6 +60,7 @@ def leaderboard_command(
     benchmark = load_benchmark(name, registry)
     root = results_root(results)
     stored = read_stored(BenchmarkResults(root, benchmark.name))
+    warn_of_unreadable(stored.unreadable)
     benchmark = replace(benchmark, files=stored.files)
     there = set(stored.column("hash"))
     # results of a GPU can be ranked where there is none, and the other way round

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from thalweg.commands.output import console, errors, number, print_json
+from thalweg.commands.output import console, errors, number, print_json, warn_of_unreadable
 from thalweg.commands.results import find_trial
 from thalweg.errors import UserError, unknown
 from thalweg.store.compact import Compacted, compact
@@ -89,8 +89,7 @@ def export_command(out: Path, benchmark: str | None, results: Path | None) -> in
         trials, others = require_benchmark(root, name).scan()
         stored += [(name, trial) for trial in trials]
         unreadable += others
-    for item in unreadable:
-        errors().print(f"{item.path} cannot be read: {item.reason}", markup=False)
+    warn_of_unreadable(unreadable)
     if not stored:
         errors().print(f"no results in {root}: type 'thalweg run quick'", markup=False)
         return 3

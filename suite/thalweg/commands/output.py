@@ -13,6 +13,7 @@ from rich.text import Text
 
 from thalweg.registry import PluginRecord
 from thalweg.store.documents import finite
+from thalweg.store.results import Unreadable
 
 
 class _Console(Console):
@@ -75,6 +76,12 @@ def number(value: float, unit: str = "", digits: int = 4) -> str:
     if unit == "bytes":
         return f"{value:,.0f}"
     return f"{100 * value:.1f}%" if unit == "%" else f"{value:.{digits}g}"
+
+
+def warn_of_unreadable(items: Iterable[Unreadable]) -> None:
+    """Name on standard error what is among the results and cannot be read, and why."""
+    for item in items:
+        errors().print(f"{item.path} cannot be read: {item.reason}", markup=False)
 
 
 def warn_of_failures(plugins: Iterable[PluginRecord]) -> None:

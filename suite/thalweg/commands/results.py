@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from thalweg.commands.output import console, errors, number, print_json, print_table
+from thalweg.commands.output import console, errors, number, print_json, print_table, warn_of_unreadable
 from thalweg.errors import UserError
 from thalweg.store.index import read_stored
 from thalweg.store.results import (
@@ -51,8 +51,7 @@ def list_command(benchmark: str | None, results: Path | None, as_json: bool) -> 
         _print_counts(trials, root, benchmark)
     elif parts:
         _print_trials(trials, root)
-    for item in unreadable:
-        errors().print(f"{item.path} cannot be read: {item.reason}", markup=False)
+    warn_of_unreadable(unreadable)
     if not parts:
         errors().print(f"no results in {root}: type 'thalweg run quick'", markup=False)
         return 3

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from thalweg.benchmark import Benchmark, read_benchmark
+from thalweg.benchmark import Benchmark
 from thalweg.benchmark_file import TUNING_SEED
+from thalweg.commands.output import warn_of_unreadable
 from thalweg.errors import UserError, unknown
 from thalweg.registry import Registry
 from thalweg.scoring.measures import wanted_for
 from thalweg.scoring.observations import Observations, observe
 from thalweg.selection import Selection, parse_extra
+from thalweg.store import guard
 from thalweg.store.index import read_stored
-from thalweg.store.results import BenchmarkResults, benchmarks_in
+from thalweg.store.results import BenchmarkResults, benchmarks_in, kept_benchmark
 from thalweg.store.stored import Stored
 from thalweg.store.timings import read_times
 from thalweg.store.versions import as_of_here
@@ -63,8 +65,9 @@ def read_side(text: str, which: str, benchmark: str | None, registry: Registry, 
     """Read FOLDER or FOLDER:OPTIMIZER; ``which`` names it in errors."""
     folder, optimizer = _parted(text, which)
     results = _results(folder, which, benchmark)
-    file = read_benchmark(results.path / "benchmark.toml", results.path.name)
+    file = kept_benchmark(results)
     stored = read_stored(results)
+    warn_of_unreadable(stored.unreadable)
     file = replace(file, files=stored.files)
     plan, mixed = _plan(file, registry, stored)
     others = 0
@@ -90,11 +93,11 @@ def _parted(text: str, which: str) -> tuple[Path, str | None]:
 
 def _results(folder: Path, which: str, benchmark: str | None) -> BenchmarkResults:
     folder = folder.resolve()
-    if (folder / "benchmark.toml").is_file():
+    if guard.is_regular(folder / "benchmark.toml"):
         if benchmark not in (None, folder.name):
             raise UserError(f"--benchmark {benchmark}: {which} {folder} is the folder of {folder.name!r}")
         return BenchmarkResults(folder.parent, folder.name)
-    there = [name for name in benchmarks_in(folder) if (folder / name / "benchmark.toml").is_file()]
+    there = [name for name in benchmarks_in(folder) if guard.is_regular(folder / name / "benchmark.toml")]
     if not there:
         raise UserError(
             f"{which} {folder}: holds no results; 'thalweg run BENCHMARK --results {folder}' puts some there"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from thalweg.benchmark import load_benchmark
-from thalweg.commands.output import errors, number, print_json, print_table, warn_of_failures
+from thalweg.commands.output import errors, number, print_json, print_table, warn_of_failures, warn_of_unreadable
 from thalweg.errors import UserError
 from thalweg.registry import load_registry
 from thalweg.scoring.tuning import best_settings, by_budget, effectless, remark, shown_setting
@@ -26,6 +26,7 @@ def tuning_command(name: str, results: Path | None, plugin_files: list[Path], as
         raise UserError(f"{benchmark.path.name}: has no [tuning]: its settings are those of the file")
     root = results_root(results)
     stored = read_stored(BenchmarkResults(root, benchmark.name))
+    warn_of_unreadable(stored.unreadable)
     benchmark = replace(benchmark, files=stored.files)
     plan = plan_of(benchmark, registry, Selection(device=stored.devices[0], stacks=stored.way()), stored)
     best = best_settings(plan)

@@ -21,7 +21,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from thalweg.store import guard
 from thalweg.store.columns import CURVES, TRIALS
 from thalweg.store.listing import (
     FOLDER_STAMPS,
@@ -89,9 +88,8 @@ class Index:
             places.append(match(fresh, self.results, listing, names, left))
             if now:
                 self._keep(segments, places, now)
-        trials = self.results.trials
-        if not guard.is_folder(trials) and os.path.lexists(trials):
-            unreadable.append(Unreadable(trials, guard.kind_at(trials)))
+        if self.results.refusal:
+            unreadable.append(Unreadable(self.results.path, self.results.refusal))
         return _joined(self.results, segments, places, unreadable, len(missing))
 
     def _files(self) -> list[Path]:

@@ -83,7 +83,7 @@ def make_index_folder(results: BenchmarkResults) -> Path:
 
 def look(results: BenchmarkResults, again: bool = False) -> Listing:
     """What is there now: no file of a trial is opened. With ``again`` every file is looked at."""
-    if not guard.is_folder(results.trials):
+    if not guard.is_folder(results.trials) or results.refusal:
         return Listing([], np.zeros((0, len(STAMPS)), np.int64))
     try:
         changed = results.trials.stat().st_mtime_ns
