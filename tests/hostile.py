@@ -36,28 +36,14 @@ def put(folder: Path, name: str, content: bytes) -> None:
     change(folder, lambda document: document["files"].update({name: hashlib.sha256(content).hexdigest()}))
 
 
-def rows_by_the_million(folder: Path, count: int = 20_000_000) -> None:
-    """A curve of a few kilobytes that unfolds to gigabytes."""
-    table = pa.table(
-        {
-            "step": pa.DictionaryArray.from_arrays(np.zeros(count, np.int32), pa.array([1])),
-            "split": pa.DictionaryArray.from_arrays(np.zeros(count, np.int32), pa.array(["train"])),
-        }
-    )
-    pq.write_table(table, folder / "curve.parquet", compression="zstd")
-    put(folder, "curve.parquet", (folder / "curve.parquet").read_bytes())
-
-
-def one_long_text(folder: Path) -> None:
-    """A curve in which each of many rows has one and the same text of a megabyte."""
-    count, about = 5_000, pq.read_table(folder / "curve.parquet")
-    columns = {
-        name: pa.array(np.zeros(count), about.schema.field(name).type) if name not in ("split", "metric") else None
-        for name in about.column_names
-    }
-    text = pa.DictionaryArray.from_arrays(np.zeros(count, np.int32), pa.array(["x" * (1 << 20)]))
-    table = pa.table({name: text if column is None else column for name, column in columns.items()})
-    # without the types that were stored, a reader gets plain texts
+def curve_of(folder: Path, count: int, text: str) -> None:
+    """A curve of a few kilobytes with so many rows, each with that text."""
+    about = pq.read_schema(folder / "curve.parquet")
+    one = {name: pa.array([text]) if name in ("split", "metric") else pa.array([0], about.field(name).type)
+           for name in about.names}  # fmt: skip
+    codes = pa.array(np.zeros(count, np.int32))
+    table = pa.table({name: pa.DictionaryArray.from_arrays(codes, value) for name, value in one.items()})
+    # without the types that were stored, a reader gets plain values
     pq.write_table(table, folder / "curve.parquet", compression="zstd", store_schema=False)
     put(folder, "curve.parquet", (folder / "curve.parquet").read_bytes())
 
@@ -127,8 +113,8 @@ TRIALS: dict[str, Item] = {
     "folder as document": lambda f, out: replaced(f, "trial.json", Path.mkdir),
     "document without end": lambda f, out: _sized(f / "trial.json", 1 << 40),
     "curve without end": lambda f, out: _sized(f / "curve.parquet", 1 << 40),
-    "rows by the million": lambda f, out: rows_by_the_million(f),
-    "one long text in each row": lambda f, out: one_long_text(f),
+    "rows by the million": lambda f, out: curve_of(f, 20_000_000, "train"),
+    "one long text in each row": lambda f, out: curve_of(f, 5_000, "x" * (1 << 20)),
     "deep document": lambda f, out: (f / "trial.json").write_text(
         '{"summary": ' + "[" * 100_000 + "]" * 100_000 + "}", encoding="utf-8"
     ),

@@ -191,6 +191,8 @@ def test_export_writes_the_sound_and_names_the_others(stranger: Stranger) -> Non
 def test_compact_puts_in_order_inside_of_the_folder_alone(stranger: Stranger) -> None:
     done = stranger.cli("results", "compact", *THEIRS)
     assert f"{SOUND + len(hostile.SHOWN)} trials in the index" in done.stdout
+    for name in stranger.unread():
+        assert name in done.stderr
     assert {path.name for path in stranger.sound} <= {path.name for path in (stranger.results / "trials").iterdir()}
     stranger.untouched()
 

@@ -67,7 +67,9 @@ def compact_command(benchmark: str | None, results: Path | None, as_json: bool) 
         print_json({"results": str(root), "benchmarks": {name: vars(each) for name, each in done.items()}})
     for name, each in done.items() if not as_json else ():
         parts = [f"{each.trials} trials in the index"]
-        parts += [f"{each.unreadable} cannot be read: see 'thalweg results verify'"] if each.unreadable else []
+        for trial, reason in each.refused.items():
+            errors().print(f"{name}/{trial} cannot be read: {reason}", markup=False)
+        parts += [f"{each.unreadable} cannot be read"] if each.unreadable else []
         parts += [f"{each.swept} that were cut off are kept as failed"] if each.swept else []
         parts += [f"removed {each.locks} lock files and {each.scratch} leftovers of measurements"]
         parts += [f"{number(each.freed, 'bytes')} bytes freed", f"the index has {number(each.index, 'bytes')}"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import filelock
@@ -24,6 +24,8 @@ class Compacted:
     trials: int = 0
     """Trials in the index."""
     unreadable: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+    """The same by their directories' names, and why they cannot be read."""
     swept: int = 0
     """Trials that killed runs left: they are kept as failed."""
     locks: int = 0
@@ -47,6 +49,7 @@ def compact(results: BenchmarkResults) -> Compacted:
     done.swept = len(results.sweep())
     stored = index.rebuild()
     done.trials, done.unreadable = len(stored.trials), len(stored.unreadable)
+    done.refused = {item.path.name: item.reason for item in stored.unreadable}
     done.index = _size(index.path)
     ended = stored.trials.loc[stored.trials["status"] != "failed", "hash"]
     _scratch(results, {name.rpartition("--")[2] for name in stored.column("name")}, set(ended), done)

@@ -70,10 +70,8 @@ def open_regular(path: Path | str, limit: int) -> BufferedReader:
         number = os.open(path, _FLAGS | _NOFOLLOW)
     except OSError as error:
         # what the system says of a link, of a socket and of a folder on Windows
-        with suppress(OSError):
-            mode = os.lstat(path).st_mode
-            if not stat.S_ISREG(mode):
-                raise Refused(f"is {kind_of(mode)}", path) from error
+        if os.path.lexists(path) and not is_regular(path):
+            raise Refused(kind_at(path), path) from error
         raise
     except ValueError as error:  # a NUL in the name
         raise Refused("is no name of a file", repr(path)) from error

@@ -331,7 +331,9 @@ def _document(path: Path, name: str = "trial.json") -> TrialDocument | Unreadabl
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         key = ".".join(map(str, first["loc"]))
-        return Unreadable(path, f"{name}: {key + ': ' if key else ''}{first['msg']}")
+        # a pattern is for machines
+        says = "is no name that is allowed here" if first["type"] == "string_pattern_mismatch" else first["msg"]
+        return Unreadable(path, f"{name}: {key.removesuffix('.[key]') + ': ' if key else ''}{says}")
 
 
 def killed(document: TrialDocument) -> TrialDocument:
