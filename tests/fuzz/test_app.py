@@ -1,0 +1,49 @@
+"""The app and the report on spoiled results: they show what is sound, and no exception."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from streamlit.testing.v1 import AppTest
+
+from fuzz import mutations
+from fuzz.test_results import MANY, fresh, fuzzed, hold, made, place
+from thalweg.app import main as app_main
+
+__all__ = ["made", "place"]
+PAGES = ("page_leaderboard", "page_curves", "page_landscape", "page_trial", "page_tuning")
+
+
+def page(name: str) -> None:
+    """A page by itself, as the frame shows it."""
+    import importlib
+
+    from thalweg.app.main import draw
+    from thalweg.app.sidebar import choose
+
+    draw(importlib.import_module(f"thalweg.app.{name}").show, choose())
+
+
+@settings(fuzzed, max_examples=int(MANY or 60) // 6)
+@given(data=st.data())
+def test_the_app_shows_no_exception(place: Path, made: Path, data: st.DataObject) -> None:
+    cli = fresh(place, made)
+    trials = sorted((place / "theirs" / "few" / "trials").iterdir())
+    for trial in sorted(data.draw(st.sets(st.sampled_from(trials), min_size=1, max_size=4), "spoiled")):
+        mutations.TRIAL[data.draw(st.integers(0, len(mutations.TRIAL) - 1), "mutation")](data, trial)
+    if data.draw(st.booleans(), "benchmark"):
+        mutations.benchmark_text(data, place / "theirs" / "few" / "benchmark.toml")
+    hold(cli, ("report", "few.toml", "--results", "theirs", "--out", "report.html"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("THALWEG_RESULTS", str(place / "theirs"))
+        patch.chdir(place)
+        app = AppTest.from_file(app_main.__file__, default_timeout=120)
+        app.query_params["source"] = "local"
+        assert not app.run().exception, app.exception
+        for name in PAGES[1:]:
+            app = AppTest.from_function(page, args=(name,), default_timeout=120)
+            app.query_params["source"] = "local"
+            assert not app.run().exception, app.exception
