@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -182,10 +183,8 @@ def name_of(data: st.DataObject, trial: Path) -> None:
     """Another name for the trial's folder."""
     name = data.draw(TEXTS, "name")
     if name.strip(".") and not {"/", "\0"} & set(name):
-        try:
+        with suppress(OSError, UnicodeEncodeError):
             trial.rename(trial.with_name(name))
-        except (OSError, UnicodeEncodeError):
-            pass
 
 
 TRIAL = [document, rehashed_document, table, bytes_of_a_file, kind, name_of]
