@@ -66,10 +66,11 @@ def open_regular(path: Path | str, limit: int) -> BinaryIO:
         number = os.open(path, _FLAGS | _NOFOLLOW)
     except OSError as error:
         # what the system says of a link, of a socket and of a folder on Windows
+        mode = stat.S_IFREG
         with suppress(OSError):
             mode = os.lstat(path).st_mode
-            if not stat.S_ISREG(mode):
-                raise Refused(f"is {kind_of(mode)}", path) from error
+        if not stat.S_ISREG(mode):
+            raise Refused(f"is {kind_of(mode)}", path) from error
         raise
     except ValueError as error:  # a NUL in the name
         raise Refused("is no name of a file", repr(path)) from error
