@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,16 +21,20 @@ class Cluster(NamedTuple):
 
 
 @contextlib.contextmanager
-def cluster(folder: Path, workers: int = 2, hidden: Path | None = None) -> Iterator[Cluster]:
+def cluster(
+    folder: Path, workers: int = 2, hidden: Path | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[Cluster]:
     """A scheduler and workers as anyone starts them, each a process of its own.
 
-    Workers see the folder ``hidden`` as an empty one.
+    Workers see the folder ``hidden`` as an empty one. ``settings`` are dask's, as variables of the environment; with
+    certificates among them the cluster has TLS.
     """
+    protocol = "tls" if settings else "tcp"
     started: list[subprocess.Popen[str]] = []
 
     def start(*words: str, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         command = [*before, sys.executable, "-m", "distributed.cli." + words[0], *words[1:]]
-        environment = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
+        environment = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"} | dict(settings or {})
         process = subprocess.Popen(
             command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
         )
@@ -38,9 +42,11 @@ def cluster(folder: Path, workers: int = 2, hidden: Path | None = None) -> Itera
         return process
 
     try:
-        scheduler = start("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        scheduler = start(
+            "dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--protocol", protocol
+        )
         assert scheduler.stderr is not None
-        addresses = (re.search(r"tcp://127\.0\.0\.1:\d+", line) for line in scheduler.stderr)
+        addresses = (re.search(rf"{protocol}://127\.0\.0\.1:\d+", line) for line in scheduler.stderr)
         address = next(found.group() for found in addresses if found)
         before = ("unshare", "-m", "sh", "-c", f'mount -t tmpfs tmpfs {hidden} && exec "$0" "$@"') if hidden else ()
         members = [

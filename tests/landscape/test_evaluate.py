@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,8 +16,12 @@ from thalweg.contracts.analytic import AnalyticFunction
 from thalweg.contracts.losses import CrossEntropy
 from thalweg.contracts.objective import Counts
 from thalweg.contracts.supervised import CLASSIFICATION, Supervised
+from thalweg.landscape import resume
 from thalweg.landscape.evaluate import BatchNorm, Line, Method, Plane, Span, flat, flat_from, losses_at
+from thalweg.landscape.resume import Partial
+from thalweg.own import signing_key
 from thalweg.registry import Registry
+from thalweg.store import signed
 from thalweg.testing.small import inputs, network, problem, same
 
 H = torch.diag(torch.tensor([1.0, 4.0, 9.0])).double()
@@ -252,7 +258,7 @@ def test_an_interrupted_evaluation_goes_on_from_its_file(tmp_path: Path, whole: 
     module, data = network(), problem()
     batch_norm: BatchNorm = "re-estimated" if whole else "running"
     points = torch.randn(200, len(flat(module)), generator=torch.Generator().manual_seed(0))
-    file = tmp_path / "partial.npz"
+    file = tmp_path / "partial.sums"
     done: list[int] = []
 
     def interrupt(at: int, total: int) -> None:
@@ -278,15 +284,70 @@ def test_an_interrupted_evaluation_goes_on_from_its_file(tmp_path: Path, whole: 
     assert all(torch.equal(resumed[name], straight[name]) for name in straight)
 
 
-def test_a_file_of_other_work_or_a_broken_one_counts_for_nothing(tmp_path: Path) -> None:
+def test_a_file_of_other_work_a_broken_one_or_anyone_elses_counts_for_nothing(tmp_path: Path) -> None:
     module, data = network(), problem()
     points = torch.randn(3, len(flat(module)), generator=torch.Generator().manual_seed(0))
     expected = losses_at(module, data, points)["loss"]
-    file = tmp_path / "partial.npz"
-    np.savez(file, key="other", done=2, sums=np.ones((2, 3)))
-    assert torch.equal(losses_at(module, data, points, resume=file)["loss"], expected)
+    file = tmp_path / "partial.sums"
+
+    def found() -> torch.Tensor:
+        return losses_at(module, data, points, resume=file)["loss"]
+
+    # two of three points done, with sums that would show
+    wrong = np.array([2], "<i8").tobytes() + np.ones((2, 3)).tobytes()
+    seen: list[str] = []
+    real = Partial.__init__
+
+    def noting(self: Partial, path: Path | None, key: str, sums: Any) -> None:
+        seen.append(key)
+        real(self, path, key, sums)
+
+    with mock.patch.object(Partial, "__init__", noting):
+        assert torch.equal(found(), expected)
+    (key,) = seen
+    signed.write(file, key, signing_key(), lambda sink: sink.write(wrong))
+    assert not torch.equal(found(), expected), "the sums of this work, signed by this user, are what counts"
+    signed.write(file, "other", signing_key(), lambda sink: sink.write(wrong))
+    assert torch.equal(found(), expected)
+    signed.write(file, key, bytes(32), lambda sink: sink.write(wrong))
+    assert torch.equal(found(), expected)
+    signed.write(file, key, signing_key(), lambda sink: sink.write(wrong[:-8]))
+    assert torch.equal(found(), expected)
+    signed.write(file, key, signing_key(), lambda sink: sink.write(wrong + wrong))
+    assert torch.equal(found(), expected)
+    np.savez(file.with_suffix(".npz"), key=key, done=2, sums=np.ones((2, 3)))
+    file.with_suffix(".npz").replace(file)
+    assert torch.equal(found(), expected)
     file.write_bytes(b"PK\x03\x04 cut off")
-    assert torch.equal(losses_at(module, data, points, resume=file)["loss"], expected)
+    assert torch.equal(found(), expected)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and links are POSIX's")
+def test_a_pipe_or_a_link_in_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
+    module, data = network(), problem()
+    points = torch.randn(3, len(flat(module)), generator=torch.Generator().manual_seed(0))
+    expected = losses_at(module, data, points)["loss"]
+    file, elsewhere = tmp_path / "partial.sums", tmp_path / "elsewhere"
+    elsewhere.write_text("mine")
+    for put in (lambda: os.mkfifo(file), lambda: file.symlink_to(elsewhere), lambda: file.symlink_to("/dev/zero")):
+        file.unlink(missing_ok=True)
+        put()
+        (tmp_path / f"partial.sums.{os.getpid()}").symlink_to(elsewhere)
+        assert torch.equal(losses_at(module, data, points, resume=file)["loss"], expected)
+        assert file.is_file()
+        assert not file.is_symlink()
+    assert elsewhere.read_text() == "mine"
+
+
+def test_without_a_key_or_a_folder_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, data = network(), problem()
+    points = torch.randn(3, len(flat(module)), generator=torch.Generator().manual_seed(0))
+    expected = losses_at(module, data, points)["loss"]
+    (tmp_path / "file").touch()
+    assert torch.equal(losses_at(module, data, points, resume=tmp_path / "file" / "partial.sums")["loss"], expected)
+    monkeypatch.setattr(resume, "signing_key", mock.Mock(side_effect=OSError("no home")))
+    assert torch.equal(losses_at(module, data, points, resume=tmp_path / "partial.sums")["loss"], expected)
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
 def test_spans_say_what_shapes_they_want() -> None:

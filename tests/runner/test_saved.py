@@ -41,7 +41,8 @@ class Slow(Probe):
                 time.sleep(60)
 
         points = Line(*ends, [i / 299 for i in range(300)])
-        values = losses_at(context.module, context.problem, points, resume=context.scratch / "line.npz", progress=crawl)
+        sums = context.scratch / "line.sums"
+        values = losses_at(context.module, context.problem, points, resume=sums, progress=crawl)
         return pandas.DataFrame({"loss": values["loss"].numpy()})
 
     def chart(self, table):

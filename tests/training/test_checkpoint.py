@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import itertools
 import os
+import pickle
 import random
-from collections.abc import Callable, Sequence
+import re
+import shutil
+import struct
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -18,7 +26,9 @@ from probing import ref
 from thalweg.contracts.budget import Budget, Interval
 from thalweg.contracts.option import resolve
 from thalweg.contracts.schedule import Schedule
+from thalweg.own import signing_key
 from thalweg.registry import Registry, load_registry
+from thalweg.store import signed
 from thalweg.training import checkpoint
 from thalweg.training.assembly import ActiveProbe, assemble
 from thalweg.training.checkpoint import Checkpoint
@@ -189,7 +199,7 @@ def test_a_group_goes_on_as_if_nothing_had_been(registry: Registry, name: str, t
             return train_together(trials, registry, progress, "trajectory", Checkpoint(path, "this"))
 
         whole = together()
-        path.unlink()
+        Checkpoint(path, "this").remove()
         with pytest.raises(CutOff):
             together(4)
         for one, other in zip(together(), whole, strict=True):
@@ -198,26 +208,188 @@ def test_a_group_goes_on_as_if_nothing_had_been(registry: Registry, name: str, t
             same(one, other)
 
 
-def test_a_file_that_is_not_this_users_own_checkpoint_of_this_training_is_left_alone(tmp_path: Path) -> None:
+class Bomb:
+    """A pickle of it makes the marker file where it is loaded."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.marker,)
+
+
+@pytest.fixture
+def bomb(tmp_path: Path) -> Iterator[Bomb]:
+    made = Bomb(tmp_path / "marker")
+    pickle.loads(pickle.dumps(made))
+    made.marker.unlink()  # loaded, it does run
+    yield made
+    assert not made.marker.exists()
+
+
+def test_a_state_is_loaded_by_its_own_training_alone(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "state.pt"
-    Checkpoint(path, "this").save({"step": 3})
-    assert Checkpoint(path, "this").load() == {"step": 3}
-    assert Checkpoint(path, "that").load() is None
-    assert (path.stat().st_mode & 0o777, len(list(path.parent.iterdir()))) == (0o600, 1)
-    link = tmp_path / "link.pt"
-    link.symlink_to(path)
-    assert Checkpoint(link, "this").load() is None
-    path.chmod(0o660)
-    assert Checkpoint(path, "this").load() is None
-    path.chmod(0o600)
+    kept = Checkpoint(path, "this")
+    kept.save({"step": 3, "weights": torch.arange(1000.0)})
+    state = Checkpoint(path, "this").load()
+    assert state is not None
+    assert (state["step"], torch.equal(state["weights"], torch.arange(1000.0))) == (3, True)
+    (file,) = path.parent.iterdir()
+    assert file == kept.path
+    assert re.fullmatch(r"state--[0-9a-f]{8}\.pt", file.name)
+    assert signing_key().hex()[:8] not in file.name
+    assert file.stat().st_mode & 0o777 == 0o600
+    that = Checkpoint(path, "that")
+    assert (that.load(), that.refused) == (None, "")
+    kept.remove()
+    assert (kept.load(), kept.refused) == (None, "")
+
+
+def test_a_state_of_another_training_is_not_unpickled(tmp_path: Path, bomb: Bomb) -> None:
+    Checkpoint(tmp_path / "state.pt", "that").save({"bomb": bomb})
+    kept = Checkpoint(tmp_path / "state.pt", "this")
+    assert (kept.load(), kept.refused) == (None, "")
+
+
+@pytest.mark.parametrize("name", ["state.pt", "state--0123abcd.pt"])
+def test_a_file_without_this_users_signature_is_left_alone_and_said(tmp_path: Path, bomb: Bomb, name: str) -> None:
+    foreign = tmp_path / "there" / name
+    if name == "state.pt":  # as versions before wrote it
+        foreign.parent.mkdir()
+        torch.save({"of": "this", "state": bomb}, foreign)
+        foreign.chmod(0o600)
+    else:
+        signed.write(foreign, "this", bytes(32), lambda sink: torch.save(bomb, sink))
+    before = foreign.read_bytes()
+    kept = Checkpoint(tmp_path / "there" / "state.pt", "this")
+    assert kept.load() is None
+    assert kept.refused == (
+        f"there/{name} is not signed with this user's key and was left alone; 'thalweg results compact' removes it when"
+        " the trial has ended"
+    )
+    kept.save({"step": 1})
+    assert kept.load() == {"step": 1}
+    assert kept.refused == ""
+    kept.remove()
+    assert foreign.read_bytes() == before
+
+
+def _cut(content: bytes, bomb: Bomb) -> bytes:
+    return content[:-20]
+
+
+def _longer(content: bytes, bomb: Bomb) -> bytes:
+    return content + b"x"
+
+
+def _one_byte(content: bytes, bomb: Bomb) -> bytes:
+    return content[:-30] + bytes([content[-30] ^ 1]) + content[-29:]
+
+
+def _other_identity(content: bytes, bomb: Bomb) -> bytes:
+    return content[:16] + hashlib.sha256(b"this").digest() + content[48:]
+
+
+def _other_content(content: bytes, bomb: Bomb) -> bytes:
+    file = io.BytesIO()
+    torch.save(bomb, file)
+    return content[: signed.HEADER] + file.getvalue()
+
+
+def _other_content_and_digest(content: bytes, bomb: Bomb) -> bytes:
+    new = _other_content(content, bomb)
+    payload = new[signed.HEADER :]
+    return content[:48] + struct.pack(">Q", len(payload)) + hashlib.sha256(payload).digest() + content[88:120] + payload
+
+
+def _unsigned(content: bytes, bomb: Bomb) -> bytes:
+    return _other_content(content, bomb)[signed.HEADER :]
+
+
+def _empty(content: bytes, bomb: Bomb) -> bytes:
+    return b""
+
+
+CHANGES = [_cut, _longer, _one_byte, _other_identity, _other_content, _other_content_and_digest, _unsigned, _empty]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_file_that_was_changed_is_not_unpickled_and_said(
+    tmp_path: Path, bomb: Bomb, change: Callable[[bytes, Bomb], bytes]
+) -> None:
+    kept = Checkpoint(tmp_path / "state.pt", "that" if change is _other_identity else "this")
+    kept.save({"bomb": bomb})
+    kept.path.write_bytes(change(kept.path.read_bytes(), bomb))
+    again = Checkpoint(tmp_path / "state.pt", "this")
+    assert again.load() is None
+    assert again.refused.startswith(f"{tmp_path.name}/{kept.path.name} ")
+    assert again.refused.endswith(", and counts for nothing")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes, owners, pipes and links are POSIX's")
+def test_what_is_no_file_of_this_user_alone_is_not_read(tmp_path: Path, bomb: Bomb) -> None:
+    path = tmp_path / "state.pt"
+    kept = Checkpoint(path, "this")
+    kept.save({"bomb": bomb})
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copy(kept.path, elsewhere)
+
+    def refused(word: str) -> None:
+        assert kept.load() is None
+        assert word in kept.refused
+
+    kept.path.chmod(0o660)
+    refused("others than this user may have written it")
+    kept.path.chmod(0o600)
     if os.getuid() == 0:
-        os.chown(path, 12345, -1)
-        assert Checkpoint(path, "this").load() is None
-        os.chown(path, 0, -1)
-    path.write_bytes(path.read_bytes()[:-20])
-    assert Checkpoint(path, "this").load() is None
-    Checkpoint(path, "this").remove()
-    assert Checkpoint(path, "this").load() is None
+        os.chown(kept.path, 12345, -1)
+        refused("others than this user may have written it")
+    for put, word in (
+        (lambda: kept.path.symlink_to(elsewhere), "is a symbolic link"),
+        (lambda: os.mkfifo(kept.path, 0o600), "is a pipe"),
+        (lambda: kept.path.symlink_to("/dev/zero"), "is a symbolic link"),
+        (kept.path.mkdir, "is a folder"),
+    ):
+        kept.path.unlink()
+        put()
+        refused(word)
+    before = elsewhere.read_bytes()
+    kept.save({"step": 1})  # a folder has its name
+    assert kept.path.is_dir()
+    kept.path.rmdir()
+    kept.path.symlink_to(elsewhere)
+    kept.save({"step": 1})
+    assert kept.load() == {"step": 1}
+    assert elsewhere.read_bytes() == before
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (tmp_path / "link").symlink_to(folder)
+    Checkpoint(tmp_path / "link" / "state.pt", "this").save({"step": 1})
+    assert not list(folder.iterdir())
+
+
+def test_without_a_key_nothing_is_kept_or_loaded(tmp_path: Path, bomb: Bomb, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save({"of": "this", "state": bomb}, tmp_path / "state.pt")
+    monkeypatch.setattr(checkpoint, "signing_key", mock.Mock(side_effect=PermissionError("not yours")))
+    kept = Checkpoint(tmp_path / "state.pt", "this")
+    assert not kept.due
+    kept.save({"step": 1})
+    assert kept.load() is None
+    assert "is not signed" in kept.refused
+    kept.remove()
+    assert [each.name for each in tmp_path.iterdir()] == ["state.pt"]
+
+
+def test_a_state_is_not_held_twice_in_memory(tmp_path: Path) -> None:
+    size = 64 << 20
+    state = {"weights": torch.zeros(size, dtype=torch.uint8)}
+    kept = Checkpoint(tmp_path / "state.pt", "this")
+    tracemalloc.start()
+    kept.save(state)
+    # what Python allocates: chunks on their way, and not the whole
+    assert tracemalloc.get_traced_memory()[1] < size // 4
+    tracemalloc.stop()
+    assert kept.path.stat().st_size > size
 
 
 def test_what_cannot_be_kept_costs_nothing(tmp_path: Path) -> None:

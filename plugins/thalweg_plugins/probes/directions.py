@@ -98,7 +98,7 @@ class Directions(Probe):
                 examples=options["examples"] or None,
                 dtype=torch.float64,
                 metrics=("loss",),
-                resume=context.scratch and context.scratch / f"step-{context.step}-line-{number}.npz",
+                resume=context.scratch and context.scratch / f"step-{context.step}-line-{number}.sums",
                 counts=context.objective.counts,
             )["loss"]
             context.progress(number + 1, len(found))

@@ -90,7 +90,7 @@ class Line(Probe):
             options["batch_norm"],
             counts=context.objective.counts,
             progress=context.progress,
-            resume=context.scratch and context.scratch / "line.npz",
+            resume=context.scratch and context.scratch / "line.sums",
         )
         name = "trial to trial" if pair else "start to finish"
         return pd.concat(

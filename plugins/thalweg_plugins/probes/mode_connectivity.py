@@ -79,7 +79,7 @@ class ModeConnectivity(Probe):
                 split,  # type: ignore[arg-type]
                 options["batch_norm"],
                 metrics=("loss",),
-                resume=context.scratch and context.scratch / f"{split}.npz",
+                resume=context.scratch and context.scratch / f"{split}.sums",
                 progress=context.progress,
                 counts=context.objective.counts,
             )["loss"].numpy()

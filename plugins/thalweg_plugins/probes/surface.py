@@ -174,14 +174,14 @@ class Surface(Probe):
         positions = {"x": [x for _ in ticks for x in ticks], "y": [y for y in ticks for _ in ticks]}
         if not options["tolerance"]:
             points = Plane(plane.center, plane.d1, plane.d2, ticks, ticks)
-            losses = self._losses(context, points, f"draw-{draw}.npz").numpy()
+            losses = self._losses(context, points, f"draw-{draw}.sums").numpy()
             return pd.DataFrame({"kind": "grid", **positions, "loss": losses, "error": np.nan})
         vectors = torch.stack([plane.center, plane.d1, plane.d2])
 
         calls, log = itertools.count(), options["scale"] == "log"
 
         def evaluate(at: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
-            file = f"draw-{draw}-part-{next(calls)}.npz"
+            file = f"draw-{draw}-part-{next(calls)}.sums"
             coordinates = torch.cat([torch.ones(len(at), 1).double(), torch.from_numpy(at)], 1)
             losses = np.asarray(self._losses(context, Span(vectors, coordinates), file).numpy())
             if log and _below_zero(losses):

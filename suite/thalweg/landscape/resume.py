@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
-import zipfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from thalweg.own import signing_key
+from thalweg.store.signed import content, write
+
 _EVERY = 10.0
 """Seconds between two writes."""
+_COUNT, _SUM = np.dtype("<i8"), np.dtype("<f8")
 
 
 def digest(tensors: Iterable[Tensor], settings: str) -> str:
@@ -30,9 +33,13 @@ def digest(tensors: Iterable[Tensor], settings: str) -> str:
 class Partial:
     """Sums over part of the work, kept in a file while the work goes on.
 
+    The file is signed with the user's key and holds how much is done, as a number of eight bytes, and the sums, row by
+    row. Where there is no key nothing is kept.
+
     Args:
         path: the file; None keeps nothing. Who asked for the work deletes it when nothing more is to be done.
-        key: names the work. A file of other work, or one that cannot be read, counts for nothing.
+        key: names the work. A file of other work, one that cannot be read, or one that somebody else has written,
+            counts for nothing.
         sums: where the work begins, zeros; from the file where there is one.
     """
 
@@ -40,13 +47,21 @@ class Partial:
         self._state = (0, sums)
         self._path, self._key = path, key
         self._written = time.monotonic()
-        if path is not None and path.is_file():
-            try:
-                with np.load(path) as file:
-                    if str(file["key"]) == key and file["sums"].shape == sums.shape:
-                        self._state = (int(file["done"]), file["sums"])
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-                pass
+        # no file, or no file of this user's
+        with suppress(OSError):
+            self._read()
+
+    def _read(self) -> None:
+        if self._path is None:
+            return
+        sums = self.sums
+        length = _COUNT.itemsize + sums.size * _SUM.itemsize
+        with content(self._path, self._key, signing_key(), length) as file:
+            found = file.read(length) if file is not None else b""
+        if len(found) == length:
+            done = int(np.frombuffer(found, _COUNT, 1)[0])
+            kept = np.frombuffer(found, _SUM, offset=_COUNT.itemsize).reshape(sums.shape)
+            self._state = (done, kept.astype(np.float64))
 
     @property
     def done(self) -> int:
@@ -68,11 +83,9 @@ class Partial:
             self.write()
 
     def write(self) -> None:
-        """Write it down."""
+        """Write it down. What cannot be written is not: the evaluation matters more."""
         if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-            with partial.open("wb") as file:
-                np.savez(file, key=self._key, done=self.done, sums=self.sums)
-            partial.replace(self._path)
+            state = np.array([self.done], _COUNT).tobytes() + self.sums.astype(_SUM).tobytes()
+            with suppress(OSError):
+                write(self._path, self._key, signing_key(), lambda sink: sink.write(state))
             self._written = time.monotonic()

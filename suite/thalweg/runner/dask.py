@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import ipaddress
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 import uuid
@@ -12,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from thalweg import hookimpl
 from thalweg.contracts.executor import Executor, ExecutorGone, J, Progress, R
@@ -77,20 +81,20 @@ class Dask(Executor):
         with ExitStack() as stack:
             stack.enter_context(dask.config.set(_OUR_CLUSTER))
             if address:
+                _tell_if_open(address)
                 try:
                     client = stack.enter_context(library.Client(address, timeout=10))
                 except (OSError, ValueError) as error:
                     raise UserError(f"--dask-scheduler {address}: no scheduler answers there ({error})") from error
+                except (TypeError, RuntimeError) as error:  # dask's words for certificates that are not there
+                    raise UserError(
+                        f"--dask-scheduler {address}: its TLS and dask's settings here do not go together: say under"
+                        f" distributed.comm.tls which certificates to use (docs/running.md) ({error})"
+                    ) from error
             else:
-                cluster = library.LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    memory_limit=limit,
-                    dashboard_address=None,
-                    host="127.0.0.1",
-                    silence_logs=logging.CRITICAL,
-                )
-                stack.enter_context(cluster)
+                from thalweg.runner.own_cluster import own_cluster
+
+                cluster = stack.enter_context(own_cluster(workers, limit))
                 client = stack.enter_context(library.Client(cluster))
             # also of workers that come later, in place of one that died
             client.register_plugin(_beginning(library, own=not address))
@@ -132,6 +136,24 @@ class Dask(Executor):
                         reason = f"what its worker sent could not be saved: {type(error).__name__}: {error}"
                         result = lost(job, reason)
                 yield job, result
+
+
+@functools.cache
+def _tell_if_open(address: str) -> None:
+    """Say once of an address whose connections other machines may make, too, that they are not authenticated."""
+    parts = urlsplit(address if "://" in address else f"tcp://{address}")
+    if parts.scheme == "tcp" and not _is_loopback(parts.hostname or ""):
+        sys.stderr.write(
+            f"--dask-scheduler {address} has no TLS: whoever reaches it can run code as the user of its workers;"
+            " give it certificates and say tls:// (docs/running.md)\n"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _is_of_connection(error: Exception) -> bool:

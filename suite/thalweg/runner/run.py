@@ -14,6 +14,7 @@ from thalweg.contracts.executor import ExecutorGone
 from thalweg.contracts.option import resolve
 from thalweg.errors import UserError
 from thalweg.failure import Failure
+from thalweg.own import signing_key
 from thalweg.registry import Registry
 from thalweg.runner.cached import left_to_do
 from thalweg.runner.cost import Usual, usual_seconds
@@ -96,6 +97,8 @@ def run_benchmark(
             raise UserError(f"{results.path}: cannot be written: {error.strerror}") from error
     report.total, report.cached = len(wanted), len(wanted) - len(jobs)
     watcher.begin(report.cached, [job.planned for job in jobs], usual_seconds(stored) if jobs else {})
+    if jobs:
+        _tell_without_key(watcher)
     use_registry(registry)
     todo = groups_of(jobs)
     try:
@@ -173,6 +176,13 @@ def fetch_data(jobs: Iterable[Job], registry: Registry, watcher: Watcher) -> Non
             raise
         except Exception as error:  # a plugin's mistake costs its own trials, which will tell of it
             watcher.say(f"problem {ref.name!r} could not fetch its data: {Failure.of(error).line}")
+
+
+def _tell_without_key(watcher: Watcher) -> None:
+    try:
+        signing_key()
+    except OSError as error:
+        watcher.say(f"no checkpoints are kept, and what is cut off is trained from the start: {error}")
 
 
 def _put_on_record(results: BenchmarkResults, job: Job, error: Failure, registry: Registry) -> None:

@@ -133,7 +133,7 @@ def _trained(job: Job, registry: Registry, progress: Callable[[int, int], None],
     planned, trial = job.planned, job.planned.trial
     check_rate(trial, registry)
     state = None if job.fresh else checkpoint.load()
-    anew = "" if state is None else cannot_continue(trial, registry, state["own"]["step"]) or ""
+    anew = checkpoint.refused if state is None else cannot_continue(trial, registry, state["own"]["step"]) or ""
     if anew:
         state = None
     warmed = {} if trial.budget.seconds is None else {"warm_up_seconds": warm_up(trial, registry)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -12,68 +13,110 @@ from typing import Any
 import numpy as np
 import torch
 
+from thalweg.failure import Failure
+from thalweg.own import signing_key
+from thalweg.store.signed import content, mark, write
+
 LEAST_SECONDS = 2.0
 """Seconds between two checkpoints, at least: what trains for less is trained again instead."""
 SHARE = 0.05
 """The part of the time that writing checkpoints may take."""
+MOST_BYTES = 1 << 40
+"""Bytes of a state, at most."""
 
 
 class Checkpoint:
     """Keeps the state of a training, at evaluations that are far enough apart.
 
-    The state is pickled, since optimizers may keep what they like in theirs. So a file is believed only if it is the
-    user's own and nobody else's to read or write, and it is gone as soon as the trial is on disk.
+    The state is pickled, since optimizers may keep what they like in theirs, and a pickle may run anything. So a file
+    is loaded only if the user's key has signed it, and it is gone as soon as the trial is on disk. Without a key
+    nothing is kept.
 
     Args:
-        path: the file.
+        path: the file. Its name gets the mark of the user's key, so that no user's file takes another's name.
         of: what is trained and where, as text: the state of anything else is left alone.
     """
 
     def __init__(self, path: Path, of: str) -> None:
-        self.path = path
         self.of = of
+        self.refused = ""
+        """After ``load``, why a state that is there was not loaded; empty also where it is that of something else."""
+        self._key = key_or_none()
+        self._named = path
+        self.path = path if self._key is None else path.with_name(f"{path.stem}--{mark(self._key)}{path.suffix}")
         self._next = time.monotonic() + LEAST_SECONDS
 
     @property
     def due(self) -> bool:
         """Whether enough time has gone by since the last one."""
-        return time.monotonic() >= self._next
+        return self._key is not None and time.monotonic() >= self._next
 
     def save(self, state: dict[str, Any]) -> None:
         """Write the state in place of the one before. What cannot be written is not: training matters more."""
+        if self._key is None:
+            return
         started = time.monotonic()
-        partial = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            partial.unlink(missing_ok=True)
-            with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                torch.save({"of": self.of, "state": state}, file)
-            partial.replace(self.path)
-        except Exception:  # no space left, or a state with an open file in it
-            _unlink(partial)
+        # no space left, or a state with an open file in it
+        with contextlib.suppress(Exception):
+            write(self.path, self.of, self._key, lambda sink: torch.save(state, sink))
         now = time.monotonic()
         self._next = now + max(LEAST_SECONDS, (now - started) / SHARE)
 
     def load(self) -> dict[str, Any] | None:
-        """The state that was kept; None where there is none, or none of this training."""
-        try:
-            with os.fdopen(os.open(self.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
-                about = os.fstat(file.fileno())
-                if hasattr(os, "getuid") and (about.st_uid != os.getuid() or about.st_mode & 0o077):
-                    return None
-                found = torch.load(file, weights_only=False)
-            return found["state"] if found["of"] == self.of else None
-        except Exception:  # half a file, or one of classes that are not here any more
-            return None
+        """The state that was kept; None where there is none, or none of this training. Foreign files stay as they are.
+
+        Why one that is there was not loaded is in ``refused``.
+        """
+        self.refused = ""
+        if self._key is not None:
+            try:
+                with content(self.path, self.of, self._key, MOST_BYTES) as file:
+                    if file is None:
+                        return None
+                    state: dict[str, Any] = torch.load(file, weights_only=False)
+                    return state
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                self.refused = f"{self._shown(self.path)} {error.strerror or error}, and counts for nothing"
+                return None
+            except Exception as error:  # of classes that are not here any more
+                self.refused = f"{self._shown(self.path)} could not be loaded ({Failure.of(error).line})"
+                return None
+        if others := self._of_others():
+            more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
+            whose = "is not signed with this user's key and was left alone"
+            way_out = "'thalweg results compact' removes it when the trial has ended"
+            self.refused = f"{self._shown(others[0])}{more} {whose}; {way_out}"
+        return None
 
     def remove(self) -> None:
         """There is nothing to go on with any more."""
-        _unlink(self.path)
+        if self._key is not None:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+
+    def _of_others(self) -> list[Path]:
+        """Checkpoints of this training with other marks, or with none, as versions before marks wrote them."""
+        name = re.compile(rf"{re.escape(self._named.stem)}(--[0-9a-f]{{8}})?{re.escape(self._named.suffix)}")
+        try:
+            with os.scandir(self._named.parent) as entries:
+                found = sorted(entry.name for entry in entries if name.fullmatch(entry.name))
+        except OSError:
+            return []
+        return [self._named.with_name(each) for each in found if self._key is None or each != self.path.name]
+
+    @staticmethod
+    def _shown(path: Path) -> str:
+        return f"{path.parent.name}/{path.name}"
 
 
-def _unlink(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink()
+def key_or_none() -> bytes | None:
+    """The user's key; None where it cannot be had."""
+    try:
+        return signing_key()
+    except OSError:
+        return None
 
 
 def random_state() -> dict[str, Any]:

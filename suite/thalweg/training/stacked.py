@@ -53,7 +53,8 @@ def train_together(
         raise CannotStackError(reason)
     check_rate(trials[0], registry)
     state = None if checkpoint is None else checkpoint.load()
-    anew = "" if state is None else cannot_continue(trials[0], registry, state["step"]) or ""
+    refused = "" if checkpoint is None else checkpoint.refused
+    anew = refused if state is None else cannot_continue(trials[0], registry, state["step"]) or ""
     group = Group(trials, registry, progress, keep, checkpoint)
     if state is not None and not anew:
         try:
