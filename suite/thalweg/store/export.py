@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import pandas as pd
 
 from thalweg.store.curve import with_all_columns
 from thalweg.store.results import StoredTrial
+from thalweg.store.sheets import to_csv
 from thalweg.store.tables import read_table
 
 FORMATS = (".parquet", ".csv", ".duckdb")
@@ -79,10 +81,11 @@ def probes_tables(stored: Sequence[tuple[str, StoredTrial]]) -> dict[str, pd.Dat
     return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
 
 
-def export(stored: Sequence[tuple[str, StoredTrial]], out: Path) -> None:
+def export(stored: Sequence[tuple[str, StoredTrial]], out: Path, raw: bool = False) -> None:
     """Write them, by what the name ends in; what was there under that name is replaced when all is written.
 
     Parquet and CSV hold the curves; a DuckDB file holds ``trials``, ``curves`` and one table ``probe_NAME`` a probe.
+    With ``raw`` texts in CSV are as they are, see ``thalweg.store.sheets``.
     """
     partial = out.with_name(f".{out.name}.partial")
     partial.unlink(missing_ok=True)
@@ -91,7 +94,7 @@ def export(stored: Sequence[tuple[str, StoredTrial]], out: Path) -> None:
         if out.suffix == ".parquet":
             curves_table(stored).to_parquet(partial, index=False)
         elif out.suffix == ".csv":
-            curves_table(stored).to_csv(partial, index=False)
+            to_csv(curves_table(stored), partial, raw)
         else:
             _to_duckdb(stored, partial)
         partial.replace(out)
@@ -103,9 +106,20 @@ def _to_duckdb(stored: Sequence[tuple[str, StoredTrial]], path: Path) -> None:
     import duckdb
 
     tables = {"trials": trials_table(stored), "curves": curves_table(stored)}
-    tables |= {f"probe_{name}": table for name, table in probes_tables(stored).items()}
+    taken = {"trials", "curves"}
+    for name, table in probes_tables(stored).items():
+        tables[_free(f"probe_{name}", taken)] = table
     with duckdb.connect(str(path)) as connection:
         for name, table in tables.items():
             connection.register("rows", table)
-            connection.execute(f'CREATE TABLE "{name}" AS SELECT * FROM rows')
+            quoted = name.replace('"', '""')  # a name from results is no SQL
+            connection.execute(f'CREATE TABLE "{quoted}" AS SELECT * FROM rows')
             connection.unregister("rows")
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, or with a number where a database that ignores case has it already; it is taken then."""
+    numbered = (name if number == 1 else f"{name} {number}" for number in itertools.count(1))
+    free = next(one for one in numbered if one.lower() not in taken)
+    taken.add(free.lower())
+    return free
