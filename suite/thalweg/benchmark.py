@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from thalweg import guard
 from thalweg.benchmark_file import (
     NAME,
     NAMING,
@@ -29,8 +30,10 @@ from thalweg.contracts.problem import held_out
 from thalweg.data.digest import sha256
 from thalweg.errors import UserError, unknown
 from thalweg.failure import Failure
+from thalweg.limits import BYTES, POINTS, TRIALS
 from thalweg.registry import Entry, Registry
-from thalweg.selection import Device, Selection, is_wanted, parse_extra, parse_only
+from thalweg.selection import Device, Only, Selection, is_wanted, parse_extra, parse_only, seeds_wanted
+from thalweg.shown import brief, cut
 from thalweg.stacking import seeds_stack
 from thalweg.trial import ComponentRef, ProbeRequest, Trial
 
@@ -122,7 +125,8 @@ class Benchmark:
         optimizers = self.optimizers(selection)
         added = {label: spec.optimizer or label for label, spec in map(parse_extra, selection.extra)}
         only = parse_only(selection.only, optimizers, self.spec.workloads, added)
-        seeds = range(selection.seeds or self.spec.seeds)
+        seeds = seeds_wanted(only, selection.seeds or self.spec.seeds)
+        self._check_count(only, optimizers, len(seeds), settings)
         workloads: dict[str, Workload] = {}
         trials: list[PlannedTrial] = []
         for workload_name, workload in self.spec.workloads.items():
@@ -134,7 +138,7 @@ class Benchmark:
                     self._trial(registry, workload_name, workload, label, optimizer, selection.device, one)
                     for one in chosen
                 ]
-                wanted = [seed for seed in seeds if not only or is_wanted(only, workload_name, label, seed)]
+                wanted = seeds if is_wanted(only, workload_name, label) else ()
                 if not wanted or not bases:
                     continue
                 if shape is not None:
@@ -154,8 +158,27 @@ class Benchmark:
                     probes = tuple([request for at, request in requests if at is None or trial.seed in at])
                     trials.append(PlannedTrial(workload_name, label, trial, probes, keep))
         if not trials and settings is None:
-            raise UserError(f"{self.name}: nothing is left of the benchmark after {' '.join(selection.only)}")
+            raise UserError(f"{self.name}: nothing is left of the benchmark after {cut(' '.join(selection.only))}")
         return Plan(self.name, workloads, trials)
+
+    def _check_count(
+        self, only: Only, optimizers: Mapping[str, OptimizerSpec], seeds: int, settings: Settings | None
+    ) -> None:
+        """TooMuch where the grid has more pairs or trials than the limit; counted, and not expanded."""
+        workloads = self.spec.workloads
+        grid = f"{self.path.name}: {len(workloads):,} workloads x {len(optimizers):,} optimizers"
+        TRIALS.check(len(workloads) * len(optimizers), grid)
+        if settings is not None:
+            TRIALS.check(seeds * sum(map(len, settings.values())), f"{self.path.name}: settings x {seeds:,} seeds")
+            return
+        wanted = [
+            sum(name in only.get(key, names) for name in names)
+            for key, names in (("workload", workloads), ("optimizer", optimizers))
+        ]
+        TRIALS.check(
+            wanted[0] * wanted[1] * seeds,
+            f"{self.path.name}: {wanted[0]:,} workloads x {wanted[1]:,} optimizers x {seeds:,} seeds",
+        )
 
     def optimizers(self, selection: Selection) -> dict[str, OptimizerSpec]:
         """Those of the file, and those that the command line adds."""
@@ -188,11 +211,12 @@ class Benchmark:
         options = self._problem_options(problem, spec, where)
         key = f"{where}.problem: {problem.name!r}"
         try:
-            shape, sizes = problem.shape(options), problem.sizes(options)
+            shape, sizes, memory = problem.shape(options), problem.sizes(options), problem.memory(options)
         except UserError as error:
             raise UserError(f"{key}: {error}") from error
         except Exception as error:  # a plugin's mistake
             raise UserError(f"{key}: {Failure.of(error).line}") from error
+        BYTES.check(memory, key)
         settings = self._located(architecture, spec.architecture.options, f"{where}.architecture")
         reason = architecture.misfit(resolve(architecture.options, settings, f"{where}.architecture"), shape)
         if reason:
@@ -246,7 +270,7 @@ class Benchmark:
                 there = os.path.isfile(path)  # noqa: PTH113 - false, not an error, where it cannot be looked at
                 place = str(path) if there else self._earlier(path, Path(value))
                 if place is None:
-                    raise UserError(f"{where}: {option.name} = {value!r}: there is no file {path}")
+                    raise UserError(f"{where}: {option.name} = {brief(value)}: there is no file {cut(str(path), 300)}")
                 given[option.name] = place
         return given
 
@@ -391,9 +415,11 @@ def component_ref(entry: Entry, located: Mapping[str, Any], where: str, digest: 
 
 def check_probe(probe: Probe, ref: ComponentRef, where: str) -> None:
     """UserError where a probe cannot run with these settings."""
-    reason = probe.misfit(resolve(probe.options, ref.settings, where))
+    options = resolve(probe.options, ref.settings, where)
+    reason = probe.misfit(options)
     if reason:
         raise UserError(f"{where}: {reason}")
+    POINTS.check(probe.points(options), f"{where}: probe {probe.name!r}")
 
 
 def files_of(trials: Iterable[Trial]) -> dict[str, str]:
@@ -420,18 +446,29 @@ def load_benchmark(name: str, registry: Registry) -> Benchmark:
     return read_benchmark(path)
 
 
-def read_benchmark(path: Path) -> Benchmark:
-    """Read and check a file; UserError names file, key, reason and the nearest valid choice."""
+def _text(path: Path, limit: int = guard.TEXT) -> str:
+    """A benchmark's text; of a file that is larger than a benchmark no more is read than shows it.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+        UnicodeDecodeError: it is no text.
+    """
+    return guard.read_text(path, limit).removeprefix("\ufeff")
+
+
+def read_benchmark(path: Path, name: str | None = None) -> Benchmark:
+    """Read and check a file; UserError names file, key, reason and the nearest valid choice.
+
+    Args:
+        path: where it is. One that a user names may be a link; one that is kept with results may not.
+        name: the benchmark's, for a file that is kept with results; else the file's own.
+    """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = _text(path if name else path.resolve())
+    except (OSError, RuntimeError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise UserError(f"{path}: cannot be read: {reason}") from error
-    return parsed_benchmark(path, text, path.stem)
-
-
-def parsed_benchmark(path: Path, text: str, name: str) -> Benchmark:
-    """The benchmark of that name with that text; UserError names file, key, reason and the nearest valid choice."""
+        raise UserError(f"{cut(str(path), 300)}: cannot be read: {reason}") from error
+    name = name or path.stem
     if not NAME.fullmatch(name):
         raise UserError(f"{path.name}: the file's name {NAMING}")
     return Benchmark(name, path, text, parse(text, path.name))

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from thalweg.contracts.budget import Budget, Count, Frozen, Interval, Target
 from thalweg.contracts.schedule import NamedSchedule
 from thalweg.errors import UserError, unknown
+from thalweg.shown import brief, cut
 from thalweg.trial import ClipNorm, DecayOn, Precision, WeightDecay
 
 BatchSize = Count | Literal["full"]
@@ -167,7 +168,7 @@ class BenchmarkFile(Frozen):
         for key, names in (("workloads", self.workloads), ("optimizers", self.optimizers), ("probes", self.probes)):
             for name in names:
                 if not NAME.fullmatch(name):
-                    raise ValueError(f"{key}: the name {name!r} {NAMING}")
+                    raise ValueError(f"{key}: the name {brief(name)} {NAMING}")
         check("overrides", "workload", self.overrides, self.workloads)
         for workload, table in self.overrides.items():
             check(f"overrides.{workload}", "optimizer", table, self.optimizers)
@@ -199,7 +200,7 @@ def explain(error: ValidationError) -> str:
     """The first mistake in a file, or in a part of it, as one line: key, reason, nearest valid key."""
     problems = error.errors(include_url=False)
     first = problems[0]
-    key = ".".join(str(part) for part in first["loc"] if part not in ("int", "constrained-int", "literal['full']"))
+    key = ".".join(cut(str(part)) for part in first["loc"] if part not in ("int", "constrained-int", "literal['full']"))
     match first["type"]:
         case "extra_forbidden":
             text = f"{key}: {unknown('key', str(first['loc'][-1]), _fields_at(first['loc'][:-1]))}"
@@ -210,7 +211,7 @@ def explain(error: ValidationError) -> str:
         case "too_short":
             text = f"{key}: has no entries"
         case _:
-            text = f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
+            text = f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}, got {brief(first['input'])}"
     # the two arms of a batch size report one mistake twice
     others = len({problem["loc"][:3] for problem in problems} - {first["loc"][:3]})
     return text + (f" (and {others} more {'mistake' if others == 1 else 'mistakes'})" if others else "")

@@ -12,7 +12,8 @@ import typer
 
 from thalweg import __version__
 from thalweg.allocator import set_allocator
-from thalweg.errors import UserError
+from thalweg.errors import LONGEST, UserError
+from thalweg.shown import cut, shown
 
 app = typer.Typer(
     name="thalweg",
@@ -29,6 +30,9 @@ ResultsDir = Annotated[
     Path | None, typer.Option("--results", help="Results folder: else $THALWEG_RESULTS, else ./results/local.")
 ]
 PluginFiles = Annotated[list[Path] | None, typer.Option("--plugin", help="Load a plugin file too. Repeatable.")]
+Raw = Annotated[
+    bool, typer.Option("--raw", help="CSV with texts as they are, also where a spreadsheet would compute them.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
@@ -43,7 +47,7 @@ def main() -> None:
         code = app(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except UserError as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(cut(f"error: {shown(str(error))}", LONGEST), err=True)
         sys.exit(2)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
@@ -60,6 +64,8 @@ def _usage_error(error: Exception) -> None:
     show = getattr(error, "show", None)
     if show is None:
         raise error
+    if isinstance(said := getattr(error, "message", None), str):
+        error.message = cut(shown(said), LONGEST)  # type: ignore[attr-defined]
     show()
     sys.exit(getattr(error, "exit_code", 2))
 
@@ -204,6 +210,7 @@ def leaderboard(
     seeds: Annotated[int | None, typer.Option(min=1, help="As for 'run'.")] = None,
     with_: Annotated[list[str] | None, typer.Option("--with", help="As for 'run'.")] = None,
     format_: Annotated[str, typer.Option("--format", help="table, markdown, csv or json.")] = "table",
+    raw: Raw = False,
     results: ResultsDir = None,
     plugin: PluginFiles = None,
     as_json: Json = False,
@@ -213,7 +220,7 @@ def leaderboard(
 
     kind = "json" if as_json else format_
     raise typer.Exit(
-        leaderboard_command(benchmark, workload, metric, seeds, with_ or [], kind, results, plugin or [], over_all)
+        leaderboard_command(benchmark, workload, metric, seeds, with_ or [], kind, results, plugin or [], over_all, raw)
     )
 
 
@@ -367,12 +374,13 @@ def results_delete(
 def results_export(
     out: Annotated[Path, typer.Argument(help="The file: .parquet or .csv for the curves, .duckdb for everything.")],
     benchmark: Annotated[str | None, typer.Argument(help="One benchmark only.")] = None,
+    raw: Raw = False,
     results: ResultsDir = None,
 ) -> None:
     """Write all results into one file for other programs."""
     from thalweg.commands.manage import export_command
 
-    raise typer.Exit(export_command(out, benchmark, results))
+    raise typer.Exit(export_command(out, benchmark, results, raw))
 
 
 @results_app.command(name="import")

@@ -1,7 +1,19 @@
 """The one exception for a user's mistake, and the search for the name that was meant."""
 
 import difflib
+from bisect import bisect_left
 from collections.abc import Iterable
+
+from thalweg.shown import LONGEST_VALUE, brief, cut
+
+LONGEST = 2000
+"""Signs of an error's line."""
+
+CHOICES = 36
+"""Valid choices that an error lists."""
+
+_COMPARED = 1000
+"""Valid choices among which the nearest are looked for."""
 
 
 class UserError(Exception):
@@ -13,12 +25,18 @@ class Diverged(Exception):  # noqa: N818 - a result, not an error
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
-    """Say that ``name`` is no ``kind``, with the nearest valid choice and all there are.
+    """Say that ``name`` is no ``kind``, with the nearest valid choice and all there are; of many the nearest.
 
     >>> unknown("optimizer", "admn", ["sgd", "adam"])
     "no optimizer 'admn'; did you mean 'adam'? There are: adam, sgd"
     """
     names = sorted(choices)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"no {kind} {name!r}; {hint}" + (f"There are: {', '.join(names)}" if names else "there are none")
+    wanted = name[: LONGEST_VALUE + 1]
+    place = max(0, bisect_left(names, name) - _COMPARED // 2)
+    near = difflib.get_close_matches(wanted, [cut(one) for one in names[place : place + _COMPARED]], CHOICES, 0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    listed = [cut(one) for one in names]
+    if len(names) > CHOICES:
+        first = list(dict.fromkeys([*near, *(cut(one) for one in names[:CHOICES])]))[:CHOICES]
+        listed = [*first, f"… and {len(names) - len(first):,} more"]
+    return f"no {kind} {brief(name)}; {hint}" + (f"There are: {', '.join(listed)}" if names else "there are none")

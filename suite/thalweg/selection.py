@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,11 +11,16 @@ from pydantic import ValidationError
 
 from thalweg.benchmark_file import Keep, OptimizerSpec, explain
 from thalweg.errors import UserError, unknown
+from thalweg.shown import brief, cut
 from thalweg.stacking import Stacks, alone
 
 Device = Literal["cpu", "cuda", "mps"]
 DEVICES: tuple[Device, ...] = ("cpu", "cuda", "mps")
 """Kinds of device that a trial can be asked for on."""
+
+
+Only = Mapping[str, tuple[str, ...]]
+"""By key the names that ``--only`` lets through."""
 
 
 @dataclass
@@ -31,10 +36,20 @@ class Selection:
     """Which pairs of a workload and an optimizer train in stacks."""
 
 
+LONGEST = 100_000
+"""Signs of what follows ``--with`` or ``--only``."""
+
+
+def _checked(text: str, option: str) -> str:
+    if len(text) > LONGEST:
+        raise UserError(f"{option} {cut(text)}: at most {LONGEST:,} characters are read")
+    return text
+
+
 def _split(settings: str) -> list[str]:
     """Pieces between commas, but for those inside of brackets, braces and quotes."""
-    pieces, depth, quote = [""], 0, ""
-    for sign in settings:
+    pieces, start, depth, quote = [], 0, 0, ""
+    for place, sign in enumerate(settings):
         if quote:
             quote = "" if sign == quote else quote
         elif sign in "\"'":
@@ -42,10 +57,9 @@ def _split(settings: str) -> list[str]:
         else:
             depth += (sign in "[{") - (sign in "]}")
         if sign == "," and depth == 0 and not quote:
-            pieces.append("")
-        else:
-            pieces[-1] += sign
-    return pieces
+            pieces.append(settings[start:place])
+            start = place + 1
+    return [*pieces, settings[start:]]
 
 
 def parse_settings(texts: Iterable[str], where: str) -> dict[str, Any]:
@@ -54,33 +68,46 @@ def parse_settings(texts: Iterable[str], where: str) -> dict[str, Any]:
     for setting in texts:
         key, separator, value = setting.partition("=")
         if not separator:
-            raise UserError(f"{where}: {setting!r} is not key=value")
+            raise UserError(f"{where}: {brief(setting)} is not key=value")
         try:
             options[key.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):  # no TOML, a number of thousands of digits, or brackets within brackets
             options[key.strip()] = value.strip()
     return options
 
 
 def parse_extra(text: str) -> tuple[str, OptimizerSpec]:
     """Label and optimizer of ``--with optimizer=NAME:key=value,...``; the label is all that follows ``optimizer=``."""
-    kind, separator, rest = text.partition("=")
+    kind, separator, rest = _checked(text, "--with").partition("=")
+    said = f"--with {cut(text)}"
     name, _, settings = rest.partition(":")
     if kind != "optimizer" or not separator or not name:
-        raise UserError(f"--with {text}: give optimizer=NAME or optimizer=NAME:key=value,key=value")
-    options = parse_settings(filter(None, _split(settings)), f"--with {text}")
+        raise UserError(f"{said}: give optimizer=NAME or optimizer=NAME:key=value,key=value")
+    options = parse_settings(filter(None, _split(settings)), said)
     if "optimizer" in options:
-        raise UserError(f"--with {text}: 'optimizer' is no hyperparameter")
+        raise UserError(f"{said}: 'optimizer' is no hyperparameter")
     try:
         return rest, OptimizerSpec(optimizer=name, **options)
     except ValidationError as error:
-        raise UserError(f"--with {text}: {explain(error)}") from error
+        raise UserError(f"{said}: {explain(error)}") from error
 
 
-def is_wanted(only: Mapping[str, tuple[str, ...]], workload: str, optimizer: str, seed: int) -> bool:
-    """Whether a trial passes every filter."""
-    names = {"workload": workload, "optimizer": optimizer, "seed": str(seed)}
+def is_wanted(only: Only, workload: str, optimizer: str) -> bool:
+    """Whether trials of a pair pass the filters by workload and by optimizer."""
+    names = {"workload": workload, "optimizer": optimizer}
     return all(value in only.get(key, (value,)) for key, value in names.items())
+
+
+def seeds_wanted(only: Only, count: int) -> Sequence[int]:
+    """Of the seeds from 0 to ``count`` - 1 those that pass the filter, in order; none of the others is looked at.
+
+    >>> seeds_wanted({"seed": ("5", "007", "3")}, 10**12)
+    [3, 5]
+    """
+    if "seed" not in only:
+        return range(count)
+    numbers = {int(text) for text in only["seed"] if text.isascii() and len(text) <= len(str(count))}
+    return sorted(number for number in numbers if number < count and str(number) in only["seed"])
 
 
 def parse_only(
@@ -100,20 +127,21 @@ def parse_only(
     Raises:
         UserError: there is no such name, or what ``--with`` adds would be left out.
     """
-    known = {"optimizer": list(optimizers), "workload": list(workloads), "seed": None}
+    known = {"optimizer": set(optimizers), "workload": set(workloads), "seed": None}
     only: dict[str, tuple[str, ...]] = {}
     for text in texts:
-        key, separator, value = text.partition("=")
+        key, separator, value = _checked(text, "--only").partition("=")
+        said = f"--only {cut(text)}"
         if not separator or key not in known:
-            raise UserError(f"--only {text}: give optimizer=NAME,NAME or workload=NAME,NAME or seed=N,N")
+            raise UserError(f"{said}: give optimizer=NAME,NAME or workload=NAME,NAME or seed=N,N")
         # a label made by --with holds commas of its own, so the whole text may be one name
         names = (value,) if value in (known[key] or ()) else tuple(part.strip() for part in value.split(","))
         for name in names:
             choices = known[key]
             if choices is not None and name not in choices:
-                raise UserError(f"--only {text}: {unknown(key, name, choices)}")
+                raise UserError(f"{said}: {unknown(key, name, choices)}")
             if key == "seed" and not name.isdecimal():
-                raise UserError(f"--only {text}: {name!r} is no seed: give whole numbers, as in seed=0,1")
+                raise UserError(f"{said}: {brief(name)} is no seed: give whole numbers, as in seed=0,1")
         only[key] = only.get(key, ()) + names
     if "optimizer" in only:
         more = tuple(label for label, name in (added or {}).items() if name in only["optimizer"])
@@ -121,7 +149,7 @@ def parse_only(
         for label in added or {}:
             if label not in only["optimizer"]:
                 raise UserError(
-                    f"--with optimizer={label}: left out by --only optimizer={','.join(only['optimizer'])}: "
-                    f"add --only 'optimizer={label}', or leave out this --with"
+                    f"--with optimizer={cut(label)}: left out by --only optimizer={cut(','.join(only['optimizer']))}: "
+                    f"add --only 'optimizer={cut(label)}', or leave out this --with"
                 )
     return only

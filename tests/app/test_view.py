@@ -14,12 +14,12 @@ from thalweg.app.view import ADDED, IN_BENCHMARK, NOT_EXPANDED, View, make_view
 from thalweg.benchmark import read_benchmark
 from thalweg.registry import load_registry
 from thalweg.store.index import read_stored
-from thalweg.store.results import BenchmarkResults, kept_benchmark
+from thalweg.store.results import BenchmarkResults
 
 
 def view(root: Path, name: str, file: Path | None = None, plugins: tuple[Path, ...] = ()) -> View:
     stored = read_stored(BenchmarkResults(root, name))
-    benchmark = read_benchmark(file) if file else kept_benchmark(BenchmarkResults(root, name))
+    benchmark = read_benchmark(file or root / name / "benchmark.toml", name)
     return make_view(benchmark, load_registry(plugins), stored)
 
 

@@ -22,6 +22,7 @@ import pytest
 
 from benchmarks.many_trials import write_many
 from support import CommandLine
+from thalweg.benchmark import read_benchmark
 from thalweg.commands.results import find_trial
 from thalweg.registry import Registry
 from thalweg.scoring.leaderboard import leaderboard
@@ -31,7 +32,7 @@ from thalweg.store import index, listing
 from thalweg.store.documents import ProbeDocument
 from thalweg.store.index import read_stored
 from thalweg.store.listing import index_folder, look
-from thalweg.store.results import BenchmarkResults, StoredTrial, kept_benchmark
+from thalweg.store.results import BenchmarkResults, StoredTrial
 from thalweg.store.stored import Stored
 from thalweg.store.tables import read_table, write_table
 from thalweg.store.transfer import delete
@@ -249,7 +250,7 @@ DAMAGE: list[Callable[[BenchmarkResults], object]] = [
 def test_a_damaged_index_is_not_believed(
     damage: Callable[[BenchmarkResults], object], results: BenchmarkResults, registry: Registry
 ) -> None:
-    benchmark = kept_benchmark(results)
+    benchmark = read_benchmark(results.path / "benchmark.toml", results.path.name)
     plan = benchmark.expand(registry)
 
     def found() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -280,7 +281,7 @@ def test_the_index_holds_the_curves_that_are_on_disk(results: BenchmarkResults) 
 
 
 def test_a_leaderboard_of_columns_is_that_of_single_curves(results: BenchmarkResults, registry: Registry) -> None:
-    plan = kept_benchmark(results).expand(registry)
+    plan = read_benchmark(results.path / "benchmark.toml", results.path.name).expand(registry)
     seen = observe(plan, read_stored(results), wanted=wanted_for(plan.workloads))
     table = leaderboard(seen, plan.workloads).set_index(["workload", "optimizer"])
     single: dict[tuple[str, str], list[tuple[float, float]]] = {}

@@ -43,12 +43,12 @@ def no_heads(dim: int, heads: int) -> str | None:
 
 
 def divisors(number: int) -> list[int]:
-    """All divisors, in order.
+    """All divisors up to a thousand, in order: more heads, or larger patches, nobody takes.
 
     >>> divisors(28)
     [1, 2, 4, 7, 14, 28]
     """
-    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]
+    return [divisor for divisor in range(1, min(number, 1000) + 1) if number % divisor == 0]
 
 
 def either(numbers: Sequence[int]) -> str:

@@ -76,6 +76,14 @@ class Directions(Probe):
         points = options["points"]
         return None if points % 2 else f"points = {points} is even: the weights themselves are not among them"
 
+    def points(self, options: Mapping[str, Any]) -> int:
+        """Along the directions of all weights; each layer has more."""
+        return int(options["points"] * (2 * options["draws"] + 1))
+
+    def vectors(self, options: Mapping[str, Any]) -> int:
+        """Each direction, and the weights."""
+        return int(2 * options["draws"] + 2)
+
     def measure(self, context: ProbeContext) -> pandas.DataFrame:
         """Evaluate along each direction."""
         import pandas as pd

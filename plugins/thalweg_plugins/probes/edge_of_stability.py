@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from thalweg import Column, Option, Probe
 from thalweg_plugins.probes._charts import COLORS, by_trial, finite, said, stroke_legend
@@ -57,6 +58,14 @@ class EdgeOfStability(Probe):
         Column("lr", "", "learning rate at this step"),
         Column("unit", "", "of value, low, high and threshold"),
     )
+
+    def points(self, options: Mapping[str, Any]) -> int:
+        """Products with the Hessian, plain and preconditioned."""
+        return int(2 * options["iterations"])
+
+    def vectors(self, options: Mapping[str, Any]) -> int:
+        """The basis of Lanczos' method."""
+        return int(options["iterations"])
 
     def measure(self, context: ProbeContext) -> pandas.DataFrame:
         """One or two runs of Lanczos' method."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,10 @@ class GradientFlow(Probe):
         Column("layer", "", "the parameter's or the activation's name in the module"),
         Column("value", "see quantity", "gradient: loss per unit of weight; dead units: a fraction of one"),
     )
+
+    def points(self, options: Mapping[str, Any]) -> int:
+        """Passes with a tangent."""
+        return int(options["tangents"])
 
     def measure(self, context: ProbeContext) -> dict[str, Any]:
         """One gradient, whose forward pass gives the activations too."""

@@ -66,6 +66,10 @@ class Line(Probe):
         Column("value", "", "its value on the split"),
     )
 
+    def points(self, options: Mapping[str, Any]) -> int:
+        """Those of the line."""
+        return int(options["points"])
+
     def measure(self, context: ProbeContext) -> pandas.DataFrame:
         """Evaluate every metric along the line."""
         import numpy as np

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from thalweg import Column, Option, Probe
 from thalweg_plugins.probes._charts import (
@@ -53,6 +54,10 @@ class ModeConnectivity(Probe):
         Column("chord", "", "what it would be on a straight line between the ends"),
         Column("barrier", "", "of the split: the largest loss above the chord"),
     )
+
+    def points(self, options: Mapping[str, Any]) -> int:
+        """Those of the line, on three splits."""
+        return int(3 * options["points"])
 
     def measure(self, context: ProbeContext) -> pandas.DataFrame:
         """Evaluate the loss of every split on the line."""

@@ -66,6 +66,10 @@ class NoiseScale(Probe):
             return f"big = {big} is no multiple of small = {small} by 2 or more"
         return None
 
+    def points(self, options: Mapping[str, Any]) -> int:
+        """Gradients of small batches, and the examples of one of them."""
+        return int(options["draws"] * (options["big"] // options["small"]) + options["small"])
+
     def measure(self, context: ProbeContext) -> pandas.DataFrame:
         """Gradients of ``draws`` times ``big`` examples."""
         import numpy as np

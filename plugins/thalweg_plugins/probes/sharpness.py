@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from thalweg import Column, Option, Probe
 from thalweg_plugins.probes._charts import COLORS, color_and_dash, finite, heading, number_format, said
@@ -59,6 +59,10 @@ class Sharpness(Probe):
         Column("high", "loss", "of the average: where the 95% interval ends"),
         Column("loss", "loss", "L(w)"),
     )
+
+    def points(self, options: Mapping[str, Any]) -> int:
+        """Gradients of the ascents, and losses at pairs of points, for each radius."""
+        return int(len(options["rho"]) * (options["restarts"] * options["steps"] + 2 * options["pairs"]))
 
     def measure(self, context: ProbeContext) -> pandas.DataFrame:
         """Ascents and averages for each radius."""

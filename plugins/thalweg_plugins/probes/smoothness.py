@@ -62,6 +62,10 @@ class Smoothness(Probe):
         """Every so many steps."""
         return bool(step % options["every"] == 0)
 
+    def points(self, options: Mapping[str, Any]) -> int:
+        """Gradients along the gradient."""
+        return int(options["count"])
+
     def measure(self, context: ProbeContext) -> pandas.DataFrame:
         """One gradient at the weights and one at each step size."""
         import numpy as np

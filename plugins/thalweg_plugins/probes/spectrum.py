@@ -92,6 +92,14 @@ class Spectrum(Probe):
             return f"iterations = {iterations} are too few for eigenvalues = {k} at either end: at least {2 * k}"
         return None
 
+    def points(self, options: Mapping[str, Any]) -> int:
+        """Products with the matrix: for the eigenvalues, both traces and the density."""
+        return int(options["iterations"] + 2 * options["vectors"] + options["draws"] * options["steps"])
+
+    def vectors(self, options: Mapping[str, Any]) -> int:
+        """The longest basis of Lanczos' method, or of Hutch++, and the eigenvectors at both ends."""
+        return int(max(options["iterations"], options["steps"], options["vectors"]) + 2 * options["eigenvalues"])
+
     def measure(self, context: ProbeContext) -> pandas.DataFrame:
         """Products with one matrix at the final weights."""
         import pandas as pd

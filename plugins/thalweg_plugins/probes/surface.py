@@ -105,6 +105,11 @@ class Surface(Probe):
             return f"extent is for random directions and the Hessian's, and directions = {directions!r} finds its own"
         return None
 
+    def points(self, options: Mapping[str, Any]) -> int:
+        """The grid of each plane, evaluated or interpolated, and the evaluations behind an interpolated one."""
+        behind = options["evaluations"] if options["tolerance"] else 0
+        return int(options["draws"] * (options["resolution"] ** 2 + behind))
+
     def measure(self, context: ProbeContext) -> pandas.DataFrame:
         """Evaluate the grid and the path."""
         import pandas as pd

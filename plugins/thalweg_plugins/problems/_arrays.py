@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import functools
+import io
 import struct
 import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from thalweg.contracts.problem import held_out
 from thalweg.errors import UserError
+from thalweg.limits import BYTES
+from thalweg.shown import brief, some
 
 if TYPE_CHECKING:
     import torch
@@ -35,10 +39,16 @@ BROKEN = (
 
 @dataclass(frozen=True)
 class Header:
-    """Shape and type of an array in a file."""
+    """Shape and type of an array, as a file has it, and the bytes that the file has for it."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    there: int
+
+    @property
+    def bytes(self) -> int:
+        """What the array takes, by what the header says."""
+        return prod(self.shape) * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -87,11 +97,7 @@ def _find(file: str, inputs: str, targets: str, classes: bool, states: tuple[tup
     if file:
         path = Path(file)
         headers = _archive(path)
-        for name in ("x_train", "y_train"):
-            if name not in headers:
-                there = ", ".join(sorted(headers)) or "nothing"
-                raise UserError(f"{path.name}: has no array {name}; there are: {there}")
-        names = [name for name in ("x_train", "y_train", "x_test", "y_test") if name in headers]
+        names = list(headers)
         if len(names) == 3:
             raise UserError(f"{path.name}: has {names[2]} and not its partner: both or none")
         places: dict[str, tuple[Path, str | None]] = {name: (path, name) for name in names}
@@ -110,8 +116,15 @@ def _checked(places: dict[str, tuple[Path, str | None]], headers: dict[str, Head
         header = headers[name]
         if header.dtype.kind not in "fiub":
             raise UserError(f"{where(name)} holds {header.dtype}, and numbers are needed")
-        if not header.shape or not all(header.shape):
-            raise UserError(f"{where(name)} has shape {header.shape}: examples come first, and there are none")
+        if not header.shape or min(header.shape) < 1:
+            raise UserError(f"{where(name)} has shape {brief(header.shape)}: examples come first, and there are none")
+        if header.bytes > header.there:
+            told = f"has shape {brief(header.shape)} of {header.dtype}, and the file has {header.there:,} bytes for it"
+            raise UserError(f"{where(name)} {told}: it is broken")
+    # by what the headers say, before anything is unpacked
+    BYTES.check(
+        sum(header.bytes for header in headers.values()), " and ".join({one.name: 0 for one, _ in places.values()})
+    )
     for part in ("train", "test"):
         if f"x_{part}" in places:
             x, y = headers[f"x_{part}"], headers[f"y_{part}"]
@@ -120,17 +133,17 @@ def _checked(places: dict[str, tuple[Path, str | None]], headers: dict[str, Head
                     f"{where(f'x_{part}')} has {x.shape[0]} examples, and {where(f'y_{part}')} has {y.shape[0]}"
                 )
             if len(x.shape) < 2:
-                raise UserError(f"{where(f'x_{part}')} has shape {x.shape}, and (examples, features) is needed")
+                raise UserError(f"{where(f'x_{part}')} has shape {brief(x.shape)}, and (examples, features) is needed")
             if classes and (len(y.shape) != 1 or y.dtype.kind not in "iub"):
                 raise UserError(
-                    f"{where(f'y_{part}')} holds {y.dtype} of shape {y.shape}, and classes are whole numbers of shape "
-                    f"(examples,); for numbers as targets use the problem 'arrays-regression'"
+                    f"{where(f'y_{part}')} holds {y.dtype} of shape {brief(y.shape)}, and classes are whole numbers of "
+                    f"shape (examples,); for numbers as targets use the problem 'arrays-regression'"
                 )
             for one, other in ((x, headers["x_train"]), (y, headers["y_train"])):
                 if one.shape[1:] != other.shape[1:]:
                     raise UserError(
                         f"{where(f'x_{part}')}: examples for training and for testing differ in shape: "
-                        f"{other.shape[1:]} and {one.shape[1:]}"
+                        f"{brief(other.shape[1:])} and {brief(one.shape[1:])}"
                     )
     for name, place in places.items():
         # a run reads all of it anyway, and what cannot be read or is not finite is to be told before anything trains
@@ -168,14 +181,23 @@ def _highest(labels: dict[str, np.ndarray[Any, Any]], where: Callable[[str], str
     return highest
 
 
+NAMES = ("x_train", "y_train", "x_test", "y_test")
+
+
 def _archive(path: Path) -> dict[str, Header]:
+    """Of the arrays that are looked for, as far as they are there; UserError where there are none to train on."""
     try:
         with zipfile.ZipFile(path) as archive:
+            members = {one.filename: one for one in archive.infolist()}
+            for name in NAMES[:2]:
+                if f"{name}.npy" not in members:
+                    arrays = sorted(one.removesuffix(".npy") for one in members if one.endswith(".npy"))
+                    raise UserError(f"{path.name}: has no array {name}; there are: {some(arrays) or 'nothing'}")
             headers = {}
-            for member in archive.namelist():
-                if member.endswith(".npy"):
+            for name in NAMES:
+                if (member := members.get(f"{name}.npy")) is not None:
                     with archive.open(member) as file:
-                        headers[member.removesuffix(".npy")] = _header(file, f"{path.name}: {member}")
+                        headers[name] = _header(file, f"{path.name}: {member.filename}", member.file_size)
             return headers
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -186,23 +208,27 @@ def _archive(path: Path) -> dict[str, Header]:
 def _single(path: Path) -> Header:
     try:
         with path.open("rb") as file:
-            return _header(file, path.name)
+            return _header(file, path.name, path.stat().st_size)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _header(file: Any, where: str) -> Header:
-    """Of an open .npy file."""
+HEADER = 1 << 17
+"""Bytes in which a header ends: numpy itself reads none that is longer than 10,000."""
+
+
+def _header(file: IO[bytes], where: str, size: int) -> Header:
+    """Of an open .npy file of so many bytes, unpacked."""
     from numpy.lib import format as npy
 
-    reader: BinaryIO = file
+    reader = io.BytesIO(file.read(HEADER))
     try:
         version = npy.read_magic(reader)
         read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
         shape, _, dtype = read(reader)
     except BROKEN as error:
         raise UserError(f"{where}: is no .npy file, or broken: {error}") from error
-    return Header(shape, dtype)
+    return Header(shape, dtype, size - reader.tell())
 
 
 def _read(path: Path, key: str | None) -> np.ndarray[Any, Any]:
@@ -211,6 +237,8 @@ def _read(path: Path, key: str | None) -> np.ndarray[Any, Any]:
         array: np.ndarray[Any, Any] = loaded[key] if key else loaded
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise UserError(f"{path.name}: cannot be read: this machine has no memory for it") from error
     except BROKEN as error:
         raise UserError(f"{path.name}: cannot be read: {error}") from error
     return array

@@ -43,6 +43,10 @@ class DeepLinearNetwork(FunctionProblem):
         """A function of all weights."""
         return Shape("function", (), (options["depth"] * options["dim"] ** 2,))
 
+    def memory(self, options: Mapping[str, Any]) -> int:
+        """A start and a minimum, both of all weights, and A with its two factors, in float64."""
+        return int(8 * (2 * options["depth"] + 3) * options["dim"] ** 2)
+
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:
         """The function, its derivatives and one of its minima."""
         import torch

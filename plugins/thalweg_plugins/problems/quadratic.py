@@ -56,6 +56,11 @@ class Quadratic(Problem):
                 raise UserError(f"{option.name} does not count with spectrum = {options['spectrum']!r}")
         return Shape("function", (), (len(options["eigenvalues"]) if given else options["dim"],))
 
+    def memory(self, options: Mapping[str, Any]) -> int:
+        """Q, R and H in float64."""
+        (dim,) = self.shape(options).output
+        return 3 * 8 * dim * dim
+
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:
         """Draw Q and x*."""
         from torch import randn

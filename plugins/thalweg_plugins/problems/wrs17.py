@@ -52,6 +52,11 @@ class WRS17(Problem):
         """As the options say."""
         return {"train": options["examples"], "test": options["test_examples"]}
 
+    def memory(self, options: Mapping[str, Any]) -> int:
+        """The matrix in float64, from which the splits are taken."""
+        (features,) = self.shape(options).input
+        return 8 * features * sum(self.sizes(options).values())
+
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:
         """Build the matrix."""
         from thalweg.contracts.supervised import Supervised, split_off

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from thalweg.app.view import View, make_view
-from thalweg.benchmark import Benchmark
+from thalweg.benchmark import Benchmark, read_benchmark
 from thalweg.errors import UserError
 from thalweg.registry import Registry
 from thalweg.store.index import read_stored
 from thalweg.store.listing import Listing
-from thalweg.store.results import BenchmarkResults, Unreadable, kept_benchmark
+from thalweg.store.results import BenchmarkResults, Unreadable
 from thalweg.store.timings import read_times
 
 
@@ -35,7 +35,7 @@ def read_loaded(
     stored = read_stored(results, listing)
     reason = ""
     try:
-        benchmark = benchmark or kept_benchmark(results)
+        benchmark = benchmark or read_benchmark(results.path / "benchmark.toml", results.path.name)
         benchmark = replace(benchmark, files=stored.files)
     except UserError as error:
         reason = str(error)

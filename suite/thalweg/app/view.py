@@ -12,6 +12,7 @@ from thalweg.benchmark import Benchmark, Plan, Workload
 from thalweg.benchmark_file import TUNING_SEED
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
+from thalweg.limits import TooMuch
 from thalweg.registry import Registry
 from thalweg.scoring.leaderboard import COLUMNS
 from thalweg.scoring.observations import Observations, observe, observe_stored
@@ -172,6 +173,9 @@ def _expand(
     """The whole plan; else what expands of it, one workload and optimizer at a time, with the reasons for the rest."""
     try:
         return plan_of(benchmark, registry, selection, stored), []
+    except TooMuch as error:
+        # a part of it may be as much: what is on disk is shown by itself
+        return TunedPlan(benchmark.name, {}, []), [str(error)]
     except UserError as error:
         reasons = [str(error)]
     plan = TunedPlan(benchmark.name, {}, [])

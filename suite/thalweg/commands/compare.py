@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from thalweg.commands.output import print_json, print_table, warn_of_failures
+from thalweg.commands.output import print_json, print_lines, print_table, warn_of_failures
 from thalweg.commands.sides import Side, read_side
-from thalweg.commands.verdicts import HEADINGS, cells, headline, junit, markdown, ordered
+from thalweg.commands.verdicts import HEADINGS, cells, headline, junit, ordered, section
 from thalweg.errors import UserError, unknown
 from thalweg.registry import load_registry
 from thalweg.scoring.compare import Margins, Pair, compare, overall
@@ -85,9 +85,9 @@ def compare_command(
             ran_on = {name.split()[1]: sorted(side.seen.trials["ran_on"].unique()) for name, side in sides.items()}
             print_json({"verdict": verdict, "rows": rows, "environments": ran_on, "notes": notes})
         case "junit":
-            print(junit(after.benchmark.name, rows, shown, notes))  # noqa: T201
+            print_lines(junit(after.benchmark.name, rows, shown, notes))
         case "markdown":
-            print(markdown(title, shown, notes))  # noqa: T201
+            print_lines(section(title, shown, notes))
         case _:
             print_table(title, HEADINGS, shown, right=HEADINGS[3:7])
             print_table("", [""], [[note] for note in notes])

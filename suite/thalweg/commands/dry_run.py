@@ -6,18 +6,22 @@ from pathlib import Path
 
 from thalweg.benchmark import Plan
 from thalweg.commands.output import console, print_json, print_table
+from thalweg.registry import Registry
 from thalweg.runner.cached import left_to_do
 from thalweg.runner.cost import usual_of, usual_seconds
+from thalweg.runner.extent import check_extents
 from thalweg.runner.run import trials_of
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
 
 
-def dry_run(plan: Plan, root: Path, fresh: bool, workers: int, as_json: bool) -> int:
+def dry_run(plan: Plan, registry: Registry, root: Path, fresh: bool, workers: int, as_json: bool) -> int:
     """Print the trials, which of them are done, and seconds as measured on trials like them; trains nothing."""
     stored = read_stored(BenchmarkResults(root, plan.benchmark))
     wanted = trials_of(plan)
-    left = {planned.trial.hash for planned in left_to_do(wanted, stored, fresh)}
+    to_do = left_to_do(wanted, stored, fresh)
+    check_extents(to_do, registry)
+    left = {planned.trial.hash for planned in to_do}
     seconds = usual_seconds(stored)
     rows = []
     for planned in wanted:
@@ -58,7 +62,8 @@ def dry_run(plan: Plan, root: Path, fresh: bool, workers: int, as_json: bool) ->
     line = (
         f"{len(rows)} trials: {len(rows) - len(left)} done, {len(left)} to train in about {total:.0f} s{at_once}{rest}"
     )
-    console().print(f"\n{line}", markup=False)
+    console().print()
+    console().print(line)
     return 0
 
 

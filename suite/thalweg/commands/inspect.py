@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.commands.describe import described_architecture, described_problem, problem_lines, size_rows
-from thalweg.commands.output import console, print_json, print_table, warn_of_failures
+from thalweg.commands.output import console, lines, print_json, print_table, warn_of_failures
 from thalweg.contracts import Architecture, Hyperparameter, Optimizer, Option, Probe, Problem
 from thalweg.errors import UserError, unknown
 from thalweg.registry import KINDS, Entry, Registry, load_registry
@@ -117,21 +117,23 @@ def _print_described(document: dict[str, Any]) -> None:
     out = console()
     out.print(f"{document['name']} ({document['kind']})", style="bold", markup=False)
     if "text" in document:
-        out.print(f"{document['file']}\n\n{document['text']}", markup=False)
+        out.print(document["file"])
+        out.print()
+        out.print(lines(document["text"]))
         return
     options = document.get("hyperparameters") or document.get("options") or []
-    lines = {
+    about = {
         "what": document["summary"],
         "equation": document["equation"],
         "cost of a step": document.get("cost", ""),
         "refuses": ", ".join(document.get("refuses", [])),
-        "about": document["description"].replace("``", ""),
+        "about": lines(document["description"].replace("``", "")),
         "source": document["source"],
         **problem_lines(document),
         "measured": ", ".join(document.get("when", [])),
         "plugin": f"{document['plugin']} {document['version']}, revision {document['revision']}",
     }
-    print_table("", ["", ""], [[key, value] for key, value in lines.items() if value])
+    print_table("", ["", ""], [[key, value] for key, value in about.items() if value])
     if options:
         out.print()
         rows = [

@@ -13,8 +13,10 @@ from thalweg.benchmark import Plan, load_benchmark
 from thalweg.commands.output import (
     console,
     errors,
+    markdown_table,
     number,
     print_json,
+    print_lines,
     print_table,
     warn_of_failures,
     warn_of_unreadable,
@@ -29,9 +31,11 @@ from thalweg.scoring.scales import changes, settled
 from thalweg.scoring.stability import stability
 from thalweg.scoring.tuning import effectless
 from thalweg.selection import Selection
+from thalweg.shown import markdown
 from thalweg.stacking import OnDisk
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults, results_root
+from thalweg.store.sheets import to_csv
 from thalweg.store.timings import read_times
 from thalweg.tuning.plan import TunedPlan, plan_of
 
@@ -48,12 +52,15 @@ def leaderboard_command(
     results: Path | None,
     plugin_files: list[Path],
     over_all: bool = False,
+    raw: bool = False,
 ) -> int:
     """Print the leaderboard; exit code 3 when there is nothing to rank."""
     if over_all and (workload is not None or metric is not None):
         raise UserError("--over-all: ranks over all workloads by their targets: leave out --workload and --metric")
     if format_ not in FORMATS:
         raise UserError(f"--format: {unknown('format', format_, FORMATS)}")
+    if raw and format_ != "csv":
+        raise UserError("--raw: is of --format csv, which escapes texts that a spreadsheet would compute")
     registry = load_registry(plugin_files)
     # those that were asked for by name; others are an error only where the benchmark needs them
     warn_of_failures(record for record in registry.plugins if record.origin == "file")
@@ -84,7 +91,7 @@ def leaderboard_command(
         columns = ["step", "epoch", "examples", "gradient_evaluations", "seconds", "split", "metric", "value"]
         seen = observe(plan, stored, None, replace(wanted, columns=columns))
         _notes(plan, seen, way)
-        return print_over_all(plan, seen, format_)
+        return print_over_all(plan, seen, format_, raw)
     if metric == STABILITY.name:
         check_metric(plan.workloads, metric)
         table, seen = stability(plan, stored)
@@ -97,9 +104,9 @@ def leaderboard_command(
             rows = table.to_dict("records")
             print_json({"benchmark": plan.benchmark, "metric": metric or "primary", "rows": rows})
         case "csv":
-            print(table.to_csv(index=False), end="")  # noqa: T201
+            print(to_csv(table, raw=raw), end="")  # noqa: T201
         case "markdown":
-            print("\n\n".join(_markdown(plan, part) for part in _by_workload(table)))  # noqa: T201
+            print_lines("\n\n".join(_markdown(plan, part) for part in _by_workload(table)))
         case _:
             _print(plan, table)
     _notes(plan, seen, way)
@@ -221,6 +228,4 @@ def _print(plan: Plan, table: pd.DataFrame) -> None:
 
 
 def _markdown(plan: Plan, part: pd.DataFrame) -> str:
-    headings, rows = _shown(plan, part)
-    lines = [f"**{_title(plan, part)}**", "", "| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+    return f"**{markdown(_title(plan, part))}**\n\n{markdown_table(*_shown(plan, part))}"

@@ -80,10 +80,12 @@ def compact_command(benchmark: str | None, results: Path | None, as_json: bool) 
     return 0
 
 
-def export_command(out: Path, benchmark: str | None, results: Path | None) -> int:
+def export_command(out: Path, benchmark: str | None, results: Path | None, raw: bool = False) -> int:
     """Write results into one file; exit code 3 when there are none."""
     if out.suffix not in FORMATS:
         raise UserError(f"{out}: {unknown('format', out.suffix, FORMATS)}")
+    if raw and out.suffix != ".csv":
+        raise UserError(f"--raw: is of .csv files, and {out} is none")
     root = results_root(results)
     stored: list[tuple[str, StoredTrial]] = []
     unreadable = refused_in(root) if benchmark is None else []
@@ -96,7 +98,7 @@ def export_command(out: Path, benchmark: str | None, results: Path | None) -> in
         errors().print(f"no results in {root}: type 'thalweg run quick'", markup=False)
         return 3
     try:
-        export(stored, out)
+        warn_of_unreadable(export(stored, out, raw))
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror}") from error
     console().print(f"{len(stored)} trials in {out}", markup=False)

@@ -1,4 +1,7 @@
-"""Printing: tables for people, numbers with the digits that mean something."""
+"""Printing: tables for people, numbers with the digits that mean something.
+
+Every text passes ``thalweg.shown`` here, so that no command can forget it: a string is one line, whatever it holds.
+"""
 
 from __future__ import annotations
 
@@ -8,37 +11,63 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.highlighter import JSONHighlighter
 from rich.table import Table
 from rich.text import Text
 
 from thalweg.registry import PluginRecord
+from thalweg.shown import markdown, shown, shown_lines
 from thalweg.store.documents import finite
 from thalweg.store.results import Unreadable
 
 
-class _Console(Console):
+class SafeConsole(Console):
+    """A console that shows strings as what they are made of: each is one line, and neither markup nor emoji codes.
+
+    What is laid out over several lines is a ``Text`` made by ``lines``.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **settings)
+
+    def print(self, *objects: Any, **settings: Any) -> None:
+        """As rich does, strings shown."""
+        super().print(*(shown(one) if isinstance(one, str) else one for one in objects), **settings)
+
+    def print_json(self, json: str | None = None, **settings: Any) -> None:
+        """A document indented and in colours, in ASCII: whatever else it holds is escaped, as JSON does it."""
+        text = Text(_in_ascii(_parsed(json), indent=2))
+        JSONHighlighter().highlight(text)
+        super().print(text, soft_wrap=True)
+
     def on_broken_pipe(self) -> None:
         """Leave it to the command line, which ends quietly."""
         raise BrokenPipeError
 
 
-def console() -> Console:
+def console() -> SafeConsole:
     """Standard output; without a terminal, wide enough that nothing is cut."""
-    made = _Console(highlight=False)
-    return made if made.is_terminal else _Console(highlight=False, width=200)
+    made = SafeConsole()
+    return made if made.is_terminal else SafeConsole(width=200)
 
 
-def errors() -> Console:
+def errors() -> SafeConsole:
     """Standard error; lines are left whole, for logs and for whoever copies them."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return SafeConsole(stderr=True, soft_wrap=True)
+
+
+def lines(text: str) -> Text:
+    """A text of several lines, for a console or the cell of a table."""
+    return Text(shown_lines(text))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> None:
     """Print a table; columns named in ``right`` are aligned to the right."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(columns))
-    for column in columns:
+    aligned_right = {shown(column) for column in right}
+    for column in map(shown, columns):
         # numbers are never cut or folded, text is folded
-        aligned = column in right
+        aligned = column in aligned_right
         table.add_column(
             column,
             justify="right" if aligned else "left",
@@ -48,21 +77,44 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
         )
     for row in rows:
         # as text: a bracket in a message is no markup
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(cell if isinstance(cell, Text) else Text(shown(str(cell))) for cell in row))
     if title:
-        console().print(title, style="bold", markup=False)
+        console().print(title, style="bold")
     console().print(table)
 
 
 def print_json(document: dict[str, Any], indent: int | None = 1) -> None:
     """Print a JSON document of schema 1; nan and infinity become null. Without ``indent`` it is one line, and quick."""
     document = {"schema": 1, **document}
+    # not through rich: no wrapping, no colours
+    print(_in_ascii(document, indent))  # noqa: T201
+
+
+def _in_ascii(document: Any, indent: int | None) -> str:
+    """JSON without a control character: Python's leaves DEL as it is, which is only ever part of a text."""
     try:
         text = json.dumps(document, indent=indent, allow_nan=False)
     except ValueError:
         text = json.dumps(finite(document), indent=indent, allow_nan=False)
-    # not through rich: no wrapping, no colours
-    print(text)  # noqa: T201
+    return text.replace("\x7f", "\\u007f")
+
+
+def _parsed(text: str | None) -> Any:
+    return json.loads(text or "null")
+
+
+def print_lines(text: str) -> None:
+    """Print a text of several lines as it is, not wrapped: Markdown and XML, whose values were escaped as theirs are.
+
+    What acts or hides in it is written out all the same.
+    """
+    print(shown_lines(text))  # noqa: T201
+
+
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, whose cells are text."""
+    head = ["| " + " | ".join(map(markdown, headings)) + " |", "|" + " --- |" * len(headings)]
+    return "\n".join([*head, *("| " + " | ".join(map(markdown, row)) + " |" for row in rows)])
 
 
 def number(value: float, unit: str = "", digits: int = 4) -> str:

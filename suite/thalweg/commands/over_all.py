@@ -7,16 +7,18 @@ from typing import Any
 
 from thalweg.app.words import ranks, told
 from thalweg.benchmark import Plan
-from thalweg.commands.output import console, errors, print_json, print_table
+from thalweg.commands.output import console, errors, markdown_table, print_json, print_lines, print_table
 from thalweg.scoring.observations import Observations
 from thalweg.scoring.over_all import OverAll, over_all
 from thalweg.scoring.pooled import too_few
+from thalweg.shown import markdown
+from thalweg.store.sheets import to_csv
 
 HEADINGS = ["rank", "optimizer", "seeds", "ECDF area", "95% interval", "profile score *", "95% interval *"]
 POOLED = ["optimizer", "trials", "interquartile mean", "95% interval"]
 
 
-def print_over_all(plan: Plan, seen: Observations, format_: str) -> int:
+def print_over_all(plan: Plan, seen: Observations, format_: str, raw: bool = False) -> int:
     """Print the ranking over all workloads that have a target; exit code 3 where there is nothing to rank."""
     if seen.trials.empty:
         errors().print(f"no results of {plan.benchmark!r} there", markup=False)
@@ -26,10 +28,11 @@ def print_over_all(plan: Plan, seen: Observations, format_: str) -> int:
         case "json":
             print_json(_document(plan, found))
         case "csv":
-            print(found.table.to_csv(index=False), end="")  # noqa: T201
+            print(to_csv(found.table, raw=raw), end="")  # noqa: T201
         case "markdown":
-            parts = [f"**{title}**\n\n{_markdown(headings, rows)}" for title, headings, rows in _tables(plan, found)]
-            print("\n\n".join([*parts, *_about(found)]))  # noqa: T201
+            tables = _tables(plan, found)
+            parts = [f"**{markdown(title)}**\n\n{markdown_table(headings, rows)}" for title, headings, rows in tables]
+            print_lines("\n\n".join([*parts, *map(markdown, _about(found))]))
         case _:
             for title, headings, rows in _tables(plan, found):
                 print_table(title, headings, rows, [heading for heading in headings if heading != "optimizer"])
@@ -107,11 +110,6 @@ def rows_of(found: OverAll) -> list[list[str]]:
         ]
         for row in found.table.to_dict("records")
     ]
-
-
-def _markdown(headings: list[str], rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
 def _interval(low: float, high: float, digits: int = 3) -> str:

@@ -13,6 +13,7 @@ from thalweg.benchmark import PlannedTrial
 from thalweg.commands.output import errors
 from thalweg.runner.cost import TimeLeft, Usual, told_time
 from thalweg.runner.outcome import TrialResult
+from thalweg.shown import shown
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -58,10 +59,10 @@ class LiveProgress:
     def __init__(self) -> None:
         self.console = errors()
         self.bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
+            TextColumn("{task.fields[unit]}", markup=False),
             _Left(),
             console=self.console,
             transient=True,
@@ -80,7 +81,7 @@ class LiveProgress:
     def step(self, planned: PlannedTrial, done: int, total: int) -> None:
         """Move the trial's bar, which is there from its first steps to its end."""
         if planned.title not in self.running:
-            self.running[planned.title] = self.bars.add_task(planned.title, unit="steps", total=total)
+            self.running[planned.title] = self.bars.add_task(shown(planned.title), unit="steps", total=total)
         self.bars.update(self.running[planned.title], completed=done, total=total)
         self.totals.time.step(planned, done, total)
         self.bars.update(self.task, left=self.totals.left)
@@ -154,7 +155,7 @@ class Measuring:
     def __init__(self, what: str) -> None:
         console = errors()
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -162,7 +163,7 @@ class Measuring:
             transient=True,
             disable=not console.is_terminal,
         )
-        self.task = self.bar.add_task(what, total=None)
+        self.task = self.bar.add_task(shown(what), total=None)
 
     def __enter__(self) -> Measuring:
         self.bar.start()

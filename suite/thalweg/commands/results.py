@@ -85,7 +85,8 @@ def _print_counts(trials: pd.DataFrame, root: Path, benchmark: str | None) -> No
     rows = counts.to_numpy(dtype=object).tolist()
     print_table(f"{len(trials)} trials in {root}", [*keys, *numbers], rows, right=numbers)
     which = "" if benchmark else f", or the name of a benchmark with at most {AT_ONCE}"
-    errors().print(f"\ntrial by trial: --json{which}", markup=False)
+    errors().print()
+    errors().print(f"trial by trial: --json{which}", markup=False)
 
 
 def _final(text: str) -> str:

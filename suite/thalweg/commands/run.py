@@ -79,7 +79,7 @@ def run_command(
         from thalweg.runner.processes import automatic_workers
 
         at_once = 1 if executor == "serial" else workers or automatic_workers()
-        return dry_run(plan, root, fresh, at_once, as_json)
+        return dry_run(plan, registry, root, fresh, at_once, as_json)
     progress = make_progress(quiet)
     try:
         with second_ends_at_once(), _output_to_errors():
@@ -105,7 +105,8 @@ def run_command(
         words += [f"{document[key]} {key}" for key in ("diverged", "failed") if document[key]]
         head = "interrupted; " if report.outcome == "interrupted" else ""
         line = f"{head}{document['total']} trials: {', '.join(words)}; {report.seconds:.1f} s; results in {root}"
-        console().print(f"\n{line}", markup=False)
+        console().print()
+        console().print(line)
     if report.outcome == "interrupted":
         return 130
     return 1 if report.failures else 0

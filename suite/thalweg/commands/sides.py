@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from thalweg.benchmark import Benchmark
+from thalweg import guard
+from thalweg.benchmark import Benchmark, read_benchmark
 from thalweg.benchmark_file import TUNING_SEED
 from thalweg.commands.output import warn_of_unreadable
 from thalweg.errors import UserError, unknown
@@ -13,9 +14,8 @@ from thalweg.registry import Registry
 from thalweg.scoring.measures import wanted_for
 from thalweg.scoring.observations import Observations, observe
 from thalweg.selection import Selection, parse_extra
-from thalweg.store import guard
 from thalweg.store.index import read_stored
-from thalweg.store.results import BenchmarkResults, benchmarks_in, kept_benchmark
+from thalweg.store.results import BenchmarkResults, benchmarks_in
 from thalweg.store.stored import Stored
 from thalweg.store.timings import read_times
 from thalweg.store.versions import as_of_here
@@ -65,7 +65,7 @@ def read_side(text: str, which: str, benchmark: str | None, registry: Registry, 
     """Read FOLDER or FOLDER:OPTIMIZER; ``which`` names it in errors."""
     folder, optimizer = _parted(text, which)
     results = _results(folder, which, benchmark)
-    file = kept_benchmark(results)
+    file = read_benchmark(results.path / "benchmark.toml", results.path.name)
     stored = read_stored(results)
     warn_of_unreadable(stored.unreadable)
     file = replace(file, files=stored.files)

@@ -9,8 +9,9 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-from thalweg.commands.output import number
+from thalweg.commands.output import markdown_table, number
 from thalweg.scoring.compare import NOTHING
+from thalweg.shown import markdown, shown, shown_lines
 
 HEADINGS = ["workload", "optimizer", "metric", "baseline", "candidate", "difference", "interval", "verdict", ""]
 _ORDER = {"worse": 0, "better": 1, "same": 2, NOTHING: 3}
@@ -57,15 +58,13 @@ def headline(verdict: str, table: pd.DataFrame, baseline: str, candidate: str) -
     return f"{verdict}: {candidate} against {baseline}" + (f" ({told})" if told else "")
 
 
-def markdown(title: str, rows: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
-    """A section for a pull request or a job summary."""
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    lines = [f"**{title}**", "", "| " + " | ".join(HEADINGS) + " |", "|" + " --- |" * len(HEADINGS)]
-    lines += ["| " + " | ".join(row) + " |" for row in escaped]
-    return "\n".join(lines + (["", *(f"- {note}" for note in notes)] if notes else []))
+def section(title: str, rows: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
+    """A section of Markdown for a pull request or a job summary."""
+    parts = [f"**{markdown(title)}**", markdown_table(HEADINGS, rows)]
+    return "\n\n".join(parts + (["\n".join(f"- {markdown(note)}" for note in notes)] if notes else []))
 
 
-def junit(name: str, rows: Sequence[Mapping[str, Any]], shown: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
+def junit(name: str, rows: Sequence[Mapping[str, Any]], told: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
     """JUnit XML: a test case a row; worse is a failure, nothing compared is skipped, or an error where no row was."""
     none = not any(row["verdict"] != NOTHING for row in rows)
     worse = sum(row["verdict"] == "worse" for row in rows)
@@ -74,7 +73,7 @@ def junit(name: str, rows: Sequence[Mapping[str, Any]], shown: Sequence[Sequence
     suites = ElementTree.Element("testsuites")
     attributes = {"name": f"thalweg compare {name}", "time": "0", **{key: str(value) for key, value in counts.items()}}
     suite = ElementTree.SubElement(suites, "testsuite", attributes)
-    for row, line in zip(rows, shown, strict=True):
+    for row, line in zip(rows, told, strict=True):
         title = f"{line[1]} {row['metric']}"
         case = ElementTree.SubElement(suite, "testcase", classname=row["workload"], name=title, time="0")
         text = f"{line[3]} to {line[4]}: {line[5]}, {line[6]} {line[8]}".strip()
@@ -88,6 +87,10 @@ def junit(name: str, rows: Sequence[Mapping[str, Any]], shown: Sequence[Sequence
         case = ElementTree.SubElement(suite, "testcase", classname=name, name="comparison", time="0")
         ElementTree.SubElement(case, "error", message=NOTHING, type=NOTHING)
     if notes:
-        ElementTree.SubElement(suite, "system-err").text = "\n".join(notes)
+        ElementTree.SubElement(suite, "system-err").text = "\n".join(map(shown, notes))
+    for element in suites.iter():
+        # XML has no control characters, not even escaped
+        element.attrib.update({key: shown_lines(value) for key, value in element.attrib.items()})
+        element.text = element.text and shown_lines(element.text)
     ElementTree.indent(suites)
     return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True)

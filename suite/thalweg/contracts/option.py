@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from thalweg.errors import UserError, unknown
+from thalweg.shown import brief, digits
 
 Kind = Literal["float", "int", "bool", "choice", "ints", "floats", "file"]
 
@@ -75,32 +76,31 @@ class Option:
                 return value
             case "bool":
                 if not isinstance(value, bool):
-                    raise UserError(f"{key} = {value!r} is not true or false")
+                    raise UserError(f"{key} = {brief(value)} is not true or false")
                 return value
             case "int" | "float" as kind:
                 return self._number(value, kind, key)
             case "file":
                 if not isinstance(value, str):
-                    raise UserError(f"{key} = {value!r} is not the path of a file")
+                    raise UserError(f"{key} = {brief(value)} is not the path of a file")
                 return value
             case _:
                 if not isinstance(value, list | tuple) or not value:
-                    raise UserError(f"{key} = {value!r} is not a list of numbers")
+                    raise UserError(f"{key} = {brief(value)} is not a list of numbers")
                 kind = "int" if self.kind == "ints" else "float"
                 return tuple(self._number(item, kind, key) for item in value)
 
     def _number(self, value: Any, kind: str, key: str) -> int | float:
         whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer() and kind == "float")
         if isinstance(value, bool) or not isinstance(value, int | float) or (kind == "int" and not whole):
-            raise UserError(f"{key} = {value!r} is not {'a whole number' if kind == 'int' else 'a number'}")
-        try:
-            as_float = float(value)
-        except OverflowError:
-            raise UserError(f"{key}: a number of {len(str(value))} digits is too large") from None
+            raise UserError(f"{key} = {brief(value)} is not {'a whole number' if kind == 'int' else 'a number'}")
+        if isinstance(value, int) and value.bit_length() > (63 if kind == "int" else 1023):
+            raise UserError(f"{key}: a number of {digits(value)} digits is too large")
+        as_float = float(value)
         if isinstance(self.allowed, str) and not _inside(as_float, self.allowed):
-            raise UserError(f"{key} = {value!r} is outside its allowed range {self.allowed}")
+            raise UserError(f"{key} = {brief(value)} is outside its allowed range {self.allowed}")
         if not math.isfinite(as_float) and not (math.isinf(as_float) and value == self.default):
-            raise UserError(f"{key} = {value!r} is not finite")
+            raise UserError(f"{key} = {brief(value)} is not finite")
         return int(value) if kind == "int" or (self.real and as_float.is_integer()) else as_float
 
 

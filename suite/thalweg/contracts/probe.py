@@ -156,6 +156,20 @@ class Probe(Component, ABC):
         """Why it cannot run with these options, as the end of a sentence; None when it can. Asked before training."""
         return None
 
+    def points(self, options: Mapping[str, Any]) -> int:
+        """How many evaluations, gradients, products or rows of a table a measurement asks for, as far as options say.
+
+        Asked before training, and refused where it is more than ``thalweg.limits.POINTS``.
+        """
+        return 0
+
+    def vectors(self, options: Mapping[str, Any]) -> int:
+        """How many vectors as long as all weights a measurement holds at once, as far as options say.
+
+        Asked before training, and refused where they take more bytes than ``thalweg.limits.PROBE_BYTES``.
+        """
+        return 0
+
     def due(self, options: Mapping[str, Any], step: int) -> bool:
         """Whether to measure after that many steps: asked before anything is copied for it."""
         return True

@@ -208,6 +208,21 @@ class Problem(Component, ABC):
         """Examples of each split when none are kept for validation; empty where there are no examples."""
         return {}
 
+    def memory(self, options: Mapping[str, Any]) -> int:
+        """Bytes that the loaded problem takes at the least; asked before anything is loaded or fetched.
+
+        More than ``thalweg.limits.BYTES`` are refused. Here: four for each number of an example's inputs, and of its
+        targets; for a function a start and a minimum in float64. A problem that holds more overrides it, and so does
+        one whose examples share what they hold.
+        """
+        shape = self.shape(options)
+        if shape.task == "function":
+            return 16 * math.prod(shape.output)
+        targets = math.prod(shape.output) if shape.task == "regression" else 1
+        # sequences of tokens may be windows of one text
+        inputs = 1 if shape.task == "language" else math.prod(shape.input)
+        return 4 * sum(self.sizes(options).values()) * (inputs + targets)
+
     def fetch(self, options: Mapping[str, Any]) -> None:
         """Make the data present on this machine; called once before anything trains, and ``load`` is offline then.
 

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from thalweg.contracts.budget import Frozen
 from thalweg.errors import unknown
+from thalweg.shown import brief
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
 
@@ -40,7 +41,7 @@ class Schedule(Frozen):
     """
 
     name: ScheduleName = "constant"
-    at: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.5, 0.75)
+    at: Annotated[tuple[Share, ...], Field(min_length=1, max_length=1000)] = (0.5, 0.75)
     """Shares of the budget at which the rate drops."""
     factor: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] = 0.1
     """What it drops by."""
@@ -57,8 +58,8 @@ class Schedule(Frozen):
             known = SETTINGS.get(name) if isinstance(name, str) else None
             for key in given:
                 if known is not None and key != "name" and key not in known:
-                    what = unknown("setting", key, known) if known else f"there is no setting {key!r}: it has none"
-                    raise ValueError(f"schedule {name!r}: {what}")
+                    what = unknown("setting", key, known) if known else f"there is no setting {brief(key)}: it has none"
+                    raise ValueError(f"schedule {brief(name)}: {what}")
         return given
 
     def factor_at(self, step: int, spent: float, one: float) -> float:
@@ -97,11 +98,11 @@ def _named(value: Any) -> Any:
         return table
     if not isinstance(table, dict) or "name" not in table:
         examples = "'cosine' or { name = 'cosine', final = 0.1 }"
-        raise ValueError(f"{value!r} is no schedule such as {examples}; there are: {', '.join(sorted(SETTINGS))}")
+        raise ValueError(f"{brief(value)} is no schedule such as {examples}; there are: {', '.join(sorted(SETTINGS))}")
     if table["name"] not in SETTINGS:
         raise ValueError(unknown("schedule", str(table["name"]), SETTINGS))
     if not isinstance(table.get("at", ()), list | tuple):
-        raise ValueError(f"at = {table['at']!r} is no list of shares of the budget, such as [0.5, 0.75]")
+        raise ValueError(f"at = {brief(table['at'])} is no list of shares of the budget, such as [0.5, 0.75]")
     return table
 
 

@@ -18,6 +18,7 @@ from thalweg.app.notes import Note
 from thalweg.app.over_all_charts import Picture
 from thalweg.errors import UserError
 from thalweg.report.content import Part, Report, Table
+from thalweg.shown import shown_lines
 
 WIDTH = 720
 """Pixels of a picture whose width follows the page, where the page runs no scripts."""
@@ -62,7 +63,7 @@ def to_html(report: Report) -> str:
     import vl_convert
 
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_shown
     )
     environment.tests |= {kind.__name__.lower(): _is(kind) for kind in (Note, Table, Drawn)}
     template = environment.from_string(resources.files(__package__).joinpath("page.html.j2").read_text("utf-8"))
@@ -74,6 +75,11 @@ def to_html(report: Report) -> str:
         scripts=Markup(vl_convert.javascript_bundle(_SNIPPET).replace("</script", "<\\/script")),
         version=thalweg.__version__,
     )
+
+
+def _shown(value: Any) -> Any:
+    """What the template writes: texts of results show what they are made of; Markup is ours."""
+    return shown_lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _is(kind: type) -> Any:
@@ -97,7 +103,7 @@ def _drawn(parts: list[Part]) -> Iterator[Note | Table | Drawn]:
             continue
         # as text inside a script element: its end must not be found in it
         text = json.dumps(spec, separators=(",", ":")).replace("<", "\\u003c")
-        yield Drawn(Markup(svg), Markup(text), wide, part.caption)
+        yield Drawn(Markup(shown_lines(svg)), Markup(text), wide, part.caption)
 
 
 def _spec(chart: alt.TopLevelMixin) -> dict[str, Any]:

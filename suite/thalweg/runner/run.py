@@ -18,6 +18,7 @@ from thalweg.own import signing_key
 from thalweg.registry import Registry
 from thalweg.runner.cached import left_to_do
 from thalweg.runner.cost import Usual, usual_seconds
+from thalweg.runner.extent import check_extents
 from thalweg.runner.groups import Group, groups_of, train_and_save_group
 from thalweg.runner.outcome import RunReport, TrialResult
 from thalweg.runner.work import Job, skeleton_of, use_registry
@@ -89,6 +90,7 @@ def run_benchmark(
         Job(planned, root.absolute(), plan.benchmark, registry.plugin_files, fresh=fresh)
         for planned in left_to_do(wanted, stored, fresh)
     ]
+    check_extents((job.planned for job in jobs), registry)
     fetch_data(jobs, registry, watcher)
     try:
         results.write_benchmark(benchmark.text)

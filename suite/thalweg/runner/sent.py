@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from thalweg import guard
 from thalweg.contracts.executor import Progress
 from thalweg.runner.groups import Group, train_and_save_group
 from thalweg.runner.outcome import TrialResult
-from thalweg.store import guard
 from thalweg.store.documents import TrialDocument
 from thalweg.store.results import BenchmarkResults, StoredTrial, digests
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from thalweg import guard
 from thalweg.benchmark import files_of
-from thalweg.store import guard
 from thalweg.store.curve import CURVE_COLUMNS
 from thalweg.store.results import StoredTrial
 from thalweg.store.tables import TooLarge, check_texts, is_table, read_arrow
@@ -63,10 +63,9 @@ def row_of(stored: StoredTrial) -> tuple[dict[str, Any], pa.Table]:
     document, trial = stored.document, stored.document.trial
     curve, error = CODED.empty_table(), ""
     try:
-        curve = _curve(stored)
-    except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as failure:  # as pyarrow's errors are
-        told = isinstance(failure, guard.Refused | TooLarge)
-        error = getattr(failure, "reason", str(failure)) if told else type(failure).__name__
+        curve = curve_of(stored)
+    except UNREADABLE as failure:
+        error = why(failure)
     by_status: dict[str, list[str]] = {"done": [], "failed": []}
     for key, probe in document.probes.items():
         by_status[probe.status].append(key)
@@ -109,7 +108,23 @@ def _joined(names: Any) -> str:
     return "".join(f"{name}{SEPARATOR}" for name in names)
 
 
-def _curve(stored: StoredTrial) -> pa.Table:
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, NotImplementedError)
+"""What reading a table may raise: pyarrow's errors are of these kinds."""
+
+
+def why(failure: Exception) -> str:
+    """Why a table cannot be read, in some words."""
+    if isinstance(failure, guard.Refused):
+        return failure.reason
+    return str(failure) if isinstance(failure, TooLarge) else type(failure).__name__
+
+
+def curve_of(stored: StoredTrial) -> pa.Table:
+    """A curve with the columns and types of ``CODED``.
+
+    Raises:
+        Exception: one of UNREADABLE.
+    """
     # from memory and without threads: the files are small, and there may be 100,000 of them
     content = guard.read_bytes(stored.path / "curve.parquet", guard.TABLE)
     table = read_arrow(pa.BufferReader(content), TEXT)

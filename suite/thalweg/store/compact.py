@@ -10,8 +10,8 @@ from pathlib import Path
 
 import filelock
 
+from thalweg import guard
 from thalweg.own import cache_folder
-from thalweg.store import guard
 from thalweg.store.index import Index
 from thalweg.store.listing import INDICES, OF
 from thalweg.store.results import CHECKPOINT, PARTIAL, BenchmarkResults

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, GetPydanticSchema, model_validator
 from typing_extensions import TypedDict
 
+from thalweg import guard
 from thalweg.benchmark_file import NAME
 from thalweg.contracts import component
 from thalweg.failure import Failure
-from thalweg.store import guard
 from thalweg.trial import ProbeRequest, Trial
 
 Status = Literal["done", "diverged", "failed"]

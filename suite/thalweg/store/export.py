@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from thalweg.store.curve import with_all_columns
-from thalweg.store.results import StoredTrial
+from thalweg.store.columns import CURVES, UNREADABLE, curve_of, why
+from thalweg.store.results import StoredTrial, Unreadable
+from thalweg.store.sheets import to_csv
 from thalweg.store.tables import read_table
 
 FORMATS = (".parquet", ".csv", ".duckdb")
@@ -49,63 +51,88 @@ def _named(stored: Sequence[tuple[str, StoredTrial]]) -> list[dict[str, Any]]:
     return [{name: table[name].iloc[row] for name in _TRIAL} for row in range(len(table))]
 
 
-def curves_table(stored: Sequence[tuple[str, StoredTrial]]) -> pd.DataFrame:
-    """The rows of all curves, each with its trial; a trial without a curve has one row without numbers."""
+def curves_table(stored: Sequence[tuple[str, StoredTrial]], unread: list[Unreadable]) -> pd.DataFrame:
+    """The rows of all curves, each with its trial; a trial without a curve has one row without numbers.
+
+    Curves that cannot be read are added to ``unread``.
+    """
     parts = []
     for (_, trial), row in zip(stored, _named(stored), strict=True):
         try:
-            curve = with_all_columns(read_table(trial.path / "curve.parquet"))
-        except (OSError, ValueError):
+            curve: pd.DataFrame = curve_of(trial).cast(CURVES).to_pandas()
+        except UNREADABLE as error:
+            unread.append(Unreadable(trial.path / "curve.parquet", why(error)))
             curve = pd.DataFrame()
         if curve.empty:
             curve = pd.DataFrame(index=[0])
         parts.append(curve.assign(**row))
-    table = pd.concat(parts, ignore_index=True)
+    table: pd.DataFrame = pd.concat(parts, ignore_index=True)
     return table[[*_TRIAL, *(column for column in table if column not in _TRIAL)]]
 
 
-def probes_tables(stored: Sequence[tuple[str, StoredTrial]]) -> dict[str, pd.DataFrame]:
-    """By probe: the rows of its tables, each with its trial and its settings as JSON."""
+def probes_tables(stored: Sequence[tuple[str, StoredTrial]], unread: list[Unreadable]) -> dict[str, pd.DataFrame]:
+    """By probe: the rows of its tables, each with its trial and its settings as JSON.
+
+    Tables that cannot be read are added to ``unread``.
+    """
     found: dict[str, list[pd.DataFrame]] = {}
     for (_, trial), row in zip(stored, _named(stored), strict=True):
         for key, probe in trial.document.probes.items():
             path = trial.path / "probes" / f"{key}.parquet"
-            if probe.status == "done" and path.is_file():
-                named = {f"trial_{name}": value for name, value in row.items()}
-                settings = json.dumps(probe.request.probe.options)
-                found.setdefault(probe.request.probe.name, []).append(
-                    read_table(path).assign(**named, settings=settings)
-                )
+            if probe.status != "done":
+                continue
+            named = {f"trial_{name}": value for name, value in row.items()}
+            settings = json.dumps(probe.request.probe.options)
+            try:
+                table = read_table(path).assign(**named, settings=settings)
+            except (OSError, ValueError) as error:
+                unread.append(Unreadable(path, why(error)))
+            else:
+                found.setdefault(probe.request.probe.name, []).append(table)
     return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
 
 
-def export(stored: Sequence[tuple[str, StoredTrial]], out: Path) -> None:
+def export(stored: Sequence[tuple[str, StoredTrial]], out: Path, raw: bool = False) -> list[Unreadable]:
     """Write them, by what the name ends in; what was there under that name is replaced when all is written.
 
     Parquet and CSV hold the curves; a DuckDB file holds ``trials``, ``curves`` and one table ``probe_NAME`` a probe.
+    With ``raw`` texts in CSV are as they are, see ``thalweg.store.sheets``. Gives what could not be read.
     """
+    unread: list[Unreadable] = []
     partial = out.with_name(f".{out.name}.partial")
     partial.unlink(missing_ok=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         if out.suffix == ".parquet":
-            curves_table(stored).to_parquet(partial, index=False)
+            curves_table(stored, unread).to_parquet(partial, index=False)
         elif out.suffix == ".csv":
-            curves_table(stored).to_csv(partial, index=False)
+            to_csv(curves_table(stored, unread), partial, raw)
         else:
-            _to_duckdb(stored, partial)
+            _to_duckdb(stored, partial, unread)
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)
+    return unread
 
 
-def _to_duckdb(stored: Sequence[tuple[str, StoredTrial]], path: Path) -> None:
+def _to_duckdb(stored: Sequence[tuple[str, StoredTrial]], path: Path, unread: list[Unreadable]) -> None:
     import duckdb
 
-    tables = {"trials": trials_table(stored), "curves": curves_table(stored)}
-    tables |= {f"probe_{name}": table for name, table in probes_tables(stored).items()}
+    tables = {"trials": trials_table(stored), "curves": curves_table(stored, unread)}
+    taken = {"trials", "curves"}
+    for name, table in probes_tables(stored, unread).items():
+        tables[_free(f"probe_{name}", taken)] = table
     with duckdb.connect(str(path)) as connection:
         for name, table in tables.items():
             connection.register("rows", table)
-            connection.execute(f'CREATE TABLE "{name}" AS SELECT * FROM rows')
+            quoted = name.replace('"', '""')  # a name from results is no SQL
+            connection.execute(f'CREATE TABLE "{quoted}" AS SELECT * FROM rows')
             connection.unregister("rows")
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, or with a number where a database that ignores case has it already; it is taken then."""
+    numbered = (name if number == 1 else f"{name} {number}" for number in itertools.count(1))
+    free = next(one for one in numbered if one.lower() not in taken)
+    taken.add(free.lower())
+    return free

@@ -21,8 +21,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from thalweg import guard
 from thalweg.own import cache_folder
-from thalweg.store import guard
 from thalweg.store.results import BenchmarkResults
 
 VERSION = b"1"

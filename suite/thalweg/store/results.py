@@ -16,11 +16,10 @@ import filelock
 import pandas as pd
 from pydantic import ValidationError
 
-from thalweg.benchmark import Benchmark, parsed_benchmark
+from thalweg import guard
 from thalweg.benchmark_file import NAME, NAMING
 from thalweg.errors import UserError
 from thalweg.failure import Failure
-from thalweg.store import guard
 from thalweg.store.curve import curve_table, with_all_columns
 from thalweg.store.documents import ProbeDocument, TrialDocument
 from thalweg.store.tables import read_table, write_table
@@ -376,23 +375,6 @@ def _refusal(path: Path) -> str:
         return f"the name {NAMING}"
     links = [name for name in ("trials", WORKING) if os.path.lexists(path / name) and not guard.is_folder(path / name)]
     return f"{links[0]} {guard.kind_at(path / links[0])}" if links else ""
-
-
-def kept_benchmark(results: BenchmarkResults) -> Benchmark:
-    """The benchmark's file that is kept beside its trials.
-
-    Raises:
-        UserError: it cannot be read, or has a mistake.
-    """
-    path = results.path / "benchmark.toml"
-    try:
-        text = guard.read_text(path, guard.TEXT)
-    except guard.Refused as error:
-        raise UserError(f"{path}: {error.reason}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise UserError(f"{path}: cannot be read: {reason}") from error
-    return parsed_benchmark(path, text, results.path.name)
 
 
 def require_benchmark(root: Path, name: str) -> BenchmarkResults:

@@ -24,7 +24,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
-from thalweg.store.guard import Refused, free, open_regular, room
+from thalweg.guard import Refused, free, open_regular, room
 
 _MAGIC = b"thalweg signed 1"
 _HEAD = struct.Struct(">16s32sQ32s")

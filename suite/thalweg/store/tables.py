@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from thalweg.store import guard
+from thalweg import guard
 
 METADATA_KEY = b"thalweg"
 

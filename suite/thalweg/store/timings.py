@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from thalweg.store import guard
+from thalweg import guard
 from thalweg.store.tables import read_metadata, read_table, write_table
 from thalweg.trial import Trial
 

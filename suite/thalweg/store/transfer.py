@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from thalweg.store import guard
+from thalweg import guard
 from thalweg.store.documents import TrialDocument
 from thalweg.store.results import BenchmarkResults, StoredTrial
 from thalweg.store.tables import read_table

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from thalweg.store import guard
+from thalweg import guard
 from thalweg.store.results import BenchmarkResults, StoredTrial, digest_of
 
 ASIDE = "set-aside"

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from thalweg import guard
 from thalweg.errors import UserError
-from thalweg.store import guard
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,6 +18,7 @@ from thalweg.failure import Failure
 from thalweg.registry import Registry
 from thalweg.testing.small import inputs
 from thalweg.testing.stacked import compare, compare_shapes
+from thalweg.training.extent import check_extent
 from thalweg.training.stacked_module import StackedModule
 from thalweg.trial import Trial
 
@@ -38,6 +39,9 @@ def why_alone(trial: Trial, registry: Registry) -> str | None:
     """Why a trial trains alone, or None where it has its place in a stack.
 
     The answer follows from the trial, whatever else is trained or is on disk. No data is loaded.
+
+    Raises:
+        TooMuch: the network is larger than may be trained at all.
     """
     return may_not(trial, registry) or _too_large(trial, registry) or _other_numbers(trial, registry)
 
@@ -79,8 +83,7 @@ def _stacks_what_it_builds(optimizer: Optimizer) -> bool:
 
 
 def _built(trial: Trial, registry: Registry, seed: int) -> tuple[nn.Module, Shape]:
-    problem, architecture = registry.problem(trial.problem.name), registry.architecture(trial.architecture.name)
-    shape = problem.shape(resolve(problem.options, trial.problem.settings, problem.name))
+    architecture, shape = registry.architecture(trial.architecture.name), _shape(trial, registry)
     options = resolve(architecture.options, trial.architecture.settings, architecture.name)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -89,7 +92,15 @@ def _built(trial: Trial, registry: Registry, seed: int) -> tuple[nn.Module, Shap
     return module, shape
 
 
+def _shape(trial: Trial, registry: Registry) -> Shape:
+    problem = registry.problem(trial.problem.name)
+    return problem.shape(resolve(problem.options, trial.problem.settings, problem.name))
+
+
 def _too_large(trial: Trial, registry: Registry) -> str | None:
+    architecture = registry.architecture(trial.architecture.name)
+    options = resolve(architecture.options, trial.architecture.settings, architecture.name)
+    check_extent(architecture, options, _shape(trial, registry), trial.problem.name)
     try:
         module, shape = _built(trial, registry, 0)
         problem = registry.problem(trial.problem.name)

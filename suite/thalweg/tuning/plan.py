@@ -5,7 +5,6 @@ Nothing is kept but the trials: what was selected follows from those on disk, wh
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,13 +13,15 @@ import pandas as pd
 
 from thalweg.benchmark import Benchmark, Plan, PlannedTrial
 from thalweg.benchmark_file import TUNING_SEED, TuningSpec
+from thalweg.limits import TRIALS
 from thalweg.registry import Registry
 from thalweg.selection import Selection
+from thalweg.shown import brief
 from thalweg.stacking import alone, settings_stack
 from thalweg.store.stored import Stored
 from thalweg.trial import Trial
 from thalweg.tuning.outcome import COLUMNS, Outcome, Tried, read_scores
-from thalweg.tuning.space import Space, space_of
+from thalweg.tuning.space import Space, points_beyond, space_of
 
 
 @dataclass
@@ -65,10 +66,19 @@ class _Planning:
         self.trials: dict[str, PlannedTrial] = {}
         # no --only: whether a range is extended must not depend on it
         self.all = replace(selection, only=(), seeds=1, stacks=alone)
+        self._check_count()
         # also checks what is selected
         self.wanted = {
             (planned.workload, planned.optimizer) for planned in benchmark.expand(registry, selection).trials
         }
+
+    def _check_count(self) -> None:
+        """TooMuch where more is to be tried than the limit; counted from the file, before a point is drawn."""
+        spec = self.benchmark.spec
+        pairs = len(spec.workloads) * len(self.benchmark.optimizers(self.selection))
+        settings = self._most + 2 * points_beyond(self.tuning, self._most)
+        counts = f"{pairs:,} workloads x optimizers x {brief(settings)} settings x {self.tuning.seeds:,} seeds"
+        TRIALS.check(pairs * settings * self.tuning.seeds, f"{self.benchmark.path.name}: tuning: {counts}")
 
     def plan(self) -> TunedPlan:
         spaces = self._spaces()
@@ -92,16 +102,15 @@ class _Planning:
             complete[pair] = read_scores(one.tried, self.stored, one.workload)
             one.best.clear()
             if complete[pair]:
-                one.choose(self.tuning.budgets, {budget: self._beyond(budget) for budget in self.tuning.budgets})
+                one.choose(
+                    self.tuning.budgets, {budget: points_beyond(self.tuning, budget) for budget in self.tuning.budgets}
+                )
         unsettled = {workload for workload, label in self.wanted if not complete[workload, label]}
         return self._whole(outcomes, unsettled, sorted({workload for workload, _ in further}))
 
     @property
     def _most(self) -> int:
         return max(self.tuning.budgets)
-
-    def _beyond(self, budget: int) -> int:
-        return math.ceil(budget * self.tuning.extend / self.tuning.decades)
 
     def _spaces(self) -> dict[tuple[str, str], Space]:
         found = {}

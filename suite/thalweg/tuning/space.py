@@ -12,6 +12,7 @@ import numpy as np
 from thalweg.benchmark_file import TuningSpec
 from thalweg.contracts.option import Hyperparameter, bounds
 from thalweg.errors import UserError, unknown
+from thalweg.shown import some
 
 SEED = 2020
 """Of the sequences of points: every optimizer has the same points of the unit cube."""
@@ -46,7 +47,7 @@ class Space:
 
     def extension(self, budget: int) -> list[dict[str, float]]:
         """Points beyond both ends, as dense as those of ``budget`` points within; none for several hyperparameters."""
-        count = math.ceil(budget * self.spec.extend / self.spec.decades)
+        count = points_beyond(self.spec, budget)
         if len(self.ranges) > 1 or not self.spec.extend:
             return []
         (inside,) = self.ranges
@@ -61,6 +62,12 @@ class Space:
         else:
             shares = [unit_points(self.spec.method, count, 1)[:, 0]] * 2
         return [{inside.name: part.value(u)} for part, us in zip(beyond, shares, strict=True) for u in us]
+
+
+def points_beyond(spec: TuningSpec, budget: int) -> int:
+    """How many points lie beyond each end of a range, as dense as ``budget`` points within it."""
+    # the quotient may be too large for a float, and is refused where it is large at all
+    return math.ceil(min(budget * spec.extend / spec.decades, 1e300))
 
 
 def unit_points(method: str, count: int, dimensions: int) -> np.ndarray[Any, Any]:
@@ -100,6 +107,8 @@ def space_of(
         UserError: something cannot be searched.
     """
     names = tuple(names)
+    if len(set(names)) < len(names):
+        raise UserError(f"{where}: tuning.hyperparameters names one of {some(names)} twice")
     declared = {option.name: option for option in options}
     searched = [name for name, option in declared.items() if option.search is not None and option.search.scale == "log"]
     ranges = []

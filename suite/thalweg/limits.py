@@ -1,0 +1,74 @@
+"""How much may be asked for: what is more is refused in one line, before anything is allocated or trained.
+
+A typing error in a size must cost a line, and a stranger's file no more. The limits are far above what is sensible, are
+the same on every machine, and each is raised by an environment variable.
+
+>>> TRIALS.check(10**7, "bench.toml: 1 workload x 1 optimizer x 10,000,000 seeds")
+Traceback (most recent call last):
+thalweg.limits.TooMuch: bench.toml: 1 workload x 1 optimizer x 10,000,000 seeds: 10,000,000 trials, more than \
+1,000,000: THALWEG_MAX_TRIALS=10000000 allows it
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from thalweg.errors import UserError
+from thalweg.shown import brief, digits
+
+
+class TooMuch(UserError):  # noqa: N818 - a refusal
+    """More was asked for than a limit allows."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One limit."""
+
+    unit: str
+    """What is counted; the variable is made of it."""
+    default: int
+    what: str
+    """For the documentation."""
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that raises the limit."""
+        return f"THALWEG_MAX_{self.unit.upper().replace(' ', '_')}"
+
+    @property
+    def value(self) -> int:
+        """The limit: what the environment says, else the default.
+
+        Raises:
+            UserError: the environment says something else than a whole number from 1 up.
+        """
+        given = os.environ.get(self.variable)
+        if not given:
+            return self.default
+        if not (given.isascii() and given.isdigit() and len(given) <= 18 and int(given) > 0):
+            raise UserError(f"{self.variable} = {brief(given)}: give a whole number from 1 to {10**18 - 1}")
+        return int(given)
+
+    def check(self, asked: int, what: str) -> None:
+        """Raise TooMuch where more is asked for; ``what`` says of whom, and what asks for it."""
+        if asked > self.value:
+            raise self.refusal(asked, what)
+
+    def refusal(self, asked: int, what: str, at_least: bool = False) -> TooMuch:
+        """The error itself; with ``at_least`` counting ended at ``asked``."""
+        long = digits(asked) > 18
+        number = f"a number of {digits(asked)} digits of" if long else f"{'over ' * at_least}{asked:,}"
+        way = f"{self.variable} raises the limit" if long or at_least else f"{self.variable}={asked} allows it"
+        return TooMuch(f"{what}: {number} {self.unit}, more than {self.value:,}: {way}")
+
+
+TRIALS = Limit("trials", 1_000_000, "trials of a benchmark: workloads x optimizers x seeds, and those of tuning")
+PARAMETERS = Limit("parameters", 1_000_000_000, "numbers that a network trains")
+MODULES = Limit("modules", 50_000, "modules of a network, and parameter tensors")
+POINTS = Limit("points", 5_000_000, "evaluations that one measurement of a probe asks for")
+BYTES = Limit("bytes", 4_000_000_000, "bytes of a problem's data, unpacked")
+PROBE_BYTES = Limit("probe bytes", 100_000_000_000, "bytes of the weight vectors that a probe holds at once")
+
+LIMITS = (TRIALS, PARAMETERS, MODULES, POINTS, BYTES, PROBE_BYTES)

@@ -1,0 +1,41 @@
+"""Whether trials are of a size that can be trained: asked of those that are left to do, before the first one trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from thalweg.benchmark import PlannedTrial
+from thalweg.contracts.option import resolve
+from thalweg.limits import PROBE_BYTES
+from thalweg.registry import Registry
+
+
+def check_extents(trials: Iterable[PlannedTrial], registry: Registry) -> None:
+    """Build the network of each workload once, without content, and ask the probes wanted on it for their vectors.
+
+    Raises:
+        TooMuch: one is larger than the limits allow.
+    """
+    found: dict[str, int | None] = {}
+    for planned in trials:
+        # here, since without trials torch is not needed
+        from thalweg.training.extent import check_extent
+
+        trial = planned.trial
+        key = str((trial.problem.canonical(), trial.architecture.canonical()))
+        if key not in found:
+            problem = registry.problem(trial.problem.name)
+            architecture = registry.architecture(trial.architecture.name)
+            shape = problem.shape(resolve(problem.options, trial.problem.settings, problem.name))
+            options = resolve(architecture.options, trial.architecture.settings, architecture.name)
+            found[key] = check_extent(architecture, options, shape, planned.workload)
+        parameters = found[key] or 0
+        for request in planned.probes:
+            probe = registry.probe(request.probe.name)
+            vectors = probe.vectors(resolve(probe.options, request.probe.settings, probe.name))
+            # no basis holds more vectors than they have numbers
+            numbers = min(vectors, parameters) * parameters
+            PROBE_BYTES.check(numbers * _BYTES[trial.dtype], f"{planned.workload}: probe {request.label!r}")
+
+
+_BYTES = {"float32": 4, "float64": 8}

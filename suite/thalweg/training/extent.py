@@ -1,0 +1,100 @@
+"""How large a network is, counted while it is built without content, so that one that is too large is never made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules import module as hooks
+from torch.nn.parameter import is_lazy
+
+from thalweg.contracts import Architecture, Shape
+from thalweg.limits import MODULES, PARAMETERS, Limit, TooMuch
+from thalweg.training.contained import contained
+from thalweg.training.randomness import seeded
+
+
+class _EnoughError(BaseException):
+    """Ends a build: no plugin's ``except Exception`` goes on after it."""
+
+    def __init__(self, limit: Limit, counted: int) -> None:
+        super().__init__(limit.unit)
+        self.limit, self.counted = limit, counted
+
+
+def check_extent(architecture: Architecture, options: Mapping[str, Any], shape: Shape, where: str) -> int | None:
+    """The number of parameters of the network, which is built once on torch's meta device, where tensors are empty.
+
+    torch tells of each module and parameter when it is registered, so that building ends at the limit. What cannot be
+    built on that device (a network that looks at its weights, say) is built as it is, counted in the same way.
+
+    Args:
+        architecture: builds the network.
+        options: the architecture's, all of them.
+        shape: what the network is for.
+        where: what to name in an error.
+
+    Returns:
+        None where it cannot be built at all: its trials tell why.
+
+    Raises:
+        TooMuch: it has more modules or parameters than the limits allow.
+    """
+    what = f"{where}: architecture {architecture.name!r}"
+    for device in ("meta", "cpu"):
+        try:
+            with contained(), seeded(0), torch.device(device), _counted():
+                module = architecture.build(options, shape)
+            found = sum(one.numel() for one in module.parameters() if not is_lazy(one))
+            PARAMETERS.check(found, what)
+        except _EnoughError as reached:
+            raise reached.limit.refusal(reached.counted, what, at_least=True) from None
+        except TooMuch:
+            raise
+        except (Exception, SystemExit) as error:
+            # torch's words where a size, or the product of two, is no number of 64 bits
+            if "overflow" in str(error).lower():
+                raise PARAMETERS.refusal(PARAMETERS.value, what, at_least=True) from error
+        else:
+            return found
+    return None
+
+
+@contextmanager
+def _counted() -> Iterator[None]:
+    """Count what any module registers meanwhile, and end it at a limit."""
+    most_modules, most_parameters = MODULES.value, PARAMETERS.value
+    modules = 0
+    tensors: dict[int, nn.Parameter] = {}
+    numbers = 0
+
+    def module(*_: object) -> None:
+        nonlocal modules
+        modules += 1
+        if modules > most_modules:
+            raise _EnoughError(MODULES, most_modules)
+
+    def parameter(_: nn.Module, __: str, one: nn.Parameter | None) -> None:
+        nonlocal numbers
+        # a tied parameter is one
+        if one is None or is_lazy(one) or id(one) in tensors:
+            return
+        tensors[id(one)] = one
+        numbers += one.numel()
+        if len(tensors) > most_modules:
+            raise _EnoughError(MODULES, most_modules)
+        if numbers > most_parameters:
+            raise _EnoughError(PARAMETERS, most_parameters)
+
+    handles = [
+        hooks.register_module_module_registration_hook(module),
+        hooks.register_module_parameter_registration_hook(parameter),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
