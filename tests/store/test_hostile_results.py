@@ -198,14 +198,16 @@ def test_compact_puts_in_order_inside_of_the_folder_alone(stranger: Stranger) ->
 
 
 def test_delete_takes_what_it_is_asked_for_and_follows_no_link(stranger: Stranger) -> None:
-    gone = stranger.sound[0]
+    told = stranger.cli("results", "delete", stranger.sound[0].name.rpartition("--")[2], "--yes", *THEIRS, code=1)
+    assert "cannot be deleted" in told.stderr
+    gone = stranger.sound[1]
     stranger.cli("results", "delete", gone.name.rpartition("--")[2], "--yes", *THEIRS)
     assert not gone.exists()
     link = stranger.bad["trial is a link"]
     told = stranger.cli("results", "delete", link.name.rpartition("--")[2], "--yes", *THEIRS, code=2)
     assert "is a symbolic link" in told.stderr
     stranger.cli("results", "delete", "--failed", "--yes", *THEIRS)
-    assert {path.name for path in stranger.sound[1:]} <= {path.name for path in (stranger.results / "trials").iterdir()}
+    assert {path.name for path in stranger.sound[2:]} <= {path.name for path in (stranger.results / "trials").iterdir()}
     stranger.untouched()
 
 

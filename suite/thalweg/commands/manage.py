@@ -23,7 +23,7 @@ from thalweg.store.transfer import Imported, delete, take_over
 
 
 def delete_command(hashes: list[str], benchmark: str | None, failed: bool, results: Path | None, sure: bool) -> int:
-    """Take trials away, after a question; exit code 3 when there are none."""
+    """Take trials away, after a question; exit code 1 when some could not be, 3 when there are none."""
     root = results_root(results)
     if not hashes and not failed:
         raise UserError("name the trials by the first digits of their hashes, or ask for --failed ones")
@@ -48,10 +48,15 @@ def delete_command(hashes: list[str], benchmark: str | None, failed: bool, resul
         import typer
 
         typer.confirm(f"Delete {len(chosen)} trials?", abort=True, err=True)
+    kept = 0
     for trial in chosen.values():
-        delete(BenchmarkResults(trial.path.parents[2], trial.path.parents[1].name), trial)
-    console().print(f"{len(chosen)} trials deleted", markup=False)
-    return 0
+        try:
+            delete(BenchmarkResults(trial.path.parents[2], trial.path.parents[1].name), trial)
+        except OSError as error:
+            errors().print(f"{trial.path} cannot be deleted: {error.strerror or error}", markup=False)
+            kept += 1
+    console().print(f"{len(chosen) - kept} trials deleted", markup=False)
+    return 1 if kept else 0
 
 
 def compact_command(benchmark: str | None, results: Path | None, as_json: bool) -> int:

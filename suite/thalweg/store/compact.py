@@ -8,13 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import filelock
-
 from thalweg import guard
 from thalweg.own import cache_folder
 from thalweg.store.index import Index
 from thalweg.store.listing import INDICES, OF
-from thalweg.store.results import CHECKPOINT, PARTIAL, BenchmarkResults
+from thalweg.store.results import CHECKPOINT, PARTIAL, BenchmarkResults, free_lock
 
 
 @dataclass
@@ -67,11 +65,12 @@ def _scratch(results: BenchmarkResults, there: set[str], ended: set[str], done: 
         # a checkpoint of a trial that was cut off is what the next run goes on from
         if hash_ not in ended if key.startswith(CHECKPOINT) else hash_ in there:
             continue
-        with suppress(filelock.Timeout), filelock.FileLock(results.working / f"{hash_}.lock", blocking=False):
-            size = _size(path)
-            guard.free(path)
-            done.scratch += 1
-            done.freed += size
+        with free_lock(results.working / f"{hash_}.lock") as held:
+            if held:
+                size = _size(path)
+                guard.free(path)
+                done.scratch += 1
+                done.freed += size
 
 
 def _old_indices(results: BenchmarkResults, done: Compacted) -> None:
@@ -95,9 +94,10 @@ def _locks(results: BenchmarkResults, done: Compacted) -> None:
     for path in _entries(results.working):
         if path.suffix == ".lock":
             # on Windows a file that is open cannot be unlinked
-            with suppress(filelock.Timeout, PermissionError), filelock.FileLock(path, blocking=False):
-                path.unlink(missing_ok=True)
-                done.locks += 1
+            with suppress(PermissionError), free_lock(path) as held:
+                if held:
+                    path.unlink(missing_ok=True)
+                    done.locks += 1
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -212,12 +212,9 @@ class BenchmarkResults:
             return swept
         for path in self._left():
             hash_ = path.name.removesuffix(".old")
-            lock = filelock.FileLock(self.working / f"{hash_}.lock", blocking=False)
-            try:
-                with lock:
+            with free_lock(self.working / f"{hash_}.lock") as held:
+                if held:
                     swept += self._sweep_one(path, hash_, (reasons or {}).get(hash_))
-            except filelock.Timeout:
-                continue
         return swept
 
     def cut_off(self) -> list[TrialDocument]:
@@ -269,6 +266,21 @@ class BenchmarkResults:
             swept.append(started)
         shutil.rmtree(path, ignore_errors=True)
         return swept
+
+
+@contextmanager
+def free_lock(path: Path) -> Iterator[bool]:
+    """Hold a lock that nobody holds; false where somebody does, or where something else has its name."""
+    lock = filelock.FileLock(path, blocking=False)
+    try:
+        lock.acquire()
+    except (filelock.Timeout, OSError):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 def _is_held(lock: Path) -> bool:
