@@ -25,6 +25,8 @@ from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 
+from thalweg.limits import WEIGHT_BYTES
+
 PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 """Names of files and folders in results."""
 HASH = re.compile(r"[0-9a-f]{12}")
@@ -35,10 +37,8 @@ DOCUMENT = 16 * MB
 """Bytes of a ``trial.json``, at most: one of ours has some thousand."""
 TEXT = 4 * MB
 """Bytes of a benchmark's file."""
-TABLE = 1024 * MB
-"""Bytes of a curve, or of a probe's table."""
-WEIGHTS = 16 * 1024 * MB
-"""Bytes of a file of weights."""
+TABLE = 256 * MB
+"""Bytes of the file of a curve, or of a probe's table."""
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -149,13 +149,15 @@ def check_inside(folder: Path, name: str) -> os.stat_result:
     if not stat.S_ISREG(about.st_mode):
         raise Refused(f"is {kind_of(about.st_mode)}", folder / name)
     if about.st_size > limit_of(name):
-        raise Refused(f"has {about.st_size:,} bytes, more than the {limit_of(name):,} that are read", folder / name)
+        way = f": {WEIGHT_BYTES.variable} raises the limit" if name.startswith("weights/") else ""
+        told = f"has {about.st_size:,} bytes, more than the {limit_of(name):,} that are read{way}"
+        raise Refused(told, folder / name)
     return about
 
 
 def limit_of(name: str) -> int:
     """Bytes of a file of a trial, at most."""
-    return WEIGHTS if name.startswith("weights/") else DOCUMENT if name == "trial.json" else TABLE
+    return WEIGHT_BYTES.value if name.startswith("weights/") else DOCUMENT if name == "trial.json" else TABLE
 
 
 def open_inside(folder: Path, name: str) -> BufferedReader:

@@ -70,5 +70,8 @@ MODULES = Limit("modules", 50_000, "modules of a network, and parameter tensors"
 POINTS = Limit("points", 5_000_000, "evaluations that one measurement of a probe asks for")
 BYTES = Limit("bytes", 4_000_000_000, "bytes of a problem's data, unpacked")
 PROBE_BYTES = Limit("probe bytes", 100_000_000_000, "bytes of the weight vectors that a probe holds at once")
+ROWS = Limit("rows", 10_000_000, "rows of a curve, or of a probe's table, that are read")
+TABLE_BYTES = Limit("table bytes", 2_000_000_000, "bytes of such a table in memory")
+WEIGHT_BYTES = Limit("weight bytes", 16_000_000_000, "bytes of a file of weights that is read")
 
-LIMITS = (TRIALS, PARAMETERS, MODULES, POINTS, BYTES, PROBE_BYTES)
+LIMITS = (TRIALS, PARAMETERS, MODULES, POINTS, BYTES, PROBE_BYTES, ROWS, TABLE_BYTES, WEIGHT_BYTES)

@@ -18,6 +18,7 @@ import pytest
 
 from support import TINY, CommandLine, results
 from thalweg import guard
+from thalweg.limits import ROWS
 from thalweg.runner import sent
 from thalweg.store import tables
 from thalweg.store.listing import index_folder
@@ -84,8 +85,8 @@ def folded(values: pa.Array, count: int) -> pa.Table:
 @pytest.mark.parametrize(
     ("table", "says"),
     [
-        (folded(pa.array([1.0]), tables.ROWS + 1), "rows, more than"),
-        (folded(pa.array(["x" * (1 << 20)]), 5_000), "the texts of column 'a'"),
+        (folded(pa.array([1.0]), ROWS.default + 1), "THALWEG_MAX_ROWS=10000001 allows it"),
+        (folded(pa.array(["x" * (1 << 20)]), 5_000), "the texts of column 'a' are too long: 5,242,880,000 table bytes"),
         (folded(pa.array([b"x" * 1000], pa.binary(1000)), 1_000), "a value of column 'a' has 1,000 bytes"),
         (pa.table({"a": pa.array([["x"]])}), "has texts inside of lists"),
         (pa.table({f"c{number}": [1] for number in range(1001)}), "1,001 columns"),

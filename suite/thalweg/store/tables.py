@@ -18,15 +18,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from thalweg import guard
+from thalweg.limits import ROWS, TABLE_BYTES, Limit
 
 METADATA_KEY = b"thalweg"
 
 COLUMNS = 1000
 """Columns of a table, at most."""
-ROWS = 10_000_000
-"""Rows of a table, at most."""
-UNFOLDED = 2 << 30
-"""Bytes of a table in memory, at most."""
 FIXED_WIDTH = 64
 """Bytes of a value of fixed width, at most: no number is wider."""
 
@@ -91,12 +88,9 @@ def check_footer(about: pq.FileMetaData) -> None:
     for number in range(about.num_row_groups):
         group = about.row_group(number)
         rows, size = rows + group.num_rows, size + group.total_byte_size
-    if max(rows, about.num_rows) > ROWS:
-        raise TooLarge(f"it has {max(rows, about.num_rows):,} rows, more than the {ROWS:,} that are read")
-    if size > UNFOLDED:
-        raise TooLarge(f"it unfolds to {size:,} bytes, more than the {UNFOLDED:,} that are read")
-    if rows * about.num_columns * 8 > UNFOLDED:
-        raise TooLarge(f"it has {rows:,} rows of {about.num_columns:,} columns, more than is read")
+    _check(ROWS, max(rows, about.num_rows), "it is too long")
+    # a column that repeats one value takes next to nothing in the file
+    _check(TABLE_BYTES, max(size, rows * about.num_columns * 8), "it is too large")
     for number in range(about.num_columns):
         column = about.schema.column(number)
         if column.physical_type == "FIXED_LEN_BYTE_ARRAY" and column.length > FIXED_WIDTH:
@@ -105,13 +99,17 @@ def check_footer(about: pq.FileMetaData) -> None:
             raise TooLarge(f"column {column.path!r} has texts inside of lists or records")
         if column.max_repetition_level:
             values = sum(about.row_group(i).column(number).num_values for i in range(about.num_row_groups))
-            if values > ROWS:
-                raise TooLarge(f"the lists of column {column.name!r} have {values:,} values")
+            _check(ROWS, values, f"the lists of column {column.name!r} are too long")
+
+
+def _check(limit: Limit, asked: int, what: str) -> None:
+    if asked > limit.value:
+        raise TooLarge(limit.refusal(asked, what))
 
 
 def check_texts(table: pa.Table) -> None:
     """ValueError where the texts of a table, written out, are longer than what is read."""
-    if table.nbytes * table.num_rows <= UNFOLDED:
+    if table.nbytes * table.num_rows <= TABLE_BYTES.default:
         return  # though each row had all of it
     size = 0
     for name, column in zip(table.column_names, table.columns, strict=True):
@@ -121,8 +119,7 @@ def check_texts(table: pa.Table) -> None:
             lengths = pc.binary_length(chunk.dictionary)
             longest = pc.max(lengths).as_py() or 0
             size += longest * len(chunk) if longest * len(chunk) <= guard.MB else _exact(lengths, chunk)
-        if size > UNFOLDED:
-            raise TooLarge(f"the texts of column {name!r} have more than the {UNFOLDED:,} bytes that are read")
+        _check(TABLE_BYTES, size, f"the texts of column {name!r} are too long")
 
 
 def unfolded(table: pa.Table) -> pa.Table:
