@@ -66,6 +66,11 @@ def open_regular(path: Path | str, limit: int) -> BufferedReader:
         Refused: it is something else, or larger.
         OSError: it cannot be opened.
     """
+    return os.fdopen(_opened(path, limit)[0], "rb")
+
+
+def _opened(path: Path | str, limit: int) -> tuple[int, int]:
+    """The file's descriptor and size."""
     try:
         number = os.open(path, _FLAGS | _NOFOLLOW)
     except OSError as error:
@@ -84,7 +89,7 @@ def open_regular(path: Path | str, limit: int) -> BufferedReader:
     except BaseException:
         os.close(number)
         raise
-    return os.fdopen(number, "rb")
+    return number, about.st_size
 
 
 def read_bytes(path: Path | str, limit: int) -> bytes:
@@ -93,11 +98,15 @@ def read_bytes(path: Path | str, limit: int) -> bytes:
     Raises:
         OSError: it cannot be read, or is not read for a reason of ``open_regular``.
     """
-    with open_regular(path, limit) as file:
+    number, size = _opened(path, limit)
+    try:
         # room for what there is, and not for what there may be
-        content = file.read(os.fstat(file.fileno()).st_size + 1)
-        while len(content) <= limit and (more := file.read(MB)):
-            content += more
+        content = os.read(number, size + 1)
+        if len(content) != size or not size:
+            while len(content) <= limit and (more := os.read(number, MB)):
+                content += more
+    finally:
+        os.close(number)
     if len(content) > limit:
         raise Refused(f"has more than the {limit:,} bytes that are read", path)
     return content

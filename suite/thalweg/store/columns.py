@@ -12,7 +12,7 @@ from thalweg import guard
 from thalweg.benchmark import files_of
 from thalweg.store.curve import CURVE_COLUMNS
 from thalweg.store.results import StoredTrial
-from thalweg.store.tables import TooLarge, check_texts, is_table, read_arrow
+from thalweg.store.tables import TooLarge, check_names, is_table, read_arrow
 from thalweg.store.timings import configuration
 from thalweg.store.weights import KEPT
 
@@ -128,10 +128,11 @@ def curve_of(stored: StoredTrial) -> pa.Table:
     # from memory and without threads: the files are small, and there may be 100,000 of them
     content = guard.read_bytes(stored.path / "curve.parquet", guard.TABLE)
     table = read_arrow(pa.BufferReader(content), TEXT)
-    check_texts(table)
     if "factor_inversions" not in table.column_names:
         table = table.append_column("factor_inversions", pa.array([0] * table.num_rows, pa.int64()))
-    return table.select(CURVES.names).cast(CODED)
+    table = table.select(CURVES.names).cast(CODED)
+    check_names(table, TEXT)
+    return table
 
 
 def ran_on(environment: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from thalweg.store.columns import CURVES, UNREADABLE, curve_of, why
 from thalweg.store.results import StoredTrial, Unreadable
@@ -124,10 +125,21 @@ def _to_duckdb(stored: Sequence[tuple[str, StoredTrial]], path: Path, unread: li
         tables[_free(f"probe_{name}", taken)] = table
     with duckdb.connect(str(path)) as connection:
         for name, table in tables.items():
-            connection.register("rows", table)
+            connection.register("rows", _typed(table))
             quoted = name.replace('"', '""')  # a name from results is no SQL
             connection.execute(f'CREATE TABLE "{quoted}" AS SELECT * FROM rows')
             connection.unregister("rows")
+
+
+def _typed(table: pd.DataFrame) -> pa.Table:
+    """A table whose columns have one type each: a column that has several becomes texts."""
+    columns = {}
+    for name in table:
+        try:
+            columns[str(name)] = pa.array(table[name], from_pandas=True)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
+            columns[str(name)] = pa.array([None if value is None else str(value) for value in table[name]], pa.string())
+    return pa.table(columns)
 
 
 def _free(name: str, taken: set[str]) -> str:

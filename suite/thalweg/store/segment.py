@@ -117,7 +117,9 @@ def _rows_where(curves: pa.Table, where: Where) -> pa.Table:
     """The rows that have one of the wanted values in each of the columns."""
     for name, wanted in where.items():
         column = curves.column(name).combine_chunks()
-        good = np.isin(column.dictionary.to_numpy(zero_copy_only=False).astype(str), sorted(wanted))
+        good = pc.is_in(column.dictionary, value_set=pa.array(sorted(wanted), pa.string())).to_numpy(
+            zero_copy_only=False
+        )
         curves = curves.filter(pa.array(good[column.indices.to_numpy()]))
     return curves
 

@@ -24,6 +24,8 @@ METADATA_KEY = b"thalweg"
 
 COLUMNS = 1000
 """Columns of a table, at most."""
+NAMES = 1 << 16
+"""Bytes of the texts of a column of names, each text once, at most."""
 FIXED_WIDTH = 64
 """Bytes of a value of fixed width, at most: no number is wider."""
 
@@ -91,6 +93,21 @@ def check_footer(about: pq.FileMetaData) -> None:
     _check(ROWS, max(rows, about.num_rows), "it is too long")
     # a column that repeats one value takes next to nothing in the file
     _check(TABLE_BYTES, max(size, rows * about.num_columns * 8), "it is too large")
+    if not _seen or not about.schema.equals(_seen[0]):
+        if lists := _check_types(about):
+            values = sum(about.row_group(i).column(n).num_values for i in range(about.num_row_groups) for n in lists)
+            _check(ROWS, values, "its lists are too long")
+        else:
+            _seen[:] = [about.schema]
+
+
+_seen: list[pq.ParquetSchema] = []
+"""The last columns that were found sound: most files have the same."""
+
+
+def _check_types(about: pq.FileMetaData) -> list[int]:
+    """The columns of lists; TooLarge where a column may hold anything."""
+    lists = []
     for number in range(about.num_columns):
         column = about.schema.column(number)
         if column.physical_type == "FIXED_LEN_BYTE_ARRAY" and column.length > FIXED_WIDTH:
@@ -98,13 +115,22 @@ def check_footer(about: pq.FileMetaData) -> None:
         if column.path != column.name and column.physical_type == "BYTE_ARRAY":
             raise TooLarge(f"column {column.path!r} has texts inside of lists or records")
         if column.max_repetition_level:
-            values = sum(about.row_group(i).column(number).num_values for i in range(about.num_row_groups))
-            _check(ROWS, values, f"the lists of column {column.name!r} are too long")
+            lists.append(number)
+    return lists
 
 
 def _check(limit: Limit, asked: int, what: str) -> None:
     if asked > limit.value:
         raise TooLarge(limit.refusal(asked, what))
+
+
+def check_names(table: pa.Table, columns: Sequence[str]) -> None:
+    """TooLarge where the texts of a column, each once, are more than NAMES: names are short."""
+    for name in columns:
+        for chunk in table.column(name).chunks:
+            size = sum(buffer.size for buffer in chunk.dictionary.buffers()[1:] if buffer is not None)
+            if size > NAMES:
+                raise TooLarge(f"the texts of column {name!r} are too long for names: {size:,} bytes")
 
 
 def check_texts(table: pa.Table) -> None:
