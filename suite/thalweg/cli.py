@@ -298,11 +298,17 @@ def app_(
     results: ResultsDir = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine.")] = 8501,
     plugin: PluginFiles = None,
+    token: Annotated[
+        bool, typer.Option("--token/--no-token", help="Show it to whoever has the token in the printed address alone.")
+    ] = True,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A name besides localhost in its address. Repeatable.")
+    ] = None,
 ) -> None:
     """Open the app: leaderboards, curves, landscapes, trials and plugins in the browser."""
     from thalweg.commands.app import app_command
 
-    raise typer.Exit(app_command(results, port, plugin or []))
+    raise typer.Exit(app_command(results, port, plugin or [], token, allow_host or []))
 
 
 @results_app.command(name="list")

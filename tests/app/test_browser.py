@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlparse
@@ -16,60 +9,33 @@ from urllib.parse import urlparse
 import pytest
 from playwright.sync_api import Browser
 
+from app_server import Serving, serving
+
 pytestmark = pytest.mark.browser
 
 PAGES = ("Leaderboard", "Tuning", "Learning curves", "Landscape", "Trial", "Plugins")
 
 
 @pytest.fixture(scope="module")
-def address(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app, started as users start it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("app")
-    log = folder / "log"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-c", "from thalweg.cli import main; main()",
-             "app", "--results", str(results), "--port", str(port)],
-            cwd=folder, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-    url = f"http://localhost:{port}"
-    try:
-        _wait(f"{url}/_stcore/health", process, log)
-        yield url
-    finally:
-        # streamlit is a child of the command, in the same session
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=20)
-    said = log.read_text(encoding="utf-8").lower()
+def served(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    with serving(tmp_path_factory.mktemp("app"), "--results", str(results)) as started:
+        yield started
+    said = started.log.read_text(encoding="utf-8").lower()
     for word in ("traceback", "deprecat", "warning", "error"):
         assert word not in said, said
 
 
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        assert process.poll() is None, log.read_text(encoding="utf-8")
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.2)
-    pytest.fail(f"the app did not start: {log.read_text(encoding='utf-8')}")
-
-
 @pytest.mark.parametrize(("width", "height"), [(1280, 900), (400, 800)])
 def test_every_page_draws_without_errors_or_outside_requests(
-    address: str, browser: Browser, width: int, height: int
+    served: Serving, browser: Browser, width: int, height: int
 ) -> None:
     faults: list[str] = []
     page = browser.new_context(viewport={"width": width, "height": height}).new_page()
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("request", lambda request: faults.append(request.url) if _is_outside(request.url) else None)
-    page.goto(f"{address}/?benchmark=tiny")
+    # a page's address, opened with the token the first time
+    page.goto(f"{served.base}/?benchmark=tiny&token={served.token}")
     for title in PAGES:
         if width < 800 and not page.get_by_test_id("stSidebarNav").is_visible():
             page.get_by_test_id("stExpandSidebarButton").click()
@@ -79,6 +45,7 @@ def test_every_page_draws_without_errors_or_outside_requests(
         if title in ("Leaderboard", "Learning curves", "Landscape", "Trial"):
             page.locator("svg.marks").first.wait_for(timeout=20_000)
         assert "benchmark=tiny" in page.url, title
+        assert "token" not in page.url, title
         assert page.get_by_test_id("stException").count() == 0, title
         assert page.get_by_test_id("stAlertContentError").count() == 0, title
         across = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
@@ -86,19 +53,50 @@ def test_every_page_draws_without_errors_or_outside_requests(
     assert not faults
 
 
-def test_a_deep_link_opens_the_trial(address: str, browser: Browser, results: Path) -> None:
+def test_a_deep_link_opens_the_trial(served: Serving, browser: Browser, results: Path) -> None:
     folder = next(path for path in (results / "tiny" / "trials").iterdir() if path.name.startswith("digits-mlp--sgd"))
-    page = browser.new_page()
-    page.goto(f"{address}/trial?benchmark=tiny&trial={folder.name.rsplit('--', 1)[1]}")
+    page = browser.new_context().new_page()
+    page.goto(served.printed)
+    page.goto(f"{served.base}/trial?benchmark=tiny&trial={folder.name.rsplit('--', 1)[1]}")
     page.locator("h1", has_text="digits-mlp · sgd").wait_for(timeout=20_000)
     page.get_by_text(folder.name).first.wait_for(timeout=20_000)
 
 
-def test_a_deep_link_chooses_the_results(address: str, browser: Browser) -> None:
+def test_a_deep_link_chooses_the_results(served: Serving, browser: Browser) -> None:
     page = browser.new_page()
-    page.goto(f"{address}/?source=reference")
+    page.goto(f"{served.printed}&source=reference")
     page.locator("h1", has_text="Quick: leaderboard").wait_for(timeout=20_000)
     assert "source=reference" in page.url
+
+
+def test_without_the_token_nothing_is_drawn_and_with_it_a_download_comes(
+    served: Serving, browser: Browser, tmp_path: Path
+) -> None:
+    stranger = browser.new_context().new_page()
+    stranger.goto(f"{served.base}/?benchmark=tiny")
+    stranger.get_by_text("Open the address that thalweg app printed").wait_for(timeout=20_000)
+    assert stranger.locator("[data-testid=stApp]").count() == 0
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(served.printed)
+    page.locator("h1", has_text="leaderboard").wait_for(timeout=20_000)
+    assert page.url.startswith(f"{served.base}/")
+    assert "token" not in page.url
+    (cookie,) = (each for each in context.cookies() if each["name"] == f"thalweg-{served.port}")
+    assert (cookie["value"], cookie["httpOnly"], cookie["sameSite"]) == (served.token, True, "Lax")
+    assert page.evaluate("document.cookie").count(served.token) == 0
+    page.get_by_test_id("stSidebarNav").get_by_text("Landscape", exact=True).click()
+    button = page.get_by_test_id("stDownloadButton").first.get_by_role("button")
+    button.wait_for(timeout=20_000)
+    with page.expect_download() as download:
+        button.click()
+    file = tmp_path / "file"
+    download.value.save_as(file)
+    assert file.stat().st_size > 0
+    # a second window of the same browser needs no token
+    second = context.new_page()
+    second.goto(f"{served.base}/curves?benchmark=tiny")
+    second.locator("h1", has_text="Learning curves").wait_for(timeout=20_000)
 
 
 def _heading(title: str) -> str:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import tarfile
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +62,35 @@ def test_odd_content_is_named(tmp_path: Path, members: dict[str, bytes], message
     with pytest.raises(UserError) as caught:
         read_cifar(path, 10, 10, 2)
     assert str(caught.value).startswith(f"{path}: {message}")
+
+
+ZEROS = bytes(1 << 20)
+
+
+def bomb(path: Path, before: bytes, megabytes: int) -> None:
+    """An archive whose last file goes on in zeros, packed a thousandfold."""
+    packer = zlib.compressobj(wbits=31)
+    parts = [packer.compress(before), *(packer.compress(ZEROS) for _ in range(megabytes))]
+    path.write_bytes(b"".join(parts) + packer.flush())
+
+
+@pytest.mark.parametrize("kind", ["a record file", "another file", "a long name"])
+def test_a_small_archive_that_unpacks_to_much_is_left_in_time(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "cifar-10-binary.tar.gz"
+    entry = tarfile.TarInfo(TEN_TEST if kind == "a record file" else "other")
+    entry.size = 1 << 29
+    if kind == "a long name":
+        entry.type = tarfile.GNUTYPE_LONGNAME
+    bomb(path, entry.tobuf(), 512)
+    tracemalloc.start()
+    with pytest.raises(UserError) as caught:
+        read_cifar(path, 10, 60, 20)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    tracemalloc.stop()
+    most = 80 * 3073 + (1 << 20)
+    assert str(caught.value).startswith(
+        f"{path}: cannot be read as a .tar.gz archive: it unpacks to more than {most:,} "
+    )
 
 
 @pytest.mark.parametrize("keep", [0, 100, 3000], ids=["empty", "cut early", "cut late"])

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -21,8 +22,10 @@ import pytest
 from thalweg.data import download
 from thalweg.data import fetch as fetching
 from thalweg.data.fetch import DataFile, fetch, locate, present
-from thalweg.data.fetch import cache as caches
 from thalweg.errors import UserError
+from thalweg.own import cache_folder as caches
+from thalweg.registry import load_registry
+from thalweg_plugins.problems._fetched import FetchedImages
 
 CONTENT = bytes(i * i % 251 for i in range(300_000))
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -36,6 +39,8 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.mode = "healthy"
+        self.sent = 0
+        """Bytes of an endless answer."""
         self.ranges: list[str | None] = []
         """The Range header of each request."""
 
@@ -61,7 +66,23 @@ class Handler(BaseHTTPRequestHandler):
         if mode == "stalls":
             time.sleep(1.5)
             return
+        if mode.startswith("redirect to "):
+            self.server.mode = mode.removeprefix("redirect to ")
+            self.send_response(302)
+            self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if mode == "endless":
+            self.send_response(206 if asked else 200)
+            if asked:
+                self.send_header("Content-Range", f"bytes {asked[6:-1]}-999999999/*")
+            self.end_headers()
+            while True:
+                self.server.sent += self.wfile.write(bytes(1 << 16))
         content = b"x" + CONTENT[1:] if mode == "wrong bytes" else CONTENT
+        if mode.startswith("too long"):
+            content += b"x"
         start = 0
         if asked and mode != "no ranges":
             start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1])  # type: ignore[index]
@@ -75,9 +96,10 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.send_response(206 if start else 200)
         if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            total = "*" if mode == "too long, untold" else len(content)
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{total}")
         self.send_header("Content-Encoding", "gzip")  # as servers say of .gz files that are to stay packed
-        if mode != "no length":
+        if mode not in ("no length", "too long, untold"):
             self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         body = content[start:]
@@ -223,6 +245,61 @@ def test_a_server_without_ranges_is_read_from_the_start(server: Server) -> None:
 def test_a_server_that_does_not_say_the_length_is_checked_by_the_digest(server: Server) -> None:
     server.mode = "no length"
     assert fetch("things", [file_at(server.url)])["a.gz"].read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason"),
+    [
+        ("endless", "it sends more bytes than the file has, at most 300,000"),
+        ("too long", "it has 300,001 bytes, and the file has at most 300,000"),
+        ("too long, untold", "it sends more bytes than the file has, at most 300,000"),
+    ],
+)
+@pytest.mark.parametrize("left", [b"", CONTENT[:1000]], ids=["from the start", "continued"])
+def test_a_server_that_has_more_than_the_file_is_not_read_on(
+    server: Server, cache: Path, mode: str, reason: str, left: bytes
+) -> None:
+    server.mode = mode
+    if left:
+        cache.mkdir(parents=True)
+        (cache / "a.gz.part").write_bytes(left)
+    file = replace(file_at(server.url), size=len(CONTENT))
+    assert f"(127.0.0.1:{server.server_port}: {reason})" in failure(file)
+    assert list(cache.iterdir()) == []
+    assert server.ranges == [f"bytes={len(left)}-" if left else None]
+    # all that it had written by then is not much: buffers of both ends
+    assert server.sent < 50_000_000
+    server.mode = "healthy"
+    assert fetch("things", [file])["a.gz"].read_bytes() == CONTENT
+
+
+def test_another_mirror_begins_anew_after_one_that_had_too_much(server: Server) -> None:
+    with Server() as long:
+        thread = threading.Thread(target=long.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        long.mode = "too long, untold"
+        file = replace(file_at(long.url, server.url), size=len(CONTENT))
+        assert fetch("things", [file])["a.gz"].read_bytes() == CONTENT
+        long.shutdown()
+        thread.join()
+    assert server.ranges == [None]
+
+
+def test_a_redirect_leads_to_the_same_limit(server: Server, cache: Path) -> None:
+    server.mode = "redirect to endless"
+    assert "it sends more bytes than the file has" in failure(replace(file_at(server.url), size=len(CONTENT)))
+    assert list(cache.iterdir()) == []
+
+
+def test_every_built_in_file_has_its_size() -> None:
+    registry = load_registry([])
+    problems = [registry.problem(entry.name) for entry in registry.entries("problems")]
+    files = [
+        (problem.name, file) for problem in problems if isinstance(problem, FetchedImages) for file in problem.files
+    ]
+    assert len(files) >= 18
+    for name, file in files:
+        assert 4_000 < file.size < 200_000_000, (name, file.name)
 
 
 def test_mirrors_are_tried_in_turn(server: Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,11 +24,11 @@ TEST_IMAGES = "t10k-images-idx3-ubyte.gz"
 TEST_LABELS = "t10k-labels-idx1-ubyte.gz"
 
 
-def idx_files(folders: tuple[str, ...], digests: Mapping[str, tuple[str, ...]]) -> tuple[DataFile, ...]:
-    """The files of a data set: urls of folders that have them all; for each file its SHA-256, and others accepted."""
+def idx_files(folders: tuple[str, ...], files: Mapping[str, tuple[int, str, *tuple[str, ...]]]) -> tuple[DataFile, ...]:
+    """The files of a data set, in folders that have them all: for each its bytes and SHA-256, and others accepted."""
     return tuple(
-        DataFile(name, tuple(folder + name for folder in folders), published, tuple(also))
-        for name, (published, *also) in digests.items()
+        DataFile(name, tuple(folder + name for folder in folders), published, tuple(also), size)
+        for name, (size, published, *also) in files.items()
     )
 
 
@@ -56,7 +57,10 @@ class IdxImages(FetchedImages):
             ((TRAIN_IMAGES, TRAIN_LABELS), self.train_examples),
             ((TEST_IMAGES, TEST_LABELS), self.test_examples),
         ):
-            images, labels = (read_idx(paths[name]) for name in names)
+            images, labels = (
+                read_idx(paths[name], examples * size)
+                for name, size in zip(names, (math.prod(self.image), 1), strict=True)
+            )
             _expect(paths[names[0]], images, (examples, *self.image[1:]))
             _expect(paths[names[1]], labels, (examples,))
             if labels.max() >= self.classes:

@@ -68,6 +68,7 @@ class Cifar10(_Cifar):
             "cifar-10-binary.tar.gz",
             (f"{SITE}cifar-10-binary.tar.gz",),
             "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+            size=170_052_171,
         ),
     )
     classes = 10
@@ -92,6 +93,7 @@ class Cifar100(_Cifar):
             "cifar-100-binary.tar.gz",
             (f"{SITE}cifar-100-binary.tar.gz",),
             "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+            size=168_513_733,
         ),
     )
     classes = 100

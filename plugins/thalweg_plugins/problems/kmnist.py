@@ -26,10 +26,10 @@ class Kmnist(IdxImages):
     files = idx_files(
         ("https://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
         {
-            TRAIN_IMAGES: ("51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",),
-            TRAIN_LABELS: ("e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",),
-            TEST_IMAGES: ("edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",),
-            TEST_LABELS: ("20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",),
+            TRAIN_IMAGES: (18_165_135, "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4"),
+            TRAIN_LABELS: (29_497, "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17"),
+            TEST_IMAGES: (3_041_136, "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5"),
+            TEST_LABELS: (5_120, "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c"),
         },
     )
     mean = (0.1918,)

@@ -189,7 +189,7 @@ def doctor_command(results: Path | None, plugin_files: list[Path], as_json: bool
 
     from thalweg.allocator import allocator
     from thalweg.commands.run import cuda_present
-    from thalweg.data.fetch import cache
+    from thalweg.own import cache_folder
     from thalweg.runner.environment import machine
 
     registry = load_registry(plugin_files)
@@ -202,7 +202,7 @@ def doctor_command(results: Path | None, plugin_files: list[Path], as_json: bool
         "device": "cuda" if cuda_present() else "cpu",
         "allocator": allocator(),
         "results": {"folder": str(root), "writable": writable, "benchmarks": benchmarks_in(root)},
-        "data": {"given": os.environ.get("THALWEG_DATA"), "cache": str(cache())},
+        "data": {"given": os.environ.get("THALWEG_DATA"), "cache": str(cache_folder())},
         "plugin_failures": failures,
     }
     if as_json:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import tarfile
 import zlib
 from pathlib import Path
@@ -21,6 +23,8 @@ _TRAIN = {
 _TEST = {10: "cifar-10-batches-bin/test_batch.bin", 100: "cifar-100-binary/test.bin"}
 _LABELS = {10: 1, 100: 2}
 """Bytes before an image: CIFAR-100 has a coarse label and then the fine one."""
+_BESIDES = 1 << 20
+"""Bytes of an archive besides its records, at most: names of classes, a page, and tar's own."""
 
 
 class Cifar(NamedTuple):
@@ -45,9 +49,11 @@ def read_cifar(path: Path, classes: Literal[10, 100], train: int = 50_000, test:
         test: test examples that there must be.
 
     Raises:
-        UserError: the archive is broken, a file is missing in it, or counts or labels are not as they should be.
+        UserError: the archive is broken, a file is missing in it, counts or labels are not as they should be, or it
+            unpacks to more than so many examples take.
     """
-    members = _members(path, (*_TRAIN[classes], _TEST[classes]))
+    most = (train + test) * _record(classes) + _BESIDES
+    members = _members(path, (*_TRAIN[classes], _TEST[classes]), most)
     parts = [_records(path, name, members[name], classes) for name in _TRAIN[classes]]
     images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     test_images, test_labels = _records(path, _TEST[classes], members[_TEST[classes]], classes)
@@ -57,11 +63,29 @@ def read_cifar(path: Path, classes: Literal[10, 100], train: int = 50_000, test:
     return Cifar(images, labels, test_images, test_labels)
 
 
-def _members(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
+def _record(classes: int) -> int:
+    return _LABELS[classes] + 3 * 32 * 32
+
+
+class _Bounded(io.RawIOBase):
+    """What a file unpacks to, up to so many bytes."""
+
+    def __init__(self, file: gzip.GzipFile, most: int) -> None:
+        self.file, self.most, self.left = file, most, most
+
+    def read(self, size: int = -1) -> bytes:
+        content = self.file.read(self.left + 1 if size < 0 else min(size, self.left + 1))
+        self.left -= len(content)
+        if self.left < 0:
+            raise tarfile.ReadError(f"it unpacks to more than {self.most:,} bytes")
+        return content
+
+
+def _members(path: Path, names: tuple[str, ...], most: int) -> dict[str, bytes]:
     members = {}
     try:
         # in the archive's own order: going back would unpack it again from its start
-        with tarfile.open(path, "r:gz") as archive:
+        with gzip.open(path) as packed, tarfile.open(fileobj=_Bounded(packed, most), mode="r|") as archive:
             for member in archive:
                 if member.name in names and (file := archive.extractfile(member)) is not None:
                     members[member.name] = file.read()
@@ -77,7 +101,7 @@ def _records(
     path: Path, name: str, content: bytes, classes: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     before = _LABELS[classes]
-    size = before + 3 * 32 * 32
+    size = _record(classes)
     if not content or len(content) % size:
         raise UserError(f"{path}: {name} has {len(content)} bytes, which is no whole number of records of {size}")
     records = np.frombuffer(content, np.uint8).reshape(-1, size)

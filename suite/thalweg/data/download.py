@@ -35,6 +35,10 @@ class _Broken(TransferFailed):
     """A transfer that may succeed when it is tried again."""
 
 
+class _TooLong(TransferFailed):
+    """A server that has, or sends, more than the file's bytes: nothing of it is used."""
+
+
 class _Unusable(_Broken):
     """What is here already does not fit what the server has."""
 
@@ -50,11 +54,13 @@ class ResumingDownloader:
     Args:
         part: where the bytes are collected.
         label: what is transferred, for the progress display on standard error.
+        most: bytes that the file has, at most. A server that says that it has more, or sends more, is not read on.
     """
 
-    def __init__(self, part: Path, label: str) -> None:
+    def __init__(self, part: Path, label: str, most: int) -> None:
         self.part = part
         self.label = label
+        self.most = most
         self.continued = False
         """Whether the last call found bytes of an earlier one and used them."""
 
@@ -71,6 +77,9 @@ class ResumingDownloader:
                 try:
                     self._attempt(url, display)
                     break
+                except _TooLong:
+                    self.part.unlink(missing_ok=True)
+                    raise
                 except _Broken as broken:
                     if attempt == ATTEMPTS:
                         raise TransferFailed(f"{broken} ({ATTEMPTS} attempts)") from broken
@@ -88,6 +97,8 @@ class ResumingDownloader:
             except _Unusable:
                 self.part.unlink()
                 raise
+            if total is not None and total > self.most:
+                raise _TooLong(f"it has {total:,} bytes, and the file has at most {self.most:,}")
             if have and start == have == total:
                 return
             if start != have:
@@ -95,6 +106,9 @@ class ResumingDownloader:
             display.begin(start, total)
             with self.part.open("ab" if start else "wb") as out:
                 for chunk in _chunks(response):
+                    start += len(chunk)
+                    if start > self.most:
+                        raise _TooLong(f"it sends more bytes than the file has, at most {self.most:,}")
                     out.write(chunk)
                     display.advance(len(chunk))
         if total is not None and self._size() != total:

@@ -12,7 +12,10 @@ from pathlib import Path
 from thalweg.data.digest import sha256
 from thalweg.data.download import ResumingDownloader, TransferFailed, host
 from thalweg.errors import UserError
+from thalweg.own import cache_folder
 
+MOST_BYTES = 8 << 30
+"""Of a file whose size is not told."""
 SYSTEM_FOLDERS = (Path("/usr/share/datasets"),)
 """Where packages of the operating system put data sets (Debian: dataset-fashion-mnist)."""
 
@@ -22,13 +25,15 @@ class DataFile:
     """One file of a data set.
 
     ``urls`` are mirrors, tried in turn; ``sha256`` is the digest of what they serve, and ``also`` are digests of the
-    same content packed otherwise, which are accepted where a file is found.
+    same content packed otherwise, which are accepted where a file is found. ``size`` is the bytes of what the mirrors
+    serve, or as many as there may be at most: a download ends where there are more.
     """
 
     name: str
     urls: tuple[str, ...]
     sha256: str
     also: tuple[str, ...] = ()
+    size: int = MOST_BYTES
 
     def is_at(self, path: Path) -> bool:
         """Whether there is a file at ``path`` and its digest is one of those accepted."""
@@ -58,7 +63,7 @@ def locate(folder_name: str, file: DataFile) -> Path | None:
                     f" of this one starts with {sha256(path)[:12]}; put the right one in its place, or remove it"
                 )
             return path
-    for folder in (*(system / folder_name for system in SYSTEM_FOLDERS), cache() / folder_name):
+    for folder in (*(system / folder_name for system in SYSTEM_FOLDERS), cache_folder() / folder_name):
         if file.is_at(folder / file.name):
             return folder / file.name
     return None
@@ -91,15 +96,8 @@ def fetch(folder_name: str, files: Iterable[DataFile]) -> dict[str, Path]:
     return {file.name: locate(folder_name, file) or _download(folder_name, file) for file in files}
 
 
-def cache() -> Path:
-    """Where downloads go, a folder a data set: thalweg's folder in the user's cache."""
-    import pooch
-
-    return Path(pooch.os_cache("thalweg"))
-
-
 def _download(folder_name: str, file: DataFile) -> Path:
-    folder = cache() / folder_name
+    folder = cache_folder() / folder_name
     part = folder / f"{file.name}.part"
     reasons = []
     try:
@@ -109,8 +107,9 @@ def _download(folder_name: str, file: DataFile) -> Path:
             if path is not None:
                 return path
             for url in file.urls:
+                downloader = ResumingDownloader(part, f"{folder_name}/{file.name}", file.size)
                 try:
-                    return _retrieve(url, folder, file, ResumingDownloader(part, f"{folder_name}/{file.name}"))
+                    return _retrieve(url, folder, file, downloader)
                 except TransferFailed as failed:
                     reasons.append(f"{host(url)}: {failed}")
             part.unlink(missing_ok=True)

@@ -1,0 +1,45 @@
+"""The app behind its token: what ``thalweg app`` lets streamlit run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from starlette.middleware import Middleware
+from streamlit import config
+from streamlit.starlette import App
+
+from thalweg.app.access import Access
+
+# whoever leaves the variables out gets a token too
+TOKEN = os.environ.get("THALWEG_APP_TOKEN", secrets.token_urlsafe(32))
+HOSTS = os.environ.get("THALWEG_APP_HOSTS", "").split()
+
+
+@asynccontextmanager
+async def telling(_: Any) -> AsyncIterator[None]:
+    """Say the address once the port is known."""
+    port = config.get_option("server.port")
+    token = f"?token={TOKEN}" if TOKEN else ""
+    sys.stdout.write(f"thalweg's app: http://localhost:{port}/{token}\n")
+    if TOKEN:
+        sys.stdout.write("Other users of this machine need the token to see it. Ctrl-C stops the app.\n")
+    else:
+        sys.stdout.write("It has no token: every user of this machine can see it. Ctrl-C stops the app.\n")
+    sys.stdout.flush()
+    yield
+
+
+# the server's own words, at its start and of each connection
+logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+app = App(
+    Path(__file__).with_name("main.py"),
+    lifespan=telling,
+    middleware=[Middleware(Access, token=TOKEN, hosts=HOSTS)],
+)
