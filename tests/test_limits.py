@@ -290,6 +290,10 @@ def test_a_probe_on_a_saved_trial_is_counted_too(cli: CommandLine) -> None:
     (trial,) = cli.json("results", "list")["trials"]
     done = cli("probe", trial["hash"], "line", "--set", "points=1000000000", code=2)
     assert "1,000,000,000 points are more than the limit" in done.stderr
+    cli.environment["THALWEG_MAX_PROBE_BYTES"] = "63"
+    # four weights, and a basis of no more than four vectors
+    told = "bowl: probe 'spectrum': 64 probe bytes are more than the limit of 63"
+    assert told in cli("probe", trial["hash"], "spectrum", code=2).stderr
 
 
 LONG = "x" * 3_000_000

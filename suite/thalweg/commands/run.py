@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -65,6 +66,9 @@ def run_command(
     for reason in rule.false:
         errors().print(f"{reason}: it says elementwise = True, and its trials train one at a time", markup=False)
     workers = _workers(jobs)
+    for option, amount in (("--timeout", timeout), ("--memory", memory)):
+        if amount is not None and not math.isfinite(amount):
+            raise UserError(f"{option}: {amount:g} is no amount: leave the option out for no limit")
     limited = timeout is not None or memory is not None
     several = limited or (jobs is not None and workers != 1)
     executor = executor or ("processes" if several else "serial")
