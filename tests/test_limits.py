@@ -24,6 +24,8 @@ from thalweg.contracts.option import resolve
 from thalweg.errors import LONGEST, UserError
 from thalweg.limits import BYTES, LIMITS, MODULES, PARAMETERS, TRIALS, TooMuch
 from thalweg.registry import Registry
+from thalweg.testing.probes import _context
+from thalweg.testing.small import Workbench
 from thalweg.training.extent import check_extent
 
 resource = pytest.importorskip("resource")
@@ -275,6 +277,21 @@ def test_a_measurement_is_counted_before_training(cli: CommandLine, probe: str, 
     told = error(cli, changed(more=f"[probes.{probe}]\n{setting}"))
     assert f"b.toml: probes.{probe}: probe '{probe}': " in told
     assert "points are more than the limit of 5,000,000: THALWEG_MAX_POINTS=" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "counted"),
+    [
+        ("surface", lambda table: (table["kind"] == "grid").sum()),
+        ("line", lambda table: (table["metric"] == "loss").sum()),
+        ("mode-connectivity", len),
+        ("directions", lambda table: (table["depth"] == 0).sum()),
+    ],
+)
+def test_the_points_of_a_probe_are_those_of_its_table(registry: Registry, name: str, counted: Any) -> None:
+    probe = registry.probe(name)
+    context = _context(registry, name, Workbench(registry, "sgd"))
+    assert counted(probe.measure(context)) == probe.points(context.options)
 
 
 def test_the_vectors_of_a_probe_are_counted_with_the_network(cli: CommandLine) -> None:
