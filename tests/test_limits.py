@@ -313,7 +313,7 @@ def test_a_probe_on_a_saved_trial_is_counted_too(cli: CommandLine) -> None:
     assert told in cli("probe", trial["hash"], "spectrum", code=2).stderr
 
 
-LONG = "x" * 3_000_000
+LONG, LONGER = "x" * 3_000_000, "y" * 5000
 
 
 @pytest.mark.parametrize(
@@ -362,6 +362,30 @@ def test_a_file_larger_than_a_benchmark_is_not_parsed(process_cli: CommandLine) 
 def test_a_long_option_is_told_by_its_beginning(cli: CommandLine, option: str) -> None:
     for text in (f"optimizer=sgd:lr={LONG}", f"optimizer={LONG}", LONG, f"optimizer=sgd:x=[{'1,' * 40_000}]"):
         assert len(error(cli, BASE, option, text)) < 1500
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", LONGER],
+        ["run", f"{LONGER}.toml"],
+        ["run", "b.toml", "--plugin", f"{LONGER}.py"],
+        ["run", "b.toml", "--results", LONGER],
+        ["run", "b.toml", "-j", LONGER],
+        ["run", "b.toml", "--memory", "inf"],
+        ["compare", LONGER, LONGER],
+        ["compare", ".", ".", "--margin", LONGER],
+        ["results", "list", "--results", LONGER],
+        ["results", "import", LONGER],
+        ["report", "b.toml", "--out", f"{LONGER}.html"],
+        ["doctor", "--results", LONGER],
+    ],
+)
+def test_a_long_argument_is_told_by_its_beginning(cli: CommandLine, words: list[str]) -> None:
+    (cli.folder / "b.toml").write_text(BASE, encoding="utf-8")
+    (line,) = cli(*words, code=2).stderr.splitlines()
+    assert line.startswith("error: ")
+    assert len(line) < 1000
 
 
 def test_a_hundred_of_choices_are_not_all_listed() -> None:

@@ -25,6 +25,7 @@ from thalweg.runner.stacking import Rule
 from thalweg.runner.timed import time_benchmark
 from thalweg.runner.tuned import run_to_the_end
 from thalweg.selection import DEVICES, Device, Selection
+from thalweg.shown import brief
 from thalweg.stacking import Stacks, alone
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults, results_root
@@ -141,7 +142,7 @@ def _workers(text: str | None) -> int | None:
     except ValueError:
         workers = 0
     if workers < 1:
-        raise UserError(f"-j: {text!r} is no number of workers: give 1 or more, or auto")
+        raise UserError(f"-j: {brief(text)} is no number of workers: give 1 or more, or auto")
     return workers
 
 
