@@ -325,6 +325,7 @@ LONG, LONGER = "x" * 3_000_000, "y" * 5000
         changed((MLP, f'{{ name = "mlp", widths = "{LONG}" }}')),
         changed((MLP, f'{{ name = "mlp", {LONG} = 1 }}')),
         changed((MLP, f'{{ name = "mlp", activation = "{LONG}" }}')),
+        changed((MLP, '{ name = "mlp", activation = 0x1' + "0" * 5000 + " }")),
         changed(("lr = 0.01", f'lr = "{LONG}"')),
         changed(("lr = 0.01", f"{LONG} = 1")),
         changed(more=f"[optimizers.{LONG}]"),
