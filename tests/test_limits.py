@@ -119,6 +119,11 @@ def test_a_limit_is_raised_and_lowered_by_its_variable(cli: CommandLine) -> None
     for wrong in ("0", "-1", "many", "1e9", "9" * 5000):
         cli.environment["THALWEG_MAX_TRIALS"] = wrong
         assert "THALWEG_MAX_TRIALS = " in error(cli, text)
+    cli.environment.pop("THALWEG_MAX_TRIALS")
+    for limit in (PARAMETERS, MODULES, BYTES):
+        cli.environment[limit.variable] = "many"
+        assert f"{limit.variable} = 'many': give a whole number" in error(cli, text)
+        cli.environment.pop(limit.variable)
 
 
 def test_the_documentation_has_every_limit() -> None:
@@ -502,6 +507,15 @@ def test_reading_a_strange_benchmark_costs_one_line(strange: CommandLine) -> Non
         assert "20,000,000 trials are more than the limit of 1,000,000" in line
     assert len(strange.json("leaderboard", "good.toml")["rows"]) == 2
     assert len(strange.json("results", "list")["trials"]) == 4
+
+
+def test_reading_what_tuning_found_costs_one_line_too(cli: CommandLine) -> None:
+    (cli.folder / "b.toml").write_text(TINY + "[tuning]\nbudgets = [1_000_000_000]\n", encoding="utf-8")
+    for command in ("tuning", "leaderboard", "report"):
+        done = cli(command, "b.toml", code=None)
+        assert done.returncode in (2, 3)
+        assert len(done.stderr.splitlines()) == 1
+    assert "3,333,333,336 trials are more than the limit" in cli("tuning", "b.toml", code=2).stderr
 
 
 def test_the_app_and_a_report_show_what_is_on_disk(strange: CommandLine, registry: Registry) -> None:

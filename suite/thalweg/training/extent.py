@@ -44,9 +44,10 @@ def check_extent(architecture: Architecture, options: Mapping[str, Any], shape: 
         TooMuch: it has more modules or parameters than the limits allow.
     """
     what = f"{where}: architecture {architecture.name!r}"
+    most = MODULES.value, PARAMETERS.value
     for device in ("meta", "cpu"):
         try:
-            with contained(), seeded(0), torch.device(device), _counted():
+            with contained(), seeded(0), torch.device(device), _counted(*most):
                 module = architecture.build(options, shape)
             found = sum(one.numel() for one in module.parameters() if not is_lazy(one))
             PARAMETERS.check(found, what)
@@ -64,9 +65,8 @@ def check_extent(architecture: Architecture, options: Mapping[str, Any], shape: 
 
 
 @contextmanager
-def _counted() -> Iterator[None]:
+def _counted(most_modules: int, most_parameters: int) -> Iterator[None]:
     """Count what any module registers meanwhile, and end it at a limit."""
-    most_modules, most_parameters = MODULES.value, PARAMETERS.value
     modules = 0
     tensors: dict[int, nn.Parameter] = {}
     numbers = 0
