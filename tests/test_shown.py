@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import unicodedata
@@ -12,9 +13,10 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
+import thalweg
 import thalweg.commands.progress
 from support import TINY, CommandLine, results
-from thalweg.commands.output import SafeConsole, markdown_table, print_json, print_table
+from thalweg.commands.output import SafeConsole, console, markdown_table, print_json, print_table
 from thalweg.commands.verdicts import junit, section
 from thalweg.scoring.compare import NOTHING
 from thalweg.shown import brief, csv_cell, markdown, shown, shown_lines
@@ -54,6 +56,31 @@ def test_a_console_and_a_table_show_one_line_a_text_and_no_markup(capsys: pytest
     assert acting(printed) == []
     assert printed.count(SEEN) == 3
     assert len(printed.splitlines()) == 3
+
+
+def test_a_line_and_a_cell_have_a_length(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table("", [""], [["x" * 10_000_000]])
+    console().print("y" * 10_000_000)
+    printed = capsys.readouterr().out
+    assert len(printed) < 30_000
+    assert printed.count("x") == printed.count("y") == 10_000
+
+
+def test_nothing_is_printed_but_through_these_doors() -> None:
+    """Others would have to think of it themselves. What downloads say is made of names that plugins give."""
+    allowed = {
+        "print": {"commands/output.py", "commands/leaderboard.py", "commands/over_all.py"},
+        "echo": {"cli.py"},
+        "Console": {"commands/output.py", "data/download.py"},
+    }
+    package = Path(thalweg.__file__).parent
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                plain = isinstance(node.func, ast.Name)
+                name = getattr(node.func, "id", "") or getattr(node.func, "attr", "")
+                if name in allowed and (plain or name == "echo"):
+                    assert path.relative_to(package).as_posix() in allowed[name], f"{path}: {name}"
 
 
 def test_the_live_display_shows_titles_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,8 +125,9 @@ class Benchmark:
         optimizers = self.optimizers(selection)
         added = {label: spec.optimizer or label for label, spec in map(parse_extra, selection.extra)}
         only = parse_only(selection.only, optimizers, self.spec.workloads, added)
-        seeds = seeds_wanted(only, selection.seeds or self.spec.seeds)
-        self._check_count(only, optimizers, len(seeds), settings)
+        count = selection.seeds or self.spec.seeds
+        seeds = seeds_wanted(only, count)
+        self._check_count(only, optimizers, len(seeds) if "seed" in only else count, settings)
         workloads: dict[str, Workload] = {}
         trials: list[PlannedTrial] = []
         for workload_name, workload in self.spec.workloads.items():
@@ -196,7 +197,7 @@ class Benchmark:
         return spec.options | override.options
 
     def _where(self, key: str) -> str:
-        return f"{self.path.name}: {key}"
+        return f"{self.path.name}: {cut(key, 200)}"
 
     def _check_fit(self, registry: Registry, name: str, spec: WorkloadSpec) -> Shape | None:
         """The problem's shape; UserError where problem, architecture and validation share do not go together.

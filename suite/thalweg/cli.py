@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -47,16 +48,25 @@ def main() -> None:
         code = app(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except UserError as error:
-        typer.echo(cut(f"error: {shown(str(error))}", LONGEST), err=True)
-        sys.exit(2)
+        _mistake(str(error))
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except BrokenPipeError:
         # whoever read has read enough; the interpreter must not try to flush the rest
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        _mistake(f"{cut(str(error.filename))}: {error.strerror}")
     except Exception as error:
         _usage_error(error)
+
+
+def _mistake(text: str) -> NoReturn:
+    """Say in one line, which is not longer than anyone reads, what the user can put right."""
+    typer.echo(cut(f"error: {shown(text)}", LONGEST), err=True)
+    sys.exit(2)
 
 
 def _usage_error(error: Exception) -> None:

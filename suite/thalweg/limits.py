@@ -5,8 +5,8 @@ the same on every machine, and each is raised by an environment variable.
 
 >>> TRIALS.check(10**7, "bench.toml: 1 workload x 1 optimizer x 10,000,000 seeds")
 Traceback (most recent call last):
-thalweg.limits.TooMuch: bench.toml: 1 workload x 1 optimizer x 10,000,000 seeds: 10,000,000 trials, more than \
-1,000,000: THALWEG_MAX_TRIALS=10000000 allows it
+thalweg.limits.TooMuch: bench.toml: 1 workload x 1 optimizer x 10,000,000 seeds: 10,000,000 trials are more \
+than the limit of 1,000,000: THALWEG_MAX_TRIALS=10000000 allows it
 """
 
 from __future__ import annotations
@@ -56,12 +56,15 @@ class Limit:
         if asked > self.value:
             raise self.refusal(asked, what)
 
-    def refusal(self, asked: int, what: str, at_least: bool = False) -> TooMuch:
-        """The error itself; with ``at_least`` counting ended at ``asked``."""
-        long = digits(asked) > 18
-        number = f"a number of {digits(asked)} digits of" if long else f"{'over ' * at_least}{asked:,}"
-        way = f"{self.variable} raises the limit" if long or at_least else f"{self.variable}={asked} allows it"
-        return TooMuch(f"{what}: {number} {self.unit}, more than {self.value:,}: {way}")
+    def refusal(self, asked: int, what: str) -> TooMuch:
+        """The error itself: of whom, how many, the limit and the way to raise it."""
+        told = f"{asked:,}" if digits(asked) <= 30 else f"{brief(asked)} of"
+        way = f"{self.variable}={asked} allows it" if digits(asked) <= 18 else f"{self.variable} raises the limit"
+        return TooMuch(f"{what}: {told} {self.unit} are more than the limit of {self.value:,}: {way}")
+
+    def reached(self, what: str) -> TooMuch:
+        """The error where counting ended at the limit."""
+        return TooMuch(f"{what}: more than the limit of {self.value:,} {self.unit}: {self.variable} raises it")
 
 
 TRIALS = Limit("trials", 1_000_000, "trials of a benchmark: workloads x optimizers x seeds, and those of tuning")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ def seeds_wanted(only: Only, count: int) -> Sequence[int]:
     [3, 5]
     """
     if "seed" not in only:
-        return range(count)
+        return range(min(count, sys.maxsize))
     numbers = {int(text) for text in only["seed"] if text.isascii() and len(text) <= len(str(count))}
     return sorted(number for number in numbers if number < count and str(number) in only["seed"])
 

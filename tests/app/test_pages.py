@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -222,6 +223,23 @@ def test_a_benchmark_file_that_cannot_be_used_leaves_what_is_on_disk(
     page = show(name, root, benchmark="tiny")
     assert "cannot be used" in text(page.warning)
     assert "Ranked by loss" in text(page.warning)
+
+
+MARKS = "![x](http://y/z.png) :red[q] $1$ `c` <b> \x1b[31m\u202e\n# two"
+
+
+def test_reasons_of_results_are_text_on_every_page(show: Show, results: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(results, root)
+    for path in (root / "outside" / "trials").glob("*/trial.json"):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["status"] == "failed":
+            path.write_text(json.dumps(document | {"reason": MARKS}), encoding="utf-8")
+            failed = document["hash"]
+    # what Markdown reads as the text itself: nothing of it is a picture, a colour, a formula, code, a tag or a heading
+    told = r"!\[x\](http://y/z.png) :red\[q\] \$1\$ \`c\` &lt;b&gt; \\x1b\[31m\\u202e\\n# two"
+    assert told in text(show("leaderboard", root, benchmark="outside").error)
+    assert told in text(show("trial", root, benchmark="outside", trial=failed).error)
 
 
 def test_the_frame_runs_and_starts_with_the_leaderboard(

@@ -7,9 +7,11 @@ import json
 import re
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Callable
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -287,3 +289,16 @@ def test_it_needs_no_streamlit_and_no_torch(results: Path, tmp_path: Path) -> No
     words = [sys.executable, "-c", code, str(results.parent / "tiny.toml"), str(results)]
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False)
     assert done.stdout.splitlines()[-1:] == ["0"], done.stderr
+
+
+def test_a_report_shows_what_texts_are_made_of() -> None:
+    evil = "\x1b[31m\x07\u202e\x00 <b> </script>"
+    chart = alt.Chart(pd.DataFrame({"a": [1], "b": [evil]})).mark_point().encode(x="a:Q", y="b:N")
+    parts: list[Any] = [Note(evil, [evil]), Table([evil], [[evil]]), Picture(chart, evil)]
+    report = Report(evil, evil, {"done": 1}, [Section(evil, parts)], [evil], f"one\n{evil}")
+    page = to_html(report)
+    # the bundled libraries and the chart's data are scripts, which are no text of the page
+    text = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    assert [sign for sign in text if unicodedata.category(sign) in {"Cc", "Cf"} and sign != "\n"] == []
+    assert "\\x1b[31m\\x07\\u202e\\x00 &lt;b&gt;" in text
+    assert "one\n\\x1b" in text

@@ -56,8 +56,8 @@ class ModeConnectivity(Probe):
     )
 
     def points(self, options: Mapping[str, Any]) -> int:
-        """Those of the line, on three splits."""
-        return int(3 * options["points"])
+        """Those of the line, on each split."""
+        return int(options["points"])
 
     def measure(self, context: ProbeContext) -> pandas.DataFrame:
         """Evaluate the loss of every split on the line."""

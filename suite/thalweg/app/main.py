@@ -10,6 +10,7 @@ from thalweg.app import page_curves, page_landscape, page_leaderboard, page_plug
 from thalweg.app.data import Source
 from thalweg.app.loaded import Loaded
 from thalweg.app.sidebar import choose, warnings, welcome
+from thalweg.app.words import plain
 from thalweg.errors import UserError
 
 Show = Callable[[Source, Loaded], None]
@@ -42,7 +43,7 @@ def main() -> None:
         # outside the pages, so that the choice stays from one to the next
         chosen = choose()
     except UserError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
         return
     current.run()
 

@@ -12,6 +12,7 @@ from thalweg.app.loaded import Loaded
 from thalweg.app.probes import Measured, measured
 from thalweg.app.sidebar import select
 from thalweg.app.tables import facts
+from thalweg.app.words import plain
 from thalweg.contracts import Probe
 from thalweg.contracts.option import resolve
 from thalweg.errors import UserError
@@ -40,7 +41,7 @@ def show(_source: Source, loaded: Loaded) -> None:
         titles = list(one.done)
         chosen = st.multiselect("trials", titles, default=titles[:1], key=f"trials-{one.key}", max_selections=AT_ONCE)
     for title, error in one.failed.items():
-        st.error(f"{title}: the probe failed: {error.kind}: {error.message}")
+        st.error(plain(f"{title}: the probe failed: {error.kind}: {error.message}"))
     table = _table(one, chosen)
     probe = _probe(one)
     if table is not None:
@@ -58,7 +59,7 @@ def _table(one: Measured, chosen: list[str]) -> pd.DataFrame | None:
         try:
             tables[title] = probe_table(one.done[title], one.key)
         except (OSError, ValueError) as error:
-            st.error(f"{title}: the probe's table cannot be read: {type(error).__name__}")
+            st.error(plain(f"{title}: the probe's table cannot be read: {type(error).__name__}"))
     if not tables:
         if one.done:
             st.info("Choose a trial.")
@@ -72,9 +73,8 @@ def _probe(one: Measured) -> Probe | None:
     try:
         return registry().probe(one.ref.name)
     except UserError as error:
-        st.warning(
-            f"The plugin {one.ref.provider!r} that provides this probe is not here, so there is no chart: {error}"
-        )
+        missing = f"The plugin {one.ref.provider!r} that provides this probe is not here, so there is no chart: {error}"
+        st.warning(plain(missing))
         return None
 
 
@@ -96,7 +96,7 @@ def _draw(probe: Probe, table: pd.DataFrame, view: str) -> None:
         else:
             st.plotly_chart(drawn, width="stretch")
     except Exception as error:  # a plugin's mistake must not take the page down
-        st.error(f"The probe {probe.name!r} cannot draw this table: {type(error).__name__}: {error}")
+        st.error(plain(f"The probe {probe.name!r} cannot draw this table: {type(error).__name__}: {error}"))
 
 
 def _data(one: Measured, probe: Probe | None, table: pd.DataFrame) -> None:

@@ -16,7 +16,7 @@ from thalweg.app.loaded import Loaded
 from thalweg.app.sidebar import select
 from thalweg.app.tables import standings, trial_list
 from thalweg.app.view import IN_BENCHMARK
-from thalweg.app.words import aim, ranking
+from thalweg.app.words import aim, plain, ranking
 from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
@@ -43,7 +43,7 @@ def show(source: Source, loaded: Loaded) -> None:
     """Draw the page."""
     view = loaded.view
     title = loaded.benchmark.spec.title if loaded.benchmark else ""
-    st.title(f"{title or loaded.name}: leaderboard")
+    st.title(plain(f"{title or loaded.name}: leaderboard"))
     trials = view.seen.trials
     with st.container(horizontal=True):
         for status in ("done", "diverged", "failed"):
@@ -176,18 +176,18 @@ def _config(
 def _notes(loaded: Loaded) -> None:
     view = loaded.view
     for note in notes.remarks(view):
-        st.caption(note.text)
+        st.caption(plain(note.text))
     for note in notes.missing(view):
         with st.expander(note.text):
             st.write(_list(note.items))
     for note in notes.failed(view):
-        st.error(f"{note.text}\n\n{_list(note.items)}")
+        st.error(f"{plain(note.text)}\n\n{_list(note.items)}")
 
 
 def _list(lines: Sequence[str]) -> str:
     """As Markdown, the first of them where there are more than anyone reads."""
     more = len(lines) - LINES
-    return "\n".join([*(f"- {line}" for line in lines[:LINES]), *([f"- and {more:,} more"] if more > 0 else [])])
+    return "\n".join([*(f"- {plain(line)}" for line in lines[:LINES]), *([f"- and {more:,} more"] if more > 0 else [])])
 
 
 def _trials(source: Source, loaded: Loaded) -> None:

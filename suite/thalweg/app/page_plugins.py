@@ -11,7 +11,7 @@ import streamlit as st
 from thalweg.app.data import registry
 from thalweg.app.sidebar import select
 from thalweg.app.tables import options
-from thalweg.app.words import count
+from thalweg.app.words import count, plain
 from thalweg.commands.describe import described_problem, problem_lines
 from thalweg.contracts import Component, Optimizer, Probe, Problem
 from thalweg.registry import KINDS, Entry, PluginRecord, Registry
@@ -34,7 +34,7 @@ def show() -> None:
 
 
 def _failure(record: PluginRecord) -> None:
-    st.error(f"Plugin {record.name!r} ({record.origin}) failed to load: {record.error}")
+    st.error(plain(f"Plugin {record.name!r} ({record.origin}) failed to load: {record.error}"))
     with st.expander(f"Traceback of {record.name}"):
         st.code(record.traceback or "none", language="python")
 

@@ -12,7 +12,7 @@ from thalweg.app.loaded import Loaded
 from thalweg.app.probes import probes_of
 from thalweg.app.reproduce import reproduce
 from thalweg.app.tables import asked, facts
-from thalweg.app.words import title
+from thalweg.app.words import plain, title
 from thalweg.benchmark import Workload
 from thalweg.commands.output import number
 from thalweg.failure import Failure
@@ -36,13 +36,13 @@ def show(_source: Source, loaded: Loaded) -> None:
     stored = view.stored[str(row["hash"])]
     document = stored.document
     workload = view.workloads[document.workload]
-    st.title(title(document, str(row["optimizer"])))
+    st.title(plain(title(document, str(row["optimizer"]))))
     color, icon = _BADGES[document.status]
     with st.container(horizontal=True):
         st.badge(document.status, color=color, icon=icon)  # type: ignore[arg-type]
         st.caption(f"trial {document.hash}")
     if document.reason:
-        (st.error if document.status == "failed" else st.warning)(document.reason)
+        (st.error if document.status == "failed" else st.warning)(plain(document.reason))
     if document.error is not None:
         _traceback(document.error)
     if document.status != "failed":
@@ -62,7 +62,7 @@ def show(_source: Source, loaded: Loaded) -> None:
         height="content",
         column_config={"value": st.column_config.TextColumn(width="large")},
     )
-    st.caption(f"Kept in {stored.path}")
+    st.caption(plain(f"Kept in {stored.path}"))
 
 
 def _choose(trials: pd.DataFrame) -> dict[str, object]:
@@ -70,7 +70,7 @@ def _choose(trials: pd.DataFrame) -> dict[str, object]:
     asked_for = st.query_params.get("trial", "")
     linked = trials[trials["hash"].str.startswith(asked_for)] if asked_for else trials.iloc[:0]
     if asked_for and linked.empty:
-        st.warning(f"No trial of this benchmark has the hash {asked_for!r}.")
+        st.warning(plain(f"No trial of this benchmark has the hash {asked_for!r}."))
     if len(linked) and st.session_state.get("trial-shown") != linked.iloc[0]["hash"]:
         for key in ("workload", "optimizer", "seed"):
             st.session_state[f"trial-{key}"] = linked.iloc[0][key]
@@ -143,9 +143,9 @@ def _command(loaded: Loaded, document: TrialDocument) -> None:
     plan = loaded.view.plan if loaded.benchmark.spec.tuning else None
     command, note = reproduce(loaded.benchmark, registry(), document, plan)
     if command is None:
-        st.info(note)
+        st.info(plain(note))
         return
     if note:
-        st.write(note)
+        st.write(plain(note))
     st.code(command, language="bash", wrap_lines=True)
     st.caption("Where it is done already nothing is trained; add --fresh to train it again.")

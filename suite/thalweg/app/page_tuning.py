@@ -8,6 +8,7 @@ import streamlit as st
 from thalweg.app.data import Source
 from thalweg.app.loaded import Loaded
 from thalweg.app.tuning_charts import budget_chart, sensitivity_chart
+from thalweg.app.words import plain
 from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
 from thalweg.scoring.tuning import best_settings, remark, shown_setting
@@ -17,7 +18,7 @@ from thalweg.tuning.plan import TunedPlan
 def show(source: Source, loaded: Loaded) -> None:
     """Draw the page."""
     title = loaded.benchmark.spec.title if loaded.benchmark else ""
-    st.title(f"{title or loaded.name}: tuning")
+    st.title(plain(f"{title or loaded.name}: tuning"))
     plan = loaded.view.plan
     if plan is None or not plan.outcomes:
         st.info("This benchmark tunes nothing: its settings are those of its file. See the docs for `[tuning]`.")

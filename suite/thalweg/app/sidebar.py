@@ -10,6 +10,7 @@ import streamlit as st
 from thalweg.app import notes
 from thalweg.app.data import Source, load, sources
 from thalweg.app.loaded import Loaded
+from thalweg.app.words import plain
 from thalweg.store.results import benchmarks_in
 
 T = TypeVar("T", bound=str)
@@ -34,7 +35,7 @@ def choose() -> tuple[Source, Loaded] | None:
         # the keys as they are: streamlit puts what is shown into the link
         chosen: str | None = st.selectbox("results", keys, key="source", bind="query-params")
         source = by_key.get(chosen or keys[0], there[0])
-        st.caption(source.label)
+        st.caption(plain(source.label))
         names = benchmarks_in(source.path)
         if not names:
             return None
@@ -42,7 +43,7 @@ def choose() -> tuple[Source, Loaded] | None:
         loaded = load(source.path, name)
         spec = loaded.benchmark.spec if loaded.benchmark else None
         if spec and spec.summary:
-            st.caption(spec.summary)
+            st.caption(plain(spec.summary))
     return source, loaded
 
 
@@ -60,4 +61,4 @@ def welcome() -> None:
 def warnings(loaded: Loaded) -> None:
     """What is wrong with the results or with the benchmark here, above a page's content."""
     for note in notes.warnings(loaded):
-        st.warning("\n\n".join([note.text, "\n".join(f"- {item}" for item in note.items)]))
+        st.warning("\n\n".join([plain(note.text), "\n".join(f"- {plain(item)}" for item in note.items)]))

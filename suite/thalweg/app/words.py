@@ -12,7 +12,13 @@ from thalweg.commands.output import number
 from thalweg.contracts import Metric
 from thalweg.contracts.budget import Target
 from thalweg.scoring.critical import CriticalDifference
+from thalweg.shown import markdown
 from thalweg.store.documents import TrialDocument
+
+
+def plain(text: str) -> str:
+    """A text of results as it is, on pages, which read Markdown: without links, pictures, colours or formulas in it."""
+    return markdown(text).replace("$", "\\$")
 
 
 def ranking(workload: Workload) -> str:

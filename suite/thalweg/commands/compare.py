@@ -14,6 +14,7 @@ from thalweg.scoring.compare import Margins, Pair, compare, overall
 from thalweg.scoring.measures import SECONDS, ranking_metric
 from thalweg.scoring.outcomes import compared_metrics, outcomes
 from thalweg.scoring.scales import changes, settled
+from thalweg.shown import cut
 
 FORMATS = ("table", "markdown", "json", "junit")
 CODES = {"better": 0, "same": 0, "worse": 1}
@@ -101,7 +102,7 @@ def parse_margins(texts: list[str]) -> Margins:
         found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(pp|%)\s*", text)
         if found is None:
             what = "give percentage points of accuracies, as 1pp, or a share of costs and losses, as 10%"
-            raise UserError(f"--margin {text}: {what}")
+            raise UserError(f"--margin {cut(text)}: {what}")
         value = float(found[1]) / 100
         margins = Margins(value, margins.relative) if found[2] == "pp" else Margins(margins.points, value)
     return margins

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from thalweg.registry import PluginRecord
-from thalweg.shown import markdown, shown, shown_lines
+from thalweg.shown import cut, markdown, shown, shown_lines
 from thalweg.store.documents import finite
 from thalweg.store.results import Unreadable
 
@@ -32,7 +32,7 @@ class SafeConsole(Console):
 
     def print(self, *objects: Any, **settings: Any) -> None:
         """As rich does, strings shown."""
-        super().print(*(shown(one) if isinstance(one, str) else one for one in objects), **settings)
+        super().print(*(_line(one) if isinstance(one, str) else one for one in objects), **settings)
 
     def print_json(self, json: str | None = None, **settings: Any) -> None:
         """A document indented and in colours, in ASCII: whatever else it holds is escaped, as JSON does it."""
@@ -56,6 +56,14 @@ def errors() -> SafeConsole:
     return SafeConsole(stderr=True, soft_wrap=True)
 
 
+LONGEST_LINE = 10_000
+"""Signs of a text from somewhere that are printed in one line, or in one cell: nobody reads more."""
+
+
+def _line(text: str) -> str:
+    return shown(cut(text, LONGEST_LINE))
+
+
 def lines(text: str) -> Text:
     """A text of several lines, for a console or the cell of a table."""
     return Text(shown_lines(text))
@@ -77,7 +85,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
         )
     for row in rows:
         # as text: a bracket in a message is no markup
-        table.add_row(*(cell if isinstance(cell, Text) else Text(shown(str(cell))) for cell in row))
+        table.add_row(*(cell if isinstance(cell, Text) else Text(_line(str(cell))) for cell in row))
     if title:
         console().print(title, style="bold")
     console().print(table)

@@ -6,13 +6,14 @@ import contextlib
 import sys
 from pathlib import Path
 
-from thalweg.benchmark import check_probe, component_ref
+from thalweg.benchmark import PlannedTrial, check_probe, component_ref
 from thalweg.commands.output import console, errors, print_json, warn_of_failures
 from thalweg.commands.progress import Measuring
 from thalweg.commands.results import find_trial
 from thalweg.data.digest import sha256
 from thalweg.errors import UserError
 from thalweg.registry import Registry, load_registry
+from thalweg.runner.extent import check_extents
 from thalweg.selection import parse_settings
 from thalweg.store.results import BenchmarkResults, StoredTrial, results_root
 from thalweg.store.tables import is_table
@@ -49,6 +50,8 @@ def probe_command(
     table_path = trial.path / "probes" / f"{request.key}.parquet"
     measured_before = there is not None and there.status == "done" and is_table(table_path) and not fresh
     if not measured_before or there is None:
+        named = trial.document
+        check_extents([PlannedTrial(named.workload, named.optimizer, named.trial, (request,))], registry)
         from thalweg.runner.saved import measure
         from thalweg.training.assembly import active_probes
         from thalweg.training.measure import lacking

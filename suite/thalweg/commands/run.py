@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from thalweg.runner.stacking import Rule
 from thalweg.runner.timed import time_benchmark
 from thalweg.runner.tuned import run_to_the_end
 from thalweg.selection import DEVICES, Device, Selection
+from thalweg.shown import brief
 from thalweg.stacking import Stacks, alone
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults, results_root
@@ -65,6 +67,9 @@ def run_command(
     for reason in rule.false:
         errors().print(f"{reason}: it says elementwise = True, and its trials train one at a time", markup=False)
     workers = _workers(jobs)
+    for option, amount in (("--timeout", timeout), ("--memory", memory)):
+        if amount is not None and not math.isfinite(amount):
+            raise UserError(f"{option}: {amount:g} is no amount: leave the option out for no limit")
     limited = timeout is not None or memory is not None
     several = limited or (jobs is not None and workers != 1)
     executor = executor or ("processes" if several else "serial")
@@ -137,7 +142,7 @@ def _workers(text: str | None) -> int | None:
     except ValueError:
         workers = 0
     if workers < 1:
-        raise UserError(f"-j: {text!r} is no number of workers: give 1 or more, or auto")
+        raise UserError(f"-j: {brief(text)} is no number of workers: give 1 or more, or auto")
     return workers
 
 

@@ -72,7 +72,8 @@ class Option:
             case "choice":
                 assert isinstance(self.allowed, tuple)
                 if not isinstance(value, str) or value not in self.allowed:
-                    raise UserError(f"{key}: {unknown('choice', str(value), self.allowed)}")
+                    said = value if isinstance(value, str) else brief(value)
+                    raise UserError(f"{key}: {unknown('choice', said, self.allowed)}")
                 return value
             case "bool":
                 if not isinstance(value, bool):

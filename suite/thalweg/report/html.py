@@ -103,13 +103,26 @@ def _drawn(parts: list[Part]) -> Iterator[Note | Table | Drawn]:
             continue
         # as text inside a script element: its end must not be found in it
         text = json.dumps(spec, separators=(",", ":")).replace("<", "\\u003c")
-        yield Drawn(Markup(shown_lines(svg)), Markup(text), wide, part.caption)
+        yield Drawn(Markup(svg), Markup(text), wide, part.caption)
+
+
+def _made_of(part: Any) -> Any:
+    """A chart's document with its texts shown: a control character among them would end the program that draws."""
+    match part:
+        case str():
+            return shown_lines(part)
+        case dict():
+            return {_made_of(key): _made_of(value) for key, value in part.items()}
+        case list():
+            return [_made_of(value) for value in part]
+        case _:
+            return part
 
 
 def _spec(chart: alt.TopLevelMixin) -> dict[str, Any]:
     """A chart's document with its data in it."""
     with alt.data_transformers.enable("default", max_rows=None):
-        document = chart.to_dict()
+        document = _made_of(chart.to_dict())
     # rounded on the way
     spec: dict[str, Any] = json.loads(json.dumps(document), parse_float=lambda text: float(f"{float(text):.{DIGITS}g}"))
     spec["config"] = {**spec.get("config", {}), **_CONFIG}

@@ -15,7 +15,7 @@ def to_csv(table: pd.DataFrame, out: Path | None = None, raw: bool = False) -> s
     Texts, headings among them, are as ``thalweg.shown.csv_cell`` has them; with ``raw`` they are as they are. Numbers
     stay numbers.
     """
-    text = (table if raw else _as_text(table)).to_csv(out, index=False)
+    text = (table if raw else _as_text(table)).to_csv(out, index=False, errors="backslashreplace")
     return text or ""
 
 

@@ -20,9 +20,9 @@ from thalweg.training.randomness import seeded
 class _EnoughError(BaseException):
     """Ends a build: no plugin's ``except Exception`` goes on after it."""
 
-    def __init__(self, limit: Limit, counted: int) -> None:
+    def __init__(self, limit: Limit) -> None:
         super().__init__(limit.unit)
-        self.limit, self.counted = limit, counted
+        self.limit = limit
 
 
 def check_extent(architecture: Architecture, options: Mapping[str, Any], shape: Shape, where: str) -> int | None:
@@ -44,29 +44,29 @@ def check_extent(architecture: Architecture, options: Mapping[str, Any], shape: 
         TooMuch: it has more modules or parameters than the limits allow.
     """
     what = f"{where}: architecture {architecture.name!r}"
+    most = MODULES.value, PARAMETERS.value
     for device in ("meta", "cpu"):
         try:
-            with contained(), seeded(0), torch.device(device), _counted():
+            with contained(), seeded(0), torch.device(device), _counted(*most):
                 module = architecture.build(options, shape)
             found = sum(one.numel() for one in module.parameters() if not is_lazy(one))
             PARAMETERS.check(found, what)
         except _EnoughError as reached:
-            raise reached.limit.refusal(reached.counted, what, at_least=True) from None
+            raise reached.limit.reached(what) from None
         except TooMuch:
             raise
         except (Exception, SystemExit) as error:
             # torch's words where a size, or the product of two, is no number of 64 bits
             if "overflow" in str(error).lower():
-                raise PARAMETERS.refusal(PARAMETERS.value, what, at_least=True) from error
+                raise PARAMETERS.reached(what) from error
         else:
             return found
     return None
 
 
 @contextmanager
-def _counted() -> Iterator[None]:
+def _counted(most_modules: int, most_parameters: int) -> Iterator[None]:
     """Count what any module registers meanwhile, and end it at a limit."""
-    most_modules, most_parameters = MODULES.value, PARAMETERS.value
     modules = 0
     tensors: dict[int, nn.Parameter] = {}
     numbers = 0
@@ -75,7 +75,7 @@ def _counted() -> Iterator[None]:
         nonlocal modules
         modules += 1
         if modules > most_modules:
-            raise _EnoughError(MODULES, most_modules)
+            raise _EnoughError(MODULES)
 
     def parameter(_: nn.Module, __: str, one: nn.Parameter | None) -> None:
         nonlocal numbers
@@ -85,9 +85,9 @@ def _counted() -> Iterator[None]:
         tensors[id(one)] = one
         numbers += one.numel()
         if len(tensors) > most_modules:
-            raise _EnoughError(MODULES, most_modules)
+            raise _EnoughError(MODULES)
         if numbers > most_parameters:
-            raise _EnoughError(PARAMETERS, most_parameters)
+            raise _EnoughError(PARAMETERS)
 
     handles = [
         hooks.register_module_module_registration_hook(module),

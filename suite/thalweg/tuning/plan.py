@@ -102,9 +102,8 @@ class _Planning:
             complete[pair] = read_scores(one.tried, self.stored, one.workload)
             one.best.clear()
             if complete[pair]:
-                one.choose(
-                    self.tuning.budgets, {budget: points_beyond(self.tuning, budget) for budget in self.tuning.budgets}
-                )
+                paid = {budget: points_beyond(self.tuning, budget) for budget in self.tuning.budgets}
+                one.choose(self.tuning.budgets, paid)
         unsettled = {workload for workload, label in self.wanted if not complete[workload, label]}
         return self._whole(outcomes, unsettled, sorted({workload for workload, _ in further}))
 
