@@ -22,6 +22,7 @@ from thalweg.runner.extent import check_extents
 from thalweg.runner.groups import Group, groups_of, train_and_save_group
 from thalweg.runner.outcome import RunReport, TrialResult
 from thalweg.runner.work import Job, skeleton_of, use_registry
+from thalweg.shown import cut
 from thalweg.store.curve import curve_table
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
@@ -82,7 +83,7 @@ def run_benchmark(
             watcher.say(f"{title} was cut off in an earlier run: it is kept as failed and trained again")
         stored = read_stored(results)
     except OSError as error:
-        raise UserError(f"{results.path}: cannot be written: {error.strerror}") from error
+        raise UserError(f"{cut(str(results.path), 300)}: cannot be written: {error.strerror}") from error
     for item in stored.unreadable:
         watcher.say(f"{item.path.name} cannot be read ({item.reason}) and does not count: see 'thalweg results verify'")
     wanted = trials_of(plan)
@@ -96,7 +97,7 @@ def run_benchmark(
         results.write_benchmark(benchmark.text)
     except OSError as error:
         if jobs:  # otherwise nothing needs to be written: results may be on a disk that is read-only
-            raise UserError(f"{results.path}: cannot be written: {error.strerror}") from error
+            raise UserError(f"{cut(str(results.path), 300)}: cannot be written: {error.strerror}") from error
     report.total, report.cached = len(wanted), len(wanted) - len(jobs)
     watcher.begin(report.cached, [job.planned for job in jobs], usual_seconds(stored) if jobs else {})
     if jobs:
