@@ -78,7 +78,8 @@ class Checkpoint:
             except FileNotFoundError:
                 pass
             except OSError as error:
-                self.refused = f"{self._shown(self.path)} {error.strerror or error}, and counts for nothing"
+                why = error.strerror or error
+                self.refused = f"{self._shown(self.path)} {why}; the next checkpoint takes its place"
                 return None
             except Exception as error:  # of classes that are not here any more
                 self.refused = f"{self._shown(self.path)} could not be loaded ({Failure.of(error).line})"
