@@ -97,9 +97,11 @@ def test_a_size_is_refused_in_one_line_and_little_memory(
 
 
 def test_many_pairs_are_refused_before_any_is_looked_at(cli: CommandLine) -> None:
-    workloads = "".join(f'[workloads.w{i}]\nproblem = "nothing"\narchitecture = "mlp"\n' for i in range(1100))
-    optimizers = "".join(f"[optimizers.o{i}]\n" for i in range(1000))
-    assert "1,100 workloads x 1,000 optimizers: 1,100,000 trials" in error(cli, workloads + optimizers)
+    workloads = "".join(f'[workloads.w{i}]\nproblem = "nothing"\narchitecture = "mlp"\n' for i in range(300))
+    optimizers = "".join(f"[optimizers.o{i}]\n" for i in range(200))
+    assert "300 workloads x 200 optimizers: 60,000 pairs are more than the limit of 50,000" in error(
+        cli, workloads + optimizers
+    )
 
 
 def test_of_many_seeds_a_few_are_run(process_cli: CommandLine) -> None:

@@ -68,10 +68,11 @@ class Limit:
 
 
 TRIALS = Limit("trials", 1_000_000, "trials of a benchmark: workloads x optimizers x seeds, and those of tuning")
+PAIRS = Limit("pairs", 50_000, "pairs of a workload and an optimizer: workloads x optimizers")
 PARAMETERS = Limit("parameters", 1_000_000_000, "numbers that a network trains")
 MODULES = Limit("modules", 50_000, "modules of a network, and parameter tensors")
 POINTS = Limit("points", 5_000_000, "evaluations that one measurement of a probe asks for")
 BYTES = Limit("bytes", 4_000_000_000, "bytes of a problem's data, unpacked")
 PROBE_BYTES = Limit("probe bytes", 100_000_000_000, "bytes of the weight vectors that a probe holds at once")
 
-LIMITS = (TRIALS, PARAMETERS, MODULES, POINTS, BYTES, PROBE_BYTES)
+LIMITS = (TRIALS, PAIRS, PARAMETERS, MODULES, POINTS, BYTES, PROBE_BYTES)
