@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
 import struct
 import zipfile
@@ -17,6 +18,7 @@ import torch
 from torch import nn
 
 import thalweg
+import thalweg.training.extent
 from support import TINY, CommandLine, results
 from thalweg import Shape
 from thalweg.app.loaded import read_loaded
@@ -97,9 +99,11 @@ def test_a_size_is_refused_in_one_line_and_little_memory(
 
 
 def test_many_pairs_are_refused_before_any_is_looked_at(cli: CommandLine) -> None:
-    workloads = "".join(f'[workloads.w{i}]\nproblem = "nothing"\narchitecture = "mlp"\n' for i in range(1100))
-    optimizers = "".join(f"[optimizers.o{i}]\n" for i in range(1000))
-    assert "1,100 workloads x 1,000 optimizers: 1,100,000 trials" in error(cli, workloads + optimizers)
+    workloads = "".join(f'[workloads.w{i}]\nproblem = "nothing"\narchitecture = "mlp"\n' for i in range(300))
+    optimizers = "".join(f"[optimizers.o{i}]\n" for i in range(200))
+    assert "300 workloads x 200 optimizers: 60,000 pairs are more than the limit of 50,000" in error(
+        cli, workloads + optimizers
+    )
 
 
 def test_of_many_seeds_a_few_are_run(process_cli: CommandLine) -> None:
@@ -188,8 +192,31 @@ def extent(make: Any) -> int | None:
     return check_extent(Built(make), {}, VECTORS, "w")
 
 
-def test_building_ends_at_the_limit_whatever_a_plugin_catches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(MODULES.variable, "50")
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Networks are counted in this process, so that a test sees what they do."""
+    monkeypatch.setattr(thalweg.training.extent, "apart", lambda ask: ask())
+    return monkeypatch
+
+
+def test_counting_leaves_nothing_behind() -> None:
+    """As a plugin that keeps what it once made, draws, or ends the process."""
+    kept: list[torch.Tensor] = []
+
+    def keeps() -> nn.Module:
+        kept.append(torch.arange(4))
+        torch.rand(1)
+        return nn.Linear(3, 2)
+
+    before = torch.get_rng_state()
+    assert extent(keeps) == 8
+    assert kept == []
+    assert torch.equal(torch.get_rng_state(), before)
+    assert extent(lambda: os._exit(3)) is None
+
+
+def test_building_ends_at_the_limit_whatever_a_plugin_catches(here: pytest.MonkeyPatch) -> None:
+    here.setenv(MODULES.variable, "50")
     made = 0
 
     def endless() -> nn.Module:
@@ -207,7 +234,7 @@ def test_building_ends_at_the_limit_whatever_a_plugin_catches(monkeypatch: pytes
     assert made == 26
 
 
-def test_a_network_that_needs_content_is_built_with_it_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_needs_content_is_built_with_it_and_counted(here: pytest.MonkeyPatch) -> None:
     seen = []
 
     def looks() -> nn.Module:
@@ -217,7 +244,7 @@ def test_a_network_that_needs_content_is_built_with_it_and_counted(monkeypatch: 
 
     assert extent(looks) == 36
     assert len(seen) == 1
-    monkeypatch.setenv(PARAMETERS.variable, "35")
+    here.setenv(PARAMETERS.variable, "35")
     with pytest.raises(TooMuch, match="more than the limit of 35 parameters"):
         extent(looks)
 

@@ -30,7 +30,7 @@ from thalweg.contracts.problem import held_out
 from thalweg.data.digest import sha256
 from thalweg.errors import UserError, unknown
 from thalweg.failure import Failure
-from thalweg.limits import BYTES, POINTS, TRIALS
+from thalweg.limits import BYTES, PAIRS, POINTS, TRIALS
 from thalweg.registry import Entry, Registry
 from thalweg.selection import Device, Only, Selection, is_wanted, parse_extra, parse_only, seeds_wanted
 from thalweg.shown import brief, cut
@@ -168,7 +168,7 @@ class Benchmark:
         """TooMuch where the grid has more pairs or trials than the limit; counted, and not expanded."""
         workloads = self.spec.workloads
         grid = f"{self.path.name}: {len(workloads):,} workloads x {len(optimizers):,} optimizers"
-        TRIALS.check(len(workloads) * len(optimizers), grid)
+        PAIRS.check(len(workloads) * len(optimizers), grid)
         if settings is not None:
             TRIALS.check(seeds * sum(map(len, settings.values())), f"{self.path.name}: settings x {seeds:,} seeds")
             return

@@ -68,6 +68,7 @@ class Limit:
 
 
 TRIALS = Limit("trials", 1_000_000, "trials of a benchmark: workloads x optimizers x seeds, and those of tuning")
+PAIRS = Limit("pairs", 50_000, "pairs of a workload and an optimizer: workloads x optimizers")
 PARAMETERS = Limit("parameters", 1_000_000_000, "numbers that a network trains")
 MODULES = Limit("modules", 50_000, "modules of a network, and parameter tensors")
 POINTS = Limit("points", 5_000_000, "evaluations that one measurement of a probe asks for")
@@ -77,4 +78,4 @@ ROWS = Limit("rows", 10_000_000, "rows of a curve, or of a probe's table, that a
 TABLE_BYTES = Limit("table bytes", 2_000_000_000, "bytes of such a table in memory")
 WEIGHT_BYTES = Limit("weight bytes", 16_000_000_000, "bytes of a file of weights that is read")
 
-LIMITS = (TRIALS, PARAMETERS, MODULES, POINTS, BYTES, PROBE_BYTES, ROWS, TABLE_BYTES, WEIGHT_BYTES)
+LIMITS = (TRIALS, PAIRS, PARAMETERS, MODULES, POINTS, BYTES, PROBE_BYTES, ROWS, TABLE_BYTES, WEIGHT_BYTES)

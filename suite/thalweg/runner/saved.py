@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
+from thalweg import guard
 from thalweg.contracts.probe import SavedWeights
 from thalweg.errors import UserError
 from thalweg.failure import Failure
@@ -57,10 +58,11 @@ def measure(
     """A probe's table on a saved trial, or why there is none. KeyboardInterrupt passes through."""
     (active,) = active_probes((request,), registry)
     scratch = results.scratch(trial.document.hash, request.key)
-    scratch.mkdir(parents=True, exist_ok=True)
     cost: dict[str, float] = {}
     asked, steps = trial.document.trial, trial.document.summary["step"]
     try:
+        guard.room(scratch.parent)
+        guard.room(scratch)
         with contained(threads):
             table = measure_saved(asked, active, registry, weights, steps, cost, other, scratch, progress)
     except (Exception, SystemExit) as error:

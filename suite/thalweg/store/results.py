@@ -22,6 +22,7 @@ from thalweg.errors import UserError
 from thalweg.failure import Failure
 from thalweg.store.curve import curve_table, with_all_columns
 from thalweg.store.documents import ProbeDocument, TrialDocument
+from thalweg.store.signed import mark_or_none
 from thalweg.store.tables import read_table, write_table
 from thalweg.store.weights import write_weights
 
@@ -253,8 +254,8 @@ class BenchmarkResults:
         swept = []
         started = self._started(path)
         if reason is not None and guard.is_folder(self.path / PARTIAL):
-            # what killed it twice, or took too long, is not gone on with
-            for checkpoint in (self.path / PARTIAL).glob(f"{hash_}--{CHECKPOINT}*"):
+            # what killed it twice, or took too long, is not gone on with; other users' are theirs
+            for checkpoint in (self.path / PARTIAL).glob(f"{hash_}--{CHECKPOINT}*--{mark_or_none()}.*"):
                 checkpoint.unlink(missing_ok=True)
         if started is not None and reason is not None:
             started = started.model_copy(update={"error": reason, "reason": reason.line})

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 from thalweg.guard import Refused, free, open_regular, room
+from thalweg.own import signing_key
 
 _MAGIC = b"thalweg signed 1"
 _HEAD = struct.Struct(">16s32sQ32s")
@@ -36,6 +37,14 @@ HEADER = _HEAD.size + _MAC
 def mark(key: bytes) -> str:
     """Eight digits that tell users apart in the names of their files, and tell nothing of the key."""
     return hmac.digest(key, b"thalweg mark", "sha256").hex()[:8]
+
+
+def mark_or_none() -> str | None:
+    """The user's own mark; None without a key."""
+    try:
+        return mark(signing_key())
+    except OSError:
+        return None
 
 
 def write(path: Path, of: str, key: bytes, fill: Callable[[IO[bytes]], object]) -> None:

@@ -12,7 +12,8 @@ from torch.nn.modules import module as hooks
 from torch.nn.parameter import is_lazy
 
 from thalweg.contracts import Architecture, Shape
-from thalweg.limits import MODULES, PARAMETERS, Limit, TooMuch
+from thalweg.limits import MODULES, PARAMETERS, Limit
+from thalweg.training.apart import apart
 from thalweg.training.contained import contained
 from thalweg.training.randomness import seeded
 
@@ -29,7 +30,8 @@ def check_extent(architecture: Architecture, options: Mapping[str, Any], shape: 
     """The number of parameters of the network, which is built once on torch's meta device, where tensors are empty.
 
     torch tells of each module and parameter when it is registered, so that building ends at the limit. What cannot be
-    built on that device (a network that looks at its weights, say) is built as it is, counted in the same way.
+    built on that device (a network that looks at its weights, say) is built as it is, counted in the same way. All of
+    it happens apart: a plugin may keep a tensor that it made, and that one is empty.
 
     Args:
         architecture: builds the network.
@@ -45,22 +47,30 @@ def check_extent(architecture: Architecture, options: Mapping[str, Any], shape: 
     """
     what = f"{where}: architecture {architecture.name!r}"
     most = MODULES.value, PARAMETERS.value
+    found = apart(lambda: _numbers(architecture, options, shape, *most))
+    for limit in (MODULES, PARAMETERS):
+        if found == limit.unit:
+            raise limit.reached(what)
+    assert not isinstance(found, str)
+    PARAMETERS.check(found or 0, what)
+    return found
+
+
+def _numbers(
+    architecture: Architecture, options: Mapping[str, Any], shape: Shape, most_modules: int, most_parameters: int
+) -> int | str | None:
+    """How many numbers the network trains, or the unit of the limit at which counting ended."""
     for device in ("meta", "cpu"):
         try:
-            with contained(), seeded(0), torch.device(device), _counted(*most):
+            with contained(), seeded(0), torch.device(device), _counted(most_modules, most_parameters):
                 module = architecture.build(options, shape)
-            found = sum(one.numel() for one in module.parameters() if not is_lazy(one))
-            PARAMETERS.check(found, what)
+            return sum(one.numel() for one in module.parameters() if not is_lazy(one))
         except _EnoughError as reached:
-            raise reached.limit.reached(what) from None
-        except TooMuch:
-            raise
+            return reached.limit.unit
         except (Exception, SystemExit) as error:
             # torch's words where a size, or the product of two, is no number of 64 bits
             if "overflow" in str(error).lower():
-                raise PARAMETERS.reached(what) from error
-        else:
-            return found
+                return PARAMETERS.unit
     return None
 
 

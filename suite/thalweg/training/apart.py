@@ -1,0 +1,42 @@
+"""A question that is answered in a copy of this process, so that finding out leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable
+
+import torch
+
+Answer = int | str | None
+
+
+def apart(ask: Callable[[], Answer]) -> Answer:
+    """What a function answers, asked in a fork that ends with it: what it caches, draws or breaks is gone then.
+
+    None where the fork ends without an answer. Elsewhere than on Linux it is asked in this process.
+    """
+    if sys.platform != "linux":
+        return ask()
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        # of threads: the fork takes no part in their work, and uses none itself
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        try:
+            torch.set_num_threads(1)
+            os.write(writing, json.dumps(ask()).encode())
+        finally:
+            # without what this process does at its end: open files and buffers are not the fork's
+            os._exit(0)
+    os.close(writing)
+    try:
+        with os.fdopen(reading, "rb") as file:
+            text = file.read()
+    finally:
+        os.waitpid(child, 0)
+    answer: Answer = json.loads(text) if text else None
+    return answer
