@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from thalweg.contracts.budget import Budget, Count, Frozen, Interval, Target
 from thalweg.contracts.schedule import NamedSchedule
 from thalweg.errors import UserError, unknown
-from thalweg.shown import brief, cut
+from thalweg.shown import brief, cut, digits
 from thalweg.trial import ClipNorm, DecayOn, Precision, WeightDecay
 
 BatchSize = Count | Literal["full"]
@@ -144,6 +144,18 @@ TUNING_SEED = 1000
 """The first seed of tuning: none of those that count."""
 
 
+SHARES = 1000
+"""Of a schedule's ``at``, at most."""
+
+
+def _check_sizes(key: str, value: Any) -> None:
+    """ValueError where a count does not fit 64 bits: nothing that is counted comes near."""
+    counts = [getattr(value, name, None) for name in ("epochs", "steps", "gradient_evaluations")]
+    for count in (value, *counts):
+        if isinstance(count, int) and count.bit_length() > 63:
+            raise ValueError(f"{key}: a number of {digits(count):,} digits is too large")
+
+
 class BenchmarkFile(Frozen):
     """The whole file."""
 
@@ -176,6 +188,21 @@ class BenchmarkFile(Frozen):
             check("tuning.hyperparameters", "optimizer", self.tuning.hyperparameters, self.optimizers)
             if self.seeds > TUNING_SEED:
                 raise ValueError(f"seeds: tuning takes those from {TUNING_SEED} up")
+        specs: dict[str, WorkloadSpec | OptimizerSpec | OverrideSpec] = {
+            **{f"workloads.{name}": table for name, table in self.workloads.items()},
+            **{f"optimizers.{name}": table for name, table in self.optimizers.items()},
+            **{f"overrides.{a}.{b}": table for a, tables in self.overrides.items() for b, table in tables.items()},
+        }
+        _check_sizes("seeds", self.seeds)
+        for key, spec in specs.items():
+            for name in ("budget", "evaluate_every", "batch_size"):
+                _check_sizes(f"{key}.{name}", getattr(spec, name, None))
+            shares = len(spec.schedule.at) if spec.schedule is not None else 0
+            if shares > SHARES:
+                raise ValueError(f"{key}.schedule.at: {shares:,} shares, and at most {SHARES:,} are read")
+        if self.tuning is not None:
+            for count in (*self.tuning.budgets, self.tuning.seeds):
+                _check_sizes("tuning", count)
         for label, probe in self.probes.items():
             check(f"probes.{label}.workloads", "workload", probe.workloads or (), self.workloads)
             check(f"probes.{label}.optimizers", "optimizer", probe.optimizers or (), self.optimizers)

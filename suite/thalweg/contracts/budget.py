@@ -13,7 +13,7 @@ class Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-Count = Annotated[int, Field(gt=0, lt=2**63, strict=True)]
+Count = Annotated[int, Field(gt=0, strict=True)]
 
 
 class Budget(Frozen):

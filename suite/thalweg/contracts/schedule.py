@@ -41,7 +41,7 @@ class Schedule(Frozen):
     """
 
     name: ScheduleName = "constant"
-    at: Annotated[tuple[Share, ...], Field(min_length=1, max_length=1000)] = (0.5, 0.75)
+    at: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.5, 0.75)
     """Shares of the budget at which the rate drops."""
     factor: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] = 0.1
     """What it drops by."""
