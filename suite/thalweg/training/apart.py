@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -12,11 +14,14 @@ import torch
 
 Answer = int | str | None
 
+WAIT = 120.0
+"""Seconds: far more than any answer takes."""
+
 
 def apart(ask: Callable[[], Answer]) -> Answer:
     """What a function answers, asked in a fork that ends with it: what it caches, draws or breaks is gone then.
 
-    None where the fork ends without an answer. Elsewhere than on Linux it is asked in this process.
+    None where the fork ends without an answer, or has none after WAIT seconds. Elsewhere than on Linux it is asked in this process.
     """
     if sys.platform != "linux":
         return ask()
@@ -35,8 +40,10 @@ def apart(ask: Callable[[], Answer]) -> Answer:
     os.close(writing)
     try:
         with os.fdopen(reading, "rb") as file:
-            text = file.read()
+            text = file.read() if select.select([file], [], [], WAIT)[0] else b""
     finally:
+        # one that hangs must not hold up what needs no answer
+        os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     answer: Answer = json.loads(text) if text else None
     return answer
