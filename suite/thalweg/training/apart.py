@@ -21,7 +21,8 @@ WAIT = 120.0
 def apart(ask: Callable[[], Answer]) -> Answer:
     """What a function answers, asked in a fork that ends with it: what it caches, draws or breaks is gone then.
 
-    None where the fork ends without an answer, or has none after WAIT seconds. Elsewhere than on Linux it is asked in this process.
+    None where the fork ends without an answer, or has none after WAIT seconds. Elsewhere than on Linux it is asked in
+    this process.
     """
     if sys.platform != "linux":
         return ask()
