@@ -167,3 +167,16 @@ def test_an_index_that_came_with_the_results_is_not_read(cli: CommandLine) -> No
     assert sorted(path.name for path in index_folder(there).iterdir()) == before
     cli("results", "compact")
     assert not (there.path / ".index").exists()
+
+
+@pytest.mark.parametrize("column", ["step", "split", "value"])
+def test_a_curve_without_steps_or_names_is_named_and_left_out(cli: CommandLine, column: str) -> None:
+    (cli.folder / "tiny.toml").write_text(TINY, encoding="utf-8")
+    cli("run", "tiny.toml", "--quiet")
+    one = results(cli, "tiny").scan()[0][0].path
+    curve = pq.read_table(one / "curve.parquet")
+    empty = pa.nulls(curve.num_rows, curve.schema.field(column).type)
+    pq.write_table(curve.set_column(curve.column_names.index(column), column, empty), one / "curve.parquet")
+    said = cli("leaderboard", "tiny.toml").stderr
+    # a value may be missing: it was not finite
+    assert (f"cannot be read: {one.name}: ValueError" in said) == (column != "value")

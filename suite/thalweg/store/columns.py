@@ -54,6 +54,9 @@ CURVES = pa.schema({name: _TYPES[kind] for name, kind in CURVE_COLUMNS.items()})
 
 TEXT = [name for name, kind in CURVE_COLUMNS.items() if kind == "str"]
 
+_ALWAYS = [field.name for field in CURVES if field.type != pa.float64()]
+"""Columns with a value in each row; numbers that are not finite may be empty."""
+
 CODED = pa.schema([pa.field(f.name, pa.dictionary(pa.int32(), f.type)) if f.name in TEXT else f for f in CURVES])
 """The same, with texts as numbers of a dictionary."""
 
@@ -131,6 +134,8 @@ def curve_of(stored: StoredTrial) -> pa.Table:
     if "factor_inversions" not in table.column_names:
         table = table.append_column("factor_inversions", pa.array([0] * table.num_rows, pa.int64()))
     table = table.select(CURVES.names).cast(CODED)
+    if empty := [name for name in _ALWAYS if table.column(name).null_count]:
+        raise ValueError(f"{empty[0]} has empty cells")
     check_names(table, TEXT)
     return table
 
