@@ -190,7 +190,8 @@ def read_metadata(path: Path) -> dict[str, Any]:
         ValueError: it is no table, or they are none.
     """
     metadata: Mapping[bytes, bytes] = _footer(path, lambda about: about.metadata) or {}
-    settings = json.loads(metadata.get(METADATA_KEY, b"{}"))
+    with _as_value_error():
+        settings = json.loads(metadata.get(METADATA_KEY, b"{}"))
     if not isinstance(settings, dict):
         raise ValueError("its settings are none")
     return settings
