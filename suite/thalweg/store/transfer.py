@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +20,7 @@ def delete(results: BenchmarkResults, trial: StoredTrial) -> None:
         trial.path.rename(away)
         # without it nothing would bring back what is left if this were cut off
         (away / "trial.json").unlink()
-        shutil.rmtree(away)
+        guard.remove_tree(away)
 
 
 @dataclass
@@ -62,7 +61,7 @@ def take_over(results: BenchmarkResults, source: BenchmarkResults) -> Imported:
                 except Changed as error:
                     done.damaged[name] = str(error)
                 finally:
-                    shutil.rmtree(folder, ignore_errors=True)
+                    guard.remove_left(folder)
             elif reason := _differ(mine, theirs):
                 done.conflicts[name] = reason
             else:
