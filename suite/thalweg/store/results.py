@@ -383,7 +383,8 @@ def _has_results(path: Path) -> bool:
 
 def _refusal(path: Path) -> str:
     if not guard.is_folder(path):
-        return guard.kind_at(path)
+        way = ", and none is followed inside of results: the results folder itself may be one"
+        return guard.kind_at(path) + (way if path.is_symlink() else "")
     if not NAME.fullmatch(path.name):
         return f"the name {NAMING}"
     links = [name for name in ("trials", WORKING) if os.path.lexists(path / name) and not guard.is_folder(path / name)]

@@ -47,7 +47,12 @@ def write_weights(tables: Mapping[str, Mapping[str, Tensor]], folder: Path) -> N
         (folder / FOLDER).mkdir()
         for name, tensors in tables.items():
             contiguous = {key: tensor.contiguous() for key, tensor in tensors.items()}
-            save_file(contiguous, folder / FOLDER / f"{name}.safetensors")
+            path = folder / FOLDER / f"{name}.safetensors"
+            # safetensors makes files that their owner alone can read; who may read results decides their folder
+            path.touch()
+            mode = path.stat().st_mode & 0o777
+            save_file(contiguous, path)
+            path.chmod(mode)
 
 
 def has_weights(folder: Path, name: str) -> bool:
