@@ -77,8 +77,8 @@ def read_times(folder: Path) -> dict[str, list[StepTime]]:
 def _checked(table: pd.DataFrame) -> pd.DataFrame:
     """A table of step times; ValueError where it is none."""
     for name in ("configuration", "seconds"):
-        if list(table.columns).count(name) != 1:
-            raise ValueError(f"it is no table of step times: it has not one column {name!r}")
+        if name not in table:
+            raise ValueError(f"it is no table of step times: it has no column {name!r}")
     if not table["configuration"].map(lambda value: isinstance(value, str)).all():
         raise ValueError("it is no table of step times: a configuration is no text")
     seconds = table["seconds"]
