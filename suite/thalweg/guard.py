@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import os
 import re
+import secrets
 import shutil
 import stat
 import zipfile
@@ -40,7 +42,11 @@ TEXT = 4 * MB
 TABLE = 256 * MB
 """Bytes of the file of a curve, or of a probe's table."""
 
+LONGEST_NAME = 200
+"""Bytes of the name of what is set aside: a file system takes 255, and a number comes behind it."""
+
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_FOLDER = getattr(os, "O_DIRECTORY", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -53,8 +59,13 @@ class Refused(OSError):  # noqa: N818 - the reason, as the end of a sentence
 
 
 def kind_of(mode: int) -> str:
-    """What a file is that is no regular one, for a sentence."""
-    kinds = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe"}
+    """What a file is, for a sentence."""
+    kinds = {
+        stat.S_IFLNK: "a symbolic link",
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFREG: "a regular file",
+    }
     kinds |= {stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
     return kinds.get(stat.S_IFMT(mode), "no regular file")
 
@@ -223,16 +234,72 @@ def room(path: Path) -> Path:
         Refused: something else has its name.
         OSError: it cannot be made.
     """
-    path.mkdir(parents=True, exist_ok=True)
+    # where something else has the name, what it is says more than that it exists
+    with suppress(FileExistsError):
+        path.mkdir(parents=True, exist_ok=True)
     if not is_folder(path):
-        raise Refused(f"is {kind_of(path.lstat().st_mode)}, and nothing is written through one", path)
+        raise Refused(f"{kind_at(path)}, and nothing is written through one", path)
     return path
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder with all that is in it, however deep; links in it go, and what they lead to stays.
+
+    Raises:
+        OSError: something cannot be removed.
+    """
+    try:
+        shutil.rmtree(path)
+    except (OSError, RecursionError) as error:
+        # Python's way takes a call, or an open file, for each level of folders
+        if os.rename not in os.supports_dir_fd or getattr(error, "errno", errno.EMFILE) != errno.EMFILE:
+            raise
+        _flatten(path)
+        shutil.rmtree(path)
+
+
+def _flatten(path: Path) -> None:
+    """Move every folder inside of a folder into it, so that none is deeper than one level."""
+    top = os.open(path, os.O_RDONLY | _FOLDER | _NOFOLLOW)
+    try:
+        with os.scandir(top) as entries:
+            left = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        while left:
+            place = os.open(left.pop(), os.O_RDONLY | _FOLDER | _NOFOLLOW, dir_fd=top)
+            try:
+                with os.scandir(place) as entries:
+                    inside = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+                for name in inside:
+                    # a name that nothing has
+                    left.append(secrets.token_hex(16))
+                    os.rename(name, left[-1], src_dir_fd=place, dst_dir_fd=top)
+            finally:
+                os.close(place)
+    finally:
+        os.close(top)
+
+
+def remove_left(path: Path) -> None:
+    """Remove a folder that nobody needs; what cannot be removed is left."""
+    try:
+        remove_tree(path)
+    except OSError:
+        # the rest of it
+        with suppress(RecursionError):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def unused(folder: Path, name: str) -> Path:
+    """A path in a folder that nothing has: of that name, which is numbered, and cut to what file systems take."""
+    name = os.fsdecode(os.fsencode(name)[:LONGEST_NAME])
+    numbered = itertools.chain([name], (f"{name} ({count})" for count in itertools.count(2)))
+    return next(folder / one for one in numbered if not os.path.lexists(folder / one))
 
 
 def free(path: Path) -> Path:
     """A name to write a file under: what had it is removed, and a link is not followed."""
     if is_folder(path):
-        shutil.rmtree(path)
+        remove_tree(path)
     else:
         path.unlink(missing_ok=True)
     return path

@@ -227,6 +227,40 @@ def test_two_names_none_or_an_origin_of_no_page_are_refused(served: Serving) -> 
             assert raw.recv(12).split()[1] in (expected, b"400" if expected == b"403" else expected)
 
 
+@pytest.mark.parametrize(
+    "others",
+    [
+        'a={"x": 1}; {}',
+        '{}; a={"x": 1}',
+        'a="unclosed; {}',
+        "a b=c; {}",
+        "nothing; {}",
+        "path=/x; {}",
+        "expires=Mon, 01 Jan; {}",
+        "a[]=1; {}",
+        "a=\xe9; {}",
+        "=; {}",
+        "thalweg-PORT=another; {}",
+        "{}; thalweg-PORT=another",
+    ],
+)
+def test_cookies_of_other_programs_on_this_machine_shut_nobody_out(served: Serving, others: str) -> None:
+    port = str(served.port)
+    mine = others.replace("PORT", port).replace("{}", f"thalweg-{port}={served.token}")
+    assert ask(served, "/_stcore/health", {"Cookie": mine})[0] == 200
+    foreign = others.replace("PORT", port).replace("{}", f"thalweg-{port}=another")
+    assert ask(served, "/_stcore/health", {"Cookie": foreign})[0] == 403
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://[", "http://\\", "http://a]b", "//", "", "http://localhost:PORT\\@evil.example"]
+)
+def test_an_origin_that_is_no_address_is_refused_and_no_error(served: Serving, origin: str) -> None:
+    headers = cookie(served) | {"Origin": origin.replace("PORT", str(served.port))}
+    assert ask(served, "/_stcore/health", headers)[0] == 403
+    assert stream(served, headers) == 403
+
+
 def test_a_checkouts_own_settings_listen_on_this_machine_alone() -> None:
     import tomllib
 

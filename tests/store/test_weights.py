@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from thalweg.contracts.probe import SavedWeights
+from thalweg.errors import UserError
 from thalweg.store.weights import read_weights, weight_tables, write_weights
 
 TENSORS = {
@@ -60,3 +62,32 @@ def test_extra_state_comes_back_beside_tensors(tmp_path: Path) -> None:
 def test_what_json_would_change_is_left_out(kind: str, tmp_path: Path) -> None:
     found = returned({"w": torch.ones(1), "_extra_state": {"here": NO_JSON[kind]}}, tmp_path)
     assert list(found) == ["w"]
+
+
+PATH_OF = {"steps": torch.arange(3), "parameters": torch.zeros(3, 2)}
+
+STRANGE: dict[str, tuple[str, dict[str, torch.Tensor], str]] = {
+    "text of another type": ("final", {"json:a": torch.ones(4, dtype=torch.bfloat16)}, "'json:a' is no text"),
+    "text of no shape": ("final", {"json:a": torch.tensor(3, dtype=torch.uint8)}, "'json:a' is no text"),
+    "deep text": ("final", {"json:a": torch.full((100_000,), ord("["), dtype=torch.uint8)}, "recursion"),
+    "threes for pairs": ("final", {"complex128:a": torch.ones(3, 3, dtype=torch.float64)}, "no pairs of float64"),
+    "whole pairs": ("final", {"complex128:a": torch.ones(3, 2, dtype=torch.int64)}, "no pairs of float64"),
+    "a pair that is none": ("final", {"complex128:a": torch.tensor(1.0, dtype=torch.float64)}, "no pairs of float64"),
+    "a way without steps": ("trajectory", {"parameters": PATH_OF["parameters"]}, "whole 'steps'"),
+    "a way without parameters": ("trajectory", {"steps": PATH_OF["steps"]}, "'parameters'"),
+    "a way of nothing": ("trajectory", {}, "whole 'steps'"),
+    "a way of more steps": ("trajectory", {**PATH_OF, "steps": torch.arange(4)}, "(4,) and (3, 2)"),
+    "a way of one number": ("trajectory", {**PATH_OF, "steps": torch.tensor(3)}, "() and (3, 2)"),
+    "a way without points": ("trajectory", {key: one[:0] for key, one in PATH_OF.items()}, "(0,) and (0, 2)"),
+    "a way of fractions": ("trajectory", {**PATH_OF, "steps": torch.rand(3)}, "whole 'steps'"),
+    "whole parameters": ("trajectory", {**PATH_OF, "parameters": torch.ones(3, 2, dtype=torch.int64)}, "fractions"),
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_a_file_of_something_else_is_refused_by_its_name(kind: str, tmp_path: Path) -> None:
+    name, tensors, says = STRANGE[kind]
+    write_weights({name: tensors}, tmp_path)
+    with pytest.raises(UserError, match=re.escape(says)) as refusal:
+        read_weights(tmp_path)
+    assert f"{name}.safetensors cannot be read" in str(refusal.value)

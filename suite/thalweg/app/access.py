@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -62,7 +61,7 @@ class Access:
             await self.app(scope, receive, send)
         elif scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and self._is_token(_parameter(scope)):
             await self._send_on(scope, send)
-        elif self._is_token(self._cookie(scope)):
+        elif self._has_cookie(scope):
             await self.app(scope, receive, send)
         else:
             await _refuse(scope, send, _WITHOUT)
@@ -73,20 +72,21 @@ class Access:
         found = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
         if found is None or found[1].lower().rstrip(".") not in self.hosts:
             return _NAME
-        if any(urlsplit(origin).netloc.lower() != hosts[0].lower() for origin in origins):
+        if any(_place(origin) != hosts[0].lower() for origin in origins):
             return _ORIGIN
         return ""
 
     def _is_token(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(), self.token.encode())
 
-    def _cookie(self, scope: Scope) -> str:
-        try:
-            cookies = SimpleCookie("; ".join(_headers(scope, b"cookie")))
-        except CookieError:
-            return ""
-        found = cookies.get(_cookie_name(scope))
-        return "" if found is None else found.value
+    def _has_cookie(self, scope: Scope) -> bool:
+        """Whether one of the cookies is the token's.
+
+        A browser sends the cookies of every port of this machine, and those of other programs may be anything: a
+        parser of whole headers, as Python's, gives up at the first that it does not understand.
+        """
+        pairs = [pair.partition("=") for cookies in _headers(scope, b"cookie") for pair in cookies.split(";")]
+        return any(name.strip() == _cookie_name(scope) and self._is_token(value.strip()) for name, _, value in pairs)
 
     async def _send_on(self, scope: Scope, send: Send) -> None:
         left = [(name, value) for name, value in _parameters(scope) if name != "token"]
@@ -94,6 +94,14 @@ class Access:
         target = "/" + quote(scope["path"].lstrip("/")) + (f"?{urlencode(left)}" if left else "")
         cookie = f"{_cookie_name(scope)}={self.token}; Path=/; HttpOnly; SameSite=Lax"
         await _answer(send, 303, b"", [(b"location", target.encode()), (b"set-cookie", cookie.encode())])
+
+
+def _place(origin: str) -> str:
+    """Host and port of an origin; nothing that a host may be called where it is none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _cookie_name(scope: Scope) -> str:

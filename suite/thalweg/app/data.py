@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pandas as pd
 import streamlit as st
 
 import thalweg
+from thalweg import guard
 from thalweg.app.loaded import Loaded, read_loaded
 from thalweg.registry import Registry, load_registry
 from thalweg.store.listing import Listing, look
@@ -73,8 +75,14 @@ def registry() -> Registry:
 def stamp(results: BenchmarkResults, listing: Listing | None = None) -> Stamp:
     """Of the trials, the step times and the benchmark's file."""
     listing = listing or look(results)
-    found = [results.path / "benchmark.toml", *sorted((results.path / "timings").glob("*.parquet"))]
-    return (*((path.name, path.stat().st_mtime_ns) for path in found if path.exists()), ("trials", listing.digest))
+    timings = results.path / "timings"
+    found = [results.path / "benchmark.toml", *(sorted(timings.glob("*.parquet")) if guard.is_folder(timings) else [])]
+    times = []
+    for path in found:
+        # another process may take one away
+        with suppress(OSError):
+            times.append((path.name, path.lstat().st_mtime_ns))
+    return (*times, ("trials", listing.digest))
 
 
 def load(root: Path, name: str) -> Loaded:
@@ -92,7 +100,7 @@ def _load(root: str, name: str, content: Stamp, files: tuple[str, ...], _listing
 def probe_table(trial: Path, key: str) -> pd.DataFrame:
     """A probe's table, of the trial in a directory; OSError or ValueError when its file cannot be read."""
     path = trial / "probes" / f"{key}.parquet"
-    return _table(str(path), path.stat().st_mtime_ns)
+    return _table(str(path), path.lstat().st_mtime_ns)
 
 
 @st.cache_data(show_spinner=False, max_entries=256)

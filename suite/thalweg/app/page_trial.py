@@ -33,7 +33,11 @@ def show(_source: Source, loaded: Loaded) -> None:
         st.info("No trial is there yet.")
         return
     row = _choose(view.seen.trials)
-    stored = view.stored[str(row["hash"])]
+    stored = view.stored.get(str(row["hash"]))
+    if stored is None:
+        st.title("Trial")
+        st.warning(f"Trial {row['hash']} has gone, or has changed, since the results were read: load the page again.")
+        return
     document = stored.document
     workload = view.workloads[document.workload]
     st.title(plain(title(document, str(row["optimizer"]))))

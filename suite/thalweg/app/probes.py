@@ -39,14 +39,16 @@ def measured(trials: pd.DataFrame, stored: Documents) -> dict[str, Measured]:
     for row in table.to_dict("records"):
         name = title_of(row["workload"], row["optimizer"], row["seed"])
         done, failed = (set(row[f"probes_{status}"].split(SEPARATOR)[:-1]) for status in ("done", "failed"))
-        # only what no other trial has told already
-        probes = stored[row["hash"]].document.probes if failed or not done <= by_key.keys() else {}
+        # only what no other trial has told already; a trial may be gone since it was listed, or have other probes
+        trial = stored.get(row["hash"]) if failed or not done <= by_key.keys() else None
+        probes = trial.document.probes if trial is not None else {}
         for key in sorted(done | failed):
-            one = by_key[key] if key in by_key else by_key.setdefault(key, Measured(key, probes[key].request.probe))
-            if key in done:
-                one.done[name] = stored.path(row["hash"])
-            else:
-                one.failed[name] = probes[key].error or Failure(kind="", message="no reason was recorded")
+            if key not in by_key and key in probes:
+                by_key[key] = Measured(key, probes[key].request.probe)
+            if key in by_key and key in done:
+                by_key[key].done[name] = stored.path(row["hash"])
+            elif key in by_key and key in probes:
+                by_key[key].failed[name] = probes[key].error or Failure(kind="", message="no reason was recorded")
     labels = [one.label for one in by_key.values()]
     named = {one.label if labels.count(one.label) == 1 else f"{one.label} [{key}]": one for key, one in by_key.items()}
     return dict(sorted(named.items()))

@@ -67,7 +67,8 @@ def compact_command(benchmark: str | None, results: Path | None, as_json: bool) 
         for name in [benchmark] if benchmark else benchmarks_in(root):
             done[name] = compact(require_benchmark(root, name))
     except OSError as error:
-        raise UserError(f"{root}: cannot be written: {error.strerror}") from error
+        # the results, or the user's cache that has the index
+        raise UserError(f"{error.filename or root}: cannot be written: {error.strerror}") from error
     if as_json:
         print_json({"results": str(root), "benchmarks": {name: vars(each) for name, each in done.items()}})
     for name, each in done.items() if not as_json else ():
@@ -117,7 +118,7 @@ def import_command(source: Path, results: Path | None, as_json: bool) -> int:
     if not names and not refused:
         raise UserError(f"{source}: no results there: name a folder like results/local of another machine")
     root = results_root(results)
-    if source.resolve() == root.resolve():
+    if source.is_dir() and root.is_dir() and source.samefile(root):
         raise UserError(f"{source}: these are the results that are imported into: name another folder")
     done: dict[str, Imported] = {}
     try:

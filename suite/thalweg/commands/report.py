@@ -8,7 +8,7 @@ from pathlib import Path
 
 from thalweg.app.loaded import read_loaded
 from thalweg.benchmark import load_benchmark
-from thalweg.commands.output import console, errors, warn_of_failures
+from thalweg.commands.output import console, errors, warn_of_failures, warn_of_unreadable
 from thalweg.errors import UserError
 from thalweg.registry import load_registry
 from thalweg.report.content import report_of
@@ -25,6 +25,7 @@ def report_command(name: str, out: Path, results: Path | None, plugin_files: lis
     root = results_root(results)
     loaded = read_loaded(BenchmarkResults(root, benchmark.name), registry, benchmark=benchmark)
     if loaded.view.seen.trials.empty:
+        warn_of_unreadable(loaded.unreadable)
         errors().print(f"no results of {benchmark.name!r} in {root}: type 'thalweg run {name}'", markup=False)
         return 3
     _write(out, to_html(report_of(loaded, registry)))

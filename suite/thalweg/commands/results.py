@@ -133,6 +133,7 @@ def verify_command(benchmark: str | None, results: Path | None, as_json: bool, a
     whole = 0
     faults = []
     moved: list[Path] = []
+    stuck: list[Fault] = []
     if benchmark is None:
         faults += [Fault(item.path, item.reason) for item in refused_in(root)]
     for _, there in _results(benchmark, root):
@@ -140,10 +141,8 @@ def verify_command(benchmark: str | None, results: Path | None, as_json: bool, a
         whole += count
         faults += found
         if aside:
-            try:
-                moved += set_aside(there, found)
-            except OSError as error:
-                raise UserError(f"{there.path}: cannot be written: {error.strerror}") from error
+            went, stayed = set_aside(there, found)
+            moved, stuck = [*moved, *went], [*stuck, *stayed]
     if as_json:
         rows = [{"path": str(fault.path), "reason": fault.reason} for fault in faults]
         print_json({"results": str(root), "whole": whole, "faults": rows, "set_aside": [str(path) for path in moved]})
@@ -153,6 +152,8 @@ def verify_command(benchmark: str | None, results: Path | None, as_json: bool, a
         console().print(f"{whole} trials are whole, {len(faults)} faults", markup=False)
         for path in moved:
             console().print(f"set aside: {path}", markup=False)
+    for fault in stuck:
+        errors().print(f"{fault.path} {fault.reason}", markup=False)
     if faults:
         return 1
     return 0 if whole else 3

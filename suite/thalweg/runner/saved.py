@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 
 import pandas as pd
@@ -59,15 +58,17 @@ def measure(
     (active,) = active_probes((request,), registry)
     scratch = results.scratch(trial.document.hash, request.key)
     cost: dict[str, float] = {}
-    asked, steps = trial.document.trial, trial.document.summary["step"]
     try:
+        asked, steps = trial.document.trial, trial.document.summary.get("step")
+        if steps is None:
+            raise ValueError("trial.json does not say how many steps it trained for: summary.step is missing")
         guard.room(scratch.parent)
         guard.room(scratch)
         with contained(threads):
             table = measure_saved(asked, active, registry, weights, steps, cost, other, scratch, progress)
     except (Exception, SystemExit) as error:
         return ProbeDocument(request=request, status="failed", error=Failure.of(error), cost=cost), None
-    shutil.rmtree(scratch, ignore_errors=True)
+    guard.remove_left(scratch)
     return ProbeDocument(request=request, status="done", cost=cost), table
 
 

@@ -12,7 +12,7 @@ from thalweg import guard
 from thalweg.benchmark import files_of
 from thalweg.store.curve import CURVE_COLUMNS
 from thalweg.store.results import StoredTrial
-from thalweg.store.tables import TooLarge, check_names, is_table, read_arrow
+from thalweg.store.tables import Unfit, check_names, is_table, read_arrow
 from thalweg.store.timings import configuration
 from thalweg.store.weights import KEPT
 
@@ -119,7 +119,7 @@ def why(failure: Exception) -> str:
     """Why a table cannot be read, in some words."""
     if isinstance(failure, guard.Refused):
         return failure.reason
-    return str(failure) if isinstance(failure, TooLarge) else type(failure).__name__
+    return str(failure) if isinstance(failure, Unfit) else type(failure).__name__
 
 
 def curve_of(stored: StoredTrial) -> pa.Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,7 +81,7 @@ def _old_indices(results: BenchmarkResults, done: Compacted) -> None:
                 old.append(folder)
     for folder in old:
         done.freed += _size(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        guard.remove_left(folder)
 
 
 def _locks(results: BenchmarkResults, done: Compacted) -> None:
@@ -108,7 +107,13 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder; 0 where there is none."""
-    if not guard.is_folder(path):
-        return path.lstat().st_size if os.path.lexists(path) else 0
-    return sum((Path(root) / name).lstat().st_size for root, _, names in os.walk(path) for name in names)
+    """Bytes of a file, or of all files in a folder; 0 for what is not there or goes meanwhile."""
+    size, left = 0, [path]
+    while left:
+        place = left.pop()
+        with suppress(OSError):
+            if guard.is_folder(place):
+                left += place.iterdir()
+            else:
+                size += place.lstat().st_size
+    return size

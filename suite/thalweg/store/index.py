@@ -10,7 +10,6 @@ directory.
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from thalweg import guard
 from thalweg.store.columns import CURVES, TRIALS
 from thalweg.store.listing import (
     FOLDER_STAMPS,
@@ -60,7 +60,7 @@ class Index:
             OSError: it cannot be written.
         """
         # what another process puts there meanwhile may stay
-        shutil.rmtree(self.path, ignore_errors=True)
+        guard.remove_left(self.path)
         make_index_folder(self.results)
         return self.read(look(self.results, again=True), worth=1)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -111,9 +110,9 @@ class BenchmarkResults:
             try:
                 yield folder / "result"
             except Exception:
-                shutil.rmtree(folder, ignore_errors=True)
+                guard.remove_left(folder)
                 raise
-            shutil.rmtree(folder, ignore_errors=True)
+            guard.remove_left(folder)
 
     def write(
         self,
@@ -249,14 +248,15 @@ class BenchmarkResults:
             if not there and isinstance(document, TrialDocument) and document.hash == hash_:
                 path.rename(guard.room(self.trials) / document.folder)
             else:
-                shutil.rmtree(path, ignore_errors=True)
+                guard.remove_left(path)
             return []
         swept = []
         started = self._started(path)
         if reason is not None and guard.is_folder(self.path / PARTIAL):
             # what killed it twice, or took too long, is not gone on with; other users' are theirs
             for checkpoint in (self.path / PARTIAL).glob(f"{hash_}--{CHECKPOINT}*--{mark_or_none()}.*"):
-                checkpoint.unlink(missing_ok=True)
+                with suppress(OSError):
+                    guard.free(checkpoint)
         if started is not None and reason is not None:
             started = started.model_copy(update={"error": reason, "reason": reason.line})
         old = self.working / f"{hash_}.old"
@@ -265,7 +265,7 @@ class BenchmarkResults:
             folder.mkdir()
             self.write(folder, started, curve_table([]), {}, {})
             swept.append(started)
-        shutil.rmtree(path, ignore_errors=True)
+        guard.remove_left(path)
         return swept
 
 
@@ -383,7 +383,8 @@ def _has_results(path: Path) -> bool:
 
 def _refusal(path: Path) -> str:
     if not guard.is_folder(path):
-        return guard.kind_at(path)
+        way = ", and none is followed inside of results: the results folder itself may be one"
+        return guard.kind_at(path) + (way if path.is_symlink() else "")
     if not NAME.fullmatch(path.name):
         return f"the name {NAMING}"
     links = [name for name in ("trials", WORKING) if os.path.lexists(path / name) and not guard.is_folder(path / name)]

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from thalweg import guard
 from thalweg.limits import ROWS, TABLE_BYTES, Limit
+from thalweg.shown import brief
 
 METADATA_KEY = b"thalweg"
 
@@ -30,7 +31,11 @@ FIXED_WIDTH = 64
 """Bytes of a value of fixed width, at most: no number is wider."""
 
 
-class TooLarge(ValueError):  # noqa: N818 - the reason, as a sentence
+class Unfit(ValueError):  # noqa: N818 - the reason, as a sentence
+    """A table that is not read."""
+
+
+class TooLarge(Unfit):
     """A table that holds more than is read."""
 
 
@@ -52,11 +57,16 @@ def read_table(path: Path) -> pd.DataFrame:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no table, or larger than what is read.
+        ValueError: it is no table, has columns of one name, or is larger than what is read.
     """
     with guard.open_regular(path, guard.TABLE) as file, _as_value_error():
         # not what pandas wrote about it: a stranger may have written it
-        table: pd.DataFrame = unfolded(read_arrow(file)).to_pandas(ignore_metadata=True)
+        found = read_arrow(file)
+        names = found.column_names
+        if len({*names}) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise Unfit(f"it has several columns {brief(twice)}")
+        table: pd.DataFrame = unfolded(found).to_pandas(ignore_metadata=True)
     return table
 
 
@@ -190,7 +200,8 @@ def read_metadata(path: Path) -> dict[str, Any]:
         ValueError: it is no table, or they are none.
     """
     metadata: Mapping[bytes, bytes] = _footer(path, lambda about: about.metadata) or {}
-    settings = json.loads(metadata.get(METADATA_KEY, b"{}"))
+    with _as_value_error():
+        settings = json.loads(metadata.get(METADATA_KEY, b"{}"))
     if not isinstance(settings, dict):
         raise ValueError("its settings are none")
     return settings

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from thalweg import guard
@@ -51,7 +52,7 @@ def write_times(folder: Path, workload: str, trial: Trial, table: pd.DataFrame, 
     path = guard.room(folder / "timings") / f"{workload}--{trial.optimizer.name}--{machine_name(environment)}.parquet"
     table = table.assign(configuration=configuration(trial))
     if guard.is_regular(path):
-        old = read_table(path)
+        old = _checked(read_table(path))
         table = pd.concat([old[old["configuration"] != configuration(trial)], table], ignore_index=True)
     partial = path.with_name(f".{path.name}.partial")
     write_table(table, partial, environment)
@@ -64,13 +65,26 @@ def read_times(folder: Path) -> dict[str, list[StepTime]]:
     found: dict[str, list[StepTime]] = {}
     for path in sorted((folder / "timings").glob("*.parquet")) if guard.is_folder(folder / "timings") else []:
         try:
-            table, machine = read_table(path), machine_name(read_metadata(path))
-            for key, rows in table.groupby("configuration"):
-                low, median, high = rows["seconds"].quantile([0.25, 0.5, 0.75])
-                found.setdefault(str(key), []).append(StepTime(machine, median, low, high))
-        except (OSError, ValueError, LookupError, TypeError):
+            table, machine = _checked(read_table(path)), machine_name(read_metadata(path))
+        except (OSError, ValueError, KeyError):
             continue
+        for key, rows in table.groupby("configuration"):
+            low, median, high = (float(value) for value in rows["seconds"].quantile([0.25, 0.5, 0.75]))
+            found.setdefault(str(key), []).append(StepTime(machine, median, low, high))
     return found
+
+
+def _checked(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of step times; ValueError where it is none."""
+    for name in ("configuration", "seconds"):
+        if name not in table:
+            raise ValueError(f"it is no table of step times: it has no column {name!r}")
+    if not table["configuration"].map(lambda value: isinstance(value, str)).all():
+        raise ValueError("it is no table of step times: a configuration is no text")
+    seconds = table["seconds"]
+    if seconds.dtype.kind not in "fiu" or not (np.isfinite(seconds) & (seconds > 0)).all():
+        raise ValueError("it is no table of step times: the seconds are not numbers above zero")
+    return table
 
 
 def on_one_machine(times: Mapping[str, list[StepTime]], wanted: Iterable[str]) -> tuple[str, dict[str, float]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +20,7 @@ def delete(results: BenchmarkResults, trial: StoredTrial) -> None:
         trial.path.rename(away)
         # without it nothing would bring back what is left if this were cut off
         (away / "trial.json").unlink()
-        shutil.rmtree(away)
+        guard.remove_tree(away)
 
 
 @dataclass
@@ -61,8 +60,14 @@ def take_over(results: BenchmarkResults, source: BenchmarkResults) -> Imported:
                     done.added.append(name)
                 except Changed as error:
                     done.damaged[name] = str(error)
+                except OSError as error:
+                    # what goes or changes there meanwhile is theirs; what cannot be written here ends the import
+                    if not _is_in(error.filename, theirs.path):
+                        raise
+                    reason = error.strerror or str(error)
+                    done.damaged[name] = f"{Path(os.fsdecode(error.filename)).relative_to(theirs.path)}: {reason}"
                 finally:
-                    shutil.rmtree(folder, ignore_errors=True)
+                    guard.remove_left(folder)
             elif reason := _differ(mine, theirs):
                 done.conflicts[name] = reason
             else:
@@ -91,7 +96,11 @@ def copy_trial(trial: StoredTrial, folder: Path) -> None:
         if guard.copy(trial.path, name, folder) != digest:
             raise Changed(f"{name} has changed since it was written")
     content = guard.read_bytes(trial.path / "trial.json", guard.DOCUMENT)
-    if TrialDocument.model_validate_json(content) != trial.document:
+    try:
+        same = TrialDocument.model_validate_json(content) == trial.document
+    except (ValueError, RecursionError):
+        same = False
+    if not same:
         raise Changed("trial.json has changed")
     (folder / "trial.json").write_bytes(content)
 
@@ -102,11 +111,18 @@ def _take_benchmark(results: BenchmarkResults, source: BenchmarkResults, done: I
     if not done.added or (results.path / "benchmark.toml").exists() or not os.path.lexists(theirs):
         return
     try:
-        results.write_benchmark(guard.read_text(theirs, guard.TEXT))
-    except guard.Refused as error:
-        done.damaged["benchmark.toml"] = error.reason
+        text = guard.read_text(theirs, guard.TEXT)
+    except OSError as error:
+        done.damaged["benchmark.toml"] = error.strerror or str(error)
     except UnicodeDecodeError:
         done.damaged["benchmark.toml"] = "is no UTF-8 text"
+    else:
+        results.write_benchmark(text)
+
+
+def _is_in(name: object, folder: Path) -> bool:
+    """Whether the file that an error names is in a folder."""
+    return isinstance(name, str | bytes) and Path(os.fsdecode(name)).is_relative_to(folder)
 
 
 def _differ(mine: StoredTrial, theirs: StoredTrial) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Iterable
 from contextlib import nullcontext
@@ -13,6 +12,8 @@ from thalweg import guard
 from thalweg.store.results import BenchmarkResults, StoredTrial, digest_of
 
 ASIDE = "set-aside"
+OLD = ".old"
+"""End of the name of a result that another is about to replace, or that is being deleted."""
 FOREIGN = "does not belong to the trial"
 
 
@@ -34,30 +35,32 @@ def verify(results: BenchmarkResults) -> tuple[int, list[Fault]]:
         faults += found
         whole += not found
     if guard.is_folder(results.working):
-        faults += [Fault(path, "left over") for path in sorted(results.working.iterdir()) if path.suffix == ".old"]
+        faults += [Fault(path, "left over") for path in sorted(results.working.iterdir()) if path.suffix == OLD]
     return whole, faults
 
 
-def set_aside(results: BenchmarkResults, faults: Iterable[Fault]) -> list[Path]:
-    """Move what is wrong out of the results, into ``set-aside`` beside the trials; gives where it is now.
+def set_aside(results: BenchmarkResults, faults: Iterable[Fault]) -> tuple[list[Path], list[Fault]]:
+    """Move what is wrong out of the results, into ``set-aside`` beside the trials.
 
     A trial with a damaged file goes as a whole, a file that does not belong to it goes alone. Nothing is deleted.
 
-    Raises:
-        OSError: something cannot be moved.
+    Returns:
+        Where the things are now; and those that cannot be moved, and why.
     """
-    moved = []
+    moved: list[Path] = []
+    stuck: list[Fault] = []
     for place in dict.fromkeys(_whole(results, fault) for fault in faults):
-        hash_ = place.relative_to(results.path).parts[1].rpartition("--")[2]
-        # not while somebody trains it
-        with results.hold(hash_) if guard.HASH.fullmatch(hash_) else nullcontext():
-            folder = guard.room(results.path / ASIDE)
-            names = itertools.chain([place.name], (f"{place.name} ({count})" for count in itertools.count(2)))
-            target = next(folder / name for name in names if not os.path.lexists(folder / name))
-            if os.path.lexists(place):
-                place.rename(target)
-                moved.append(target)
-    return moved
+        hash_ = place.relative_to(results.path).parts[1].removesuffix(OLD).rpartition("--")[2]
+        try:
+            # not while somebody trains it
+            with results.hold(hash_) if guard.HASH.fullmatch(hash_) else nullcontext():
+                target = guard.unused(guard.room(results.path / ASIDE), place.name)
+                if os.path.lexists(place):
+                    place.rename(target)
+                    moved.append(target)
+        except OSError as error:
+            stuck.append(Fault(place, f"cannot be set aside: {error.strerror or error}"))
+    return moved, stuck
 
 
 def _whole(results: BenchmarkResults, fault: Fault) -> Path:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from thalweg import guard
 from thalweg.errors import UserError
+from thalweg.shown import brief
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +47,12 @@ def write_weights(tables: Mapping[str, Mapping[str, Tensor]], folder: Path) -> N
         (folder / FOLDER).mkdir()
         for name, tensors in tables.items():
             contiguous = {key: tensor.contiguous() for key, tensor in tensors.items()}
-            save_file(contiguous, folder / FOLDER / f"{name}.safetensors")
+            path = folder / FOLDER / f"{name}.safetensors"
+            # safetensors makes files that their owner alone can read; who may read results decides their folder
+            path.touch()
+            mode = path.stat().st_mode & 0o777
+            save_file(contiguous, path)
+            path.chmod(mode)
 
 
 def has_weights(folder: Path, name: str) -> bool:
@@ -76,11 +82,28 @@ def read_weights(folder: Path) -> SavedWeights:
             try:
                 guard.check_inside(folder, f"{FOLDER}/{name}.safetensors")
                 found[name] = _restored(load_file(path))
+                if name == "trajectory":
+                    _check_trajectory(found[name])
             except (OSError, ValueError, RecursionError, SafetensorError) as error:
-                raise UserError(f"{path} cannot be read: {error}") from error
-    way = found.get("trajectory", {})
-    steps = tuple(way["steps"].tolist()) if way else ()
-    return SavedWeights(found.get("initial"), found.get("final"), way.get("parameters"), steps)
+                reason = error.strerror if isinstance(error, OSError) else str(error)
+                raise UserError(f"{path} cannot be read: {reason}") from error
+    way = found.get("trajectory")
+    if way is None:
+        return SavedWeights(found.get("initial"), found.get("final"))
+    return SavedWeights(found.get("initial"), found.get("final"), way["parameters"], tuple(way["steps"].tolist()))
+
+
+def _check_trajectory(way: Mapping[str, Any]) -> None:
+    """ValueError where it is not ``steps`` (T,), whole numbers, and ``parameters`` (T, P), with T >= 1."""
+    import torch
+
+    steps, parameters = way.get("steps"), way.get("parameters")
+    whole = (torch.int64, torch.int32)
+    if steps is None or steps.dtype not in whole or parameters is None or not parameters.is_floating_point():
+        raise ValueError("a trajectory has whole 'steps' and 'parameters' with fractions")
+    if steps.ndim != 1 or parameters.ndim != 2 or not 0 < len(steps) == len(parameters):
+        shapes = f"{tuple(steps.shape)} and {tuple(parameters.shape)}"
+        raise ValueError(f"a trajectory has steps (T,) and parameters (T, P) with one T above zero, not {shapes}")
 
 
 def _stored(state: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -107,8 +130,12 @@ def _restored(found: Mapping[str, Tensor]) -> dict[str, Any]:
     state: dict[str, Any] = {}
     for name, tensor in found.items():
         if name.startswith(_JSON):
+            if tensor.dtype != torch.uint8 or tensor.ndim != 1:
+                raise ValueError(f"{brief(name)} is no text: {tensor.dtype} of shape {tuple(tensor.shape)}")
             state[name.removeprefix(_JSON)] = json.loads(bytes(tensor.numpy()))
         elif name.startswith(_COMPLEX):
+            if tensor.dtype != torch.float64 or tensor.shape[-1:] != (2,):
+                raise ValueError(f"{brief(name)} has no pairs of float64: {tensor.dtype}, {tuple(tensor.shape)}")
             # not view_as_complex: the file promises 8 bytes of alignment, and such numbers want 16
             state[name.removeprefix(_COMPLEX)] = torch.complex(*tensor.unbind(-1))
         else:

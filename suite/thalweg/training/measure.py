@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from torch import nn
+from torch import Tensor, nn
 
 from thalweg.contracts import Draw
 from thalweg.contracts.probe import ProbeContext, SavedWeights
+from thalweg.landscape.points import flat
 from thalweg.registry import Registry
 from thalweg.training.assembly import ActiveProbe, assemble
 from thalweg.training.contained import contained
@@ -78,6 +79,7 @@ def measure_saved(
         assert state is not None
         it = assemble(trial, registry)
         _load(it.module, state)
+        _check_way(it.module, weights)
         it.module.train()
         # during training a probe sees the batch of the step that was just made
         at = max(step - 1, 0)
@@ -115,7 +117,20 @@ def _load(module: nn.Module, state: dict[str, Any]) -> None:
             f"{unsaved[0]} of the network is not made of numbers, words, lists and dictionaries of words, and was not "
             "saved: name the probe in the benchmark, so that it measures while the trial trains"
         )
+    for name, here in module.state_dict().items():
+        saved = state.get(name)
+        # PyTorch would round or cut them to the types that are here, without a word
+        if isinstance(saved, Tensor) and isinstance(here, Tensor) and saved.dtype != here.dtype:
+            raise ValueError(f"the saved {name} has {saved.dtype}, and that of the network {here.dtype}")
     module.load_state_dict(state)
+
+
+def _check_way(module: nn.Module, weights: SavedWeights) -> None:
+    """ValueError where the parameters along the way are not those of the network."""
+    wanted = flat(module).numel()
+    if weights.trajectory is not None and weights.trajectory.shape[1] != wanted:
+        found = f"{weights.trajectory.shape[1]:,} parameters, and the network has {wanted:,}"
+        raise ValueError(f"the points of the saved trajectory have {found}")
 
 
 def lacking(active: ActiveProbe, weights: SavedWeights, pair: bool) -> list[str]:

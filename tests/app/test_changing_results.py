@@ -1,0 +1,59 @@
+"""Results that change while somebody looks at them: the page says so, and shows the rest."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from thalweg.app.loaded import Loaded, read_loaded
+from thalweg.app.probes import measured
+from thalweg.registry import load_registry
+from thalweg.report.content import report_of
+from thalweg.store.results import BenchmarkResults
+
+Show = Callable[..., AppTest]
+
+
+@pytest.fixture
+def copied(results: Path, tmp_path: Path) -> Path:
+    shutil.copytree(results, tmp_path / "copied")
+    return tmp_path / "copied"
+
+
+def _read(root: Path) -> Loaded:
+    return read_loaded(BenchmarkResults(root, "tiny"), load_registry([]))
+
+
+def test_a_report_does_without_a_trial_that_goes_while_it_is_made(copied: Path) -> None:
+    loaded = _read(copied)
+    before = measured(loaded.view.seen.trials, loaded.view.stored)
+    for trial in BenchmarkResults(copied, "tiny").scan()[0]:
+        if trial.document.probes:
+            shutil.rmtree(trial.path)
+    assert before
+    assert measured(loaded.view.seen.trials, loaded.view.stored) == {}
+    assert report_of(loaded, load_registry([])).sections
+
+
+def test_a_page_says_that_a_trial_has_gone(show: Show, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = _read(copied)
+    trial = BenchmarkResults(copied, "tiny").scan()[0][0]
+    shutil.rmtree(trial.path)
+    # as where another process takes it away after this one has read what there is
+    monkeypatch.setattr("thalweg.app.sidebar.load", lambda *_: loaded)
+    page = show("trial", copied, benchmark="tiny", trial=trial.document.hash)
+    assert f"Trial {trial.document.hash} has gone" in page.warning[0].value
+
+
+def test_a_probes_table_with_columns_of_one_name_is_told(show: Show, copied: Path) -> None:
+    stored = next(trial for trial in BenchmarkResults(copied, "tiny").scan()[0] if trial.document.probes)
+    for path in (stored.path / "probes").iterdir():
+        table = pq.read_table(path)
+        pq.write_table(table.rename_columns(["x"] * table.num_columns), path)
+    page = show("landscape", copied, benchmark="tiny")
+    assert "the probe's table cannot be read" in page.error[0].value
