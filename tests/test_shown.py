@@ -16,7 +16,7 @@ import pytest
 import thalweg
 import thalweg.commands.progress
 from support import TINY, CommandLine, results
-from thalweg.commands.output import SafeConsole, console, markdown_table, print_json, print_table
+from thalweg.commands.output import LONGEST_COLOURED, SafeConsole, console, markdown_table, print_json, print_table
 from thalweg.commands.verdicts import junit, section
 from thalweg.scoring.compare import NOTHING
 from thalweg.shown import brief, csv_cell, markdown, shown, shown_lines
@@ -243,3 +243,12 @@ def test_a_probe_of_any_name_is_a_table_of_a_database(cli: CommandLine) -> None:
     with duckdb.connect(str(cli.folder / "x.duckdb")) as connection:
         there = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
     assert there == {"trials", "curves", f"probe_{names[0]}", "probe_line", "probe_LINE 2"}
+
+
+def test_a_long_document_is_shown_without_colours() -> None:
+    """To find them takes longer than to read a document of some megabytes."""
+    for count, coloured in ((1, True), (LONGEST_COLOURED, False)):
+        out = io.StringIO()
+        SafeConsole(file=out, force_terminal=True, color_system="standard").print_json(json.dumps({"a": "b" * count}))
+        assert ("\x1b[" in out.getvalue()) is coloured
+        assert "b" * count in out.getvalue().replace("\n", "")

@@ -332,6 +332,24 @@ def test_a_trial_that_was_written_just_now_is_read_again(results: BenchmarkResul
     assert read_stored(results).read == 0
 
 
+@pytest.mark.parametrize("part", [".", "trial.json", "curve.parquet", "probes"])
+def test_a_link_with_the_times_of_what_was_read_is_none_of_it(results: BenchmarkResults, part: str) -> None:
+    """A copy elsewhere keeps times and sizes; without the index the link is refused, so with it too."""
+    measure(results)
+    path = next(trial.path for trial in results.scan()[0] if trial.document.probes)
+    age(results.trials)
+    read_stored(results)
+    before = read_stored(results)
+    assert (before.read, before.unreadable) == (0, [])
+    place = path / part if part != "." else path
+    elsewhere = results.path.parent / "elsewhere"
+    place.rename(elsewhere)
+    place.symlink_to(elsewhere, target_is_directory=elsewhere.is_dir())
+    after = read_stored(results)
+    assert [item.path.name for item in after.unreadable] == [path.name]
+    assert path.name not in after.column("name")
+
+
 def test_many_small_segments_become_one(results: BenchmarkResults, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index, "WORTH", 1)
     monkeypatch.setattr(index, "SEGMENTS", 3)

@@ -37,7 +37,8 @@ class SafeConsole(Console):
     def print_json(self, json: str | None = None, **settings: Any) -> None:
         """A document indented and in colours, in ASCII: whatever else it holds is escaped, as JSON does it."""
         text = Text(_in_ascii(_parsed(json), indent=2))
-        JSONHighlighter().highlight(text)
+        if len(text) <= LONGEST_COLOURED:
+            JSONHighlighter().highlight(text)
         super().print(text, soft_wrap=True)
 
     def on_broken_pipe(self) -> None:
@@ -56,6 +57,8 @@ def errors() -> SafeConsole:
     return SafeConsole(stderr=True, soft_wrap=True)
 
 
+LONGEST_COLOURED = 200_000
+"""Signs of a document in colours: a megabyte of them takes more than a second."""
 LONGEST_LINE = 10_000
 """Signs of a text from somewhere that are printed in one line, or in one cell: nobody reads more."""
 

@@ -91,17 +91,19 @@ def look(results: BenchmarkResults, again: bool = False) -> Listing:
         if seen is not None:
             return seen
         with os.scandir(results.trials) as entries:
-            names = sorted(entry.name for entry in entries)
+            found = sorted((entry.name, entry.is_symlink()) for entry in entries)
+        names = [name for name, _ in found]
+        links = [number for number, (_, link) in enumerate(found) if link]
     except (FileNotFoundError, NotADirectoryError):
         return Listing([], np.zeros((0, len(STAMPS)), np.int64))
     root = f"{results.trials}{os.sep}"
     if len(names) <= LARGE:
-        return Listing(names, _stamps(root, names))
+        return Listing(names, _without(links, _stamps(root, names)))
     # most of it is the system's time, during which another thread can run
     half = len(names) // 2
     with ThreadPoolExecutor(2) as threads:
         parts = list(threads.map(lambda part: _stamps(root, part), (names[:half], names[half:])))
-    listing = Listing(names, np.concatenate(parts))
+    listing = Listing(names, _without(links, np.concatenate(parts)))
     _remember(results, changed, listing)
     return listing
 
@@ -140,7 +142,8 @@ def _remember(results: BenchmarkResults, changed: int, listing: Listing) -> None
 
 def _stamps(root: str, names: Sequence[str]) -> np.ndarray[Any, Any]:
     found: list[int] = []
-    stat = os.stat
+    # of a link itself: what was read was no link, and what it leads to may have the same times
+    stat = os.lstat
     for name in names:
         for file in _FILES:
             try:
@@ -152,12 +155,18 @@ def _stamps(root: str, names: Sequence[str]) -> np.ndarray[Any, Any]:
     return np.array(found, np.int64).reshape(len(names), len(STAMPS))
 
 
+def _without(links: Sequence[int], stamps: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The stamps, none for directories that are links: nothing that was read has such."""
+    stamps[links] = 0
+    return stamps
+
+
 def folder_stamps(path: Path) -> list[int]:
     """FOLDER_STAMPS of a trial's directory."""
     found = []
     for name in _FOLDERS:
         try:
-            found.append((path / name).stat().st_mtime_ns)
+            found.append((path / name).lstat().st_mtime_ns)
         except OSError:
             found.append(0)
     return found
