@@ -214,7 +214,10 @@ def parse(text: str, file: str) -> BenchmarkFile:
     try:
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what huge numbers or deep nesting raise
-        raise UserError(f"{file}: is not valid TOML: {' '.join(str(error).split())}") from error
+        # Python's limit on texts of whole numbers names a function of Python's
+        long = "set_int_max_str_digits" in str(error)
+        reason = "a number has more than 4,300 digits" if long else " ".join(str(error).split())
+        raise UserError(f"{file}: is not valid TOML: {reason}") from error
     if not table:
         raise UserError(f"{file}: is empty; a benchmark needs [workloads.NAME] and [optimizers.NAME] tables")
     try:
@@ -238,7 +241,8 @@ def explain(error: ValidationError) -> str:
         case "too_short":
             text = f"{key}: has no entries"
         case _:
-            text = f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}, got {brief(first['input'])}"
+            says = first["msg"].replace("valid tuple", "list").replace("valid dictionary", "table")
+            text = f"{key}: {says[0].lower()}{says[1:]}, got {brief(first['input'])}"
     # the two arms of a batch size report one mistake twice
     others = len({problem["loc"][:3] for problem in problems} - {first["loc"][:3]})
     return text + (f" (and {others} more {'mistake' if others == 1 else 'mistakes'})" if others else "")

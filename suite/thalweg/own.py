@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
-import stat
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 import platformdirs
+
+from thalweg.guard import Refused, open_regular
 
 KEY_BYTES = 32
 
@@ -35,7 +36,7 @@ def signing_key() -> bytes:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / "key"
     # a second process that starts at the same time finds the file whole: a link is made of a whole file
-    if not path.exists():
+    if not os.path.lexists(path):
         partial = folder / f"key.{os.getpid()}"
         partial.unlink(missing_ok=True)
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -43,13 +44,14 @@ def signing_key() -> bytes:
         with suppress(FileExistsError):
             os.link(partial, path)
         partial.unlink()
-    with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
-        about = os.fstat(file.fileno())
-        if not stat.S_ISREG(about.st_mode) or (
-            hasattr(os, "getuid") and (about.st_uid != os.getuid() or about.st_mode & 0o077)
-        ):
-            raise PermissionError(f"{path} is not the user's own: remove it, and thalweg makes another")
-        key = file.read(KEY_BYTES)
+    try:
+        with open_regular(path, KEY_BYTES) as file:
+            about = os.fstat(file.fileno())
+            key = file.read(KEY_BYTES)
+    except Refused as error:
+        raise OSError(f"{path} {error.reason}, and no key: remove it, and thalweg makes another") from error
+    if hasattr(os, "getuid") and (about.st_uid != os.getuid() or about.st_mode & 0o077):
+        raise PermissionError(f"{path} may be read or changed by others: remove it, and thalweg makes another")
     if len(key) != KEY_BYTES:
         raise OSError(f"{path} is no key of {KEY_BYTES} bytes: remove it, and thalweg makes another")
     return key

@@ -184,13 +184,24 @@ def test_two_apps_have_two_tokens_and_cookies(served: Serving, results: Path, tm
 def test_without_a_token_only_the_names_are_asked_for(results: Path, tmp_path: Path) -> None:
     words = ("--results", str(results), "--no-token", "--allow-host", "results.example.org")
     with serving(tmp_path, *words) as opened:
-        assert opened.printed == f"{opened.base}/"
+        # not localhost, which is ::1 first, where another user may listen
+        assert opened.printed == f"http://127.0.0.1:{opened.port}/"
         assert "every user of this machine can see it" in opened.log.read_text(encoding="utf-8")
         assert ask(opened, "/")[0] == 200
         assert ask(opened, "/", {"Host": "results.example.org"})[0] == 200
         assert ask(opened, "/", {"Host": "other.example.org"})[0] == 403
         assert stream(opened, {"Origin": f"http://localhost:{opened.port}"}) == 101
         assert stream(opened, {"Origin": "http://evil.example"}) == 403
+
+
+def test_a_port_that_is_taken_is_told_in_one_line(cli: CommandLine) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        (line,) = cli("app", "--port", port, code=2).stderr.splitlines()
+    assert line.startswith(f"error: --port {port}: ")
+    assert line.endswith("--port 0 takes a free one")
 
 
 def test_a_token_of_ones_own_and_an_end_by_ctrl_c(results: Path, tmp_path: Path) -> None:

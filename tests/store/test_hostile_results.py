@@ -227,3 +227,25 @@ def test_no_folder_of_the_results_is_written_through_a_link(stranger: Stranger, 
         told = stranger.cli.anyhow(*words, *THEIRS)
         assert "Traceback" not in told.stderr
     stranger.untouched()
+
+
+def test_a_trial_whose_curve_cannot_be_read_is_trained_again(stranger: Stranger) -> None:
+    """Its document and its digests are sound."""
+    bad = [stranger.bad[name] for name in ("rows by the million", "one long text in each row", "no table as curve")]
+    stranger.cli("run", "many.toml", "--quiet", *THEIRS)
+    said = stranger.cli("leaderboard", "many.toml", *THEIRS).stderr
+    assert not [path.name for path in bad if path.name in said]
+    assert stranger.cli.json("run", "many.toml", *THEIRS)["trials"]["trained"] == 0
+    stranger.untouched()
+
+
+def test_verify_names_what_is_no_file_beside_the_trials_and_sets_it_aside(stranger: Stranger) -> None:
+    file = stranger.results / "benchmark.toml"
+    file.unlink()
+    os.mkfifo(file)
+    named = {Path(fault["path"]).name for fault in stranger.cli.json("results", "verify", *THEIRS, code=1)["faults"]}
+    assert {"benchmark.toml", "444444444444", f"{hostile.FAR}--training.pt", f"{hostile.FAR}--line"} <= named
+    stranger.cli("results", "verify", "--set-aside", *THEIRS, code=1)
+    assert not file.exists()
+    assert (stranger.results / "set-aside" / "benchmark.toml").is_fifo()
+    stranger.untouched()

@@ -154,7 +154,7 @@ def flip(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (lambda path: (path / "trial.json").unlink(), "trial.json: FileNotFoundError"),
+        (lambda path: (path / "trial.json").unlink(), "trial.json: No such file or directory"),
         (lambda path: (path / "trial.json").write_text("{"), "trial.json: "),
         (lambda path: (path / "trial.json").write_bytes(b"\xff"), "trial.json: "),
         (lambda path: (path / "curve.parquet").write_bytes(b"PAR1"), "has changed since it was written"),

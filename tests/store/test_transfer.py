@@ -139,3 +139,14 @@ def test_what_failed_here_is_replaced_by_what_was_done_there(trained: CommandLin
     assert trained.json("results", "import", "there")["benchmarks"]["small"]["added"] == [done.path.name]
     assert statuses(trained) == {"done": 2, "failed": 1}
     trained("results", "verify")
+
+
+def test_what_lies_beside_a_trials_files_stays_behind_and_the_trial_comes(trained: CommandLine) -> None:
+    there = sorted(names(trained))
+    stray = results(trained).trials / there[0] / ".DS_Store"
+    stray.write_bytes(b"x")
+    told = trained("results", "import", "results/local", "--results", "mine")
+    assert f"{there[0]}/.DS_Store: not copied: does not belong to the trial" in told.stdout
+    mine = trained.folder / "mine" / "small" / "trials"
+    assert {path.name for path in mine.iterdir()} == set(there)
+    assert not (mine / there[0] / ".DS_Store").exists()

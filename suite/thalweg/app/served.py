@@ -27,7 +27,8 @@ async def telling(_: Any) -> AsyncIterator[None]:
     """Say the address once the port is known."""
     port = config.get_option("server.port")
     token = f"?token={TOKEN}" if TOKEN else ""
-    sys.stdout.write(f"thalweg's app: http://localhost:{port}/{token}\n")
+    # not localhost: a browser tries ::1 first, where somebody else may listen
+    sys.stdout.write(f"thalweg's app: http://127.0.0.1:{port}/{token}\n")
     if TOKEN:
         sys.stdout.write("Other users of this machine need the token to see it. Ctrl-C stops the app.\n")
     else:

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import secrets
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from thalweg.store.results import results_root
 _FLAGS = (
     "--browser.gatherUsageStats=false",
     "--server.headless=true",
-    "--server.address=localhost",
+    "--server.address=127.0.0.1",
     "--client.toolbarMode=minimal",
     # it prints an address without the token
     "--logger.hideWelcomeMessage=true",
@@ -45,6 +46,7 @@ def app_command(
         if not _NAME.fullmatch(name):
             raise UserError(f"--allow-host {name!r}: a name as results.example.org, without http:// and port")
     load_registry(plugin_files)  # a plugin file that is not there is said here and not in the browser
+    _check_port(port)
     script = Path(__file__).resolve().parents[1] / "app" / "served.py"
     environment = {
         **os.environ,
@@ -62,6 +64,18 @@ def app_command(
         return subprocess.run(command, env=environment, check=False).returncode
     except KeyboardInterrupt:
         return 130
+
+
+def _check_port(port: int) -> None:
+    """Nobody else has it: streamlit says so in words of its own."""
+    with socket.socket() as probe:
+        if os.name == "posix":
+            # as servers do: connections of an app that has ended do not count
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UserError(f"--port {port}: {error.strerror or error}; --port 0 takes a free one") from error
 
 
 def _token() -> str:

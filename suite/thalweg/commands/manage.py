@@ -137,6 +137,8 @@ def import_command(source: Path, results: Path | None, as_json: bool) -> int:
             console().print(f"{name}/{trial}: kept as it is here: {reason}", markup=False)
         for trial, reason in each.damaged.items():
             console().print(f"{name}/{trial}: left out: {reason}", markup=False)
+        for file, reason in each.left.items():
+            console().print(f"{name}/{file}: not copied: {reason}", markup=False)
         counts = f"{len(each.added)} added, {len(each.there)} there already, {len(each.conflicts)} in conflict"
         console().print(f"{name}: {counts}, {len(each.damaged)} damaged", markup=False)
     return 1 if wrong else 0

@@ -104,7 +104,8 @@ def find_trial(hash_: str, root: Path) -> StoredTrial:
         found += stored
         unreadable += others
     if not found and unreadable:
-        raise UserError(f"{unreadable[0].path} cannot be read: {unreadable[0].reason}")
+        way = "'thalweg results verify --set-aside' moves it away"
+        raise UserError(f"{unreadable[0].path} cannot be read: {unreadable[0].reason}: {way}")
     if not found:
         raise UserError(f"no trial in {root} has a hash that begins with {hash_!r}: see 'thalweg results list'")
     if len({trial.document.hash for trial in found}) > 1:

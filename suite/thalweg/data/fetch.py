@@ -16,6 +16,8 @@ from thalweg.own import cache_folder
 
 MOST_BYTES = 8 << 30
 """Of a file whose size is not told."""
+LARGER = 100
+"""By which factor a file that is found may be larger than what the mirrors serve, since it may not be packed."""
 SYSTEM_FOLDERS = (Path("/usr/share/datasets"),)
 """Where packages of the operating system put data sets (Debian: dataset-fashion-mnist)."""
 
@@ -38,7 +40,11 @@ class DataFile:
     def is_at(self, path: Path) -> bool:
         """Whether there is a file at ``path`` and its digest is one of those accepted."""
         # false, not an error, where the folder may not be looked into
-        return os.path.isfile(path) and sha256(path) in (self.sha256, *self.also)  # noqa: PTH113
+        return os.path.isfile(path) and not self.is_too_large(path) and sha256(path) in (self.sha256, *self.also)  # noqa: PTH113
+
+    def is_too_large(self, path: Path) -> bool:
+        """Whether a file is so large that it is none of those accepted, however packed: its digest would take hours."""
+        return path.stat().st_size > LARGER * self.size
 
 
 def locate(folder_name: str, file: DataFile) -> Path | None:
@@ -56,7 +62,12 @@ def locate(folder_name: str, file: DataFile) -> Path | None:
         if not (os.path.isdir(own) and os.access(own, os.R_OK | os.X_OK)):  # noqa: PTH112 - false where it is not allowed
             raise UserError(f"THALWEG_DATA = {given!r} is no folder that can be read")
         path = own / folder_name / file.name
+        if os.path.lexists(path) and not os.path.isfile(path):  # noqa: PTH113
+            raise UserError(f"{path}: this is not a file: put the file of {folder_name} in its place, or remove it")
         if os.path.isfile(path):  # noqa: PTH113
+            if file.is_too_large(path):
+                told = f"this is not the file of {folder_name}: it has {path.stat().st_size:,} bytes"
+                raise UserError(f"{path}: {told}; put the right one in its place, or remove it")
             if not file.is_at(path):
                 raise UserError(
                     f"{path}: this is not the file of {folder_name}, whose SHA-256 starts with {file.sha256[:12]}: that"

@@ -11,7 +11,7 @@ from thalweg.store.stored import Stored
 
 def left_to_do(wanted: Iterable[PlannedTrial], stored: Stored, fresh: bool) -> list[PlannedTrial]:
     """Those that are not on disk with all that is wanted of them (see ``work.is_done``)."""
-    usable = stored.only(stored.trials["has_table"] & (stored.trials["status"] != "failed"))
+    usable = stored.only((stored.trials["curve_error"] == "") & (stored.trials["status"] != "failed"))
     columns = [usable.column(name) for name in ("status", "weights", "probes_done", "probes_failed")]
     there = dict(zip(usable.column("hash"), zip(*columns, strict=True), strict=True))
 

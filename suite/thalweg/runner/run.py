@@ -29,6 +29,7 @@ from thalweg.store.results import BenchmarkResults
 from thalweg.trial import ProbeRequest
 
 _LOST = "Lost"
+AGAIN = "where it is wanted, this run goes on from its checkpoint, or trains it anew"
 
 
 class Watcher(Protocol):
@@ -80,7 +81,7 @@ def run_benchmark(
     try:
         for document in results.sweep():
             title = f"{document.workload} · {document.optimizer} · seed {document.trial.seed}"
-            watcher.say(f"{title} was cut off in an earlier run: it is kept as failed and trained again")
+            watcher.say(f"{title} was cut off in an earlier run, and is kept as failed: {AGAIN}")
         stored = read_stored(results)
     except OSError as error:
         raise UserError(f"{cut(str(results.path), 300)}: cannot be written: {error.strerror}") from error

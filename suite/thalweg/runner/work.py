@@ -19,10 +19,10 @@ from thalweg.registry import Registry, load_registry
 from thalweg.runner.environment import environment
 from thalweg.runner.interrupts import finish_writing
 from thalweg.runner.outcome import TrialResult
+from thalweg.store.columns import has_curve
 from thalweg.store.curve import curve_table
 from thalweg.store.documents import ProbeDocument, TrialDocument
 from thalweg.store.results import CHECKPOINT, BenchmarkResults, StoredTrial, killed
-from thalweg.store.tables import is_table
 from thalweg.store.weights import has_weights, weight_tables
 from thalweg.trial import ProbeRequest
 
@@ -52,7 +52,7 @@ def is_done(trial: StoredTrial, requests: Sequence[ProbeRequest], keep: Keep | N
     A diverged trial has no tables of probes at the end, and training it again would give none.
     """
     document = trial.document
-    if document.status == "failed" or not is_table(trial.path / "curve.parquet"):
+    if document.status == "failed" or not has_curve(trial):
         return False
     kept = {"weights": ("initial", "final"), "trajectory": ("initial", "final", "trajectory")}[keep] if keep else ()
     if document.status == "done" and not all(has_weights(trial.path, name) for name in kept):

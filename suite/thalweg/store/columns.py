@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from thalweg import guard
 from thalweg.benchmark import files_of
+from thalweg.shown import cut
 from thalweg.store.curve import CURVE_COLUMNS
 from thalweg.store.results import StoredTrial
-from thalweg.store.tables import Unfit, check_names, is_table, read_arrow
+from thalweg.store.tables import Unfit, check_names, read_arrow
 from thalweg.store.timings import configuration
 from thalweg.store.weights import KEPT
 
@@ -35,14 +36,13 @@ TRIALS = pa.schema(
         "probes_done": pa.string(),
         "probes_failed": pa.string(),
         "weights": pa.string(),
-        "has_table": pa.bool_(),
         "curve_error": pa.string(),
     }
 )
 """A row a trial. ``name`` is its directory's, ``configuration`` the hash of the trial at seed 0, ``final`` the last
 values by split and metric as JSON, ``files`` the user's files that the trial was made from, path to digest, as JSON
-(empty without any); keys of probes and names of weights end in SEPARATOR. ``has_table`` says that the curve's file is
-a table, ``curve_error`` why it cannot be read."""
+(empty without any); keys of probes and names of weights end in SEPARATOR. ``curve_error``
+says why the curve cannot be read."""
 
 SEPARATOR = "/"
 """No sign of a file's name."""
@@ -92,7 +92,6 @@ def row_of(stored: StoredTrial) -> tuple[dict[str, Any], pa.Table]:
         "probes_failed": _joined(by_status["failed"]),
         # what a document lists was there when the trial was read
         "weights": _joined(name for name in KEPT if f"weights/{name}.safetensors" in document.files),
-        "has_table": not error or is_table(stored.path / "curve.parquet"),
         "curve_error": error,
     }
     return row, curve
@@ -119,7 +118,21 @@ def why(failure: Exception) -> str:
     """Why a table cannot be read, in some words."""
     if isinstance(failure, guard.Refused):
         return failure.reason
-    return str(failure) if isinstance(failure, Unfit) else type(failure).__name__
+    if isinstance(failure, Unfit):
+        return str(failure)
+    if isinstance(failure, OSError) and failure.strerror:
+        return failure.strerror
+    first = str(failure).partition("\n")[0]
+    return cut(f"{type(failure).__name__}: {first}" if first else type(failure).__name__, 200)
+
+
+def has_curve(stored: StoredTrial) -> bool:
+    """Whether a trial's curve can be read."""
+    try:
+        curve_of(stored)
+    except UNREADABLE:
+        return False
+    return True
 
 
 def curve_of(stored: StoredTrial) -> pa.Table:

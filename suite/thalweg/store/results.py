@@ -19,6 +19,7 @@ from thalweg import guard
 from thalweg.benchmark_file import NAME, NAMING
 from thalweg.errors import UserError
 from thalweg.failure import Failure
+from thalweg.shown import brief
 from thalweg.store.curve import curve_table, with_all_columns
 from thalweg.store.documents import ProbeDocument, TrialDocument
 from thalweg.store.signed import mark_or_none
@@ -338,13 +339,16 @@ def _document(path: Path, name: str = "trial.json") -> TrialDocument | Unreadabl
         return TrialDocument.model_validate_json(guard.read_bytes(path / name, guard.DOCUMENT))
     except guard.Refused as error:
         return Unreadable(path, f"{name} {error.reason}")
-    except (OSError, RecursionError) as error:
-        return Unreadable(path, f"{name}: {type(error).__name__}")
+    except OSError as error:
+        return Unreadable(path, f"{name}: {error.strerror or error}")
+    except RecursionError:
+        return Unreadable(path, f"{name}: is too deep")
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
+        first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
-        # a pattern is for machines
-        says = "is no name that is allowed here" if first["type"] == "string_pattern_mismatch" else first["msg"]
+        says = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "string_pattern_mismatch":  # a pattern is for machines
+            says = f"{brief(first['input'])} is no name that is allowed here"
         return Unreadable(path, f"{name}: {key.removesuffix('.[key]') + ': ' if key else ''}{says}")
 
 

@@ -10,7 +10,7 @@ from thalweg import guard
 from thalweg.store.documents import TrialDocument
 from thalweg.store.results import BenchmarkResults, StoredTrial
 from thalweg.store.tables import read_table
-from thalweg.store.verify import faults_of
+from thalweg.store.verify import FOREIGN, Fault, faults_of
 
 
 def delete(results: BenchmarkResults, trial: StoredTrial) -> None:
@@ -32,6 +32,8 @@ class Imported:
     """Present with the same numbers."""
     conflicts: dict[str, str] = field(default_factory=dict)
     """Present with other numbers, which stay; and why."""
+    left: dict[str, str] = field(default_factory=dict)
+    """Beside the files of a trial, and not copied; and why."""
     damaged: dict[str, str] = field(default_factory=dict)
     """Not whole where they come from, or no results; and why."""
 
@@ -46,7 +48,7 @@ def take_over(results: BenchmarkResults, source: BenchmarkResults) -> Imported:
     done.damaged |= {item.path.name: item.reason for item in unreadable}
     for theirs in stored:
         name = theirs.path.name
-        faults = faults_of(theirs)
+        faults = [fault for fault in faults_of(theirs) if not _is_left(done, theirs, fault)]
         if faults:
             done.damaged[name] = f"{faults[0].path.relative_to(theirs.path)} {faults[0].reason}"
             continue
@@ -74,6 +76,14 @@ def take_over(results: BenchmarkResults, source: BenchmarkResults) -> Imported:
                 done.there.append(name)
     _take_benchmark(results, source, done)
     return done
+
+
+def _is_left(done: Imported, trial: StoredTrial, fault: Fault) -> bool:
+    """Whether it is a file that is not the trial's: it stays behind, and the trial comes."""
+    if fault.reason.endswith(FOREIGN):
+        done.left[f"{trial.path.name}/{fault.path.relative_to(trial.path)}"] = fault.reason
+        return True
+    return False
 
 
 class Changed(Exception):  # noqa: N818 - the reason, as the end of a sentence

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thalweg import guard
-from thalweg.store.results import BenchmarkResults, StoredTrial, digest_of
+from thalweg.store.results import PARTIAL, BenchmarkResults, StoredTrial, digest_of
 
 ASIDE = "set-aside"
 OLD = ".old"
@@ -34,9 +34,22 @@ def verify(results: BenchmarkResults) -> tuple[int, list[Fault]]:
         found = faults_of(trial)
         faults += found
         whole += not found
-    if guard.is_folder(results.working):
-        faults += [Fault(path, "left over") for path in sorted(results.working.iterdir()) if path.suffix == OLD]
-    return whole, faults
+    return whole, faults + _beside(results)
+
+
+def _beside(results: BenchmarkResults) -> list[Fault]:
+    """What is wrong with what lies beside the trials: the benchmark's file, and what runs have left."""
+    faults = []
+    file = results.path / "benchmark.toml"
+    if os.path.lexists(file) and not guard.is_regular(file):
+        faults.append(Fault(file, guard.kind_at(file)))
+    for folder in (results.working, results.path / PARTIAL):
+        for path in sorted(folder.iterdir()) if guard.is_folder(folder) else []:
+            if path.suffix == OLD:
+                faults.append(Fault(path, "left over"))
+            elif not guard.is_regular(path) and not guard.is_folder(path):
+                faults.append(Fault(path, guard.kind_at(path)))
+    return faults
 
 
 def set_aside(results: BenchmarkResults, faults: Iterable[Fault]) -> tuple[list[Path], list[Fault]]:
@@ -50,7 +63,9 @@ def set_aside(results: BenchmarkResults, faults: Iterable[Fault]) -> tuple[list[
     moved: list[Path] = []
     stuck: list[Fault] = []
     for place in dict.fromkeys(_whole(results, fault) for fault in faults):
-        hash_ = place.relative_to(results.path).parts[1].removesuffix(OLD).rpartition("--")[2]
+        # trials/TRIAL/..., .working/HASH, or the benchmark's file
+        (*_, name) = place.relative_to(results.path).parts[:2]
+        hash_ = name.removesuffix(OLD).rpartition("--")[2]
         try:
             # not while somebody trains it
             with results.hold(hash_) if guard.HASH.fullmatch(hash_) else nullcontext():
