@@ -37,7 +37,7 @@ class Serving(NamedTuple):
     @property
     def base(self) -> str:
         """The address without the token, and without a slash at its end."""
-        return f"http://localhost:{self.port}"
+        return f"http://127.0.0.1:{self.port}"
 
 
 @contextlib.contextmanager

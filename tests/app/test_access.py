@@ -185,7 +185,7 @@ def test_without_a_token_only_the_names_are_asked_for(results: Path, tmp_path: P
     words = ("--results", str(results), "--no-token", "--allow-host", "results.example.org")
     with serving(tmp_path, *words) as opened:
         # not localhost, which is ::1 first, where another user may listen
-        assert opened.printed == f"http://127.0.0.1:{opened.port}/"
+        assert opened.printed == f"{opened.base}/"
         assert "every user of this machine can see it" in opened.log.read_text(encoding="utf-8")
         assert ask(opened, "/")[0] == 200
         assert ask(opened, "/", {"Host": "results.example.org"})[0] == 200
