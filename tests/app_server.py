@@ -43,10 +43,13 @@ class Serving(NamedTuple):
 @contextlib.contextmanager
 def serving(folder: Path, *words: str, environment: Mapping[str, str] | None = None) -> Iterator[Serving]:
     """The app on a free port, until the context ends; it must end when it is told to."""
+    # a test run in the background hands down that SIGINT is ignored
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    program += "from thalweg.cli import main; main()"
     log = folder / "log"
     with log.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from thalweg.cli import main; main()", "app", "--port", "0", *words],
+            [sys.executable, "-c", program, "app", "--port", "0", *words],
             cwd=folder, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
             env=os.environ | dict(environment or {}),
         )  # fmt: skip
