@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thalweg.benchmark import Plan, load_benchmark, read_benchmark
 from thalweg.errors import UserError
+from thalweg.expand import load_benchmark, read_benchmark
+from thalweg.plan import Plan
 from thalweg.registry import Registry, load_registry
 from thalweg.selection import Device, Selection
 from thalweg.trial import Trial

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from support import CommandLine
-from thalweg.benchmark import read_benchmark
+from thalweg.expand import read_benchmark
 from thalweg.registry import Registry
 from thalweg.selection import Selection
 from thalweg.store.documents import TrialDocument

@@ -17,11 +17,11 @@ import torch
 import thalweg
 import thalweg_plugins
 from support import CommandLine
-from thalweg.benchmark import read_benchmark
 from thalweg.contracts import Draw, LoadContext
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
 from thalweg.contracts.schedule import SETTINGS
+from thalweg.expand import read_benchmark
 from thalweg.registry import Registry, load_registry
 from thalweg.testing import checks
 

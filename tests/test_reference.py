@@ -8,7 +8,7 @@ from statistics import mean
 import pytest
 
 from support import CommandLine
-from thalweg.benchmark import load_benchmark
+from thalweg.expand import load_benchmark
 from thalweg.registry import Registry
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.observations import observe

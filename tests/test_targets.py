@@ -8,10 +8,10 @@ from statistics import median_high, median_low
 
 import pytest
 
-from thalweg.benchmark import load_benchmark
 from thalweg.contracts import LoadContext, Metric
 from thalweg.contracts.analytic import AnalyticFunction
 from thalweg.contracts.option import resolve
+from thalweg.expand import load_benchmark
 from thalweg.registry import Registry, load_registry
 from thalweg.scoring.observations import observe
 from thalweg.store.index import read_stored

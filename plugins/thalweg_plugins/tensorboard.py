@@ -10,7 +10,7 @@ from thalweg import hookimpl
 from thalweg.errors import UserError
 
 if TYPE_CHECKING:
-    from thalweg.runner.outcome import TrialResult
+    from thalweg.outcome import TrialResult
     from thalweg.trial import Trial
 
 VARIABLE = "THALWEG_TENSORBOARD"

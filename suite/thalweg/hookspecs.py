@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pluggy
 
 if TYPE_CHECKING:
-    from thalweg.runner.outcome import RunReport, TrialResult
+    from thalweg.outcome import RunReport, TrialResult
     from thalweg.trial import Trial
 
 hookspec = pluggy.HookspecMarker("thalweg")

@@ -160,3 +160,9 @@ class ProbeRequest(Frozen):
         named = self.probe.canonical() | ({"other": self.other} if self.other else {})
         text = json.dumps(named, sort_keys=True)
         return f"{self.probe.name}--{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def files_of(trials: Iterable[Trial]) -> dict[str, str]:
+    """The user's files that trials were made from: path to digest, the last trial's where the content has changed."""
+    refs = [ref for trial in trials for ref in (trial.problem, trial.architecture, trial.optimizer)]
+    return {path: str(ref.options[name]) for ref in refs for name, path in ref.files.items()}

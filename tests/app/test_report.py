@@ -23,9 +23,9 @@ from support import CommandLine
 from thalweg.app.loaded import Loaded, read_loaded
 from thalweg.app.notes import Note
 from thalweg.app.over_all_charts import Picture
-from thalweg.benchmark import load_benchmark
 from thalweg.cli import app
 from thalweg.errors import UserError
+from thalweg.expand import load_benchmark
 from thalweg.registry import load_registry
 from thalweg.report.content import Report, Section, Table, report_of
 from thalweg.report.html import to_html

@@ -11,7 +11,7 @@ import pytest
 
 from thalweg.app import data
 from thalweg.app.view import ADDED, IN_BENCHMARK, NOT_EXPANDED, View, make_view
-from thalweg.benchmark import read_benchmark
+from thalweg.expand import read_benchmark
 from thalweg.registry import load_registry
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults

@@ -15,7 +15,8 @@ import random
 import sys
 from pathlib import Path
 
-from thalweg.benchmark import PlannedTrial, read_benchmark
+from thalweg.expand import read_benchmark
+from thalweg.plan import PlannedTrial
 from thalweg.registry import load_registry
 from thalweg.store.curve import curve_table
 from thalweg.store.documents import TrialDocument

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from benchmarks.many_trials import write_many
-from thalweg.benchmark import read_benchmark
+from thalweg.expand import read_benchmark
 from thalweg.registry import Registry
 from thalweg.runner.cached import left_to_do
 from thalweg.runner.run import trials_of

@@ -16,8 +16,8 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.many_trials import write_many
 from probing import ref
-from thalweg.benchmark import PlannedTrial
 from thalweg.contracts.budget import Budget
+from thalweg.plan import PlannedTrial
 from thalweg.registry import Registry
 from thalweg.runner.work import Job, train_and_save, use_registry
 from thalweg.training.assembly import Assembly, assemble

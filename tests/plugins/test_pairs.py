@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from small_data import small_data
-from thalweg.benchmark import Benchmark
 from thalweg.benchmark_file import parse
 from thalweg.contracts.option import resolve
 from thalweg.errors import UserError
+from thalweg.expand import Benchmark
 from thalweg.registry import load_registry
 from thalweg.training.assembly import assemble
 from thalweg.training.loop import Training

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from thalweg.benchmark import Workload
 from thalweg.benchmark_file import Target
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
+from thalweg.plan import Workload
 from thalweg.scoring.intervals import FLOOR, t_interval
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import to_target

@@ -12,11 +12,11 @@ import pytest
 from scipy.stats import binomtest
 
 from support import CommandLine
-from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
 from thalweg.contracts.budget import Budget, Target
 from thalweg.contracts.problem import RESERVED
 from thalweg.errors import UserError
+from thalweg.plan import Workload
 from thalweg.scoring.intervals import FLOOR
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import AREA, FINAL, MEASURES, TRAINING_LOSS, check_metric, measured, ranking_metric

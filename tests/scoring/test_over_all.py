@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from support import CommandLine
-from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
 from thalweg.contracts.budget import Target
+from thalweg.plan import Workload
 from thalweg.scoring.over_all import DECADES, ecdf_curve, ecdf_scores, targets_of
 from thalweg.scoring.profiles import R_MAX, profile_curve, profile_score, profiles
 

@@ -11,8 +11,8 @@ import pytest
 from scipy import stats
 
 from support import CommandLine
-from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
+from thalweg.plan import Workload
 from thalweg.scoring.intervals import t_interval
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.observations import TRIAL_COLUMNS, Observations

@@ -22,8 +22,8 @@ import pytest
 
 from benchmarks.many_trials import write_many
 from support import CommandLine
-from thalweg.benchmark import read_benchmark
 from thalweg.commands.results import find_trial
+from thalweg.expand import read_benchmark
 from thalweg.registry import Registry
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import to_target, wanted_for

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from support import CommandLine, results
-from thalweg.benchmark import load_benchmark
+from thalweg.expand import load_benchmark
 from thalweg.registry import Registry
 from thalweg.selection import Selection
 from thalweg.store.index import read_stored

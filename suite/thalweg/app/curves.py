@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pandas as pd
 
-from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
+from thalweg.plan import Workload
 from thalweg.scoring.intervals import t_interval
 
 AXES = {

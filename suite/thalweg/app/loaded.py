@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from thalweg.app.view import View, make_view
-from thalweg.benchmark import Benchmark, read_benchmark
 from thalweg.errors import UserError
+from thalweg.expand import Benchmark, read_benchmark
 from thalweg.registry import Registry
 from thalweg.store.index import read_stored
 from thalweg.store.listing import Listing

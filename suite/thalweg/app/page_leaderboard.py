@@ -17,9 +17,9 @@ from thalweg.app.sidebar import select
 from thalweg.app.tables import standings, trial_list
 from thalweg.app.view import IN_BENCHMARK
 from thalweg.app.words import aim, plain, ranking
-from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
+from thalweg.plan import Workload
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import FINAL, MEASURES, MEMORY, SECONDS, STABILITY, ranking_metric, where_read
 from thalweg.scoring.scales import changes, settled

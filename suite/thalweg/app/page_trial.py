@@ -13,9 +13,9 @@ from thalweg.app.probes import probes_of
 from thalweg.app.reproduce import reproduce
 from thalweg.app.tables import asked, facts
 from thalweg.app.words import plain, title
-from thalweg.benchmark import Workload
 from thalweg.commands.output import number
 from thalweg.failure import Failure
+from thalweg.plan import Workload
 from thalweg.store.documents import TrialDocument
 
 _BADGES = {

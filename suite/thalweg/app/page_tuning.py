@@ -9,8 +9,8 @@ from thalweg.app.data import Source
 from thalweg.app.loaded import Loaded
 from thalweg.app.tuning_charts import budget_chart, sensitivity_chart
 from thalweg.app.words import plain
-from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
+from thalweg.plan import Workload
 from thalweg.scoring.tuning import best_settings, remark, shown_setting
 from thalweg.tuning.plan import TunedPlan
 

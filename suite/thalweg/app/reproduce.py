@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from thalweg.benchmark import Benchmark, load_benchmark
 from thalweg.errors import UserError
+from thalweg.expand import Benchmark, load_benchmark
 from thalweg.registry import Registry
 from thalweg.selection import Selection
 from thalweg.stacking import Stacks, alone

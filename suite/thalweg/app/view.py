@@ -8,11 +8,12 @@ from functools import cached_property
 
 import pandas as pd
 
-from thalweg.benchmark import Benchmark, Plan, Workload
 from thalweg.benchmark_file import TUNING_SEED
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
+from thalweg.expand import Benchmark
 from thalweg.limits import TooMuch
+from thalweg.plan import Plan, Workload
 from thalweg.registry import Registry
 from thalweg.scoring.leaderboard import COLUMNS
 from thalweg.scoring.observations import Observations, observe, observe_stored

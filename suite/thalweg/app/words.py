@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from thalweg.benchmark import Workload
 from thalweg.commands.output import number
 from thalweg.contracts import Metric
 from thalweg.contracts.budget import Target
+from thalweg.plan import Workload
 from thalweg.scoring.critical import CriticalDifference
 from thalweg.shown import markdown
 from thalweg.store.documents import TrialDocument

@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from thalweg.benchmark import Plan, load_benchmark
 from thalweg.commands.output import (
     console,
     errors,
@@ -23,6 +22,8 @@ from thalweg.commands.output import (
 )
 from thalweg.commands.over_all import print_over_all
 from thalweg.errors import UserError, unknown
+from thalweg.expand import load_benchmark
+from thalweg.plan import Plan
 from thalweg.registry import load_registry
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import MEMORY, SECONDS, STABILITY, check_metric, ranking_metric, wanted_for, where_read

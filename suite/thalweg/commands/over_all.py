@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from thalweg.app.words import ranks, told
-from thalweg.benchmark import Plan
 from thalweg.commands.output import console, errors, markdown_table, print_json, print_lines, print_table
+from thalweg.plan import Plan
 from thalweg.scoring.observations import Observations
 from thalweg.scoring.over_all import OverAll, over_all
 from thalweg.scoring.pooled import too_few

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from thalweg.benchmark import PlannedTrial
 from thalweg.commands.output import errors
+from thalweg.outcome import TrialResult
+from thalweg.plan import PlannedTrial
 from thalweg.runner.cost import TimeLeft, Usual, told_time
-from thalweg.runner.outcome import TrialResult
 from thalweg.shown import shown
 
 _SECONDS_BETWEEN_LINES = 5.0

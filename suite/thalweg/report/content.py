@@ -19,11 +19,11 @@ from thalweg.app.probes import measured
 from thalweg.app.tuning_charts import budget_chart, sensitivity_chart
 from thalweg.app.view import View
 from thalweg.app.words import aim, capital, count, interval, ranking, ranks, title_of
-from thalweg.benchmark import Workload
 from thalweg.commands.output import number
 from thalweg.commands.over_all import HEADINGS, rows_of
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
+from thalweg.plan import Workload
 from thalweg.registry import Registry
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import SECONDS, STEPS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from thalweg.benchmark import PlannedTrial
+from thalweg.plan import PlannedTrial
 from thalweg.store.columns import SEPARATOR
 from thalweg.store.stored import Stored
 

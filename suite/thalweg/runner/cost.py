@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from statistics import mean
 
-from thalweg.benchmark import PlannedTrial
+from thalweg.plan import PlannedTrial
 from thalweg.store.stored import Stored
 
 Usual = Mapping[tuple[str, str], float]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from thalweg.benchmark import PlannedTrial
 from thalweg.contracts.option import resolve
 from thalweg.limits import PROBE_BYTES
+from thalweg.plan import PlannedTrial
 from thalweg.registry import Registry
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from thalweg.contracts.executor import Progress
 from thalweg.failure import Failure
+from thalweg.outcome import TrialResult
 from thalweg.runner.interrupts import finish_writing
-from thalweg.runner.outcome import TrialResult
 from thalweg.runner.work import Job, cached_result, call_hook, identity, registry_of, save, skeleton_of, train_and_save
 from thalweg.stacking import group_key
 from thalweg.store.curve import curve_table
@@ -21,8 +21,8 @@ from thalweg.store.results import CHECKPOINT, BenchmarkResults, killed
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from thalweg.benchmark import PlannedTrial
     from thalweg.benchmark_file import Keep
+    from thalweg.plan import PlannedTrial
     from thalweg.registry import Registry
     from thalweg.store.documents import TrialDocument
     from thalweg.store.results import StoredTrial

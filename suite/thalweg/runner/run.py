@@ -9,18 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from thalweg.benchmark import Benchmark, Plan, PlannedTrial
 from thalweg.contracts.executor import ExecutorGone
 from thalweg.contracts.option import resolve
 from thalweg.errors import UserError
+from thalweg.expand import Benchmark
 from thalweg.failure import Failure
+from thalweg.outcome import RunReport, TrialResult
 from thalweg.own import signing_key
+from thalweg.plan import Plan, PlannedTrial
 from thalweg.registry import Registry
 from thalweg.runner.cached import left_to_do
 from thalweg.runner.cost import Usual, usual_seconds
 from thalweg.runner.extent import check_extents
 from thalweg.runner.groups import Group, groups_of, train_and_save_group
-from thalweg.runner.outcome import RunReport, TrialResult
 from thalweg.runner.work import Job, skeleton_of, use_registry
 from thalweg.shown import cut
 from thalweg.store.curve import curve_table

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from thalweg import guard
 from thalweg.contracts.executor import Progress
+from thalweg.outcome import TrialResult
 from thalweg.runner.groups import Group, train_and_save_group
-from thalweg.runner.outcome import TrialResult
 from thalweg.store.documents import TrialDocument
 from thalweg.store.results import BenchmarkResults, StoredTrial, digests
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from thalweg.benchmark import Plan, PlannedTrial
 from thalweg.failure import Failure
+from thalweg.plan import Plan, PlannedTrial
 from thalweg.registry import Registry
 from thalweg.runner.environment import environment
 from thalweg.store.timings import configuration, machine_name, read_times, write_times

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from thalweg.benchmark import Plan
+from thalweg.outcome import RunReport
+from thalweg.plan import Plan
 from thalweg.registry import Registry
-from thalweg.runner.outcome import RunReport
 from thalweg.runner.work import call_hook
 from thalweg.tuning.plan import TunedPlan
 

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thalweg.benchmark import PlannedTrial
 from thalweg.benchmark_file import Keep
 from thalweg.contracts import Draw
 from thalweg.contracts.executor import Progress
 from thalweg.contracts.option import resolve
 from thalweg.failure import Failure
+from thalweg.outcome import TrialResult
+from thalweg.plan import PlannedTrial
 from thalweg.registry import Registry, load_registry
 from thalweg.runner.environment import environment
 from thalweg.runner.interrupts import finish_writing
-from thalweg.runner.outcome import TrialResult
 from thalweg.store.columns import has_curve
 from thalweg.store.curve import curve_table
 from thalweg.store.documents import ProbeDocument, TrialDocument

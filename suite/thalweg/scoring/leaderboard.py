@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
+from thalweg.plan import Workload
 from thalweg.scoring.intervals import FLOOR, t_interval
 from thalweg.scoring.measures import (
     COSTS,

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
 from thalweg.errors import UserError, unknown
+from thalweg.plan import Workload
 from thalweg.scoring.intervals import FLOOR
 from thalweg.scoring.observations import Wanted
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from thalweg.benchmark import Plan
 from thalweg.benchmark_file import TUNING_SEED
+from thalweg.plan import Plan
 from thalweg.store.curve import CURVE_COLUMNS
 from thalweg.store.stored import Stored
 from thalweg.store.timings import StepTime, on_one_machine

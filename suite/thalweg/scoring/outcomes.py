@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
+from thalweg.plan import Workload
 from thalweg.scoring.measures import (
     MEASURES,
     MEMORY,

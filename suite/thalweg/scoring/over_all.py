@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from thalweg.benchmark import Plan, Workload
+from thalweg.plan import Plan, Workload
 from thalweg.scoring.critical import CriticalDifference, critical_difference, refusal
 from thalweg.scoring.intervals import t_interval
 from thalweg.scoring.observations import Observations

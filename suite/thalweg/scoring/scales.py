@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pandas as pd
 
-from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
+from thalweg.plan import Workload
 from thalweg.scoring.measures import read_of
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import betaincinv
 
-from thalweg.benchmark import Plan, PlannedTrial
+from thalweg.plan import Plan, PlannedTrial
 from thalweg.scoring.intervals import Estimate
 from thalweg.scoring.leaderboard import COLUMNS, ranked
 from thalweg.scoring.measures import STABILITY, to_target, wanted_for

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from thalweg.benchmark import PlannedTrial
+from thalweg.plan import PlannedTrial
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import wanted_for
 from thalweg.scoring.observations import observe

@@ -9,13 +9,13 @@ from typing import Any
 import pyarrow as pa
 
 from thalweg import guard
-from thalweg.benchmark import files_of
 from thalweg.shown import cut
 from thalweg.store.curve import CURVE_COLUMNS
 from thalweg.store.results import StoredTrial
 from thalweg.store.tables import Unfit, check_names, read_arrow
 from thalweg.store.timings import configuration
 from thalweg.store.weights import KEPT
+from thalweg.trial import files_of
 
 TRIALS = pa.schema(
     {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from thalweg.benchmark import load_benchmark
 from thalweg.contracts import Component
+from thalweg.expand import load_benchmark
 from thalweg.registry import KINDS, Registry
 
 

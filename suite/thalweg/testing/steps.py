@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from thalweg.benchmark import load_benchmark
 from thalweg.benchmark_file import OptimizerSpec, WorkloadSpec, parse
 from thalweg.errors import UserError, unknown
+from thalweg.expand import load_benchmark
 from thalweg.registry import Registry, load_registry
 from thalweg.trial import Trial
 

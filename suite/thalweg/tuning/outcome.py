@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from thalweg.benchmark import Workload
+from thalweg.plan import Workload
 from thalweg.store.stored import Stored
 
 COLUMNS = [

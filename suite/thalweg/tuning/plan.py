@@ -11,9 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from thalweg.benchmark import Benchmark, Plan, PlannedTrial
 from thalweg.benchmark_file import TUNING_SEED, TuningSpec
+from thalweg.expand import Benchmark
 from thalweg.limits import TRIALS
+from thalweg.plan import Plan, PlannedTrial
 from thalweg.registry import Registry
 from thalweg.selection import Selection
 from thalweg.shown import brief

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from thalweg.benchmark import PlannedTrial
 from thalweg.failure import Failure
+from thalweg.plan import PlannedTrial
 from thalweg.store.documents import Status
 from thalweg.store.results import StoredTrial, read_trial
 
