@@ -13,7 +13,7 @@ from thalweg.registry import Registry
 from thalweg.stacking import SIZE
 from thalweg.training.assembly import assemble
 from thalweg.training.loop import Trained, Training
-from thalweg.training.stacked import train_together
+from thalweg.training.stacked.train import train_together
 from thalweg.trial import Stack, Trial
 from timing import ratio
 

@@ -22,7 +22,8 @@ from thalweg.landscape.resume import Partial
 from thalweg.own import signing_key
 from thalweg.registry import Registry
 from thalweg.store import signed
-from thalweg.testing.small import inputs, network, problem, same
+from thalweg.testing.small import network, problem, same
+from thalweg.training.example import example_inputs
 
 H = torch.diag(torch.tensor([1.0, 4.0, 9.0])).double()
 
@@ -129,7 +130,7 @@ NETWORKS: list[tuple[str, dict[str, Any]]] = [
 def images(n: int = 24) -> Supervised:
     generator = torch.Generator().manual_seed(0)
     targets = torch.randint(10, (n,), generator=generator)
-    return Supervised({"train": (inputs(IMAGES, n), targets)}, CrossEntropy(), CLASSIFICATION)
+    return Supervised({"train": (example_inputs(IMAGES, n), targets)}, CrossEntropy(), CLASSIFICATION)
 
 
 def with_random_statistics(module: nn.Module) -> nn.Module:

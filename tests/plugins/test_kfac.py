@@ -23,8 +23,9 @@ from thalweg.contracts.supervised import LOSS, Supervised
 from thalweg.curvature import Fisher, flat
 from thalweg.errors import Diverged, UserError
 from thalweg.registry import Registry, load_registry
-from thalweg.testing.small import inputs, network, same
+from thalweg.testing.small import network, same
 from thalweg.training.assembly import assemble
+from thalweg.training.example import example_inputs
 from thalweg.trial import ComponentRef
 from thalweg_plugins.optimizers._kfac import (
     DROP,
@@ -469,7 +470,7 @@ def test_every_parameter_of_every_kind_of_network_moves(registry: Registry, name
     shape = SHAPES[name]
     for given in ({}, {"tied": False}) if name == "char-transformer" else ({},):
         module = build(registry, name, shape, given)
-        x = inputs(shape, 12)
+        x = example_inputs(shape, 12)
         y = torch.randint(shape.output[-1], (12, 5) if shape.task == "language" else (12,))
         data, draw = Supervised({"train": (x, y)}, CrossEntropy(), (LOSS,)), Draw(0, None)
         it = Objective(module, data, draw)

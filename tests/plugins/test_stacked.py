@@ -15,7 +15,7 @@ from thalweg.contracts.option import resolve
 from thalweg.contracts.torch_adapter import TorchOptimizer
 from thalweg.registry import Registry, load_registry
 from thalweg.testing.small import same
-from thalweg.testing.stacked import Network, Regression, compare
+from thalweg.training.stacked.elementwise import Network, Regression, compare
 from thalweg_plugins.optimizers import FIRST_ORDER
 
 ELEMENTWISE = [optimizer.name for optimizer in FIRST_ORDER if optimizer.elementwise]

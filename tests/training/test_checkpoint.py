@@ -34,7 +34,7 @@ from thalweg.training.assembly import ActiveProbe, assemble
 from thalweg.training.checkpoint import Checkpoint
 from thalweg.training.loop import Trained, Training
 from thalweg.training.randomness import seeded
-from thalweg.training.stacked import train_together
+from thalweg.training.stacked.train import train_together
 from thalweg.trial import ProbeRequest, Stack, Trial
 from thalweg_plugins.optimizers import FIRST_ORDER
 

@@ -13,7 +13,7 @@ from thalweg.registry import Registry, load_registry
 from thalweg.training.assembly import assemble
 from thalweg.training.loop import Trained, Training
 from thalweg.training.precision import products_of
-from thalweg.training.stackable import may_not
+from thalweg.training.stacked.stackable import may_not
 from thalweg.trial import Trial
 
 OPTIMIZERS = [entry.name for entry in load_registry([]).entries("optimizers")]

@@ -21,7 +21,7 @@ from thalweg.curvature import GGN, Hessian
 from thalweg.landscape import flat, losses_at
 from thalweg.registry import Registry
 from thalweg.training import hidden
-from thalweg.training.stacked import train_together
+from thalweg.training.stacked.train import train_together
 from thalweg.training.statistics import statistics_at
 from thalweg.trial import Stack
 

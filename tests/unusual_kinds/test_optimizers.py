@@ -23,9 +23,9 @@ from thalweg.training.continuing import cannot_continue
 from thalweg.training.copies import copied_stepper
 from thalweg.training.loop import Training
 from thalweg.training.rate import check_rate
-from thalweg.training.stackable import why_alone
-from thalweg.training.stacked import train_together
-from thalweg.training.stacked_group import CannotStackError
+from thalweg.training.stacked.group import CannotStackError
+from thalweg.training.stacked.stackable import why_alone
+from thalweg.training.stacked.train import train_together
 from thalweg.trial import ProbeRequest, Stack
 
 ROUNDING = 1e-12

@@ -19,8 +19,8 @@ from thalweg.contracts.problem import Split
 from thalweg.contracts.supervised import CLASSIFICATION
 from thalweg.errors import UserError
 from thalweg.registry import Registry
-from thalweg.training.stacked import train_together
-from thalweg.training.stacked_group import CannotStackError
+from thalweg.training.stacked.group import CannotStackError
+from thalweg.training.stacked.train import train_together
 from thalweg.trial import Stack
 
 ROUNDING = 1e-12

@@ -86,7 +86,7 @@ def train_and_save_group(group: Group, progress: Progress) -> list[TrialResult]:
 def _train_and_save_group(group: Group, progress: Progress, told: list[bool]) -> list[TrialResult]:
     from thalweg.training.contained import contained
     from thalweg.training.loop import Trained
-    from thalweg.training.stacked import train_together
+    from thalweg.training.stacked.train import train_together
 
     first = group.jobs[0]
     registry = registry_of(first)

@@ -59,7 +59,7 @@ class Rule:
             return self._told(trial, found)
         from thalweg.training.contained import contained
         from thalweg.training.randomness import seeded
-        from thalweg.training.stackable import why_alone
+        from thalweg.training.stacked.stackable import why_alone
 
         with contained(threads=1), seeded(0):
             self._known[key] = reason = why_alone(trial, self._registry)

@@ -10,7 +10,8 @@ from thalweg.contracts.derivatives import ONCE, WRONG_IN_WEIGHTS, check_differen
 from thalweg.contracts.option import resolve
 from thalweg.registry import Registry
 from thalweg.testing.others import contract
-from thalweg.testing.small import inputs, same
+from thalweg.testing.small import same
+from thalweg.training.example import example_inputs
 
 SHAPES = (
     Shape("classification", (64,), (10,)),
@@ -52,7 +53,7 @@ def gives_outputs_of_the_shape(registry: Registry, name: str) -> None:
         if shape.task == "function":
             output, expected = module(), shape.output
         else:
-            output, expected = module(inputs(shape, 4)), (4, *shape.output)
+            output, expected = module(example_inputs(shape, 4)), (4, *shape.output)
         assert output.shape == expected, f"output {tuple(output.shape)}, expected {expected} for {shape}"
         output.square().sum().backward()
         missing = [label for label, parameter in module.named_parameters() if parameter.grad is None]
@@ -79,7 +80,7 @@ def repeats_its_output(registry: Registry, name: str) -> None:
         module = _built(registry, name, shape, 0)
         if module is None or shape.task == "function":
             continue
-        x = inputs(shape, 4)
+        x = example_inputs(shape, 4)
         for mode in (False,) if draws else (False, True):
             module.train(mode)
             assert torch.equal(module(x), module(x)), f"two outputs for one input, training {mode}, for {shape}"
@@ -91,10 +92,10 @@ def leaves_its_input_alone(registry: Registry, name: str) -> None:
         module = _built(registry, name, shape, 0)
         if module is None or shape.task == "function":
             continue
-        x = inputs(shape, 4)
+        x = example_inputs(shape, 4)
         for mode in (False, True):
             module.train(mode)(x)
-            unchanged = torch.equal(x, inputs(shape, 4))
+            unchanged = torch.equal(x, example_inputs(shape, 4))
             assert unchanged, f"expected the forward pass to leave its input alone, and it wrote into it, for {shape}"
 
 
@@ -108,7 +109,7 @@ def can_be_differentiated_twice(registry: Registry, name: str) -> None:
         if module is None:
             continue
         with twice_differentiable():
-            output = module() if shape.task == "function" else module(inputs(shape, 2))
+            output = module() if shape.task == "function" else module(example_inputs(shape, 2))
         parameters = list(module.parameters())
         gradients = torch.autograd.grad(output.square().sum(), parameters, create_graph=True, materialize_grads=True)
         check_differentiable(gradients, ONCE | WRONG_IN_WEIGHTS)

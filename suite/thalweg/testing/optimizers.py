@@ -21,8 +21,8 @@ from thalweg.testing.optimizer_effects import (
 from thalweg.testing.optimizer_state import continues_from_its_state, keeps_its_state_in_the_precision_of_the_weights
 from thalweg.testing.others import contract
 from thalweg.testing.small import Workbench, parting
-from thalweg.testing.stacked import compare
 from thalweg.training.randomness import seeded
+from thalweg.training.stacked.elementwise import compare
 
 PATIENCE = 30
 """Steps in which something has to happen: RAdam moves nothing in the first 5, AdaShift in the first 10."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from thalweg.contracts import BuildContext, Draw, LoadedProblem, Shape, Stepper, StepReport
+from thalweg.contracts import BuildContext, Draw, LoadedProblem, Stepper, StepReport
 from thalweg.contracts.losses import CrossEntropy
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
@@ -27,16 +27,6 @@ def network(dtype: torch.dtype = torch.float32) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 3)).to(dtype)
-
-
-def inputs(shape: Shape, n: int) -> Tensor:
-    """n inputs of a shape: standard normal numbers, numbers in [0, 1] for autoencoders, or tokens."""
-    generator = torch.Generator().manual_seed(0)
-    if shape.task == "language":
-        return torch.randint(shape.output[-1], (n, *shape.input), generator=generator)
-    if shape.task == "autoencoding":
-        return torch.rand(n, *shape.input, generator=generator)
-    return torch.randn(n, *shape.input, generator=generator)
 
 
 class Unguarded(Objective):

@@ -16,10 +16,10 @@ from thalweg.contracts.problem import Split
 from thalweg.contracts.torch_adapter import TorchOptimizer
 from thalweg.failure import Failure
 from thalweg.registry import Registry
-from thalweg.testing.small import inputs
-from thalweg.testing.stacked import compare, compare_shapes
+from thalweg.training.example import example_inputs
 from thalweg.training.extent import check_extent
-from thalweg.training.stacked_module import StackedModule
+from thalweg.training.stacked.elementwise import compare, compare_shapes
+from thalweg.training.stacked.module import StackedModule
 from thalweg.trial import Trial
 
 FLOPS = 3e7
@@ -106,7 +106,7 @@ def _too_large(trial: Trial, registry: Registry) -> str | None:
         problem = registry.problem(trial.problem.name)
         examples = problem.sizes(resolve(problem.options, trial.problem.settings, problem.name)).get("train", 0)
         batch = examples if trial.batch_size == "full" else trial.batch_size
-        flops = _flops(module.eval(), _converted(inputs(shape, 1), module)) * batch
+        flops = _flops(module.eval(), _converted(example_inputs(shape, 1), module)) * batch
     except Exception as error:  # a plugin's mistake costs its own trials, which will tell of it
         return f"the network cannot be looked at ({Failure.of(error).line})"
     numbers = sum(parameter.numel() for parameter in module.parameters())
@@ -179,7 +179,7 @@ def _check_module(trial: Trial, registry: Registry, optimizer: Optimizer, member
     """Outputs of two members and of their stack must agree to rounding, and the stack must take a step."""
     (first, shape), (second, _) = (_built(trial, registry, seed) for seed in range(2))
     modules = [first.train(), second.train()]
-    example = _converted(inputs(shape, 4), modules[0])
+    example = _converted(example_inputs(shape, 4), modules[0])
     stacked = StackedModule(modules, len(members))
     problem = _Outputs(torch.stack([example, example]))
     objective = Objective(stacked, problem, Draw(0, None))

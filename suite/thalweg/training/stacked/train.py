@@ -13,9 +13,9 @@ from thalweg.training.checkpoint import Checkpoint
 from thalweg.training.continuing import TRAINED_ANEW, cannot_continue
 from thalweg.training.loop import Trained
 from thalweg.training.rate import check_rate
-from thalweg.training.stackable import may_not
-from thalweg.training.stacked_group import CannotStackError, Group
-from thalweg.training.stacked_problem import misfit
+from thalweg.training.stacked.group import CannotStackError, Group
+from thalweg.training.stacked.problem import misfit
+from thalweg.training.stacked.stackable import may_not
 from thalweg.trial import Trial
 
 

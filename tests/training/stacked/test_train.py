@@ -19,11 +19,11 @@ from thalweg.registry import Registry
 from thalweg.stacking import group_key
 from thalweg.training.assembly import assemble, load_problem
 from thalweg.training.loop import Trained, Training
-from thalweg.training.stackable import may_not, why_alone
-from thalweg.training.stacked import train_together
-from thalweg.training.stacked_group import CannotStackError
-from thalweg.training.stacked_module import StackedModule
-from thalweg.training.stacked_problem import StackedProblem, misfit
+from thalweg.training.stacked.group import CannotStackError
+from thalweg.training.stacked.module import StackedModule
+from thalweg.training.stacked.problem import StackedProblem, misfit
+from thalweg.training.stacked.stackable import may_not, why_alone
+from thalweg.training.stacked.train import train_together
 from thalweg.trial import Stack, Trial
 from thalweg_plugins.optimizers import FIRST_ORDER
 

@@ -25,9 +25,9 @@ from thalweg.training.loop import _CHECK_EVERY, Trained
 from thalweg.training.precision import products_of
 from thalweg.training.randomness import seeded
 from thalweg.training.recipe import decayed
-from thalweg.training.stacked_member import Member
-from thalweg.training.stacked_module import StackedModule
-from thalweg.training.stacked_problem import StackedProblem
+from thalweg.training.stacked.member import Member
+from thalweg.training.stacked.module import StackedModule
+from thalweg.training.stacked.problem import StackedProblem
 from thalweg.trial import Trial
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from thalweg.contracts.copies import copied
-from thalweg.training.stacked_layers import stacked_layers
+from thalweg.training.stacked.layers import stacked_layers
 
 
 class StackedModule(nn.Module):

@@ -1,0 +1,1 @@
+"""Many trials in training as one program."""
