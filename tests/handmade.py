@@ -19,9 +19,10 @@ from thalweg.contracts.supervised import CLASSIFICATION, Supervised
 from thalweg.contracts.torch_adapter import TorchOptimizer
 from thalweg.registry import Registry
 from thalweg.training import assembly
+from thalweg.training.alone import Training
 from thalweg.training.assembly import assemble
-from thalweg.training.loop import Trained, Training
 from thalweg.training.randomness import seeded
+from thalweg.training.trained import Trained
 from thalweg.trial import Trial
 
 INPUTS, CLASSES, EXAMPLES, BATCH = 6, 3, 48, 8

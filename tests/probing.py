@@ -15,8 +15,8 @@ from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
 from thalweg.contracts.probe import Probe, ProbeContext, SavedWeights
 from thalweg.registry import Registry
+from thalweg.training.alone import Training
 from thalweg.training.assembly import ActiveProbe, assemble
-from thalweg.training.loop import Training
 from thalweg.training.tables import checked, joined
 from thalweg.trial import ComponentRef, ProbeRequest, Trial
 

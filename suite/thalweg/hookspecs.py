@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pluggy
@@ -58,6 +59,20 @@ def thalweg_register_executors(register: Register) -> None:
 @hookspec
 def thalweg_trial_started(trial: Trial) -> None:
     """A trial is about to be trained; called in the process that trains it."""
+
+
+@hookspec
+def thalweg_evaluation_started(trial: Trial, step: int) -> None:
+    """A trial is about to be evaluated after ``step`` steps; called in the process that trains it."""
+
+
+@hookspec
+def thalweg_evaluation_finished(trial: Trial, step: int, metrics: Mapping[str, Mapping[str, float]]) -> None:
+    """A trial has been evaluated after ``step`` steps; called in the process that trains it.
+
+    ``metrics`` has the values of each split by metric: ``metrics["valid"]["accuracy"]``. The test split is evaluated
+    once, after the last step, at the weights that validation selects; ``step`` is then the step of those weights.
+    """
 
 
 @hookspec

@@ -22,8 +22,8 @@ from thalweg.landscape.directions import filter_normalized, random_direction
 from thalweg.landscape.evaluate import Plane, flat, losses_at
 from thalweg.landscape.points import Span
 from thalweg.registry import Registry
+from thalweg.training.alone import Training
 from thalweg.training.assembly import ActiveProbe, assemble
-from thalweg.training.loop import Training
 from thalweg.trial import ProbeRequest, Trial
 from timing import ratio
 

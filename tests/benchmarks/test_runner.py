@@ -20,8 +20,9 @@ from thalweg.contracts.budget import Budget
 from thalweg.plan import PlannedTrial
 from thalweg.registry import Registry
 from thalweg.runner.work import Job, train_and_save, use_registry
+from thalweg.training.alone import Training
 from thalweg.training.assembly import Assembly, assemble
-from thalweg.training.loop import Trained, Training
+from thalweg.training.trained import Trained
 from thalweg.trial import Trial
 from timing import KEPT, ratio
 

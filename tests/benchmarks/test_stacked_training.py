@@ -11,9 +11,10 @@ from probing import ref
 from thalweg.contracts.budget import Budget
 from thalweg.registry import Registry
 from thalweg.stacking import SIZE
+from thalweg.training.alone import Training
 from thalweg.training.assembly import assemble
-from thalweg.training.loop import Trained, Training
 from thalweg.training.stacked.train import train_together
+from thalweg.training.trained import Trained
 from thalweg.trial import Stack, Trial
 from timing import ratio
 

@@ -15,8 +15,8 @@ from thalweg.contracts.option import resolve
 from thalweg.curvature import Hessian, flat
 from thalweg.registry import Registry
 from thalweg.testing.small import Workbench, network, problem
+from thalweg.training.alone import Training
 from thalweg.training.assembly import ActiveProbe, assemble
-from thalweg.training.loop import Training
 from thalweg.trial import ProbeRequest, Trial
 from thalweg_plugins.probes.edge_of_stability import PLAIN, PRECONDITIONED
 

@@ -16,8 +16,8 @@ from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
 from thalweg.registry import Registry, load_registry
 from thalweg.testing.small import network, problem, same
+from thalweg.training.alone import Training
 from thalweg.training.assembly import assemble
-from thalweg.training.loop import Training
 from thalweg.trial import ComponentRef, Trial
 
 NAMES = [entry.name for entry in load_registry([]).entries("optimizers")]

@@ -15,8 +15,8 @@ from thalweg.contracts.option import resolve
 from thalweg.errors import UserError
 from thalweg.expand import Benchmark
 from thalweg.registry import load_registry
+from thalweg.training.alone import Training
 from thalweg.training.assembly import assemble
-from thalweg.training.loop import Training
 
 REGISTRY = load_registry()
 

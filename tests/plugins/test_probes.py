@@ -13,8 +13,9 @@ from thalweg.contracts.option import resolve
 from thalweg.contracts.probe import SavedWeights
 from thalweg.registry import Registry
 from thalweg.testing.small import network, problem
+from thalweg.training.alone import Training
 from thalweg.training.assembly import ActiveProbe, assemble
-from thalweg.training.loop import Trained, Training
+from thalweg.training.trained import Trained
 from thalweg.trial import ComponentRef, ProbeRequest, Trial
 from thalweg_plugins.probes.surface import _projected
 

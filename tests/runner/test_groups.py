@@ -27,7 +27,7 @@ from thalweg.store.index import read_stored
 from thalweg.store.listing import index_folder
 from thalweg.store.results import BenchmarkResults, StoredTrial
 from thalweg.store.weights import read_weights
-from thalweg.training import stackable
+from thalweg.training.stacked import stackable
 
 TEXT = """
 seeds = 4
@@ -356,7 +356,7 @@ def test_an_interrupted_group_is_on_record_as_cut_off(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("thalweg.training.stacked.train_together", interrupted)
+        patched.setattr("thalweg.training.stacked.train.train_together", interrupted)
         cli("run", "small.toml", "--only", "optimizer=sgd", "--quiet", code=130)
     assert {trial.document.reason.split(":")[0] for trial in stored(cli).values()} == {"Killed"}
     assert len(stored(cli)) == 4

@@ -30,11 +30,12 @@ from thalweg.own import signing_key
 from thalweg.registry import Registry, load_registry
 from thalweg.store import signed
 from thalweg.training import checkpoint
+from thalweg.training.alone import Training
 from thalweg.training.assembly import ActiveProbe, assemble
 from thalweg.training.checkpoint import Checkpoint
-from thalweg.training.loop import Trained, Training
 from thalweg.training.randomness import seeded
 from thalweg.training.stacked.train import train_together
+from thalweg.training.trained import Trained
 from thalweg.trial import ProbeRequest, Stack, Trial
 from thalweg_plugins.optimizers import FIRST_ORDER
 

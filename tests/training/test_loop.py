@@ -17,8 +17,9 @@ from thalweg.contracts.option import resolve
 from thalweg.contracts.torch_adapter import TorchOptimizer
 from thalweg.errors import Diverged
 from thalweg.registry import Registry
+from thalweg.training.alone import Training
 from thalweg.training.assembly import ActiveProbe, assemble
-from thalweg.training.loop import Trained, Training
+from thalweg.training.trained import Trained
 from thalweg.trial import ComponentRef, ProbeRequest, Trial
 
 

@@ -10,10 +10,11 @@ import torch
 from probing import ref
 from thalweg.contracts.budget import Budget, Interval
 from thalweg.registry import Registry, load_registry
+from thalweg.training.alone import Training
 from thalweg.training.assembly import assemble
-from thalweg.training.loop import Trained, Training
 from thalweg.training.precision import products_of
 from thalweg.training.stacked.stackable import may_not
+from thalweg.training.trained import Trained
 from thalweg.trial import Trial
 
 OPTIMIZERS = [entry.name for entry in load_registry([]).entries("optimizers")]

@@ -17,8 +17,9 @@ from thalweg.contracts.budget import Budget, Interval
 from thalweg.contracts.schedule import Schedule
 from thalweg.contracts.torch_adapter import TorchOptimizer
 from thalweg.registry import Registry
+from thalweg.training.alone import Training
 from thalweg.training.assembly import assemble
-from thalweg.training.loop import Trained, Training
+from thalweg.training.trained import Trained
 from thalweg.trial import ComponentRef, Trial
 
 STEPS = 40

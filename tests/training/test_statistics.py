@@ -13,8 +13,8 @@ from probing import ref
 from thalweg.contracts import Architecture, Draw, Shape
 from thalweg.contracts.budget import Budget, Interval
 from thalweg.registry import Registry
+from thalweg.training.alone import Training
 from thalweg.training.assembly import assemble
-from thalweg.training.loop import Training
 from thalweg.trial import Trial
 
 NORMED = ref("mlp", widths=[12], norm="batch")

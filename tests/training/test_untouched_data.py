@@ -20,8 +20,9 @@ from thalweg.contracts.untouched import DataChangedError, Untouched, blame
 from thalweg.landscape import losses_at
 from thalweg.landscape.points import flat
 from thalweg.registry import Registry
+from thalweg.training.alone import Training
 from thalweg.training.assembly import assemble
-from thalweg.training.loop import Trained, Training
+from thalweg.training.trained import Trained
 from thalweg.trial import Trial
 
 

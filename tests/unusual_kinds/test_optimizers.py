@@ -18,12 +18,12 @@ from thalweg.contracts.budget import Budget, Interval
 from thalweg.contracts.schedule import Schedule
 from thalweg.errors import UserError
 from thalweg.registry import Registry
+from thalweg.training.alone import Training
 from thalweg.training.assembly import active_probes, assemble
 from thalweg.training.continuing import cannot_continue
 from thalweg.training.copies import copied_stepper
-from thalweg.training.loop import Training
 from thalweg.training.rate import check_rate
-from thalweg.training.stacked.group import CannotStackError
+from thalweg.training.stacked.stack import CannotStackError
 from thalweg.training.stacked.stackable import why_alone
 from thalweg.training.stacked.train import train_together
 from thalweg.trial import ProbeRequest, Stack

@@ -19,7 +19,7 @@ from thalweg.contracts.problem import Split
 from thalweg.contracts.supervised import CLASSIFICATION
 from thalweg.errors import UserError
 from thalweg.registry import Registry
-from thalweg.training.stacked.group import CannotStackError
+from thalweg.training.stacked.stack import CannotStackError
 from thalweg.training.stacked.train import train_together
 from thalweg.trial import Stack
 

@@ -36,6 +36,14 @@ class Budget(Frozen):
         ((unit, amount),) = self.model_dump(exclude_none=True).items()
         return {"epochs": "epoch", "steps": "step"}.get(unit, unit), float(amount)
 
+    def total_steps(self, steps_per_epoch: int) -> int | None:
+        """The steps that the budget buys; None for gradient evaluations and seconds, whose steps nobody knows before.
+
+        >>> Budget(epochs=3).total_steps(steps_per_epoch=20), Budget(seconds=60.0).total_steps(20)
+        (60, None)
+        """
+        return self.epochs * steps_per_epoch if self.epochs is not None else self.steps
+
     def __str__(self) -> str:
         ((unit, amount),) = self.model_dump(exclude_none=True).items()
         return f"{amount} {unit.replace('_', ' ')}"

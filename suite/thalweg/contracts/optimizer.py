@@ -20,11 +20,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BuildContext:
-    """What a stepper may want to know: the seed for its own randomness, and the training split's size in examples."""
+    """What a stepper may want to know of the training that it is built for.
+
+    >>> BuildContext(seed=0, examples=1000, batch_size=50, steps=200).steps
+    200
+    """
 
     seed: int
+    """For random numbers of the stepper's own."""
     examples: int
+    """Examples in the training split."""
     batch_size: int
+    """Examples in a batch."""
+    steps: int | None = None
+    """Steps in the budget, for what decays over it. None where the budget is in seconds or gradient evaluations."""
 
 
 @dataclass(slots=True)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from thalweg.contracts.executor import Progress
 from thalweg.failure import Failure
+from thalweg.hooks import call_hook
 from thalweg.outcome import TrialResult
 from thalweg.runner.interrupts import finish_writing
-from thalweg.runner.work import Job, cached_result, call_hook, identity, registry_of, save, skeleton_of, train_and_save
+from thalweg.runner.work import Job, cached_result, identity, registry_of, save, skeleton_of, train_and_save
 from thalweg.stacking import group_key
 from thalweg.store.curve import curve_table
 from thalweg.store.results import CHECKPOINT, BenchmarkResults, killed
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from thalweg.store.documents import TrialDocument
     from thalweg.store.results import StoredTrial
     from thalweg.training.checkpoint import Checkpoint
-    from thalweg.training.loop import Trained
+    from thalweg.training.trained import Trained
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,8 @@ def train_and_save_group(group: Group, progress: Progress) -> list[TrialResult]:
 
 def _train_and_save_group(group: Group, progress: Progress, told: list[bool]) -> list[TrialResult]:
     from thalweg.training.contained import contained
-    from thalweg.training.loop import Trained
     from thalweg.training.stacked.train import train_together
+    from thalweg.training.trained import Trained
 
     first = group.jobs[0]
     registry = registry_of(first)

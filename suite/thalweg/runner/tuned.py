@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from thalweg.hooks import call_hook
 from thalweg.outcome import RunReport
 from thalweg.plan import Plan
 from thalweg.registry import Registry
-from thalweg.runner.work import call_hook
 from thalweg.tuning.plan import TunedPlan
 
 

@@ -14,6 +14,7 @@ from thalweg.contracts import Draw
 from thalweg.contracts.executor import Progress
 from thalweg.contracts.option import resolve
 from thalweg.failure import Failure
+from thalweg.hooks import call_hook
 from thalweg.outcome import TrialResult
 from thalweg.plan import PlannedTrial
 from thalweg.registry import Registry, load_registry
@@ -28,7 +29,7 @@ from thalweg.trial import ProbeRequest
 
 if TYPE_CHECKING:
     from thalweg.training.checkpoint import Checkpoint
-    from thalweg.training.loop import Trained
+    from thalweg.training.trained import Trained
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def train_and_save(job: Job, progress: Progress) -> TrialResult:
 def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialResult:
     from thalweg.training.checkpoint import Checkpoint
     from thalweg.training.contained import contained
-    from thalweg.training.loop import Trained
+    from thalweg.training.trained import Trained
 
     planned, trial = job.planned, job.planned.trial
     results = BenchmarkResults(job.results, job.benchmark)
@@ -123,9 +124,9 @@ def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialRe
 
 def _trained(job: Job, registry: Registry, progress: Callable[[int, int], None], checkpoint: Checkpoint) -> Trained:
     """Train, from where the checkpoint is if there is one of this training."""
+    from thalweg.training.alone import Training
     from thalweg.training.assembly import active_probes, assemble
     from thalweg.training.continuing import TRAINED_ANEW, cannot_continue
-    from thalweg.training.loop import Training
     from thalweg.training.randomness import seeded
     from thalweg.training.rate import check_rate
     from thalweg.training.warm_up import warm_up
@@ -133,7 +134,7 @@ def _trained(job: Job, registry: Registry, progress: Callable[[int, int], None],
     planned, trial = job.planned, job.planned.trial
     check_rate(trial, registry)
     state = None if job.fresh else checkpoint.load()
-    anew = checkpoint.refused if state is None else cannot_continue(trial, registry, state["own"]["step"]) or ""
+    anew = checkpoint.refused if state is None else cannot_continue(trial, registry, state["step"]) or ""
     if anew:
         state = None
     warmed = {} if trial.budget.seconds is None else {"warm_up_seconds": warm_up(trial, registry)}
@@ -200,6 +201,7 @@ def save(
     errors: dict[str, Failure],
 ) -> tuple[TrialResult, bool]:
     """Put what training gave on disk, into a claimed folder; the result, and whether it is the trial's own."""
+    errors |= trained.hook_failures
     document = _document(skeleton, planned, trained)
     weights = weight_tables(trained.weights, trajectory=planned.keep == "trajectory")
     if document.status == "failed" and there is not None and there.document.status != "failed":
@@ -212,14 +214,6 @@ def save(
         if probe.error is not None and document.status == "done":
             errors[f"probe {request.label}"] = probe.error
     return TrialResult(document.status, document.reason, document.error, path, document.summary, errors), True
-
-
-def call_hook(registry: Registry, name: str, errors: dict[str, Failure], **arguments: Any) -> None:
-    """Call a life-cycle hook; a plugin that fails in it is told of, and does not cost the trial its results."""
-    try:
-        getattr(registry.manager.hook, name)(**arguments)
-    except Exception as error:
-        errors[f"hook {name}"] = Failure.of(error)
 
 
 def _document(skeleton: TrialDocument, planned: PlannedTrial, trained: Trained) -> TrialDocument:

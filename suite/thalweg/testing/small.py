@@ -54,7 +54,7 @@ class Workbench:
     def build(self) -> Stepper:
         """A fresh stepper for the module as it is."""
         hyperparameters = resolve(self.optimizer.options, {}, self.optimizer.name)
-        return self.optimizer.build(self.module, hyperparameters, BuildContext(0, 64, 16))
+        return self.optimizer.build(self.module, hyperparameters, BuildContext(0, 64, 16, steps=1000))
 
     def steps(self, start: int, stop: int) -> None:
         """Steps start to stop - 1."""

@@ -49,6 +49,10 @@ class Assembly:
         size = self.draw.batch_size
         return None if size is None or size >= self.problem.sizes["train"] else size
 
+    def context(self, seed: int) -> BuildContext:
+        """What a stepper of this trial is told when it is built."""
+        return _context(self.trial, self.problem, self.draw, seed)
+
     def check_data(self, thoroughly: bool = False) -> None:
         """Raise DataChangedError where something wrote into the problem's data; ``thoroughly`` reads all of it."""
         if self.data.changed if thoroughly else self.data.written:
@@ -133,6 +137,12 @@ def build_module(trial: Trial, registry: Registry, problem: LoadedProblem, draw:
     return module
 
 
+def _context(trial: Trial, problem: LoadedProblem, draw: Draw, seed: int) -> BuildContext:
+    examples = problem.sizes["train"]
+    batch_size = min(draw.batch_size or examples, examples)
+    return BuildContext(seed, examples, batch_size, trial.budget.total_steps(problem.steps_per_epoch(draw.batch_size)))
+
+
 def assemble(trial: Trial, registry: Registry) -> Assembly:
     """Load, build and connect. Deterministic: the same trial gives the same assembly."""
     problem, data = _load(trial, registry)
@@ -140,8 +150,7 @@ def assemble(trial: Trial, registry: Registry) -> Assembly:
     module = build_module(trial, registry, problem, draw)
     optimizer = registry.optimizer(trial.optimizer.name)
     hyperparameters = resolve(optimizer.options, trial.optimizer.settings, optimizer.name)
-    examples = problem.sizes["train"]
-    context = BuildContext(draw.seed_for("optimizer"), examples, min(draw.batch_size or examples, examples))
+    context = _context(trial, problem, draw, draw.seed_for("optimizer"))
     stepper = optimizer.build(module, hyperparameters, context)
     if not isinstance(stepper, Stepper):
         raise TypeError(f"optimizer {optimizer.name!r} built {type(stepper).__name__} and no thalweg.Stepper")

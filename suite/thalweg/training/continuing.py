@@ -18,7 +18,7 @@ from thalweg.training.assembly import Assembly, assemble
 from thalweg.training.checkpoint import random_state, set_random_state
 from thalweg.training.precision import products_of
 from thalweg.training.randomness import seeded
-from thalweg.training.recipe import Around
+from thalweg.training.recipe import StepRecipe
 from thalweg.trial import Trial
 
 TRAINED_ANEW = "trained_anew"
@@ -101,11 +101,11 @@ def is_ours(stepper: Stepper) -> bool:
     return cls.__module__.startswith(OURS)
 
 
-def _recipe(it: Assembly, end: int) -> Around:
-    return Around(it.trial, it.stepper, it.objective.parameters, 1 / end)
+def _recipe(it: Assembly, end: int) -> StepRecipe:
+    return StepRecipe(it.trial, it.stepper, it.objective.parameters, 1 / end)
 
 
-def _train(it: Assembly, recipe: Around, first: int, last: int, end: int) -> None:
+def _train(it: Assembly, recipe: StepRecipe, first: int, last: int, end: int) -> None:
     it.module.train()
     project = functools.partial(it.problem.project, list(it.module.parameters()))
     for step in range(first, last):

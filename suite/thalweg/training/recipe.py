@@ -22,7 +22,7 @@ def decayed(parameters: Iterable[nn.Parameter], on: DecayOn, leading: int = 0) -
     return [parameter for parameter in parameters if on == "all" or parameter.dim() - leading > 1]
 
 
-class Around:
+class StepRecipe:
     """The recipe of one trial. Gradient clipping and coupled weight decay are the objective's."""
 
     def __init__(self, trial: Trial, stepper: Stepper, parameters: list[nn.Parameter], first: float) -> None:

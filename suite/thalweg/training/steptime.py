@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from thalweg.registry import Registry
 from thalweg.training.assembly import assemble
 from thalweg.training.precision import products_of
-from thalweg.training.recipe import Around
+from thalweg.training.recipe import StepRecipe
 from thalweg.trial import Trial
 
 BLOCKS = 10
@@ -30,7 +30,7 @@ def step_times(trial: Trial, registry: Registry) -> tuple[int, NDArray[np.float6
     """
     it = assemble(trial, registry)
     it.module.train()
-    recipe = Around(trial, it.stepper, it.objective.parameters, 1e-3)
+    recipe = StepRecipe(trial, it.stepper, it.objective.parameters, 1e-3)
     project = functools.partial(it.problem.project, list(it.module.parameters()))
     done = 0
 

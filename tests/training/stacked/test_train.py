@@ -17,13 +17,14 @@ from thalweg.contracts.schedule import Schedule
 from thalweg.contracts.supervised import Supervised
 from thalweg.registry import Registry
 from thalweg.stacking import group_key
+from thalweg.training.alone import Training
 from thalweg.training.assembly import assemble, load_problem
-from thalweg.training.loop import Trained, Training
-from thalweg.training.stacked.group import CannotStackError
 from thalweg.training.stacked.module import StackedModule
 from thalweg.training.stacked.problem import StackedProblem, misfit
+from thalweg.training.stacked.stack import CannotStackError
 from thalweg.training.stacked.stackable import may_not, why_alone
 from thalweg.training.stacked.train import train_together
+from thalweg.training.trained import Trained
 from thalweg.trial import Stack, Trial
 from thalweg_plugins.optimizers import FIRST_ORDER
 

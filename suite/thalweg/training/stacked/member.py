@@ -1,9 +1,9 @@
-"""A trial that trains in a group: what is looked at and recorded is its own, the steps are the group's."""
+"""A trial that trains in a stack: its evaluations and its record are its own, the steps are the stack's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from thalweg.benchmark_file import Keep
 from thalweg.contracts import Stepper, StepReport
@@ -11,17 +11,19 @@ from thalweg.contracts.objective import Objective
 from thalweg.errors import Diverged
 from thalweg.failure import Failure
 from thalweg.training.assembly import Assembly
-from thalweg.training.loop import DIVERGENCE_FACTOR, Trained, Training
+from thalweg.training.recording import Recording
+from thalweg.training.spent import Spent
+from thalweg.training.trained import Trained
 
 
-class _Still(Stepper):
-    """Stands where a member's stepper would: the module holds the weights to be evaluated already."""
+class _NoStepper(Stepper):
+    """Stands where a trial alone has its stepper: the module holds the weights to be evaluated already."""
 
     def __init__(self, averages: bool) -> None:
         self.averages = averages
 
     def step(self, objective: Objective) -> StepReport:
-        raise RuntimeError("the group makes the steps")
+        raise RuntimeError("the stack makes the steps")
 
     def state_dict(self) -> dict[str, Any]:
         return {}
@@ -30,17 +32,17 @@ class _Still(Stepper):
         pass
 
 
-class Member(Training):
-    """One trial of a group: its evaluations, selection, end and summary are those of a trial alone.
+class Member(Recording):
+    """One trial of a stack: its evaluations, selection, end and summary are those of a trial alone.
 
     Args:
-        assembly: its parts; the module is given weights when there is something to look at.
-        progress: as of a trial alone.
-        keep: as of a trial alone.
-        members: K.
-        weigh: the bytes of a stepper's state, after a step or before the first.
+        assembly: what the trial would train with alone. The module is given weights before each look.
+        progress: called with the steps done and all steps.
+        keep: which weights are kept.
+        size: K, the number of places in the stack.
+        weigh: gives the bytes of a stepper's state, after a step (True) or before the first (False).
 
-    Whether the weights to be evaluated are others than those that train is as for a stepper of its own.
+    The stepper of the assembly decides whether the weights that are evaluated differ from those that train.
     """
 
     def __init__(
@@ -48,20 +50,17 @@ class Member(Training):
         assembly: Assembly,
         progress: Callable[[int, int], None],
         keep: Keep | None,
-        members: int,
+        size: int,
         weigh: Callable[[bool], int | None],
     ) -> None:
-        assembly.stepper = _Still(assembly.stepper.averages)
-        super().__init__(assembly, [], progress, keep)
-        self.members = members
+        assembly.stepper = _NoStepper(assembly.stepper.averages)
+        super().__init__(assembly, [], keep, Spent())
+        self.progress = progress
+        self.size = size
         self.weigh = weigh
         self.trained: Trained | None = None
+        """The result, once the training has ended."""
         self.stepped = False
-
-    @property
-    def bound(self) -> float:
-        """The training loss past which it has diverged."""
-        return DIVERGENCE_FACTOR * max(1.0, self._first_loss or 0.0)
 
     def attempt(self, *parts: Callable[[], None]) -> None:
         """Do parts of a training; divergence and exceptions are how it ends."""
@@ -69,50 +68,51 @@ class Member(Training):
             for part in parts:
                 part()
         except Diverged as error:
-            self.trained = self._result("diverged", str(error))
+            self.trained = self.result("diverged", str(error))
         except (Exception, SystemExit) as error:
             failure = Failure.of(error)
-            self.trained = self._result("failed", failure.line, failure)
-
-    def begin(self) -> None:
-        """What comes before the first step."""
-        self.attempt(self._start)
+            self.trained = self.result("failed", failure.line, failure)
 
     def look(self, info: dict[str, float]) -> None:
-        """Evaluate, after steps that told ``info``."""
-        self._info = info
-        self.attempt(self._evaluate)
+        """Evaluate, after steps that reported ``info``."""
+        self.info = info
+        self.attempt(self.evaluate)
 
-    def finish(self) -> None:
-        """What comes after the last look: it is done, unless that fails."""
-        self.attempt(self._finish)
+    def end(self) -> None:
+        """Do what follows the last look; the trial is done, unless that fails."""
+        self.attempt(self.finish)
         if self.trained is None:
-            self.trained = self._result("done")
+            self.trained = self.result("done")
 
     def check(self, loss: float) -> None:
-        """Look at the loss of a step."""
-        self.attempt(lambda: self._check_value(loss))
+        """End where the loss of a step is past its bound."""
+        self.attempt(lambda: self.divergence.check(loss, self.spent.step))
 
-    def _result(self, status: Any, reason: str = "", failure: Failure | None = None) -> Trained:
-        summary = self._summary() | {"batched": self.members}
-        return Trained(status, reason, failure, self.recorder.table(), summary, weights=self.weights)
+    def result(
+        self, status: Literal["done", "diverged", "failed"], reason: str = "", failure: Failure | None = None
+    ) -> Trained:
+        """The result of a trial alone, with the size of the stack in its summary."""
+        result = super().result(status, reason, failure)
+        result.summary["batched"] = self.size
+        return result
 
     def state(self) -> dict[str, Any]:
-        """What is its own: its weights and the optimizer's state are the group's."""
+        """What the stack's state does not hold: the record, and the weights that the trial was evaluated at last."""
         module = {} if self.trained is None else self.it.module.state_dict()
         ended = self.trained and (self.trained.status, self.trained.reason, self.trained.failure, self.trained.summary)
-        return {"own": self.own_state(), "rows": self.recorder.rows, "module": module, "ended": ended}
+        return super().state() | {"module": module, "ended": ended}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from ``state``, or have ended as it had."""
-        vars(self).update(state["own"])
-        self.recorder.rows = state["rows"]
+        super().restore(state)
         if state["ended"]:
             status, reason, failure, summary = state["ended"]
             self.it.module.load_state_dict(state["module"])
-            self.trained = Trained(status, reason, failure, self.recorder.table(), summary, weights=self.weights)
+            self.trained = super().result(status, reason, failure)
+            self.trained.summary = summary
         else:
-            self.resumed_at = [*self.resumed_at, self.step]
+            self.resume()
 
-    def _state_bytes(self) -> int | None:
+    def state_bytes(self) -> int | None:
+        """The bytes that the state of an optimizer of the trial's own would have."""
         return self.weigh(self.stepped)

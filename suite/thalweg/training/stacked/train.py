@@ -11,11 +11,11 @@ from thalweg.stacking import group_key
 from thalweg.training.assembly import load_problem
 from thalweg.training.checkpoint import Checkpoint
 from thalweg.training.continuing import TRAINED_ANEW, cannot_continue
-from thalweg.training.loop import Trained
 from thalweg.training.rate import check_rate
-from thalweg.training.stacked.group import CannotStackError, Group
 from thalweg.training.stacked.problem import misfit
+from thalweg.training.stacked.stack import CannotStackError, StackTraining
 from thalweg.training.stacked.stackable import may_not
+from thalweg.training.trained import Trained
 from thalweg.trial import Trial
 
 
@@ -55,14 +55,14 @@ def train_together(
     state = None if checkpoint is None else checkpoint.load()
     refused = "" if checkpoint is None else checkpoint.refused
     anew = refused if state is None else cannot_continue(trials[0], registry, state["step"]) or ""
-    group = Group(trials, registry, progress, keep, checkpoint)
+    stack = StackTraining(trials, registry, progress, keep, checkpoint)
     if state is not None and not anew:
         try:
-            group.restore(state)
+            stack.restore(state)
         except Exception as error:  # from the start, with parts of its own
             anew = f"its state could not be loaded ({Failure.of(error).line})"
-            group = Group(trials, registry, progress, keep, checkpoint)
-    trained = group.run()
+            stack = StackTraining(trials, registry, progress, keep, checkpoint)
+    trained = stack.run()
     for one in trained:
         one.summary |= {TRAINED_ANEW: anew} if anew else {}
     return trained
