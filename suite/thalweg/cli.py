@@ -140,31 +140,30 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a benchmark: what is done already is not trained again."""
-    from thalweg.commands.run import run_command
+    from thalweg.commands.run import RunArguments, run_command
 
-    raise typer.Exit(
-        run_command(
-            benchmark,
-            seeds,
-            only or [],
-            with_ or [],
-            device,
-            executor,
-            jobs,
-            dask_scheduler,
-            timeout,
-            memory,
-            results,
-            fresh,
-            keep,
-            plugin or [],
-            dry_run,
-            timed,
-            quiet,
-            not no_batching,
-            as_json,
-        )
+    arguments = RunArguments(
+        benchmark=benchmark,
+        seeds=seeds,
+        only=tuple(only or ()),
+        extra=tuple(with_ or ()),
+        device=device,
+        executor=executor,
+        jobs=jobs,
+        scheduler=dask_scheduler,
+        timeout=timeout,
+        memory=memory,
+        results=results,
+        fresh=fresh,
+        keep=keep,
+        plugins=tuple(plugin or ()),
+        dry=dry_run,
+        timed=timed,
+        quiet=quiet,
+        batching=not no_batching,
+        as_json=as_json,
     )
+    raise typer.Exit(run_command(arguments))
 
 
 @app.command()

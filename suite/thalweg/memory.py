@@ -10,6 +10,8 @@ import psutil
 
 GB = 10**9
 
+_PER_WORKER = 2**30
+"""Bytes of free memory that a worker is counted with where the number of workers is chosen."""
 _CGROUPS = Path("/sys/fs/cgroup")
 _MEMBER = Path("/proc/self/cgroup")
 _SHARE = 0.9
@@ -21,8 +23,14 @@ def available_memory() -> int:
     return int(min([psutil.virtual_memory().available, *_left_in_cgroups(_CGROUPS, _MEMBER)]))
 
 
+def automatic_workers() -> int:
+    """How many workers fit: one a core of this process, and no more than the free memory is enough for."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, available_memory() // _PER_WORKER))
+
+
 def limit_per_worker(workers: int) -> int:
-    """Bytes that each of so many workers may use, so that one that leaks does not bring the machine down."""
+    """Bytes that each worker may use, so that a worker that leaks memory does not bring the machine down."""
     return int(_SHARE * available_memory() / workers)
 
 

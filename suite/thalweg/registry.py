@@ -88,6 +88,10 @@ class Registry:
         """Everything of a kind, sorted by name."""
         return [self._entries[kind][name] for name in sorted(self._entries[kind])]
 
+    def in_order(self, kind: str) -> list[Entry]:
+        """Everything of a kind, in the order of registration: built-ins first."""
+        return list(self._entries[kind].values())
+
     def entry(self, kind: str, name: str, where: str = "") -> Entry:
         """Look up a component; UserError with the nearest name, and the plugins that failed, when there is none."""
         found = self._entries[kind].get(name)

@@ -8,6 +8,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -18,8 +19,9 @@ from thalweg.commands.progress import make_progress
 from thalweg.errors import UserError, unknown
 from thalweg.expand import load_benchmark
 from thalweg.memory import GB
-from thalweg.registry import load_registry
+from thalweg.registry import Registry, load_registry
 from thalweg.runner.interrupts import second_ends_at_once
+from thalweg.runner.options import RunOptions, default_executor, workers_at_once
 from thalweg.runner.run import run_benchmark
 from thalweg.runner.stacking import Rule
 from thalweg.runner.timed import time_benchmark
@@ -32,76 +34,70 @@ from thalweg.store.results import BenchmarkResults, results_root
 from thalweg.tuning.plan import plan_of
 
 
-def run_command(
-    name: str,
-    seeds: int | None,
-    only: list[str],
-    extra: list[str],
-    device: str,
-    executor: str | None,
-    jobs: str | None,
-    dask_scheduler: str | None,
-    timeout: float | None,
-    memory: float | None,
-    results: Path | None,
-    fresh: bool,
-    keep: str | None,
-    plugin_files: list[Path],
-    dry: bool,
-    timed: bool,
-    quiet: bool,
-    batching: bool,
-    as_json: bool,
-) -> int:
-    """Run, then print the leaderboard of what was run; the exit code."""
-    registry = load_registry(plugin_files)
-    # those that were asked for by name; others are an error only where the benchmark needs them
+@dataclass(frozen=True)
+class RunArguments:
+    """The arguments of ``thalweg run``, as the user gave them."""
+
+    benchmark: str
+    seeds: int | None = None
+    only: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+    device: str = "auto"
+    executor: str | None = None
+    jobs: str | None = None
+    scheduler: str | None = None
+    timeout: float | None = None
+    """Seconds."""
+    memory: float | None = None
+    """GB."""
+    results: Path | None = None
+    fresh: bool = False
+    keep: str | None = None
+    plugins: tuple[Path, ...] = ()
+    dry: bool = False
+    timed: bool = False
+    quiet: bool = False
+    batching: bool = True
+    as_json: bool = False
+
+
+def run_command(arguments: RunArguments) -> int:
+    """Run a benchmark, then print the leaderboard of its trials; the exit code."""
+    registry = load_registry(arguments.plugins)
+    # plugins that were asked for by name; others are an error only where the benchmark needs them
     warn_of_failures(record for record in registry.plugins if record.origin == "file")
-    benchmark = load_benchmark(name, registry)
-    root = results_root(results)
+    benchmark = load_benchmark(arguments.benchmark, registry)
+    root = results_root(arguments.results)
     stored_in = BenchmarkResults(root, benchmark.name)
     rule = Rule(registry, stored_in)
-    stacks: Stacks = rule if batching else alone
-    selection = Selection(seeds, tuple(extra), tuple(only), choose_device(device), _keep(keep), stacks)
+    stacks: Stacks = rule if arguments.batching else alone
+    device = choose_device(arguments.device)
+    selection = Selection(arguments.seeds, arguments.extra, arguments.only, device, _keep(arguments.keep), stacks)
     plan = plan_of(benchmark, registry, selection, read_stored(stored_in))
     for reason in rule.false:
         errors().print(f"{reason}: it says elementwise = True, and its trials train one at a time", markup=False)
-    workers = _workers(jobs)
-    for option, amount in (("--timeout", timeout), ("--memory", memory)):
-        if amount is not None and not math.isfinite(amount):
-            raise UserError(f"{option}: {amount:g} is no amount: leave the option out for no limit")
-    limited = timeout is not None or memory is not None
-    several = limited or (jobs is not None and workers != 1)
-    executor = executor or ("processes" if several else "serial")
-    if dask_scheduler is not None:
-        if executor != "dask":
-            raise UserError(f"--dask-scheduler: the executor is {executor!r}: say --executor dask")
-        os.environ["THALWEG_DASK_SCHEDULER"] = dask_scheduler
-    if jobs is None and limited and executor == "processes":
-        workers = 1
-    if dry:
+    options = _options(arguments, registry)
+    if arguments.dry:
         from thalweg.commands.dry_run import dry_run
-        from thalweg.runner.processes import automatic_workers
 
-        at_once = 1 if executor == "serial" else workers or automatic_workers()
-        return dry_run(plan, registry, root, fresh, at_once, as_json)
-    progress = make_progress(quiet)
+        at_once = workers_at_once(registry.executor(options.executor, "--executor"), options.workers)
+        return dry_run(plan, registry, root, options.fresh, at_once, arguments.as_json)
+    progress = make_progress(arguments.quiet)
     try:
         with second_ends_at_once(), _output_to_errors():
-            how = executor, fresh, workers, timeout, None if memory is None else int(memory * GB)
             plan, report = run_to_the_end(
                 plan,
                 lambda: plan_of(benchmark, registry, selection, read_stored(stored_in)),
-                lambda plan: run_benchmark(benchmark, plan, registry, root, progress, *how),
+                lambda plan: run_benchmark(benchmark, plan, registry, root, progress, options),
                 registry,
                 progress.say,
             )
-            if timed and report.outcome == "complete":
-                report.errors |= time_benchmark(plan, registry, root, fresh, progress.say)
+            if arguments.timed and report.outcome == "complete":
+                report.errors |= time_benchmark(plan, registry, root, options.fresh, progress.say)
     finally:
         rule.keep()
         progress.close()
-    if as_json:
+    if arguments.as_json:
         print_json(report.document())
     else:
         print_leaderboard(plan, stored_in)
@@ -115,6 +111,26 @@ def run_command(
     if report.outcome == "interrupted":
         return 130
     return 1 if report.failures else 0
+
+
+def _options(arguments: RunArguments, registry: Registry) -> RunOptions:
+    """How the trials are trained: what the user asks for, by an executor that can do it."""
+    workers = _workers(arguments.jobs)
+    for option, amount in (("--timeout", arguments.timeout), ("--memory", arguments.memory)):
+        if amount is not None and not math.isfinite(amount):
+            raise UserError(f"{option}: {amount:g} is no amount: leave the option out for no limit")
+    options = RunOptions(
+        workers=workers,
+        timeout=arguments.timeout,
+        memory=None if arguments.memory is None else int(arguments.memory * GB),
+        fresh=arguments.fresh,
+    )
+    several = arguments.jobs is not None and workers != 1
+    executor = arguments.executor or default_executor(registry, several, options)
+    if arguments.executor is None and arguments.jobs is None:
+        options = replace(options, workers=1)  # limits alone ask for no trials at once
+    # a scheduler is looked for by the executor that was asked for, and never decides which executor that is
+    return replace(options, executor=executor, scheduler=arguments.scheduler)
 
 
 @contextlib.contextmanager

@@ -22,14 +22,21 @@ class ExecutorGone(Exception):  # noqa: N818 - as Diverged is
 class Executor(Component, ABC):
     """Runs jobs. ``work`` and every job can be pickled, and ``work`` reports a trial's failure as its result.
 
-    An executor itself only fails a job whose worker was lost: it yields ``lost(job, reason)`` for it.
+    An executor itself fails only a job whose worker was lost: it yields ``lost(job, reason)`` for that job. What an
+    executor can do besides, it declares by the attributes below; thalweg asks those and never an executor's name.
     """
 
     kind: ClassVar[str] = "executor"
+    takes_workers: ClassVar[bool] = False
+    """Whether it trains several trials at once: as many as ``workers`` says."""
     stops_late_trials: ClassVar[bool] = False
-    """Whether it can stop a trial from outside; then ``run`` takes a ``timeout`` in seconds, and the trial is lost."""
+    """Whether it can stop a trial from outside: then ``run`` takes ``timeout`` in seconds, and loses the trial."""
     limits_memory: ClassVar[bool] = False
-    """Whether it can limit each worker's memory; then ``run`` takes ``memory`` in bytes, and a default where None."""
+    """Whether it can limit each worker's memory: then ``run`` takes ``memory`` in bytes, with a default for None."""
+    takes_scheduler: ClassVar[bool] = False
+    """Whether it can connect to a cluster: then ``run`` takes ``scheduler``, the address of the cluster's scheduler."""
+    uses_several_devices: ClassVar[bool] = False
+    """Whether trials at once are spread over the GPUs of this machine."""
 
     @abstractmethod
     def run(
@@ -40,4 +47,12 @@ class Executor(Component, ABC):
         progress: Progress,
         workers: int | None = None,
     ) -> Iterator[tuple[J, R]]:
-        """Yield (job, result) as jobs finish, each job exactly once."""
+        """Yield (job, result) as jobs finish, each job exactly once.
+
+        Args:
+            work: trains a job; takes the job and ``progress``.
+            jobs: what to train.
+            lost: gives the result of a job whose worker was lost, with the reason.
+            progress: takes a job, its steps done and all its steps.
+            workers: how many jobs at once; None leaves the number to the executor.
+        """

@@ -21,8 +21,7 @@ from thalweg import hookimpl
 from thalweg.contracts.executor import Executor, ExecutorGone, J, Progress, R
 from thalweg.errors import UserError
 from thalweg.hookspecs import Register
-from thalweg.memory import limit_per_worker, told_size
-from thalweg.runner.processes import automatic_workers
+from thalweg.memory import automatic_workers, limit_per_worker, told_size
 from thalweg.runner.sent import Sent, install, token, train_and_send
 
 SCHEDULER = "THALWEG_DASK_SCHEDULER"
@@ -51,7 +50,9 @@ class Dask(Executor):
 
     name = "dask"
     summary = "on a dask cluster: this machine's processes, or with --dask-scheduler one that is there"
+    takes_workers = True
     limits_memory = True
+    takes_scheduler = True
 
     def run(
         self,
@@ -61,6 +62,7 @@ class Dask(Executor):
         progress: Progress,
         workers: int | None = None,
         memory: int | None = None,
+        scheduler: str | None = None,
     ) -> Iterator[tuple[J, R]]:
         """Yield (job, result) as they end, in any order."""
         try:
@@ -69,7 +71,7 @@ class Dask(Executor):
         except ImportError as error:
             raise UserError(f"executor 'dask' needs dask: pip install 'thalweg[dask]' ({error})") from error
         library: Any = distributed  # its functions have no types
-        address = os.environ.get(SCHEDULER, "")
+        address = scheduler or os.environ.get(SCHEDULER, "")
         # that a scheduler is gone is told in one line
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         if address and memory is not None:

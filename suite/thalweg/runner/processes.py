@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from thalweg import hookimpl
 from thalweg.contracts.executor import Executor, ExecutorGone, J, Progress, R
 from thalweg.hookspecs import Register
-from thalweg.memory import available_memory, limit_per_worker, memory_of, told_size
+from thalweg.memory import automatic_workers, limit_per_worker, memory_of, told_size
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -25,8 +25,6 @@ _LOOK_EVERY = 0.2
 _SLOT = 4
 """Numbers that a worker tells of a job: steps done, steps in all, its process, how many jobs it had before."""
 _NONE_BEGAN = "the workers died before they had begun a trial"
-_MEMORY = 2**30
-"""Bytes of free memory that a worker is counted with where their number is chosen."""
 
 
 class Processes(Executor):
@@ -39,8 +37,10 @@ class Processes(Executor):
 
     name = "processes"
     summary = "several trials at once, each in a process of its own"
+    takes_workers = True
     stops_late_trials = True
     limits_memory = True
+    uses_several_devices = True
 
     def run(
         self,
@@ -129,12 +129,6 @@ class Processes(Executor):
             pool.join()
             watched.close()
             alive.close()
-
-
-def automatic_workers() -> int:
-    """As many as there are cores for this process, and memory."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, available_memory() // _MEMORY))
 
 
 def _cause(exit_code: int | None) -> str:

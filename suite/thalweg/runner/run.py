@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from thalweg.contracts.executor import ExecutorGone
+from thalweg.contracts.executor import Executor, ExecutorGone
 from thalweg.contracts.option import resolve
 from thalweg.errors import UserError
 from thalweg.expand import Benchmark
@@ -22,6 +22,7 @@ from thalweg.runner.cached import left_to_do
 from thalweg.runner.cost import Usual, usual_seconds
 from thalweg.runner.extent import check_extents
 from thalweg.runner.groups import Group, groups_of, train_and_save_group
+from thalweg.runner.options import RunOptions, executor_of, idle_devices
 from thalweg.runner.work import Job, skeleton_of, use_registry
 from thalweg.shown import cut
 from thalweg.store.curve import curve_table
@@ -55,27 +56,15 @@ def run_benchmark(
     registry: Registry,
     root: Path,
     watcher: Watcher,
-    executor: str = "serial",
-    fresh: bool = False,
-    workers: int | None = None,
-    timeout: float | None = None,
-    memory: int | None = None,
+    options: RunOptions,
 ) -> RunReport:
-    """Train the plan's trials that are not on disk yet (all of them with ``fresh``) and save each as it ends.
+    """Train the plan's trials that are not on disk yet (all of them if ``fresh``) and save each as it ends.
 
-    Trials with places in a stack train together, whoever else is to be trained and wherever.
+    Trials with places in a stack train together, whatever else is trained and wherever.
 
-    With ``memory`` each worker may use so many bytes; by default its share of what the machine has left.
-
-    KeyboardInterrupt ends the run; what had finished by then is kept and the report says "interrupted".
+    KeyboardInterrupt ends the run. The report then says "interrupted", and what had ended before is kept.
     """
-    how = registry.executor(executor, "--executor")
-    if timeout is not None and not how.stops_late_trials:
-        raise UserError(f"--timeout: executor {executor!r} cannot stop a trial from outside: use 'processes'")
-    if memory is not None and not how.limits_memory:
-        raise UserError(f"--memory: executor {executor!r} cannot limit a worker's memory: use 'processes'")
-    limits: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
-    limits |= {} if memory is None else {"memory": memory}
+    executor, limits = executor_of(options, registry)
     results = BenchmarkResults(root, plan.benchmark)
     started = time.perf_counter()
     report = RunReport(plan.benchmark, root)
@@ -90,8 +79,8 @@ def run_benchmark(
         watcher.say(f"{item.path.name} cannot be read ({item.reason}) and does not count: see 'thalweg results verify'")
     wanted = trials_of(plan)
     jobs = [
-        Job(planned, root.absolute(), plan.benchmark, registry.plugin_files, fresh=fresh)
-        for planned in left_to_do(wanted, stored, fresh)
+        Job(planned, root.absolute(), plan.benchmark, registry.plugin_files, fresh=options.fresh)
+        for planned in left_to_do(wanted, stored, options.fresh)
     ]
     check_extents((job.planned for job in jobs), registry)
     fetch_data(jobs, registry, watcher)
@@ -104,17 +93,18 @@ def run_benchmark(
     watcher.begin(report.cached, [job.planned for job in jobs], usual_seconds(stored) if jobs else {})
     if jobs:
         _tell_without_key(watcher)
+        _tell_of_idle_devices(jobs, executor, registry, watcher)
     use_registry(registry)
     todo = groups_of(jobs)
     try:
         while todo:
             apart: list[Group] = []
-            for group, outcomes in how.run(
+            for group, outcomes in executor.run(
                 train_and_save_group,
                 todo,
                 _lost,
                 lambda group, done, total: watcher.step(group.jobs[0].planned, done, total),
-                workers,
+                options.workers,
                 **limits,
             ):
                 if len(group.jobs) > 1 and all(_is_lost(result) for result in outcomes):
@@ -146,7 +136,7 @@ def run_benchmark(
     except ExecutorGone as error:
         report.outcome = "stopped"
         message = f"{error}: run again to train the rest"
-        report.errors[f"executor {executor}"] = Failure(kind=_LOST, message=message)
+        report.errors[f"executor {executor.name}"] = Failure(kind=_LOST, message=message)
         _sweep(results)
     ended = {planned.trial.hash for planned in wanted} - {job.planned.trial.hash for job in jobs}
     ended |= {planned.trial.hash for planned, result in report.trained if result.path is not None}
@@ -188,6 +178,14 @@ def _tell_without_key(watcher: Watcher) -> None:
         signing_key()
     except OSError as error:
         watcher.say(f"no checkpoints are kept, and what is cut off is trained from the start: {error}")
+
+
+def _tell_of_idle_devices(jobs: Sequence[Job], executor: Executor, registry: Registry, watcher: Watcher) -> None:
+    if len(jobs) > 1 and jobs[0].planned.trial.device == "cuda":
+        import torch
+
+        if note := idle_devices(executor, registry, torch.cuda.device_count()):
+            watcher.say(note)
 
 
 def _put_on_record(results: BenchmarkResults, job: Job, error: Failure, registry: Registry) -> None:
