@@ -12,7 +12,7 @@ from support import TINY, CommandLine, results
 FAULTS = """
 import ctypes, sys, time
 import thalweg
-from thalweg_plugins.optimizers.sgd import SGD
+from thalweg_plugins.optimizers.first_order.sgd import SGD
 
 kept = []
 

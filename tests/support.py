@@ -127,7 +127,7 @@ lr = 0.01
 FAULTY = """
 import os
 import thalweg
-from thalweg_plugins.optimizers.sgd import SGD
+from thalweg_plugins.optimizers.first_order.sgd import SGD
 
 
 class Faulty(SGD):

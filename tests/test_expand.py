@@ -364,7 +364,7 @@ def test_an_optimizer_that_cannot_train_a_problem_is_refused_unless_the_pair_is_
 
 PICKY = """
 import thalweg
-from thalweg_plugins.optimizers.sgd import SGD
+from thalweg_plugins.optimizers.first_order.sgd import SGD
 
 class Picky(SGD):
     name = "picky"

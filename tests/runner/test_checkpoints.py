@@ -34,7 +34,7 @@ from pathlib import Path
 
 import thalweg
 from thalweg.training import checkpoint
-from thalweg_plugins.optimizers.momentum import Momentum
+from thalweg_plugins.optimizers.first_order.momentum import Momentum
 
 checkpoint.LEAST_SECONDS, checkpoint.SHARE = 0.0, float("inf")
 

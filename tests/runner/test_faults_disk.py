@@ -16,7 +16,7 @@ MISCHIEF = """
 import os, shutil, subprocess
 from pathlib import Path
 import thalweg
-from thalweg_plugins.optimizers.sgd import SGD
+from thalweg_plugins.optimizers.first_order.sgd import SGD
 
 
 def fill():

@@ -53,7 +53,7 @@ lr = 0.01
 PLUGIN = """
 import itertools
 import thalweg
-from thalweg_plugins.optimizers.sgd import SGD
+from thalweg_plugins.optimizers.first_order.sgd import SGD
 
 
 class Odd(SGD):

@@ -229,7 +229,7 @@ def test_a_decay_past_what_numbers_can_hold_is_divergence(registry: Registry) ->
 def test_a_plugin_that_returns_something_else_is_told_what_is_wanted(
     cli: CommandLine, tmp_path: Path, build: str, reason: str
 ) -> None:
-    text = "import thalweg\nfrom thalweg_plugins.optimizers.sgd import SGD\n"
+    text = "import thalweg\nfrom thalweg_plugins.optimizers.first_order.sgd import SGD\n"
     text += f"class Odd(SGD):\n    name = 'odd'\n    def build(self, module, h, context):\n        {build}\n"
     text += "@thalweg.hookimpl\ndef thalweg_register_optimizers(register):\n    register(Odd)\n"
     (tmp_path / "odd.py").write_text(text, encoding="utf-8")

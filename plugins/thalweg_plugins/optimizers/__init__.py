@@ -2,32 +2,32 @@
 
 from thalweg import hookimpl
 from thalweg.hookspecs import Register
-from thalweg_plugins.optimizers.adagrad import Adagrad
-from thalweg_plugins.optimizers.adagrad_lecture import AdagradLecture
-from thalweg_plugins.optimizers.adam import Adam
-from thalweg_plugins.optimizers.adam_lecture import AdamLecture
-from thalweg_plugins.optimizers.adam_rkk18 import AdamRKK18, AMSGradRKK18
-from thalweg_plugins.optimizers.adamw import AdamW
-from thalweg_plugins.optimizers.amsgrad import AMSGrad
-from thalweg_plugins.optimizers.bfgs import BFGS
-from thalweg_plugins.optimizers.empirical_fisher import EmpiricalFisher
-from thalweg_plugins.optimizers.gauss_newton_cg import GaussNewtonCG
-from thalweg_plugins.optimizers.kfac import KFAC
-from thalweg_plugins.optimizers.lbfgs import LBFGS
-from thalweg_plugins.optimizers.lion import Lion
-from thalweg_plugins.optimizers.momentum import Momentum, Nesterov
-from thalweg_plugins.optimizers.muon import Muon
-from thalweg_plugins.optimizers.nadam import NAdam
-from thalweg_plugins.optimizers.natural_gradient import NaturalGradient, NaturalGradientCG
-from thalweg_plugins.optimizers.natural_gradient_mc import NaturalGradientMC
-from thalweg_plugins.optimizers.newton import Newton
-from thalweg_plugins.optimizers.newton_cg import NewtonCG
-from thalweg_plugins.optimizers.rmsprop import RMSprop
-from thalweg_plugins.optimizers.rmsprop_lecture import RMSpropLecture
-from thalweg_plugins.optimizers.schedule_free_adamw import ScheduleFreeAdamW
-from thalweg_plugins.optimizers.sgd import SGD
-from thalweg_plugins.optimizers.shampoo import Shampoo
-from thalweg_plugins.optimizers.soap import SOAP
+from thalweg_plugins.optimizers.first_order.adagrad import Adagrad
+from thalweg_plugins.optimizers.first_order.adam import Adam
+from thalweg_plugins.optimizers.first_order.adamw import AdamW
+from thalweg_plugins.optimizers.first_order.amsgrad import AMSGrad
+from thalweg_plugins.optimizers.first_order.lion import Lion
+from thalweg_plugins.optimizers.first_order.momentum import Momentum, Nesterov
+from thalweg_plugins.optimizers.first_order.nadam import NAdam
+from thalweg_plugins.optimizers.first_order.rmsprop import RMSprop
+from thalweg_plugins.optimizers.first_order.schedule_free_adamw import ScheduleFreeAdamW
+from thalweg_plugins.optimizers.first_order.sgd import SGD
+from thalweg_plugins.optimizers.lecture.adagrad_lecture import AdagradLecture
+from thalweg_plugins.optimizers.lecture.adam_lecture import AdamLecture
+from thalweg_plugins.optimizers.lecture.adam_rkk18 import AdamRKK18, AMSGradRKK18
+from thalweg_plugins.optimizers.lecture.rmsprop_lecture import RMSpropLecture
+from thalweg_plugins.optimizers.natural.empirical_fisher import EmpiricalFisher
+from thalweg_plugins.optimizers.natural.kfac import KFAC
+from thalweg_plugins.optimizers.natural.natural_gradient import NaturalGradient, NaturalGradientCG
+from thalweg_plugins.optimizers.natural.natural_gradient_mc import NaturalGradientMC
+from thalweg_plugins.optimizers.second_order.bfgs import BFGS
+from thalweg_plugins.optimizers.second_order.gauss_newton_cg import GaussNewtonCG
+from thalweg_plugins.optimizers.second_order.lbfgs import LBFGS
+from thalweg_plugins.optimizers.second_order.newton import Newton
+from thalweg_plugins.optimizers.second_order.newton_cg import NewtonCG
+from thalweg_plugins.optimizers.structured.muon import Muon
+from thalweg_plugins.optimizers.structured.shampoo import Shampoo
+from thalweg_plugins.optimizers.structured.soap import SOAP
 
 FIRST_ORDER = (
     SGD,

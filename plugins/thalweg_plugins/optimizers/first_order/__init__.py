@@ -1,0 +1,1 @@
+"""Methods that step on the gradient alone, weight by weight."""

@@ -1,0 +1,1 @@
+"""Textbook variants, written as the lecture writes them."""

@@ -1,0 +1,1 @@
+"""Natural gradient: methods that step by a Fisher matrix, exact, sampled or factored."""

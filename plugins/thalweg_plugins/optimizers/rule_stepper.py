@@ -1,0 +1,106 @@
+"""Steps an elementwise rule. Imports torch, so it is imported only when a stepper is built."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from thalweg.contracts import StackedStepper, StepReport
+from thalweg.contracts.rows import Rows
+from thalweg.curvature import pieces
+
+if TYPE_CHECKING:
+    from thalweg.contracts.objective import Objective
+    from thalweg_plugins.optimizers.update_rule import UpdateRule
+
+
+class RuleStepper(StackedStepper):
+    """A rule at work on one network (P,), or on K stacked members (K, P) of different hyperparameters."""
+
+    def __init__(
+        self, rule: UpdateRule, module: nn.Module, members: Sequence[Mapping[str, Any]], stacked: bool
+    ) -> None:
+        self.rule = rule
+        self.members = [dict(member) for member in members]
+        self.stacked = stacked
+        self.rows = Rows(module.parameters(), len(members) if stacked else None)
+        self.t = 0
+        self.kept: list[dict[str, float]] = [{} for _ in members]
+        self.slots: dict[str, Tensor] = {}
+        self.averages = bool(rule.evaluated)
+
+    @property
+    def lrs(self) -> list[float]:
+        """Each member's learning rate; one for a single network."""
+        return [member["lr"] for member in self.members]
+
+    @lrs.setter
+    def lrs(self, values: list[float]) -> None:
+        for member, value in zip(self.members, values, strict=True):
+            member["lr"] = value
+
+    @torch.no_grad()
+    def step(self, objective: Objective) -> StepReport:
+        """One step of the rule on the gradient of the current batch."""
+        objective.backward()
+        self.t += 1
+        w, g = self.rows.weights(), self.rows.gradients()
+        slots = SimpleNamespace(**(self.slots or self.rule.start(w)))
+        self.rows.write(self.rule.update(w, g, slots, self._numbers(w)))
+        self.slots = vars(slots)
+        return StepReport()
+
+    def _numbers(self, w: Tensor) -> SimpleNamespace:
+        """The members' numbers as floats, or as columns (K, 1); computed in float64 either way."""
+        each = [self.rule.numbers(member, self.t, kept) for member, kept in zip(self.members, self.kept, strict=True)]
+        if not self.stacked:
+            return SimpleNamespace(**each[0])
+        columns = torch.tensor([list(numbers.values()) for numbers in each], dtype=torch.float64).to(w)
+        return SimpleNamespace(**dict(zip(each[0], columns.unsqueeze(-1).unbind(1), strict=True)))
+
+    @contextmanager
+    def evaluation_weights(self) -> Iterator[None]:
+        """Those of the rule's evaluated slot, where it has one and has made a step."""
+        if not self.rule.evaluated or not self.slots:
+            yield
+            return
+        training = self.rows.weights()
+        self.rows.write(self.slots[self.rule.evaluated])
+        try:
+            yield
+        finally:
+            self.rows.write(training)
+
+    def project(self, project: Callable[[], None]) -> None:
+        """The module's weights, and every slot that holds weights."""
+        project()
+        if self.rule.placed and self.slots:
+            training = self.rows.weights()
+            for name in self.rule.placed:
+                self.rows.write(self.slots[name])
+                project()
+                self.slots[name] = self.rows.weights()
+            self.rows.write(training)
+
+    def preconditioner(self) -> list[Tensor] | None:
+        """The rule's divisor, where it is preconditioned and has made a step."""
+        if not self.rule.preconditioned or not self.slots or self.stacked:
+            return None
+        weights = self.rows.weights()
+        divisor = self.rule.divisor(SimpleNamespace(**self.slots), self._numbers(weights))
+        return pieces(divisor, self.rows.parameters)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Learning rates, the number of steps, sums and slots."""
+        return {"lrs": self.lrs, "t": self.t, "kept": self.kept, "slots": self.slots}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from there."""
+        state = copy.deepcopy(state)
+        self.lrs, self.t, self.kept, self.slots = state["lrs"], state["t"], state["kept"], state["slots"]

@@ -1,0 +1,1 @@
+"""Methods that treat a layer's weights as a matrix."""

@@ -1,0 +1,55 @@
+"""SOAP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from thalweg import Hyperparameter, Optimizer, Stepper
+from thalweg.contracts import BuildContext
+from thalweg_plugins.optimizers.options import beta1, beta2, eps, lr
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class SOAP(Optimizer):
+    """Adam in the eigenbasis of Shampoo's factors.
+
+    The first gradient only sets the eigenbasis up, by an eigendecomposition, and moves no weight, so that no gradient
+    is rotated into a basis made of itself, as in the authors' code. After every ``interval`` steps from there one step
+    of power iteration follows, a QR decomposition of L Q_L and of R Q_R. Each decomposition counts as a factor
+    inversion.
+
+    A convolution's weight is a matrix (out, in * height * width), and any other parameter of several dimensions, those
+    of 1 left out, (first, rest). Vectors, and sides longer than max_size, are not rotated: there it is Adam. Bias
+    corrections are Adam's.
+    """
+
+    name = "soap"
+    summary = "Adam in the slowly turning eigenbasis of Shampoo's factors"
+    equation = (
+        "M <- beta1 M + (1 - beta1) G;  V <- beta2 V + (1 - beta2) (Q_L' G Q_R)^2;  "
+        "W <- W - lr Q_L [(Q_L' M Q_R / (1 - beta1^t)) / (sqrt(V / (1 - beta2^t)) + eps)] Q_R';  "
+        "L <- beta2 L + (1 - beta2) G G';  R <- beta2 R + (1 - beta2) G' G;  "
+        "every interval steps: Q_L <- QR(L Q_L), Q_R <- QR(R Q_R)"
+    )
+    source = "Vyas et al. 2024, algorithms 3 and 4"
+    cost = (
+        "1 gradient evaluation, and per matrix (m, n) 2 QR decompositions every interval steps; "
+        "2 m n + 2 (m^2 + n^2) numbers of state per matrix, 2 per other parameter"
+    )
+    options = (
+        lr(3e-3, 1e-5, 0.1),
+        beta1(0.95),
+        beta2(0.95),
+        eps(),
+        Hyperparameter("interval", 10, "[1, inf)", "steps between two turns of the eigenbasis"),
+        Hyperparameter("max_size", 1024, "[1, inf)", "the longest side that is rotated"),
+    )
+
+    def build(self, module: nn.Module, hyperparameters: Mapping[str, Any], context: BuildContext) -> Stepper:
+        """A stepper with two bases a matrix."""
+        from thalweg_plugins.optimizers.structured._matrices import SOAPStepper
+
+        return SOAPStepper(module, hyperparameters)
