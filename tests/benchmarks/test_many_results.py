@@ -17,7 +17,7 @@ import pytest
 from benchmarks.many_trials import write_many
 from thalweg.expand import read_benchmark
 from thalweg.registry import Registry
-from thalweg.runner.cached import left_to_do
+from thalweg.runner.done import left_to_do
 from thalweg.runner.run import trials_of
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import wanted_for

@@ -15,9 +15,9 @@ from thalweg.contracts import Draw
 from thalweg.contracts.objective import Objective
 from thalweg.curvature import (
     GGN,
-    Estimate,
     Fisher,
     Hessian,
+    TraceEstimate,
     conjugate_gradients,
     hutch_plus_plus,
     hutchinson,
@@ -157,7 +157,7 @@ def test_lanczos_on_a_network_finds_its_hessians_extreme_eigenvalues() -> None:
 
 
 @pytest.mark.parametrize("estimate", [hutchinson, hutch_plus_plus])
-def test_traces_lie_within_their_standard_error(estimate: Callable[..., Estimate]) -> None:
+def test_traces_lie_within_their_standard_error(estimate: Callable[..., TraceEstimate]) -> None:
     operator = GGN(objective())
     exact = float(operator.dense().trace())
     like = operator.parameters[0].new_zeros(operator.size)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Optimizer, Stepper
-from thalweg.contracts import BuildContext, StackedStepper, stability
+from thalweg.contracts import BuildContext, StackedStepper, step_limits
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,11 +25,11 @@ class Declared(Optimizer):
     @property
     def preconditioned(self) -> bool:  # type: ignore[override]
         """Whether torch's class is."""
-        return self.torch_name in stability.PRECONDITIONED
+        return self.torch_name in step_limits.PRECONDITIONED
 
     def stability_limit(self, hyperparameters: Mapping[str, Any]) -> float | None:
         """That of torch's class."""
-        return stability.stability_limit(self.torch_name, self.arguments(hyperparameters))
+        return step_limits.stability_limit(self.torch_name, self.arguments(hyperparameters))
 
     def build(self, module: nn.Module, hyperparameters: Mapping[str, Any], context: BuildContext) -> Stepper:
         """Torch's optimizer behind a stepper."""

@@ -21,7 +21,7 @@ from thalweg.contracts import Metric
 from thalweg.errors import UserError
 from thalweg.plan import Workload
 from thalweg.scoring.leaderboard import leaderboard
-from thalweg.scoring.measures import FINAL, MEASURES, MEMORY, SECONDS, STABILITY, ranking_metric, where_read
+from thalweg.scoring.measures import FINAL, MEASURES, SECONDS, STABILITY, STATE_BYTES, ranking_metric, where_read
 from thalweg.scoring.scales import changes, settled
 
 OWN = "the workload's metric"
@@ -71,7 +71,7 @@ def show(source: Source, loaded: Loaded) -> None:
             st.info("No trial of this workload is there yet.")
         elif metric is SECONDS and trials["step_seconds"].isna().all():
             st.info("No step was timed yet: type `thalweg run BENCHMARK --timed`.")
-        elif metric is MEMORY and rows["value"].isna().all():
+        elif metric is STATE_BYTES and rows["value"].isna().all():
             st.info("These trials are from before the memory of the state was recorded.")
         else:
             _workload(workload, metric, rows, loaded)

@@ -7,8 +7,8 @@ from pathlib import Path
 from thalweg.commands.output import console, print_json, print_table
 from thalweg.plan import Plan
 from thalweg.registry import Registry
-from thalweg.runner.cached import left_to_do
 from thalweg.runner.cost import usual_of, usual_seconds
+from thalweg.runner.done import left_to_do
 from thalweg.runner.extent import check_extents
 from thalweg.runner.run import trials_of
 from thalweg.store.index import read_stored

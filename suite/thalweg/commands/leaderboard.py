@@ -26,7 +26,15 @@ from thalweg.expand import load_benchmark
 from thalweg.plan import Plan
 from thalweg.registry import load_registry
 from thalweg.scoring.leaderboard import leaderboard
-from thalweg.scoring.measures import MEMORY, SECONDS, STABILITY, check_metric, ranking_metric, wanted_for, where_read
+from thalweg.scoring.measures import (
+    SECONDS,
+    STABILITY,
+    STATE_BYTES,
+    check_metric,
+    ranking_metric,
+    wanted_for,
+    where_read,
+)
 from thalweg.scoring.observations import Observations, observe
 from thalweg.scoring.scales import changes, settled
 from thalweg.scoring.stability import stability
@@ -123,7 +131,7 @@ def leaderboard_command(
     if metric == SECONDS.name and not seen.timed_on:
         errors().print(f"no step was timed yet: type 'thalweg run {name} --timed'", markup=False)
     lost = table["diverged"] + table["failed"]
-    if metric == MEMORY.name and (table["value"].isna() & (lost < table["seeds"])).any():
+    if metric == STATE_BYTES.name and (table["value"].isna() & (lost < table["seeds"])).any():
         errors().print("trials from before the memory of the state was recorded have none", markup=False)
     return 0
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from thalweg.contracts import stability
+from thalweg.contracts import step_limits
 from thalweg.contracts.optimizer import BuildContext, Optimizer, StackedStepper, Stepper
 from thalweg.contracts.torch_arguments import Arguments
 from thalweg.contracts.torch_stepper import TorchRows, TorchStepper, fused_if_possible, has_modes
@@ -88,7 +88,7 @@ class TorchOptimizer(Optimizer):
         self.has_lr = self._arguments.has_lr
         # results from before train() and eval() were called are of other weights
         self.revision = 2 if self._stepping.get("modes", has_modes(cls)) else 1
-        self.preconditioned = self._is_torchs and cls.__name__ in stability.PRECONDITIONED
+        self.preconditioned = self._is_torchs and cls.__name__ in step_limits.PRECONDITIONED
 
     @property
     def _is_torchs(self) -> bool:
@@ -97,7 +97,7 @@ class TorchOptimizer(Optimizer):
     def stability_limit(self, hyperparameters: Mapping[str, Any]) -> float | None:
         """That of the class, where it is one of torch's own."""
         arguments = self._arguments.of(hyperparameters)
-        return stability.stability_limit(self.cls.__name__, arguments) if self._is_torchs else None
+        return step_limits.stability_limit(self.cls.__name__, arguments) if self._is_torchs else None
 
     @property
     def description(self) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from thalweg.contracts import stability
+from thalweg.contracts import step_limits
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.optimizer import StackedStepper, Stepper, StepReport
 from thalweg.contracts.rows import Rows
@@ -208,8 +208,8 @@ class TorchStepper(Stepper):
         self._trains = None
 
     def preconditioner(self) -> list[Tensor] | None:
-        """That of torch's adaptive methods; see ``thalweg.contracts.stability``."""
-        return stability.preconditioner(self.optimizer)
+        """That of torch's adaptive methods; see ``thalweg.contracts.step_limits``."""
+        return step_limits.preconditioner(self.optimizer)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TorchStepper:
         """A copy with every attribute: torch's own way leaves those out that a class adds."""

@@ -14,7 +14,7 @@ from thalweg.curvature.operators import (
     OutputOperator,
 )
 from thalweg.curvature.scipy_operator import linear_operator
-from thalweg.curvature.trace import Estimate, hutch_plus_plus, hutchinson, rademacher
+from thalweg.curvature.trace import TraceEstimate, hutch_plus_plus, hutchinson, rademacher
 from thalweg.curvature.vectors import flat, pieces
 
 __all__ = [
@@ -23,12 +23,12 @@ __all__ = [
     "Density",
     "Eigenpairs",
     "EmpiricalFisher",
-    "Estimate",
     "Fisher",
     "Hessian",
     "MCFisher",
     "Operator",
     "OutputOperator",
+    "TraceEstimate",
     "Tridiagonal",
     "conjugate_gradients",
     "extreme_eigenpairs",

@@ -15,7 +15,7 @@ Products = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Estimate:
+class TraceEstimate:
     """A number estimated from random vectors; ``standard_error`` is nan where one vector was drawn."""
 
     value: float
@@ -38,7 +38,7 @@ def rademacher(count: int, like: Tensor, generator: torch.Generator) -> Tensor:
     return (2 * bits - 1).to(like)
 
 
-def hutchinson(products: Products, like: Tensor, samples: int, generator: torch.Generator) -> Estimate:
+def hutchinson(products: Products, like: Tensor, samples: int, generator: torch.Generator) -> TraceEstimate:
     """tr A as the mean of z'Az over Rademacher vectors z, one product each.
 
     The standard error is the samples' deviation over the root of their number. ``like`` (P,) says size, type, device.
@@ -47,7 +47,7 @@ def hutchinson(products: Products, like: Tensor, samples: int, generator: torch.
 
     >>> a = torch.diag(torch.tensor([1.0, 2.0, 5.0]))
     >>> hutchinson(lambda rows: rows @ a, a[0], 4, torch.Generator().manual_seed(0))  # exact for a diagonal matrix
-    Estimate(value=8.0, standard_error=0.0, products=4, samples=4)
+    TraceEstimate(value=8.0, standard_error=0.0, products=4, samples=4)
     """
     if samples < 1:
         raise ValueError(f"samples = {samples}: it must be 1 or more")
@@ -55,7 +55,7 @@ def hutchinson(products: Products, like: Tensor, samples: int, generator: torch.
     return _mean((z * products(z)).sum(1), 0.0, samples)
 
 
-def hutch_plus_plus(products: Products, like: Tensor, samples: int, generator: torch.Generator) -> Estimate:
+def hutch_plus_plus(products: Products, like: Tensor, samples: int, generator: torch.Generator) -> TraceEstimate:
     """tr A = tr(Q'AQ) + tr((I - QQ')A(I - QQ')): the first part exactly, the second by Hutchinson's method.
 
     Q is an orthonormal basis of A's products with a third of the ``samples`` vectors; a third of the products finds it,
@@ -73,8 +73,8 @@ def hutch_plus_plus(products: Products, like: Tensor, samples: int, generator: t
     return _mean((z * products(z)).sum(1), exact, third + len(q) + third)
 
 
-def _mean(values: Tensor, offset: float, products: int) -> Estimate:
+def _mean(values: Tensor, offset: float, products: int) -> TraceEstimate:
     values = values.double()
     n = len(values)
     error = float(values.std()) / math.sqrt(n) if n > 1 else math.nan
-    return Estimate(offset + float(values.mean()), error, products, n)
+    return TraceEstimate(offset + float(values.mean()), error, products, n)

@@ -30,7 +30,7 @@ __all__ = ["BatchNorm", "Line", "Method", "Plane", "Span", "flat", "flat_from", 
 BatchNorm = Literal["running", "batch", "re-estimated", "interpolated"]
 Method = Literal["auto", "walk", "stack", "plain"]
 
-MEMORY = 2**30
+DEFAULT_MEMORY = 2**30
 """Bytes of activations at once, where nothing else is said."""
 
 CHUNK = 2**21
@@ -57,7 +57,7 @@ def losses_at(
     dtype: torch.dtype | None = None,
     metrics: Sequence[str] | None = None,
     method: Method = "auto",
-    memory: int = MEMORY,
+    memory: int = DEFAULT_MEMORY,
     resume: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
     counts: Counts | None = None,

@@ -18,8 +18,8 @@ from thalweg.outcome import RunReport, TrialResult
 from thalweg.own import signing_key
 from thalweg.plan import Plan, PlannedTrial
 from thalweg.registry import Registry
-from thalweg.runner.cached import left_to_do
 from thalweg.runner.cost import Usual, usual_seconds
+from thalweg.runner.done import left_to_do
 from thalweg.runner.extent import check_extents
 from thalweg.runner.groups import Group, groups_of, train_and_save_group
 from thalweg.runner.options import RunOptions, executor_of, idle_devices

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thalweg.benchmark_file import Keep
 from thalweg.contracts import Draw
 from thalweg.contracts.executor import Progress
 from thalweg.contracts.option import resolve
@@ -18,14 +17,13 @@ from thalweg.hooks import call_hook
 from thalweg.outcome import TrialResult
 from thalweg.plan import PlannedTrial
 from thalweg.registry import Registry, load_registry
+from thalweg.runner.done import have_of, is_done
 from thalweg.runner.environment import environment
 from thalweg.runner.interrupts import finish_writing
-from thalweg.store.columns import has_curve
 from thalweg.store.curve import curve_table
 from thalweg.store.documents import ProbeDocument, TrialDocument
 from thalweg.store.results import CHECKPOINT, BenchmarkResults, StoredTrial, killed
-from thalweg.store.weights import has_weights, weight_tables
-from thalweg.trial import ProbeRequest
+from thalweg.store.weights import weight_tables
 
 if TYPE_CHECKING:
     from thalweg.training.checkpoint import Checkpoint
@@ -45,24 +43,6 @@ class Job:
     """Train although there is a result."""
     told: bool = False
     """Whether plugins were told already that it starts."""
-
-
-def is_done(trial: StoredTrial, requests: Sequence[ProbeRequest], keep: Keep | None = None) -> bool:
-    """Whether nothing is left to do: done or diverged, with a curve, a table for each probe wanted, what is to be kept.
-
-    A diverged trial has no tables of probes at the end, and training it again would give none.
-    """
-    document = trial.document
-    if document.status == "failed" or not has_curve(trial):
-        return False
-    kept = {"weights": ("initial", "final"), "trajectory": ("initial", "final", "trajectory")}[keep] if keep else ()
-    if document.status == "done" and not all(has_weights(trial.path, name) for name in kept):
-        return False
-    have = document.probes
-    return all(
-        request.key in have and (have[request.key].status == "done" or document.status == "diverged")
-        for request in requests
-    )
 
 
 _registries: dict[tuple[Path, ...], Registry] = {}
@@ -178,10 +158,11 @@ def cached_result(job: Job, there: StoredTrial, results: BenchmarkResults, regis
     from thalweg.runner.saved import add_probes
 
     planned = job.planned
+    have = have_of(there)
     done = not job.fresh and (
-        is_done(there, planned.probes, planned.keep)
+        is_done(have, planned.probes, planned.keep)
         or (
-            is_done(there, (), planned.keep)
+            is_done(have, (), planned.keep)
             and there.document.status == "done"
             and add_probes(results, there, planned.probes, registry, job.threads)
         )

@@ -14,16 +14,16 @@ from thalweg.plan import Workload
 from thalweg.scoring.intervals import FLOOR, t_interval
 from thalweg.scoring.measures import (
     COSTS,
-    MEMORY,
     SECONDS,
     STABILITY,
+    STATE_BYTES,
     TO_TARGET,
     BySeed,
     check_metric,
     is_to_target,
-    measured,
     ranking_metric,
     to_target,
+    values_by_seed,
 )
 from thalweg.scoring.observations import Observations
 from thalweg.scoring.scales import settled
@@ -80,7 +80,7 @@ def _rows(workload: Workload, metric: Metric, trials: pd.DataFrame, curves: pd.D
     """A row for each optimizer, without its ranks."""
     steps = to_target(curves, workload)
     # memory is no matter of curves
-    values = {} if metric is MEMORY else measured(workload, metric, curves)
+    values = {} if metric is STATE_BYTES else values_by_seed(workload, metric, curves)
     # columns as arrays: a table for each of hundreds of optimizers takes longer than what is done with it
     columns = {name: trials[name].to_numpy() for name in ("seed", "state_bytes", "step_seconds")}
     columns["status"] = trials["status"].to_numpy(dtype=object)
@@ -116,7 +116,7 @@ def _row(
         values = [factor * measured.get(seed, math.inf) for seed in seeds]
         # a mean over the seeds that got there would flatter whoever got there rarely
         values = values if all(math.isfinite(value) for value in values) else []
-    elif metric is MEMORY:
+    elif metric is STATE_BYTES:
         memory = trials["state_bytes"][done].astype(float)
         values = memory[~np.isnan(memory)].tolist()
     else:

@@ -29,9 +29,9 @@ TO_TARGET = {
 """What it costs to reach the target: a metric, and the column of a curve that counts it."""
 SECONDS = Metric("seconds_to_target", "lower", "log", unit="s")
 """Steps to the target times the seconds of a step, as timed on one machine by ``thalweg run --timed``."""
-MEMORY = Metric("state_bytes", "lower", unit="bytes")
+STATE_BYTES = Metric("state_bytes", "lower", unit="bytes")
 """Memory of the optimizer's state at the end of training."""
-COSTS = (*TO_TARGET, SECONDS.name, MEMORY.name)
+COSTS = (*TO_TARGET, SECONDS.name, STATE_BYTES.name)
 """Names of costs that can rank."""
 
 FINAL, TRAINING_LOSS, AREA = "final_validation", "training_loss", "area_under_curve"
@@ -48,8 +48,8 @@ def ranking_metric(workload: Workload, name: str | None) -> Metric | None:
     choices = {metric.name: metric for metric in workload.metrics}
     if name is None or name in choices:
         return workload.metric if name is None else choices[name]
-    if name == MEMORY.name:
-        return MEMORY
+    if name == STATE_BYTES.name:
+        return STATE_BYTES
     if name == TRAINING_LOSS:
         return replace(choices["loss"], name=name) if "loss" in choices else None
     if name == AREA:
@@ -126,7 +126,7 @@ def is_to_target(metric: Metric) -> bool:
     return metric.name in TO_TARGET or metric.name == SECONDS.name
 
 
-def measured(workload: Workload, metric: Metric, curves: pd.DataFrame) -> dict[str, BySeed]:
+def values_by_seed(workload: Workload, metric: Metric, curves: pd.DataFrame) -> dict[str, BySeed]:
     """The value of each optimizer's trials that have one, from the workload's ``curves``.
 
     Steps for ``seconds_to_target``; nothing for ``state_bytes``, which no curve has. ``area_under_curve`` is the mean

@@ -12,14 +12,14 @@ from thalweg.errors import UserError
 from thalweg.plan import Workload
 from thalweg.scoring.measures import (
     MEASURES,
-    MEMORY,
     SECONDS,
     STABILITY,
+    STATE_BYTES,
     STEPS,
     check_metric,
     is_to_target,
-    measured,
     ranking_metric,
+    values_by_seed,
 )
 from thalweg.scoring.observations import Observations
 
@@ -65,12 +65,12 @@ def _values(workload: Workload, metric: Metric, seen: Observations) -> pd.DataFr
     key = pd.MultiIndex.from_frame(found[["optimizer", "seed"]])
     known = pd.Series(True, index=found.index)
     never = np.inf if is_to_target(metric) else np.nan
-    if metric.name == MEMORY.name:
+    if metric.name == STATE_BYTES.name:
         known = trials["state_bytes"].notna() | ~found["finished"]
         values = trials["state_bytes"].to_numpy(dtype=float)
     else:
         curves = seen.curves[seen.curves["workload"] == workload.name]
-        by_label = measured(workload, metric, curves)
+        by_label = values_by_seed(workload, metric, curves)
         values = np.array([by_label.get(str(optimizer), {}).get(seed, never) for optimizer, seed in key], dtype=float)
         if metric.name == SECONDS.name:
             seconds = trials.groupby("optimizer")["step_seconds"].transform("median")

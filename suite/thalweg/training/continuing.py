@@ -26,7 +26,7 @@ TRAINED_ANEW = "trained_anew"
 
 BEFORE = 25
 """Steps before the state is saved: so that what counts steps has something to lose."""
-LEAST, MOST = 50, 1000
+LEAST_STEPS, MOST_STEPS = 50, 1000
 """Steps that the copy makes beside the original: as many as the training had made, between these bounds."""
 OURS = ("thalweg_plugins.", "torch.optim.")
 """Optimizers whose states are tested with the project."""
@@ -49,7 +49,7 @@ def cannot_continue(trial: Trial, registry: Registry, steps: int) -> str | None:
     around = trial.schedule.model_dump_json(), trial.decoupled_weight_decay, trial.weight_decay_on
     key = f"{trial.optimizer.model_dump_json()} {around}"
     if key not in _known:
-        _known[key] = _found(trial, registry, min(max(LEAST, steps), MOST))
+        _known[key] = _found(trial, registry, min(max(LEAST_STEPS, steps), MOST_STEPS))
     return _known[key]
 
 

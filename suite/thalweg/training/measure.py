@@ -24,7 +24,7 @@ from thalweg.training.tables import checked, joined
 from thalweg.trial import Trial
 
 
-def measured(active: ActiveProbe, context: ProbeContext, draw: Draw, cost: dict[str, float]) -> Any:
+def measure_now(active: ActiveProbe, context: ProbeContext, draw: Draw, cost: dict[str, float]) -> Any:
     """What the probe returns, checked; what it evaluated is added to ``cost``, also when it raises."""
     try:
         with contained(), seeded(draw.seed_for(f"probe/{active.request.key}/global", context.step)):
@@ -103,7 +103,7 @@ def measure_saved(
             progress=progress,
         )
         with timed(cost), products_of(trial):
-            parts.append(measured(active, context, it.draw, cost))
+            parts.append(measure_now(active, context, it.draw, cost))
         it.check_data()
     with timed(cost):
         return joined(active.probe, parts)

@@ -13,7 +13,7 @@ from thalweg.contracts.probe import ProbeContext, SavedWeights, When
 from thalweg.failure import Failure
 from thalweg.training.assembly import ActiveProbe, Assembly
 from thalweg.training.copies import copied_stepper, refreshed
-from thalweg.training.measure import measured, timed
+from thalweg.training.measure import measure_now, timed
 from thalweg.training.tables import joined
 
 
@@ -48,7 +48,7 @@ class Probing:
             with timed(cost):
                 try:
                     context = self._context(active, when, step, epoch, weights)
-                    part = measured(active, context, self.it.draw, cost)
+                    part = measure_now(active, context, self.it.draw, cost)
                     self._measurements.setdefault(key, []).append(part)
                 except (Exception, SystemExit) as error:
                     self.failures[key] = Failure.of(error)

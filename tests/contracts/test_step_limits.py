@@ -130,7 +130,7 @@ def test_a_frozen_parameter_has_no_part_in_the_preconditioner(registry: Registry
     module = torch.nn.Linear(2, 2)
     module.bias.requires_grad_(False)
     optimizer = torch.optim.Adam(module.parameters())
-    from thalweg.contracts.stability import preconditioner
+    from thalweg.contracts.step_limits import preconditioner
 
     module(torch.ones(1, 2)).sum().backward()
     optimizer.step()
