@@ -40,6 +40,7 @@ DEFAULT_PLUGINS = (
 
 GROUP = "thalweg"
 
+
 KINDS: dict[str, type] = {
     "optimizers": Optimizer,
     "architectures": Architecture,
@@ -228,6 +229,11 @@ def _one_line(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         text = f"{error.msg} ({Path(error.filename).name}, line {error.lineno})"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def is_built_in(cls: type) -> bool:
+    """Whether a class is one of thalweg's own plugins, which the tests of the project check."""
+    return cls.__module__.startswith("thalweg_plugins.")
 
 
 def make_plugin_manager() -> pluggy.PluginManager:

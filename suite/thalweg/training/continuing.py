@@ -13,7 +13,7 @@ from torch import Tensor
 from thalweg.contracts import Draw, Stepper
 from thalweg.contracts.torch_stepper import TorchStepper
 from thalweg.failure import Failure
-from thalweg.registry import Registry
+from thalweg.registry import Registry, is_built_in
 from thalweg.training.assembly import Assembly, assemble
 from thalweg.training.checkpoint import random_state, set_random_state
 from thalweg.training.precision import products_of
@@ -28,8 +28,6 @@ BEFORE = 25
 """Steps before the state is saved: so that what counts steps has something to lose."""
 LEAST_STEPS, MOST_STEPS = 50, 1000
 """Steps that the copy makes beside the original: as many as the training had made, between these bounds."""
-OURS = ("thalweg_plugins.", "torch.optim.")
-"""Optimizers whose states are tested with the project."""
 
 
 def cannot_continue(trial: Trial, registry: Registry, steps: int) -> str | None:
@@ -60,7 +58,7 @@ def _found(trial: Trial, registry: Registry, steps: int) -> str | None:
     name = trial.optimizer.name
     with seeded(Draw(trial.seed, None).seed_for("global")), products_of(trial):
         original = assemble(trial, registry)
-        if is_ours(original.stepper):
+        if is_tested(original.stepper):
             return None
         end = BEFORE + steps
         try:
@@ -95,10 +93,10 @@ def _found(trial: Trial, registry: Registry, steps: int) -> str | None:
     return None
 
 
-def is_ours(stepper: Stepper) -> bool:
-    """Whether it steps an optimizer that is tested with the project."""
+def is_tested(stepper: Stepper) -> bool:
+    """Whether the stepper's optimizer is torch's or a built-in, whose states the tests of the project check."""
     cls = type(stepper.optimizer) if isinstance(stepper, TorchStepper) else type(stepper)
-    return cls.__module__.startswith(OURS)
+    return is_built_in(cls) or cls.__module__.startswith("torch.optim.")
 
 
 def _recipe(it: Assembly, end: int) -> StepRecipe:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from thalweg.contracts import Batch, Draw, LoadedProblem
 from thalweg.contracts.modes import set_mode
 from thalweg.contracts.objective import kept_buffers
+from thalweg.registry import is_built_in
 from thalweg.training.assembly import Assembly, build_module, load_problem
 
 
@@ -30,14 +31,10 @@ def check_states(it: Assembly) -> None:
         HiddenStateError: they give other numbers, and what would be right.
         ValueError: the mean of the problem's loss is not that of its examples.
     """
-    if _is_foreign(it.registry.architecture(it.trial.architecture.name)):
+    if not is_built_in(type(it.registry.architecture(it.trial.architecture.name))):
         _check_module(it)
-    if _is_foreign(it.registry.problem(it.trial.problem.name)):
+    if not is_built_in(type(it.registry.problem(it.trial.problem.name))):
         _check_problem(it)
-
-
-def _is_foreign(component: object) -> bool:
-    return not type(component).__module__.startswith("thalweg_plugins.")
 
 
 def _check_module(it: Assembly) -> None:

@@ -11,7 +11,7 @@ from thalweg.errors import UserError
 from thalweg.registry import Registry
 from thalweg.training.assembly import Assembly, assemble
 from thalweg.training.checkpoint import random_state, set_random_state
-from thalweg.training.continuing import is_ours
+from thalweg.training.continuing import is_tested
 from thalweg.training.precision import products_of
 from thalweg.training.randomness import seeded
 from thalweg.trial import Trial
@@ -46,7 +46,7 @@ _ignores: dict[str, bool] = {}
 
 def _ignores_rate(trial: Trial, registry: Registry) -> bool:
     with seeded(Draw(trial.seed, None).seed_for("global")), products_of(trial):
-        if is_ours(assemble(trial, registry).stepper):
+        if is_tested(assemble(trial, registry).stepper):
             return False
         moment = random_state()
         twins = []

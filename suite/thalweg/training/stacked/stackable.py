@@ -15,7 +15,7 @@ from thalweg.contracts.precision import move
 from thalweg.contracts.problem import Split
 from thalweg.contracts.torch_adapter import TorchOptimizer
 from thalweg.failure import Failure
-from thalweg.registry import Registry
+from thalweg.registry import Registry, is_built_in
 from thalweg.training.example import example_inputs
 from thalweg.training.extent import check_extent
 from thalweg.training.stacked.elementwise import compare, compare_shapes
@@ -161,7 +161,7 @@ def _is_not_elementwise(
 ) -> str | None:
     """A third party's word is checked: what is declared elementwise may look at the shapes of weights."""
     cls = optimizer.cls if isinstance(optimizer, TorchOptimizer) else type(optimizer)
-    if cls.__module__.startswith(("torch.optim.", "thalweg_plugins.")):
+    if is_built_in(cls) or cls.__module__.startswith("torch.optim."):
         return None
     difference = compare(optimizer, members, STEPS, torch.float64)
     if difference < 1e-9:
