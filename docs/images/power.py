@@ -11,7 +11,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from thalweg.app.charts import PALETTE
+from thalweg.present.charts.curves import PALETTE
 from thalweg.scoring.paired import judge
 
 ROWS = (1, 5, 20, 50)

@@ -282,7 +282,7 @@ def report(
     plugin: PluginFiles = None,
 ) -> None:
     """Write leaderboards and charts into one HTML file that needs nothing else."""
-    from thalweg.commands.report import report_command
+    from thalweg.report.command import report_command
 
     raise typer.Exit(report_command(benchmark, out, results, plugin or []))
 
@@ -316,7 +316,7 @@ def app_(
     ] = None,
 ) -> None:
     """Open the app: leaderboards, curves, landscapes, trials and plugins in the browser."""
-    from thalweg.commands.app import app_command
+    from thalweg.app.command import app_command
 
     raise typer.Exit(app_command(results, port, plugin or [], token, allow_host or []))
 

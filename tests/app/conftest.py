@@ -203,7 +203,7 @@ def _page(name: str) -> None:
     from thalweg.app.main import draw
     from thalweg.app.sidebar import choose
 
-    show = importlib.import_module(f"thalweg.app.page_{name}").show
+    show = importlib.import_module(f"thalweg.app.pages.{name}").show
     show() if name == "plugins" else draw(show, choose())
 
 

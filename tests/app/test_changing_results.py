@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from thalweg.app.loaded import Loaded, read_loaded
-from thalweg.app.probes import measured
+from thalweg.present.loaded import Loaded, read_loaded
+from thalweg.present.probes import measured
 from thalweg.registry import load_registry
 from thalweg.report.content import report_of
 from thalweg.store.results import BenchmarkResults

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from thalweg.app.charts import DASHES, PALETTE, curve_chart, interval_chart, style, trial_chart
-from thalweg.app.over_all_charts import critical_chart, ecdf_chart, improvement_chart
 from thalweg.benchmark_file import Target
 from thalweg.contracts import Metric
+from thalweg.present.charts.curves import DASHES, PALETTE, curve_chart, interval_chart, style, trial_chart
+from thalweg.present.charts.over_all import critical_chart, ecdf_chart, improvement_chart
 from thalweg.scoring.critical import CriticalDifference
 
 LOSS = Metric("loss", "lower", "log")

@@ -7,9 +7,9 @@ import math
 import pandas as pd
 import pytest
 
-from thalweg.app.curves import has_log_axis, mean_curves, metrics_of, sparklines, splits_of
 from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
+from thalweg.present.curves import has_log_axis, mean_curves, metrics_of, sparklines, splits_of
 
 LOSS = Metric("loss", "lower", "log")
 ACCURACY = Metric("accuracy", "higher", unit="%")

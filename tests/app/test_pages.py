@@ -248,6 +248,6 @@ def test_the_frame_runs_and_starts_with_the_leaderboard(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("THALWEG_RESULTS", str(results))
     monkeypatch.setenv("THALWEG_PLUGIN_FILES", "")
-    page = AppTest.from_file(str(Path(data.__file__).with_name("main.py")), default_timeout=30).run()
+    page = AppTest.from_file(str(Path(data.__file__).with_name("server") / "script.py"), default_timeout=30).run()
     assert not page.exception
     assert "leaderboard" in text(page.title)

@@ -20,12 +20,12 @@ from playwright.sync_api import Browser
 from typer.testing import CliRunner, Result
 
 from support import CommandLine
-from thalweg.app.loaded import Loaded, read_loaded
-from thalweg.app.notes import Note
-from thalweg.app.over_all_charts import Picture
 from thalweg.benchmark import load_benchmark
 from thalweg.cli import app
 from thalweg.errors import UserError
+from thalweg.present.charts.over_all import Picture
+from thalweg.present.loaded import Loaded, read_loaded
+from thalweg.present.notes import Note
 from thalweg.registry import load_registry
 from thalweg.report.content import Report, Section, Table, report_of
 from thalweg.report.html import to_html
@@ -282,7 +282,7 @@ def test_without_what_draws_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
 def test_it_needs_no_streamlit_and_no_torch(results: Path, tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['streamlit'] = sys.modules['torch'] = None\n"
-        "from thalweg.commands.report import report_command\n"
+        "from thalweg.report.command import report_command\n"
         "from pathlib import Path\n"
         "print(report_command(sys.argv[1], Path('report.html'), Path(sys.argv[2]), []))"
     )

@@ -10,8 +10,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from support import CommandLine
-from thalweg.app.tuning_charts import budget_chart, sensitivity_chart
 from thalweg.contracts import Metric
+from thalweg.present.charts.tuning import budget_chart, sensitivity_chart
 
 Show = Callable[..., AppTest]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from thalweg.app import data
-from thalweg.app.view import ADDED, IN_BENCHMARK, NOT_EXPANDED, View, make_view
 from thalweg.benchmark import read_benchmark
+from thalweg.present.view import ADDED, IN_BENCHMARK, NOT_EXPANDED, View, make_view
 from thalweg.registry import load_registry
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults

@@ -12,7 +12,7 @@ import streamlit as st
 
 import thalweg
 from thalweg import guard
-from thalweg.app.loaded import Loaded, read_loaded
+from thalweg.present.loaded import Loaded, read_loaded
 from thalweg.registry import Registry, load_registry
 from thalweg.store.listing import Listing, look
 from thalweg.store.results import BenchmarkResults, benchmarks_in, results_root

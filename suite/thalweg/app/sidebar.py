@@ -7,10 +7,10 @@ from typing import TypeVar
 
 import streamlit as st
 
-from thalweg.app import notes
 from thalweg.app.data import Source, load, sources
-from thalweg.app.loaded import Loaded
-from thalweg.app.words import plain
+from thalweg.present import notes
+from thalweg.present.loaded import Loaded
+from thalweg.present.sentences import plain
 from thalweg.store.results import benchmarks_in
 
 T = TypeVar("T", bound=str)

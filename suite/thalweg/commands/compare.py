@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from thalweg.commands.output import print_json, print_lines, print_table, warn_of_failures
 from thalweg.commands.sides import Side, read_side
-from thalweg.commands.verdicts import HEADINGS, cells, headline, junit, ordered, section
+from thalweg.console import print_json, print_lines, print_table, warn_of_failures
 from thalweg.errors import UserError, unknown
+from thalweg.present.verdicts import HEADINGS, cells, headline, junit, ordered, section
 from thalweg.registry import load_registry
 from thalweg.scoring.compare import Margins, Pair, compare, overall
 from thalweg.scoring.measures import SECONDS, ranking_metric

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from thalweg.benchmark import Plan
-from thalweg.commands.output import console, print_json, print_table
+from thalweg.console import console, print_json, print_table
 from thalweg.registry import Registry
 from thalweg.runner.cached import left_to_do
 from thalweg.runner.cost import usual_of, usual_seconds

@@ -6,10 +6,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from thalweg.commands.describe import described_architecture, described_problem, problem_lines, size_rows
-from thalweg.commands.output import console, lines, print_json, print_table, warn_of_failures
+from thalweg.console import console, lines, print_json, print_table, warn_of_failures
 from thalweg.contracts import Architecture, Hyperparameter, Optimizer, Option, Probe, Problem
 from thalweg.errors import UserError, unknown
+from thalweg.present.components import described_architecture, described_problem, problem_lines, size_rows
 from thalweg.registry import KINDS, Entry, Registry, load_registry
 from thalweg.store.results import benchmarks_in, results_root
 

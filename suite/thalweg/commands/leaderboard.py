@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from thalweg.benchmark import Plan, load_benchmark
-from thalweg.commands.output import (
+from thalweg.commands.over_all import print_over_all
+from thalweg.console import (
     console,
     errors,
     markdown_table,
@@ -21,7 +22,6 @@ from thalweg.commands.output import (
     warn_of_failures,
     warn_of_unreadable,
 )
-from thalweg.commands.over_all import print_over_all
 from thalweg.errors import UserError, unknown
 from thalweg.registry import load_registry
 from thalweg.scoring.leaderboard import leaderboard

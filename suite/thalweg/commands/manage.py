@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from thalweg.commands.output import console, errors, number, print_json, warn_of_unreadable
 from thalweg.commands.results import find_trial
+from thalweg.console import console, errors, number, print_json, warn_of_unreadable
 from thalweg.errors import UserError, unknown
 from thalweg.store.compact import Compacted, compact
 from thalweg.store.export import FORMATS, export

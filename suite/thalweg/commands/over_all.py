@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from thalweg.app.words import ranks, told
 from thalweg.benchmark import Plan
-from thalweg.commands.output import console, errors, markdown_table, print_json, print_lines, print_table
+from thalweg.console import console, errors, markdown_table, print_json, print_lines, print_table
+from thalweg.present.sentences import ranks, told
 from thalweg.scoring.observations import Observations
 from thalweg.scoring.over_all import OverAll, over_all
 from thalweg.scoring.pooled import too_few

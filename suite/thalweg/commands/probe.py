@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from thalweg.benchmark import PlannedTrial, check_probe, component_ref
-from thalweg.commands.output import console, errors, print_json, warn_of_failures
 from thalweg.commands.progress import Measuring
 from thalweg.commands.results import find_trial
+from thalweg.console import console, errors, print_json, warn_of_failures
 from thalweg.data.digest import sha256
 from thalweg.errors import UserError
 from thalweg.registry import Registry, load_registry

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID,
 from rich.text import Text
 
 from thalweg.benchmark import PlannedTrial
-from thalweg.commands.output import errors
+from thalweg.console import errors
 from thalweg.runner.cost import TimeLeft, Usual, told_time
 from thalweg.runner.outcome import TrialResult
 from thalweg.shown import shown

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from thalweg.commands.output import console, errors, number, print_json, print_table, warn_of_unreadable
+from thalweg.console import console, errors, number, print_json, print_table, warn_of_unreadable
 from thalweg.errors import UserError
 from thalweg.store.index import read_stored
 from thalweg.store.results import (

@@ -14,8 +14,8 @@ from typing import get_args
 from thalweg.benchmark import load_benchmark
 from thalweg.benchmark_file import Keep
 from thalweg.commands.leaderboard import print_leaderboard
-from thalweg.commands.output import console, errors, print_json, warn_of_failures
 from thalweg.commands.progress import make_progress
+from thalweg.console import console, errors, print_json, warn_of_failures
 from thalweg.errors import UserError, unknown
 from thalweg.memory import GB
 from thalweg.registry import load_registry

@@ -8,7 +8,7 @@ from pathlib import Path
 from thalweg import guard
 from thalweg.benchmark import Benchmark, read_benchmark
 from thalweg.benchmark_file import TUNING_SEED
-from thalweg.commands.output import warn_of_unreadable
+from thalweg.console import warn_of_unreadable
 from thalweg.errors import UserError, unknown
 from thalweg.registry import Registry
 from thalweg.scoring.measures import wanted_for

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from thalweg.benchmark import load_benchmark
-from thalweg.commands.output import errors, number, print_json, print_table, warn_of_failures, warn_of_unreadable
+from thalweg.console import errors, number, print_json, print_table, warn_of_failures, warn_of_unreadable
 from thalweg.errors import UserError
 from thalweg.registry import load_registry
 from thalweg.scoring.tuning import best_settings, by_budget, effectless, remark, shown_setting

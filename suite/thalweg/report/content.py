@@ -9,21 +9,21 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from thalweg.app import notes
-from thalweg.app.charts import curve_chart, interval_chart
-from thalweg.app.curves import has_log_axis, mean_curves, splits_of
-from thalweg.app.loaded import Loaded
-from thalweg.app.notes import Note
-from thalweg.app.over_all_charts import Picture, left_out, pictures
-from thalweg.app.probes import measured
-from thalweg.app.tuning_charts import budget_chart, sensitivity_chart
-from thalweg.app.view import View
-from thalweg.app.words import aim, capital, count, interval, ranking, ranks, title_of
 from thalweg.benchmark import Workload
-from thalweg.commands.output import number
 from thalweg.commands.over_all import HEADINGS, rows_of
+from thalweg.console import number
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
+from thalweg.present import notes
+from thalweg.present.charts.curves import curve_chart, interval_chart
+from thalweg.present.charts.over_all import Picture, left_out, pictures
+from thalweg.present.charts.tuning import budget_chart, sensitivity_chart
+from thalweg.present.curves import has_log_axis, mean_curves, splits_of
+from thalweg.present.loaded import Loaded
+from thalweg.present.notes import Note
+from thalweg.present.probes import measured
+from thalweg.present.sentences import aim, capital, count, interval, ranking, ranks, title_of
+from thalweg.present.view import View
 from thalweg.registry import Registry
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import SECONDS, STEPS

@@ -14,9 +14,9 @@ import jinja2
 from markupsafe import Markup
 
 import thalweg
-from thalweg.app.notes import Note
-from thalweg.app.over_all_charts import Picture
 from thalweg.errors import UserError
+from thalweg.present.charts.over_all import Picture
+from thalweg.present.notes import Note
 from thalweg.report.content import Part, Report, Table
 from thalweg.shown import shown_lines
 

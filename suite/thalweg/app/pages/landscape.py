@@ -8,14 +8,14 @@ import streamlit as st
 
 from thalweg.app.data import Source, probe_table, registry
 from thalweg.app.drawing import show_chart
-from thalweg.app.loaded import Loaded
-from thalweg.app.probes import Measured, measured
 from thalweg.app.sidebar import select
-from thalweg.app.tables import facts
-from thalweg.app.words import plain
 from thalweg.contracts import Probe
 from thalweg.contracts.option import resolve
 from thalweg.errors import UserError
+from thalweg.present.loaded import Loaded
+from thalweg.present.probes import Measured, measured
+from thalweg.present.sentences import plain
+from thalweg.present.tables import facts
 
 AT_ONCE = 8
 """More trials than this in one picture are neither quick to draw nor easy to read."""

@@ -8,10 +8,10 @@ from urllib.parse import urlencode
 
 import pandas as pd
 
-from thalweg.app.view import IN_BENCHMARK
-from thalweg.app.words import cell, interval, ranks
 from thalweg.benchmark import Workload
 from thalweg.contracts import Component, Hyperparameter, Metric
+from thalweg.present.sentences import cell, interval, ranks
+from thalweg.present.view import IN_BENCHMARK
 from thalweg.store.documents import TrialDocument
 from thalweg.trial import Trial
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from thalweg.app.view import View, make_view
 from thalweg.benchmark import Benchmark, read_benchmark
 from thalweg.errors import UserError
+from thalweg.present.view import View, make_view
 from thalweg.registry import Registry
 from thalweg.store.index import read_stored
 from thalweg.store.listing import Listing

@@ -6,10 +6,10 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from thalweg.app.loaded import read_loaded
 from thalweg.benchmark import load_benchmark
-from thalweg.commands.output import console, errors, warn_of_failures, warn_of_unreadable
+from thalweg.console import console, errors, warn_of_failures, warn_of_unreadable
 from thalweg.errors import UserError
+from thalweg.present.loaded import read_loaded
 from thalweg.registry import load_registry
 from thalweg.report.content import report_of
 from thalweg.report.html import check_installed, to_html

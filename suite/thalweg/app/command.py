@@ -47,7 +47,7 @@ def app_command(
             raise UserError(f"--allow-host {name!r}: a name as results.example.org, without http:// and port")
     load_registry(plugin_files)  # a plugin file that is not there is said here and not in the browser
     _check_port(port)
-    script = Path(__file__).resolve().parents[1] / "app" / "served.py"
+    script = Path(__file__).resolve().parent / "server" / "served.py"
     environment = {
         **os.environ,
         "THALWEG_RESULTS": str(results_root(results).absolute()),
@@ -56,7 +56,7 @@ def app_command(
         "THALWEG_APP_TOKEN": _token() if with_token else "",
         "THALWEG_APP_HOSTS": " ".join(hosts),
     }
-    command = [sys.executable, "-m", "thalweg.app.start", "run", str(script), f"--server.port={port}", *_FLAGS]
+    command = [sys.executable, "-m", "thalweg.app.server.start", "run", str(script), f"--server.port={port}", *_FLAGS]
     if os.name == "posix":
         # become streamlit, so that whoever stops this process stops it
         os.execve(sys.executable, command, environment)
@@ -80,7 +80,7 @@ def _check_port(port: int) -> None:
 
 def _token() -> str:
     """The one that was given, or a new one."""
-    from thalweg.app.access import TOKEN
+    from thalweg.app.server.access import TOKEN
 
     given = os.environ.get("THALWEG_APP_TOKEN")
     if given and not TOKEN.fullmatch(given):

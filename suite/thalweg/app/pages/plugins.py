@@ -10,10 +10,10 @@ import streamlit as st
 
 from thalweg.app.data import registry
 from thalweg.app.sidebar import select
-from thalweg.app.tables import options
-from thalweg.app.words import count, plain
-from thalweg.commands.describe import described_problem, problem_lines
 from thalweg.contracts import Component, Optimizer, Probe, Problem
+from thalweg.present.components import described_problem, problem_lines
+from thalweg.present.sentences import count, plain
+from thalweg.present.tables import options
 from thalweg.registry import KINDS, Entry, PluginRecord, Registry
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from thalweg.app.loaded import Loaded
-from thalweg.app.view import IN_BENCHMARK, View
-from thalweg.app.words import count
+from thalweg.present.loaded import Loaded
+from thalweg.present.sentences import count
+from thalweg.present.view import IN_BENCHMARK, View
 from thalweg.scoring.tuning import effectless
 
 

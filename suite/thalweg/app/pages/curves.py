@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from thalweg.app.charts import curve_chart
-from thalweg.app.curves import AXES, has_log_axis, mean_curves, metrics_of, splits_of
 from thalweg.app.data import Source
-from thalweg.app.loaded import Loaded
 from thalweg.app.sidebar import select
-from thalweg.app.words import count
+from thalweg.present.charts.curves import curve_chart
+from thalweg.present.curves import AXES, has_log_axis, mean_curves, metrics_of, splits_of
+from thalweg.present.loaded import Loaded
+from thalweg.present.sentences import count
 
 
 def show(_source: Source, loaded: Loaded) -> None:

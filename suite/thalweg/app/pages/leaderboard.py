@@ -8,18 +8,19 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from thalweg.app import notes, over_all
-from thalweg.app.charts import interval_chart
-from thalweg.app.curves import has_log_axis, sparklines, splits_of
 from thalweg.app.data import Source
-from thalweg.app.loaded import Loaded
+from thalweg.app.pages import over_all
 from thalweg.app.sidebar import select
-from thalweg.app.tables import standings, trial_list
-from thalweg.app.view import IN_BENCHMARK
-from thalweg.app.words import aim, plain, ranking
 from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
+from thalweg.present import notes
+from thalweg.present.charts.curves import interval_chart
+from thalweg.present.curves import has_log_axis, sparklines, splits_of
+from thalweg.present.loaded import Loaded
+from thalweg.present.sentences import aim, plain, ranking
+from thalweg.present.tables import standings, trial_list
+from thalweg.present.view import IN_BENCHMARK
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import FINAL, MEASURES, MEMORY, SECONDS, STABILITY, ranking_metric, where_read
 from thalweg.scoring.scales import changes, settled

@@ -9,9 +9,9 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from thalweg.app.curves import AXES
 from thalweg.contracts import Metric
 from thalweg.contracts.budget import Target
+from thalweg.present.curves import AXES
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#999999", "#B5A800")
 """Okabe and Ito's colours, which the colour-blind can tell apart. Grey stands in for black, which a dark page swallows,

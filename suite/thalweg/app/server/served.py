@@ -15,7 +15,7 @@ from starlette.middleware import Middleware
 from streamlit import config
 from streamlit.starlette import App
 
-from thalweg.app.access import Access
+from thalweg.app.server.access import Access
 
 # whoever leaves the variables out gets a token too
 TOKEN = os.environ.get("THALWEG_APP_TOKEN", secrets.token_urlsafe(32))
@@ -40,7 +40,7 @@ async def telling(_: Any) -> AsyncIterator[None]:
 # the server's own words, at its start and of each connection
 logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 app = App(
-    Path(__file__).with_name("main.py"),
+    Path(__file__).with_name("script.py"),
     lifespan=telling,
     middleware=[Middleware(Access, token=TOKEN, hosts=HOSTS)],
 )

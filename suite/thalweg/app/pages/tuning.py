@@ -6,11 +6,11 @@ import pandas as pd
 import streamlit as st
 
 from thalweg.app.data import Source
-from thalweg.app.loaded import Loaded
-from thalweg.app.tuning_charts import budget_chart, sensitivity_chart
-from thalweg.app.words import plain
 from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
+from thalweg.present.charts.tuning import budget_chart, sensitivity_chart
+from thalweg.present.loaded import Loaded
+from thalweg.present.sentences import plain
 from thalweg.scoring.tuning import best_settings, remark, shown_setting
 from thalweg.tuning.plan import TunedPlan
 

@@ -6,9 +6,9 @@ import pandas as pd
 import streamlit as st
 
 from thalweg.app.drawing import show_chart
-from thalweg.app.over_all_charts import left_out, pictures
-from thalweg.app.view import View
-from thalweg.app.words import ranks
+from thalweg.present.charts.over_all import left_out, pictures
+from thalweg.present.sentences import ranks
+from thalweg.present.view import View
 
 
 def show(view: View) -> None:

@@ -1,4 +1,4 @@
-"""Streamlit's command line, ending as thalweg's does when it is interrupted: ``python -m thalweg.app.start``."""
+"""Streamlit's command line, ending as thalweg's does when it is interrupted: ``python -m thalweg.app.server.start``."""
 
 from __future__ import annotations
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from thalweg.app.charts import trial_chart
-from thalweg.app.curves import metrics_of
 from thalweg.app.data import Source, registry
-from thalweg.app.loaded import Loaded
-from thalweg.app.probes import probes_of
-from thalweg.app.reproduce import reproduce
-from thalweg.app.tables import asked, facts
-from thalweg.app.words import plain, title
 from thalweg.benchmark import Workload
-from thalweg.commands.output import number
+from thalweg.console import number
 from thalweg.failure import Failure
+from thalweg.present.charts.curves import trial_chart
+from thalweg.present.curves import metrics_of
+from thalweg.present.loaded import Loaded
+from thalweg.present.probes import probes_of
+from thalweg.present.reproduce import reproduce
+from thalweg.present.sentences import plain, title
+from thalweg.present.tables import asked, facts
 from thalweg.store.documents import TrialDocument
 
 _BADGES = {

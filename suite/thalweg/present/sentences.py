@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from thalweg.benchmark import Workload
-from thalweg.commands.output import number
+from thalweg.console import number
 from thalweg.contracts import Metric
 from thalweg.contracts.budget import Target
 from thalweg.scoring.critical import CriticalDifference

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import altair as alt
 import pandas as pd
 
-from thalweg.app.charts import GREY, Layers, legend_height, line_legend, style
-from thalweg.app.view import IN_BENCHMARK, View
-from thalweg.app.words import capital, count, interquartile_means, told
+from thalweg.present.charts.curves import GREY, Layers, legend_height, line_legend, style
+from thalweg.present.sentences import capital, count, interquartile_means, told
+from thalweg.present.view import IN_BENCHMARK, View
 from thalweg.scoring.critical import CriticalDifference
 from thalweg.scoring.over_all import OverAll
 from thalweg.scoring.pooled import too_few

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
-from thalweg.app.charts import GREY, Layers, legend_height, number_format, point_legend, style
 from thalweg.contracts import Metric
+from thalweg.present.charts.curves import GREY, Layers, legend_height, number_format, point_legend, style
 
 
 def sensitivity_chart(tried: pd.DataFrame, metric: Metric, split: str, among: Sequence[str]) -> Layers:

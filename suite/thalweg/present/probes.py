@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from thalweg.app.words import cell, title_of
 from thalweg.failure import Failure
+from thalweg.present.sentences import cell, title_of
 from thalweg.store.columns import SEPARATOR
 from thalweg.store.documents import TrialDocument
 from thalweg.store.stored import Documents

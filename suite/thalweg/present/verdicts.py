@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-from thalweg.commands.output import markdown_table, number
+from thalweg.console import markdown_table, number
 from thalweg.scoring.compare import NOTHING
 from thalweg.shown import markdown, shown, shown_lines
 
