@@ -9,10 +9,11 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from thalweg.errors import UserError
+from thalweg.exit_codes import ExitCode
 from thalweg.registry import load_registry
 from thalweg.store.results import results_root
 
@@ -21,56 +22,69 @@ _FLAGS = (
     "--server.headless=true",
     "--server.address=127.0.0.1",
     "--client.toolbarMode=minimal",
-    # it prints an address without the token
+    # Streamlit would print an address without the token
     "--logger.hideWelcomeMessage=true",
 )
 
 _NAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 
 
-def app_command(
-    results: Path | None, port: int, plugin_files: list[Path], with_token: bool = True, hosts: Sequence[str] = ()
-) -> int:
-    """Start streamlit on the app until it is interrupted.
+@dataclass(frozen=True)
+class AppOptions:
+    """What ``thalweg app`` is asked for."""
 
-    Args:
-        results: the folder to show first.
-        port: where to listen, on loopback alone.
-        plugin_files: plugins to load.
-        with_token: ask for the token that the printed address has, ``$THALWEG_APP_TOKEN`` or a new one.
-        hosts: names besides localhost by which the app may be addressed.
-    """
+    results: Path | None
+    """The folder to show first."""
+    port: int
+    """Where to listen, on this machine's loopback address only."""
+    plugin_files: tuple[Path, ...] = ()
+    with_token: bool = True
+    """Whether to ask for the token in the printed address: ``$THALWEG_APP_TOKEN``, or a new one."""
+    hosts: tuple[str, ...] = ()
+    """Names besides localhost that the app's address may have."""
+
+
+def app_command(options: AppOptions) -> int:
+    """Run Streamlit with the app until it is interrupted; the exit code of Streamlit."""
     if importlib.util.find_spec("streamlit") is None:
         raise UserError("the app needs streamlit: pip install 'thalweg[app]'")
-    for name in hosts:
+    for name in options.hosts:
         if not _NAME.fullmatch(name):
             raise UserError(f"--allow-host {name!r}: a name as results.example.org, without http:// and port")
-    load_registry(plugin_files)  # a plugin file that is not there is said here and not in the browser
-    _check_port(port)
+    load_registry(options.plugin_files)  # so that a missing plugin file is an error here and not in the browser
+    _check_port(options.port)
     script = Path(__file__).resolve().parent / "server" / "served.py"
     environment = {
         **os.environ,
-        "THALWEG_RESULTS": str(results_root(results).absolute()),
-        "THALWEG_PLUGIN_FILES": os.pathsep.join(str(path.absolute()) for path in plugin_files),
-        # not on the command line, which every user can see
-        "THALWEG_APP_TOKEN": _token() if with_token else "",
-        "THALWEG_APP_HOSTS": " ".join(hosts),
+        "THALWEG_RESULTS": str(results_root(options.results).absolute()),
+        "THALWEG_PLUGIN_FILES": os.pathsep.join(str(path.absolute()) for path in options.plugin_files),
+        # in the environment, since every user can see the command line
+        "THALWEG_APP_TOKEN": _token() if options.with_token else "",
+        "THALWEG_APP_HOSTS": " ".join(options.hosts),
     }
-    command = [sys.executable, "-m", "thalweg.app.server.start", "run", str(script), f"--server.port={port}", *_FLAGS]
+    command = [
+        sys.executable,
+        "-m",
+        "thalweg.app.server.start",
+        "run",
+        str(script),
+        f"--server.port={options.port}",
+        *_FLAGS,
+    ]
     if os.name == "posix":
-        # become streamlit, so that whoever stops this process stops it
+        # this process becomes Streamlit, so that a signal to it reaches Streamlit
         os.execve(sys.executable, command, environment)
     try:
         return subprocess.run(command, env=environment, check=False).returncode
     except KeyboardInterrupt:
-        return 130
+        return ExitCode.INTERRUPTED
 
 
 def _check_port(port: int) -> None:
-    """Nobody else has it: streamlit says so in words of its own."""
+    """Raise UserError where the port is taken."""
     with socket.socket() as probe:
         if os.name == "posix":
-            # as servers do: connections of an app that has ended do not count
+            # as servers do, ignore connections of an app that has ended
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -79,10 +93,10 @@ def _check_port(port: int) -> None:
 
 
 def _token() -> str:
-    """The one that was given, or a new one."""
+    """The token of the environment, or a new one."""
     from thalweg.app.server.access import TOKEN
 
     given = os.environ.get("THALWEG_APP_TOKEN")
     if given and not TOKEN.fullmatch(given):
-        raise UserError("THALWEG_APP_TOKEN: a token has 16 and more of the characters A-Z a-z 0-9 . _ ~ -")
+        raise UserError("THALWEG_APP_TOKEN: a token has 16 or more of the characters A-Z a-z 0-9 . _ ~ -")
     return given or secrets.token_urlsafe(32)

@@ -17,6 +17,7 @@ from thalweg.commands.leaderboard import print_leaderboard
 from thalweg.commands.progress import make_progress
 from thalweg.console import console, errors, print_json, warn_of_failures
 from thalweg.errors import UserError, unknown
+from thalweg.exit_codes import ExitCode
 from thalweg.memory import GB
 from thalweg.registry import load_registry
 from thalweg.runner.interrupts import second_ends_at_once
@@ -52,7 +53,7 @@ def run_command(
     quiet: bool,
     batching: bool,
     as_json: bool,
-) -> int:
+) -> ExitCode:
     """Run, then print the leaderboard of what was run; the exit code."""
     registry = load_registry(plugin_files)
     # those that were asked for by name; others are an error only where the benchmark needs them
@@ -113,8 +114,8 @@ def run_command(
         console().print()
         console().print(line)
     if report.outcome == "interrupted":
-        return 130
-    return 1 if report.failures else 0
+        return ExitCode.INTERRUPTED
+    return ExitCode.FAILED if report.failures else ExitCode.DONE
 
 
 @contextlib.contextmanager

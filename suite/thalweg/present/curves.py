@@ -1,4 +1,4 @@
-"""Learning curves over seeds: rows of many trials to one line with a band for each optimizer."""
+"""Mean learning curves: the trials of an optimizer as one line with a band."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ AXES = {
     "examples": "examples",
     "seconds": "seconds",
 }
-"""The columns of a curve that can be a horizontal axis, with their titles."""
+"""The columns of a curve that can be the horizontal axis, with their titles."""
 
 
 def mean_curves(curves: pd.DataFrame, metric: str, split: str, log: bool) -> pd.DataFrame:
-    """One row per optimizer and evaluated step, in that order.
+    """One row for each optimizer and evaluated step, sorted by both.
 
-    ``value`` is the mean over the seeds that have a finite value there (with ``log`` the geometric mean, of the
-    positive ones), ``low`` and ``high`` the smallest and the largest, ``seeds`` their number. Seeds are evaluated at
-    the same steps; the other axes are means over them, since seconds differ.
+    ``value`` is the mean over the seeds that have a finite value at the step. With ``log`` it is the geometric mean
+    over the seeds with a positive value. ``low`` and ``high`` are the smallest and the largest of these values, and
+    ``seeds`` is their number. All seeds are evaluated at the same steps. The other axes are means over seeds, whose
+    seconds differ.
     """
     rows = curves[(curves["metric"] == metric) & (curves["split"] == split)]
     rows = rows[np.isfinite(rows["value"]) & ((rows["value"] > 0) | (not log))]
@@ -45,7 +46,7 @@ def mean_curves(curves: pd.DataFrame, metric: str, split: str, log: bool) -> pd.
 
 
 def has_log_axis(curves: pd.DataFrame, metric: Metric, split: str) -> bool:
-    """Whether a metric's curves belong on a log axis: it has a log scale, and no value there is below zero."""
+    """Whether a metric's curves belong on a log axis: its scale is logarithmic, and no value is below zero."""
     if metric.scale != "log":
         return False
     mine = (curves["metric"] == metric.name) & (curves["split"] == split)
@@ -53,13 +54,13 @@ def has_log_axis(curves: pd.DataFrame, metric: Metric, split: str) -> bool:
 
 
 def splits_of(curves: pd.DataFrame, metric: str) -> list[str]:
-    """The splits on which a metric has a curve, valid first; test has single points and is left out."""
+    """The splits on which a metric has a curve, valid first; the test split has a single point and no curve."""
     there = set(curves.loc[curves["metric"] == metric, "split"].unique())
     return [split for split in ("valid", "train", "optimizer") if split in there]
 
 
 def metrics_of(curves: pd.DataFrame, workload: Workload) -> list[Metric]:
-    """The workload's metrics, then what its optimizers report of themselves (split ``optimizer``)."""
+    """The workload's metrics that have a curve, then the quantities that optimizers report (split ``optimizer``)."""
     named = {metric.name for metric in workload.metrics}
     there = set(curves["metric"].unique())
     own = sorted(there - named)
@@ -67,7 +68,7 @@ def metrics_of(curves: pd.DataFrame, workload: Workload) -> list[Metric]:
 
 
 def sparklines(curves: pd.DataFrame, workload: Workload) -> dict[str, list[float]]:
-    """For each optimizer its mean curve of the ranking metric, on valid where there is one, else on train.
+    """The mean curve of the ranking metric for each optimizer, on the validation split if there is one, else on train.
 
     Values are logarithms to base 10 where the metric has a log axis.
     """

@@ -17,13 +17,13 @@ from thalweg.store.timings import read_times
 
 @dataclass(frozen=True)
 class Loaded:
-    """A benchmark's results, read."""
+    """A benchmark's results, with whatever could not be read."""
 
     name: str
     path: Path
     benchmark: Benchmark | None
     reason: str
-    """Why the benchmark's file cannot be used, where it cannot."""
+    """Why the benchmark's file cannot be used; empty where it can."""
     unreadable: list[Unreadable]
     view: View
 
@@ -31,7 +31,7 @@ class Loaded:
 def read_loaded(
     results: BenchmarkResults, registry: Registry, listing: Listing | None = None, benchmark: Benchmark | None = None
 ) -> Loaded:
-    """Read them, as results of the benchmark that is kept with them where none is given."""
+    """Read results as results of ``benchmark``; without one, of the benchmark whose file is kept with them."""
     stored = read_stored(results, listing)
     reason = ""
     try:

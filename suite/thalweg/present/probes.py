@@ -1,4 +1,4 @@
-"""Which probe tables a benchmark's trials have."""
+"""The probes that were measured on a benchmark's trials."""
 
 from __future__ import annotations
 
@@ -17,29 +17,34 @@ from thalweg.trial import ComponentRef
 
 @dataclass
 class Measured:
-    """One probe with one set of settings, and the trials that it ran on."""
+    """A probe with its settings, and the trials that it was measured on."""
 
     key: str
     ref: ComponentRef
     done: dict[str, Path] = field(default_factory=dict)
-    """The trials' directories by their titles."""
+    """The folders of trials with a table, by the trials' titles."""
     failed: dict[str, Failure] = field(default_factory=dict)
+    """Why the probe failed, by the trials' titles."""
 
     @property
     def label(self) -> str:
-        """The probe's name with the settings that differ from their defaults."""
+        """The probe's name, and in brackets the settings that differ from their defaults."""
         settings = ", ".join(f"{name}={cell(value)}" for name, value in self.ref.options.items())
         return f"{self.ref.name} ({settings})" if settings else self.ref.name
 
 
-def measured(trials: pd.DataFrame, stored: Documents) -> dict[str, Measured]:
-    """Every probe of the trials by label, sorted; one of another revision or provider has its key after the label."""
+def probes_by_label(trials: pd.DataFrame, stored: Documents) -> dict[str, Measured]:
+    """Every probe of the trials by its label, sorted.
+
+    Where probes of several revisions or providers share a label, their keys follow it in brackets.
+    """
     by_key: dict[str, Measured] = {}
     table = trials.join(stored.probes, on="hash", how="inner")
     for row in table.to_dict("records"):
         name = title_of(row["workload"], row["optimizer"], row["seed"])
         done, failed = (set(row[f"probes_{status}"].split(SEPARATOR)[:-1]) for status in ("done", "failed"))
-        # only what no other trial has told already; a trial may be gone since it was listed, or have other probes
+        # read the trial's document only for a probe that no earlier trial described; since the trial was listed, its
+        # folder may have gone, or have other probes
         trial = stored.get(row["hash"]) if failed or not done <= by_key.keys() else None
         probes = trial.document.probes if trial is not None else {}
         for key in sorted(done | failed):
@@ -55,7 +60,7 @@ def measured(trials: pd.DataFrame, stored: Documents) -> dict[str, Measured]:
 
 
 def probes_of(document: TrialDocument) -> pd.DataFrame:
-    """The probes of one trial: name, settings, status and why it failed."""
+    """The probes of one trial: name, settings, status, and the reason of a failure."""
     rows = [
         {
             "probe": probe.request.probe.name,

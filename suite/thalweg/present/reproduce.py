@@ -17,7 +17,7 @@ from thalweg.tuning.plan import TunedPlan
 
 
 class Reproduction(NamedTuple):
-    """A command, or none; and what has to be known about it."""
+    """A command, or None, and a note about it."""
 
     command: str | None
     note: str = ""
@@ -26,18 +26,18 @@ class Reproduction(NamedTuple):
 def reproduce(
     benchmark: Benchmark, registry: Registry, document: TrialDocument, plan: TunedPlan | None = None
 ) -> Reproduction:
-    """The command for a trial of a benchmark, if there is one that makes exactly that trial with the plugins here.
+    """The command that makes exactly one trial of a benchmark with the plugins here, if such a command exists.
 
     Args:
-        benchmark: as it is kept with the results.
+        benchmark: the benchmark that is kept with the results.
         registry: the plugins here.
-        document: the trial's.
-        plan: the benchmark's, where it tunes.
+        document: the trial's document.
+        plan: the benchmark's plan, where the benchmark tunes.
     """
     trial = document.trial
     if plan is not None and any(each.trial.hash == document.hash for each in (*plan.trials, *plan.tuning)):
         pair = ["--only", f"workload={document.workload}", "--only", f"optimizer={document.optimizer}"]
-        note = "The benchmark tunes: this tries the settings that are not there yet, then trains the best of them."
+        note = "The benchmark tunes: the command tries the settings that are missing, then trains the best one."
         how = ["--device", trial.device, *(["--no-batching"] if trial.stack is None else [])]
         name = benchmark.name
         if not _is_here(benchmark, registry):
@@ -47,19 +47,19 @@ def reproduce(
     extra = () if label in benchmark.spec.optimizers else (f"optimizer={label}",)
     seeds = trial.seed + 1 if trial.seed >= benchmark.spec.seeds else None
     only = (f"workload={document.workload}", f"optimizer={label}", f"seed={trial.seed}")
-    # the trial's own way: whether a run decides so is a matter of the same code
+    # expand as the trial was trained, in a stack or alone; a run on the same code decides alike
     stacks: Stacks = alone if trial.stack is None else lambda candidate, *_: candidate.stack == trial.stack
     selection = Selection(seeds, extra, only, trial.device, stacks=stacks)
     name, note = benchmark.name, ""
     if not _makes(lambda: load_benchmark(name, registry), registry, selection, document.hash):
         name, note = f"{name}.toml", _copy_first(benchmark)
         if trial.problem.files:
-            note += f" It names files relative to itself; they were {', '.join(trial.problem.files.values())}."
+            note += f" It names files by paths relative to itself: {', '.join(trial.problem.files.values())}."
         if not _makes(lambda: benchmark, registry, selection, document.hash):
             return Reproduction(
                 None,
-                "No command makes exactly this trial here: the benchmark, or a plugin, has changed since it was "
-                "trained or is not here. What it was asked is below.",
+                "No command makes exactly this trial here: the benchmark or a plugin is not here, or has changed since "
+                "the trial was trained. The trial's settings are listed below.",
             )
     words = ["thalweg", "run", name]
     for text in extra:
@@ -80,7 +80,7 @@ def _copy_first(benchmark: Benchmark) -> str:
 
 
 def _is_here(benchmark: Benchmark, registry: Registry) -> bool:
-    """Whether a benchmark of that name is registered with the same text."""
+    """Whether the benchmark that is registered under this name has an equal file."""
     try:
         return load_benchmark(benchmark.name, registry).text == benchmark.text
     except UserError:
@@ -88,7 +88,7 @@ def _is_here(benchmark: Benchmark, registry: Registry) -> bool:
 
 
 def _makes(find: Callable[[], Benchmark], registry: Registry, selection: Selection, hash_: str) -> bool:
-    """Whether a benchmark, expanded so, is exactly that trial."""
+    """Whether the selection of the benchmark is exactly the trial with that hash."""
     try:
         plan = find().expand(registry, selection)
     except UserError:

@@ -1,28 +1,24 @@
-"""Sentences and cells for people."""
+"""Sentences about results, and single facts as text."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import pandas as pd
-
 from thalweg.benchmark import Workload
-from thalweg.console import number
 from thalweg.contracts import Metric
 from thalweg.contracts.budget import Target
-from thalweg.scoring.critical import CriticalDifference
+from thalweg.scoring.measures import STABILITY, where_read
 from thalweg.shown import markdown
 from thalweg.store.documents import TrialDocument
 
 
 def plain(text: str) -> str:
-    """A text of results as it is, on pages, which read Markdown: without links, pictures, colours or formulas in it."""
+    """A text of results for a page, which reads Markdown: marks of links, pictures and formulas are escaped."""
     return markdown(text).replace("$", "\\$")
 
 
 def ranking(workload: Workload) -> str:
-    """Which metric ranks, and where it is read."""
+    """The workload's metric, the split and the step where it is read, and which direction is better."""
     if workload.split == "test":
         where = (
             "on the test split, at the step that validation selects"
@@ -34,8 +30,50 @@ def ranking(workload: Workload) -> str:
     return f"{workload.metric.name} {where}; {workload.metric.better} is better"
 
 
+COSTS = {
+    "steps_to_target": "steps to the target",
+    "gradient_evaluations_to_target": "gradient evaluations to the target",
+    "curvature_products_to_target": "products with a Hessian, GGN or Fisher matrix to the target",
+    "factor_inversions_to_target": "matrices inverted or decomposed to the target",
+    "seconds_to_target": "seconds to the target: steps times the seconds of a step, which were timed by themselves",
+    "state_bytes": "the memory of the optimizer's state at the end, in bytes",
+}
+"""What each cost counts."""
+
+
+def ranked_by(workload: Workload, metric: Metric) -> str:
+    """What ranks a workload's leaderboard, with the target, as one sentence."""
+    if metric is workload.metric:
+        what = ranking(workload)
+    else:
+        name = metric.name.replace("_", " ")
+        what = COSTS.get(metric.name) or f"{name} ({where_read(workload, metric)})"
+        what = f"{what}; {metric.better} is better"
+    goal = aim(workload)
+    return f"Ranked by {what}; {goal}." if goal else f"Ranked by {what}."
+
+
+def interval_caption(metric: Metric) -> str:
+    """What the points and bars below a leaderboard are."""
+    if metric.name == STABILITY.name:
+        what = "The share of all trials, with Clopper and Pearson's 95% interval; trials that diverged or failed count."
+    else:
+        what = f"{mean_of(metric.scale == 'log')} over the seeds that finished, with a 95% t-interval."
+    return f"{what} Ranks joined by a dash are open: the intervals of those optimizers overlap."
+
+
+def band_caption(log: bool) -> str:
+    """What a learning curve with its band is."""
+    return f"{mean_of(log)} over seeds; the band runs from the smallest to the largest value."
+
+
+def mean_of(log: bool) -> str:
+    """The mean that a linear or a log scale takes."""
+    return "Geometric mean" if log else "Mean"
+
+
 def aim(workload: Workload) -> str:
-    """The target in words; empty where there is none."""
+    """The target in words; empty for a workload without a target."""
     target = workload.target
     if target is None or workload.target_metric is None:
         return ""
@@ -49,41 +87,14 @@ def target_value(target: Target, metric: Metric) -> str:
     return f"{100 * target.value:g}%" if metric.unit == "%" else f"{target.value:g}"
 
 
-def interval(low: float, high: float, unit: str) -> str:
-    """``"95.1% to 97.3%"``; a dash for a single seed."""
-    return "–" if math.isnan(low) else f"{number(low, unit)} to {number(high, unit)}"
-
-
-def ranks(low: int, high: int) -> str:
-    """``"2–4"`` where the intervals leave open which."""
-    return f"{low}" if low == high else f"{low}–{high}"
-
-
 def count(n: int, one: str, many: str = "") -> str:
     """``"1 trial"``, ``"3 trials"``."""
     return f"{n} {one if n == 1 else many or one + 's'}"
 
 
 def capital(sentence: str) -> str:
-    """With a capital letter first, the rest as it is."""
+    """The sentence with its first letter in upper case."""
     return sentence[:1].upper() + sentence[1:]
-
-
-def interquartile_means(means: pd.DataFrame) -> str:
-    """``"adam 0.412 (0.391 to 0.433), sgd ..."``; see ``thalweg.scoring.pooled.Pooled.means``."""
-    return ", ".join(
-        f"{row['optimizer']} {row['iqm']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
-        for row in means.to_dict("records")
-    )
-
-
-def told(critical: CriticalDifference) -> str:
-    """What a critical-difference diagram says."""
-    groups = "; ".join(", ".join(group) for group in critical.groups) or "none"
-    return (
-        f"Mean ranks over {critical.workloads} workloads that differ by less than {critical.difference:.2f} are not "
-        f"told apart (Nemenyi, 5%; Friedman's p {critical.p:.2g}): {groups}. Ranks depend on who else is there."
-    )
 
 
 def cell(value: Any) -> str:
@@ -98,10 +109,10 @@ def cell(value: Any) -> str:
 
 
 def title(document: TrialDocument, label: str) -> str:
-    """A trial for people, under the label that the app gives its optimizer."""
+    """The title of a trial, with the label that the view gives its optimizer."""
     return title_of(document.workload, label, document.trial.seed)
 
 
 def title_of(workload: str, label: str, seed: int) -> str:
-    """The same, of a trial whose document need not be read."""
+    """The title of a trial: ``"digits-mlp · adam · seed 0"``, as ``palette.trial_styles`` reads it."""
     return f"{workload} · {label} · seed {seed}"

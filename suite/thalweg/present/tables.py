@@ -1,4 +1,4 @@
-"""Tables that pages show: DataFrames and documents in, DataFrames out."""
+"""Tables of trials: their list with links, and the settings and facts of one."""
 
 from __future__ import annotations
 
@@ -8,51 +8,20 @@ from urllib.parse import urlencode
 
 import pandas as pd
 
-from thalweg.benchmark import Workload
-from thalweg.contracts import Component, Hyperparameter, Metric
-from thalweg.present.sentences import cell, interval, ranks
-from thalweg.present.view import IN_BENCHMARK
+from thalweg.present.sentences import cell
 from thalweg.store.documents import TrialDocument
 from thalweg.trial import Trial
 
 
-def standings(
-    board: pd.DataFrame, workload: Workload, metric: Metric, trials: pd.DataFrame, sparks: Mapping[str, list[float]]
-) -> pd.DataFrame:
-    """A workload's rows of a leaderboard by a metric, as they are shown: text where a number alone says too little."""
-    unit = metric.unit
-    origins = trials.groupby("optimizer")["in_benchmark"].agg(
-        lambda part: IN_BENCHMARK if (part == IN_BENCHMARK).any() else part.iloc[0]
-    )
-    rows = []
-    for row in board.to_dict("records"):
-        rows.append(
-            {
-                "rank": ranks(row["rank_low"], row["rank_high"]),
-                "optimizer": row["optimizer"],
-                "in_benchmark": origins[row["optimizer"]],
-                "value": 100 * row["value"] if unit == "%" else row["value"],
-                "interval": interval(row["low"], row["high"], unit),
-                "curve": sparks.get(row["optimizer"], []),
-                "reached": f"{row['reached']} of {row['seeds']}" if workload.target else "–",
-                "steps_to_target": row["steps_to_target"],
-                "seeds": row["seeds"],
-                "diverged": row["diverged"],
-                "failed": row["failed"],
-            }
-        )
-    return pd.DataFrame(rows)
-
-
 def trial_list(trials: pd.DataFrame, place: Mapping[str, str]) -> pd.DataFrame:
-    """The trials, each with a link to its page; ``place`` is what the link carries besides the trial."""
+    """The trials, each with a link to its page; ``place`` holds the link's parameters besides the trial."""
     table = trials[["workload", "optimizer", "seed", "status", "in_benchmark"]].copy()
     table["page"] = ["trial?" + urlencode({**place, "trial": hash_}) for hash_ in trials["hash"]]
     return table.assign(reason=trials["reason"])
 
 
 def asked(document: TrialDocument) -> pd.DataFrame:
-    """Everything that a trial was asked to be: component, setting, value, and whether that is the default."""
+    """Every setting of a trial: its component, its value, and whether the value is the default."""
     trial = document.trial
     rows: list[dict[str, Any]] = []
     for kind in ("problem", "architecture", "optimizer"):
@@ -80,7 +49,7 @@ def asked(document: TrialDocument) -> pd.DataFrame:
 
 
 def facts(values: Mapping[str, Any]) -> pd.DataFrame:
-    """A nested mapping as two columns, inner keys after a dot."""
+    """A nested mapping as two columns; a dot joins outer and inner keys."""
     return pd.DataFrame(_flat(values), columns=["what", "value"])
 
 
@@ -90,20 +59,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, st
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", cell(value)
-
-
-def options(component: Component) -> pd.DataFrame:
-    """The declared settings of a component: default, what is allowed, where tuning searches."""
-    rows = []
-    for option in component.options:
-        search = option.search if isinstance(option, Hyperparameter) else None
-        rows.append(
-            {
-                "name": option.name,
-                "default": cell(option.default),
-                "allowed": cell(option.allowed) if option.allowed else "any",
-                "search": f"{search.low:g} to {search.high:g} ({search.scale})" if search else "–",
-                "what": option.summary,
-            }
-        )
-    return pd.DataFrame(rows, columns=["name", "default", "allowed", "search", "what"])

@@ -1,4 +1,4 @@
-"""A comparison for people, for pull requests and for CI."""
+"""A comparison as a table, as Markdown for a pull request, and as JUnit XML for CI."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-from thalweg.console import markdown_table, number
+from thalweg.present.numbers import DASH, number
+from thalweg.present.table import markdown_table
 from thalweg.scoring.compare import NOTHING
 from thalweg.shown import markdown, shown, shown_lines
 
@@ -18,13 +19,13 @@ _ORDER = {"worse": 0, "better": 1, "same": 2, NOTHING: 3}
 
 
 def ordered(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows, worse ones first."""
+    """The rows of a comparison, those with the verdict "worse" first."""
     rows: list[dict[str, Any]] = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
     return sorted(rows, key=lambda row: _ORDER[row["verdict"]])
 
 
 def cells(row: Mapping[str, Any], unit: str) -> list[str]:
-    """A row for people."""
+    """The cells of a row, below ``HEADINGS``."""
     label = row["optimizer"] if row["optimizer"] == row["against"] else f"{row['optimizer']} (against {row['against']})"
     low, high = _signed(row["low"], row), _signed(row["high"], row)
     return [
@@ -34,7 +35,7 @@ def cells(row: Mapping[str, Any], unit: str) -> list[str]:
         number(row["baseline"], unit),
         number(row["candidate"], unit),
         _signed(row["difference"], row),
-        "–" if math.isnan(row["low"]) else f"{low} to {high}",
+        DASH if math.isnan(row["low"]) else f"{low} to {high}",
         row["verdict"],
         row["note"],
     ]
@@ -42,17 +43,17 @@ def cells(row: Mapping[str, Any], unit: str) -> list[str]:
 
 def _signed(value: float, row: Mapping[str, Any]) -> str:
     if math.isnan(value):
-        return "–"
+        return DASH
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
     if row["relative"]:
-        # many times as much is told as such
+        # a tenfold change reads better as a factor than in percent
         return f"{100 * value:+.3g}%" if abs(value) < 10 else f"{1 + value:.3g} times"
     return f"{100 * value:+.2f} pp"
 
 
 def headline(verdict: str, table: pd.DataFrame, baseline: str, candidate: str) -> str:
-    """One line that says it all."""
+    """The verdict, both sides, and how many rows have each verdict, in one line."""
     counts = {name: int((table["verdict"] == name).sum()) for name in _ORDER}
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     return f"{verdict}: {candidate} against {baseline}" + (f" ({told})" if told else "")
@@ -65,7 +66,11 @@ def section(title: str, rows: Sequence[Sequence[str]], notes: Sequence[str]) -> 
 
 
 def junit(name: str, rows: Sequence[Mapping[str, Any]], told: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
-    """JUnit XML: a test case a row; worse is a failure, nothing compared is skipped, or an error where no row was."""
+    """JUnit XML with one test case a row.
+
+    A row that is worse is a failure. A row without a comparison is skipped; where no row was compared, the first one
+    is an error.
+    """
     none = not any(row["verdict"] != NOTHING for row in rows)
     worse = sum(row["verdict"] == "worse" for row in rows)
     skipped = sum(row["verdict"] == NOTHING for row in rows)
@@ -89,7 +94,7 @@ def junit(name: str, rows: Sequence[Mapping[str, Any]], told: Sequence[Sequence[
     if notes:
         ElementTree.SubElement(suite, "system-err").text = "\n".join(map(shown, notes))
     for element in suites.iter():
-        # XML has no control characters, not even escaped
+        # XML allows no control characters, not even escaped
         element.attrib.update({key: shown_lines(value) for key, value in element.attrib.items()})
         element.text = element.text and shown_lines(element.text)
     ElementTree.indent(suites)

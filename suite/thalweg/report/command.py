@@ -9,6 +9,7 @@ from pathlib import Path
 from thalweg.benchmark import load_benchmark
 from thalweg.console import console, errors, warn_of_failures, warn_of_unreadable
 from thalweg.errors import UserError
+from thalweg.exit_codes import ExitCode
 from thalweg.present.loaded import read_loaded
 from thalweg.registry import load_registry
 from thalweg.report.content import report_of
@@ -16,8 +17,8 @@ from thalweg.report.html import check_installed, to_html
 from thalweg.store.results import BenchmarkResults, results_root
 
 
-def report_command(name: str, out: Path, results: Path | None, plugin_files: list[Path]) -> int:
-    """Write the report; exit code 3 when there is nothing to report."""
+def report_command(name: str, out: Path, results: Path | None, plugin_files: list[Path]) -> ExitCode:
+    """Write the report; ``NOTHING`` when there are no results."""
     _check(out)
     registry = load_registry(plugin_files)
     warn_of_failures(record for record in registry.plugins if record.origin == "file")
@@ -27,14 +28,14 @@ def report_command(name: str, out: Path, results: Path | None, plugin_files: lis
     if loaded.view.seen.trials.empty:
         warn_of_unreadable(loaded.unreadable)
         errors().print(f"no results of {benchmark.name!r} in {root}: type 'thalweg run {name}'", markup=False)
-        return 3
+        return ExitCode.NOTHING
     _write(out, to_html(report_of(loaded, registry)))
     console().print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, needs nothing else", markup=False)
-    return 0
+    return ExitCode.DONE
 
 
 def _check(out: Path) -> None:
-    """What would be found only after seconds of drawing."""
+    """Raise UserError for mistakes that would else show only after seconds of drawing."""
     check_installed()
     if not out.name or out.is_dir():
         raise UserError(f"--out {out}: is a folder: name a file, like report.html")
@@ -43,7 +44,7 @@ def _check(out: Path) -> None:
 
 
 def _write(out: Path, text: str) -> None:
-    """All of it or nothing: what was there stays until then."""
+    """Write the whole file or nothing; an older file stays until then."""
     partial = out.with_name(f".{out.name}-{os.getpid()}")
     try:
         partial.write_text(text, encoding="utf-8")

@@ -9,7 +9,7 @@ from thalweg.app.sidebar import select
 from thalweg.present.charts.curves import curve_chart
 from thalweg.present.curves import AXES, has_log_axis, mean_curves, metrics_of, splits_of
 from thalweg.present.loaded import Loaded
-from thalweg.present.sentences import count
+from thalweg.present.sentences import band_caption, count
 
 
 def show(_source: Source, loaded: Loaded) -> None:
@@ -19,7 +19,7 @@ def show(_source: Source, loaded: Loaded) -> None:
     curves = view.seen.curves
     workloads = [name for name in view.workloads if (curves["workload"] == name).any()]
     if not workloads:
-        st.info("No trial with a curve is there yet.")
+        st.info("No trial has a curve yet.")
         return
     left, middle, right, far = st.columns(4)
     with left:
@@ -31,7 +31,7 @@ def show(_source: Source, loaded: Loaded) -> None:
     with right:
         split = select("split", splits_of(curves, metric.name), "split")
     with far:
-        # what nobody has spent is no axis
+        # an axis needs a trial that spent something of it
         axes = {title: axis for axis, title in AXES.items() if curves[axis].any()}
         axis = axes[select("axis", list(axes), "axis")]
     labels = sorted(curves["optimizer"].unique())
@@ -46,20 +46,19 @@ def show(_source: Source, loaded: Loaded) -> None:
         return
     target = workload.target if split == workload.target_split else None
     st.altair_chart(curve_chart(means, metric, split, axis, view.optimizers, log_x, log_y, target), width="stretch")
-    mean = "Geometric mean" if log_y else "Mean"
-    notes = [f"{mean} over seeds; the band runs from the smallest to the largest of them."]
+    notes = [band_caption(log_y)]
     drawn = curves[(curves["metric"] == metric.name) & (curves["split"] == split)]
     if log_y and (drawn["value"] <= 0).any():
         notes.append("Values at or below zero are left out: they have no logarithm.")
     if axis == "seconds":
         notes.append(
-            "Seconds are those of this run, training alone (evaluations and probes are left out), on whatever else the "
-            "machine was doing: no timed benchmark."
+            "Seconds are training alone, without evaluations and probes. The machine may have done other work at the "
+            "time, so they are no benchmark of speed."
         )
     trials = view.seen.trials[
         (view.seen.trials["workload"] == workload.name) & view.seen.trials["optimizer"].isin(chosen)
     ]
     diverged = int((trials["status"] == "diverged").sum())
     if diverged:
-        notes.append(f"{count(diverged, 'trial')} diverged: from there on the mean is over the other seeds.")
+        notes.append(f"{count(diverged, 'trial')} diverged: after that the mean is over the other seeds.")
     st.caption(" ".join(notes))

@@ -7,29 +7,29 @@ import pandas as pd
 import streamlit as st
 
 from thalweg.app.data import Source, probe_table, registry
-from thalweg.app.drawing import show_chart
+from thalweg.app.drawing import show_chart, show_frame
 from thalweg.app.sidebar import select
 from thalweg.contracts import Probe
 from thalweg.contracts.option import resolve
 from thalweg.errors import UserError
 from thalweg.present.loaded import Loaded
-from thalweg.present.probes import Measured, measured
+from thalweg.present.probes import Measured, probes_by_label
 from thalweg.present.sentences import plain
 from thalweg.present.tables import facts
 
-AT_ONCE = 8
-"""More trials than this in one picture are neither quick to draw nor easy to read."""
+MOST_DRAWN = 8
+"""The most trials in one picture; more are slow to draw and hard to read."""
 
 
 def show(_source: Source, loaded: Loaded) -> None:
     """Draw the page."""
     st.title("Landscape")
     view = loaded.view
-    probes = measured(view.seen.trials, view.stored)
+    probes = probes_by_label(view.seen.trials, view.stored)
     if not probes:
-        st.info("No trial of this benchmark has been probed: add a `[probes.surface]` table to its file and run it.")
+        st.info("No probe was measured on this benchmark: add a `[probes.surface]` table to its file and run it again.")
         return
-    # the plane of the path shows where the optimizer went, a random one only where it ended
+    # the plane of the path comes first: it shows the way of the optimizer, and a random plane only the end
     surfaces = sorted(
         (label for label, probe in probes.items() if probe.ref.name == "surface"),
         key=lambda label: probes[label].ref.options.get("directions") != "path",
@@ -39,7 +39,9 @@ def show(_source: Source, loaded: Loaded) -> None:
         one = probes[select("probe", list(probes), "probe", surfaces[0] if surfaces else None)]
     with right:
         titles = list(one.done)
-        chosen = st.multiselect("trials", titles, default=titles[:1], key=f"trials-{one.key}", max_selections=AT_ONCE)
+        chosen = st.multiselect(
+            "trials", titles, default=titles[:1], key=f"trials-{one.key}", max_selections=MOST_DRAWN
+        )
     for title, error in one.failed.items():
         st.error(plain(f"{title}: the probe failed: {error.kind}: {error.message}"))
     table = _table(one, chosen)
@@ -53,7 +55,7 @@ def show(_source: Source, loaded: Loaded) -> None:
 
 
 def _table(one: Measured, chosen: list[str]) -> pd.DataFrame | None:
-    """The chosen trials' tables as one, with a column ``trial`` where there are several."""
+    """The tables of the chosen trials as one, with a column ``trial`` where several are chosen."""
     tables: dict[str, pd.DataFrame] = {}
     for title in chosen:
         try:
@@ -79,7 +81,7 @@ def _probe(one: Measured) -> Probe | None:
 
 
 def _picture(one: Measured, probe: Probe) -> str:
-    """The name of the view that is wanted; empty for the probe's chart."""
+    """The name of the chosen view; empty for the probe's chart."""
     views = list(probe.views())
     if not views:
         return ""
@@ -128,11 +130,8 @@ def _about(one: Measured, probe: Probe) -> None:
     try:
         settings = resolve(probe.options, one.ref.options, probe.name)
     except UserError:
-        settings = one.ref.options  # made by another revision of the plugin
-    st.dataframe(
+        settings = one.ref.options  # measured by another revision of the plugin
+    show_frame(
         facts({"provider": one.ref.provider, "revision": one.ref.revision, **settings}),
-        hide_index=True,
-        width="stretch",
-        height="content",
         column_config={"what": st.column_config.TextColumn("setting", width=140)},
     )

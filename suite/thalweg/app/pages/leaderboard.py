@@ -3,41 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from thalweg.app.data import Source
+from thalweg.app.drawing import show_table
 from thalweg.app.pages import over_all
 from thalweg.app.sidebar import select
 from thalweg.benchmark import Workload
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
 from thalweg.present import notes
-from thalweg.present.charts.curves import interval_chart
-from thalweg.present.curves import has_log_axis, sparklines, splits_of
+from thalweg.present.charts.intervals import interval_chart
 from thalweg.present.loaded import Loaded
-from thalweg.present.sentences import aim, plain, ranking
-from thalweg.present.tables import standings, trial_list
-from thalweg.present.view import IN_BENCHMARK
+from thalweg.present.sentences import interval_caption, plain, ranked_by
+from thalweg.present.standings import Board
+from thalweg.present.tables import trial_list
 from thalweg.scoring.leaderboard import leaderboard
-from thalweg.scoring.measures import FINAL, MEASURES, MEMORY, SECONDS, STABILITY, ranking_metric, where_read
+from thalweg.scoring.measures import FINAL, MEASURES, MEMORY, SECONDS, STABILITY, ranking_metric
 from thalweg.scoring.scales import changes, settled
 
 OWN = "the workload's metric"
 
-LINES, ROWS = 200, 1000
-"""Of more trials than this a page lists only the first: a browser takes seconds for them, and nobody reads them."""
-
-COST_WORDS = {
-    "steps_to_target": "steps to the target",
-    "gradient_evaluations_to_target": "gradient evaluations to the target",
-    "curvature_products_to_target": "products with a Hessian, GGN or Fisher matrix to the target",
-    "factor_inversions_to_target": "matrices inverted or decomposed to the target",
-    "seconds_to_target": "seconds to the target: steps times the seconds of a step, timed by themselves",
-    "state_bytes": "the memory of the optimizer's state at the end, in bytes",
-}
+MOST_LINES, MOST_ROWS = 200, 1000
+"""The most lines of a list, and rows of the table of trials, that the page shows: a browser takes seconds for more."""
 
 
 def show(source: Source, loaded: Loaded) -> None:
@@ -49,7 +39,9 @@ def show(source: Source, loaded: Loaded) -> None:
     with st.container(horizontal=True):
         for status in ("done", "diverged", "failed"):
             st.metric(status, int((trials["status"] == status).sum()), width=110)
-        st.metric("missing", len(view.missing), width=110, help="trials that the benchmark asks for and are not there")
+        st.metric(
+            "missing", len(view.missing), width=110, help="trials that the benchmark asks for and that are not on disk"
+        )
     titles = {OWN: None, **{cost.replace("_", " "): cost for cost in MEASURES}}
     by = titles[select("ranked by", list(titles), "by", OWN)]
     try:
@@ -73,105 +65,22 @@ def show(source: Source, loaded: Loaded) -> None:
         elif metric is SECONDS and trials["step_seconds"].isna().all():
             st.info("No step was timed yet: type `thalweg run BENCHMARK --timed`.")
         elif metric is MEMORY and rows["value"].isna().all():
-            st.info("These trials are from before the memory of the state was recorded.")
+            st.info("These trials have no value: the memory of the state was not recorded when they were trained.")
         else:
             _workload(workload, metric, rows, loaded)
     _notes(loaded)
     _trials(source, loaded)
 
 
-def _workload(workload: Workload, metric: Metric, board: pd.DataFrame, loaded: Loaded) -> None:
+def _workload(workload: Workload, metric: Metric, rows: pd.DataFrame, loaded: Loaded) -> None:
     view = loaded.view
-    goal = aim(workload)
-    own = metric is workload.metric
-    by = ranking(workload) if own else f"{_words(workload, metric)}; {metric.better} is better"
-    st.markdown(f"Ranked by {by}" + (f"; {goal}." if goal else "."))
+    st.markdown(ranked_by(workload, metric))
     trials = view.seen.trials[view.seen.trials["workload"] == workload.name]
     curves = view.seen.curves[view.seen.curves["workload"] == workload.name]
-    sparks = sparklines(curves, workload)
-    table = standings(board, workload, metric, trials, sparks)
-    st.dataframe(
-        table,
-        hide_index=True,
-        width="stretch",
-        height="content",
-        placeholder="–",
-        column_order=_columns(table, workload, metric),
-        column_config=_config(
-            workload,
-            metric,
-            curves,
-            [value for line in sparks.values() for value in line],
-            longest=int(table["optimizer"].str.len().max()),
-        ),
-        key=f"standings-{workload.name}",
-    )
-    split = workload.split if own else ""
-    st.altair_chart(interval_chart(board, metric, split, view.optimizers), width="stretch")
-    mean = "Geometric mean" if metric.scale == "log" else "Mean"
-    what = f"{mean} over the seeds that finished, with a 95% t-interval."
-    if metric is STABILITY:
-        what = "The share of all trials, with Clopper and Pearson's 95% interval; those that diverged or failed count."
-    st.caption(f"{what} Ranks joined by a dash are open: those optimizers' intervals overlap.")
-
-
-def _words(workload: Workload, metric: Metric) -> str:
-    name = metric.name.replace("_", " ")
-    return COST_WORDS.get(metric.name) or f"{name} ({where_read(workload, metric)})"
-
-
-def _columns(table: pd.DataFrame, workload: Workload, metric: Metric) -> list[str]:
-    """The columns that say something: all but those that would be the same for any row."""
-    shown = list(table.columns)
-    if not workload.target:
-        shown = [column for column in shown if column not in ("reached", "steps_to_target")]
-    if metric is STABILITY:
-        shown.remove("steps_to_target")
-    if (table["in_benchmark"] == IN_BENCHMARK).all():
-        shown.remove("in_benchmark")
-    return shown
-
-
-def _config(
-    workload: Workload, ranked: Metric, curves: pd.DataFrame, values: list[float], longest: int
-) -> dict[str, Any]:
-    column = st.column_config
-    metric = workload.metric
-    split = (splits_of(curves, metric.name) or [workload.split])[0]
-    scale = ", log scale" if has_log_axis(curves, metric, split) else ""
-    cost = ranked is not metric
-    title = ranked.name.replace("_", " ") if cost else metric.name
-    return {
-        "rank": column.TextColumn("rank", width=50, pinned=True),
-        "optimizer": column.TextColumn("optimizer", width=max(95, min(20 + 7 * longest, 190)), pinned=True),
-        "value": column.NumberColumn(
-            title, format={"%": "%.1f%%", "bytes": "localized"}.get(ranked.unit, "%.4g"), width=150 if cost else 75
-        ),
-        "interval": column.TextColumn("95% interval", width=150),
-        "curve": column.LineChartColumn(
-            f"{split} {metric.name}{scale}",
-            help="over the evaluations of training, mean over seeds; one scale for all rows",
-            width=125,
-            color="blue",
-            y_min=min(values, default=None),
-            y_max=max(values, default=None),
-        ),
-        "reached": column.TextColumn("reached", help="those that reached the target", width=65),
-        "steps_to_target": column.NumberColumn(
-            "steps to it",
-            format="%.0f",
-            help="geometric mean over seeds, where all of them reached the target",
-            width=75,
-        ),
-        "seeds": column.NumberColumn("trials" if ranked is STABILITY else "seeds", width=50),
-        "diverged": column.NumberColumn("diverged", width=65),
-        "failed": column.NumberColumn("failed", width=50),
-        "in_benchmark": column.TextColumn(
-            "in benchmark",
-            help="added: not of the benchmark's own grid, run with --with or with other settings",
-            width=100,
-        ),
-    }
+    show_table(Board(rows, workload, metric, trials, curves).table, f"standings-{workload.name}")
+    split = workload.split if metric is workload.metric else ""
+    st.altair_chart(interval_chart(rows, metric, split, view.optimizers), width="stretch")
+    st.caption(interval_caption(metric))
 
 
 def _notes(loaded: Loaded) -> None:
@@ -186,16 +95,18 @@ def _notes(loaded: Loaded) -> None:
 
 
 def _list(lines: Sequence[str]) -> str:
-    """As Markdown, the first of them where there are more than anyone reads."""
-    more = len(lines) - LINES
-    return "\n".join([*(f"- {plain(line)}" for line in lines[:LINES]), *([f"- and {more:,} more"] if more > 0 else [])])
+    """The lines as a list in Markdown; of many the first ones, and how many more there are."""
+    more = len(lines) - MOST_LINES
+    return "\n".join(
+        [*(f"- {plain(line)}" for line in lines[:MOST_LINES]), *([f"- and {more:,} more"] if more > 0 else [])]
+    )
 
 
 def _trials(source: Source, loaded: Loaded) -> None:
     trials = loaded.view.seen.trials
-    head = f"The first {ROWS:,} of {len(trials):,} trials" if len(trials) > ROWS else "All trials"
+    head = f"The first {MOST_ROWS:,} of {len(trials):,} trials" if len(trials) > MOST_ROWS else "All trials"
     with st.expander(head):
-        table = trial_list(trials.head(ROWS), {"source": source.key, "benchmark": loaded.name})
+        table = trial_list(trials.head(MOST_ROWS), {"source": source.key, "benchmark": loaded.name})
         column = st.column_config
         st.dataframe(
             table,

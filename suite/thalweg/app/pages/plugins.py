@@ -1,19 +1,16 @@
-"""Plugins: what is loaded, what failed, and everything that is registered."""
+"""Plugins: which are loaded, which failed, and all components that they registered."""
 
 from __future__ import annotations
-
-import tomllib
-from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
 from thalweg.app.data import registry
+from thalweg.app.drawing import show_frame, show_table
 from thalweg.app.sidebar import select
-from thalweg.contracts import Component, Optimizer, Probe, Problem
-from thalweg.present.components import described_problem, problem_lines
-from thalweg.present.sentences import count, plain
-from thalweg.present.tables import options
+from thalweg.contracts import Component, Probe
+from thalweg.present import components
+from thalweg.present.sentences import capital, count, plain
 from thalweg.registry import KINDS, Entry, PluginRecord, Registry
 
 
@@ -28,7 +25,7 @@ def show() -> None:
         {"plugin": record.name, "version": record.version, "origin": record.origin, "registered": _registered(record)}
         for record in here.plugins
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch", height="content")
+    show_frame(pd.DataFrame(rows))
     st.subheader("What there is")
     _browse(here)
 
@@ -54,47 +51,39 @@ def _browse(here: Registry) -> None:
     entries = {entry.name: entry for entry in here.entries(kind)}
     with right:
         entry = entries[select("name", list(entries), "name")]
-    rows = [{"name": one.name, "summary": _summary(one), "plugin": one.plugin.name} for one in entries.values()]
+    rows = [
+        {"name": one.name, "summary": components.summary(one), "plugin": one.plugin.name} for one in entries.values()
+    ]
     _describe(kind, entry)
     st.subheader(f"All {kind}")
-    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch", height="content")
-
-
-def _summary(entry: Entry) -> str:
-    if isinstance(entry.component, Path):
-        table = tomllib.loads(entry.component.read_text(encoding="utf-8"))
-        return str(table.get("summary", ""))
-    return str(entry.component.summary)
+    show_frame(pd.DataFrame(rows))
 
 
 def _describe(kind: str, entry: Entry) -> None:
     with st.container(border=True):
-        st.markdown(f"**{entry.name}**: {_summary(entry)}")
-        component = entry.component
-        if isinstance(component, Path):
-            st.code(component.read_text(encoding="utf-8"), language="toml")
-        elif isinstance(component, Component):
-            _component(kind, component)
+        document = components.described(kind, entry)
+        st.markdown(f"**{entry.name}**: {document['summary']}")
+        if isinstance(entry.component, Component):
+            _component(kind, entry.component, document)
+        else:
+            st.code(document["text"], language="toml")
         st.caption(f"Provided by {entry.plugin.name} {entry.plugin.version} ({entry.plugin.origin}).")
 
 
-def _component(kind: str, component: Component) -> None:
-    if component.equation:
-        st.code(component.equation, language=None, wrap_lines=True)
+def _component(kind: str, component: Component, document: components.Document) -> None:
+    facts = components.facts(component, document)
+    # the summary and the provider stand above and below
+    for label in ("what", "plugin"):
+        facts.pop(label)
+    if equation := facts.pop("equation", ""):
+        st.code(equation, language=None, wrap_lines=True)
+    facts.pop("about", None)
     if component.description:
         st.markdown(component.description)
-    if component.source:
-        st.markdown(f"Source: {component.source}")
-    if isinstance(component, Optimizer) and component.cost:
-        st.markdown(f"Cost of a step: {component.cost}")
-    if isinstance(component, Problem):
-        lines = problem_lines(described_problem(component))
-        lines["metrics"] = ", ".join(f"{metric.name} ({metric.better} is better)" for metric in component.metrics)
-        st.markdown("\n".join(f"- {key}: {text}" for key, text in lines.items() if text))
+    st.markdown("\n".join(f"- {label}: {text}" for label, text in facts.items()))
     if isinstance(component, Probe):
-        st.markdown(f"Measured at: {', '.join(component.when)}. Columns of its table:")
-        rows = [{"column": one.name, "unit": one.unit or "–", "what": one.summary} for one in component.columns]
-        st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch", height="content")
+        st.markdown("Columns of its table:")
+        show_table(components.measured_columns(component))
     if component.options:
-        st.markdown("Hyperparameters:" if kind == "optimizers" else "Options:")
-        st.dataframe(options(component), hide_index=True, width="stretch", height="content")
+        st.markdown(f"{capital(components.options_title(kind))}:")
+        show_table(components.options(component))

@@ -1,4 +1,4 @@
-"""One trial: what was asked, how to ask it again, and what came of it."""
+"""One trial: its settings, the command that trains it again, and its outcome."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import pandas as pd
 import streamlit as st
 
 from thalweg.app.data import Source, registry
+from thalweg.app.drawing import show_frame
 from thalweg.benchmark import Workload
-from thalweg.console import number
 from thalweg.failure import Failure
-from thalweg.present.charts.curves import trial_chart
+from thalweg.present.charts.trial import trial_chart
 from thalweg.present.curves import metrics_of
 from thalweg.present.loaded import Loaded
+from thalweg.present.numbers import number
 from thalweg.present.probes import probes_of
 from thalweg.present.reproduce import reproduce
 from thalweg.present.sentences import plain, title
@@ -30,13 +31,13 @@ def show(_source: Source, loaded: Loaded) -> None:
     view = loaded.view
     if view.seen.trials.empty:
         st.title("Trial")
-        st.info("No trial is there yet.")
+        st.info("No trial is on disk yet.")
         return
     row = _choose(view.seen.trials)
     stored = view.stored.get(str(row["hash"]))
     if stored is None:
         st.title("Trial")
-        st.warning(f"Trial {row['hash']} has gone, or has changed, since the results were read: load the page again.")
+        st.warning(f"Trial {row['hash']} has gone or changed since the results were read: load the page again.")
         return
     document = stored.document
     workload = view.workloads[document.workload]
@@ -54,23 +55,20 @@ def show(_source: Source, loaded: Loaded) -> None:
         _curve(view.seen.curves, row, workload, document)
     _command(loaded, document)
     st.subheader("What was asked")
-    st.dataframe(asked(document), hide_index=True, width="stretch", height="content")
+    show_frame(asked(document))
     if document.probes:
         st.subheader("Probes")
-        st.dataframe(probes_of(document), hide_index=True, width="stretch", height="content")
+        show_frame(probes_of(document))
     st.subheader("Where it ran")
-    st.dataframe(
+    show_frame(
         facts(document.environment),
-        hide_index=True,
-        width="stretch",
-        height="content",
         column_config={"value": st.column_config.TextColumn(width="large")},
     )
     st.caption(plain(f"Kept in {stored.path}"))
 
 
 def _choose(trials: pd.DataFrame) -> dict[str, object]:
-    """Workload, optimizer and seed; a link's ``?trial=`` chooses them when it is new."""
+    """The row of the chosen workload, optimizer and seed; a new ``?trial=`` in the address chooses them."""
     asked_for = st.query_params.get("trial", "")
     linked = trials[trials["hash"].str.startswith(asked_for)] if asked_for else trials.iloc[:0]
     if asked_for and linked.empty:
@@ -106,7 +104,7 @@ _COUNTS = {
     "parameters": "parameters",
     "state_bytes": "bytes of state",
 }
-"""Counts of a trial's summary, and their labels."""
+"""The counts of a trial's summary that are shown, with their labels."""
 
 
 def _summary(document: TrialDocument, workload: Workload) -> None:
@@ -117,7 +115,7 @@ def _summary(document: TrialDocument, workload: Workload) -> None:
             for metric, value in summary.get("final", {}).get(split, {}).items():
                 st.metric(f"{split} {metric}", number(value, units.get(metric, ""), 3), width=165)
         for key, label in _COUNTS.items():
-            # what its optimizer never asked for needs no zero
+            # a count of zero is shown only for steps: most optimizers invert no factors
             if summary.get(key) is not None and (summary[key] or key in ("selected_step", "step")):
                 st.metric(label, f"{summary[key]:,}", width=165)
         if summary.get("seconds") is not None:
@@ -152,4 +150,4 @@ def _command(loaded: Loaded, document: TrialDocument) -> None:
     if note:
         st.write(plain(note))
     st.code(command, language="bash", wrap_lines=True)
-    st.caption("Where it is done already nothing is trained; add --fresh to train it again.")
+    st.caption("A trial that is done is not trained again; add --fresh to train it all the same.")

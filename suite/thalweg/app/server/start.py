@@ -7,13 +7,15 @@ import sys
 import click
 from streamlit.web.cli import main
 
+from thalweg.exit_codes import ExitCode
+
 
 def start() -> None:
-    """Run it; exit code 130 after Ctrl-C."""
+    """Run Streamlit's command line; ``INTERRUPTED`` after Ctrl-C."""
     try:
         main(standalone_mode=False)
     except click.Abort:
-        sys.exit(130)
+        sys.exit(ExitCode.INTERRUPTED)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -9,8 +9,12 @@ import pytest
 
 from thalweg.benchmark_file import Target
 from thalweg.contracts import Metric
-from thalweg.present.charts.curves import DASHES, PALETTE, curve_chart, interval_chart, style, trial_chart
-from thalweg.present.charts.over_all import critical_chart, ecdf_chart, improvement_chart
+from thalweg.present.charts.critical import critical_chart
+from thalweg.present.charts.curves import curve_chart
+from thalweg.present.charts.improvement import improvement_chart
+from thalweg.present.charts.intervals import interval_chart
+from thalweg.present.charts.over_all import ecdf_chart
+from thalweg.present.charts.trial import trial_chart
 from thalweg.scoring.critical import CriticalDifference
 
 LOSS = Metric("loss", "lower", "log")
@@ -32,20 +36,6 @@ def means(low: float = 0.1) -> pd.DataFrame:
          "gradient_evaluations": steps, "curvature_products": steps, "factor_inversions": steps,
          "value": [1.0, 0.5], "low": [0.5, low], "high": [2.0, 0.9], "seeds": 2}
     )  # fmt: skip
-
-
-def test_an_optimizer_keeps_its_colour_whatever_else_is_shown() -> None:
-    domain, colors, dashes, _ = style(["sgd"], AMONG)
-    assert (domain, colors, dashes) == (["sgd"], [PALETTE[2]], [DASHES[2]])
-    everything = style(["sgd", "adam", "lbfgs"], AMONG)
-    assert everything[0] == AMONG
-    assert everything[1][2] == colors[0]
-
-
-def test_a_colour_and_a_dash_together_tell_56_optimizers_apart() -> None:
-    labels = [f"{place:02}" for place in range(56)]
-    _, colors, dashes, _ = style(labels, labels)
-    assert len({(color, tuple(dash)) for color, dash in zip(colors, dashes, strict=True)}) == 56
 
 
 def test_the_interval_chart_is_ordered_as_the_board_and_logarithmic_for_losses() -> None:

@@ -1,15 +1,9 @@
-"""Which trials a benchmark's view holds, and under which names; which sources there are."""
+"""Which trials a benchmark's view holds, and under which names."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
-
-from thalweg.app import data
 from thalweg.benchmark import read_benchmark
 from thalweg.present.view import ADDED, IN_BENCHMARK, NOT_EXPANDED, View, make_view
 from thalweg.registry import load_registry
@@ -71,29 +65,3 @@ def test_without_a_benchmark_the_workloads_are_derived_from_the_curves(results: 
     assert found.guessed == ["digits-mlp", "quadratic"]
     assert {workload.metric.name for workload in found.workloads.values()} == {"loss"}
     assert found.workloads["digits-mlp"].split == "test"
-
-
-def test_the_source_with_results_comes_first(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(results, tmp_path / "results" / "reference")
-    monkeypatch.setenv("THALWEG_RESULTS", str(tmp_path / "empty"))
-    assert [source.key for source in data.sources()] == ["reference", "local"]
-    monkeypatch.setenv("THALWEG_RESULTS", str(results))
-    assert [source.key for source in data.sources()] == ["local", "reference"]
-
-
-def test_results_are_read_again_when_they_changed(results: Path, tmp_path: Path) -> None:
-    shutil.copytree(results, tmp_path / "copy")
-    there = BenchmarkResults(tmp_path / "copy", "tiny")
-    before = data.stamp(there)
-    assert data.stamp(there) == before
-    shutil.rmtree(next(there.trials.iterdir()))
-    assert data.stamp(there) != before
-
-
-def test_reading_results_and_loading_plugins_do_not_import_torch(results: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; from thalweg.app import data, main; "
-        f"data.load(Path({str(results)!r}), 'tiny'); assert 'torch' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -23,11 +23,12 @@ from support import CommandLine
 from thalweg.benchmark import load_benchmark
 from thalweg.cli import app
 from thalweg.errors import UserError
-from thalweg.present.charts.over_all import Picture
 from thalweg.present.loaded import Loaded, read_loaded
 from thalweg.present.notes import Note
+from thalweg.present.picture import Picture
+from thalweg.present.table import Column, Table
 from thalweg.registry import load_registry
-from thalweg.report.content import Report, Section, Table, report_of
+from thalweg.report.content import Report, Section, report_of
 from thalweg.report.html import to_html
 from thalweg.store.results import BenchmarkResults
 
@@ -85,8 +86,8 @@ def test_tables_are_the_leaderboards(results: Path) -> None:
     }
     table = next(part for part in section(report, "digits-mlp").parts if isinstance(part, Table))
     assert list(table.headings[:5]) == ["rank", "optimizer", "accuracy", "95% interval", "seeds"]
-    assert [row[1] for row in table.rows] == ["sgd", "wild"]
-    sgd, wild = table.rows
+    assert [row[1] for row in table.cells()] == ["sgd", "wild"]
+    sgd, wild = table.cells()
     assert sgd[2] == f"{100 * board['digits-mlp', 'sgd']['value']:.1f}%"
     assert sgd[table.headings.index("steps to target")] == f"{board['digits-mlp', 'sgd']['steps_to_target']:.0f}"
     assert wild[2] == "–"
@@ -194,7 +195,7 @@ def test_what_is_half_tuned_is_said_to_be(cli: CommandLine) -> None:
     tables = [part for each in report.sections for part in each.parts if isinstance(part, Table)]
     shown = [table for table in tables if "rank" in table.headings]
     # no setting that was tried is ranked as an optimizer
-    assert all(int(row[table.headings.index("seeds")]) == 2 for table in shown for row in table.rows)
+    assert all(int(row[table.headings.index("seeds")]) == 2 for table in shown for row in table.cells())
     for words in ((), ("--metric", "stability")):
         told = cli("leaderboard", "half.toml", *words, code=0 if words else 3).stderr
         assert "tuning is not finished" in told
@@ -294,7 +295,11 @@ def test_it_needs_no_streamlit_and_no_torch(results: Path, tmp_path: Path) -> No
 def test_a_report_shows_what_texts_are_made_of() -> None:
     evil = "\x1b[31m\x07\u202e\x00 <b> </script>"
     chart = alt.Chart(pd.DataFrame({"a": [1], "b": [evil]})).mark_point().encode(x="a:Q", y="b:N")
-    parts: list[Any] = [Note(evil, [evil]), Table([evil], [[evil]]), Picture(chart, evil)]
+    parts: list[Any] = [
+        Note(evil, [evil]),
+        Table([Column(evil, evil, lambda row: row["text"], kind="text")], [{"text": evil}]),
+        Picture(chart, evil),
+    ]
     report = Report(evil, evil, {"done": 1}, [Section(evil, parts)], [evil], f"one\n{evil}")
     page = to_html(report)
     # the bundled libraries and the chart's data are scripts, which are no text of the page
