@@ -81,7 +81,7 @@ def test_learning_curves_follow_workload_and_axis(show: Show, results: Path) -> 
     assert page.selectbox(key="metric").value == "loss"
     assert page.multiselect[0].value == ["adam:lr=0.1", "sgd", "wild"]
     page.selectbox(key="axis").set_value("seconds").run()
-    assert "no timed benchmark" in text(page.caption)
+    assert "no benchmark of speed" in text(page.caption)
     page.selectbox(key="workload").set_value("digits-mlp").run()
     assert not page.exception
     assert page.selectbox(key="metric").options == ["accuracy", "loss"]

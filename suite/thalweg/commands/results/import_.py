@@ -19,7 +19,7 @@ def import_command(source: Path, results: Path | None, as_json: bool) -> ExitCod
         raise UserError(f"{source}: no results there: name a folder like results/local of another machine")
     root = results_root(results)
     if source.is_dir() and root.is_dir() and source.samefile(root):
-        raise UserError(f"{source}: this is the folder that results are imported into: name another one")
+        raise UserError(f"{source}: this is the folder that results are imported into: name another folder")
     done: dict[str, Imported] = {}
     try:
         for name in names:
