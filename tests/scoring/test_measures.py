@@ -19,7 +19,7 @@ from thalweg.contracts.problem import RESERVED
 from thalweg.errors import UserError
 from thalweg.scoring.intervals import FLOOR
 from thalweg.scoring.leaderboard import leaderboard
-from thalweg.scoring.measures import AREA, FINAL, MEASURES, TRAINING_LOSS, check_metric, measured, ranking_metric
+from thalweg.scoring.measures import AREA, FINAL, MEASURES, TRAINING_LOSS, check_metric, ranking_metric, values_by_seed
 from thalweg.scoring.observations import TRIAL_COLUMNS, Observations
 from thalweg.scoring.stability import share_interval
 
@@ -39,7 +39,7 @@ def curve(split: str, metric: str, points: list[tuple[int, float, float]], seed:
 def value(workload: Workload, name: str, *curves: pd.DataFrame) -> float:
     metric = ranking_metric(workload, name)
     assert metric is not None
-    return measured(workload, metric, pd.concat(curves))["a"][0]
+    return values_by_seed(workload, metric, pd.concat(curves))["a"][0]
 
 
 def test_each_is_read_where_its_name_says() -> None:
@@ -64,7 +64,7 @@ def test_the_area_is_a_mean_over_what_is_spent_on_logarithms_for_a_loss() -> Non
     assert value(QUADRATIC, AREA, curve("train", "loss", points)) == pytest.approx(math.exp(-1.5))
     # rows in another order, and of another trial, change nothing
     mixed = pd.concat([curve("train", "loss", points[::-1]), curve("train", "loss", [(0, 0.0, 9.0)], seed=1)])
-    found = measured(QUADRATIC, LOSS.__class__(AREA, "lower", "log"), mixed)["a"]
+    found = values_by_seed(QUADRATIC, LOSS.__class__(AREA, "lower", "log"), mixed)["a"]
     assert found == pytest.approx({0: math.exp(-1.5), 1: 9.0})  # of a single evaluation its value
 
 

@@ -1,4 +1,4 @@
-"""The app's entry: the frame around the pages."""
+"""The frame around the pages."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from thalweg.present.sentences import plain
 
 Show = Callable[[Source, Loaded], None]
 
-# a string below would be shown on the page: streamlit writes out what stands alone in the script it runs
-# title, icon, address and content of the pages that show results
 PAGES: tuple[tuple[str, str, str, Show], ...] = (
     ("Leaderboard", ":material/leaderboard:", "leaderboard", leaderboard.show),
     ("Tuning", ":material/tune:", "tuning", tuning.show),
@@ -24,10 +22,11 @@ PAGES: tuple[tuple[str, str, str, Show], ...] = (
     ("Landscape", ":material/landscape:", "landscape", landscape.show),
     ("Trial", ":material/science:", "trial", trial.show),
 )
+"""Title, icon, address and content of the pages that show results."""
 
 
 def main() -> None:
-    """Draw the frame and the page that is chosen."""
+    """Draw the frame and the chosen page."""
     st.set_page_config(page_title="thalweg", page_icon="⛰️", layout="wide")
 
     def page(show: Show) -> Callable[[], None]:
@@ -40,7 +39,7 @@ def main() -> None:
     pages.append(st.Page(plugins.show, title="Plugins", icon=":material/extension:", url_path="plugins"))
     current = st.navigation(pages)
     try:
-        # outside the pages, so that the choice stays from one to the next
+        # outside of the pages, so that the choice stays when the page changes
         chosen = choose()
     except UserError as error:
         st.error(plain(str(error)))
@@ -49,7 +48,7 @@ def main() -> None:
 
 
 def draw(show: Show, chosen: tuple[Source, Loaded] | None) -> None:
-    """A page that shows the chosen results, or what to do when there are none."""
+    """Draw a page for the chosen results; without results, say how to get some."""
     if chosen is None:
         welcome()
         return

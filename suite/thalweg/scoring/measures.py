@@ -126,7 +126,7 @@ def is_to_target(metric: Metric) -> bool:
     return metric.name in TO_TARGET or metric.name == SECONDS.name
 
 
-def measured(workload: Workload, metric: Metric, curves: pd.DataFrame) -> dict[str, BySeed]:
+def values_by_seed(workload: Workload, metric: Metric, curves: pd.DataFrame) -> dict[str, BySeed]:
     """The value of each optimizer's trials that have one, from the workload's ``curves``.
 
     Steps for ``seconds_to_target``; nothing for ``state_bytes``, which no curve has. ``area_under_curve`` is the mean

@@ -18,8 +18,8 @@ from thalweg.scoring.measures import (
     STEPS,
     check_metric,
     is_to_target,
-    measured,
     ranking_metric,
+    values_by_seed,
 )
 from thalweg.scoring.observations import Observations
 
@@ -70,7 +70,7 @@ def _values(workload: Workload, metric: Metric, seen: Observations) -> pd.DataFr
         values = trials["state_bytes"].to_numpy(dtype=float)
     else:
         curves = seen.curves[seen.curves["workload"] == workload.name]
-        by_label = measured(workload, metric, curves)
+        by_label = values_by_seed(workload, metric, curves)
         values = np.array([by_label.get(str(optimizer), {}).get(seed, never) for optimizer, seed in key], dtype=float)
         if metric.name == SECONDS.name:
             seconds = trials.groupby("optimizer")["step_seconds"].transform("median")

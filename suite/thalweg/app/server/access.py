@@ -14,9 +14,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LOCAL = ("localhost", "127.0.0.1", "[::1]")
-"""Names of this machine to itself."""
+"""The names by which this machine calls itself."""
 TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,}")
-"""What may be one: letters of an address, and too many to guess."""
+"""A token: characters that an address may hold, and too many of them to guess."""
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:/@\s]+)(:[0-9]{1,5})?")
 _PAGE = """<!DOCTYPE html>
@@ -25,24 +25,25 @@ _PAGE = """<!DOCTYPE html>
 <h1>thalweg</h1><p>{}</p></body></html>
 """
 _WITHOUT = (
-    "Open the address that <code>thalweg app</code> printed when it started: it ends with a token, and other users of"
-    " the machine have none. The browser keeps it until it is closed."
+    "Open the address that <code>thalweg app</code> printed when it started. The address ends with a token, which other"
+    " users of the machine do not have. The browser keeps the token until you close it."
 )
 _NAME = "This app does not answer to the name in your address. <code>thalweg app --allow-host NAME</code> adds one."
-_ORIGIN = "This request comes from another page, and those are not answered."
+_ORIGIN = "This request comes from another web page. The app answers only its own pages."
 
 
 class Access:
     """ASGI middleware before everything that the app serves: pages, the WebSocket, media, downloads, static files.
 
-    A request is answered if its ``Host`` is a name of the app (another name may be anybody's, made to lead here by
-    rebinding), its ``Origin``, where it has one, is the app itself, and it has the token: in a cookie, or once as the
-    parameter ``token`` of the address. Then the browser gets the cookie and is sent on to the address without it.
+    The app answers a request that passes three checks. Its ``Host`` is a name of the app; an attacker can make any
+    other name lead to this machine (DNS rebinding). Its ``Origin``, if it has one, is the app itself. It has the token,
+    either in a cookie, or in the parameter ``token`` of the address: then the browser gets the cookie, and is sent on
+    to the address without the parameter.
 
     Args:
-        app: what is protected.
-        token: the token; none is asked for where it is empty.
-        hosts: names of the app besides those of this machine.
+        app: the ASGI app that is protected.
+        token: the token; an empty one switches its check off.
+        hosts: further names of the app, besides the names of this machine.
     """
 
     def __init__(self, app: AsgiApp, token: str, hosts: Iterable[str] = ()) -> None:
@@ -51,7 +52,7 @@ class Access:
         self.hosts = {name.lower() for name in (*LOCAL, *hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, refuse, or send on."""
+        """Answer the request, refuse it, or send it on."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
@@ -67,7 +68,7 @@ class Access:
             await _refuse(scope, send, _WITHOUT)
 
     def _foreign(self, scope: Scope) -> str:
-        """Why a request is not addressed to this app; empty where it is."""
+        """Why the app refuses the request's ``Host`` or ``Origin``; empty where it accepts both."""
         hosts, origins = _headers(scope, b"host"), _headers(scope, b"origin")
         found = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
         if found is None or found[1].lower().rstrip(".") not in self.hosts:
@@ -80,24 +81,24 @@ class Access:
         return hmac.compare_digest(given.encode(), self.token.encode())
 
     def _has_cookie(self, scope: Scope) -> bool:
-        """Whether one of the cookies is the token's.
+        """Whether one of the cookies holds the token.
 
-        A browser sends the cookies of every port of this machine, and those of other programs may be anything: a
-        parser of whole headers, as Python's, gives up at the first that it does not understand.
+        A browser sends the cookies of every port of this machine, and cookies of other programs may hold anything.
+        Python's parser of cookies gives up at the first one that it does not understand, so it is not used here.
         """
         pairs = [pair.partition("=") for cookies in _headers(scope, b"cookie") for pair in cookies.split(";")]
         return any(name.strip() == _cookie_name(scope) and self._is_token(value.strip()) for name, _, value in pairs)
 
     async def _send_on(self, scope: Scope, send: Send) -> None:
         left = [(name, value) for name, value in _parameters(scope) if name != "token"]
-        # one slash: two would begin the name of another server
+        # exactly one slash: two slashes begin the name of another server
         target = "/" + quote(scope["path"].lstrip("/")) + (f"?{urlencode(left)}" if left else "")
         cookie = f"{_cookie_name(scope)}={self.token}; Path=/; HttpOnly; SameSite=Lax"
         await _answer(send, 303, b"", [(b"location", target.encode()), (b"set-cookie", cookie.encode())])
 
 
 def _place(origin: str) -> str:
-    """Host and port of an origin; nothing that a host may be called where it is none."""
+    """Host and port of an origin; empty, which is no host's name, where the origin cannot be read."""
     try:
         return urlsplit(origin).netloc.lower()
     except ValueError:
@@ -105,7 +106,7 @@ def _place(origin: str) -> str:
 
 
 def _cookie_name(scope: Scope) -> str:
-    """With the port: a browser keeps one set of cookies for all ports of a machine."""
+    """The cookie's name, with the port: a browser keeps one set of cookies for all ports of a machine."""
     return f"thalweg-{(scope.get('server') or ('', 0))[1]}"
 
 

@@ -1,4 +1,4 @@
-"""The app behind its token: what ``thalweg app`` lets streamlit run."""
+"""The app behind its token, which ``thalweg app`` runs with Streamlit."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from streamlit.starlette import App
 
 from thalweg.app.server.access import Access
 
-# whoever leaves the variables out gets a token too
+# without the variable there is a token too
 TOKEN = os.environ.get("THALWEG_APP_TOKEN", secrets.token_urlsafe(32))
 HOSTS = os.environ.get("THALWEG_APP_HOSTS", "").split()
 
 
 @asynccontextmanager
 async def telling(_: Any) -> AsyncIterator[None]:
-    """Say the address once the port is known."""
+    """Print the address once the port is known."""
     port = config.get_option("server.port")
     token = f"?token={TOKEN}" if TOKEN else ""
-    # not localhost: a browser tries ::1 first, where somebody else may listen
+    # not localhost: a browser tries ::1 first, where another program may listen
     sys.stdout.write(f"thalweg's app: http://127.0.0.1:{port}/{token}\n")
     if TOKEN:
         sys.stdout.write("Other users of this machine need the token to see it. Ctrl-C stops the app.\n")
@@ -37,7 +37,7 @@ async def telling(_: Any) -> AsyncIterator[None]:
     yield
 
 
-# the server's own words, at its start and of each connection
+# uvicorn would print lines at its start and for each connection
 logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 app = App(
     Path(__file__).with_name("script.py"),
