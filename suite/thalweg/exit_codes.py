@@ -27,8 +27,8 @@ class ExitCode(IntEnum):
 
 
 _MEANINGS = {
-    ExitCode.DONE: "done; the candidate is better or the same",
-    ExitCode.FAILED: "some trials failed, a check failed, or the candidate is worse",
+    ExitCode.DONE: "done, better or the same",
+    ExitCode.FAILED: "worse, or some trials or a check failed",
     ExitCode.MISTAKE: "a mistake in the command or in a file",
     ExitCode.NOTHING: "nothing was there to rank, check or compare",
     ExitCode.UNDECIDED: "undecided",

@@ -53,7 +53,9 @@ def show_command(name: str, plugin_files: list[Path], as_json: bool) -> None:
 def _described(kind: str, entry: Entry, registry: Registry) -> Document:
     document = components.described(kind, entry)
     if isinstance(entry.component, Architecture):
-        document |= components.sizes_by_shape(entry.component, registry)
+        from thalweg.training.size import size
+
+        document |= components.sizes_by_shape(entry.component, registry, size)
     return document
 
 

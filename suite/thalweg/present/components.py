@@ -8,6 +8,7 @@ shown, and ``options``, ``columns`` and ``sizes`` its tables. A further fact, su
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from thalweg.present.table import Column, Table, table
 from thalweg.registry import Entry, Registry
 
 Document = dict[str, Any]
+Measure = Callable[[Architecture, dict[str, Any], Shape], Any]
 
 
 def listed(kind: str, entry: Entry) -> Document:
@@ -107,10 +109,11 @@ def measured_columns(probe: Probe) -> Table:
     return Table(columns, [vars(column) for column in probe.columns])
 
 
-def sizes_by_shape(architecture: Architecture, registry: Registry) -> Document:
-    """Parameters and operations for every registered problem that fits, and why the others do not fit."""
-    from thalweg.training.size import size
+def sizes_by_shape(architecture: Architecture, registry: Registry, size: Measure) -> Document:
+    """Parameters and operations for every registered problem that fits, and why the others do not fit.
 
+    ``size`` builds the network and counts, as ``thalweg.training.size.size`` does.
+    """
     given = resolve(architecture.options, {}, architecture.name)
     fits: dict[Shape, list[str]] = {}
     misfits = []
