@@ -14,7 +14,7 @@ import torch
 from support import SMALL, CommandLine
 from thalweg.registry import Registry, load_registry
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "made_results"]
 
 torch.set_num_threads(1)
 

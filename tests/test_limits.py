@@ -21,10 +21,10 @@ import thalweg
 import thalweg.training.extent
 from support import TINY, CommandLine, results
 from thalweg import Shape
-from thalweg.app.loaded import read_loaded
 from thalweg.contracts.option import resolve
 from thalweg.errors import LONGEST, UserError
 from thalweg.limits import BYTES, LIMITS, MODULES, PARAMETERS, TRIALS, TooMuch
+from thalweg.present.loaded import read_loaded
 from thalweg.registry import Registry
 from thalweg.testing.probes import _context
 from thalweg.testing.small import Workbench

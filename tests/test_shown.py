@@ -16,8 +16,9 @@ import pytest
 import thalweg
 import thalweg.commands.progress
 from support import TINY, CommandLine, results
-from thalweg.commands.output import LONGEST_COLOURED, SafeConsole, console, markdown_table, print_json, print_table
-from thalweg.commands.verdicts import junit, section
+from thalweg.console import LONGEST_COLOURED, SafeConsole, console, print_json, print_table
+from thalweg.present.table import markdown_table
+from thalweg.present.verdicts import junit, section
 from thalweg.scoring.compare import NOTHING
 from thalweg.shown import brief, csv_cell, markdown, shown, shown_lines
 from thalweg.store.export import export
@@ -69,9 +70,9 @@ def test_a_line_and_a_cell_have_a_length(capsys: pytest.CaptureFixture[str]) -> 
 def test_nothing_is_printed_but_through_these_doors() -> None:
     """Others would have to think of it themselves. What downloads say is made of names that plugins give."""
     allowed = {
-        "print": {"commands/output.py", "commands/leaderboard.py", "commands/over_all.py"},
-        "echo": {"cli.py"},
-        "Console": {"commands/output.py", "data/download.py"},
+        "print": {"console.py"},
+        "echo": {"cli/__init__.py"},
+        "Console": {"console.py", "data/download.py"},
     }
     package = Path(thalweg.__file__).parent
     for path in package.rglob("*.py"):
@@ -209,8 +210,8 @@ def test_exports_and_leaderboards_are_safe_unless_raw(cli: CommandLine) -> None:
         assert set(pd.read_csv(cli.folder / "x.csv")["optimizer"]) == {told}
     cli("results", "export", "y.csv", "--raw")
     assert set(pd.read_csv(cli.folder / "y.csv")["optimizer"]) == {"sgd"}
-    assert "--raw: is of .csv files" in cli("results", "export", "y.parquet", "--raw", code=2).stderr
-    assert "--raw: is of --format csv" in cli("leaderboard", "bowl.toml", "--raw", code=2).stderr
+    assert "--raw: is for .csv files" in cli("results", "export", "y.parquet", "--raw", code=2).stderr
+    assert "--raw: is for --format csv" in cli("leaderboard", "bowl.toml", "--raw", code=2).stderr
     both = [cli("leaderboard", "bowl.toml", "--format", "csv", *more).stdout for more in ([], ["--raw"])]
     assert both[0] == both[1]
 

@@ -11,7 +11,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from thalweg.app.charts import PALETTE
+from thalweg.present.charts.palette import COLORS
 from thalweg.scoring.paired import judge
 
 ROWS = (1, 5, 20, 50)
@@ -41,7 +41,7 @@ def main() -> None:
     for rows, values in wide.iterrows():
         lines.append(f"| {rows} | " + " | ".join(f"{100 * value:.0f}%" for value in values) + " |")
     print("\n".join(lines))  # noqa: T201
-    color = alt.Color("rows:O", scale=alt.Scale(range=list(PALETTE[: len(ROWS)])), title="rows compared")
+    color = alt.Color("rows:O", scale=alt.Scale(range=list(COLORS[: len(ROWS)])), title="rows compared")
     base = alt.Chart(table).encode(
         alt.X("seeds:Q", title="seeds", scale=alt.Scale(domain=[3, 20], nice=False), axis=alt.Axis(values=list(SEEDS))),
         alt.Y("power:Q", title="found in", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),

@@ -216,7 +216,7 @@ def test_a_token_of_ones_own_and_an_end_by_ctrl_c(results: Path, tmp_path: Path)
 
 def test_a_token_and_a_name_that_cannot_be_are_refused(cli: CommandLine) -> None:
     cli.environment["THALWEG_APP_TOKEN"] = "short"
-    assert "THALWEG_APP_TOKEN: a token has 16 and more of the characters" in cli("app", code=2).stderr
+    assert "THALWEG_APP_TOKEN: a token has 16 or more of the characters" in cli("app", code=2).stderr
     del cli.environment["THALWEG_APP_TOKEN"]
     for name in ("http://results.example.org", "a b", "results.example.org:80", "*"):
         assert (

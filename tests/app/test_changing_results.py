@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from thalweg.app.loaded import Loaded, read_loaded
-from thalweg.app.probes import measured
+from thalweg.present.loaded import Loaded, read_loaded
+from thalweg.present.probes import probes_by_label
 from thalweg.registry import load_registry
 from thalweg.report.content import report_of
 from thalweg.store.results import BenchmarkResults
@@ -31,12 +31,12 @@ def _read(root: Path) -> Loaded:
 
 def test_a_report_does_without_a_trial_that_goes_while_it_is_made(copied: Path) -> None:
     loaded = _read(copied)
-    before = measured(loaded.view.seen.trials, loaded.view.stored)
+    before = probes_by_label(loaded.view.seen.trials, loaded.view.stored)
     for trial in BenchmarkResults(copied, "tiny").scan()[0]:
         if trial.document.probes:
             shutil.rmtree(trial.path)
     assert before
-    assert measured(loaded.view.seen.trials, loaded.view.stored) == {}
+    assert probes_by_label(loaded.view.seen.trials, loaded.view.stored) == {}
     assert report_of(loaded, load_registry([])).sections
 
 

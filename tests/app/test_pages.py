@@ -35,7 +35,7 @@ def test_the_leaderboard_has_a_table_and_a_chart_for_each_workload(show: Show, r
     assert [header.value for header in page.subheader] == ["Over all workloads", "digits-mlp", "quadratic"]
     over_all = page.dataframe[0].value
     assert list(over_all["optimizer"]) == ["sgd", "wild"]
-    assert list(over_all["area"])[1] == 0.0  # diverged everywhere
+    assert list(over_all["ecdf"])[1] == 0.0  # diverged everywhere
     first = page.dataframe[1].value
     assert list(first["optimizer"]) == ["sgd", "wild"]
     assert list(first["reached"]) == ["2 of 2", "0 of 2"]
@@ -81,7 +81,7 @@ def test_learning_curves_follow_workload_and_axis(show: Show, results: Path) -> 
     assert page.selectbox(key="metric").value == "loss"
     assert page.multiselect[0].value == ["adam:lr=0.1", "sgd", "wild"]
     page.selectbox(key="axis").set_value("seconds").run()
-    assert "no timed benchmark" in text(page.caption)
+    assert "no benchmark of speed" in text(page.caption)
     page.selectbox(key="workload").set_value("digits-mlp").run()
     assert not page.exception
     assert page.selectbox(key="metric").options == ["accuracy", "loss"]
@@ -248,6 +248,6 @@ def test_the_frame_runs_and_starts_with_the_leaderboard(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("THALWEG_RESULTS", str(results))
     monkeypatch.setenv("THALWEG_PLUGIN_FILES", "")
-    page = AppTest.from_file(str(Path(data.__file__).with_name("main.py")), default_timeout=30).run()
+    page = AppTest.from_file(str(Path(data.__file__).with_name("server") / "script.py"), default_timeout=30).run()
     assert not page.exception
     assert "leaderboard" in text(page.title)

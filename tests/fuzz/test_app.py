@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
+import thalweg.app
 from fuzz import mutations
 from fuzz.test_results import MANY, fresh, fuzzed, hold, made, place
-from thalweg.app import main as app_main
 
 __all__ = ["made", "place"]
-PAGES = ("page_leaderboard", "page_curves", "page_landscape", "page_trial", "page_tuning")
+SCRIPT = Path(thalweg.app.__file__).parent / "server" / "script.py"
+PAGES = ("leaderboard", "curves", "landscape", "trial", "tuning")
 
 
 def page(name: str) -> None:
@@ -24,7 +25,7 @@ def page(name: str) -> None:
     from thalweg.app.main import draw
     from thalweg.app.sidebar import choose
 
-    draw(importlib.import_module(f"thalweg.app.{name}").show, choose())
+    draw(importlib.import_module(f"thalweg.app.pages.{name}").show, choose())
 
 
 @settings(fuzzed, max_examples=int(MANY or 60) // 6)
@@ -40,7 +41,7 @@ def test_the_app_shows_no_exception(place: Path, made: Path, data: st.DataObject
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("THALWEG_RESULTS", str(place / "theirs"))
         patch.chdir(place)
-        app = AppTest.from_file(app_main.__file__, default_timeout=120)
+        app = AppTest.from_file(str(SCRIPT), default_timeout=120)
         app.query_params["source"] = "local"
         assert not app.run().exception, app.exception
         for name in PAGES[1:]:

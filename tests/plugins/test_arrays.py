@@ -261,7 +261,7 @@ def thalweg_trial_started(trial):
 
 def test_results_are_ranked_and_shown_when_the_data_is_gone(cli: CommandLine, folder: Path) -> None:
     from thalweg.app.data import load
-    from thalweg.app.reproduce import reproduce
+    from thalweg.present.reproduce import reproduce
     from thalweg.registry import load_registry
 
     x, y = blobs()

@@ -83,11 +83,11 @@ def test_every_picture_can_be_drawn_and_has_a_title(name: str, view: str, of: st
     assert found["layout"]["title"] if view == "3-D" else found["title"]
 
 
-def test_twenty_eight_lines_have_styles_of_their_own() -> None:
-    names = [str(i) for i in range(28)]
+def test_fifty_six_lines_have_different_styles() -> None:
+    names = [str(i) for i in range(56)]
     encoded = color_and_dash("x", "x", names)
     colors, dashes = (encoded[channel]["scale"]["range"] for channel in ("color", "strokeDash"))
-    assert len({(color, str(dash)) for color, dash in zip(colors, dashes, strict=True)}) == 28
+    assert len({(color, str(dash)) for color, dash in zip(colors, dashes, strict=True)}) == 56
     ordered = color_and_dash("x", "x", names, ordered=True)
     assert ordered["color"]["scale"]["scheme"]["name"] == "viridis"
 

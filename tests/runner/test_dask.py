@@ -127,6 +127,6 @@ def test_workers_that_do_not_see_the_results_send_them_back_and_steps_are_told(
 
 def test_what_is_not_there_is_told(cli: CommandLine, small: Path) -> None:
     words = ["run", "small.toml", "--dask-scheduler", "tcp://127.0.0.1:1"]
-    assert "say --executor dask" in cli(*words, code=2).stderr
+    assert "executor 'serial' connects to no scheduler: use 'dask'" in cli(*words, code=2).stderr
     error = cli(*words, "--executor", "dask", code=2).stderr
     assert "--dask-scheduler tcp://127.0.0.1:1: no scheduler answers there" in error

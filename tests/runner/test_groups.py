@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from support import CommandLine, leftovers, results
-from thalweg.app.view import make_view
 from thalweg.benchmark_file import TUNING_SEED
 from thalweg.expand import load_benchmark
+from thalweg.present.view import make_view
 from thalweg.registry import Registry, load_registry
 from thalweg.runner.groups import Group, groups_of
 from thalweg.runner.run import trials_of

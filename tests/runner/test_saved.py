@@ -130,7 +130,7 @@ def test_mistakes_are_one_line_each(cli: CommandLine, small: Path) -> None:
         ([with_weights, "line", "--set", "points"], "--set: 'points' is not key=value"),
         ([with_weights, "surface", "--set", "resolution=4"], "--set: resolution = 4 is even"),
         (["nothing", "line"], "has a hash that begins with 'nothing'"),
-        ([with_weights, "gradient-flow", "--other", with_weights], "measures one trial, and compares none"),
+        ([with_weights, "gradient-flow", "--other", with_weights], "measures a single trial"),
     ):
         error = cli("probe", *words, code=2).stderr
         assert message in error

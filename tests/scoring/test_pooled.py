@@ -11,7 +11,7 @@ from scipy import stats
 
 from support import CommandLine
 from thalweg.scoring.critical import critical_difference, refusal
-from thalweg.scoring.pooled import LEAST_TRIALS, improvements, interquartile_mean, pooled, repetitions, too_few
+from thalweg.scoring.pooled import MIN_TRIALS, improvements, interquartile_mean, pooled, repetitions, too_few
 
 
 def areas(scores: dict[str, dict[str, list[float]]]) -> pd.Series:
@@ -89,7 +89,7 @@ def test_who_has_fewer_than_twenty_trials_is_refused_with_the_reason() -> None:
     assert found.improvement["probability"].sum() == pytest.approx(1)
     assert found.refused == {"few": 16}
     assert too_few(found) == [
-        f"interquartile means take {LEAST_TRIALS} trials an optimizer, over all workloads: few has 16"
+        f"interquartile means take {MIN_TRIALS} trials an optimizer, over all workloads: few has 16"
     ]
     none = pooled(areas({"few": scores["few"]}))
     assert none.means.empty

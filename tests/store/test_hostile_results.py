@@ -12,8 +12,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import hostile
+import thalweg.app
 from support import CommandLine
-from thalweg.app import main as app_main
 
 SOUND = 20
 
@@ -89,6 +89,7 @@ def stranger(cli: CommandLine, made: Path) -> Stranger:
 
 
 THEIRS = ("--results", "theirs")
+SCRIPT = Path(thalweg.app.__file__).parent / "server" / "script.py"
 
 
 def test_list_shows_the_sound_and_names_the_others_and_changes_nothing(stranger: Stranger) -> None:
@@ -150,7 +151,7 @@ def test_the_report_shows_the_sound_and_names_the_others(stranger: Stranger) -> 
 def test_the_app_shows_the_sound_and_names_the_others(stranger: Stranger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THALWEG_RESULTS", str(stranger.cli.folder / "theirs"))
     monkeypatch.chdir(stranger.cli.folder)
-    app = AppTest.from_file(app_main.__file__, default_timeout=120)
+    app = AppTest.from_file(str(SCRIPT), default_timeout=120)
     app.query_params["source"] = "local"
     app.query_params["benchmark"] = "many"
     app.run()

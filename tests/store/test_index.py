@@ -22,7 +22,7 @@ import pytest
 
 from benchmarks.many_trials import write_many
 from support import CommandLine
-from thalweg.commands.results import find_trial
+from thalweg.commands.results.find import find_trial
 from thalweg.expand import read_benchmark
 from thalweg.registry import Registry
 from thalweg.scoring.leaderboard import leaderboard
@@ -442,7 +442,7 @@ def test_single_trials_are_found_and_deleted(cli: CommandLine, results: Benchmar
 def test_more_trials_than_anyone_reads_are_counted(
     cli: CommandLine, results: BenchmarkResults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("thalweg.commands.results.AT_ONCE", TRIALS - 1)
+    monkeypatch.setattr("thalweg.commands.results.listing.MOST_LISTED", TRIALS - 1)
     train_again(results)
     found = cli("results", "list", "--results", "results")
     lines = [line.split() for line in found.stdout.splitlines()]

@@ -1,7 +1,7 @@
-"""What the charts of probes share: styles that can be told apart without colour, small multiples, and what is missing.
+"""What the charts of probes share: encodings, legends, small multiples, and marks for missing values.
 
-Values that are not finite are taken out of a table before it is drawn (``finite``) and marked as crosses at the top
-edge (``crosses``); a table with nothing to draw becomes a titled picture that says so (``said``).
+``finite`` takes values that are not finite out of a table before it is drawn, and ``crosses`` marks them at the top
+edge. A table with nothing to draw becomes a picture with a title and the reason (``said``).
 """
 
 from __future__ import annotations
@@ -10,19 +10,15 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from thalweg.present.charts.palette import GREY, SEQUENTIAL, category_styles, trial_styles
+
 if TYPE_CHECKING:
     import altair
     import pandas
 
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#999999")
-"""Okabe and Ito's colours."""
-DASHES = ([1, 0], [7, 3], [2, 2], [9, 3, 2, 3])
-"""Four, which has no factor in common with seven colours: 28 styles before one comes again."""
-GREY = "#888888"
-
 
 def stroke_legend(**more: Any) -> altair.Legend:
-    """A legend of lines, with their dashes, and of names at full length."""
+    """A legend that shows lines with their dashes, and names at full length."""
     import altair as alt
 
     given: dict[str, Any] = {"orient": "bottom", "columns": 2, **more}
@@ -34,15 +30,19 @@ def stroke_legend(**more: Any) -> altair.Legend:
 def color_and_dash(
     field: str, title: str, domain: Sequence[Any], ordered: bool = False, columns: int = 2
 ) -> dict[str, Any]:
-    """Encodings of a category by colour and dash together, with one legend; of an ordered one from dark to light."""
+    """Encodings of a category by colour and dash together, with one legend.
+
+    A trial has the style of its optimizer; an ordered category runs from dark to light.
+    """
     import altair as alt
 
     names = list(domain)
     legend = stroke_legend(columns=columns)
-    colors: dict[str, Any] = {"range": [COLORS[i % len(COLORS)] for i in range(len(names))]}
+    styles = trial_styles(names) if field == "trial" else category_styles(names)
+    colors: dict[str, Any] = {"range": [styles[name].color for name in names]}
     if ordered:
         colors = {"scheme": _dark_to_light()}
-    dashes = [DASHES[i % len(DASHES)] for i in range(len(names))]
+    dashes = [list(styles[name].dash) for name in names]
     return {
         "color": alt.Color(
             f"{field}:{'O' if ordered else 'N'}",
@@ -62,15 +62,15 @@ def color_and_dash(
 
 
 def by_depth(rows: pandas.DataFrame) -> dict[str, Any]:
-    """From dark at the input to light at the output, for a column ``depth``."""
+    """Encodings of the column ``depth``, from dark at the input to light at the output."""
     return color_and_dash("depth", "layer (1: input)", sorted(rows["depth"].unique()), ordered=True, columns=12)
 
 
 def _dark_to_light() -> altair.SchemeParams:
     import altair as alt
 
-    # the last tenth is a yellow that white swallows
-    return alt.SchemeParams(name="viridis", extent=[0, 0.9])
+    # without the last tenth, a yellow that a white page swallows
+    return alt.SchemeParams(name=SEQUENTIAL, extent=[0, 0.9])
 
 
 def heading(title: str, about: str | Sequence[str] = ()) -> altair.TitleParams:
@@ -82,7 +82,7 @@ def heading(title: str, about: str | Sequence[str] = ()) -> altair.TitleParams:
 
 
 def by_trial(chart: Any, table: pandas.DataFrame, title: str, about: str | Sequence[str] = ()) -> altair.TopLevelMixin:
-    """One picture; where the table has trials, one each."""
+    """One picture of the table, or one for each trial where it has a column ``trial``."""
     if "trial" in table:
         return panels(chart, "trial", title, about)
     found: altair.TopLevelMixin = chart.properties(width="container", height=320, title=heading(title, about))
@@ -107,7 +107,7 @@ def panels(
 
 
 def said(title: str, why: str) -> altair.Chart:
-    """A picture of nothing, with the reason."""
+    """A picture with a title and the reason why it draws nothing."""
     import altair as alt
     import pandas as pd
 
@@ -121,7 +121,7 @@ def said(title: str, why: str) -> altair.Chart:
 
 
 def finite(values: pandas.Series) -> pandas.Series:
-    """As numbers, and missing what is not finite."""
+    """The values as numbers; a value that is not finite becomes nan."""
     import numpy as np
     import pandas as pd
 
@@ -130,13 +130,13 @@ def finite(values: pandas.Series) -> pandas.Series:
 
 
 def count_missing(values: pandas.Series, what: str = "points") -> str:
-    """How many of ``finite`` values are missing, in words; empty where none is."""
+    """How many of the values are nan, in words; empty where none is."""
     wrong = int(values.isna().sum())
     return f"{wrong} of {len(values)} {what} are not finite (crosses at the top)" if wrong else ""
 
 
 def crosses(base: Any, column: str, x: Any) -> Any:
-    """A cross at the top edge for each row where the column is missing."""
+    """A cross at the top edge for each row whose value in the column is missing."""
     import altair as alt
 
     return (
@@ -147,13 +147,13 @@ def crosses(base: Any, column: str, x: Any) -> Any:
 
 
 def loss_scale(values: pandas.Series) -> str:
-    """Log where every finite loss is positive."""
+    """``"log"`` where every finite loss is positive, else ``"linear"``."""
     known = finite(values).dropna()
     return "log" if len(known) and (known > 0).all() else "linear"
 
 
 def number_format(values: Any, log: bool = False) -> str:
-    """Of an axis' numbers: all written out, or all with an exponent."""
+    """The d3 format of an axis: all numbers written out, or all with an exponent."""
     largest = finite(values).abs().max()
     if log or math.isnan(largest):
         return "~g"
@@ -161,7 +161,7 @@ def number_format(values: Any, log: bool = False) -> str:
 
 
 def lonely(rows: pandas.DataFrame, keys: Sequence[str], least: int = 2) -> bool:
-    """Whether a line of this table has so few points that it would not be seen."""
+    """Whether a line of the table has fewer than ``least`` points, and so cannot be seen."""
     there = [key for key in keys if key in rows]
     sizes = rows.groupby(there, sort=False).size() if there else None
     return len(rows) < least if sizes is None else bool((sizes < least).any())

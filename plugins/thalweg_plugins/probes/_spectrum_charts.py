@@ -7,10 +7,10 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from thalweg_plugins.probes._charts import COLORS, by_trial, finite, number_format, said
+from thalweg.present.charts.palette import BLUE, GREEN, VERMILION
+from thalweg_plugins.probes._charts import by_trial, finite, number_format, said
 
 NAMES = {"hessian": "Hessian", "ggn": "GGN", "fisher": "Fisher matrix"}
-BLUE, GREEN, VERMILION = COLORS[0], COLORS[2], COLORS[3]
 FLOOR = 1e-7
 """The lowest density drawn, as a part of the highest: an eigenvalue in a million is above it."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from thalweg_plugins.probes._charts import GREY, finite, heading, said
+from thalweg.present.charts.palette import GREY, MISSING, PLOTLY_SEQUENTIAL, SEQUENTIAL
+from thalweg_plugins.probes._charts import finite, heading, said
 
 if TYPE_CHECKING:
     import altair
@@ -48,7 +49,7 @@ def relief(table: pandas.DataFrame) -> object:
     x, y, z = _square(first, log)
     height = np.log10(z) if log else z
     title = "log10 of the training loss" if log else "training loss"
-    surface = graph_objects.Surface(x=x, y=y, z=height, colorscale="Viridis", colorbar={"title": title})
+    surface = graph_objects.Surface(x=x, y=y, z=height, colorscale=PLOTLY_SEQUENTIAL, colorbar={"title": title})
     figure = graph_objects.Figure(surface)
     path = first[first["kind"] == "path"].sort_values("step")
     inside = path[(path["x"].abs() <= x.max()) & (path["y"].abs() <= y.max())]
@@ -143,7 +144,7 @@ def _cells(table: pandas.DataFrame, levels: Any, log: bool, title: str) -> altai
     color.shorthand = "loss:Q"
     color.scale.clamp = True
     seen = alt.Chart(cells[usable]).mark_rect(clip=True).encode(**edges, color=color, tooltip=tooltip)
-    gaps = alt.Chart(cells[~usable]).mark_rect(clip=True, color="#bbbbbb").encode(**edges, tooltip=tooltip)
+    gaps = alt.Chart(cells[~usable]).mark_rect(clip=True, color=MISSING).encode(**edges, tooltip=tooltip)
     return alt.layer(seen, gaps, *_path(table, axes)).properties(
         width=PIXELS, height=PIXELS, title=heading(title, subtitle)
     )
@@ -208,7 +209,7 @@ def _frame(table: pandas.DataFrame, x: Any, y: Any, z: Any, levels: Any, log: bo
         title="training loss",
         scale=alt.Scale(
             type="log" if log else "linear",
-            scheme="viridis",
+            scheme=SEQUENTIAL,
             domain=_domain(float(levels[0]), float(levels[-1]), log),
         ),
         legend=alt.Legend(format=".3~g", gradientLength=220),

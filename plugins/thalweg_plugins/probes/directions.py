@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Column, Option, Probe
+from thalweg.present.charts.palette import COLORS
 from thalweg_plugins.probes._charts import (
-    COLORS,
     color_and_dash,
     count_missing,
     crosses,
@@ -271,7 +271,7 @@ def _roughness(table: pandas.DataFrame) -> altair.TopLevelMixin:
         .encode(
             x=alt.X("concave:Q", title="share of negative second differences", axis=alt.Axis(format="%")),
             y=alt.Y("what:N", title=None, sort=list(dict.fromkeys(what))),
-            color=alt.Color("moment:N", title=None, sort=None, scale=alt.Scale(range=COLORS)),
+            color=alt.Color("moment:N", title=None, sort=None, scale=alt.Scale(range=list(COLORS))),
             shape=alt.Shape("moment:N", title=None, sort=None),
             tooltip=["what:N", "moment:N", "draw:Q", alt.Tooltip("concave:Q", format=".1%")],
         )

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Column, Option, Probe
-from thalweg_plugins.probes._charts import COLORS, by_trial, finite, said, stroke_legend
+from thalweg.present.charts.palette import BLUE, VERMILION
+from thalweg_plugins.probes._charts import by_trial, finite, said, stroke_legend
 from thalweg_plugins.probes._objective import DTYPE, chosen_objective
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class EdgeOfStability(Probe):
         color = alt.Color(
             "matrix:N",
             title="matrix",
-            scale=alt.Scale(domain=matrices, range=[COLORS[0], COLORS[3]]),
+            scale=alt.Scale(domain=matrices, range=[BLUE, VERMILION]),
             legend=alt.Legend(orient="bottom", labelLimit=0),
         )
         dash = alt.StrokeDash(

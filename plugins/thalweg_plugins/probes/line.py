@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Column, Option, Probe
+from thalweg.present.charts.palette import GREY
 from thalweg_plugins.probes._charts import (
-    GREY,
     color_and_dash,
     count_missing,
     crosses,

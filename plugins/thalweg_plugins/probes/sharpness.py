@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Column, Option, Probe
-from thalweg_plugins.probes._charts import COLORS, color_and_dash, finite, heading, number_format, said
+from thalweg.present.charts.palette import BLUE, VERMILION
+from thalweg_plugins.probes._charts import color_and_dash, finite, heading, number_format, said
 from thalweg_plugins.probes._objective import OPTIONS, chosen_objective
 
 if TYPE_CHECKING:
@@ -88,8 +89,8 @@ class Sharpness(Probe):
         style = color_and_dash("trial", "trial", list(table["trial"].unique())) if several else {}
         charts, about = [], []
         for quantity, title, color in (
-            (BOUND, "maximum, from below", COLORS[3]),
-            (AVERAGE, "Gaussian average", COLORS[0]),
+            (BOUND, "maximum, from below", VERMILION),
+            (AVERAGE, "Gaussian average", BLUE),
         ):
             rows = table[table["quantity"] == quantity]
             rows = rows.assign(**{column: finite(rows[column]) for column in ("rise", "low", "high")})

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Column, Option, Probe
-from thalweg_plugins.probes._charts import COLORS, by_trial, finite, lonely, loss_scale, said
+from thalweg.present.charts.palette import BLUE, VERMILION
+from thalweg_plugins.probes._charts import by_trial, finite, lonely, loss_scale, said
 
 if TYPE_CHECKING:
     import altair
@@ -146,11 +147,11 @@ def _band(
     y = alt.Y(f"{low}:Q", title=title, scale=scale, axis=axis)
     base = alt.Chart(rows)
     shown = ["step:Q", *(alt.Tooltip(f"{column}:Q", format=".3g") for column in names)]
-    layers = [base.mark_area(opacity=0.35, color=COLORS[0]).encode(x=x, y=y, y2=f"{high}:Q", tooltip=shown)]
+    layers = [base.mark_area(opacity=0.35, color=BLUE).encode(x=x, y=y, y2=f"{high}:Q", tooltip=shown)]
     if lonely(rows, ["trial"]):  # an area over one step has no width
-        layers.append(base.mark_rule(strokeWidth=8, opacity=0.35, color=COLORS[0]).encode(x=x, y=y, y2=f"{high}:Q"))
+        layers.append(base.mark_rule(strokeWidth=8, opacity=0.35, color=BLUE).encode(x=x, y=y, y2=f"{high}:Q"))
     if middle:
-        line = base.mark_line(strokeWidth=1.5, color=COLORS[3], point=alt.OverlayMarkDef(size=30, color=COLORS[3]))
+        line = base.mark_line(strokeWidth=1.5, color=VERMILION, point=alt.OverlayMarkDef(size=30, color=VERMILION))
         layers.append(line.encode(x=x, y=alt.Y(f"{middle}:Q", title=title, scale=scale, axis=axis), tooltip=shown))
     about = "band: least to largest over the steps" + ("; line: at the weights" if middle else "")
     return by_trial(alt.layer(*layers), table, name, [about, _left_out(table, rows, log)])
@@ -172,7 +173,7 @@ def _beta(table: pandas.DataFrame) -> altair.TopLevelMixin:
         return said(name, "no measurement is finite and positive" if len(table) else "nothing was measured")
     chart = (
         alt.Chart(rows)
-        .mark_line(strokeWidth=2, color=COLORS[0], point=alt.OverlayMarkDef(size=30, color=COLORS[0]))
+        .mark_line(strokeWidth=2, color=BLUE, point=alt.OverlayMarkDef(size=30, color=BLUE))
         .encode(
             x=alt.X("step:Q", title="steps", axis=alt.Axis(format="~s")),
             y=alt.Y("beta:Q", title="beta (log scale)", scale=alt.Scale(type="log"), axis=alt.Axis(format="~g")),

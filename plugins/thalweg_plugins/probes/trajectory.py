@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Column, Probe
-from thalweg_plugins.probes._charts import GREY, by_trial, color_and_dash, finite, lonely, number_format, said
+from thalweg.present.charts.palette import GREY, SEQUENTIAL
+from thalweg_plugins.probes._charts import by_trial, color_and_dash, finite, lonely, number_format, said
 
 if TYPE_CHECKING:
     import altair
@@ -142,7 +143,7 @@ def _components(table: pandas.DataFrame) -> altair.TopLevelMixin:
     )
     line = base.mark_line(color=GREY, strokeWidth=1.5)
     points = base.mark_point(filled=True, size=50, opacity=1).encode(
-        color=alt.Color("step:Q", title="steps", scale=alt.Scale(scheme="viridis")),
+        color=alt.Color("step:Q", title="steps", scale=alt.Scale(scheme=SEQUENTIAL)),
         tooltip=["step:Q", alt.Tooltip("pc1:Q", format=".3g"), alt.Tooltip("pc2:Q", format=".3g")],
     )
     return by_trial(alt.layer(line, points), table, title)

@@ -1,1 +1,1 @@
-"""The Streamlit app: reads results, calls scoring, draws charts."""
+"""The Streamlit app: reads results and draws what ``thalweg.present`` makes of them."""

@@ -1,4 +1,4 @@
-"""What the app reads: which results there are, and cached copies of their trials and tables."""
+"""The results that the app can show, and cached copies of their trials and tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import streamlit as st
 
 import thalweg
 from thalweg import guard
-from thalweg.app.loaded import Loaded, read_loaded
+from thalweg.present.loaded import Loaded, read_loaded
 from thalweg.registry import Registry, load_registry
 from thalweg.store.listing import Listing, look
 from thalweg.store.results import BenchmarkResults, benchmarks_in, results_root
@@ -27,21 +27,21 @@ class Source:
     """A folder of results."""
 
     key: str
-    """For the choice in the sidebar, and for links."""
+    """The name of the source in the sidebar and in links."""
     label: str
     path: Path
 
 
 def sources() -> list[Source]:
-    """This machine's results, then the reference results that come with a checkout, where there are any.
+    """This machine's results, and the reference results of a checkout; a source without results comes last.
 
-    Those with results come first, so that the first is the one to start with.
+    The app starts with the first source.
     """
     local = results_root(None)
     found = [Source("local", f"this machine ({_short(local)})", local)]
     reference = _reference()
     if reference is not None and reference.resolve() != local.resolve():
-        found.append(Source("reference", "the results that the project itself produced", reference))
+        found.append(Source("reference", "the reference results of the project", reference))
     return sorted(found, key=lambda source: not benchmarks_in(source.path))
 
 
@@ -52,7 +52,7 @@ def _reference() -> Path | None:
 
 
 def _short(path: Path) -> str:
-    """Relative to the current folder where the path is inside it."""
+    """The path, relative to the current folder if it lies inside."""
     absolute = path.absolute()
     return str(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute)
 
@@ -68,18 +68,18 @@ def _registry(files: tuple[str, ...]) -> Registry:
 
 
 def registry() -> Registry:
-    """Every plugin, loaded once."""
+    """The registry of all plugins, loaded once."""
     return _registry(plugin_files())
 
 
 def stamp(results: BenchmarkResults, listing: Listing | None = None) -> Stamp:
-    """Of the trials, the step times and the benchmark's file."""
+    """The stamp of the trials, the step times and the benchmark's file."""
     listing = listing or look(results)
     timings = results.path / "timings"
     found = [results.path / "benchmark.toml", *(sorted(timings.glob("*.parquet")) if guard.is_folder(timings) else [])]
     times = []
     for path in found:
-        # another process may take one away
+        # another process may delete one
         with suppress(OSError):
             times.append((path.name, path.lstat().st_mtime_ns))
     return (*times, ("trials", listing.digest))
@@ -98,7 +98,7 @@ def _load(root: str, name: str, content: Stamp, files: tuple[str, ...], _listing
 
 
 def probe_table(trial: Path, key: str) -> pd.DataFrame:
-    """A probe's table, of the trial in a directory; OSError or ValueError when its file cannot be read."""
+    """A probe's table in the folder of a trial; OSError or ValueError where its file cannot be read."""
     path = trial / "probes" / f"{key}.parquet"
     return _table(str(path), path.lstat().st_mtime_ns)
 

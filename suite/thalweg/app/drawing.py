@@ -1,19 +1,23 @@
-"""How a page shows a chart."""
+"""How a page shows a chart and a table."""
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import altair as alt
+import pandas as pd
 import streamlit as st
+
+from thalweg.present.picture import Picture
+from thalweg.present.table import Column, Table
 
 
 def show_chart(chart: alt.TopLevelMixin, key: str) -> None:
-    """As wide as the page; one of its own size keeps it, and scrolls in its box where the page is narrower.
+    """Draw a chart as wide as the page, or in its own size if it has one; then it scrolls in its box on a small screen.
 
     Args:
-        chart: what to draw.
-        key: of the box, one on a page.
+        chart: the chart.
+        key: the name of its box, unique on the page.
     """
     drawn = cast(alt.Chart, chart)
     if isinstance(chart, alt.Chart | alt.LayerChart) and not isinstance(drawn.width, int | alt.Step):
@@ -21,5 +25,50 @@ def show_chart(chart: alt.TopLevelMixin, key: str) -> None:
         return
     with st.container(key=key):
         st.html(f"<style>.st-key-{key} {{overflow-x: auto;}}</style>")
-        # else streamlit fits title, axes and legend into that width too, and a square is no square any more
+        # without "pad" Streamlit fits title, axes and legend into the chart's width, and a square is not square
         st.altair_chart(drawn.properties(autosize="pad"), width="content")
+
+
+def show_picture(picture: Picture, key: str) -> None:
+    """Draw a chart with its caption."""
+    show_chart(picture.chart, key)
+    st.caption(picture.caption)
+
+
+def show_table(table: Table, key: str | None = None) -> None:
+    """Draw a table whose columns can be sorted."""
+    frame = table.frame()
+    st.dataframe(
+        frame,
+        hide_index=True,
+        width="stretch",
+        height="content",
+        placeholder="–",
+        column_config={column.name: _config(column, frame[column.name]) for column in table.columns},
+        key=key,
+    )
+
+
+def show_frame(frame: pd.DataFrame, **settings: Any) -> None:
+    """Draw a data frame at full height."""
+    st.dataframe(frame, hide_index=True, width="stretch", height="content", **settings)
+
+
+def _config(column: Column, values: pd.Series) -> Any:
+    make = st.column_config
+    # Streamlit types its widths and formats as literals
+    settings: dict[str, Any] = {"help": column.help or None, "width": column.width}
+    if column.kind == "sparkline":
+        numbers = [value for line in values for value in line]
+        ends = {"y_min": min(numbers, default=None), "y_max": max(numbers, default=None)}
+        return make.LineChartColumn(column.heading, color="blue", **settings, **ends)
+    if column.pinned:
+        settings["pinned"] = True
+    if column.pinned and column.width is None:
+        longest = int(values.astype(str).str.len().max()) if len(values) else 0
+        settings["width"] = max(95, min(20 + 7 * longest, 190))
+    if column.format:
+        return make.NumberColumn(column.heading, format=column.format.printf, **settings)
+    if pd.api.types.is_numeric_dtype(values):
+        return make.NumberColumn(column.heading, **settings)
+    return make.TextColumn(column.heading, **settings)

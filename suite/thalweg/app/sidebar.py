@@ -1,4 +1,4 @@
-"""The choice of results that all pages share, and what is said where there are none."""
+"""The choice of results that all pages share, and the page without results."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from typing import TypeVar
 
 import streamlit as st
 
-from thalweg.app import notes
 from thalweg.app.data import Source, load, sources
-from thalweg.app.loaded import Loaded
-from thalweg.app.words import plain
+from thalweg.present import notes
+from thalweg.present.loaded import Loaded
+from thalweg.present.sentences import plain
 from thalweg.store.results import benchmarks_in
 
 T = TypeVar("T", bound=str)
 
 
 def select(label: str, options: Sequence[T], key: str, default: T | None = None) -> T:
-    """A select box of at least one option, the default first, that is part of the page's link by its ``key``."""
+    """A select box of one option or more, the default first; ``key`` holds the choice in the page's address."""
     choices = sorted(options, key=lambda option: option != default)
     if key in st.session_state and st.session_state[key] not in choices:
-        # the options changed under it: another workload, another benchmark, or results that were deleted
+        # the options changed: another workload or benchmark, or results were deleted
         st.session_state[key] = choices[0]
     chosen: T | None = st.selectbox(label, choices, key=key, bind="query-params")
     return choices[0] if chosen is None else chosen
 
 
 def choose() -> tuple[Source, Loaded] | None:
-    """Source and benchmark, chosen in the sidebar; None where the source has no results."""
+    """The source and the benchmark that are chosen in the sidebar; None where the source has no results."""
     there = sources()
     with st.sidebar:
         by_key = {source.key: source for source in there}
         keys = list(by_key)
-        # the keys as they are: streamlit puts what is shown into the link
+        # keys and not labels, since Streamlit puts the shown text into the address
         chosen: str | None = st.selectbox("results", keys, key="source", bind="query-params")
         source = by_key.get(chosen or keys[0], there[0])
         st.caption(plain(source.label))
@@ -48,17 +48,17 @@ def choose() -> tuple[Source, Loaded] | None:
 
 
 def welcome() -> None:
-    """What to do when there are no results."""
+    """Say how to get results."""
     st.title("No results yet")
-    st.write("A benchmark that has been run shows up here. The one to start with takes about a minute:")
+    st.write("This page shows benchmarks that have been run. The first one to run takes about a minute:")
     st.code("thalweg run quick", language="bash")
-    st.write("`thalweg list benchmarks` tells which others there are. Looked for results in:")
+    st.write("`thalweg list benchmarks` lists the others. The app looked for results in:")
     for source in sources():
         st.code(str(source.path.absolute()), language=None)
     st.caption("Another folder: `thalweg app --results DIR`, or the environment variable THALWEG_RESULTS.")
 
 
 def warnings(loaded: Loaded) -> None:
-    """What is wrong with the results or with the benchmark here, above a page's content."""
+    """Draw warnings about the results and the benchmark, above a page's content."""
     for note in notes.warnings(loaded):
         st.warning("\n\n".join([plain(note.text), "\n".join(f"- {plain(item)}" for item in note.items)]))

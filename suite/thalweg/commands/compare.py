@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from thalweg.commands.output import print_json, print_lines, print_table, warn_of_failures
 from thalweg.commands.sides import Side, read_side
-from thalweg.commands.verdicts import HEADINGS, cells, headline, junit, ordered, section
+from thalweg.console import print_json, print_lines, print_table, warn_of_failures
 from thalweg.errors import UserError, unknown
+from thalweg.exit_codes import ExitCode
+from thalweg.present.verdicts import HEADINGS, cells, headline, junit, ordered, section
 from thalweg.registry import load_registry
 from thalweg.scoring.compare import Margins, Pair, compare, overall
 from thalweg.scoring.measures import SECONDS, ranking_metric
@@ -17,37 +20,48 @@ from thalweg.scoring.scales import changes, settled
 from thalweg.shown import cut
 
 FORMATS = ("table", "markdown", "json", "junit")
-CODES = {"better": 0, "same": 0, "worse": 1}
+CODES = {"better": ExitCode.DONE, "same": ExitCode.DONE, "worse": ExitCode.FAILED}
 
 
-def compare_command(
-    baseline: str,
-    candidate: str,
-    benchmark: str | None,
-    metric: str | None,
-    margin: list[str],
-    different_machines: bool,
-    format_: str,
-    plugin_files: list[Path],
-) -> int:
-    """Print whether the candidate is worse; exit code 0 (better or same), 1 (worse), 3 (nothing compared)."""
-    if format_ not in FORMATS:
-        raise UserError(f"--format: {unknown('format', format_, FORMATS)}")
-    margins = parse_margins(margin)
-    registry = load_registry(plugin_files)
+@dataclass(frozen=True)
+class CompareOptions:
+    """What ``thalweg compare`` is asked for."""
+
+    baseline: str
+    """A results folder, or FOLDER:OPTIMIZER."""
+    candidate: str
+    benchmark: str | None = None
+    """Which benchmark, where a folder has results of several."""
+    metric: str | None = None
+    """The only metric or cost to compare."""
+    margins: tuple[str, ...] = ()
+    """Margins within which sides are the same, such as ``1pp`` and ``10%``."""
+    different_machines: bool = False
+    """Whether seconds of different machines may be compared."""
+    format: str = "table"
+    plugin_files: tuple[Path, ...] = ()
+
+
+def compare_command(options: CompareOptions) -> ExitCode:
+    """Print whether the candidate is worse; ``FAILED`` if it is, ``NOTHING`` where nothing was compared."""
+    if options.format not in FORMATS:
+        raise UserError(f"--format: {unknown('format', options.format, FORMATS)}")
+    baseline, candidate, metric = options.baseline, options.candidate, options.metric
+    margins = parse_margins(options.margins)
+    registry = load_registry(options.plugin_files)
     warn_of_failures(record for record in registry.plugins if record.origin == "file")
-    before = read_side(baseline, "BASELINE", benchmark, registry, metric)
-    after = read_side(candidate, "CANDIDATE", benchmark, registry, metric)
+    before = read_side(baseline, "BASELINE", options.benchmark, registry, metric)
+    after = read_side(candidate, "CANDIDATE", options.benchmark, registry, metric)
     if (before.optimizer is None) != (after.optimizer is None):
         raise UserError("name an optimizer in BASELINE and in CANDIDATE, or in neither: FOLDER:OPTIMIZER")
     differences = _environments(before, after)
-    if metric == SECONDS.name and differences and not different_machines:
+    if metric == SECONDS.name and differences and not options.different_machines:
         raise UserError(
             f"--metric {metric}: {'; '.join(differences)}. --allow-different-machines compares all the same"
         )
     declared = before.plan.workloads | after.plan.workloads
     for side in (before, after):
-        for other in (before, after):  # one scale for both sides
+        for other in (before, after):  # so that both sides have one scale
             side.plan.workloads = settled(side.plan.workloads, other.seen.curves, metric)
     workloads = before.plan.workloads | after.plan.workloads
     metrics = compared_metrics(workloads, metric)
@@ -81,7 +95,7 @@ def compare_command(
     ranked = [ranking_metric(workloads[row["workload"]], row["metric"]) for row in rows]
     shown = [cells(row, one.unit if one else "") for row, one in zip(rows, ranked, strict=True)]
     title = headline(verdict, table, baseline, candidate)
-    match format_:
+    match options.format:
         case "json":
             ran_on = {name.split()[1]: sorted(side.seen.trials["ran_on"].unique()) for name, side in sides.items()}
             print_json({"verdict": verdict, "rows": rows, "environments": ran_on, "notes": notes})
@@ -92,11 +106,11 @@ def compare_command(
         case _:
             print_table(title, HEADINGS, shown, right=HEADINGS[3:7])
             print_table("", [""], [[note] for note in notes])
-    return CODES.get(verdict, 3)
+    return CODES.get(verdict, ExitCode.NOTHING)
 
 
-def parse_margins(texts: list[str]) -> Margins:
-    """From ``1pp`` (percentage points) and ``10%`` (of the baseline's)."""
+def parse_margins(texts: Sequence[str]) -> Margins:
+    """Parse ``1pp`` (percentage points) and ``10%`` (a share of the baseline's value)."""
     margins = Margins()
     for text in texts:
         found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(pp|%)\s*", text)
@@ -116,7 +130,7 @@ def _pairs(before: Side, after: Side) -> list[Pair]:
 
 
 def _environments(before: Side, after: Side) -> list[str]:
-    """Where the two sides ran on different machines or versions."""
+    """Sentences on different machines or versions of the two sides."""
     found = []
     ran_on = [sorted(side.seen.trials["ran_on"].unique()) for side in (before, after)]
     if all(ran_on) and ran_on[0] != ran_on[1]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from thalweg.commands.output import console, print_json, print_table
+from thalweg.console import console, print_json, print_table
+from thalweg.exit_codes import ExitCode
 from thalweg.plan import Plan
 from thalweg.registry import Registry
 from thalweg.runner.cost import usual_of, usual_seconds
@@ -15,8 +16,8 @@ from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
 
 
-def dry_run(plan: Plan, registry: Registry, root: Path, fresh: bool, workers: int, as_json: bool) -> int:
-    """Print the trials, which of them are done, and seconds as measured on trials like them; trains nothing."""
+def dry_run(plan: Plan, registry: Registry, root: Path, fresh: bool, workers: int, as_json: bool) -> ExitCode:
+    """Print the trials, which of them are done, and the seconds that similar trials took; trains nothing."""
     stored = read_stored(BenchmarkResults(root, plan.benchmark))
     wanted = trials_of(plan)
     to_do = left_to_do(wanted, stored, fresh)
@@ -43,7 +44,7 @@ def dry_run(plan: Plan, registry: Registry, root: Path, fresh: bool, workers: in
     if as_json:
         document = {"schema": 1, "benchmark": plan.benchmark, "results": str(root), "dry_run": True, "trials": rows}
         print_json(document | {"seconds": round(total, 1), "trials_without_estimate": unknown})
-        return 0
+        return ExitCode.DONE
     table = [
         [
             row["workload"],
@@ -58,13 +59,13 @@ def dry_run(plan: Plan, registry: Registry, root: Path, fresh: bool, workers: in
     heads = ["workload", "optimizer", "seed", "hash", "", "about"]
     print_table(f"{plan.benchmark}, to be saved in {root}", heads, table, right=["seed", "about"])
     at_once = f" with {workers} at once" if workers > 1 else ""
-    rest = f"; nothing is known of {unknown} of them" if unknown else ""
+    rest = f"; the time of {unknown} of them is not known" if unknown else ""
     line = (
         f"{len(rows)} trials: {len(rows) - len(left)} done, {len(left)} to train in about {total:.0f} s{at_once}{rest}"
     )
     console().print()
     console().print(line)
-    return 0
+    return ExitCode.DONE
 
 
 def _told(seconds: object) -> str:

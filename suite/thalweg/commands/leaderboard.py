@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from thalweg.commands.output import (
+from thalweg.commands.over_all import print_over_all
+from thalweg.console import (
     console,
     errors,
-    markdown_table,
-    number,
     print_json,
     print_lines,
     print_table,
+    print_text,
     warn_of_failures,
     warn_of_unreadable,
 )
-from thalweg.commands.over_all import print_over_all
 from thalweg.errors import UserError, unknown
+from thalweg.exit_codes import ExitCode
 from thalweg.expand import load_benchmark
 from thalweg.plan import Plan
+from thalweg.present.expansion import best_expansion
+from thalweg.present.standings import Board
 from thalweg.registry import load_registry
 from thalweg.scoring.leaderboard import leaderboard
-from thalweg.scoring.measures import (
-    SECONDS,
-    STABILITY,
-    STATE_BYTES,
-    check_metric,
-    ranking_metric,
-    wanted_for,
-    where_read,
-)
+from thalweg.scoring.measures import SECONDS, STABILITY, STATE_BYTES, check_metric, ranking_metric, wanted_for
 from thalweg.scoring.observations import Observations, observe
 from thalweg.scoring.scales import changes, settled
 from thalweg.scoring.stability import stability
@@ -46,61 +39,69 @@ from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults, results_root
 from thalweg.store.sheets import to_csv
 from thalweg.store.timings import read_times
-from thalweg.tuning.plan import TunedPlan, plan_of
+from thalweg.tuning.plan import TunedPlan
 
 FORMATS = ("table", "markdown", "csv", "json")
 
 
-def leaderboard_command(
-    name: str,
-    workload: str | None,
-    metric: str | None,
-    seeds: int | None,
-    extra: list[str],
-    format_: str,
-    results: Path | None,
-    plugin_files: list[Path],
-    over_all: bool = False,
-    raw: bool = False,
-) -> int:
-    """Print the leaderboard; exit code 3 when there is nothing to rank."""
-    if over_all and (workload is not None or metric is not None):
-        raise UserError("--over-all: ranks over all workloads by their targets: leave out --workload and --metric")
-    if format_ not in FORMATS:
-        raise UserError(f"--format: {unknown('format', format_, FORMATS)}")
-    if raw and format_ != "csv":
-        raise UserError("--raw: is of --format csv, which escapes texts that a spreadsheet would compute")
-    registry = load_registry(plugin_files)
-    # those that were asked for by name; others are an error only where the benchmark needs them
+@dataclass(frozen=True)
+class LeaderboardOptions:
+    """What ``thalweg leaderboard`` is asked for."""
+
+    benchmark: str
+    """Name, or path of a TOML file."""
+    workload: str | None = None
+    """The only workload to rank on."""
+    metric: str | None = None
+    """The metric or cost that ranks; None for each workload's own metric."""
+    seeds: int | None = None
+    extra: tuple[str, ...] = ()
+    """The values of ``--with``."""
+    over_all: bool = False
+    format: str = "table"
+    raw: bool = False
+    """Whether CSV keeps texts that a spreadsheet would compute."""
+    results: Path | None = None
+    plugin_files: tuple[Path, ...] = ()
+
+    def check(self) -> None:
+        """Raise UserError where options contradict each other."""
+        if self.over_all and (self.workload is not None or self.metric is not None):
+            raise UserError("--over-all: ranks over all workloads by their targets: leave out --workload and --metric")
+        if self.format not in FORMATS:
+            raise UserError(f"--format: {unknown('format', self.format, FORMATS)}")
+        if self.raw and self.format != "csv":
+            raise UserError("--raw: is for --format csv, which escapes texts that a spreadsheet would compute")
+
+
+def leaderboard_command(options: LeaderboardOptions) -> ExitCode:
+    """Print the leaderboard; ``NOTHING`` when there is nothing to rank."""
+    options.check()
+    registry = load_registry(options.plugin_files)
+    # a plugin that the user did not name matters only where the benchmark needs it, and then it is an error
     warn_of_failures(record for record in registry.plugins if record.origin == "file")
-    benchmark = load_benchmark(name, registry)
-    root = results_root(results)
+    benchmark = load_benchmark(options.benchmark, registry)
+    root = results_root(options.results)
     stored = read_stored(BenchmarkResults(root, benchmark.name))
     warn_of_unreadable(stored.unreadable)
     benchmark = replace(benchmark, files=stored.files)
-    there = set(stored.column("hash"))
-    # results of a GPU can be ranked where there is none, and the other way round
-    ways = {device: stored.way() for device in stored.devices}
-    plans = [
-        (plan_of(benchmark, registry, Selection(seeds, tuple(extra), device=device, stacks=way), stored), way)
-        for device, way in ways.items()
-    ]
-    plan, way = max(plans, key=lambda pair: sum(planned.trial.hash in there for planned in pair[0].trials))
-    if workload is not None:
-        if workload not in plan.workloads:
-            raise UserError(f"--workload: {unknown('workload', workload, plan.workloads)}")
-        others = {planned.trial.hash for planned in plan.trials if planned.workload != workload}
+    found = best_expansion(benchmark, registry, stored, Selection(options.seeds, options.extra))
+    plan, way, metric = found.plan, found.way, options.metric
+    if options.workload is not None:
+        if options.workload not in plan.workloads:
+            raise UserError(f"--workload: {unknown('workload', options.workload, plan.workloads)}")
+        others = {planned.trial.hash for planned in plan.trials if planned.workload != options.workload}
         stored = stored.only(~stored.trials["hash"].isin(others))
-        plan.workloads = {workload: plan.workloads[workload]}
-        plan.trials = [planned for planned in plan.trials if planned.workload == workload]
+        plan.workloads = {options.workload: plan.workloads[options.workload]}
+        plan.trials = [planned for planned in plan.trials if planned.workload == options.workload]
     wanted = wanted_for(plan.workloads, metric)
     declared = plan.workloads
-    if over_all:
-        # whatever the budget is one of
+    if options.over_all:
+        # the budget may be in any of these units
         columns = ["step", "epoch", "examples", "gradient_evaluations", "seconds", "split", "metric", "value"]
         seen = observe(plan, stored, None, replace(wanted, columns=columns))
-        _notes(plan, seen, way)
-        return print_over_all(plan, seen, format_, raw)
+        _warn_of_plan(plan, seen, way)
+        return print_over_all(plan, seen, options.format, options.raw)
     if metric == STABILITY.name:
         check_metric(plan.workloads, metric)
         table, seen = stability(plan, stored)
@@ -108,41 +109,62 @@ def leaderboard_command(
         seen = observe(plan, stored, read_times(root / plan.benchmark), wanted)
         table = leaderboard(seen, plan.workloads, metric)
         plan.workloads = settled(plan.workloads, seen.curves, metric)
-    match format_:
-        case "json":
-            rows = table.to_dict("records")
-            print_json({"benchmark": plan.benchmark, "metric": metric or "primary", "rows": rows})
-        case "csv":
-            print(to_csv(table, raw=raw), end="")  # noqa: T201
-        case "markdown":
-            print_lines("\n\n".join(_markdown(plan, part) for part in _by_workload(table)))
-        case _:
-            _print(plan, table)
-    _notes(plan, seen, way)
+    _print(plan, table, options)
+    _warn_of_plan(plan, seen, way)
     _say(changes(declared, plan.workloads))
     if lacking := [key for key, one in plan.workloads.items() if ranking_metric(one, metric) is None]:
         errors().print(f"without {metric}, and left out: {', '.join(lacking)}", markup=False)
     if table.empty:
-        what = f"no results of {plan.benchmark!r} in {root}: type 'thalweg run {name}'"
+        what = f"no results of {plan.benchmark!r} in {root}: type 'thalweg run {options.benchmark}'"
         if len(seen.trials):
-            what = f"no workload with results has {metric}: those with a target have none yet"
+            what = f"no workload with results has {metric}: the workloads with a target have no results yet"
         errors().print(what, markup=False)
-        return 3
+        return ExitCode.NOTHING
     if metric == SECONDS.name and not seen.timed_on:
-        errors().print(f"no step was timed yet: type 'thalweg run {name} --timed'", markup=False)
+        errors().print(f"no step was timed yet: type 'thalweg run {options.benchmark} --timed'", markup=False)
     lost = table["diverged"] + table["failed"]
     if metric == STATE_BYTES.name and (table["value"].isna() & (lost < table["seeds"])).any():
-        errors().print("trials from before the memory of the state was recorded have none", markup=False)
-    return 0
+        errors().print("older trials have no value, since the memory of the state was not recorded then", markup=False)
+    return ExitCode.DONE
 
 
 def print_leaderboard(plan: Plan, results: BenchmarkResults) -> None:
     """Print the leaderboard of a plan for people."""
     seen = observe(plan, read_stored(results), read_times(results.path), wanted_for(plan.workloads))
     declared, plan.workloads = plan.workloads, settled(plan.workloads, seen.curves)
-    _print(plan, leaderboard(seen, plan.workloads))
-    _warn(seen)
+    _print_tables(_boards(plan, leaderboard(seen, plan.workloads)))
+    _warn_of_trials(seen)
     _say([*changes(declared, plan.workloads), *(effectless(plan) if isinstance(plan, TunedPlan) else [])])
+
+
+def _print(plan: Plan, table: pd.DataFrame, options: LeaderboardOptions) -> None:
+    match options.format:
+        case "json":
+            rows = table.to_dict("records")
+            print_json({"benchmark": plan.benchmark, "metric": options.metric or "primary", "rows": rows})
+        case "csv":
+            print_text(to_csv(table, raw=options.raw))
+        case "markdown":
+            boards = _boards(plan, table)
+            print_lines("\n\n".join(f"**{markdown(board.title)}**\n\n{board.table.markdown()}" for board in boards))
+        case _:
+            _print_tables(_boards(plan, table))
+
+
+def _boards(plan: Plan, table: pd.DataFrame) -> list[Board]:
+    boards = []
+    for name, rows in table.groupby("workload", sort=False):
+        workload = plan.workloads[str(name)]
+        metric = ranking_metric(workload, str(rows["metric"].iloc[0]))
+        boards.append(Board(rows, workload, metric or workload.metric))
+    return boards
+
+
+def _print_tables(boards: Iterable[Board]) -> None:
+    for board in boards:
+        table = board.table
+        console().print()
+        print_table(board.title, table.headings, table.cells(), table.right)
 
 
 def _say(lines: list[str]) -> None:
@@ -150,7 +172,8 @@ def _say(lines: list[str]) -> None:
         errors().print(line, markup=False)
 
 
-def _notes(plan: TunedPlan, seen: Observations, way: OnDisk) -> None:
+def _warn_of_plan(plan: TunedPlan, seen: Observations, way: OnDisk) -> None:
+    """Say on standard error what the leaderboard lacks and leaves out."""
     if not plan.settled:
         tried = plan.tried["status"]
         told = f"{int((tried != 'missing').sum())} of {len(tried)} settings were tried"
@@ -164,77 +187,13 @@ def _notes(plan: TunedPlan, seen: Observations, way: OnDisk) -> None:
         why = "other seeds, settings or versions of plugins"
         errors().print(f"{beside} trials in the folder are not what is asked for now: {why}", markup=False)
     _say(way.notes)
-    _warn(seen)
+    _warn_of_trials(seen)
 
 
-def _warn(seen: Observations) -> None:
+def _warn_of_trials(seen: Observations) -> None:
     if seen.timed_on:
         errors().print(f"seconds are steps times the seconds of a step on {seen.timed_on}", markup=False)
     for reason in seen.unreadable:
         errors().print(f"left out, since its curve cannot be read: {reason}", markup=False)
     if seen.mixture:
         errors().print(f"the trials ran on different machines or versions: {'; '.join(seen.mixture)}", markup=False)
-
-
-def _by_workload(table: pd.DataFrame) -> list[pd.DataFrame]:
-    return [part for _, part in table.groupby("workload", sort=False)]
-
-
-_HEADINGS = ["rank", "optimizer", "value", "95% interval", "seeds", "reached", "steps"]
-_LOSSES = ["diverged", "failed"]
-"""Columns that are shown where there is something to tell."""
-
-
-def _cells(plan: Plan, row: dict[Any, Any]) -> list[str]:
-    workload = plan.workloads[row["workload"]]
-    ranked = ranking_metric(workload, row["metric"])
-    unit = ranked.unit if ranked else ""
-    low, high = number(row["low"], unit, 3), number(row["high"], unit, 3)
-    ranks = f"{row['rank_low']}–{row['rank_high']}" if row["rank_low"] != row["rank_high"] else f"{row['rank']}"
-    reached = f"{row['reached']}/{row['seeds']}" if workload.target else "–"
-    steps = row["steps_to_target"]
-    return [
-        ranks,
-        row["optimizer"],
-        number(row["value"], unit),
-        "–" if math.isnan(row["low"]) else f"{low} to {high}",
-        str(row["seeds"]),
-        reached,
-        "–" if math.isnan(steps) else f"{steps:.0f}",
-    ]
-
-
-def _shown(plan: Plan, part: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells of one workload's table."""
-    losses = [name for name in _LOSSES if part[name].any()]
-    rows = [_cells(plan, row) + [str(row[name]) for name in losses] for row in part.to_dict("records")]
-    headings = _HEADINGS + losses
-    if (part["metric"] == STABILITY.name).all():
-        # of trials, whose steps are no one's
-        steps = headings.index("steps")
-        rows = [row[:steps] + row[steps + 1 :] for row in rows]
-        headings = ["trials" if name == "seeds" else name for name in headings if name != "steps"]
-    return headings, rows
-
-
-def _title(plan: Plan, part: pd.DataFrame) -> str:
-    workload = plan.workloads[part["workload"].iloc[0]]
-    name = part["metric"].iloc[0]
-    metric = ranking_metric(workload, name)
-    where = where_read(workload, metric) if metric else ""
-    what = f"{name} ({where})" if where else name
-    target = workload.target
-    aim = f"; target: {workload.target_split} {target.metric} {target.value:g}" if target else ""
-    return f"{workload.name}: {what}{aim}"
-
-
-def _print(plan: Plan, table: pd.DataFrame) -> None:
-    for part in _by_workload(table):
-        headings, rows = _shown(plan, part)
-        right = [heading for heading in headings if heading != "optimizer"]
-        console().print()
-        print_table(_title(plan, part), headings, rows, right)
-
-
-def _markdown(plan: Plan, part: pd.DataFrame) -> str:
-    return f"**{markdown(_title(plan, part))}**\n\n{markdown_table(*_shown(plan, part))}"

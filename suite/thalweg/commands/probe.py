@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-from thalweg.commands.output import console, errors, print_json, warn_of_failures
 from thalweg.commands.progress import Measuring
-from thalweg.commands.results import find_trial
+from thalweg.commands.results.find import find_trial
+from thalweg.console import console, errors, print_json, warn_of_failures
 from thalweg.data.digest import sha256
 from thalweg.errors import UserError
+from thalweg.exit_codes import ExitCode
 from thalweg.plan import PlannedTrial
 from thalweg.refs import check_probe, component_ref
 from thalweg.registry import Registry, load_registry
@@ -22,34 +24,43 @@ from thalweg.store.weights import read_weights
 from thalweg.trial import ProbeRequest, Trial
 
 
-def probe_command(
-    hash_: str,
-    name: str,
-    settings: list[str],
-    other: str | None,
-    results: Path | None,
-    fresh: bool,
-    plugin_files: list[Path],
-    as_json: bool,
-) -> int:
-    """Measure a probe on a saved trial and keep its table there; the exit code."""
-    registry = load_registry(plugin_files)
+@dataclass(frozen=True)
+class ProbeOptions:
+    """What ``thalweg probe`` is asked for."""
+
+    trial: str
+    """The first digits of the trial's hash."""
+    probe: str
+    settings: tuple[str, ...] = ()
+    """The values of ``--set``."""
+    other: str | None = None
+    """The first digits of another trial's hash, for a probe that compares two."""
+    fresh: bool = False
+    results: Path | None = None
+    plugin_files: tuple[Path, ...] = ()
+    as_json: bool = False
+
+
+def probe_command(options: ProbeOptions) -> ExitCode:
+    """Measure a probe on a saved trial and keep its table there; ``FAILED`` where the probe failed."""
+    registry = load_registry(options.plugin_files)
     warn_of_failures(record for record in registry.plugins if record.origin == "file")
-    root = results_root(results)
-    trial = _usable(find_trial(hash_, root), registry)
-    partner = None if other is None else _usable(find_trial(other, root), registry)
+    root = results_root(options.results)
+    trial = _usable(find_trial(options.trial, root), registry)
+    partner = None if options.other is None else _usable(find_trial(options.other, root), registry)
+    name = options.probe
     probe = registry.probe(name)
     if partner is None and set(probe.when) == {"pair"}:
         raise UserError(f"probe {name!r} compares two trials: name the other one with --other")
     if partner is not None and "pair" not in probe.when:
-        raise UserError(f"--other: probe {name!r} measures one trial, and compares none")
+        raise UserError(f"--other: probe {name!r} measures a single trial")
     partner_hash = None if partner is None else partner.document.hash
-    ref = component_ref(registry.entry("probes", name), parse_settings(settings, "--set"), "--set", _digest)
+    ref = component_ref(registry.entry("probes", name), parse_settings(options.settings, "--set"), "--set", _digest)
     check_probe(probe, ref, "--set")
     request = ProbeRequest(label=name, probe=ref, other=partner_hash)
     there = trial.document.probes.get(request.key)
     table_path = trial.path / "probes" / f"{request.key}.parquet"
-    measured_before = there is not None and there.status == "done" and is_table(table_path) and not fresh
+    measured_before = there is not None and there.status == "done" and is_table(table_path) and not options.fresh
     if not measured_before or there is None:
         named = trial.document
         check_extents([PlannedTrial(named.workload, named.optimizer, named.trial, (request,))], registry)
@@ -70,7 +81,7 @@ def probe_command(
             with contextlib.redirect_stdout(sys.stderr), holder.hold(trial.document.hash), Measuring(name) as progress:
                 old, (there, table) = there, measure(holder, trial, request, registry, weights, 1, others, progress)
                 if there.error is None or old is None or old.status != "done":
-                    # a failure takes the place of no measurement
+                    # a failure does not replace an earlier measurement
                     holder.add_probe(trial, there, table)
         except OSError as error:
             raise UserError(f"{holder.path}: cannot be written: {error.strerror}") from error
@@ -85,7 +96,7 @@ def probe_command(
         "cost": there.cost,
         "error": there.error.line if there.error else None,
     }
-    if as_json:
+    if options.as_json:
         print_json(document)
     elif there.error is not None:
         errors().print(f"probe {name!r} failed: {there.error.line}", markup=False)
@@ -95,16 +106,16 @@ def probe_command(
         console().print(f"{name} on {d.workload} · {d.optimizer} · seed {d.trial.seed}: {how}", markup=False)
         console().print(f"{table_path}", markup=False)
         console().print("'thalweg app' draws it: page Landscape", markup=False)
-    return 0 if there.error is None else 1
+    return ExitCode.DONE if there.error is None else ExitCode.FAILED
 
 
 def _digest(path: str) -> str:
-    """Of a file that an option names; UserError where it cannot be read."""
+    """The digest of a file that an option names; UserError where the file cannot be read."""
     return f"sha256:{sha256(Path(path))}"
 
 
 def _usable(trial: StoredTrial, registry: Registry) -> StoredTrial:
-    """The trial, where it is done and its components are those that made it."""
+    """The trial itself; UserError where it is not done, or where its components have changed since."""
     document = trial.document
     if document.status != "done":
         raise UserError(f"trial {document.hash} is {document.status} ({document.reason}): it has no final weights")
@@ -115,8 +126,8 @@ def _usable(trial: StoredTrial, registry: Registry) -> StoredTrial:
         here = (entry.plugin.name, entry.component.revision, entry.plugin.digest)
         if here != (ref.provider, ref.revision, ref.digest):
             raise UserError(
-                f"trial {document.hash}: its {kind} {ref.name!r} was revision {ref.revision} of {ref.provider!r}, and "
-                f"here is another (revision {here[1]} of {here[0]!r}): run the benchmark again"
+                f"trial {document.hash}: its {kind} {ref.name!r} was revision {ref.revision} of {ref.provider!r}, but "
+                f"here it is revision {here[1]} of {here[0]!r}, or has other code: run the benchmark again"
             )
     return trial
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from thalweg.commands.output import errors
+from thalweg.console import errors
 from thalweg.outcome import TrialResult
 from thalweg.plan import PlannedTrial
 from thalweg.runner.cost import TimeLeft, Usual, told_time
@@ -19,15 +19,15 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 class _Left(TimeRemainingColumn):
-    """The time left of the whole run as it was measured, and of a trial by its steps."""
+    """The time left: of the whole run by the measured cost of trials, of one trial by its steps."""
 
     def render(self, task: Task) -> Text:
-        """What is left, in words."""
+        """The time left, in words."""
         return Text(task.fields["left"]) if "left" in task.fields else super().render(task)
 
 
 class Totals:
-    """How the trials ended so far, and how long the others may take."""
+    """How many trials ended in which way, and how long the others may take."""
 
     def __init__(self, cached: int, left: Sequence[PlannedTrial], usual: Usual) -> None:
         self.cached, self.total = cached, len(left)
@@ -36,7 +36,7 @@ class Totals:
         self.started = time.perf_counter()
 
     def end(self, planned: PlannedTrial, result: TrialResult) -> None:
-        """Count it."""
+        """Count a trial that ended."""
         self.ended[result.status] += 1
         self.time.end(planned)
 
@@ -48,13 +48,13 @@ class Totals:
 
     @property
     def left(self) -> str:
-        """Such as "about 3 min left"; empty while nothing is known."""
+        """Such as "about 3 min left"; empty until a time is known."""
         seconds = self.time.seconds(time.perf_counter() - self.started)
         return "" if seconds is None else f"about {told_time(seconds)} left"
 
 
 class LiveProgress:
-    """A bar of trials with how they ended and the time left, and one of steps for each trial in hand."""
+    """One bar for all trials, with their outcomes and the time left, and a bar of steps for each running trial."""
 
     def __init__(self) -> None:
         self.console = errors()
@@ -72,14 +72,14 @@ class LiveProgress:
         self.running: dict[str, TaskID] = {}
 
     def begin(self, cached: int, left: Sequence[PlannedTrial], usual: Usual) -> None:
-        """Show the display, unless there is nothing to train."""
+        """Show the display, unless no trial is left to train."""
         if left:
             self.totals = Totals(cached, left, usual)
             self.bars.update(self.task, total=len(left), unit=self.totals.counts)
             self.bars.start()
 
     def step(self, planned: PlannedTrial, done: int, total: int) -> None:
-        """Move the trial's bar, which is there from its first steps to its end."""
+        """Move the bar of the trial; its first step adds the bar."""
         if planned.title not in self.running:
             self.running[planned.title] = self.bars.add_task(shown(planned.title), unit="steps", total=total)
         self.bars.update(self.running[planned.title], completed=done, total=total)
@@ -87,7 +87,7 @@ class LiveProgress:
         self.bars.update(self.task, left=self.totals.left)
 
     def end(self, planned: PlannedTrial, result: TrialResult) -> None:
-        """Move the upper bar; say what did not end as done."""
+        """Move the bar of all trials, and name a trial that diverged or failed."""
         self.totals.end(planned, result)
         self.bars.update(self.task, advance=1, unit=self.totals.counts, left=self.totals.left)
         if planned.title in self.running:
@@ -98,16 +98,16 @@ class LiveProgress:
             self.console.print(f"{planned.title}: {label} failed: {error.kind}: {error.message}", markup=False)
 
     def say(self, text: str) -> None:
-        """A line above the bars."""
+        """Print a line above the bars."""
         self.console.print(text, markup=False)
 
     def close(self) -> None:
-        """Take the display away."""
+        """Remove the display."""
         self.bars.stop()
 
 
 class PlainProgress:
-    """A line at most every five seconds, and one for each trial that did not end as done."""
+    """A line at most every five seconds, and a line for each trial that diverged or failed."""
 
     def __init__(self) -> None:
         self.console = errors()
@@ -115,13 +115,13 @@ class PlainProgress:
         self.last = time.perf_counter()
 
     def begin(self, cached: int, left: Sequence[PlannedTrial], usual: Usual) -> None:
-        """Say what there is to do."""
+        """Print how many trials are done and how many are left to train."""
         self.totals = Totals(cached, left, usual)
         self.last = self.totals.started
         self.say(f"{cached + len(left)} trials: {cached} done before, {len(left)} to train")
 
     def step(self, planned: PlannedTrial, done: int, total: int) -> None:
-        """Say where it is and how long it may still take, now and then."""
+        """Print the progress and the time left, at most every five seconds."""
         self.totals.time.step(planned, done, total)
         now = time.perf_counter()
         if now - self.last >= _SECONDS_BETWEEN_LINES:
@@ -134,7 +134,7 @@ class PlainProgress:
             self.say(f"{head}; {planned.title}: {unit} {done}/{total}{left}")
 
     def end(self, planned: PlannedTrial, result: TrialResult) -> None:
-        """Count; say what did not end as done."""
+        """Count the trial, and name it if it diverged or failed."""
         self.totals.end(planned, result)
         if result.status != "done":
             self.say(f"{planned.title}: {result.status}: {result.reason}")
@@ -142,15 +142,15 @@ class PlainProgress:
             self.say(f"{planned.title}: {label} failed: {error.kind}: {error.message}")
 
     def say(self, text: str) -> None:
-        """A line."""
+        """Print a line."""
         self.console.print(text, markup=False)
 
     def close(self) -> None:
-        """Nothing to take away."""
+        """Do nothing."""
 
 
 class Measuring:
-    """The share of a measurement that is done: a bar on a terminal, nothing elsewhere."""
+    """A bar for a measurement on a terminal; elsewhere it shows nothing."""
 
     def __init__(self, what: str) -> None:
         console = errors()
@@ -173,32 +173,32 @@ class Measuring:
         self.bar.stop()
 
     def __call__(self, done: int, total: int) -> None:
-        """So much is done of so much."""
+        """Show that ``done`` of ``total`` is done."""
         self.bar.update(self.task, completed=done, total=total)
 
 
 class NoProgress:
-    """Says nothing but what went wrong."""
+    """Prints only faults of the results on disk."""
 
     def begin(self, cached: int, left: Sequence[PlannedTrial], usual: Usual) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def step(self, planned: PlannedTrial, done: int, total: int) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def end(self, planned: PlannedTrial, result: TrialResult) -> None:
-        """Say nothing: failures are in the report."""
+        """Do nothing: the report lists failures."""
 
     def say(self, text: str) -> None:
-        """What is wrong with results on disk."""
+        """Print a fault of the results on disk."""
         errors().print(text, markup=False)
 
     def close(self) -> None:
-        """Nothing to take away."""
+        """Do nothing."""
 
 
 def make_progress(quiet: bool = False) -> LiveProgress | PlainProgress | NoProgress:
-    """The live display on a terminal, plain lines elsewhere, nothing where that is asked for."""
+    """The live display on a terminal, plain lines elsewhere; with ``quiet`` only faults."""
     if quiet:
         return NoProgress()
     return LiveProgress() if errors().is_terminal else PlainProgress()

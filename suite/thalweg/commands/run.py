@@ -14,9 +14,10 @@ from typing import get_args
 
 from thalweg.benchmark_file import Keep
 from thalweg.commands.leaderboard import print_leaderboard
-from thalweg.commands.output import console, errors, print_json, warn_of_failures
 from thalweg.commands.progress import make_progress
+from thalweg.console import console, errors, print_json, warn_of_failures
 from thalweg.errors import UserError, unknown
+from thalweg.exit_codes import ExitCode
 from thalweg.expand import load_benchmark
 from thalweg.memory import GB
 from thalweg.registry import Registry, load_registry
@@ -61,7 +62,7 @@ class RunArguments:
     as_json: bool = False
 
 
-def run_command(arguments: RunArguments) -> int:
+def run_command(arguments: RunArguments) -> ExitCode:
     """Run a benchmark, then print the leaderboard of its trials; the exit code."""
     registry = load_registry(arguments.plugins)
     # plugins that were asked for by name; others are an error only where the benchmark needs them
@@ -109,8 +110,8 @@ def run_command(arguments: RunArguments) -> int:
         console().print()
         console().print(line)
     if report.outcome == "interrupted":
-        return 130
-    return 1 if report.failures else 0
+        return ExitCode.INTERRUPTED
+    return ExitCode.FAILED if report.failures else ExitCode.DONE
 
 
 def _options(arguments: RunArguments, registry: Registry) -> RunOptions:

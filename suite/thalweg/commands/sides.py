@@ -7,9 +7,10 @@ from pathlib import Path
 
 from thalweg import guard
 from thalweg.benchmark_file import TUNING_SEED
-from thalweg.commands.output import warn_of_unreadable
+from thalweg.console import warn_of_unreadable
 from thalweg.errors import UserError, unknown
 from thalweg.expand import Benchmark, read_benchmark
+from thalweg.present.expansion import best_expansion
 from thalweg.registry import Registry
 from thalweg.scoring.measures import wanted_for
 from thalweg.scoring.observations import Observations, observe
@@ -18,28 +19,28 @@ from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults, benchmarks_in
 from thalweg.store.stored import Stored
 from thalweg.store.timings import read_times
-from thalweg.store.versions import as_of_here
-from thalweg.tuning.plan import TunedPlan, plan_of
+from thalweg.tuning.plan import TunedPlan
+from thalweg.versions import as_of_here
 
 
 @dataclass
 class Side:
-    """What one side of a comparison has."""
+    """One side of a comparison: its plan and its trials."""
 
     text: str
-    """As it was given."""
+    """The argument that names the side."""
     optimizer: str | None
     benchmark: Benchmark
     plan: TunedPlan
     seen: Observations
     others: int
-    """Trials that other versions of plugins trained than those here."""
+    """How many trials were trained with other versions of the plugins than are here."""
     mixed: list[str]
-    """What is left out because it was trained alone and the rest in stacks, or the other way round."""
+    """Trials that are left out because they were trained alone and the others in stacks, or the reverse."""
 
     @property
     def stacked(self) -> dict[tuple[str, str], bool]:
-        """By workload and optimizer, for pairs that have trials, whether these were trained in stacks."""
+        """Whether trials were trained in stacks, by workload and optimizer, for each pair that has trials."""
         trials = self.seen.trials
         there = set(zip(trials["workload"], trials["optimizer"], strict=True))
         pairs = {(one.workload, one.optimizer): one.trial.stack is not None for one in self.plan.trials}
@@ -47,7 +48,7 @@ class Side:
 
     @property
     def missing(self) -> int:
-        """Trials that are not there, of workloads and optimizers that have some; a row tells of one that has none."""
+        """How many trials are missing, of the pairs of workload and optimizer that have some trials."""
         trials = self.seen.trials
         there = set(zip(trials["workload"], trials["optimizer"], trials["seed"], strict=True))
         begun = {(workload, optimizer) for workload, optimizer, _ in there}
@@ -56,7 +57,7 @@ class Side:
         return sum(one not in there for one in wanted)
 
     def asked(self, workload: str) -> object:
-        """What makes a workload the same one: its table in the file, and the content of files that it names."""
+        """The definition of a workload: its table in the file, and the content of the files that it names."""
         options = {str(one.trial.problem.options) for one in self.plan.trials if one.workload == workload}
         return self.benchmark.spec.workloads.get(workload), options
 
@@ -83,7 +84,7 @@ def read_side(text: str, which: str, benchmark: str | None, registry: Registry, 
 
 
 def _parted(text: str, which: str) -> tuple[Path, str | None]:
-    """Folder and optimizer; both may hold colons, so the longest folder that is there counts."""
+    """Folder and optimizer; both may hold colons, so the longest existing folder counts."""
     places = [len(text), *(place for place in range(len(text) - 1, 0, -1) if text[place] == ":")]
     for place in places:
         if Path(text[:place]).is_dir():
@@ -110,7 +111,7 @@ def _results(folder: Path, which: str, benchmark: str | None) -> BenchmarkResult
 
 
 def _plan(benchmark: Benchmark, registry: Registry, stored: Stored) -> tuple[TunedPlan, list[str]]:
-    """The seeds that count, as many as were run, with the optimizers that ``--with`` added; and what is left out."""
+    """The plan with as many seeds as were run and the optimizers that ``--with`` added; notes on trials left out."""
     trials = stored.trials
     counted = trials if benchmark.spec.tuning is None else trials[trials["seed"] < TUNING_SEED]
     seeds = max(benchmark.spec.seeds, 1 + int(counted["seed"].max())) if len(counted) else None
@@ -120,12 +121,7 @@ def _plan(benchmark: Benchmark, registry: Registry, stored: Stored) -> tuple[Tun
             text = f"optimizer={label}"
             registry.entry("optimizers", parse_extra(text)[1].optimizer or label)
         except UserError:
-            continue  # of an older version of the file
+            continue  # a label from an older version of the file
         extra.append(text)
-    there = set(stored.column("hash"))
-    ways = {device: stored.way() for device in stored.devices}
-    plans = [
-        (plan_of(benchmark, registry, Selection(seeds, tuple(extra), device=device, stacks=way), stored), way.notes)
-        for device, way in ways.items()
-    ]
-    return max(plans, key=lambda pair: sum(one.trial.hash in there for one in pair[0].trials))
+    found = best_expansion(benchmark, registry, stored, Selection(seeds, tuple(extra)))
+    return found.plan, found.way.notes

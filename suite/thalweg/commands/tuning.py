@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
-from thalweg.commands.output import errors, number, print_json, print_table, warn_of_failures, warn_of_unreadable
+from thalweg.console import errors, print_json, print_table, warn_of_failures, warn_of_unreadable
 from thalweg.errors import UserError
+from thalweg.exit_codes import ExitCode
 from thalweg.expand import load_benchmark
+from thalweg.present.tuning import best_table
 from thalweg.registry import load_registry
-from thalweg.scoring.tuning import best_settings, by_budget, effectless, remark, shown_setting
+from thalweg.scoring.tuning import best_settings, by_budget, effectless
 from thalweg.selection import Selection
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults, results_root
 from thalweg.tuning.plan import plan_of
 
 
-def tuning_command(name: str, results: Path | None, plugin_files: list[Path], as_json: bool) -> int:
-    """Print the best settings and what finding them took; exit code 3 when none is known."""
+def tuning_command(benchmark_name: str, results: Path | None, plugin_files: list[Path], as_json: bool) -> ExitCode:
+    """Print the best settings and the cost of finding them; ``NOTHING`` when no setting is known."""
     registry = load_registry(plugin_files)
     warn_of_failures(record for record in registry.plugins if record.origin == "file")
-    benchmark = load_benchmark(name, registry)
+    benchmark = load_benchmark(benchmark_name, registry)
     if benchmark.spec.tuning is None:
-        raise UserError(f"{benchmark.path.name}: has no [tuning]: its settings are those of the file")
+        raise UserError(f"{benchmark.path.name}: has no [tuning]: the file itself holds the settings")
     root = results_root(results)
     stored = read_stored(BenchmarkResults(root, benchmark.name))
     warn_of_unreadable(stored.unreadable)
@@ -43,27 +44,14 @@ def tuning_command(name: str, results: Path | None, plugin_files: list[Path], as
                 "by_budget": budgets.to_dict("records"),
             }
         )
-        return 0 if known else 3
-    for workload, rows in best.groupby("workload", sort=False):
-        metric = plan.workloads[str(workload)].metric
-        table = [
-            [
-                row["optimizer"],
-                shown_setting(row),
-                "–" if math.isnan(row["value"]) else number(row["value"], metric.unit),
-                remark(row),
-                f"{row['reached_end']}/{row['tried']}",
-                f"{row['gradient_evaluations']:,}",
-            ]
-            for row in rows.to_dict("records")
-        ]
-        split = plan.workloads[str(workload)].target_split
-        heads = ["optimizer", "best setting", f"{split} {metric.name}", "", "finished", "gradient evaluations"]
-        more = ", all ranges extended" if workload in plan.extended else ""
-        print_table(f"{workload}{more}", heads, table, right=heads[2:3] + heads[4:])
+        return ExitCode.DONE if known else ExitCode.NOTHING
+    for name in best["workload"].unique():
+        table = best_table(best, plan.workloads[name])
+        more = ", all ranges extended" if name in plan.extended else ""
+        print_table(f"{name}{more}", table.headings, table.cells(), table.right)
     for sentence in effectless(plan):
         errors().print(sentence, markup=False)
     if not known:
-        errors().print(f"no setting is known yet: type 'thalweg run {name}'", markup=False)
-        return 3
-    return 0
+        errors().print(f"no setting is known yet: type 'thalweg run {benchmark_name}'", markup=False)
+        return ExitCode.NOTHING
+    return ExitCode.DONE

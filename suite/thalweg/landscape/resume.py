@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from thalweg.own import signing_key
-from thalweg.store.signed import content, write
+from thalweg.signed import content, write
 
 _EVERY = 10.0
 """Seconds between two writes."""

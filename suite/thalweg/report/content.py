@@ -1,53 +1,44 @@
-"""What a report holds: sections of sentences, tables and charts, of the results that the app would show."""
+"""The content of a report: sections of sentences, tables and charts about the results that the app shows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
-from thalweg.app import notes
-from thalweg.app.charts import curve_chart, interval_chart
-from thalweg.app.curves import has_log_axis, mean_curves, splits_of
-from thalweg.app.loaded import Loaded
-from thalweg.app.notes import Note
-from thalweg.app.over_all_charts import Picture, left_out, pictures
-from thalweg.app.probes import measured
-from thalweg.app.tuning_charts import budget_chart, sensitivity_chart
-from thalweg.app.view import View
-from thalweg.app.words import aim, capital, count, interval, ranking, ranks, title_of
-from thalweg.commands.output import number
-from thalweg.commands.over_all import HEADINGS, rows_of
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
 from thalweg.plan import Workload
+from thalweg.present import notes, over_all, tuning
+from thalweg.present.charts.curves import curve_chart
+from thalweg.present.charts.intervals import interval_chart
+from thalweg.present.curves import has_log_axis, mean_curves, splits_of
+from thalweg.present.loaded import Loaded
+from thalweg.present.notes import Note
+from thalweg.present.picture import Picture
+from thalweg.present.probes import probes_by_label
+from thalweg.present.sentences import band_caption, capital, count, interval_caption, ranked_by, title_of
+from thalweg.present.standings import Board
+from thalweg.present.table import Table
+from thalweg.present.view import View
 from thalweg.registry import Registry
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import SECONDS, STEPS
-from thalweg.scoring.tuning import best_settings, remark, shown_setting
+from thalweg.scoring.tuning import best_settings
 from thalweg.store.tables import read_table
 
-CELLS = 20_000
-"""Rows of a probe's table that a report takes: more make it slow to open."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Headings, and rows of text."""
-
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
+MOST_ROWS = 20_000
+"""The most rows of a probe's table that a report draws; more make it slow to open."""
 
 Part = Note | Table | Picture
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what is below it."""
+    """A heading, and the parts below it."""
 
     title: str
     parts: list[Part]
@@ -55,12 +46,12 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """All of it."""
+    """The whole report."""
 
     title: str
     summary: str
     counts: dict[str, int]
-    """Trials by status, and those missing."""
+    """The number of trials by status, with the status "missing" for trials that are not on disk."""
     sections: list[Section]
     ran_on: list[str]
     definition: str
@@ -93,69 +84,35 @@ def _over_all(view: View) -> Iterator[Part]:
     if found is None:
         return
     if found.table.empty:
-        yield Note(left_out(found, view))
+        yield Note(over_all.left_out(found, view))
         return
-    yield Note(
-        f"Ranked by the area under each line below, on the {len(found.workloads)} workloads that have a target, "
-        "whoever else is there."
-    )
-    yield Table(HEADINGS, rows_of(found))
-    yield from pictures(found, view.optimizers)
-    if reasons := left_out(found, view):
+    yield Note(over_all.introduction(found))
+    yield over_all.standings(found)
+    yield from over_all.pictures(found, view.optimizers)
+    if reasons := over_all.left_out(found, view):
         yield Note(reasons)
 
 
 def _workload(view: View, workload: Workload, registry: Registry) -> Iterator[Part]:
-    board = leaderboard(view.seen, {workload.name: workload})
-    if board.empty:
+    rows = leaderboard(view.seen, {workload.name: workload})
+    if rows.empty:
         yield Note("No trial of this workload is there yet.")
         return
-    goal = aim(workload)
-    yield Note(f"Ranked by {ranking(workload)}" + (f"; {goal}." if goal else "."))
-    yield _standings(board, workload)
-    if board["value"].notna().any():
-        mean = "Geometric mean" if workload.metric.scale == "log" else "Mean"
-        yield Picture(
-            interval_chart(board, workload.metric, workload.split, view.optimizers),
-            f"{mean} over the seeds that finished, with a 95% t-interval. Ranks joined by a dash are open: those "
-            "optimizers' intervals overlap.",
-        )
+    metric = workload.metric
+    yield Note(ranked_by(workload, metric))
+    yield Board(rows, workload, metric).table
+    if rows["value"].notna().any():
+        yield Picture(interval_chart(rows, metric, workload.split, view.optimizers), interval_caption(metric))
     else:
         yield Note("No seed finished with a value.")
     yield from _costs(view, workload)
     yield from _curves(view, workload)
     yield from _tuning(view, workload)
-    yield from _probes(view, workload, board, registry)
-
-
-def _standings(board: pd.DataFrame, workload: Workload) -> Table:
-    metric = workload.metric
-    timed = board["seconds_to_target"].notna().any()
-    lost = [name for name in ("diverged", "failed") if board[name].any()]
-    headings = ["rank", "optimizer", metric.name, "95% interval", "seeds"]
-    headings += ["reached", "steps to target"] if workload.target else []
-    headings += ["seconds to target"] if timed else []
-    rows = []
-    for row in board.to_dict("records"):
-        cells = [
-            ranks(row["rank_low"], row["rank_high"]),
-            row["optimizer"],
-            number(row["value"], metric.unit),
-            interval(row["low"], row["high"], metric.unit),
-            str(row["seeds"]),
-        ]
-        cells += [f"{row['reached']} of {row['seeds']}", _whole(row["steps_to_target"])] if workload.target else []
-        cells += [number(row["seconds_to_target"], digits=3)] if timed else []
-        rows.append(cells + [str(row[name]) for name in lost])
-    return Table([*headings, *lost], rows)
-
-
-def _whole(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.0f}"
+    yield from _probes(view, workload, rows, registry)
 
 
 def _costs(view: View, workload: Workload) -> Iterator[Part]:
-    """Steps to the target, and seconds where steps were timed, with their intervals."""
+    """Steps to the target and, where steps were timed, seconds to the target, with their intervals."""
     for metric in (STEPS, SECONDS) if workload.target else ():
         board = leaderboard(view.seen, {workload.name: workload}, metric.name)
         if board["value"].notna().any():
@@ -172,7 +129,7 @@ _SPLITS = {"train": "Training", "valid": "Validation"}
 
 
 def _curves(view: View, workload: Workload) -> Iterator[Part]:
-    """The ranking metric, and the training loss, against what is spent of the budget."""
+    """The ranking metric and the training loss, against the unit of the budget."""
     curves = view.seen.curves[view.seen.curves["workload"] == workload.name]
     metric = workload.metric
     loss = next((one for one in workload.metrics if one.name == "loss"), None)
@@ -183,73 +140,43 @@ def _curves(view: View, workload: Workload) -> Iterator[Part]:
         log = has_log_axis(curves, one, split)
         means = mean_curves(curves, one.name, split, log)
         if means.empty or means.groupby("optimizer").size().max() < 2:
-            continue  # a line takes two points
+            continue  # a line needs two points
         target = workload.target if split == workload.target_split else None
         chart = curve_chart(means, one, split, workload.axis, view.optimizers, False, log, target)
-        mean = "geometric mean" if log else "mean"
-        what = f"{_SPLITS[split]} {one.name}: {mean} over seeds"
         zeros = log and (curves.loc[(curves["metric"] == one.name) & (curves["split"] == split), "value"] <= 0).any()
         more = " Zeros are not drawn." if zeros else ""
-        yield Picture(chart, f"{what}; the band runs from the smallest to the largest of them.{more}")
+        yield Picture(chart, f"{_SPLITS[split]} {one.name}. {band_caption(log)}{more}")
 
 
 def _tuning(view: View, workload: Workload) -> Iterator[Part]:
     plan = view.plan
     if plan is None or not plan.outcomes:
         return
-    metric, split = workload.metric, workload.target_split
-    tried = plan.tried[plan.tried["workload"] == workload.name]
-    among = sorted({*view.optimizers, *tried["optimizer"]})
-    with_rates = tried[tried["lr"].notna() & (tried["status"] != "missing")]
-    if len(with_rates):
-        extended = " All ranges were extended, once." if workload.name in plan.extended else ""
-        yield Picture(
-            sensitivity_chart(with_rates, metric, split, among),
-            "Tuning: each point is one learning rate, large ones are the best for a budget; crosses at the bottom "
-            f"diverged or failed.{extended}",
-        )
-    best = best_settings(plan)
-    rows = [
-        [
-            row["optimizer"],
-            shown_setting(row),
-            number(row["value"], metric.unit),
-            remark(row),
-            f"{row['reached_end']} of {row['tried']}",
-            f"{row['gradient_evaluations']:,}",
-        ]
-        for row in best[best["workload"] == workload.name].to_dict("records")
-    ]
-    headings = ["optimizer", "best setting", f"{split} {metric.name}", "note", "finished", "gradient evaluations"]
-    yield Table(headings, rows)
-    boards = view.budgets
-    mine = boards[boards["workload"] == workload.name] if len(boards) else boards
-    if len({*mine["budget"]}) > 1:
-        yield Picture(
-            budget_chart(mine, metric, workload.split, among),
-            f"What tuning is worth: the {workload.split} {metric.name} of fresh seeds at the best of so many settings, "
-            "with 95% t-intervals.",
-        )
+    if rates := tuning.sensitivity_picture(view, plan, workload):
+        yield rates
+    yield tuning.best_table(best_settings(plan), workload)
+    if budgets := tuning.budget_picture(view, plan, workload):
+        yield budgets
 
 
 def _probes(view: View, workload: Workload, board: pd.DataFrame, registry: Registry) -> Iterator[Part]:
-    """Of each probe the chart of the best-ranked optimizer's first seed that has one."""
+    """The chart of each probe, of the first trial in the order of rank and seed that has the probe's table."""
     trials = view.seen.trials[view.seen.trials["workload"] == workload.name]
     order = {name: place for place, name in enumerate(board["optimizer"])}
     trials = trials.iloc[np.lexsort((trials["seed"], trials["optimizer"].map(order).fillna(len(order))))]
     titles = [title_of(row["workload"], row["optimizer"], row["seed"]) for row in trials.to_dict("records")]
-    for label, one in measured(trials, view.stored).items():
+    for label, one in probes_by_label(trials, view.stored).items():
         first = next((title for title in titles if title in one.done), None)
         if first is None:
             continue
         try:
             table = read_table(one.done[first] / "probes" / f"{one.key}.parquet")
-            if len(table) > CELLS:
-                yield Note(f"{label}: {len(table):,} rows are too many for a report: see the app.")
+            if len(table) > MOST_ROWS:
+                yield Note(f"{label}: its {len(table):,} rows are too many for a report; the app shows them.")
                 continue
             chart = registry.probe(one.ref.name).chart(table)
         except UserError as error:
-            yield Note(f"{label}: no chart, since its plugin is not here: {error}")
+            yield Note(f"{label}: no chart, since the probe's plugin is not here: {error}")
         except Exception as error:  # a plugin's mistake, or a file's, must not take the report down
             yield Note(f"{label}: cannot be drawn: {type(error).__name__}: {error}")
         else:

@@ -1,4 +1,4 @@
-"""A report as one HTML file: scripts, styles and data are in it, and nothing is asked of a network."""
+"""A report as one HTML file, with its scripts, styles and data; the file needs no network."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ import jinja2
 from markupsafe import Markup
 
 import thalweg
-from thalweg.app.notes import Note
-from thalweg.app.over_all_charts import Picture
 from thalweg.errors import UserError
-from thalweg.report.content import Part, Report, Table
+from thalweg.present.notes import Note
+from thalweg.present.picture import Picture
+from thalweg.present.table import Table
+from thalweg.report.content import Part, Report
 from thalweg.shown import shown_lines
 
 WIDTH = 720
-"""Pixels of a picture whose width follows the page, where the page runs no scripts."""
+"""The width in pixels that a picture as wide as the page has where the page runs no scripts."""
 DIGITS = 6
-"""Significant ones of a chart's numbers: no eye sees more, and they are most of the file."""
+"""Significant digits of a chart's numbers; more cannot be seen, and numbers are most of the file."""
 
 _CONFIG = {
     "font": "system-ui, sans-serif",
@@ -36,30 +37,30 @@ _CONFIG = {
 
 
 _SNIPPET = "window.vegaEmbed = vegaEmbed;"
-"""What the libraries are bundled for."""
+"""The statement that the bundle of drawing libraries runs."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A chart as it goes into the page."""
+    """A chart, ready for the page."""
 
     svg: Markup
-    """What is seen until, or without, scripts."""
+    """The picture for a page whose scripts have not run."""
     spec: Markup
-    """JSON, for Vega-Lite."""
+    """The chart's document for Vega-Lite, in JSON."""
     wide: bool
-    """Whether its width follows the page; others keep their own."""
+    """Whether the picture is as wide as the page."""
     caption: str
 
 
 def check_installed() -> None:
-    """Raise UserError where what draws is not installed."""
+    """Raise UserError where vl-convert-python, which draws, is not installed."""
     if importlib.util.find_spec("vl_convert") is None:
         raise UserError("a report needs vl-convert-python: pip install 'thalweg[report]'")
 
 
 def to_html(report: Report) -> str:
-    """The page."""
+    """The text of the HTML file."""
     import vl_convert
 
     environment = jinja2.Environment(
@@ -71,14 +72,14 @@ def to_html(report: Report) -> str:
     return template.render(
         report=report,
         sections=sections,
-        # as text inside a script element, whose end must not be found in it
+        # inside of a script element no text may look like its end
         scripts=Markup(vl_convert.javascript_bundle(_SNIPPET).replace("</script", "<\\/script")),
         version=thalweg.__version__,
     )
 
 
 def _shown(value: Any) -> Any:
-    """What the template writes: texts of results show what they are made of; Markup is ours."""
+    """A value for the template: control characters in texts of results are written out, Markup stays as it is."""
     return shown_lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -101,32 +102,32 @@ def _drawn(parts: list[Part]) -> Iterator[Note | Table | Drawn]:
             first = str(error).strip().splitlines()[:1]
             yield Note(f"This picture cannot be drawn: {type(error).__name__}: {' '.join(first)} ({part.caption})")
             continue
-        # as text inside a script element: its end must not be found in it
+        # inside of a script element no text may look like its end
         text = json.dumps(spec, separators=(",", ":")).replace("<", "\\u003c")
         yield Drawn(Markup(svg), Markup(text), wide, part.caption)
 
 
-def _made_of(part: Any) -> Any:
-    """A chart's document with its texts shown: a control character among them would end the program that draws."""
+def _shown_texts(part: Any) -> Any:
+    """A chart's document with control characters written out, which would end the program that draws."""
     match part:
         case str():
             return shown_lines(part)
         case dict():
-            return {_made_of(key): _made_of(value) for key, value in part.items()}
+            return {_shown_texts(key): _shown_texts(value) for key, value in part.items()}
         case list():
-            return [_made_of(value) for value in part]
+            return [_shown_texts(value) for value in part]
         case _:
             return part
 
 
 def _spec(chart: alt.TopLevelMixin) -> dict[str, Any]:
-    """A chart's document with its data in it."""
+    """A chart's document, with its data."""
     with alt.data_transformers.enable("default", max_rows=None):
-        document = _made_of(chart.to_dict())
-    # rounded on the way
+        document = _shown_texts(chart.to_dict())
+    # parsing rounds every number
     spec: dict[str, Any] = json.loads(json.dumps(document), parse_float=lambda text: float(f"{float(text):.{DIGITS}g}"))
     spec["config"] = {**spec.get("config", {}), **_CONFIG}
     if spec.get("width") == "container":
-        # as streamlit does it: the height is that of the whole picture
+        # as in Streamlit, the height holds for the whole picture with its axes and legend
         spec["autosize"] = {"type": "fit", "contains": "padding"}
     return spec

@@ -12,6 +12,8 @@ from types import FrameType
 
 import psutil
 
+from thalweg.exit_codes import ExitCode
+
 
 @contextlib.contextmanager
 def finish_writing() -> Iterator[None]:
@@ -73,4 +75,4 @@ def _end_now() -> None:
     if os.isatty(2):
         os.write(2, b"\x1b[?25h")
     os.write(2, b"\ninterrupted twice: ended at once\n")
-    os._exit(130)
+    os._exit(ExitCode.INTERRUPTED)

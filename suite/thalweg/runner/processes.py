@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from thalweg import hookimpl
 from thalweg.contracts.executor import Executor, ExecutorGone, J, Progress, R
+from thalweg.exit_codes import ExitCode
 from thalweg.hookspecs import Register
 from thalweg.memory import automatic_workers, limit_per_worker, memory_of, told_size
 
@@ -187,7 +188,7 @@ def _end_with(runner: Connection) -> None:
 def _wait_for_the_end(runner: Connection) -> None:
     with contextlib.suppress(OSError):
         runner.poll(None)
-    os._exit(1)
+    os._exit(ExitCode.FAILED)
 
 
 def _do(work: Callable[[Any, Progress], Any], index: int, job: Any) -> Any:

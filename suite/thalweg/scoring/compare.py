@@ -14,7 +14,7 @@ from thalweg.contracts import Metric
 from thalweg.scoring.intervals import t_interval
 from thalweg.scoring.measures import is_to_target
 from thalweg.scoring.outcomes import Metrics
-from thalweg.scoring.paired import LEAST_PAIRS, Array, judge
+from thalweg.scoring.paired import MIN_SEEDS, Array, judge
 
 NOTHING = "nothing compared"
 COLUMNS = [
@@ -241,7 +241,7 @@ def _remarks(row: _Row, ends: bool, usable: Array) -> list[str]:
         found.append(f"both {what} at every seed" if not (row.lost or row.gained) else "no seed at which both finished")
     elif len(usable) == 1 and usable[0] != 0:
         found.append("one seed tells nothing")
-    elif len(usable) < LEAST_PAIRS:
+    elif len(usable) < MIN_SEEDS:
         found.append(f"underpowered: {_seeds(len(usable))}")
     return found
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-LEAST_WORKLOADS = 12
+MIN_WORKLOADS = 12
 """Workloads that the approximation behind the critical difference needs."""
 LEVEL = 0.05
 
@@ -30,8 +30,8 @@ class CriticalDifference:
 
 def refusal(workloads: int, optimizers: int) -> str:
     """Why there is no critical difference of so many; empty where there is one."""
-    if workloads < LEAST_WORKLOADS:
-        return f"a critical-difference diagram takes {LEAST_WORKLOADS} workloads with a target, here are {workloads}"
+    if workloads < MIN_WORKLOADS:
+        return f"a critical-difference diagram takes {MIN_WORKLOADS} workloads with a target, here are {workloads}"
     if optimizers < 3:
         return f"a critical-difference diagram takes 3 optimizers, here are {optimizers}"
     return ""

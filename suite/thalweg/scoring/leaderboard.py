@@ -103,7 +103,7 @@ Columns = dict[str, np.ndarray[Any, Any]]
 
 
 def _row(
-    workload: Workload, metric: Metric, label: str, trials: Columns, steps: BySeed, measured: BySeed
+    workload: Workload, metric: Metric, label: str, trials: Columns, steps: BySeed, by_seed: BySeed
 ) -> dict[str, Any]:
     status = trials["status"]
     done = status == "done"
@@ -113,14 +113,14 @@ def _row(
     step_seconds = float(np.median(times)) if len(times) else math.nan
     if is_to_target(metric):
         factor = step_seconds if metric is SECONDS else 1.0
-        values = [factor * measured.get(seed, math.inf) for seed in seeds]
+        values = [factor * by_seed.get(seed, math.inf) for seed in seeds]
         # a mean over the seeds that got there would flatter whoever got there rarely
         values = values if all(math.isfinite(value) for value in values) else []
     elif metric is STATE_BYTES:
         memory = trials["state_bytes"][done].astype(float)
         values = memory[~np.isnan(memory)].tolist()
     else:
-        values = [measured[seed] for seed in seeds if seed in measured]
+        values = [by_seed[seed] for seed in seeds if seed in by_seed]
     # a target that is met at the start costs nothing, whose logarithm there is not
     floor = {**dict.fromkeys(TO_TARGET, 1.0), SECONDS.name: step_seconds}.get(metric.name, FLOOR)
     estimate = t_interval(values, log=metric.scale == "log", floor=floor)

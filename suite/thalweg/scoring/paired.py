@@ -13,7 +13,7 @@ Array = np.ndarray[Any, Any]
 
 ALPHA = 0.05
 """Probability that any of a comparison's rows is called worse though none is worse by more than its margin."""
-LEAST_PAIRS = 5
+MIN_SEEDS = 5
 """With fewer seeds only large differences are found."""
 
 

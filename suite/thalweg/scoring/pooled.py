@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-LEAST_TRIALS = 20
+MIN_TRIALS = 20
 """Trials that an optimizer needs for a bootstrap of its pooled scores."""
 REPETITIONS = 2000
 """Of the bootstrap."""
@@ -31,7 +31,7 @@ class Pooled:
     improvement: pd.DataFrame
     """A row an ordered pair: optimizer, over, probability, low, high."""
     refused: dict[str, int] = field(default_factory=dict)
-    """Optimizers with fewer than LEAST_TRIALS trials, and how many those are."""
+    """Optimizers with fewer than MIN_TRIALS trials, and how many those are."""
 
 
 def too_few(found: Pooled) -> list[str]:
@@ -41,7 +41,7 @@ def too_few(found: Pooled) -> list[str]:
     counts = {*found.refused.values()}
     few = ", ".join(f"{name} has {count}" for name, count in found.refused.items())
     told = f"each has {counts.pop()}" if found.means.empty and len(counts) == 1 else few
-    return [f"interquartile means take {LEAST_TRIALS} trials an optimizer, over all workloads: {told}"]
+    return [f"interquartile means take {MIN_TRIALS} trials an optimizer, over all workloads: {told}"]
 
 
 def interquartile_mean(scores: Array) -> Any:
@@ -68,15 +68,15 @@ def pooled(areas: pd.Series) -> Pooled:
     workloads that both have.
 
     95% intervals are of the percentile bootstrap, stratified: seeds are drawn anew within each workload, so that every
-    repetition has as many trials on each as there were (``repetitions``, seeded). With fewer than LEAST_TRIALS trials
-    such intervals would be too short, so an optimizer with fewer trials gets no interval.
+    repetition has as many trials on each as there were (``repetitions``, seeded). An optimizer with fewer than
+    MIN_TRIALS trials, whose interval would be too short, has none.
     """
     scores: dict[str, dict[str, Array]] = {}
     groups: Any = areas.groupby(level=["optimizer", "workload"], sort=True)
     for (optimizer, workload), values in groups:
         scores.setdefault(str(optimizer), {})[str(workload)] = values.to_numpy(dtype=float)
     counts = {name: sum(map(len, each.values())) for name, each in scores.items()}
-    enough = {name: each for name, each in scores.items() if counts[name] >= LEAST_TRIALS}
+    enough = {name: each for name, each in scores.items() if counts[name] >= MIN_TRIALS}
     draw = np.random.default_rng(0)
     often = repetitions(max(counts.values(), default=0))
     # the first row of each is what was there
@@ -89,7 +89,7 @@ def pooled(areas: pd.Series) -> Pooled:
     return Pooled(
         means.sort_values(["iqm", "optimizer"], ascending=[False, True], ignore_index=True),
         pairs,
-        {name: count for name, count in counts.items() if count < LEAST_TRIALS},
+        {name: count for name, count in counts.items() if count < MIN_TRIALS},
     )
 
 

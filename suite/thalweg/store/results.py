@@ -20,9 +20,9 @@ from thalweg.benchmark_file import NAME, NAMING
 from thalweg.errors import UserError
 from thalweg.failure import Failure
 from thalweg.shown import brief
+from thalweg.signed import mark_or_none
 from thalweg.store.curve import curve_table, with_all_columns
 from thalweg.store.documents import ProbeDocument, TrialDocument
-from thalweg.store.signed import mark_or_none
 from thalweg.store.tables import read_table, write_table
 from thalweg.store.weights import write_weights
 

@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 import torch
 
+from thalweg.exit_codes import ExitCode
+
 Answer = int | str | None
 
 WAIT = 120.0
@@ -37,7 +39,7 @@ def apart(ask: Callable[[], Answer]) -> Answer:
             os.write(writing, json.dumps(ask()).encode())
         finally:
             # without what this process does at its end: open files and buffers are not the fork's
-            os._exit(0)
+            os._exit(ExitCode.DONE)
     os.close(writing)
     try:
         with os.fdopen(reading, "rb") as file:

@@ -15,7 +15,7 @@ import torch
 
 from thalweg.failure import Failure
 from thalweg.own import signing_key
-from thalweg.store.signed import content, mark, write
+from thalweg.signed import content, mark, write
 
 LEAST_SECONDS = 2.0
 """Seconds between two checkpoints, at least: what trains for less is trained again instead."""

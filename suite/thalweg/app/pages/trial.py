@@ -1,0 +1,153 @@
+"""One trial: its settings, the command that trains it again, and its outcome."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from thalweg.app.data import Source, registry
+from thalweg.app.drawing import show_frame
+from thalweg.failure import Failure
+from thalweg.plan import Workload
+from thalweg.present.charts.trial import trial_chart
+from thalweg.present.curves import metrics_of
+from thalweg.present.loaded import Loaded
+from thalweg.present.numbers import number
+from thalweg.present.probes import probes_of
+from thalweg.present.reproduce import reproduce
+from thalweg.present.sentences import plain, title
+from thalweg.present.tables import asked, facts
+from thalweg.store.documents import TrialDocument
+
+_BADGES = {
+    "done": ("green", ":material/check:"),
+    "diverged": ("orange", ":material/trending_up:"),
+    "failed": ("red", ":material/error:"),
+}
+
+
+def show(_source: Source, loaded: Loaded) -> None:
+    """Draw the page."""
+    view = loaded.view
+    if view.seen.trials.empty:
+        st.title("Trial")
+        st.info("No trial is on disk yet.")
+        return
+    row = _choose(view.seen.trials)
+    stored = view.stored.get(str(row["hash"]))
+    if stored is None:
+        st.title("Trial")
+        st.warning(f"Trial {row['hash']} has gone or changed since the results were read: load the page again.")
+        return
+    document = stored.document
+    workload = view.workloads[document.workload]
+    st.title(plain(title(document, str(row["optimizer"]))))
+    color, icon = _BADGES[document.status]
+    with st.container(horizontal=True):
+        st.badge(document.status, color=color, icon=icon)  # type: ignore[arg-type]
+        st.caption(f"trial {document.hash}")
+    if document.reason:
+        (st.error if document.status == "failed" else st.warning)(plain(document.reason))
+    if document.error is not None:
+        _traceback(document.error)
+    if document.status != "failed":
+        _summary(document, workload)
+        _curve(view.seen.curves, row, workload, document)
+    _command(loaded, document)
+    st.subheader("What was asked")
+    show_frame(asked(document))
+    if document.probes:
+        st.subheader("Probes")
+        show_frame(probes_of(document))
+    st.subheader("Where it ran")
+    show_frame(
+        facts(document.environment),
+        column_config={"value": st.column_config.TextColumn(width="large")},
+    )
+    st.caption(plain(f"Kept in {stored.path}"))
+
+
+def _choose(trials: pd.DataFrame) -> dict[str, object]:
+    """The row of the chosen workload, optimizer and seed; a new ``?trial=`` in the address chooses them."""
+    asked_for = st.query_params.get("trial", "")
+    linked = trials[trials["hash"].str.startswith(asked_for)] if asked_for else trials.iloc[:0]
+    if asked_for and linked.empty:
+        st.warning(plain(f"No trial of this benchmark has the hash {asked_for!r}."))
+    if len(linked) and st.session_state.get("trial-shown") != linked.iloc[0]["hash"]:
+        for key in ("workload", "optimizer", "seed"):
+            st.session_state[f"trial-{key}"] = linked.iloc[0][key]
+    rows = trials
+    with st.container(horizontal=True):
+        for key in ("workload", "optimizer", "seed"):
+            choices = rows[key].drop_duplicates().tolist()
+            if st.session_state.get(f"trial-{key}") not in (None, *choices):
+                del st.session_state[f"trial-{key}"]
+            value = st.selectbox(key, choices, key=f"trial-{key}", persist_state="session")
+            rows = rows[rows[key] == value]
+    row = {str(key): value for key, value in rows.iloc[0].items()}
+    st.session_state["trial-shown"] = st.query_params["trial"] = str(row["hash"])
+    return row
+
+
+def _traceback(error: Failure) -> None:
+    if error.traceback:
+        with st.expander("Traceback"):
+            st.code(error.traceback, language="python")
+
+
+_COUNTS = {
+    "selected_step": "selected step",
+    "step": "steps",
+    "gradient_evaluations": "gradients",
+    "curvature_products": "curvature products",
+    "factor_inversions": "factor inversions",
+    "parameters": "parameters",
+    "state_bytes": "bytes of state",
+}
+"""The counts of a trial's summary that are shown, with their labels."""
+
+
+def _summary(document: TrialDocument, workload: Workload) -> None:
+    units = {metric.name: metric.unit for metric in workload.metrics}
+    summary = document.summary
+    with st.container(horizontal=True):
+        for split in ("test", "train"):
+            for metric, value in summary.get("final", {}).get(split, {}).items():
+                st.metric(f"{split} {metric}", number(value, units.get(metric, ""), 3), width=165)
+        for key, label in _COUNTS.items():
+            # a count of zero is shown only for steps: most optimizers invert no factors
+            if summary.get(key) is not None and (summary[key] or key in ("selected_step", "step")):
+                st.metric(label, f"{summary[key]:,}", width=165)
+        if summary.get("seconds") is not None:
+            st.metric(
+                "seconds", number(summary["seconds"], digits=3), width=165, help="training alone; not a timed run"
+            )
+
+
+def _curve(curves: pd.DataFrame, row: dict[str, object], workload: Workload, document: TrialDocument) -> None:
+    own = curves
+    for key in ("workload", "optimizer", "seed"):
+        own = own[own[key] == row[key]]
+    metrics = {metric.name: metric for metric in metrics_of(own, workload)}
+    if not metrics:
+        return
+    names = list(metrics)
+    chosen = st.segmented_control("metric", names, default=names[0], required=True, key=f"metric-{workload.name}")
+    selected = document.summary.get("selected_step")
+    st.altair_chart(trial_chart(own, metrics[chosen or names[0]], selected), width="stretch")
+
+
+def _command(loaded: Loaded, document: TrialDocument) -> None:
+    st.subheader("How to train it again")
+    if loaded.benchmark is None:
+        st.info("The benchmark's file cannot be used, so no command can be given.")
+        return
+    plan = loaded.view.plan if loaded.benchmark.spec.tuning else None
+    command, note = reproduce(loaded.benchmark, registry(), document, plan)
+    if command is None:
+        st.info(plain(note))
+        return
+    if note:
+        st.write(plain(note))
+    st.code(command, language="bash", wrap_lines=True)
+    st.caption("A trial that is done is not trained again; add --fresh to train it all the same.")

@@ -1,0 +1,1 @@
+"""The web server that ``thalweg app`` starts, and its check of who may see the app."""

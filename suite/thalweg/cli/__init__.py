@@ -1,0 +1,98 @@
+"""The command line. Each command imports its code when it runs: ``thalweg --help`` must not wait for torch."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from thalweg import __version__
+from thalweg.allocator import set_allocator
+from thalweg.cli import components, results, run, scores
+from thalweg.errors import LONGEST, UserError
+from thalweg.exit_codes import ExitCode
+from thalweg.shown import cut, shown
+
+app = typer.Typer(
+    name="thalweg",
+    help="Benchmark optimizers of deep networks, and look at their loss landscapes.",
+    epilog="Exit codes: " + "; ".join(f"{code.value} {code.meaning}" for code in ExitCode) + ".",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends it with one line on standard error and ``ExitCode.MISTAKE``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character shows a question mark
+    try:
+        set_allocator()
+        # without standalone mode click returns the exit code of typer.Exit
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else ExitCode.DONE)
+    except UserError as error:
+        _mistake(str(error))
+    except (typer.Abort, KeyboardInterrupt):
+        sys.exit(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # the reader, such as head, has ended; the interpreter must not try to flush the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.DONE)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        _mistake(f"{cut(str(error.filename))}: {error.strerror}")
+    except Exception as error:
+        _usage_error(error)
+
+
+def _mistake(text: str) -> NoReturn:
+    """Print the error in one line, of at most ``LONGEST`` characters."""
+    typer.echo(cut(f"error: {shown(text)}", LONGEST), err=True)
+    sys.exit(ExitCode.MISTAKE)
+
+
+def _usage_error(error: Exception) -> None:
+    """Print an error of click's about usage; any other error is a bug and keeps its traceback."""
+    show = getattr(error, "show", None)
+    if show is None:
+        raise error
+    if isinstance(said := getattr(error, "message", None), str):
+        error.message = cut(shown(said), LONGEST)  # type: ignore[attr-defined]
+    show()
+    sys.exit(getattr(error, "exit_code", ExitCode.MISTAKE))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"thalweg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show version.")] = False,
+) -> None:
+    """Benchmark optimizers of deep networks, and look at their loss landscapes."""
+
+
+app.command()(run.run)
+app.command()(scores.probe)
+app.command(name="list")(components.list_)
+app.command()(components.show)
+app.command()(scores.leaderboard)
+app.command()(scores.compare)
+app.command()(scores.tuning)
+app.command()(scores.report)
+app.command()(components.plugins)
+app.command()(components.doctor)
+app.command()(scores.app)
+app.add_typer(results.app, name="results")

@@ -1,0 +1,95 @@
+"""The commands of ``thalweg results``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from thalweg.cli.options import Json, OneBenchmark, Raw, ResultsDir
+
+app = typer.Typer(help="Look at results on disk.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command(name="list")
+def list_(benchmark: OneBenchmark = None, results: ResultsDir = None, as_json: Json = False) -> None:
+    """List the trials on disk."""
+    from thalweg.commands.results.listing import list_command
+
+    raise typer.Exit(list_command(benchmark, results, as_json))
+
+
+@app.command()
+def show(
+    trial: Annotated[str, typer.Argument(help="The first digits of a trial's hash.")],
+    results: ResultsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Show one trial: its settings, where it ran, and its outcome."""
+    from thalweg.commands.results.show import show_command
+
+    show_command(trial, results, as_json)
+
+
+@app.command()
+def verify(
+    benchmark: OneBenchmark = None,
+    set_aside: Annotated[
+        bool, typer.Option("--set-aside", help="Move damaged and foreign folders to BENCHMARK/set-aside/.")
+    ] = False,
+    results: ResultsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Check that every result on disk is whole; exit code 1 if one is not."""
+    from thalweg.commands.results.verify import verify_command
+
+    raise typer.Exit(verify_command(benchmark, results, as_json, set_aside))
+
+
+@app.command()
+def compact(benchmark: OneBenchmark = None, results: ResultsDir = None, as_json: Json = False) -> None:
+    """Build the index of trials anew, and remove what killed runs left behind."""
+    from thalweg.commands.results.compact import compact_command
+
+    raise typer.Exit(compact_command(benchmark, results, as_json))
+
+
+@app.command()
+def delete(
+    trials: Annotated[list[str] | None, typer.Argument(help="The first digits of trials' hashes.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Delete all failed trials.")] = False,
+    benchmark: Annotated[str | None, typer.Option(help="With --failed: only those of one benchmark.")] = None,
+    results: ResultsDir = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete trials, after a question."""
+    from thalweg.commands.results.delete import DeleteOptions, delete_command
+
+    options = DeleteOptions(hashes=tuple(trials or ()), failed=failed, benchmark=benchmark, results=results, sure=yes)
+    raise typer.Exit(delete_command(options))
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Argument(help="The file: .parquet or .csv for the curves, .duckdb for everything.")],
+    benchmark: OneBenchmark = None,
+    raw: Raw = False,
+    results: ResultsDir = None,
+) -> None:
+    """Write all results into one file for other programs."""
+    from thalweg.commands.results.export import export_command
+
+    raise typer.Exit(export_command(out, benchmark, results, raw))
+
+
+@app.command(name="import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="A results folder, copied from another machine.")],
+    results: ResultsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Copy trials that are not here yet; a trial that has other numbers here is named and stays."""
+    from thalweg.commands.results.import_ import import_command
+
+    raise typer.Exit(import_command(source, results, as_json))

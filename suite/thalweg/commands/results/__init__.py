@@ -1,0 +1,1 @@
+"""The commands of ``thalweg results``, one a file."""

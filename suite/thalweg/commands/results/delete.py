@@ -1,0 +1,67 @@
+"""``thalweg results delete``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from thalweg.commands.results.find import chosen_results, find_trial
+from thalweg.console import console, errors
+from thalweg.errors import UserError
+from thalweg.exit_codes import ExitCode
+from thalweg.store.index import read_stored
+from thalweg.store.results import BenchmarkResults, StoredTrial, results_root
+from thalweg.store.transfer import delete
+
+
+@dataclass(frozen=True)
+class DeleteOptions:
+    """What ``thalweg results delete`` is asked for."""
+
+    hashes: tuple[str, ...] = ()
+    """The first digits of trials' hashes."""
+    failed: bool = False
+    """Whether all failed trials are deleted too."""
+    benchmark: str | None = None
+    """The only benchmark whose failed trials are deleted."""
+    results: Path | None = None
+    sure: bool = False
+    """Whether to delete without a question."""
+
+
+def delete_command(options: DeleteOptions) -> ExitCode:
+    """Delete trials after a question; ``FAILED`` when some cannot be deleted, ``NOTHING`` when no trial is chosen."""
+    root = results_root(options.results)
+    if not options.hashes and not options.failed:
+        raise UserError("name the trials by the first digits of their hashes, or give --failed")
+    chosen: dict[Path, StoredTrial] = {}
+    for hash_ in options.hashes:
+        trial = find_trial(hash_, root)
+        chosen[trial.path] = trial
+    if options.failed:
+        for there in chosen_results(options.benchmark, root).values():
+            stored = read_stored(there)
+            trials = stored.only(stored.trials["status"] == "failed").by_hash
+            chosen |= {trial.path: trial for trial in trials.values()}
+    for trial in chosen.values():
+        d = trial.document
+        errors().print(f"{d.hash}  {d.workload} · {d.optimizer} · seed {d.trial.seed}: {d.status}", markup=False)
+    if not chosen:
+        errors().print(f"no such trials in {root}", markup=False)
+        return ExitCode.NOTHING
+    if not options.sure:
+        if not sys.stdin.isatty():
+            raise UserError(f"{len(chosen)} trials would be deleted: give --yes")
+        import typer
+
+        typer.confirm(f"Delete {len(chosen)} trials?", abort=True, err=True)
+    kept = 0
+    for trial in chosen.values():
+        try:
+            delete(BenchmarkResults(trial.path.parents[2], trial.path.parents[1].name), trial)
+        except OSError as error:
+            errors().print(f"{trial.path} cannot be deleted: {error.strerror or error}", markup=False)
+            kept += 1
+    console().print(f"{len(chosen) - kept} trials deleted", markup=False)
+    return ExitCode.FAILED if kept else ExitCode.DONE

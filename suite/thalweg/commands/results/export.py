@@ -1,0 +1,36 @@
+"""``thalweg results export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from thalweg.commands.results.find import chosen_results, nothing_in
+from thalweg.console import console, warn_of_unreadable
+from thalweg.errors import UserError, unknown
+from thalweg.exit_codes import ExitCode
+from thalweg.store.export import FORMATS, export
+from thalweg.store.results import StoredTrial, refused_in, results_root
+
+
+def export_command(out: Path, benchmark: str | None, results: Path | None, raw: bool) -> ExitCode:
+    """Write results into one file; ``NOTHING`` when there are no results."""
+    if out.suffix not in FORMATS:
+        raise UserError(f"{out}: {unknown('format', out.suffix, FORMATS)}")
+    if raw and out.suffix != ".csv":
+        raise UserError(f"--raw: is for .csv files, and {out} is not one")
+    root = results_root(results)
+    stored: list[tuple[str, StoredTrial]] = []
+    unreadable = refused_in(root) if benchmark is None else []
+    for name, there in chosen_results(benchmark, root).items():
+        trials, others = there.scan()
+        stored += [(name, trial) for trial in trials]
+        unreadable += others
+    warn_of_unreadable(unreadable)
+    if not stored:
+        return nothing_in(root)
+    try:
+        warn_of_unreadable(export(stored, out, raw))
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror}") from error
+    console().print(f"{len(stored)} trials in {out}", markup=False)
+    return ExitCode.DONE

@@ -1,0 +1,46 @@
+"""``thalweg results verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from thalweg.commands.results.find import chosen_results
+from thalweg.console import console, errors, print_json
+from thalweg.exit_codes import ExitCode
+from thalweg.store.results import refused_in, results_root
+from thalweg.store.verify import Fault, set_aside, verify
+
+
+def verify_command(benchmark: str | None, results: Path | None, as_json: bool, aside: bool) -> ExitCode:
+    """Print the faults on disk; ``FAILED`` where there are any, ``NOTHING`` where there are no results.
+
+    With ``aside`` damaged and foreign folders are moved out of the way.
+    """
+    root = results_root(results)
+    whole = 0
+    faults = []
+    moved: list[Path] = []
+    stuck: list[Fault] = []
+    if benchmark is None:
+        faults += [Fault(item.path, item.reason) for item in refused_in(root)]
+    for there in chosen_results(benchmark, root).values():
+        count, found = verify(there)
+        whole += count
+        faults += found
+        if aside:
+            went, stayed = set_aside(there, found)
+            moved, stuck = [*moved, *went], [*stuck, *stayed]
+    if as_json:
+        rows = [{"path": str(fault.path), "reason": fault.reason} for fault in faults]
+        print_json({"results": str(root), "whole": whole, "faults": rows, "set_aside": [str(path) for path in moved]})
+    else:
+        for fault in faults:
+            console().print(f"{fault.path}: {fault.reason}", markup=False)
+        console().print(f"{whole} trials are whole, {len(faults)} faults", markup=False)
+        for path in moved:
+            console().print(f"set aside: {path}", markup=False)
+    for fault in stuck:
+        errors().print(f"{fault.path} {fault.reason}", markup=False)
+    if faults:
+        return ExitCode.FAILED
+    return ExitCode.DONE if whole else ExitCode.NOTHING

@@ -1,0 +1,106 @@
+"""What charts share: scales, axes, titles, legends and encodings of optimizers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import altair as alt
+
+from thalweg.contracts import Metric
+from thalweg.present.charts.palette import optimizer_styles
+
+Layers = alt.LayerChart | alt.FacetChart
+"""What Altair calls the type of layers with properties."""
+
+
+class OptimizerScales:
+    """Colours, dashes and shapes of the optimizers on one chart, as Altair's scales.
+
+    Args:
+        shown: labels of the optimizers on the chart.
+        among: labels of all optimizers of the results, so that a label has one style on all their charts.
+    """
+
+    def __init__(self, shown: Iterable[str], among: Iterable[str]) -> None:
+        self.labels = sorted(set(shown))
+        styles = optimizer_styles({*self.labels, *among})
+        self.colors = {label: styles[label].color for label in self.labels}
+        self._dashes = [list(styles[label].dash) for label in self.labels]
+        self._shapes = [styles[label].shape for label in self.labels]
+
+    @property
+    def color(self) -> alt.Scale:
+        """The scale of colours."""
+        return alt.Scale(domain=self.labels, range=list(self.colors.values()))
+
+    @property
+    def dash(self) -> alt.Scale:
+        """The scale of dashes."""
+        return alt.Scale(domain=self.labels, range=self._dashes)
+
+    @property
+    def shape(self) -> alt.Scale:
+        """The scale of the shapes of points."""
+        return alt.Scale(domain=self.labels, range=self._shapes)
+
+
+def line_legend() -> alt.Legend:
+    """A legend of lines that fits on a phone; it takes ``legend_height``."""
+    return alt.Legend(
+        title=None,
+        orient="bottom",
+        columns=2,
+        symbolType="stroke",
+        symbolStrokeWidth=2.5,
+        symbolSize=500,
+        labelLimit=140,
+    )
+
+
+def point_legend() -> alt.Legend:
+    """A legend of points that fits on a phone; it takes ``legend_height``."""
+    return alt.Legend(
+        title=None,
+        orient="bottom",
+        columns=2,
+        symbolSize=90,
+        symbolOpacity=1,
+        symbolStrokeWidth=0,
+        labelLimit=140,
+    )
+
+
+def legend_height(entries: int) -> int:
+    """The height in pixels of a legend with that many entries in two columns."""
+    return 24 * math.ceil(entries / 2)
+
+
+def value_scale(log: bool, **settings: Any) -> alt.Scale:
+    """A logarithmic scale, or a linear one that need not begin at zero."""
+    # a log scale has no zero, and Vega warns on the console where ``zero`` is set for one
+    return alt.Scale(type="log", **settings) if log else alt.Scale(zero=False, **settings)
+
+
+def value_axis(metric: Metric) -> alt.Axis:
+    """The axis of a metric's values: percent, multiples of bytes, or numbers in at most three digits."""
+    if metric.unit == "%":
+        return alt.Axis(format="~%", tickCount=8)
+    if metric.unit == "bytes":
+        return alt.Axis(format="~s", tickCount=6)
+    # the format .3~g writes 1000 as 1e+3
+    few = "datum.value >= 1000 ? format(datum.value, '~s') : format(datum.value, '.3~g')"
+    return alt.Axis(labelExpr=few, tickCount=6)
+
+
+def value_title(metric: Metric, split: str, log: bool) -> str:
+    """The metric's name, with its split and "log scale" in brackets."""
+    notes = [note for note in (split, "log scale" if log else "") if note]
+    name = metric.name.replace("_", " ")
+    return f"{name} ({', '.join(notes)})" if notes else name
+
+
+def interval_tooltips(fmt: str, names: Sequence[str] = ("95% interval from", "to")) -> list[alt.Tooltip]:
+    """Tooltips of the columns ``low`` and ``high``."""
+    return [alt.Tooltip(f"{end}:Q", title=name, format=fmt) for end, name in zip(("low", "high"), names, strict=True)]

@@ -1,0 +1,48 @@
+"""A benchmark's results, read for showing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from thalweg.errors import UserError
+from thalweg.expand import Benchmark, read_benchmark
+from thalweg.present.view import View, make_view
+from thalweg.registry import Registry
+from thalweg.store.index import read_stored
+from thalweg.store.listing import Listing
+from thalweg.store.results import BenchmarkResults, Unreadable
+from thalweg.store.timings import read_times
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A benchmark's results, with whatever could not be read."""
+
+    name: str
+    path: Path
+    benchmark: Benchmark | None
+    reason: str
+    """Why the benchmark's file cannot be used; empty where it can."""
+    unreadable: list[Unreadable]
+    view: View
+
+
+def read_loaded(
+    results: BenchmarkResults, registry: Registry, listing: Listing | None = None, benchmark: Benchmark | None = None
+) -> Loaded:
+    """Read results as results of ``benchmark``; without one, of the benchmark whose file is kept with them."""
+    stored = read_stored(results, listing)
+    reason = ""
+    try:
+        benchmark = benchmark or read_benchmark(results.path / "benchmark.toml", results.path.name)
+        benchmark = replace(benchmark, files=stored.files)
+    except UserError as error:
+        reason = str(error)
+    damaged = (stored.trials["curve_error"] != "") & (stored.trials["status"] != "failed")
+    faults = [
+        Unreadable(results.trials / str(name), f"curve.parquet: {error}")
+        for name, error in stored.trials.loc[damaged, ["name", "curve_error"]].to_numpy(dtype=object)
+    ]
+    view = make_view(benchmark, registry, stored.only(~damaged), read_times(results.path))
+    return Loaded(results.path.name, results.path, benchmark, reason, [*stored.unreadable, *faults], view)

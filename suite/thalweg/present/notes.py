@@ -1,0 +1,80 @@
+"""Warnings and remarks beside the numbers, for pages and reports."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from thalweg.present.loaded import Loaded
+from thalweg.present.sentences import count
+from thalweg.present.view import IN_BENCHMARK, View
+from thalweg.scoring.tuning import effectless
+
+
+class Note(NamedTuple):
+    """A sentence, and a list of the things that it is about."""
+
+    text: str
+    items: list[str] = []  # noqa: RUF012
+
+
+def warnings(loaded: Loaded) -> list[Note]:
+    """Faults of the results, and of the benchmark's file or plugins here."""
+    notes = []
+    if loaded.reason:
+        notes.append(Note(f"The benchmark's file cannot be used, so every trial on disk is shown: {loaded.reason}"))
+    if loaded.view.problems:
+        text = (
+            "The plugins here cannot expand the whole benchmark. The trials of the parts that they can expand are "
+            "ranked as usual; other trials are shown under the names they were saved with."
+        )
+        notes.append(Note(text, loaded.view.problems))
+    notes += [Note(text) for text in loaded.view.mixed]
+    plan = loaded.view.plan
+    if plan and plan.outcomes and not plan.settled:
+        text = "Tuning is not finished, so the best settings are not known yet: run the benchmark again to go on."
+        notes.append(Note(text))
+    if loaded.view.guessed:
+        names = ", ".join(loaded.view.guessed)
+        notes.append(Note(f"Ranked by loss, because the plugin that knows metric and target is not here: {names}"))
+    if loaded.unreadable:
+        damaged = count(len(loaded.unreadable), "directory", "directories")
+        lines = [f"{item.path.name}: {item.reason}" for item in loaded.unreadable]
+        notes.append(Note(f"{damaged} among the trials cannot be read:", lines))
+    return notes
+
+
+def remarks(view: View) -> list[Note]:
+    """Remarks on where the numbers come from."""
+    trials = view.seen.trials
+    notes = []
+    added = sorted(set(trials.loc[trials["in_benchmark"] != IN_BENCHMARK, "optimizer"]))
+    if added:
+        text = (
+            f"Trials that are not in the benchmark's grid: {', '.join(added)}. A hash in brackets tells apart trials "
+            "of one name with different settings."
+        )
+        notes.append(Note(text))
+    effects = effectless(view.plan) if view.plan else []
+    notes += [Note(f"{sentence}.") for sentence in (*view.rescaled, *effects)]
+    if view.seen.timed_on:
+        notes.append(Note(f"Seconds to the target were timed on this machine: {view.seen.timed_on}."))
+    if view.seen.mixture:
+        ran_on = "; ".join(view.seen.mixture)
+        notes.append(Note(f"The trials ran on different machines or versions, so numbers may differ: {ran_on}."))
+    if view.elsewhere:
+        notes.append(
+            Note(f"Not shown: {count(view.elsewhere, 'trial')} of workloads that the benchmark does not have.")
+        )
+    return notes
+
+
+def missing(view: View) -> list[Note]:
+    """The trials that are still to be trained; no note where all are there."""
+    return [Note(f"{count(len(view.missing), 'trial')} missing", view.missing)] if view.missing else []
+
+
+def failed(view: View) -> list[Note]:
+    """The trials that failed, with their reasons; no note where none failed."""
+    rows = view.seen.trials[view.seen.trials["status"] == "failed"].to_dict("records")
+    told = [f"{row['workload']} · {row['optimizer']} · seed {row['seed']}: {row['reason']}" for row in rows]
+    return [Note(f"{count(len(told), 'trial')} failed:", told)] if told else []

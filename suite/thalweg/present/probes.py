@@ -1,0 +1,73 @@
+"""The probes that were measured on a benchmark's trials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from thalweg.failure import Failure
+from thalweg.present.sentences import cell, title_of
+from thalweg.store.columns import SEPARATOR
+from thalweg.store.documents import TrialDocument
+from thalweg.store.stored import Documents
+from thalweg.trial import ComponentRef
+
+
+@dataclass
+class Measured:
+    """A probe with its settings, and the trials that it was measured on."""
+
+    key: str
+    ref: ComponentRef
+    done: dict[str, Path] = field(default_factory=dict)
+    """The folders of trials with a table, by the trials' titles."""
+    failed: dict[str, Failure] = field(default_factory=dict)
+    """Why the probe failed, by the trials' titles."""
+
+    @property
+    def label(self) -> str:
+        """The probe's name, and in brackets the settings that differ from their defaults."""
+        settings = ", ".join(f"{name}={cell(value)}" for name, value in self.ref.options.items())
+        return f"{self.ref.name} ({settings})" if settings else self.ref.name
+
+
+def probes_by_label(trials: pd.DataFrame, stored: Documents) -> dict[str, Measured]:
+    """Every probe of the trials by its label, sorted.
+
+    Where probes of several revisions or providers share a label, their keys follow it in brackets.
+    """
+    by_key: dict[str, Measured] = {}
+    table = trials.join(stored.probes, on="hash", how="inner")
+    for row in table.to_dict("records"):
+        name = title_of(row["workload"], row["optimizer"], row["seed"])
+        done, failed = (set(row[f"probes_{status}"].split(SEPARATOR)[:-1]) for status in ("done", "failed"))
+        # read the trial's document only for a probe that no earlier trial described; since the trial was listed, its
+        # folder may have gone, or have other probes
+        trial = stored.get(row["hash"]) if failed or not done <= by_key.keys() else None
+        probes = trial.document.probes if trial is not None else {}
+        for key in sorted(done | failed):
+            if key not in by_key and key in probes:
+                by_key[key] = Measured(key, probes[key].request.probe)
+            if key in by_key and key in done:
+                by_key[key].done[name] = stored.path(row["hash"])
+            elif key in by_key and key in probes:
+                by_key[key].failed[name] = probes[key].error or Failure(kind="", message="no reason was recorded")
+    labels = [one.label for one in by_key.values()]
+    named = {one.label if labels.count(one.label) == 1 else f"{one.label} [{key}]": one for key, one in by_key.items()}
+    return dict(sorted(named.items()))
+
+
+def probes_of(document: TrialDocument) -> pd.DataFrame:
+    """The probes of one trial: name, settings, status, and the reason of a failure."""
+    rows = [
+        {
+            "probe": probe.request.probe.name,
+            "settings": ", ".join(f"{name}={cell(value)}" for name, value in probe.request.probe.options.items()),
+            "status": probe.status,
+            "reason": f"{probe.error.kind}: {probe.error.message}" if probe.error else "",
+        }
+        for probe in document.probes.values()
+    ]
+    return pd.DataFrame(rows, columns=["probe", "settings", "status", "reason"])

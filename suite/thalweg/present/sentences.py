@@ -1,0 +1,118 @@
+"""Sentences about results, and single facts as text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from thalweg.contracts import Metric
+from thalweg.contracts.budget import Target
+from thalweg.plan import Workload
+from thalweg.scoring.measures import STABILITY, where_read
+from thalweg.shown import markdown
+from thalweg.store.documents import TrialDocument
+
+
+def plain(text: str) -> str:
+    """A text of results for a page, which reads Markdown: marks of links, pictures and formulas are escaped."""
+    return markdown(text).replace("$", "\\$")
+
+
+def ranking(workload: Workload) -> str:
+    """The workload's metric, the split and the step where it is read, and which direction is better."""
+    if workload.split == "test":
+        where = (
+            "on the test split, at the step that validation selects"
+            if workload.target_split == "valid"
+            else "on the test split, at the end of training"
+        )
+    else:
+        where = "on the training split, at the end of training"
+    return f"{workload.metric.name} {where}; {workload.metric.better} is better"
+
+
+COSTS = {
+    "steps_to_target": "steps to the target",
+    "gradient_evaluations_to_target": "gradient evaluations to the target",
+    "curvature_products_to_target": "products with a Hessian, GGN or Fisher matrix to the target",
+    "factor_inversions_to_target": "matrices inverted or decomposed to the target",
+    "seconds_to_target": "seconds to the target: steps times the seconds of a step, which were timed by themselves",
+    "state_bytes": "the memory of the optimizer's state at the end, in bytes",
+}
+"""What each cost counts."""
+
+
+def ranked_by(workload: Workload, metric: Metric) -> str:
+    """What ranks a workload's leaderboard, with the target, as one sentence."""
+    if metric is workload.metric:
+        what = ranking(workload)
+    else:
+        name = metric.name.replace("_", " ")
+        what = COSTS.get(metric.name) or f"{name} ({where_read(workload, metric)})"
+        what = f"{what}; {metric.better} is better"
+    goal = aim(workload)
+    return f"Ranked by {what}; {goal}." if goal else f"Ranked by {what}."
+
+
+def interval_caption(metric: Metric) -> str:
+    """What the points and bars below a leaderboard are."""
+    if metric.name == STABILITY.name:
+        what = "The share of all trials, with Clopper and Pearson's 95% interval; trials that diverged or failed count."
+    else:
+        what = f"{mean_of(metric.scale == 'log')} over the seeds that finished, with a 95% t-interval."
+    return f"{what} Ranks joined by a dash are open: the intervals of those optimizers overlap."
+
+
+def band_caption(log: bool) -> str:
+    """What a learning curve with its band is."""
+    return f"{mean_of(log)} over seeds; the band runs from the smallest to the largest value."
+
+
+def mean_of(log: bool) -> str:
+    """The mean that a linear or a log scale takes."""
+    return "Geometric mean" if log else "Mean"
+
+
+def aim(workload: Workload) -> str:
+    """The target in words; empty for a workload without a target."""
+    target = workload.target
+    if target is None or workload.target_metric is None:
+        return ""
+    split = {"valid": "validation", "train": "training"}[workload.target_split]
+    relation = "at least" if workload.target_metric.better == "higher" else "at most"
+    return f"target: {split} {target.metric} of {relation} {target_value(target, workload.target_metric)}"
+
+
+def target_value(target: Target, metric: Metric) -> str:
+    """The target's value with its unit."""
+    return f"{100 * target.value:g}%" if metric.unit == "%" else f"{target.value:g}"
+
+
+def count(n: int, one: str, many: str = "") -> str:
+    """``"1 trial"``, ``"3 trials"``."""
+    return f"{n} {one if n == 1 else many or one + 's'}"
+
+
+def capital(sentence: str) -> str:
+    """The sentence with its first letter in upper case."""
+    return sentence[:1].upper() + sentence[1:]
+
+
+def cell(value: Any) -> str:
+    """A setting or a fact as text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(cell(item) for item in value)
+    return "–" if value is None else str(value)
+
+
+def title(document: TrialDocument, label: str) -> str:
+    """The title of a trial, with the label that the view gives its optimizer."""
+    return title_of(document.workload, label, document.trial.seed)
+
+
+def title_of(workload: str, label: str, seed: int) -> str:
+    """The title of a trial: ``"digits-mlp · adam · seed 0"``, as ``palette.trial_styles`` reads it."""
+    return f"{workload} · {label} · seed {seed}"

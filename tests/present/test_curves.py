@@ -1,0 +1,88 @@
+"""Mean curves against values worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+
+from thalweg.contracts import Metric
+from thalweg.plan import Workload
+from thalweg.present.curves import has_log_axis, mean_curves, metrics_of, sparklines, splits_of
+
+LOSS = Metric("loss", "lower", "log")
+ACCURACY = Metric("accuracy", "higher", unit="%")
+WORKLOAD = Workload("w", (ACCURACY, LOSS), LOSS, "train", None, "train", None)
+
+
+def curves(values: dict[int, list[float]], split: str = "train", metric: str = "loss") -> pd.DataFrame:
+    """One optimizer's curve for each seed."""
+    return pd.DataFrame(
+        [
+            {
+                "step": 10 * place,
+                "epoch": float(place),
+                "examples": 100 * place,
+                "gradient_evaluations": 10 * place,
+                "curvature_products": 30 * place,
+                "factor_inversions": place,
+                "seconds": (1 + seed) * place,
+                "split": split,
+                "metric": metric,
+                "value": value,
+                "optimizer": "sgd",
+                "seed": seed,
+            }
+            for seed, line in values.items()
+            for place, value in enumerate(line)
+        ]
+    )
+
+
+def test_the_mean_is_geometric_on_a_log_scale_and_the_band_is_smallest_to_largest() -> None:
+    table = curves({0: [1.0, 0.01], 1: [4.0, 0.0001]})
+    means = mean_curves(table, "loss", "train", log=True)
+    assert list(means["value"]) == pytest.approx([2.0, 0.001])
+    assert list(means["low"]) == [1.0, 0.0001]
+    assert list(means["high"]) == [4.0, 0.01]
+    assert list(mean_curves(table, "loss", "train", log=False)["value"]) == pytest.approx([2.5, 0.00505])
+
+
+def test_seeds_are_aligned_by_step_and_their_seconds_are_averaged() -> None:
+    means = mean_curves(curves({0: [1.0, 1.0], 1: [1.0, 1.0]}), "loss", "train", log=False)
+    assert list(means["step"]) == [0, 10]
+    assert list(means["seconds"]) == [0.0, 1.5]
+    assert list(means["seeds"]) == [2, 2]
+
+
+def test_what_is_not_finite_or_not_positive_on_a_log_scale_is_left_out() -> None:
+    table = curves({0: [1.0, math.inf, 0.0], 1: [1.0, 2.0, 3.0]})
+    assert list(mean_curves(table, "loss", "train", log=True)["value"]) == pytest.approx([1.0, 2.0, 3.0])
+    assert list(mean_curves(table, "loss", "train", log=False)["value"]) == pytest.approx([1.0, 2.0, 1.5])
+
+
+def test_no_rows_give_an_empty_table_with_the_same_columns() -> None:
+    full = mean_curves(curves({0: [1.0]}), "loss", "train", log=True)
+    assert list(mean_curves(curves({0: [1.0]}), "loss", "valid", log=True).columns) == list(full.columns)
+
+
+def test_sparklines_are_logarithms_on_the_validation_split_where_there_is_one() -> None:
+    train, valid = curves({0: [1.0, 0.1]}), curves({0: [10.0, 0.01]}, split="valid")
+    assert sparklines(train, WORKLOAD)["sgd"] == pytest.approx([0.0, -1.0])
+    assert sparklines(pd.concat([train, valid]), WORKLOAD)["sgd"] == pytest.approx([1.0, -2.0])
+
+
+def test_metrics_and_splits_are_those_that_have_curves() -> None:
+    table = pd.concat([curves({0: [1.0]}), curves({0: [0.5]}, split="optimizer", metric="damping")])
+    assert [metric.name for metric in metrics_of(table, WORKLOAD)] == ["loss", "damping"]
+    assert splits_of(table, "damping") == ["optimizer"]
+
+
+def test_curves_with_values_below_zero_are_drawn_whole_on_a_linear_axis() -> None:
+    table = curves({0: [1.0, -1.0, -3.0], 1: [3.0, -3.0, -5.0]})
+    assert not has_log_axis(table, LOSS, "train")
+    assert sparklines(table, WORKLOAD) == {"sgd": [2.0, -2.0, -4.0]}
+    # zeros keep the log axis, which leaves them out
+    assert has_log_axis(curves({0: [1.0, 0.0]}), LOSS, "train")
+    assert not has_log_axis(table, ACCURACY, "train")
