@@ -1,4 +1,4 @@
-"""What a plugin author subclasses or returns. Nothing here imports torch when it is imported."""
+"""The classes that a plugin author subclasses or returns. The import of this package does not import torch."""
 
 from thalweg.contracts.architecture import Architecture, Shape
 from thalweg.contracts.claim import Claim, Decision, Part

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 NOT_ELEMENTWISE = (nn.MultiheadAttention, nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Softmin, nn.GLU)
-"""What torch keeps among its activations, and does not act on each number by itself."""
+"""Modules that torch keeps among its activations and that do not act on each number alone."""
 
 
 @dataclass(frozen=True)
 class Activation:
-    """What went into an activation and what came out, with the batch dimension first and the graph attached."""
+    """The input and the output of an activation, with the batch dimension first and the graph attached."""
 
     layer: str
     """Name of the activation's module, as in ``named_modules``."""
@@ -33,8 +33,8 @@ def is_activation(module: nn.Module) -> bool:
 def activations(module: nn.Module) -> Iterator[list[Activation]]:
     """While active, every forward pass appends its activations to the list, in the order in which they happen.
 
-    A module that is called twice in a pass is there twice. Networks that call functions (``torch.relu``) in place of
-    modules are not seen through. What goes into an activation that works in place is kept as a copy.
+    A module that is called twice in a pass is in the list twice. Functions such as ``torch.relu`` are not seen; only
+    modules are. The input of an activation that works in place is kept as a copy.
 
     >>> import torch
     >>> net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))

@@ -18,7 +18,7 @@ Task = Literal["classification", "regression", "autoencoding", "language", "func
 
 @dataclass(frozen=True)
 class Shape:
-    """What a problem feeds into a module and wants out of it, without the batch dimension.
+    """The shapes of a module's input and output for a problem, without the batch dimension.
 
     ``task`` is one of
 

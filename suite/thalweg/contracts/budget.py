@@ -32,12 +32,12 @@ class Budget(Frozen):
 
     @property
     def axis(self) -> tuple[str, float]:
-        """The column of a curve that counts what is spent, and how much there is to spend."""
+        """The column of a curve that counts the spending, and the amount of the budget."""
         ((unit, amount),) = self.model_dump(exclude_none=True).items()
         return {"epochs": "epoch", "steps": "step"}.get(unit, unit), float(amount)
 
     def total_steps(self, steps_per_epoch: int) -> int | None:
-        """The steps that the budget buys; None for gradient evaluations and seconds, whose steps nobody knows before.
+        """The steps in the budget; None for gradient evaluations and seconds, which give no number of steps.
 
         >>> Budget(epochs=3).total_steps(steps_per_epoch=20), Budget(seconds=60.0).total_steps(20)
         (60, None)
@@ -50,7 +50,7 @@ class Budget(Frozen):
 
 
 class Interval(Frozen):
-    """How often to evaluate: exactly one of every so many epochs or steps."""
+    """How often to evaluate: every few epochs or every few steps, exactly one of both."""
 
     epochs: Count | None = None
     steps: Count | None = None

@@ -29,7 +29,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the table says: the parts, and the overall verdict that follows from them by the rule the claim states."""
+    """The parts of a decision, and the verdict that the claim's rule draws from them."""
 
     verdict: Verdict
     parts: tuple[Part, ...]
@@ -37,7 +37,7 @@ class Decision:
 
 
 class ClaimContext(Protocol):
-    """What a claim may use while it measures: its tier, and the runner."""
+    """The tier and the runner, for a claim that measures."""
 
     tier: str
 
@@ -68,7 +68,7 @@ class Claim(Component, ABC):
         """Draw the measurements."""
 
     def contract_violations(self) -> list[str]:
-        """As for any component; the statement and its tiers must be declared too."""
+        """The faults of the declaration. A claim must declare its statement and its tiers."""
         wrong = super().contract_violations()
         if not self.statement:
             wrong.append("statement must say in one sentence what is claimed")

@@ -54,11 +54,11 @@ class Component:
 
     @property
     def description(self) -> str:
-        """What there is to know besides the summary: the class's docstring."""
+        """The class's docstring, for readers who want more than the summary."""
         return inspect.cleandoc(type(self).__doc__ or "")
 
     def contract_violations(self) -> list[str]:
-        """What is wrong with this declaration, one sentence each; empty when it can be registered."""
+        """The faults of the declaration, one sentence each; empty where the component can be registered."""
         wrong = []
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
             wrong.append(f"name {self.name!r} is not lower-case words joined by hyphens, such as 'my-{self.kind}'")

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 Module = TypeVar("Module", bound=nn.Module)
 
 _ATOMS = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, str, bytes, int, float, complex)
-"""What a deep copy shares, or what holds nothing."""
+"""Types whose objects a deep copy shares, or whose objects hold no other objects."""
 
 
 def copied(module: Module) -> Module:
-    """A deep copy, in which tensors that were computed are there without their graph.
+    """A deep copy, in which computed tensors have lost their graph.
 
-    ``copy.deepcopy`` refuses those: a network may keep an activation, and hooks of pruning and of weight normalisation
-    keep the weight that they computed last.
+    ``copy.deepcopy`` refuses computed tensors. A network may keep an activation, and hooks of pruning and of weight
+    normalisation keep the weight that they computed last.
     """
     without_graph: dict[int, Any] = {
         id(tensor): tensor.detach().clone()
@@ -43,7 +43,7 @@ def state_of(module: nn.Module, device: str | torch.device | None = None) -> dic
 
 
 def tensors_held(*holders: Any) -> Iterator[Tensor]:
-    """All tensors that these hold: in attributes, and in containers and objects in these, but for modules."""
+    """All tensors that objects hold in attributes, containers and other objects, at any depth but not in modules."""
     waiting: list[Any] = list(holders)
     seen: set[int] = set()
     while waiting:

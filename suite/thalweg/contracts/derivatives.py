@@ -1,4 +1,4 @@
-"""Forward passes of which more than a gradient is taken."""
+"""Makes derivatives right that go beyond the gradient, and finds networks where they would be wrong."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from torch.overrides import TorchFunctionMode
 def math_attention() -> AbstractContextManager[None]:
     """While active, torch computes attention by its plain formula, softmax(Q K' / sqrt(d)) V, operation by operation.
 
-    The gradient of its fused kernels cannot be differentiated, and they have no forward mode; what was computed under
-    this has both. Values differ from a fused kernel's by rounding. For ``scaled_dot_product_attention`` and the modules
-    built on it, such as ``nn.MultiheadAttention``. Enough for Jacobian products, and so for GGN and Fisher matrix.
+    The fused kernels of attention have no forward mode, and their gradient cannot be differentiated. The plain formula
+    has both, and its values differ by rounding. This holds for ``scaled_dot_product_attention`` and modules built on
+    it, such as ``nn.MultiheadAttention``. It is enough for Jacobian products, and so for GGN and Fisher matrix.
     """
     return sdpa_kernel(SDPBackend.MATH)
 
 
 @contextmanager
 def twice_differentiable() -> Iterator[None]:
-    """While active, second derivatives in the weights are right, also of attention and of weight normalisation.
+    """While active, second derivatives in the weights are right for attention and weight normalisation too.
 
-    The fused kernel of weight normalisation, g v / ||v||, takes ||v|| for a constant in its second derivative. Under
-    this the formula is computed operation by operation.
+    In its second derivative, the fused kernel of weight normalisation, g v / ||v||, takes ||v|| for a constant. While
+    this context is active, torch computes the formula operation by operation.
     """
     with math_attention(), _PlainWeightNorm():
         yield
@@ -50,13 +50,13 @@ ONCE = {
     "torch::autograd::Error": "an operation of the network is marked once_differentiable, so there are no second "
     "derivatives: write its backward pass in differentiable operations"
 }
-"""Nodes of a graph whose part ``torch.autograd.grad`` takes for constant without a word, and what to do."""
+"""Nodes of a graph that ``torch.autograd.grad`` silently takes for constant, each with the remedy."""
 
 WRONG_IN_WEIGHTS = {
     "WeightNormInterfaceBackward0": "torch's second derivatives of weight normalisation are wrong: run the forward "
     "pass under thalweg.contracts.derivatives.twice_differentiable"
 }
-"""The same for second derivatives in the weights, which GGN and Fisher matrix do without."""
+"""Nodes whose second derivative in the weights is wrong, each with the remedy. GGN and Fisher matrix need none."""
 
 
 def check_differentiable(gradients: Iterable[Tensor], wrong: Mapping[str, str]) -> None:

@@ -23,7 +23,7 @@ class Executor(Component, ABC):
     """Runs jobs. ``work`` and every job can be pickled, and ``work`` reports a trial's failure as its result.
 
     An executor itself fails only a job whose worker was lost: it yields ``lost(job, reason)`` for that job. What an
-    executor can do besides, it declares by the attributes below; thalweg asks those and never an executor's name.
+    executor can do besides, it declares by the attributes below. thalweg reads the attributes and never the name.
     """
 
     kind: ClassVar[str] = "executor"

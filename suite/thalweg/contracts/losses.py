@@ -19,7 +19,7 @@ class OutputLoss(ABC):
     """
 
     def check_targets(self, targets: Tensor) -> None:
-        """ValueError where the loss takes no such targets, whatever the outputs: asked once, of all of them."""
+        """ValueError where the loss does not take such targets. Called once, with all targets of a split."""
         return
 
     @abstractmethod
@@ -60,16 +60,16 @@ class OutputLoss(ABC):
 class CrossEntropy(OutputLoss):
     """l(z, y) = -log softmax(z)_y for logits z of shape (N, C) and class indices y of shape (N,).
 
-    For sequences, z of shape (N, T, C) and y of shape (N, T), it is the mean over the T positions: 1/T of the negative
-    log-likelihood, and its Hessian 1/T of the Fisher information. The classes always come last, also where T = C:
-    torch's own (N, C, T) is to be transposed.
+    For sequences, with z of shape (N, T, C) and y of shape (N, T), the loss is the mean over the T positions. So the
+    loss is 1/T of the negative log-likelihood, and its Hessian is 1/T of the Fisher information. The classes always
+    come last, also where T = C; torch's layout (N, C, T) must be transposed.
 
     Every label counts. Torch leaves those of -100 out of loss and gradient; a Fisher matrix over drawn labels cannot
     know which those were. They are refused, as are class probabilities in place of labels.
     """
 
     def check_targets(self, targets: Tensor) -> None:
-        """They are whole numbers, and none is below zero."""
+        """ValueError unless targets are whole numbers that are not below zero."""
         _whole_numbers(targets)
         lowest = int(targets.min()) if targets.numel() else 0
         if lowest < 0:
@@ -84,7 +84,7 @@ class CrossEntropy(OutputLoss):
         return self._computed(outputs, targets, "mean")
 
     def _computed(self, outputs: Tensor, targets: Tensor, reduction: str) -> Tensor:
-        """Torch's, with no label that is ignored."""
+        """torch's cross-entropy, made to ignore no label."""
         _classes_last(outputs, targets)
         logits, labels = outputs.flatten(0, -2), targets.flatten().long()
         try:
@@ -95,7 +95,7 @@ class CrossEntropy(OutputLoss):
             raise ValueError(_label_error(int(wrong[0]), f" to {classes - 1}")) from error
 
     def scores(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """``accuracy``: 1 where the largest logit is that of the class (for sequences the share of positions)."""
+        """``accuracy``: 1 where the class has the largest logit, else 0; for sequences the mean over positions."""
         _classes_last(outputs, targets)
         return {"accuracy": (outputs.argmax(-1) == targets).view(len(targets), -1).double().mean(1)}
 
@@ -122,7 +122,7 @@ class CrossEntropy(OutputLoss):
 
 
 _NO_LABEL = torch.iinfo(torch.int64).min
-"""In place of -100 as what cross-entropy ignores: then that too is a label out of range, which torch refuses."""
+"""The label that cross-entropy ignores, in place of -100. So torch refuses -100 as a label out of range."""
 
 
 def _whole_numbers(targets: Tensor) -> None:
@@ -163,7 +163,7 @@ class SigmoidCrossEntropy(OutputLoss):
     """
 
     def check_targets(self, targets: Tensor) -> None:
-        """They lie in [0, 1]; what is nan is left to divergence."""
+        """ValueError unless targets lie in [0, 1]. Targets that are nan pass, and the trial diverges."""
         low, high = (float(end) for end in targets.aminmax()) if targets.numel() else (0.0, 1.0)
         if low < 0 or high > 1:
             raise ValueError(f"targets from {low:g} to {high:g}; sigmoid cross-entropy takes targets in [0, 1]")

@@ -29,8 +29,8 @@ def set_mode(module: nn.Module, training: bool) -> None:
     """``module.train()`` or ``module.eval()``.
 
     Raises:
-        ValueError: that writes into the module's weights, as adapters do that are merged for evaluation. Weights that
-            are selected, saved or looked at would then be others than those that train.
+        ValueError: the call writes into the module's weights, as it does for adapters that merge their weights for
+            evaluation. The weights that are selected, saved or measured would then differ from those that train.
     """
     change = module.train if training else module.eval
     if not any(_has_own_modes(part) for part in module.modules()):
@@ -65,7 +65,7 @@ def set_evaluating(module: nn.Module, batch_norm: BatchStatistics = "running") -
 
 @contextmanager
 def estimating(layers: Sequence[_NormBase]) -> Iterator[None]:
-    """While active, forward passes make each layer's running statistics the mean over those of the batches."""
+    """While active, forward passes set each layer's running statistics to the mean of the batches' statistics."""
     momenta = [layer.momentum for layer in layers]
     with ExitStack() as hooks:
         for layer in layers:

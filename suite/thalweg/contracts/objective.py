@@ -17,7 +17,7 @@ from thalweg.contracts.untouched import DataChangedError, blame, versions_of
 
 @dataclass(slots=True)
 class Counts:
-    """What has been asked of an objective so far."""
+    """Counts of the evaluations of an objective so far."""
 
     examples: int = 0
     """Examples pushed through the module to evaluate a loss."""
@@ -52,7 +52,7 @@ def kept_buffers(module: nn.Module) -> Iterator[None]:
 
 
 class Objective:
-    """The loss of a module on the current batch and its gradient; counts what is asked of it.
+    """The loss of a module on the current batch and its gradient; counts every evaluation.
 
     Within one step every evaluation sees the same batch and the same random draws, and the module's buffers (batch
     norm's running statistics) advance once, at the first evaluation. Its curvature is in ``thalweg.curvature``.
@@ -245,7 +245,7 @@ class Objective:
                 raise DataChangedError(blame(self.module, self.batch.inputs))
 
     def _computed(self, function: Callable[[nn.Module, Batch], Tensor]) -> Tensor:
-        """In mixed precision what comes out has the parameters' dtype again."""
+        """In mixed precision, convert the result back to the parameters' dtype."""
         if not self._mixed:
             return function(self.module, self.batch)
         first = self.parameters[0]

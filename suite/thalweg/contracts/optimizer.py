@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BuildContext:
-    """What a stepper may want to know of the training that it is built for.
+    """Facts about the training that a stepper is built for.
 
     >>> BuildContext(seed=0, examples=1000, batch_size=50, steps=200).steps
     200
     """
 
     seed: int
-    """For random numbers of the stepper's own."""
+    """Seeds the random numbers that the stepper draws."""
     examples: int
     """Examples in the training split."""
     batch_size: int
     """Examples in a batch."""
     steps: int | None = None
-    """Steps in the budget, for what decays over it. None where the budget is in seconds or gradient evaluations."""
+    """Steps in the budget, for a decay over the training; None for a budget of seconds or gradient evaluations."""
 
 
 @dataclass(slots=True)
 class StepReport:
-    """What a step tells besides the loss (damping, trust ratio, fallback taken): curve rows of split ``optimizer``."""
+    """Numbers that a step reports besides the loss, such as the damping: rows of the curve with split ``optimizer``."""
 
     info: dict[str, float] = field(default_factory=dict)
 
@@ -48,7 +48,7 @@ class Stepper(ABC):
 
     lr: float
     averages: bool = False
-    """Whether ``evaluation_weights`` differ from those in training: batch norm's statistics are estimated there."""
+    """Whether ``evaluation_weights`` differ from the weights that train; batch norm is then estimated anew."""
 
     def rates(self, parameters: Sequence[nn.Parameter]) -> list[float]:
         """Each parameter's own learning rate, where they differ."""
@@ -64,7 +64,7 @@ class Stepper(ABC):
 
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state: the steps that follow are those of the stepper it was taken from."""
+        """Continue from a state: the next steps are the steps that the saved stepper would have made."""
 
     @contextmanager
     def evaluation_weights(self) -> Iterator[None]:
@@ -79,9 +79,9 @@ class Stepper(ABC):
         project()
 
     def preconditioner(self) -> list[Tensor] | None:
-        """The diagonal P by which the last step was divided, one tensor a trained parameter; None where there is none.
+        """The diagonal P that divided the last step, one tensor for each trained parameter; None without such a P.
 
-        The step was -lr P^-1 m with m the gradient or a momentum of gradients: corrections of bias belong to P.
+        The step was -lr P^-1 m, with m the gradient or a momentum of gradients. Bias corrections belong to P.
         """
         return None
 
@@ -91,7 +91,7 @@ class Stepper(ABC):
 
 
 def _bytes(value: Any, seen: set[int]) -> int:
-    """The bytes of every tensor inside, each once: a tensor is what has an element size."""
+    """The bytes of all tensors inside a value, each counted once. A tensor is anything with an element size."""
     if id(value) in seen:
         return 0
     if hasattr(value, "element_size"):
@@ -135,7 +135,7 @@ class Alike(StackedStepper):
 
     @property
     def lrs(self) -> list[float]:
-        """K times the same; ValueError when others are set."""
+        """The one learning rate K times; ValueError where different rates are set."""
         return [self.stepper.lr] * self._members
 
     @lrs.setter
@@ -145,33 +145,33 @@ class Alike(StackedStepper):
         self.stepper.lr = values[0]
 
     def step(self, objective: Objective) -> StepReport:
-        """The step of the one stepper."""
+        """One step of the inner stepper."""
         return self.stepper.step(objective)
 
     def state_dict(self) -> dict[str, Any]:
-        """That of the one stepper."""
+        """The state of the inner stepper."""
         return self.stepper.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Into the one stepper."""
+        """Load a state into the inner stepper."""
         self.stepper.load_state_dict(state)
 
     @contextmanager
     def evaluation_weights(self) -> Iterator[None]:
-        """Those of the one stepper."""
+        """The evaluation weights of the inner stepper."""
         with self.stepper.evaluation_weights():
             yield
 
     def project(self, project: Callable[[], None]) -> None:
-        """Those of the one stepper."""
+        """Project the weights of the inner stepper."""
         self.stepper.project(project)
 
 
 class Optimizer(Component, ABC):
     """Builds steppers. ``options`` holds its hyperparameters.
 
-    Any ``torch.optim.Optimizer`` class can be registered as it is; subclass this for methods that need more: several
-    evaluations a step, curvature products, hooks on layers.
+    Any ``torch.optim.Optimizer`` class can be registered without a subclass. Subclass this for methods that need
+    several evaluations a step, curvature products or hooks on layers.
     """
 
     kind: ClassVar[str] = "optimizer"
@@ -181,26 +181,26 @@ class Optimizer(Component, ABC):
     has_lr: bool = True
     """Whether there is a learning rate, ``lr``, which is tuned, follows a schedule, and scales decoupled decay."""
     takes_any_gradient: bool = True
-    """Whether the gradient may be clipped; not where it must be that of the loss, as in a line search."""
+    """Whether the gradient may be clipped. A line search needs the gradient of the loss itself."""
     takes_decoupled_decay: bool = True
     """Whether weights may be decayed beside the step; not where the stepper keeps the weights that count to itself."""
     preconditioned: bool = False
     """Whether ``stability_limit`` is one of the curvature that its steppers' ``preconditioner`` leaves."""
     cost: str = ""
-    """What a step costs, in words: gradient evaluations, curvature products, factor inversions, and state."""
+    """The cost of a step in words: gradient evaluations, curvature products, factor inversions, and state."""
 
     def misfit(self, hyperparameters: Mapping[str, Any], shape: Shape) -> str | None:
-        """Why it cannot train what has this shape, or None: asked before anything trains."""
+        """Why the optimizer cannot train a problem of this shape; None where it can. Asked before anything trains."""
         return None
 
     def stability_limit(self, hyperparameters: Mapping[str, Any]) -> float | None:
         """lr times the largest curvature at which full-batch steps on a quadratic stop being stable; None if not known.
 
-        The curvature is that of the loss without the optimizer's own weight decay; where ``preconditioned``, it is that
-        of P^-1/2 H P^-1/2 with the stepper's preconditioner P held where it is.
+        The curvature is the largest eigenvalue of the Hessian H of the loss without the optimizer's own weight decay.
+        Where ``preconditioned``, it is the largest eigenvalue of P^-1/2 H P^-1/2, with the present preconditioner P.
 
         Args:
-            hyperparameters: all of them, with the learning rate of the moment as ``lr``.
+            hyperparameters: all hyperparameters, with the present learning rate as ``lr``.
         """
         return None
 
@@ -217,9 +217,9 @@ class Optimizer(Component, ABC):
     ) -> StackedStepper:
         """For elementwise optimizers, a stepper for K members at once.
 
-        Parameters of ``module`` have shape (K, ...) for K entries of ``members``, each with hyperparameters of its own;
-        or (1, K, ...) for one entry, which all members share. The steps are those of K steppers, one a member. What a
-        member computes may depend on neither the others nor their hyperparameters, to the bit.
+        Parameters of ``module`` have shape (K, ...) where ``members`` has K entries, one for each member. They have
+        shape (1, K, ...) where ``members`` has one entry, which all members share. The steps must be those of K
+        steppers, one for each member. The bits of a member's steps must not depend on other members.
 
         Raises:
             NotImplementedError: the members' hyperparameters differ, and this method has no form for that.

@@ -1,4 +1,4 @@
-"""Declared settings: a default, what is allowed, and for hyperparameters where to search."""
+"""Declared settings: the default, the allowed values, and for hyperparameters the range to search."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Option:
     """One declared setting of a problem, architecture or probe.
 
     ``default`` fixes the kind (float, int, bool, choice or a tuple of numbers). ``allowed`` is an interval in the
-    usual notation, ``"(0, inf)"`` or ``"[0, 1)"``, or a tuple of choices; for a tuple of numbers it holds for each.
-    The default ``NO_FILE`` makes the option name a file: in a benchmark file a path relative to it. Numbers are finite,
-    but for a default that is infinite.
+    usual notation, ``"(0, inf)"`` or ``"[0, 1)"``, or a tuple of choices. For a tuple of numbers the interval holds for
+    each number. An option with the default ``NO_FILE`` names a file; a benchmark file gives its path relative to the
+    benchmark file. Numbers must be finite, unless the default is infinite.
 
     >>> Option("width", 64, allowed="[1, inf)").check(0, "mlp")
     Traceback (most recent call last):
@@ -58,7 +58,7 @@ class Option:
         raise TypeError(f"the default {self.default!r} is no float, int, bool, choice, tuple of numbers or NO_FILE")
 
     def contract_violations(self) -> list[str]:
-        """What is wrong with the declaration itself, one sentence each."""
+        """The faults of the declaration, one sentence each."""
         try:
             self.check(self.default, "default")
         except (TypeError, ValueError, UserError) as error:
@@ -125,7 +125,7 @@ class Hyperparameter(Option):
     search: Search | None = None
 
     def contract_violations(self) -> list[str]:
-        """As for an option; the search range must also lie inside the allowed range."""
+        """The faults of the declaration, one sentence each; the search range must lie inside the allowed range."""
         wrong = super().contract_violations()
         if self.search is not None:
             low, high = self.search.low, self.search.high
@@ -160,7 +160,7 @@ def resolve(options: Iterable[Option], given: Mapping[str, Any], where: str) -> 
 
 
 def without_defaults(options: Iterable[Option], resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """Only the values that differ from their defaults: what a trial's hash covers."""
+    """The values that differ from their defaults. A trial's hash covers these."""
     return {option.name: resolved[option.name] for option in options if resolved[option.name] != option.default}
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def converted(numbers: Tensor, dtype: torch.dtype) -> Tensor:
-    """Numbers in the precision of a real dtype: real ones in it, complex ones in two parts of it; others as they are.
+    """A tensor in the precision of a real dtype. Complex numbers get two parts of it; integers are not converted.
 
     >>> converted(torch.ones(1, dtype=torch.complex128), torch.float32).dtype
     torch.complex64
@@ -18,7 +18,7 @@ def converted(numbers: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def move(module: nn.Module, device: torch.device | None = None, dtype: torch.dtype | None = None) -> None:
-    """Move a module's parameters and buffers in place; ``nn.Module.to`` drops imaginary parts on its way to a dtype."""
+    """Move a module's parameters and buffers in place. Imaginary parts are kept; ``nn.Module.to`` drops them."""
 
     def moved(tensor: Tensor) -> Tensor:
         return (tensor if dtype is None else converted(tensor, dtype)).to(device)

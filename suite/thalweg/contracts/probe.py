@@ -41,7 +41,7 @@ class Column:
 class SavedWeights:
     """The weights that a probe asked for: state dicts, and the parameters along the way as rows of a (T, P) tensor.
 
-    Those of the way and of the end are the weights that are evaluated (``Stepper.evaluation_weights``).
+    The rows and the final weights are the weights that are evaluated (``Stepper.evaluation_weights``).
     """
 
     initial: dict[str, Tensor] | None = None
@@ -51,7 +51,7 @@ class SavedWeights:
 
 
 def _ignored(done: int, total: int) -> None:
-    """Nobody is following."""
+    """Ignore the progress, because nobody follows it."""
 
 
 def _no_stepper() -> Stepper | None:
@@ -61,11 +61,11 @@ def _no_stepper() -> Stepper | None:
 
 @dataclass
 class ProbeContext:
-    """What a probe may look at.
+    """Everything that a probe may look at.
 
-    Module and stepper are copies (the data is not: leave it as it is). The module is the same object each time that a
-    trial asks the probe, with the parameters, buffers and modes of now. ``objective`` is on the current batch, in
-    training mode, and its counts are the probe's own: they are saved as what the measurement cost.
+    Module and stepper are copies. The data is shared and must not be changed. A trial gives a probe the same module
+    object each time, brought up to date in parameters, buffers and modes. ``objective`` is on the current batch, in
+    training mode. It has counts of its own, which are saved as the cost of the measurement.
     """
 
     options: Mapping[str, Any]
@@ -94,12 +94,12 @@ class ProbeContext:
 
     @functools.cached_property
     def stepper(self) -> Stepper | None:
-        """What trains, for ``module``; None when the probe runs on saved weights, or when it cannot be copied."""
+        """A copy of the optimizer at work, on ``module``; None on saved weights, or where it cannot be copied."""
         return self.copy_stepper()
 
     @property
     def on_saved_weights(self) -> bool:
-        """Whether no optimizer is at work; else ``stepper`` is None where the optimizer cannot be copied."""
+        """Whether the probe measures saved weights, without an optimizer."""
         return self.copy_stepper is _no_stepper
 
     def objective_on(
@@ -109,10 +109,10 @@ class ProbeContext:
         dtype: torch.dtype | None = None,
         batch_norm: BatchStatistics = "running",
     ) -> Objective:
-        """The loss on a split, or on ``examples`` of it, as one batch: for gradients and curvature.
+        """The loss on a split, or on some of its examples, as one batch, for gradients and curvature.
 
-        On a fresh copy of the module in evaluation mode, so that nothing is random, with batch norm's running
-        statistics or those of the batch; counted with ``objective``.
+        The objective is on a fresh copy of the module in evaluation mode, so that nothing is random. Its evaluations
+        count as those of ``objective``.
 
         Args:
             split: which examples.
@@ -191,7 +191,7 @@ class Probe(Component, ABC):
         return {}
 
     def contract_violations(self) -> list[str]:
-        """As for any component; columns and times must be declared too."""
+        """The faults of the declaration. A probe must declare its columns and when it measures."""
         wrong = super().contract_violations()
         if not self.columns:
             wrong.append("columns must name the table's columns, with units")

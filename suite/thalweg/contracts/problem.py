@@ -107,7 +107,7 @@ class Draw:
 
 
 def held_out(n: int, fraction: float) -> int:
-    """How many of n training examples are kept for validation: ceil(fraction n), but for rounding errors.
+    """The number of n training examples that are kept for validation: ceil(fraction n), corrected for rounding errors.
 
     >>> held_out(1347, 0.2), held_out(10, 0.3)
     (270, 3)
@@ -116,13 +116,13 @@ def held_out(n: int, fraction: float) -> int:
 
 
 class LoadedProblem(ABC):
-    """A problem with its data on the device: what the training loop and the probes see.
+    """A problem with its data on the device, for the training loop and the probes.
 
     ``Supervised`` and ``AnalyticFunction`` implement it for nearly every case.
     """
 
     online: bool = False
-    """Whether step t has a loss of its own, in the problem's order and whatever the batch size."""
+    """Whether each step has a different loss, in an order that the problem fixes whatever the batch size."""
     metrics: tuple[Metric, ...]
     """The primary metric first, ``loss`` among them."""
     sizes: Mapping[str, int]
@@ -149,15 +149,15 @@ class LoadedProblem(ABC):
     def reduced(
         self, split: Split = "train", examples: int | None = None, dtype: torch.dtype | None = None
     ) -> LoadedProblem:
-        """The examples of one split as a problem of their own, whose training split they are: for probes.
+        """A problem whose training split are the examples of one split, without augmentation. For probes.
 
-        Without augmentation. Data stays as it is here, and a function is one of any precision.
+        The base class returns the problem itself, for problems without examples.
 
         Args:
-            split: which examples.
-            examples: how many of them, the same ones each time: drawn without replacement, once and for all. All of
-                them where None, or where there are fewer.
-            dtype: the precision of inputs and targets, as it is where None.
+            split: the split that the examples are taken from.
+            examples: the number of examples. They are drawn without replacement, and each call draws the same ones.
+                None, or a number larger than the split, takes all.
+            dtype: the precision of inputs and targets; None leaves it.
 
         Raises:
             ValueError: there is no such split.
@@ -167,7 +167,7 @@ class LoadedProblem(ABC):
         return self
 
     def steps_per_epoch(self, batch_size: int | None) -> int:
-        """Full batches in the training split; an incomplete last one is left out, so that all steps cost the same."""
+        """The full batches in the training split. An incomplete last batch is left out: all steps cost alike."""
         n = self.sizes["train"]
         return max(1, n // min(batch_size or n, n))
 
@@ -231,9 +231,9 @@ class Problem(Component, ABC):
         """
 
     def small(self, folder: Path) -> dict[str, Any]:
-        """Options of a small case for checks, where the defaults are none; files it needs are written into ``folder``.
+        """Options of a small case for the conformance checks. Files that the case needs are written into ``folder``.
 
-        A problem that only makes sense with options given (files of the user's) overrides this.
+        A problem overrides this if its defaults are no small case, or if it needs a file of the user's.
         """
         return {}
 
@@ -250,7 +250,7 @@ class Problem(Component, ABC):
         """Load the data. Data libraries are imported here and not before."""
 
     def contract_violations(self) -> list[str]:
-        """As for any component; there must also be metrics, ``loss`` among them."""
+        """The faults of the declaration. A problem must have metrics, with ``loss`` among them."""
         wrong = super().contract_violations()
         if not self.metrics or "loss" not in [metric.name for metric in self.metrics]:
             wrong.append("metrics must name at least 'loss', the primary one first")

@@ -10,9 +10,10 @@ from torch import Tensor
 
 
 def as_real(tensor: Tensor) -> Tensor:
-    """A complex tensor (..., m) as real numbers (..., 2 m), the two parts of each next to each other; else as it is.
+    """A complex tensor (..., m) as real numbers (..., 2 m), with the two parts of each number side by side.
 
-    Differentiable. A complex number () becomes a vector (2,), and what is sparse (gradients of an embedding) dense.
+    The function is differentiable, and returns a real tensor unchanged. A complex number () becomes a vector (2,). A
+    sparse tensor, such as the gradient of an embedding, becomes dense.
 
     >>> as_real(torch.tensor([1 + 2j, 3 + 4j])).tolist()
     [1.0, 2.0, 3.0, 4.0]
@@ -38,9 +39,7 @@ def real_dtype(tensors: Iterable[Tensor]) -> torch.dtype:
 def shaped(numbers: Tensor, like: Tensor) -> Tensor:
     """Real numbers (..., n) as tensors (..., *like.shape), complex where ``like`` is: the inverse of ``as_real``.
 
-    The precision stays that of the numbers.
-
-    A view where ``like`` is real and the numbers lie one after the other.
+    The result has the precision of the numbers. It is a view where ``like`` is real and the numbers are contiguous.
     """
     lead = numbers.shape[:-1]
     if not like.is_complex():

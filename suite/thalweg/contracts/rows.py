@@ -1,4 +1,4 @@
-"""A module's parameters as one vector (P,), or those of K stacked members as rows (K, P)."""
+"""A module's parameters as one vector (P,), or the parameters of K stacked members as rows (K, P)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: what the rate is multiplied with from step to step."""
+"""Learning-rate schedules: the factor of the learning rate at each step."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class Schedule(Frozen):
 
     name: ScheduleName = "constant"
     at: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.5, 0.75)
-    """Shares of the budget at which the rate drops."""
+    """Shares of the budget at which the learning rate drops."""
     factor: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] = 0.1
-    """What it drops by."""
+    """The factor of each drop."""
     warmup: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False, strict=True)] = 0.05
-    """The share of the budget in which the rate rises."""
+    """The share of the budget in which the learning rate rises."""
     final: Share = 0.0
-    """The share of the rate that is left at the end."""
+    """The share of the learning rate that is left at the end."""
 
     @model_validator(mode="before")
     @classmethod
@@ -63,7 +63,13 @@ class Schedule(Frozen):
         return given
 
     def factor_at(self, step: int, spent: float, one: float) -> float:
-        """The factor of a step: ``spent`` and ``one`` are the p and dp of above."""
+        """The factor of a step.
+
+        Args:
+            step: t, from 0.
+            spent: p, the share of the budget that is spent before the step.
+            one: dp, the share that one step spends.
+        """
         match self.name:
             case "step":
                 # a rounding error in p must not move a drop by a step
@@ -88,7 +94,7 @@ class Schedule(Frozen):
 
     @property
     def is_constant(self) -> bool:
-        """Whether the rate stays as it is."""
+        """Whether the learning rate never changes."""
         return self.name == "constant"
 
 

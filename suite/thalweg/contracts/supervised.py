@@ -25,7 +25,7 @@ class Supervised(LoadedProblem):
     Args:
         data: (inputs, targets) of each split. Inputs may be kept small (bytes): see ``prepare``.
         output_loss: the loss as a function of outputs and targets.
-        metrics: "loss" and those of ``output_loss.scores`` that are to be reported, the primary one first.
+        metrics: "loss" and the reported metrics of ``output_loss.scores``, the primary metric first.
         chunk: examples a pass when a split is evaluated.
         prepare: turns a batch of stored inputs into what the module takes (scales bytes, say). Without random numbers.
         augment: turns a training batch of prepared inputs into another, with random numbers from the generator; not
@@ -70,7 +70,7 @@ class Supervised(LoadedProblem):
         return Batch(inputs, targets, size)
 
     def without_augmentation(self) -> Supervised:
-        """The same data, and training batches as they are."""
+        """The same data, with training batches that are not augmented."""
         plain = copy.copy(self)
         plain._augment = None
         return plain
@@ -78,7 +78,7 @@ class Supervised(LoadedProblem):
     def reduced(
         self, split: Split = "train", examples: int | None = None, dtype: torch.dtype | None = None
     ) -> Supervised:
-        """As for every problem; ``prepare`` stays, and what it gives is converted."""
+        """See ``LoadedProblem.reduced``. ``prepare`` is kept, and its results are converted."""
         super().reduced(split)
         inputs, targets = self.data[split]
         if examples is not None and examples < len(inputs):

@@ -1,4 +1,4 @@
-"""Turns a plain ``torch.optim.Optimizer`` class into an Optimizer of ours."""
+"""Turns a ``torch.optim.Optimizer`` class into a thalweg optimizer."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _OURS: dict[str, Any] = {
 
 
 class TorchOptimizer(Optimizer):
-    """A ``torch.optim.Optimizer`` class as it is: its own defaults, and a search range around its own ``lr``.
+    """A ``torch.optim.Optimizer`` class, with the defaults of its signature and a search range around its ``lr``.
 
-    Which of its arguments become hyperparameters, ``torch_arguments.Arguments`` says. An argument whose name means
-    something else in benchmark files (``decoupled_weight_decay``) is none and keeps its default, or what ``settings``
-    says. The range of ``lr`` reaches two decades from its default each way.
+    ``torch_arguments.Arguments`` decides which arguments become hyperparameters. An argument whose name means something
+    else in benchmark files (``decoupled_weight_decay``) becomes none; it keeps its default or the value in
+    ``settings``. The search range of ``lr`` reaches two decades from the default each way.
 
     Args:
         cls: the class.
@@ -95,7 +95,7 @@ class TorchOptimizer(Optimizer):
         return self.cls is getattr(torch.optim, self.cls.__name__, None)
 
     def stability_limit(self, hyperparameters: Mapping[str, Any]) -> float | None:
-        """That of the class, where it is one of torch's own."""
+        """The limit of the class, where the class is torch's own."""
         arguments = self._arguments.of(hyperparameters)
         return step_limits.stability_limit(self.cls.__name__, arguments) if self._is_torchs else None
 

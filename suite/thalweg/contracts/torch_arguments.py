@@ -29,12 +29,12 @@ _COUNTS = frozenset(
 
 
 class Arguments:
-    """The arguments of one class: which are hyperparameters, and which are passed on as they are.
+    """The arguments of one class, sorted into hyperparameters and fixed arguments.
 
-    Numbers and booleans are hyperparameters, tuples and lists of numbers one for each number (``betas`` becomes
-    ``beta1`` and ``beta2``; what is None among them stays None), and words with declared choices. A whole default is
-    that of a count where the annotation says ``int``, or, without an annotation, where a word of the name says so
-    (``history_size``); else the argument takes any number, and gets whole ones as ``int``.
+    Hyperparameters are numbers, booleans, and texts with declared choices. A tuple or list of numbers gives one
+    hyperparameter for each number: ``betas`` becomes ``beta1`` and ``beta2``, and a None in the tuple stays None. An
+    argument with a whole default counts something if its annotation is ``int``, or if it has no annotation and a word
+    of its name says so (``history_size``). Other arguments take any number and get whole numbers as ``int``.
 
     Args:
         cls: the class.
@@ -83,7 +83,7 @@ class Arguments:
         return any(option.name == "lr" for option in self.options)
 
     def of(self, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-        """What to call the class with: the arguments that these hyperparameters mean, and those that are fixed."""
+        """The arguments to call the class with: those that the hyperparameters give, and the fixed ones."""
         values = dict(hyperparameters)
         return {name: write(values) for name, write in self._back.items()}
 
@@ -115,7 +115,7 @@ class Arguments:
     def _number(self, name: str, default: Any) -> Hyperparameter:
         self._back[name] = _value(name)
         if isinstance(default, torch.Tensor):
-            # as short a number as gives the same tensor: 0.1 for what float32 makes of it
+            # the shortest number that gives an equal tensor: 0.1, where float32 has 0.100000001
             dtype, value = default.dtype, _shortest(default)
             self._back[name] = lambda values: torch.tensor(values[name], dtype=dtype)
         else:
@@ -167,9 +167,9 @@ def _is_sequence(value: Any) -> bool:
 
 
 def _is_missing(default: Any) -> bool:
-    """Whether a default says that there is none: none at all, or ``torch.optim.optimizer.required``.
+    """Whether an argument has no default. ``torch.optim.optimizer.required`` counts as no default.
 
-    A bare ``object()`` does not: the class may have a default of its own in mind, as heavyball has.
+    A bare ``object()`` counts as a default, because a class may replace it by a value, as heavyball does.
     """
     return default is inspect.Parameter.empty or "required" in type(default).__name__.lower()
 
@@ -187,7 +187,7 @@ def _literals(cls: type[torch.optim.Optimizer]) -> dict[str, tuple[str, ...]]:
     """The words of arguments that are annotated as ``Literal["a", "b"]``."""
     try:
         hints = typing.get_type_hints(cls.__init__)
-    except Exception:  # annotations may name what is not there
+    except Exception:  # an annotation may use a name that is not defined
         return {}
     found = {name: typing.get_args(hint) for name, hint in hints.items() if typing.get_origin(hint) is Literal}
     return {name: words for name, words in found.items() if all(isinstance(word, str) for word in words)}

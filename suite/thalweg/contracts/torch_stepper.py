@@ -34,18 +34,19 @@ def has_modes(cls: type[torch.optim.Optimizer]) -> bool:
 class TorchStepper(Stepper):
     """Steps a ``torch.optim.Optimizer``.
 
-    Its class may want more than gradients, which is found out where that is safe:
+    The class may want more than gradients:
 
-    - a closure, where ``step`` has an argument ``closure`` without default, or where the first step fails for the want
-      of one: the weights and the state are put back then, and the step is made with a closure;
-    - ``train()`` before a step and ``eval()`` before evaluation, where it has both, as schedule-free methods do;
-    - gradients with their graph, which must be asked for (``create_graph``).
+    - A closure. It gets one if ``step`` has an argument ``closure`` without default. It also gets one if the first step
+      fails without: the weights and the state are restored, and the step is repeated with a closure.
+    - Calls of ``train()`` before a step and ``eval()`` before an evaluation, if the class has both methods, as
+      schedule-free optimizers do.
+    - Gradients with their graph. The argument ``create_graph`` asks for them.
 
     Args:
-        optimizer: the one to step.
-        closure: whether ``step`` gets a closure; found out where None.
+        optimizer: the optimizer to step.
+        closure: whether ``step`` gets a closure; None finds out.
         create_graph: whether gradients keep the graph that they were computed with.
-        modes: whether ``train()`` and ``eval()`` are called; where None, if the class has both.
+        modes: whether ``train()`` and ``eval()`` are called; None calls them if the class has both.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class TorchStepper(Stepper):
         self._create_graph = create_graph
         self.averages = has_modes(type(optimizer)) if modes is None else modes
         self._trains: bool | None = None
-        # what the class made of one rate: groups keep their ratios to it
+        # the learning rates that the class gave its groups: their ratios are kept
         self._rates = [float(group["lr"]) for group in optimizer.param_groups if group.get("lr") is not None]
         self._leading = next((index for index, rate in enumerate(self._rates) if rate), 0)
 
@@ -172,7 +173,7 @@ class TorchStepper(Stepper):
 
     @contextmanager
     def evaluation_weights(self) -> Iterator[None]:
-        """Those of ``optimizer.eval()``, where the class has modes; afterwards the training weights, to the bit."""
+        """While active, the weights of ``optimizer.eval()``, if the class has modes; then the training weights."""
         if not self.averages or not self._stepped:
             yield
             return
@@ -208,11 +209,11 @@ class TorchStepper(Stepper):
         self._trains = None
 
     def preconditioner(self) -> list[Tensor] | None:
-        """That of torch's adaptive methods; see ``thalweg.contracts.step_limits``."""
+        """The preconditioner of torch's adaptive methods; see ``thalweg.contracts.step_limits``."""
         return step_limits.preconditioner(self.optimizer)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TorchStepper:
-        """A copy with every attribute: torch's own way leaves those out that a class adds."""
+        """A copy with every attribute. torch's own copy leaves out attributes that a class adds."""
         made = object.__new__(type(self))
         memo[id(self)] = made
         optimizer = memo[id(self.optimizer)] = object.__new__(type(self.optimizer))
@@ -231,11 +232,11 @@ def _line(error: BaseException) -> str:
 
 
 def load_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load torch's own state just as it was saved.
+    """Load torch's own state without conversions.
 
-    Torch casts what it loads to the parameters' precision and rebuilds what can be iterated over, so that a product of
-    momenta that NAdam keeps in float32, a list of tensors, or a word comes out as another. A class with a
-    ``load_state_dict`` of its own has the last word, but for the precision of tensors.
+    torch converts loaded tensors to the parameters' precision and rebuilds every iterable. Then a product of momenta
+    that NAdam keeps in float32, a list of tensors, or a text changes. A class that overrides ``load_state_dict``
+    decides itself what is loaded; only the precision of tensors is restored afterwards.
     """
     optimizer.load_state_dict(state)
     own = type(optimizer).load_state_dict is not torch.optim.Optimizer.load_state_dict
@@ -255,12 +256,13 @@ def load_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
 
 
 class TorchRows(StackedStepper):
-    """Steps an elementwise ``torch.optim.Optimizer`` on K stacked members, each a row of numbers in a group of its own.
+    """Steps an elementwise ``torch.optim.Optimizer`` on K stacked members, each a parameter group of one row of
+    numbers.
 
     Args:
         cls: the class.
-        module: what is trained; its parameters have shape (K, ...).
-        members: the class's arguments, K times.
+        module: the module that trains; its parameters have shape (K, ...).
+        members: the arguments of the class for each of the K members.
     """
 
     def __init__(
@@ -290,7 +292,7 @@ class TorchRows(StackedStepper):
             member.data, member.grad = row, gradient
         self.optimizer.step()
         for member, row in zip(self._members, weights, strict=True):
-            if member.data_ptr() != row.data_ptr():  # the class has put a tensor of its own there
+            if member.data_ptr() != row.data_ptr():  # the class has replaced the tensor
                 row.copy_(member.detach())
         self._rows.write(weights)
         return StepReport()

@@ -1,9 +1,9 @@
-"""Data that nobody may write to: a write is found out, and told with the module that makes it.
+"""Finds writes into stored data, and names the module that writes.
 
 A module that works in place (``x -= 0.5``, a first ``nn.ReLU(inplace=True)``) changes the examples for every later
-evaluation, and for every later trial of the process. Torch counts the writes to a tensor, through views too, and
-reading the count costs next to nothing. Writes that torch does not count (through ``.data`` or NumPy) show in a sum
-over the bits of the numbers, which is compared once a trial.
+evaluation, and for every later trial of the process. torch counts the writes to a tensor, through views too, and
+reading the count costs next to nothing. torch does not count writes through ``.data`` or NumPy. Such writes change a
+sum over the bits of the numbers, which is compared once a trial.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from thalweg.contracts.copies import copied
 
 
 class DataChangedError(Exception):
-    """Something wrote into the data of a trial: what the trial gave until then is of other data."""
+    """Something wrote into the data of a trial, so the trial's results belong to other data."""
 
 
 class Untouched:
@@ -54,7 +54,7 @@ class Untouched:
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
-    """The tensors in a value: itself, or those that mappings and sequences hold, however deep."""
+    """The tensors in a value: the value itself, or the tensors in mappings and sequences at any depth."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):
@@ -84,7 +84,7 @@ def blame(module: nn.Module, inputs: Any) -> str:
     found: list[str] = []
 
     def state() -> list[tuple[int, int]]:
-        # of a few examples: their bits show also what torch does not count
+        # a few examples suffice; their bits also show writes that torch does not count
         return [(tensor._version, _bits(tensor)) for tensor in watched]
 
     def enter(part: nn.Module, _: object) -> None:
@@ -120,10 +120,10 @@ _CHUNK = {"cpu": 2**16}
 
 
 def _bits(tensor: Tensor) -> int:
-    """A sum over the bits of a tensor's numbers, modulo 2^64, in which each word has a factor of its own.
+    """A sum over the bits of a tensor's numbers, modulo 2^64, in which each word has a different factor.
 
-    So it sees numbers that change places. The upper half of a word is mixed into the lower one, as two changes of sign
-    would cancel: 2^63 times any odd factor is 2^63.
+    Different factors make the sum change where numbers change places. The upper half of a word is mixed into the lower
+    half, because two changes of sign would cancel otherwise: 2^63 times any odd factor is 2^63.
     """
     if tensor.layout is torch.sparse_coo:
         return _bits(tensor._indices()) ^ _bits(tensor._values())

@@ -1,4 +1,4 @@
-"""A question that is answered in a copy of this process, so that finding out leaves nothing behind."""
+"""Calls a function in a copy of this process, so that the call leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from thalweg.exit_codes import ExitCode
 Answer = int | str | None
 
 WAIT = 120.0
-"""Seconds: far more than any answer takes."""
+"""Seconds to wait for an answer; any answer takes far less."""
 
 
 def apart(ask: Callable[[], Answer]) -> Answer:
-    """What a function answers, asked in a fork that ends with it: what it caches, draws or breaks is gone then.
+    """The result of a function that is called in a fork of this process.
 
-    None where the fork ends without an answer, or has none after WAIT seconds. Elsewhere than on Linux it is asked in
-    this process.
+    The fork ends with the call, and what the function cached, drew or broke ends with the fork. The result is None
+    where the fork ends without one or takes longer than WAIT seconds. On other systems than Linux the function is
+    called in this process.
     """
     if sys.platform != "linux":
         return ask()

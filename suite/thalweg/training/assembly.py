@@ -41,7 +41,7 @@ class Assembly:
     data: Untouched
     """The problem's stored tensors as they were loaded."""
     registry: Registry
-    """Where its components are."""
+    """Where the trial's components are."""
 
     @property
     def batch_size(self) -> int | None:
@@ -59,9 +59,9 @@ class Assembly:
             raise DataChangedError(blame(self.module, self.problem.batch("train", 0, Draw(0, 2)).inputs))
 
     def check_finite(self, split: Split, loss: float) -> None:
-        """Raise ValueError where a loss is no finite number because the split's data holds some that are none.
+        """Raise ValueError where a loss is not finite because the split's data holds values that are not finite.
 
-        A metric such as the accuracy would count such an example as any other.
+        A metric such as the accuracy would count such an example like any other example.
         """
         if math.isfinite(loss):
             return
@@ -75,7 +75,7 @@ class Assembly:
 
 
 _loaded: dict[str, tuple[LoadedProblem, Untouched]] = {}
-"""The problem loaded last, so that the trials of a workload share its data. Nothing trains on it: see ``_own``."""
+"""The problem loaded last, so that the trials of a workload share its data. Trials train on copies: see ``_own``."""
 
 
 def load_problem(trial: Trial, registry: Registry) -> LoadedProblem:
@@ -84,14 +84,14 @@ def load_problem(trial: Trial, registry: Registry) -> LoadedProblem:
 
 
 def _own(problem: LoadedProblem) -> LoadedProblem | None:
-    """A copy that shares the stored tensors and nothing else: what a loss remembers reaches no other trial.
+    """A copy of a problem that shares the stored tensors alone, so that what a loss remembers reaches no other trial.
 
-    None where it cannot be copied.
+    None where the problem cannot be copied.
     """
     shared: dict[int, Any] = {id(tensor): tensor for tensor in tensors_in(vars(problem))}
     try:
         return copy.deepcopy(problem, shared)
-    except Exception:  # it may hold what cannot be copied: a file, a lock
+    except Exception:  # the problem may hold a file or a lock
         return None
 
 
@@ -105,13 +105,13 @@ def _load(trial: Trial, registry: Registry) -> tuple[LoadedProblem, Untouched]:
     options = resolve(problem.options, trial.problem.settings, problem.name)
     loaded = problem.load(options, context)
     for name, path in trial.problem.files.items():
-        # what was loaded must be what the trial's hash names, also where the file is written to during a run
+        # the trial's hash names the content of the file, and somebody may write to the file during a run
         if trial.problem.options[name] != f"sha256:{sha256(Path(path))}":
             raise UserError(f"{path} has changed since the run began: run again")
     _loaded.clear()
     data = Untouched(loaded)
     own = _own(loaded)
-    if own is None:  # the next trial loads it again
+    if own is None:  # the next trial loads the problem again
         return loaded, data
     _loaded[key] = loaded, data
     return own, data
@@ -144,7 +144,7 @@ def _context(trial: Trial, problem: LoadedProblem, draw: Draw, seed: int) -> Bui
 
 
 def assemble(trial: Trial, registry: Registry) -> Assembly:
-    """Load, build and connect. Deterministic: the same trial gives the same assembly."""
+    """Load, build and connect the parts of a trial. Equal trials get equal parts."""
     problem, data = _load(trial, registry)
     draw = Draw(trial.seed, None if trial.batch_size == "full" else trial.batch_size)
     module = build_module(trial, registry, problem, draw)

@@ -1,4 +1,4 @@
-"""A file from which a training that was cut off goes on."""
+"""A file from which an interrupted training goes on."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from thalweg.own import signing_key
 from thalweg.signed import content, mark, write
 
 LEAST_SECONDS = 2.0
-"""Seconds between two checkpoints, at least: what trains for less is trained again instead."""
+"""The least number of seconds between two checkpoints. A shorter training starts anew after an interruption."""
 SHARE = 0.05
-"""The part of the time that writing checkpoints may take."""
+"""The share of the time that writing checkpoints may take."""
 MOST_BYTES = 1 << 40
-"""Bytes of a state, at most."""
+"""The largest state that is written, in bytes."""
 
 
 class Checkpoint:
     """Keeps the state of a training, at evaluations that are far enough apart.
 
-    The state is pickled, since optimizers may keep what they like in theirs, and a pickle may run anything. So a file
-    is loaded only if the user's key has signed it, and it is gone as soon as the trial is on disk. Without a key
-    nothing is kept.
+    The state is pickled, because optimizers may keep any object in their state. A pickle can run any code, so a file is
+    loaded only if the user's key has signed it. The file is removed as soon as the trial is on disk. Without a key no
+    file is written.
 
     Args:
-        path: the file. Its name gets the mark of the user's key, so that no user's file takes another's name.
-        of: what is trained and where, as text: the state of anything else is left alone.
+        path: the file. The mark of the user's key is added to its name, so that files of two users differ in name.
+        of: what is trained and where, as text. A file of another training is left alone.
     """
 
     def __init__(self, path: Path, of: str) -> None:
         self.of = of
         self.refused = ""
-        """After ``load``, why a state that is there was not loaded; empty also where it is that of something else."""
+        """Why ``load`` did not load the file of this training; empty where it loaded the file or found none."""
         self._key = key_or_none()
         self._named = path
         self.path = path if self._key is None else path.with_name(f"{path.stem}--{mark(self._key)}{path.suffix}")
@@ -48,24 +48,24 @@ class Checkpoint:
 
     @property
     def due(self) -> bool:
-        """Whether enough time has gone by since the last one."""
+        """Whether enough time has gone by since the last checkpoint."""
         return self._key is not None and time.monotonic() >= self._next
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write the state in place of the one before. What cannot be written is not: training matters more."""
+        """Replace the file by one of this state. An error is ignored, because training matters more."""
         if self._key is None:
             return
         started = time.monotonic()
-        # no space left, or a state with an open file in it
+        # the disk may be full, or the state may hold an open file
         with contextlib.suppress(Exception):
             write(self.path, self.of, self._key, lambda sink: torch.save(state, sink))
         now = time.monotonic()
         self._next = now + max(LEAST_SECONDS, (now - started) / SHARE)
 
     def load(self) -> dict[str, Any] | None:
-        """The state that was kept; None where there is none, or none of this training. Foreign files stay as they are.
+        """The state of this training that was kept, or None. Files of others are left alone.
 
-        Why one that is there was not loaded is in ``refused``.
+        ``refused`` says why a file of this training was not loaded.
         """
         self.refused = ""
         if self._key is not None:
@@ -92,7 +92,7 @@ class Checkpoint:
         return None
 
     def remove(self) -> None:
-        """There is nothing to go on with any more."""
+        """Remove the file."""
         if self._key is not None:
             with contextlib.suppress(OSError):
                 self.path.unlink()
@@ -113,7 +113,7 @@ class Checkpoint:
 
 
 def key_or_none() -> bytes | None:
-    """The user's key; None where it cannot be had."""
+    """The user's key; None where the key can be neither read nor made."""
     try:
         return signing_key()
     except OSError:
@@ -121,7 +121,7 @@ def key_or_none() -> bytes | None:
 
 
 def random_state() -> dict[str, Any]:
-    """Of the global generators that ``thalweg.training.randomness.seeded`` seeds."""
+    """The state of the global generators that ``thalweg.training.randomness.seeded`` seeds."""
     state = {"python": random.getstate(), "numpy": np.random.get_state(legacy=False), "torch": torch.get_rng_state()}  # noqa: NPY002
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state_all()
@@ -129,7 +129,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Go on with ``random_state``."""
+    """Set the global generators to a state that ``random_state`` gave."""
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])  # noqa: NPY002
     torch.set_rng_state(state["torch"])

@@ -1,4 +1,4 @@
-"""What a trial may leave behind in the process is put back, so that the next trial finds what it would find alone."""
+"""Restores the process after a trial, so that the next trial finds the process as if it were the first."""
 
 from __future__ import annotations
 
@@ -25,25 +25,24 @@ _KERNELS: tuple[tuple[Callable[[], bool], Callable[[bool], Any]], ...] = (
     (torch.backends.cuda.mem_efficient_sdp_enabled, torch.backends.cuda.enable_mem_efficient_sdp),
     (torch.backends.cuda.math_sdp_enabled, torch.backends.cuda.enable_math_sdp),
 )
-"""Which kernels compute, on every device: how it is read and set. Their sums are rounded differently."""
+"""Switches that select kernels: how each is read and set. Kernels round their sums differently."""
 
 
 def _flushes() -> bool:
-    """Whether numbers below the smallest normal one are taken for zero; torch has no other way to ask."""
+    """Whether numbers below the smallest normal number are taken for zero. torch has no function that tells."""
     return float(torch.tensor(1e-310, dtype=torch.float64, device="cpu").mul(1.0)) == 0.0
 
 
 @contextmanager
 def contained(threads: int | None = None) -> Iterator[None]:
-    """Gradients on, float32 and the CPU as torch's defaults while active; afterwards everything as it was before.
+    """While active, gradients are on and torch's defaults are float32 and the CPU; then everything is restored.
 
-    Put back are: the gradient mode, the default dtype and device, the number of threads, deterministic algorithms,
-    anomaly detection, the precision of float32 products, whether tiny numbers are taken for zero, which kernels compute
-    attention, whether oneDNN's are used, and hooks on all modules or all optimizers. Random generators are put back by
-    ``seeded``.
+    Restored are the gradient mode, the default dtype and device, the number of threads, deterministic algorithms,
+    anomaly detection, the precision of float32 products, the treatment of subnormal numbers, the kernels of attention
+    and of oneDNN, and hooks on all modules or all optimizers. ``seeded`` restores the random generators.
 
     Args:
-        threads: torch's threads while active; as many as there are where None.
+        threads: torch's threads while active; None leaves their number as it is.
     """
     hooks = [dict(place) for place in _HOOKS]
     gradients, dtype, count = torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads()
@@ -86,5 +85,5 @@ def _set(gradients: bool, dtype: torch.dtype, device: torch.device) -> None:
     if torch.get_default_dtype() != dtype:
         torch.set_default_dtype(dtype)
     if torch.get_default_device() != device:
-        # no device at all is the CPU without a check in every call
+        # None means the CPU, without torch's check of the default device in every call
         torch.set_default_device(None if device.type == "cpu" else device)

@@ -1,4 +1,4 @@
-"""Whether a training can go on from a saved state: found out by letting a copy do so beside the original."""
+"""Finds out whether a training can go on from a saved state, by a copy that does so beside the original."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from thalweg.training.recipe import StepRecipe
 from thalweg.trial import Trial
 
 TRAINED_ANEW = "trained_anew"
-"""In a trial's summary, why it was trained from the start although there was a checkpoint."""
+"""The key in a trial's summary that says why the trial was trained from the start in spite of a checkpoint."""
 
 BEFORE = 25
-"""Steps before the state is saved: so that what counts steps has something to lose."""
+"""Steps before the state is saved, so that a count of steps that is not saved shows."""
 LEAST_STEPS, MOST_STEPS = 50, 1000
-"""Steps that the copy makes beside the original: as many as the training had made, between these bounds."""
+"""Bounds on the steps that the copy makes beside the original, which are otherwise as many as the training had made."""
 
 
 def cannot_continue(trial: Trial, registry: Registry, steps: int) -> str | None:
-    """Why a training of this trial's optimizer would be another one after an interruption; None where it would not.
+    """Why an interruption would change a training with this trial's optimizer; None where it would not.
 
-    The trial is trained for some steps, its state is saved as a checkpoint saves it, and a copy goes on from there
-    beside the original. Their weights must be equal to the bit, and so must the attributes of the optimizer that
-    ``state_dict`` does not cover. Both follow the trial's schedule and weight decay: a class that wraps another one may
-    have a rate of its own after loading, which the schedule does not reach. Asked once for an optimizer with its
-    settings.
+    The trial is trained for some steps, its state is saved as a checkpoint saves it, and a copy goes on from the saved
+    state beside the original. The weights of both must be equal to the bit, and so must the attributes of the optimizer
+    that ``state_dict`` does not cover. Both follow the trial's schedule and weight decay: the inner optimizer of a
+    wrapper may have a learning rate after loading that the schedule does not reach. Each optimizer with its settings is
+    checked once in a process.
 
     Args:
-        trial: what was interrupted.
-        registry: where its components are.
-        steps: how many the training had made at its checkpoint.
+        trial: the trial that was interrupted.
+        registry: where the trial's components are.
+        steps: the steps that the training had made at its checkpoint.
     """
     around = trial.schedule.model_dump_json(), trial.decoupled_weight_decay, trial.weight_decay_on
     key = f"{trial.optimizer.model_dump_json()} {around}"
@@ -115,20 +115,20 @@ def _train(it: Assembly, recipe: StepRecipe, first: int, last: int, end: int) ->
 
 
 def _weights(it: Assembly) -> list[Any]:
-    """Those that train, and those that are evaluated."""
+    """The weights that train, then the weights that are evaluated."""
     found: list[Any] = [tensor.clone() for tensor in it.module.state_dict().values() if isinstance(tensor, Tensor)]
     with it.stepper.evaluation_weights():
         return found + [parameter.detach().clone() for parameter in it.module.parameters()]
 
 
 def _differing(one: Stepper, other: Stepper) -> list[str]:
-    """Names of attributes whose values differ, of those that hold nothing but numbers, words and tensors."""
+    """Names of the attributes whose values differ. Only attributes of numbers, texts and tensors are compared."""
     mine, theirs = _attributes(one), _attributes(other)
     return sorted(name for name in {**mine, **theirs} if not _same(mine.get(name), theirs.get(name)))
 
 
 def _attributes(stepper: Stepper) -> dict[str, Any]:
-    """Of the optimizer behind the stepper, or of the stepper itself."""
+    """The attributes of the optimizer behind a stepper, or of the stepper itself."""
     if isinstance(stepper, TorchStepper):
         plain = vars(torch.optim.SGD([torch.zeros(1)])).keys()
         own = {name: value for name, value in vars(stepper.optimizer).items() if name not in plain}
@@ -143,7 +143,7 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, list | tuple | set):
         return all(_is_plain(item) for item in value)
     if isinstance(value, torch.nn.Parameter):
-        return False  # the module's
+        return False  # parameters belong to the module
     return value is None or isinstance(value, bool | int | float | complex | str | Tensor)
 
 
@@ -151,7 +151,7 @@ def _same(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         return one.dtype == other.dtype and one.shape == other.shape and bool(torch.equal(one, other))
     if isinstance(one, Mapping) and isinstance(other, Mapping):
-        # keys may be parameters, of one module and of the other
+        # keys may be parameters, which differ between the two modules
         return len(one) == len(other) and all(map(_same, one.values(), other.values()))
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         return len(one) == len(other) and all(map(_same, one, other))

@@ -1,4 +1,4 @@
-"""Copies of a module and its stepper, for probes that may do to them what they like."""
+"""Copies of a module and its stepper, which a probe may change at will."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from thalweg.contracts.copies import copied, tensors_held
 
 
 def refreshed(made: nn.Module | None, module: nn.Module) -> nn.Module:
-    """A copy of the module: the one that was made before, with the tensors and attributes of now, where it still fits.
+    """A copy of the module; an earlier copy is brought up to date where its parts still are those of the module.
 
-    Copying a module anew takes about as long as a step of a small one.
+    Copying a small module anew takes about as long as a training step of it.
     """
     if made is None or not _alike(made, module):
         made = copied(module)
@@ -34,9 +34,10 @@ def refreshed(made: nn.Module | None, module: nn.Module) -> nn.Module:
 
 
 def copied_stepper(stepper: Stepper, module: nn.Module, copied: nn.Module) -> Stepper | None:
-    """A copy that steps ``copied`` where the stepper steps ``module``; None where it cannot be copied.
+    """A copy of the stepper that steps ``copied`` in place of ``module``; None where the stepper cannot be copied.
 
-    Nor can one that holds the memory of weights under another tensor, as a vector of which all weights are views.
+    A stepper that holds the memory of weights under another tensor, such as a vector of which all weights are views,
+    cannot be copied.
     """
     if _holds_memory(stepper, module):
         return None
@@ -45,7 +46,7 @@ def copied_stepper(stepper: Stepper, module: nn.Module, copied: nn.Module) -> St
         same |= {id(one): other for one, other in zip(mine, theirs, strict=True)}
     try:
         return copy.deepcopy(stepper, same)
-    except Exception:  # it may hold what cannot be copied: a file, a tracker, a graph
+    except Exception:  # the stepper may hold a file, a tracker or a graph
         return None
 
 
@@ -63,7 +64,7 @@ def _tensors(module: nn.Module) -> list[torch.Tensor]:
 
 
 def _alike(made: nn.Module, module: nn.Module) -> bool:
-    """Whether a copy has still the modules, hooks and tensors of what it was copied from, which holds nothing else."""
+    """Whether a copy still has the modules, hooks and tensors of its original, and the original holds nothing else."""
     if not all(_is_simple(value) for part in module.modules() for value in _attributes(part).values()):
         return False
 
@@ -82,12 +83,12 @@ _OF_EVERY_MODULE = set(vars(nn.Module())) - {"training"}
 
 
 def _attributes(part: nn.Module) -> dict[str, object]:
-    """What a module has besides parameters, buffers, submodules and hooks."""
+    """The attributes of a module besides parameters, buffers, submodules and hooks."""
     return {name: value for name, value in vars(part).items() if name not in _OF_EVERY_MODULE}
 
 
 def _is_simple(value: object) -> bool:
-    """Whether a shallow copy is a copy."""
+    """Whether a shallow copy of a value shares nothing that can change."""
     if isinstance(value, list | tuple):
         return all(_is_simple(each) and not isinstance(each, list) for each in value)
     return value is None or isinstance(value, bool | int | float | str | torch.dtype)

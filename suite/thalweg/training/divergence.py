@@ -12,7 +12,7 @@ LOOK_EVERY = {"cpu": 1, "cuda": 25, "mps": 25}
 
 
 class Divergence:
-    """Watches the training loss of one trial: that of each step looked at, and that of each evaluation."""
+    """Watches the training loss of one trial, at every step looked at and at every evaluation."""
 
     def __init__(self) -> None:
         self.first: float | None = None

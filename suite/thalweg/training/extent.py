@@ -1,4 +1,4 @@
-"""How large a network is, counted while it is built without content, so that one that is too large is never made."""
+"""Counts a network while it is built without content, so that a network that is too large is never made."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from thalweg.training.randomness import seeded
 
 
 class _EnoughError(BaseException):
-    """Ends a build: no plugin's ``except Exception`` goes on after it."""
+    """Ends a build. As a BaseException it passes through a plugin's ``except Exception``."""
 
     def __init__(self, limit: Limit) -> None:
         super().__init__(limit.unit)
@@ -27,23 +27,24 @@ class _EnoughError(BaseException):
 
 
 def check_extent(architecture: Architecture, options: Mapping[str, Any], shape: Shape, where: str) -> int | None:
-    """The number of parameters of the network, which is built once on torch's meta device, where tensors are empty.
+    """The number of a network's parameters, counted while the network is built on torch's meta device, without content.
 
-    torch tells of each module and parameter when it is registered, so that building ends at the limit. What cannot be
-    built on that device (a network that looks at its weights, say) is built as it is, counted in the same way. All of
-    it happens apart: a plugin may keep a tensor that it made, and that one is empty.
+    torch reports each module and parameter when it is registered, so building ends at the limit. A network that cannot
+    be built on the meta device, because it looks at its weights for instance, is built with content and counted in the
+    same way. The network is built in a fork, because a plugin may keep a tensor that it made, and such a tensor would
+    be empty.
 
     Args:
         architecture: builds the network.
-        options: the architecture's, all of them.
-        shape: what the network is for.
-        where: what to name in an error.
+        options: all options of the architecture.
+        shape: the shape of the problem that the network is for.
+        where: what an error names.
 
     Returns:
-        None where it cannot be built at all: its trials tell why.
+        The number of parameters. None where the network cannot be built at all; its trials will say why.
 
     Raises:
-        TooMuch: it has more modules or parameters than the limits allow.
+        TooMuch: the network has more modules or parameters than the limits allow.
     """
     what = f"{where}: architecture {architecture.name!r}"
     most = MODULES.value, PARAMETERS.value
@@ -59,7 +60,7 @@ def check_extent(architecture: Architecture, options: Mapping[str, Any], shape: 
 def _numbers(
     architecture: Architecture, options: Mapping[str, Any], shape: Shape, most_modules: int, most_parameters: int
 ) -> int | str | None:
-    """How many numbers the network trains, or the unit of the limit at which counting ended."""
+    """The number of trained parameters, or the unit of the limit at which counting ended."""
     for device in ("meta", "cpu"):
         try:
             with contained(), seeded(0), torch.device(device), _counted(most_modules, most_parameters):
@@ -76,7 +77,7 @@ def _numbers(
 
 @contextmanager
 def _counted(most_modules: int, most_parameters: int) -> Iterator[None]:
-    """Count what any module registers meanwhile, and end it at a limit."""
+    """While active, count what any module registers, and end the build at a limit."""
     modules = 0
     tensors: dict[int, nn.Parameter] = {}
     numbers = 0

@@ -1,8 +1,9 @@
-"""State that nobody saves: what a third party's network or problem remembers outside of weights and buffers.
+"""Finds state that nobody saves: what a third party's network or problem remembers outside of weights and buffers.
 
-A network that counts its forward passes in an attribute, or a loss with a running mean, gives other numbers after an
-evaluation or a probe, at the weights that validation selects, and after an interruption. So a trial ends with a look at
-both: a network built anew with the same ``state_dict``, and the problem as it was loaded, must give the same.
+Suppose that a network counts its forward passes in an attribute, or that a loss has a running mean. Then the numbers
+change after an evaluation, a probe or an interruption, and at the weights that validation selects. So each trial ends
+with two checks: a network built anew with an equal ``state_dict`` must give equal losses, and so must the problem
+loaded anew.
 """
 
 from __future__ import annotations
@@ -21,15 +22,16 @@ from thalweg.training.assembly import Assembly, build_module, load_problem
 
 
 class HiddenStateError(ValueError):
-    """A network or a problem depends on what it was asked before, and not on its declared state alone."""
+    """A network or a problem depends on earlier calls, and not on its declared state alone."""
 
 
 def check_states(it: Assembly) -> None:
-    """Compare a trial's network and problem with new ones of the same state; those of thalweg are tested instead.
+    """Compare a trial's network and problem with new ones of equal state. Built-ins are skipped, since tests check
+    them.
 
     Raises:
-        HiddenStateError: they give other numbers, and what would be right.
-        ValueError: the mean of the problem's loss is not that of its examples.
+        HiddenStateError: the new ones give other numbers; the message says what would be right.
+        ValueError: the loss of a batch is not the mean of the losses of its examples.
     """
     if not is_built_in(type(it.registry.architecture(it.trial.architecture.name))):
         _check_module(it)
@@ -61,7 +63,7 @@ def _check_module(it: Assembly) -> None:
 
 
 def _named(it: Assembly, other: nn.Module) -> str:
-    """The attributes that differ, in brackets."""
+    """The attributes in which two networks differ, in brackets."""
     plain = vars(nn.Module()).keys()
     found = [
         f"{name}.{key}" if name else key
@@ -102,7 +104,10 @@ def _check_problem(it: Assembly) -> None:
 
 
 def _check_mean(it: Assembly, batch: Batch) -> None:
-    """A loss has two forms: batches and evaluations take its mean, and stacks and curvature the examples' own."""
+    """Check that the two forms of a loss agree.
+
+    Batches and evaluations use the mean over examples. Stacks and curvature use the losses of the examples.
+    """
     problem = load_problem(it.trial, it.registry)
     if problem.output_loss is None or batch.targets is None:
         return
@@ -119,12 +124,12 @@ def _check_mean(it: Assembly, batch: Batch) -> None:
 
 
 def _draw(it: Assembly) -> Draw:
-    """A new one, that has given nothing yet."""
+    """A new draw with the trial's seed and batch size."""
     return Draw(it.draw.seed, it.draw.batch_size)
 
 
 def _loss(problem: LoadedProblem, module: nn.Module, batch: Batch, it: Assembly) -> Tensor:
-    """Of a batch, at the same random draws each time; buffers stay."""
+    """The loss of a batch, with equal random draws in each call. Buffers keep their values."""
     with kept_buffers(module), torch.random.fork_rng():
         torch.manual_seed(it.draw.seed_for("hidden"))
         return problem.loss(module, batch).detach()
@@ -139,9 +144,10 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
-    """To half of the digits: where tensors lie differently in memory, sums are rounded differently.
+    """Whether two losses agree to half of their digits, or to a few roundings of the number one.
 
-    And to a few roundings of one: a cross-entropy near zero is what cancels of numbers of that size.
+    Sums are rounded differently where tensors lie differently in memory. A cross-entropy near zero is what is left
+    after numbers of the size of one have cancelled.
     """
     eps = torch.finfo(one.dtype).eps if one.is_floating_point() else 0.0
     return torch.allclose(one, other.to(one), rtol=eps**0.5, atol=10 * eps, equal_nan=True)

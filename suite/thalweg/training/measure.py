@@ -25,7 +25,7 @@ from thalweg.trial import Trial
 
 
 def measure_now(active: ActiveProbe, context: ProbeContext, draw: Draw, cost: dict[str, float]) -> Any:
-    """What the probe returns, checked; what it evaluated is added to ``cost``, also when it raises."""
+    """The checked result of a probe. What the probe evaluated is added to ``cost``, also when the probe raises."""
     try:
         with contained(), seeded(draw.seed_for(f"probe/{active.request.key}/global", context.step)):
             return checked(active.probe, active.probe.measure(context))
@@ -55,19 +55,19 @@ def measure_saved(
     scratch: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> pd.DataFrame:
-    """The table of a probe on a trial that was saved with its weights, without training it again.
+    """The table of a probe on a trial that was saved with its weights; the trial is not trained again.
 
-    A probe at the end sees what it would have seen then, and gives the same numbers. One that measures during training
-    sees the start and the end.
+    A probe that looks at the end gets equal inputs and gives equal numbers. A probe that looks during training gets
+    the start and the end.
 
     Args:
-        trial: what was trained.
+        trial: the trial.
         active: the probe.
         registry: where the trial's components are.
-        weights: what was saved.
-        steps: how many it trained for.
-        cost: what the measurement takes is added here.
-        other: the other trial's weights, for a pair.
+        weights: the saved weights.
+        steps: the steps that the trial was trained for.
+        cost: the cost of the measurement is added here.
+        other: the other trial's weights, for a probe that compares a pair.
         scratch: see ``ProbeContext``.
         progress: see ``ProbeContext``.
     """
@@ -110,7 +110,7 @@ def measure_saved(
 
 
 def _load(module: nn.Module, state: dict[str, Any]) -> None:
-    """Put a saved state into a module; ValueError where a part of it could not be saved."""
+    """Load a saved state into a module; ValueError where a part of the module's state could not be saved."""
     unsaved = [name for name in module.state_dict() if name.endswith("_extra_state") and name not in state]
     if unsaved:
         raise ValueError(
@@ -119,14 +119,14 @@ def _load(module: nn.Module, state: dict[str, Any]) -> None:
         )
     for name, here in module.state_dict().items():
         saved = state.get(name)
-        # PyTorch would round or cut them to the types that are here, without a word
+        # torch would convert the numbers to the types of the module without a word
         if isinstance(saved, Tensor) and isinstance(here, Tensor) and saved.dtype != here.dtype:
             raise ValueError(f"the saved {name} has {saved.dtype}, and that of the network {here.dtype}")
     module.load_state_dict(state)
 
 
 def _check_way(module: nn.Module, weights: SavedWeights) -> None:
-    """ValueError where the parameters along the way are not those of the network."""
+    """ValueError where the saved trajectory has other parameters than the network."""
     wanted = flat(module).numel()
     if weights.trajectory is not None and weights.trajectory.shape[1] != wanted:
         found = f"{weights.trajectory.shape[1]:,} parameters, and the network has {wanted:,}"
@@ -134,7 +134,7 @@ def _check_way(module: nn.Module, weights: SavedWeights) -> None:
 
 
 def lacking(active: ActiveProbe, weights: SavedWeights, pair: bool) -> list[str]:
-    """Which of the weights that a probe needs were not saved."""
+    """The names of the weights that a probe needs and that were not saved."""
     needed = set(active.probe.needs) | {"final"}
     if "start" in active.probe.when:
         needed.add("initial")

@@ -15,8 +15,8 @@ from thalweg.trial import Trial
 def products_of(trial: Trial) -> Iterator[None]:
     """While active, matrix products and convolutions on CUDA round their factors to TF32 (10 bits) or not at all.
 
-    As the trial says, whatever torch's own default is: it differs between the two. (Mixed precision is the objective's
-    business, since only training computes with it.)
+    The trial decides, because torch's defaults differ between matrix products and convolutions. Mixed precision belongs
+    to the objective, because only training computes with it.
     """
     backends: Any = torch.backends
     places = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)

@@ -1,4 +1,4 @@
-"""The probes of a trial in training: asked when they are due, on copies, and what they measured kept."""
+"""Runs the probes of a trial in training when they are due, on copies, and keeps what they measured."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from thalweg.training.tables import joined
 
 
 class Probing:
-    """What the probes of one trial have measured so far. One that fails is not asked again."""
+    """The probes of one trial and what they have measured so far. A probe that fails is not run again."""
 
     def __init__(self, probes: list[ActiveProbe], assembly: Assembly) -> None:
         self.it = assembly
@@ -29,7 +29,7 @@ class Probing:
         self._copies: dict[str, nn.Module] = {}
 
     def state(self) -> dict[str, Any]:
-        """What was measured, what failed and what it cost."""
+        """The measurements, failures and costs so far."""
         return {"measurements": self._measurements, "failures": self.failures, "costs": self.costs}
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -37,7 +37,7 @@ class Probing:
         self._measurements, self.failures, self.costs = state["measurements"], state["failures"], state["costs"]
 
     def measure(self, when: When, step: int, epoch: float, weights: SavedWeights) -> None:
-        """Ask those probes that are due."""
+        """Run the probes that are due."""
         for active in self.probes:
             key = active.request.key
             if when not in active.probe.when or key in self.failures:
@@ -53,11 +53,11 @@ class Probing:
                 except (Exception, SystemExit) as error:
                     self.failures[key] = Failure.of(error)
                     self._measurements.pop(key, None)
-            # what a probe does to its copies is its own affair; the data is everyone's
+            # a probe may change its copies, but all trials share the data
             self.it.check_data()
 
     def tables(self, whole: bool) -> dict[str, pd.DataFrame]:
-        """What each probe measured; of a whole trial also an empty table where one was never due."""
+        """The table of each probe. After a whole training, a probe that was never due has an empty table."""
         tables = {}
         for active in self.probes:
             key = active.request.key
@@ -70,9 +70,9 @@ class Probing:
         return tables
 
     def _context(self, active: ActiveProbe, when: When, step: int, epoch: float, weights: SavedWeights) -> ProbeContext:
-        """What a probe sees: copies, so that nothing it does to them reaches training.
+        """Copies of module and stepper for a probe, so that nothing that the probe does reaches the training.
 
-        At the end the weights are those that are evaluated, which a method that averages does not train.
+        At the end the copy has the weights that are evaluated. An optimizer that averages trains other weights.
         """
         it = self.it
         module = self._copies[active.request.key] = refreshed(self._copies.get(active.request.key), it.module)

@@ -12,9 +12,9 @@ import torch
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """While active, torch's, numpy's and Python's global generators run from ``seed``; afterwards as before.
+    """While active, the global generators of torch, numpy and Python run from ``seed``; then they are restored.
 
-    What thalweg draws itself comes from generators of its own. Third-party optimizers and modules draw from these.
+    thalweg itself draws from generators that it makes. Third-party optimizers and modules draw from the global ones.
     """
     # NPY002: it is the global generator that is meant
     python, numbers = random.getstate(), np.random.get_state(legacy=False)  # noqa: NPY002
@@ -30,7 +30,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def _seed(seed: int) -> None:
-    """Without an accelerator only the one of the CPU: ``torch.manual_seed`` takes longer than a short measurement."""
+    """Seed torch's generators. Without an accelerator only the CPU's, because ``torch.manual_seed`` is slow."""
     if torch.accelerator.is_available():
         torch.manual_seed(seed)
     else:

@@ -1,4 +1,4 @@
-"""Whether the rate that a schedule sets is the one that an optimizer steps with."""
+"""Checks that an optimizer steps with the learning rate that a schedule sets."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from thalweg.training.randomness import seeded
 from thalweg.trial import Trial
 
 BEFORE, AFTER = 3, 47
-"""Steps at the rate that an optimizer was built with, and at most so many at another: some warm up."""
+"""Steps at the first learning rate, then the most steps at half of it. An optimizer that warms up needs many."""
 
 
 def check_rate(trial: Trial, registry: Registry) -> None:
-    """Refuse a schedule that does not reach the steps, as of a wrapper whose inner optimizer has groups of its own.
+    """Refuse a schedule that does not reach the optimizer's steps.
 
-    The trial is begun twice. The second time the rate is halved after some steps: the weights must then differ. Asked
-    once for an optimizer with its settings; those of thalweg and torch are tested instead.
+    A wrapper is an example, if its inner optimizer has parameter groups of its own. The trial is begun twice. The
+    second time the learning rate is halved after some steps, and then the weights must differ. Each optimizer with its
+    settings is checked once in a process; optimizers of thalweg and torch are not, since tests check them.
 
     Raises:
-        UserError: they are the same, to the bit.
+        UserError: the weights are equal to the bit.
     """
     if trial.schedule.is_constant:
         return
@@ -57,17 +58,17 @@ def _ignores_rate(trial: Trial, registry: Registry) -> bool:
             twins.append([it, random_state(), it.stepper.lr])
         try:
             return all(_equal_after(step, twins) for step in range(BEFORE + AFTER))
-        except Exception:  # training will tell of it
+        except Exception:  # training will meet the error and report it
             return False
 
 
 def _equal_after(step: int, twins: list[list[Any]]) -> bool:
-    """Whether the weights are equal after a step of both, to the bit."""
+    """Make a step with both twins, and tell whether their weights are then equal to the bit."""
     for number, twin in enumerate(twins):
         it: Assembly = twin[0]
         set_random_state(twin[1])
         if step >= BEFORE and number:
-            it.stepper.lr = twin[2] / 2  # each time, as a schedule does: some classes set it themselves
+            it.stepper.lr = twin[2] / 2  # before each step, as a schedule does: some classes set lr themselves
         it.objective.begin_step(it.problem.batch("train", step, it.draw), step)
         it.stepper.step(it.objective)
         twin[1] = random_state()

@@ -1,4 +1,4 @@
-"""What a trial does around each step of its optimizer: the schedule of the rate, and decoupled weight decay."""
+"""What a trial does around each step of its optimizer: the learning rate's schedule and decoupled weight decay."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from thalweg.trial import DecayOn, Trial
 
 
 def decayed(parameters: Iterable[nn.Parameter], on: DecayOn, leading: int = 0) -> list[nn.Parameter]:
-    """The parameters that weight decay is for; ``leading`` dimensions of each count members of a stack.
+    """The parameters that decay. The first ``leading`` dimensions of a parameter count members of a stack.
 
     >>> [p.dim() for p in decayed(nn.Linear(2, 3).parameters(), "matrices")]
     [2]
@@ -23,11 +23,11 @@ def decayed(parameters: Iterable[nn.Parameter], on: DecayOn, leading: int = 0) -
 
 
 class StepRecipe:
-    """The recipe of one trial. Gradient clipping and coupled weight decay are the objective's."""
+    """The schedule and the decoupled weight decay of one trial. The objective clips and adds coupled weight decay."""
 
     def __init__(self, trial: Trial, stepper: Stepper, parameters: list[nn.Parameter], first: float) -> None:
         self.info: dict[str, float] = {}
-        """The rate of the step before, where it changes: a row of the curve."""
+        """The learning rate of the last step, as a row of the curve; empty where the rate is constant."""
         self._schedule = trial.schedule
         self._decay = trial.decoupled_weight_decay
         self._stepper = stepper
@@ -38,7 +38,7 @@ class StepRecipe:
         self._first = first
 
     def state(self) -> dict[str, Any]:
-        """What the next step's rate depends on besides the step."""
+        """What the next learning rate depends on besides the number of the step."""
         return {"spent": self._spent, "info": self.info}
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -46,9 +46,13 @@ class StepRecipe:
         self._spent, self.info = state["spent"], state["info"]
 
     def before(self, step: int, spent: float) -> None:
-        """Set the rate of step ``step``; ``spent`` is the share of the budget before it.
+        """Set the learning rate of a step.
 
-        What a step spends is taken from the one before it, for the first step from ``first``.
+        Args:
+            step: the number of the step, from 0.
+            spent: the share of the budget that is spent before the step.
+
+        The step is taken to spend as much as the step before it; the first step, ``first``.
         """
         if not self._schedule.is_constant:
             one = spent - self._spent if step else self._first
@@ -60,9 +64,9 @@ class StepRecipe:
 
     @torch.no_grad()
     def after(self) -> None:
-        """w <- w - lr c w, w on the right being the weights before the step (Loshchilov & Hutter 2019).
+        """w <- w - lr c v, with v the weights before the step (Loshchilov & Hutter 2019).
 
-        The rate is the weight's own, where an optimizer has groups of different rates.
+        Where parameter groups have different learning rates, each weight decays with the rate of its group.
         """
         if not self._decay:
             return

@@ -11,19 +11,21 @@ from thalweg.contracts import Architecture, Shape
 
 @dataclass(frozen=True)
 class Size:
-    """Trainable numbers, and floating-point operations of one example's forward pass."""
+    """The trainable parameters of a network, and the floating-point operations of one example's forward pass."""
 
     parameters: int
     flops: int
-    """A multiplication and an addition are two; matrix products, convolutions and attention count, the rest is left
-    out, as in ``torch.utils.flop_counter``."""
+    """Operations in matrix products, convolutions and attention, as ``torch.utils.flop_counter`` counts them.
+
+    A multiplication with an addition counts as two operations.
+    """
 
 
 def size(architecture: Architecture, options: Mapping[str, Any], shape: Shape) -> Size:
-    """Count without computing: the module and its input live on torch's meta device, where tensors have no content.
+    """Count without computing, on torch's meta device, where tensors have no content.
 
-    A module that cannot be built there (one that looks at its weights, say) is built and run on the CPU. The
-    architecture must fit the shape.
+    A module that cannot be built on the meta device, because it looks at its weights for instance, is built and run on
+    the CPU. The architecture must fit the shape.
     """
     try:
         return _count(architecture, options, shape, "meta")

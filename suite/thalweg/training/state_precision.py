@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 def coarser_than(state: Any, dtype: torch.dtype) -> list[str]:
-    """Tensors of a state that have fewer bits than ``dtype``, each with the way to it and its precision.
+    """The tensors of a state that have fewer bits than ``dtype``, each by its place in the state and its precision.
 
-    Single numbers are left out: torch counts steps in float32.
+    Tensors of one element are left out, because torch counts steps in float32.
 
     >>> coarser_than({"state": [{"exp_avg": torch.zeros(3), "step": torch.tensor(1.0)}]}, torch.float64)
     ['state[0].exp_avg (float32)']
@@ -26,7 +26,7 @@ def coarser_than(state: Any, dtype: torch.dtype) -> list[str]:
 
 
 def _tensors(value: Any, key: str) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor inside, with the way to it."""
+    """Every tensor inside a value, with its place."""
     if isinstance(value, Tensor):
         yield key, value
     elif isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Batch norm's running statistics at weights that do not train."""
+"""Estimates batch norm's running statistics at weights that do not train."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from thalweg.training.assembly import Assembly
 
 @contextmanager
 def statistics_at(it: Assembly, stepped: bool) -> Iterator[int]:
-    """While active, running statistics are those of training batches at the weights that the module holds.
+    """While active, batch norm's running statistics belong to the weights that the module holds now.
 
-    Training keeps statistics at the weights that train. An optimizer that averages is evaluated at other weights,
-    where these statistics are wrong (Izmailov et al. 2018, section 3.2; Defazio et al. 2024, section 4.6). So each mean
-    and variance is replaced by its mean over the full batches of one epoch in an order of its own, with every layer but
-    the norms in evaluation mode. Norms that the module keeps in evaluation mode while it trains keep their statistics.
-    Afterwards the module has its own statistics again.
+    Training collects statistics at the weights that train. An optimizer that averages is evaluated at other weights,
+    for which these statistics are wrong (Izmailov et al. 2018, section 3.2; Defazio et al. 2024, section 4.6). So each
+    running mean and variance is replaced by the mean of the batches' statistics over one epoch of full batches. The
+    epoch has an order of its own, and every layer but the norms is in evaluation mode. Norms that the module keeps in
+    evaluation mode while it trains keep their statistics. Afterwards the statistics of training are restored.
 
     Args:
-        it: what trains. Nothing is done unless its stepper averages.
-        stepped: whether a step was made: before the first one all weights are the same.
+        it: what trains. Nothing is done unless the stepper averages.
+        stepped: whether a step was made. Before the first step all weights are equal, and nothing is done.
 
     Yields:
-        How many examples that took.
+        The number of examples that were evaluated for the statistics.
 
     Raises:
-        ValueError: a layer that is none of torch's norms keeps statistics of its own.
+        ValueError: a layer keeps running statistics and is none of torch's norms.
     """
     if not it.stepper.averages or not stepped:
         yield 0
@@ -71,7 +71,7 @@ def _estimate(it: Assembly, layers: list[_NormBase], draw: Draw, steps: int) -> 
 
 
 def _check_others(it: Assembly, layers: Sequence[_NormBase]) -> None:
-    """ValueError where a forward pass in training moves buffers of layers that are neither these nor torch's."""
+    """ValueError where a forward pass in training changes buffers of layers other than these norms and torch's own."""
     own = [
         (name, part)
         for name, part in it.module.named_modules()
@@ -102,7 +102,7 @@ def _pass(it: Assembly, batch: Batch) -> None:
 
 
 def _numbers(part: nn.Module) -> list[Tensor]:
-    """A module's own buffers, but for counters."""
+    """The floating-point buffers of a module itself, without its submodules'."""
     return [buffer for buffer in part.buffers(recurse=False) if buffer.is_floating_point() or buffer.is_complex()]
 
 

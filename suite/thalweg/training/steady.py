@@ -1,8 +1,8 @@
-"""What must stay as it was when a trial was put together: which parameters there are, and which of them train.
+"""Checks that a network keeps the parameters, and trains those, with which the trial began.
 
-The optimizer was built with them, and so were gradients, weight decay and checkpoints. Torch would go on without a
-word where a network makes a parameter in its forward pass, swaps one for another, or thaws one in mid-training: the
-optimizer would not know of it, or find gradients that nobody had set to zero.
+The optimizer, weight decay and checkpoints were built for these parameters. A network may make a parameter in its
+forward pass, replace one, or begin to train a frozen one. torch raises no error then: the optimizer would not know the
+parameter, or would find a gradient that nobody had set to zero.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import nn
 
 
 class Steady:
-    """The parameters of a module as they were.
+    """Remembers the parameters of a module, and compares.
 
     >>> net = nn.Linear(2, 1)
     >>> steady = Steady(net)
@@ -29,7 +29,7 @@ class Steady:
         self._trained = [parameter.requires_grad for _, parameter in self._named]
 
     def check_trained(self) -> None:
-        """ValueError where another parameter than at first is trained; quick enough for every step."""
+        """ValueError where other parameters are trained than at first. Quick enough for every step."""
         if [parameter.requires_grad for _, parameter in self._named] == self._trained:
             return
         name, parameter = next(

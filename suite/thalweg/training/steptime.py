@@ -1,4 +1,4 @@
-"""What a step of an optimizer costs, measured by itself: no evaluation, no probe, warm-up left out."""
+"""Times an optimizer's step by itself, after a warm-up, without evaluations and probes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ BLOCKS = 10
 _BLOCK_SECONDS = 0.1
 _WARM_UP_SECONDS = 0.5
 _LEAST = 3
-"""Steps in a block and in the warm-up, however long they take."""
+"""The least number of steps in a block and in the warm-up, however long a step takes."""
 
 
 def step_times(trial: Trial, registry: Registry) -> tuple[int, NDArray[np.float64]]:
-    """Seconds of a step in each of ``BLOCKS`` blocks of equally many steps; and how many those are.
+    """The number of steps in a block, and the seconds of a step in each of ``BLOCKS`` such blocks.
 
-    As in training, a step is what comes after its batch is there: schedule, optimizer with its gradients, decay and
-    projection. The device is synchronised at both ends of a block. The trial's seed says which batches.
+    A step begins when its batch is in memory, as in training: schedule, optimizer with its gradients, decay and
+    projection. The device is synchronised at both ends of a block. The trial's seed decides the batches.
     """
     it = assemble(trial, registry)
     it.module.train()

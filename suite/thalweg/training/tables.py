@@ -1,4 +1,4 @@
-"""What a probe returns, checked and made one table."""
+"""Checks what a probe returns, and joins its measurements to one table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from thalweg.contracts import Probe
 
 
 def checked(probe: Probe, part: Any) -> Any:
-    """One measurement's DataFrame or columns; ValueError unless they are the declared ones."""
+    """One measurement as a DataFrame or as columns; ValueError unless it has the declared columns."""
     if not isinstance(part, pd.DataFrame | Mapping):
         raise ValueError(f"probe {probe.name!r} returned {type(part).__name__} and no DataFrame, nor its columns")
     declared = [column.name for column in probe.columns]
@@ -23,7 +23,7 @@ def checked(probe: Probe, part: Any) -> Any:
 
 
 def joined(probe: Probe, parts: Sequence[Any]) -> pd.DataFrame:
-    """The rows of all measurements; an error unless they can be written to a file."""
+    """The rows of all measurements; ValueError where they cannot be written to a file."""
     names = [column.name for column in probe.columns]
     if not parts:
         return pd.DataFrame(columns=names)
@@ -37,7 +37,7 @@ def joined(probe: Probe, parts: Sequence[Any]) -> pd.DataFrame:
 
 
 def _columns(probe: Probe, part: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Lists of one length."""
+    """The columns as lists; ValueError where their lengths differ."""
     lists = {name: column if _is_column(column) else None for name, column in part.items()}
     lengths = {len(column) for column in lists.values() if column is not None} or {1}
     if len(lengths) > 1:
@@ -48,5 +48,5 @@ def _columns(probe: Probe, part: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def _is_column(values: Any) -> bool:
-    """Whether it is a value for each row, and not one for all."""
+    """Whether a value has an entry for each row, and is not one value for all rows."""
     return hasattr(values, "__len__") and not isinstance(values, str)

@@ -1,4 +1,4 @@
-"""Steps before a budget of seconds begins to count: what is compiled or looked up once is no training."""
+"""Makes a few steps before a budget of seconds begins, so that compiling counts as no training."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ STEPS = 3
 
 
 def warm_up(trial: Trial, registry: Registry) -> float:
-    """Make the first steps of a trial with parts that are thrown away; the seconds that they took.
+    """Make the first steps of a trial with parts that are then thrown away; the seconds that they took.
 
-    An optimizer or a module that compiles itself has its code from then on. What goes wrong here will go wrong in
-    training, which tells of it.
+    An optimizer or a module that compiles itself has its code afterwards. Errors are ignored here, because training
+    meets them again and reports them.
     """
     started = time.perf_counter()
     try:

@@ -1,4 +1,4 @@
-"""K small networks trained at once and one at a time, to compare the two."""
+"""Trains K small networks at once and one at a time, and compares their weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EXAMPLES, _BATCH = 64, 16
 
 
 class Network(nn.Module):
-    """6-8-3 with tanh; with K members every parameter has shape (K, ...)."""
+    """A network of 6, 8 and 3 units with tanh. With K members every parameter has shape (K, ...)."""
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Network(nn.Module):
 
 
 class Regression(LoadedProblem):
-    """Squared error on (n, 6) inputs and (n, 3) targets; with K members in front, the sum of theirs."""
+    """Squared error on inputs (n, 6) and targets (n, 3). With K members in front, the sum of the members' losses."""
 
     metrics = (Metric("loss", "lower", "log"),)
 
@@ -58,16 +58,16 @@ class Regression(LoadedProblem):
 
 
 def compare(optimizer: Optimizer, members: Sequence[Mapping[str, Any]], steps: int, dtype: torch.dtype) -> float:
-    """The largest difference of a weight between K members trained at once and the same trained one at a time.
+    """The largest difference of a weight between K members trained at once and the same members trained alone.
 
-    Members have starts and data of their own. Half-way every learning rate is halved, and the stepper is replaced by a
-    new one that loads its state. Compared are the weights at the end, and those to be evaluated.
+    Each member has its own start and data. Half-way every learning rate is halved, and a new stepper that loads the
+    state replaces the stepper. The weights at the end are compared, and the weights to be evaluated.
 
     Args:
-        optimizer: what trains.
-        members: hyperparameters of each.
-        steps: how many, on batches of 16.
-        dtype: of weights and data.
+        optimizer: the optimizer.
+        members: the hyperparameters of each member.
+        steps: the number of steps, on batches of 16.
+        dtype: the precision of weights and data.
 
     Raises:
         NotImplementedError: the optimizer has no form for these members.
@@ -94,11 +94,12 @@ def compare(optimizer: Optimizer, members: Sequence[Mapping[str, Any]], steps: i
 
 
 class Bowls(LoadedProblem):
-    """The sum of c/2 (w - cos(t) m)^2 over all weights at step t: a gradient of each weight's own, whatever the shapes.
+    """The sum of c/2 (w - cos(t) m)^2 over all weights w at step t. Each weight's gradient depends on that weight
+    alone.
 
     Args:
-        curvatures: c, a tensor for each parameter of its shape.
-        minima: m.
+        curvatures: c, a tensor of its shape for each parameter.
+        minima: m, likewise.
     """
 
     metrics = (Metric("loss", "lower", "log"),)
@@ -125,13 +126,13 @@ class Bowls(LoadedProblem):
 def compare_shapes(
     optimizer: Optimizer, members: Sequence[Mapping[str, Any]], shapes: Sequence[torch.Size], steps: int
 ) -> float:
-    """As ``compare``, for weights of these shapes in float64: a class may look at their dimensions or their size.
+    """``compare`` in float64 for weights of given shapes, because an optimizer may treat shapes or sizes differently.
 
     Args:
-        optimizer: what trains.
-        members: hyperparameters of each; K of them.
-        shapes: of a member's trained parameters.
-        steps: how many.
+        optimizer: the optimizer.
+        members: the hyperparameters of each of the K members.
+        shapes: the shapes of a member's trained parameters.
+        steps: the number of steps.
     """
     k = len(members)
     generator = torch.Generator().manual_seed(0)
@@ -163,7 +164,7 @@ def compare_shapes(
 
 
 def _train(module: nn.Module, problem: LoadedProblem, steps: int, build: Any) -> list[Tensor]:
-    """The weights after some steps, and those to be evaluated."""
+    """The weights after some steps, and the weights to be evaluated."""
     stepper: Stepper = build()
     draw = Draw(0, _BATCH)
     objective = Objective(module, problem, draw)

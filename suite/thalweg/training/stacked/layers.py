@@ -16,7 +16,7 @@ from torch.nn.utils import parametrize
 
 Layer = Callable[[Tensor], Tensor]
 Find = Callable[[Tensor], Callable[[], Tensor]]
-"""From a member's parameter or buffer to what gives the stack of it."""
+"""Maps a member's parameter or buffer to a function that gives the stack of it."""
 
 _ELEMENTWISE = (
     nn.ReLU, nn.Tanh, nn.GELU, nn.Sigmoid, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softplus, nn.Identity,
@@ -28,10 +28,10 @@ _POOLS = (
 
 
 def stacked_layers(module: nn.Module, members: int, find: Find) -> list[Layer] | None:
-    """The layers of K members in training mode, one after the other; None where the module is not made of these alone.
+    """The layers of K members in training mode, in order; None where the module has a layer of another kind.
 
-    Known are (nested) ``nn.Sequential`` of linear layers, convolutions, poolings, batch and layer norm, flattening and
-    elementwise activations.
+    Supported are (nested) ``nn.Sequential`` of linear layers, convolutions, poolings, batch norm, layer norm,
+    flattening and elementwise activations.
     """
     found: list[Layer] = []
     place = _Place(members)
@@ -51,7 +51,7 @@ def _leaves(module: nn.Module) -> list[nn.Module]:
 
 
 def _plain(layer: nn.Module) -> bool:
-    """Whether calling it is its ``forward`` alone, on parameters that are just tensors."""
+    """Whether a call of the layer runs its ``forward`` and nothing else, on parameters that are plain tensors."""
     hooks: tuple[Mapping[int, object], ...] = (
         layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks,
     )  # fmt: skip
@@ -63,7 +63,7 @@ def _is(layer: nn.Module, kind: type[nn.Module]) -> bool:
 
 
 class _Place:
-    """How activations lie at the moment: as rows (K, N, ...) or as channels (N, K C, ...)."""
+    """The present layout of activations: rows (K, N, ...) or channels (N, K C, ...)."""
 
     def __init__(self, members: int) -> None:
         self.members = members
@@ -125,7 +125,8 @@ def _flatten(layer: Any, place: _Place) -> Layer | None:
 class _Affine(torch.autograd.Function):
     """x W' + b of K members: (K, N, I), (K, O, I) and (K, O) to (K, N, O).
 
-    The gradient g'x of W has W's own layout, which saves a sixth of a step against the derivative of ``baddbmm``.
+    The gradient g'x of W has the memory layout of W. That saves a sixth of a step against the derivative of
+    ``baddbmm``.
     """
 
     @staticmethod

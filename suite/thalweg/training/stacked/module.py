@@ -1,4 +1,4 @@
-"""K modules of one architecture as one: every parameter and buffer has the members in front."""
+"""K modules of one architecture as one module, whose parameters and buffers have the members in front."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from thalweg.training.stacked.layers import stacked_layers
 
 
 class StackedModule(nn.Module):
-    """Takes inputs (K, N, ...) and gives outputs (K, N, ...), those of K members in training mode.
+    """Maps inputs (K, N, ...) of K members in training mode to outputs (K, N, ...).
 
-    A parameter of shape (...) is (D, m, ...) here, D m = K: D settings of the hyperparameters and m members of each, in
-    their order. An elementwise rule takes a setting for one network that is m times as large.
+    A parameter of shape (...) has shape (D, m, ...) here, with D m = K: D settings of the hyperparameters, and m
+    members for each setting, in order. To an elementwise rule, the members of one setting are one network that is m
+    times as large.
 
-    Plain sequential networks of dense layers and convolutions run as batched products and grouped convolutions, the
-    others by ``torch.func.vmap``. On one core of a CPU, forward and backward pass of 8 members took, as a multiple of
-    the speed one after the other (vmap in brackets): 3.8 (2.1) for an MLP of width 64, 2.0 (1.0) for width 128, 2.4
-    (1.7) for a convnet of 8 channels, 1.4 (1.2) for one of 32 to 64. Calling each member on its slice of the stacks
-    took 1.0 and less.
+    Plain sequential networks of dense layers and convolutions run as batched products and grouped convolutions. Other
+    networks run by ``torch.func.vmap``. On one core of a CPU, 8 members at once took a forward and a backward pass
+    faster than one after the other, by these factors (in brackets with vmap): 3.8 (2.1) for an MLP of width 64, 2.0
+    (1.0) for width 128, 2.4 (1.7) for a convnet of 8 channels, 1.4 (1.2) for a convnet of 32 to 64 channels. A call of
+    each member on its slice of the stack gained nothing.
 
     Args:
-        members: the modules, all of one architecture; their numbers are copied.
-        settings: D.
-        direct: whether plain sequential networks go without ``vmap``.
+        members: the modules, all of one architecture; their parameters are copied.
+        settings: D, the number of settings.
+        direct: whether plain sequential networks run without ``vmap``.
     """
 
     def __init__(self, members: Sequence[nn.Module], settings: int = 1, direct: bool = True) -> None:
@@ -60,7 +61,7 @@ class StackedModule(nn.Module):
         self._vmapped = vmap(lambda state, x: functional_call(base, state, (x,)))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(K, N, ...) to (K, N, ...); buffers advance as those of each member would."""
+        """Map (K, N, ...) to (K, N, ...); each member's buffers change as they would alone."""
         if self._layers is None:
             outputs: Tensor = self._vmapped(self.state(), inputs)
             return outputs
@@ -69,14 +70,14 @@ class StackedModule(nn.Module):
         return inputs
 
     def state(self) -> dict[str, Tensor]:
-        """Parameters and buffers by the names that they have in a member, of shape (K, ...)."""
+        """Parameters and buffers of shape (K, ...), by their names in a member."""
         parameters = zip(self._parameter_names, self.parameters(), strict=True)
         buffers = zip(self._buffer_names, self.buffers(), strict=True)
         return {name: parameter.flatten(0, 1) for name, parameter in parameters} | dict(buffers)
 
     @torch.no_grad()
     def write(self, member: int, module: nn.Module) -> None:
-        """Copy a member's numbers into a module of its own."""
+        """Copy a member's parameters and buffers into a module."""
         own: dict[str, Tensor] = dict(module.named_parameters()) | dict(module.named_buffers())
         for name, stack in self.state().items():
             own[name].copy_(stack[member])

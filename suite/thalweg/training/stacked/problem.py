@@ -1,4 +1,4 @@
-"""A supervised problem as K members see it at once: batches in each one's order, and the sum of their losses."""
+"""A supervised problem for K members at once: each member has its own order of batches, and the losses are summed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from thalweg.contracts.supervised import Supervised
 
 
 def misfit(problem: LoadedProblem) -> str | None:
-    """Why members cannot share this problem, or None: it must be supervised, with a loss as such have."""
+    """Why members cannot share a problem; None where they can. The problem must be supervised."""
     kind = type(problem)
     if not isinstance(problem, Supervised):
         return "the problem has no examples held as tensors"
@@ -28,8 +28,8 @@ class StackedProblem(LoadedProblem):
     """The training split for K members, each with its own order of the examples.
 
     Args:
-        problem: what all of them train on.
-        draws: one a member.
+        problem: the problem that all members train on.
+        draws: the draw of each member.
     """
 
     def __init__(self, problem: Supervised, draws: Sequence[Draw]) -> None:
@@ -44,7 +44,7 @@ class StackedProblem(LoadedProblem):
         self._rows: tuple[int, Tensor] | None = None
 
     def batch(self, split: Split, step: int, draw: Draw) -> Batch:
-        """As for one, but inputs and targets have the K members in front; ``draw`` is not looked at."""
+        """The batches of the K members: inputs and targets have the members in front. ``draw`` is ignored."""
         k, (inputs, targets) = len(self.draws), self.problem.data["train"]
         if not self._gathers:
             batches = [self.problem.batch("train", step, own) for own in self.draws]
@@ -62,13 +62,13 @@ class StackedProblem(LoadedProblem):
         return Batch(inputs.view(k, size, *inputs.shape[1:]), targets.view(k, size, *targets.shape[1:]), size)
 
     def _order(self, epoch: int) -> Tensor:
-        """The rows of each step of an epoch, all members' one after the other: (steps, K size)."""
+        """The examples of each step of an epoch, for all members in turn: indices (steps, K size)."""
         steps = self._n // self._size
         orders = [draw.permutation(epoch, self._n)[: steps * self._size].view(steps, -1) for draw in self.draws]
         return torch.cat(orders, 1)
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
-        """The sum of the members' mean losses, so that its gradient is the stack of theirs."""
+        """The sum of the members' mean losses: its gradient is the stack of the members' gradients."""
         assert batch.targets is not None
         outputs: Tensor = module(batch.inputs)
         each = self.problem.output_loss.per_example(outputs.flatten(0, 1), batch.targets.flatten(0, 1))
@@ -77,7 +77,7 @@ class StackedProblem(LoadedProblem):
         return losses.sum()
 
     def evaluate(self, module: nn.Module, split: Split) -> dict[str, float]:
-        """Members are evaluated one by one, as they are when alone."""
+        """NotImplementedError: each member is evaluated in a module of its own."""
         raise NotImplementedError("a stack is evaluated member by member")
 
 

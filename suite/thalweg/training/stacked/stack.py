@@ -207,7 +207,7 @@ class StackTraining(StepLoop):
         member.stepped = stepped
 
     def _state_bytes(self, assembly: Assembly, setting: int, context: BuildContext, stepped: bool) -> int | None:
-        """The bytes of a member's own stepper, after a step or before; measured once for members of equal settings."""
+        """The bytes that a member's own stepper has, after a step or before; members of equal settings share them."""
         key = setting, stepped
         if key not in self._bytes:
             try:
@@ -219,7 +219,7 @@ class StackTraining(StepLoop):
 
     @torch.no_grad()
     def _check_forward(self, problem: StackedProblem) -> None:
-        """The first batch's losses must be those of the members' own modules: whatever a module does in its forward."""
+        """Check that the losses of the first batch agree with the losses of the members' own modules."""
         batch = problem.batch("train", 0, problem.draws[0])
         with kept_buffers(self.module):
             problem.loss(self.module, batch)

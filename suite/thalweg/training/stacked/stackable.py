@@ -1,4 +1,4 @@
-"""Whether trials may train in a stack: asked of what is declared, and of small parts of it at work."""
+"""Whether trials may train in a stack, by what components declare and by small experiments."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ SHAPED_STEPS = 8
 
 
 def why_alone(trial: Trial, registry: Registry) -> str | None:
-    """Why a trial trains alone, or None where it has its place in a stack.
+    """Why a trial trains alone; None where it trains in a stack.
 
-    The answer follows from the trial, whatever else is trained or is on disk. No data is loaded.
+    The answer depends on the trial alone, and not on what else is trained or on disk. No data is loaded.
 
     Raises:
-        TooMuch: the network is larger than may be trained at all.
+        TooMuch: the network is larger than the limits allow.
     """
     return may_not(trial, registry) or _too_large(trial, registry) or _other_numbers(trial, registry)
 
 
 def may_not(trial: Trial, registry: Registry) -> str | None:
-    """What declarations say against it."""
+    """Why the declarations of a trial's components keep it from a stack; None where they do not."""
     problem = registry.problem(trial.problem.name)
     if not problem.stacks:
         return f"problem {problem.name!r} does not declare that its examples can be stacked"
@@ -75,7 +75,7 @@ def may_not(trial: Trial, registry: Registry) -> str | None:
 
 
 def _stacks_what_it_builds(optimizer: Optimizer) -> bool:
-    """Not where a subclass has a ``build`` of its own and the ``build_stacked`` of a class before it."""
+    """False where a class overrides ``build`` and inherits a ``build_stacked`` that does not know the override."""
     of_build, of_stacked = (
         next(cls for cls in type(optimizer).__mro__ if name in vars(cls)) for name in ("build", "build_stacked")
     )
@@ -116,9 +116,9 @@ def _too_large(trial: Trial, registry: Registry) -> str | None:
 
 
 def _flops(module: nn.Module, example: Tensor) -> int:
-    """Roughly those of a forward pass: two for each use of a number in a layer's weight.
+    """The approximate operations of a forward pass: two for each use of a number in a layer's weight.
 
-    (``thalweg.training.size`` is exact, and imports for longer than a small stack trains.)
+    ``thalweg.training.size`` is exact, but its import takes longer than a small stack trains.
     """
     used: list[int] = []
 
@@ -135,13 +135,13 @@ def _flops(module: nn.Module, example: Tensor) -> int:
 
 
 def _converted(example: Tensor, module: nn.Module) -> Tensor:
-    """Numbers in the module's precision; tokens as they are."""
+    """An example in the module's precision; tokens are not converted."""
     floating = [parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()]
     return example.to(floating[0]) if floating and example.is_floating_point() else example
 
 
 def _other_numbers(trial: Trial, registry: Registry) -> str | None:
-    """Whether the optimizer, the network or both give other numbers in a stack than alone, or fail there."""
+    """How optimizer and network fail in a stack, or differ there from a trial alone; None where they do neither."""
     assert trial.stack is not None
     optimizer = registry.optimizer(trial.optimizer.name)
     settings = resolve(optimizer.options, trial.optimizer.settings, optimizer.name)
@@ -159,7 +159,7 @@ def _other_numbers(trial: Trial, registry: Registry) -> str | None:
 def _is_not_elementwise(
     optimizer: Optimizer, members: list[dict[str, Any]], trial: Trial, registry: Registry
 ) -> str | None:
-    """A third party's word is checked: what is declared elementwise may look at the shapes of weights."""
+    """Check a third party's ``elementwise = True``: its steps may depend on the shapes of weights after all."""
     cls = optimizer.cls if isinstance(optimizer, TorchOptimizer) else type(optimizer)
     if is_built_in(cls) or cls.__module__.startswith("torch.optim."):
         return None
@@ -176,7 +176,7 @@ def _is_not_elementwise(
 
 
 def _check_module(trial: Trial, registry: Registry, optimizer: Optimizer, members: list[dict[str, Any]]) -> str | None:
-    """Outputs of two members and of their stack must agree to rounding, and the stack must take a step."""
+    """Check that the outputs of a stack of two members agree with theirs to rounding, and that the stack can step."""
     (first, shape), (second, _) = (_built(trial, registry, seed) for seed in range(2))
     modules = [first.train(), second.train()]
     example = _converted(example_inputs(shape, 4), modules[0])

@@ -1,4 +1,4 @@
-"""Trials that differ in seed or in elementwise hyperparameters, trained as one program in a stack."""
+"""Trains trials that differ in seed or in elementwise hyperparameters as one program."""
 
 from __future__ import annotations
 
@@ -26,24 +26,25 @@ def train_together(
     keep: Keep | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> list[Trained]:
-    """Train trials in a stack: what each gives depends on its own place alone, to the bit.
+    """Train trials in a stack. The bits of a trial's result depend on the trial's place in the stack alone.
 
-    It is what the trial gives alone up to rounding: one step from equal weights to rounding, in float64 to 1e-12 over
-    100 steps. Rounding grows in float32 as it does between two machines: a gradient that is zero but for rounding (of a
-    bias before batch norm) is a full step to Adam and its like where it is not far below their ``eps``.
+    The result agrees with that of the trial alone up to rounding: one step from equal weights to rounding, and 100
+    steps in float64 to 1e-12. In float32 rounding errors grow as between two machines. An example is a gradient that is
+    zero but for rounding, such as that of a bias before batch norm: Adam makes a full step of it unless it is far below
+    ``eps``.
 
-    Seconds are the stack's over the number of trials. ``batched`` in the summary is the stack's size. A member that
-    diverges ends where it would have ended alone.
+    Each trial gets an equal share of the stack's seconds. ``batched`` in the summary is the size of the stack. A trial
+    that diverges ends where it would have ended alone.
 
     Args:
-        trials: of one ``group_key``, each with a place of its own.
+        trials: the trials, with equal ``group_key`` and different places.
         registry: where their components are.
-        progress: called with a trial's index, its steps done and all of them.
-        keep: which weights to keep of each.
-        checkpoint: where to keep the stack's state, and to go on from if it is there.
+        progress: called with a trial's index, its steps done and all its steps.
+        keep: which weights are kept of each trial.
+        checkpoint: where the state of the stack is kept. A state that is there already is gone on from.
 
     Raises:
-        CannotStackError: they cannot train together, and why.
+        CannotStackError: the trials cannot train together; the message says why.
     """
     if len({group_key(trial) for trial in trials}) != 1:
         raise CannotStackError("trials differ in more than seed and hyperparameters")
