@@ -1,7 +1,7 @@
-"""Memory that a process keeps: without it most of a short computation is spent on fresh pages.
+"""Lets a process keep freed memory, because a short computation spends most of its time on fresh pages otherwise.
 
-By default glibc gives large tensors back to the system as soon as they are freed, so that each next one is made of
-pages that the kernel clears first. A surface of a small convolutional network takes several times as long for it.
+By default glibc gives a large tensor back to the system as soon as it is freed. The next tensor is then made of pages
+that the kernel clears first. A surface of a small convolutional network takes several times as long that way.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from thalweg.errors import UserError, unknown
 
 SWITCH = "THALWEG_ALLOCATOR"
 MMAP_THRESHOLD = 32 << 20
-"""Blocks above it are mapped one by one; glibc takes no more on 64 bits."""
+"""Blocks of more bytes are mapped one by one. glibc accepts no larger threshold on 64 bits."""
 TRIM_THRESHOLD = 1 << 30
-"""Bytes free at the end of the heap before any are given back."""
+"""Free bytes at the end of the heap from which glibc gives memory back."""
 TOP_PAD = 64 << 20
-"""Bytes by which the heap grows beyond what is asked for."""
+"""Bytes by which the heap grows beyond each request."""
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 _NAMES = ("mmap threshold", "trim threshold", "top pad")
 
@@ -25,10 +25,10 @@ _set: list[str] = []
 
 
 def set_allocator() -> None:
-    """Let glibc keep the memory that is freed: once for a process, before it computes.
+    """Let glibc keep freed memory. Called once in a process, before it computes.
 
-    Nothing is set with ``THALWEG_ALLOCATOR=system``, where the environment sets up an allocator already
-    (``MALLOC_...``, or one in ``GLIBC_TUNABLES`` or ``LD_PRELOAD``), and without glibc. See mallopt(3).
+    Nothing is set with ``THALWEG_ALLOCATOR=system`` or without glibc. Nothing is set either where the environment
+    already configures an allocator by ``MALLOC_...``, ``GLIBC_TUNABLES`` or ``LD_PRELOAD``. See mallopt(3).
 
     Raises:
         UserError: another value of ``THALWEG_ALLOCATOR``.
@@ -52,7 +52,7 @@ def set_allocator() -> None:
 
 
 def allocator() -> str:
-    """How this process allocates, as it is recorded with trials: ``system`` where nothing was set."""
+    """How this process allocates memory, as trials record it: ``system`` where nothing was set."""
     if _set:
         return _set[0]
     given = _given()
@@ -60,6 +60,6 @@ def allocator() -> str:
 
 
 def _given() -> list[str]:
-    """The environment's variables that set up an allocator."""
+    """The environment variables that configure an allocator."""
     names = [name for name in os.environ if name.startswith("MALLOC_")]
     return sorted(names + [name for name in ("GLIBC_TUNABLES", "LD_PRELOAD") if "malloc" in os.environ.get(name, "")])

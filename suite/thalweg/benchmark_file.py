@@ -1,4 +1,4 @@
-"""The content of a benchmark file: what keys there are, and what is wrong with one that does not fit."""
+"""The schema of a benchmark file, and the messages for files that do not fit it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BatchSize = Count | Literal["full"]
 
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-"""Names of workloads, optimizers, probes and files: they become parts of paths and of the command line."""
+"""Allowed names of workloads, optimizers, probes and files, which become parts of paths and of the command line."""
 NAMING = "is not made of at most 100 letters, digits and the signs . _ -"
 
 
@@ -49,21 +49,21 @@ Named = Annotated[ComponentSpec, BeforeValidator(_named)]
 
 
 class Recipe(BaseModel):
-    """How the rate changes and what happens to gradients and weights around a step, whatever the optimizer.
+    """The learning rate's schedule, clipping and weight decay, which work with any optimizer.
 
-    Said for a workload, an optimizer or a pair of them; the more special one counts.
+    A workload, an optimizer or a pair of both may set each field. The most specific setting counts.
     """
 
     schedule: NamedSchedule | None = None
     clip_norm: ClipNorm | None = None
-    """``inf``: not clipped, where something more general says otherwise."""
+    """``inf`` switches clipping off that a more general setting switches on."""
     coupled_weight_decay: WeightDecay | None = None
     decoupled_weight_decay: WeightDecay | None = None
     weight_decay_on: DecayOn | None = None
 
     @staticmethod
     def settle(*recipes: Recipe) -> dict[str, Any]:
-        """Fields of a trial: of each the first that is said."""
+        """The fields of a trial: for each field, the first recipe that sets it."""
         found: dict[str, Any] = {}
         for name in Recipe.model_fields:
             said = [value for value in (getattr(recipe, name) for recipe in recipes) if value is not None]
@@ -98,13 +98,13 @@ class OverrideSpec(WithOptions, Recipe):
 
 
 class OptimizerSpec(WithOptions, Recipe):
-    """``[optimizers.LABEL]``: the optimizer of that name, or another under this label; other keys: hyperparameters."""
+    """``[optimizers.LABEL]``: an optimizer under a label, which is its name by default. Other keys: hyperparameters."""
 
     optimizer: str | None = None
 
 
 class ProbeSpec(WithOptions):
-    """``[probes.LABEL]``: on which trials the probe runs; other keys: its options. Everything when nothing is named."""
+    """``[probes.LABEL]``: the trials that a probe runs on, by default all. Other keys: the probe's options."""
 
     probe: str | None = None
     workloads: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
@@ -113,19 +113,19 @@ class ProbeSpec(WithOptions):
 
 
 class TuningSpec(Frozen):
-    """``[tuning]``: how settings are searched before the seeds that count are trained. See docs/tuning.md."""
+    """``[tuning]``: how settings are searched before the final seeds are trained. See docs/tuning.md."""
 
     method: Literal["grid", "halton", "sobol", "random"] = "halton"
     budgets: Annotated[tuple[Count, ...], Field(min_length=1)] = (8,)
-    """Settings tried for each optimizer on each workload; of several the largest counts, the others are its curve."""
+    """Numbers of settings to try for each optimizer on each workload. The largest decides; the others give a curve."""
     decades: Annotated[float, Field(gt=0, le=20)] = 3.0
-    """Width of every search range, powers of ten."""
+    """Width of every search range, in powers of ten."""
     extend: Annotated[float, Field(ge=0, le=10)] = 1.0
-    """Decades added at both ends, once and for all optimizers of a workload, where one has its best at an end."""
+    """Decades added once at both ends of all ranges of a workload, if an optimizer has its best setting at an end."""
     seeds: Count = 1
-    """Seeds for each setting; others than those that count."""
+    """Number of seeds for each setting. These are not the final seeds."""
     hyperparameters: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
-    """By optimizer what is searched; the learning rate where nothing is said."""
+    """The hyperparameters that are searched, by optimizer; the learning rate by default."""
 
     @model_validator(mode="after")
     def _increasing(self) -> TuningSpec:
@@ -137,19 +137,19 @@ class TuningSpec(Frozen):
 
 
 Keep = Literal["weights", "trajectory"]
-"""What is kept of every trial for probes to come: initial and final weights, or those of every evaluation too."""
+"""The weights that are kept of every trial for later probes: first and last, or those of every evaluation too."""
 
 
 TUNING_SEED = 1000
-"""The first seed of tuning: none of those that count."""
+"""The first seed of tuning. Final seeds are smaller."""
 
 
 SHARES = 1000
-"""Of a schedule's ``at``, at most."""
+"""The largest number of entries in a schedule's ``at``."""
 
 
 def _check_sizes(key: str, value: Any) -> None:
-    """ValueError where a count does not fit 64 bits: nothing that is counted comes near."""
+    """ValueError where a count does not fit 64 bits."""
     counts = [getattr(value, name, None) for name in ("epochs", "steps", "gradient_evaluations")]
     for count in (value, *counts):
         if isinstance(count, int) and count.bit_length() > 63:
@@ -168,7 +168,7 @@ class BenchmarkFile(Frozen):
     probes: dict[str, ProbeSpec] = Field(default_factory=dict)
     tuning: TuningSpec | None = None
     keep: Keep | None = None
-    """Without it initial and final weights of the trials that have probes are kept."""
+    """None keeps the first and last weights of the trials that have probes."""
 
     @model_validator(mode="after")
     def _names(self) -> BenchmarkFile:

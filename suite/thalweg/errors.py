@@ -7,17 +7,17 @@ from collections.abc import Iterable
 from thalweg.shown import LONGEST_VALUE, brief, cut
 
 LONGEST = 2000
-"""Signs of an error's line."""
+"""The largest number of characters in an error's line."""
 
 CHOICES = 36
-"""Valid choices that an error lists."""
+"""The largest number of valid choices that an error lists."""
 
 _COMPARED = 1000
-"""Valid choices among which the nearest are looked for."""
+"""The largest number of valid choices that are compared with a wrong name."""
 
 
 class UserError(Exception):
-    """Something the user can put right: shown as one line without a traceback, exit code 2."""
+    """A mistake that the user can correct. The command line shows one line without a traceback, and exits with 2."""
 
 
 class Diverged(Exception):  # noqa: N818 - a result, not an error
@@ -25,7 +25,7 @@ class Diverged(Exception):  # noqa: N818 - a result, not an error
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
-    """Say that ``name`` is no ``kind``, with the nearest valid choice and all there are; of many the nearest.
+    """The message that ``name`` is no ``kind``, with the nearest valid choice and all choices, or the nearest of many.
 
     >>> unknown("optimizer", "admn", ["sgd", "adam"])
     "no optimizer 'admn'; did you mean 'adam'? There are: adam, sgd"

@@ -1,4 +1,4 @@
-"""A benchmark: a file that declares a grid of trials and probes, expanded against what is registered."""
+"""Expands a benchmark file, which declares a grid of trials and probes, to a plan of trials."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Benchmark:
 
         Args:
             registry: where the components are.
-            selection: what the command line says.
+            selection: the choices of the command line.
             settings: hyperparameters that replace those of the file, by workload and optimizer. Each setting of a pair
                 gives one trial a seed. A pair without settings is left out. None: the file's own hyperparameters.
         """
@@ -81,7 +81,7 @@ class Benchmark:
         trials: list[PlannedTrial] = []
         for workload_name, workload in self.spec.workloads.items():
             where = self._where(f"workloads.{workload_name}")
-            # where results are only read, the data need not be looked at, nor be there any more
+            # where results are only read, the data is not looked at and may be gone
             shape = None if self.files is not None else checked_shape(workload, registry, self._files, where)
             workloads[workload_name] = self._workload(registry, workload_name, workload)
             for label, optimizer in optimizers.items():
@@ -230,7 +230,7 @@ class Benchmark:
             evaluate_every=override.evaluate_every or workload.evaluate_every,
             **recipe,
             dtype=workload.dtype,
-            # what a device does not have changes no number on it
+            # other devices have no TF32, so it changes no number there
             precision="full" if workload.precision == "tf32" and device != "cuda" else workload.precision,
             device=device,
             seed=0,
@@ -239,7 +239,7 @@ class Benchmark:
     def _probes(
         self, registry: Registry, workload: str, optimizer: str
     ) -> list[tuple[Sequence[int] | None, ProbeRequest]]:
-        """Those wanted on a pair, each with its seeds (None: all)."""
+        """The probes wanted on a pair, each with its seeds (None: all seeds)."""
         requests: list[tuple[Sequence[int] | None, ProbeRequest]] = []
         for label, spec in self.spec.probes.items():
             name = spec.probe or label
@@ -276,8 +276,8 @@ def read_benchmark(path: Path, name: str | None = None) -> Benchmark:
     """Read and check a file; UserError names file, key, reason and the nearest valid choice.
 
     Args:
-        path: where it is. One that a user names may be a link; one that is kept with results may not.
-        name: the benchmark's, for a file that is kept with results; else the file's own.
+        path: the file. It may be a link if a user names it, but not if it is kept with results.
+        name: the benchmark's name, for a file that is kept with results. By default the file's stem.
     """
     try:
         text = _text(path if name else path.resolve())

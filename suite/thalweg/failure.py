@@ -18,7 +18,7 @@ class Failure(BaseModel):
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
-        """From an exception; where a device had no memory left, with its figures."""
+        """The failure that an exception means. An error for want of device memory gets the device's figures."""
         message = " ".join(str(error).split()) or type(error).__name__
         if type(error).__name__ == "OutOfMemoryError":
             from thalweg.memory import device_figures

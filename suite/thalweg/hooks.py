@@ -1,4 +1,4 @@
-"""Calls the hooks of a life cycle: a plugin that fails in one costs nobody a result."""
+"""Calls life-cycle hooks. A plugin that fails in a hook costs no result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from thalweg.registry import Registry
 
 
 def call_hook(registry: Registry, name: str, errors: dict[str, Failure], **arguments: Any) -> None:
-    """Call a hook of all plugins; what a plugin raises is kept in ``errors`` as ``hook NAME``."""
+    """Call a hook of all plugins. An exception is kept in ``errors`` as ``hook NAME``."""
     try:
         getattr(registry.manager.hook, name)(**arguments)
     except Exception as error:

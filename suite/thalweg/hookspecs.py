@@ -1,4 +1,4 @@
-"""The hooks of thalweg. A plugin implements any of them and marks each with ``@thalweg.hookimpl``."""
+"""The hooks of thalweg. A plugin implements any hooks and marks each with ``@thalweg.hookimpl``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How much may be asked for: what is more is refused in one line, before anything is allocated or trained.
+"""Limits of size. A larger request is refused in one line, before anything is allocated or trained.
 
-A typing error in a size must cost a line, and a stranger's file no more. The limits are far above what is sensible, are
-the same on every machine, and each is raised by an environment variable.
+A typing error in a size, or a stranger's file, must cost no more than a line. The limits are far above sensible sizes
+and equal on every machine. An environment variable raises each limit.
 
 >>> TRIALS.check(10**7, "bench.toml: 1 workload x 1 optimizer x 10,000,000 seeds")
 Traceback (most recent call last):
@@ -27,10 +27,10 @@ class Limit:
     """One limit."""
 
     unit: str
-    """What is counted; the variable is made of it."""
+    """The thing that is counted. The environment variable is named after it."""
     default: int
     what: str
-    """For the documentation."""
+    """A description for the documentation."""
 
     @property
     def variable(self) -> str:
@@ -39,10 +39,10 @@ class Limit:
 
     @property
     def value(self) -> int:
-        """The limit: what the environment says, else the default.
+        """The limit that the environment sets, else the default.
 
         Raises:
-            UserError: the environment says something else than a whole number from 1 up.
+            UserError: the environment variable is not a whole number from 1 up.
         """
         given = os.environ.get(self.variable)
         if not given:
@@ -52,12 +52,12 @@ class Limit:
         return int(given)
 
     def check(self, asked: int, what: str) -> None:
-        """Raise TooMuch where more is asked for; ``what`` says of whom, and what asks for it."""
+        """Raise TooMuch where ``asked`` is above the limit; ``what`` names the file and the key that ask."""
         if asked > self.value:
             raise self.refusal(asked, what)
 
     def refusal(self, asked: int, what: str) -> TooMuch:
-        """The error itself: of whom, how many, the limit and the way to raise it."""
+        """The error, with the file and key that ask, the number, the limit and the variable that raises it."""
         told = f"{asked:,}" if digits(asked) <= 30 else f"{brief(asked)} of"
         way = f"{self.variable}={asked} allows it" if digits(asked) <= 18 else f"{self.variable} raises the limit"
         return TooMuch(f"{what}: {told} {self.unit} are more than the limit of {self.value:,}: {way}")

@@ -1,4 +1,4 @@
-"""Memory: what the machine has to give, what a process uses, and what the device said when it had no more."""
+"""Memory: how much the machine has, how much a process uses, and the figures of a device that ran out of it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import psutil
 GB = 10**9
 
 _PER_WORKER = 2**30
-"""Bytes of free memory that a worker is counted with where the number of workers is chosen."""
+"""Bytes of free memory for each worker, where thalweg chooses the number of workers."""
 _CGROUPS = Path("/sys/fs/cgroup")
 _MEMBER = Path("/proc/self/cgroup")
 _SHARE = 0.9
-"""Of the memory that is available, what workers may use together."""
+"""The share of the available memory that all workers together may use."""
 
 
 def available_memory() -> int:
-    """Bytes that programs may still take, here or in the container that this process is in."""
+    """Bytes that programs may still take, on the machine or in the container of this process."""
     return int(min([psutil.virtual_memory().available, *_left_in_cgroups(_CGROUPS, _MEMBER)]))
 
 
@@ -52,7 +52,7 @@ def told_size(size: float) -> str:
 
 
 def device_figures() -> str:
-    """What a device that had no memory left has of it; what torch had cached of it is given back."""
+    """The memory figures of a device that ran out of memory. torch's cache of device memory is given back."""
     import torch
 
     if not torch.cuda.is_available():
@@ -69,7 +69,7 @@ def device_figures() -> str:
 
 
 def _left_in_cgroups(root: Path, member: Path) -> list[int]:
-    """What is left to each control group around this process, of both versions; empty without limits."""
+    """The bytes left to each control group around this process, in both versions of cgroups; empty without limits."""
     left = []
     for line in _text(member).splitlines():
         _, kinds, path = line.split(":", 2)
@@ -80,10 +80,10 @@ def _left_in_cgroups(root: Path, member: Path) -> list[int]:
         else:
             continue
         group = top / path.lstrip("/")
-        # in a container the path may be that of the host, and the group's own files lie at the top
+        # in a container the path may be the host's path, and the files of the group lie at the top
         for folder in {group, *group.parents, top}:
             if folder.is_relative_to(top) and _text(folder / limit).isdigit():
-                # files that are cached count as used, and give way
+                # cached files count as used, but the system drops them when memory is short
                 cached = re.search(r"^(?:total_)?inactive_file (\d+)$", _text(folder / "memory.stat"), re.MULTILINE)
                 given = int(_text(folder / limit)) - int(_text(folder / used) or 0)
                 left.append(max(0, given + int(cached[1] if cached else 0)))

@@ -1,4 +1,4 @@
-"""What a run tells: of one trial, and of all."""
+"""The outcome of a trial, and of a run."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from thalweg.store.results import StoredTrial, read_trial
 
 @dataclass
 class TrialResult:
-    """What came of a trial that was trained."""
+    """The outcome of a trial that was trained."""
 
     status: Status
     reason: str = ""
     error: Failure | None = None
     path: Path | None = None
-    """Where it is saved; None where even that failed."""
+    """The folder of the saved trial; None where saving failed."""
     summary: dict[str, Any] = field(default_factory=dict)
     side_errors: dict[str, Failure] = field(default_factory=dict)
-    """What went wrong beside the training: by "probe LABEL" or "hook NAME"."""
+    """Failures of probes and hooks, by "probe LABEL" or "hook NAME"."""
     cached: bool = False
-    """Whether another run had trained it in the meantime."""
+    """Whether another run had trained the trial in the meantime."""
 
     @property
     def saved(self) -> StoredTrial | None:
-        """What is on disk: ``document`` (names, every option, environment), ``curve()``, ``table(key)`` of a probe."""
+        """The saved trial: ``document`` (names, options, environment), ``curve()``, and ``table(key)`` of a probe."""
         found = read_trial(self.path) if self.path is not None else None
         return found if isinstance(found, StoredTrial) else None
 
     @property
     def benchmark(self) -> str:
-        """The benchmark's name; empty where nothing is saved."""
+        """The benchmark's name; empty where the trial was not saved."""
         return self.path.parents[1].name if self.path is not None else ""
 
 
 @dataclass
 class RunReport:
-    """What came of a run."""
+    """The outcome of a run."""
 
     benchmark: str
     results: Path
@@ -50,17 +50,17 @@ class RunReport:
     cached: int = 0
     trained: list[tuple[PlannedTrial, TrialResult]] = field(default_factory=list)
     outcome: Literal["complete", "interrupted", "stopped"] = "complete"
-    """Stopped: what the executor runs on was gone."""
+    """``stopped``: the executor could run nothing more, because its cluster was gone for instance."""
     errors: dict[str, Failure] = field(default_factory=dict)
-    """What went wrong beside the trials: by "hook NAME"."""
+    """Failures outside of trials, by "hook NAME", "executor NAME" or "results"."""
 
     def count(self, status: Status) -> int:
-        """How many of the trials trained now ended so."""
+        """The number of trials of this run that ended with a status."""
         return sum(result.status == status for _, result in self.trained)
 
     @property
     def failures(self) -> list[dict[str, str]]:
-        """Trials that failed, and probes and hooks that failed on trials that did not."""
+        """The failures of trials, and of probes and hooks on trials that did not fail."""
         rows = []
         for planned, result in self.trained:
             if result.error is not None:

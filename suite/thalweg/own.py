@@ -1,4 +1,4 @@
-"""Folders that belong to the user alone, outside of any results: what is believed must lie there."""
+"""The user's own folders, outside of any results. Files that thalweg trusts unchecked lie there."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ KEY_BYTES = 32
 
 
 def cache_folder() -> Path:
-    """For what can be made again: downloads, and indices of results."""
+    """The folder for files that can be made again: downloads, and indices of results."""
     return Path(platformdirs.user_cache_dir("thalweg"))
 
 
 def state_folder() -> Path:
-    """For what stays: the key that signs the user's own files."""
+    """The folder for lasting files: the key that signs the user's files."""
     return Path(platformdirs.user_state_dir("thalweg"))
 
 
 @cache
 def signing_key() -> bytes:
-    """The user's key: 32 random bytes in ``key`` of the state folder, made when it is first wanted.
+    """The user's key: 32 random bytes in the file ``key`` of the state folder, made when it is first needed.
 
     Raises:
-        OSError: it cannot be made, or somebody else may read or change it.
+        OSError: the key cannot be made, or other users may read or change it.
     """
     folder = state_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / "key"
-    # a second process that starts at the same time finds the file whole: a link is made of a whole file
+    # a link is made to a whole file, so that a second process that starts now finds the file whole
     if not os.path.lexists(path):
         partial = folder / f"key.{os.getpid()}"
         partial.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A plan: what a benchmark comes to, as workloads and trials."""
+"""A plan: the workloads and trials of a benchmark."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from thalweg.trial import ProbeRequest, Trial
 
 @dataclass(frozen=True)
 class Workload:
-    """What scoring needs to know of a workload."""
+    """The properties of a workload that scoring needs."""
 
     name: str
     metrics: tuple[Metric, ...]
     metric: Metric
     """The metric that ranks."""
     split: Literal["train", "valid", "test"]
-    """Where the ranking metric is read: test at the step that validation selects, else train at the end."""
+    """The split of the ranking metric: test, read at the step that validation selects, or train, read at the end."""
     target: Target | None
     target_split: Literal["train", "valid"]
     target_metric: Metric | None
     axis: str = "epoch"
-    """The column of a curve that counts what is spent of the budget."""
+    """The column of a curve that counts the spent budget."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedTrial:
-    """A trial with the names under which its benchmark knows it, and the probes wanted on it."""
+    """A trial with its names in the benchmark, and the probes wanted on it."""
 
     workload: str
     optimizer: str
@@ -41,7 +41,7 @@ class PlannedTrial:
 
     @property
     def title(self) -> str:
-        """For people: workload, optimizer and seed."""
+        """Workload, optimizer and seed as one text."""
         return f"{self.workload} · {self.optimizer} · seed {self.trial.seed}"
 
 
@@ -52,10 +52,10 @@ class Plan:
     benchmark: str
     workloads: dict[str, Workload]
     trials: list[PlannedTrial]
-    """Those that count."""
+    """The trials that are ranked."""
     tuning: list[PlannedTrial] = field(default_factory=list)
-    """Those that find out with which settings."""
+    """The trials that find the settings of the ranked trials."""
 
 
 Settings = Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]
-"""By workload and optimizer hyperparameters, some of them."""
+"""Hyperparameters to set, by workload and optimizer."""

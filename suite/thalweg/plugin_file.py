@@ -2,10 +2,10 @@
 
 ``from rules import FACTOR`` in ``folder/plugin.py`` means ``folder/rules.py``, while the file loads and afterwards.
 Nothing is added to ``sys.path``, so no other code sees that folder. The plugin file and its helpers are modules of a
-package of their own, ``thalweg_plugin_file_<hash of the path>``: two plugin files with equally named helpers get each
-its own, and every process gives them the same names, so that their classes can be pickled.
+package ``thalweg_plugin_file_<hash of the path>``. So two plugin files may have helpers of one name, and every process
+gives the modules equal names, which pickled classes need.
 
-The plugin's modules have an ``__import__`` of their own among their builtins, which is where Python looks for it.
+The builtins of these modules have a special ``__import__``; Python looks for ``__import__`` among the builtins.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def package_of(path: Path) -> str:
 
 
 def import_file(path: Path) -> ModuleType:
-    """Import a plugin file anew, and with it the helpers that it asks for.
+    """Import a plugin file anew, with the helpers that it imports.
 
     Raises:
-        ImportError: it is no Python file.
+        ImportError: the file is no Python file.
     """
     path = path.resolve()
     package = package_of(path)
@@ -48,7 +48,7 @@ def import_file(path: Path) -> ModuleType:
     parent = ModuleType(package, f"What {path.name} and the modules beside it belong to.")
     parent.__path__ = [str(path.parent)]
     sys.modules[package] = parent
-    # a module's name is no path: what has dots of its own would be a module of a module
+    # a dot in a module's name separates packages, so a file name with further dots cannot be a module's name
     name = f"{package}.{path.stem.replace('.', '_')}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -67,7 +67,7 @@ def import_file(path: Path) -> ModuleType:
 
 
 def imported_beside(path: Path) -> dict[str, Path]:
-    """The sources beside a plugin file that have been imported for it, by their names as the file knows them."""
+    """The sources beside a plugin file that were imported for it, by the names that the file uses."""
     package = package_of(path)
     found = {}
     for name, module in list(sys.modules.items()):
@@ -80,8 +80,8 @@ def imported_beside(path: Path) -> dict[str, Path]:
 class _Loader(SourceFileLoader):
     """Runs a source with imports relative to the plugin's folder.
 
-    It is compiled anew each time: Python takes old bytecode for new where an edit leaves the size and the second of the
-    last change as they were, and the digest would say otherwise.
+    The source is compiled anew each time. Python takes old bytecode for new if an edit changes neither the size nor the
+    second of the last change, and then the code would not be the code of the digest.
     """
 
     def get_code(self, fullname: str) -> CodeType:
@@ -93,7 +93,7 @@ class _Loader(SourceFileLoader):
 
 
 class _Finder(MetaPathFinder):
-    """Finds the modules of plugin files' packages, and leaves all others to Python."""
+    """Finds the modules of plugin files' packages. Python finds all other modules."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -110,7 +110,7 @@ class _Finder(MetaPathFinder):
 def _give_import(module: ModuleType) -> None:
     package = module.__name__.split(".")[0]
     (folder,) = map(Path, sys.modules[package].__path__)
-    # a step may import something each time that it is made
+    # an optimizer's step may contain an import
     beside = functools.cache(lambda top: is_beside(top, folder))
 
     def import_(

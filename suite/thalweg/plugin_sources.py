@@ -1,6 +1,6 @@
-"""Which sources a plugin consists of: what it imports, directly or not, of code that is not installed.
+"""Finds the sources of a plugin: its own and all that it imports, directly or not, unless they are installed.
 
-The sources are found by reading them: every import counts, also one within a function, which runs later or never.
+Imports are found by reading the sources. An import within a function counts too, although it may never run.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 _OWN = frozenset({"thalweg", "thalweg_plugins"})
-"""Their revisions tell changes apart."""
+"""Packages whose components have revisions, so that their sources need no digest."""
 
 
 def sources_of(files: Iterable[Path], folder: Path | None = None) -> dict[str, Path]:
-    """The sources that these files import and those that they import in turn, by name; not the files themselves.
+    """The sources that files import, directly or through other sources, by name; without the files themselves.
 
-    Left out is what comes from the standard library, from an installed package, or from thalweg.
+    The standard library, installed packages and thalweg are left out.
 
     Args:
-        files: where to begin.
-        folder: that of a plugin file, whose helpers lie beside it; None for an installed package.
+        files: the files to begin with.
+        folder: the folder of a plugin file, where its helpers lie; None for an installed package.
     """
     found: dict[str, Path] = {}
     first = [file.resolve() for file in files]
@@ -42,10 +42,10 @@ def sources_of(files: Iterable[Path], folder: Path | None = None) -> dict[str, P
 
 
 def is_beside(top: str, folder: Path) -> bool:
-    """Whether the module ``top`` is one that lies in a plugin file's folder.
+    """Whether the name ``top`` means a module in a plugin file's folder.
 
-    The standard library, installed packages and thalweg come first. A folder without ``__init__.py`` comes last, as
-    everywhere in Python.
+    The standard library, installed packages and thalweg take precedence. A folder without ``__init__.py`` comes last,
+    as it does in Python.
     """
     if top in sys.stdlib_module_names or top in _OWN or _installed(top):
         return False
@@ -60,26 +60,26 @@ def _installed(top: str) -> bool:
 
 
 def _anywhere(top: str) -> ModuleSpec | None:
-    """Where Python itself finds a module; also an editable install, which need not be on ``sys.path``."""
+    """The place where Python finds a module, which may be an editable install outside of ``sys.path``."""
     try:
         return importlib.util.find_spec(top)
-    except ValueError:  # a module that is there and came from nowhere
+    except ValueError:  # an imported module without a file
         return getattr(sys.modules[top], "__spec__", None)
 
 
 @functools.cache
 def _folders(path: tuple[str, ...]) -> tuple[str, ...]:
-    """The folders of ``sys.path`` that packages are installed to."""
+    """The folders of ``sys.path`` into which packages are installed."""
     usual = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()}
     usual.add(site.getusersitepackages())
     return tuple(one for one in path if one in usual or (one and any(Path(one).glob("*.dist-info"))))
 
 
 def _imports(file: Path, package: str | None) -> Iterator[str]:
-    """The full names of the modules that a file imports, and of what may be one.
+    """The full names of the modules that a file imports, with names that may be modules.
 
-    ``package`` is what relative imports are relative to, empty for the folder of a plugin file; they are left out where
-    it is None.
+    Relative imports are relative to ``package``, which is empty for the folder of a plugin file. None leaves relative
+    imports out.
     """
     try:
         tree = ast.parse(file.read_bytes())
@@ -96,7 +96,7 @@ def _imports(file: Path, package: str | None) -> Iterator[str]:
 
 
 def _sources(name: str, folder: Path | None) -> Iterator[tuple[str, Path]]:
-    """Each module that importing ``name`` runs, with its file; nothing where it is not ours to look after."""
+    """Each module that the import of ``name`` runs, with its file; nothing for modules that need no digest."""
     parts = name.split(".")
     top = parts[0]
     if folder is not None and is_beside(top, folder):

@@ -1,4 +1,4 @@
-"""Loads plugins, keeps what they registered and what failed, and looks components up by name."""
+"""Loads plugins, keeps their components and failures, and looks components up by name."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ KINDS: dict[str, type] = {
 
 @dataclass
 class PluginRecord:
-    """A plugin: what it registered, or why it failed. Both is impossible: a plugin registers everything or nothing."""
+    """A plugin with the components that it registered, or with its error. A plugin registers everything or nothing."""
 
     name: str
     version: str
@@ -64,7 +64,7 @@ class PluginRecord:
     error: str | None = None
     traceback: str | None = None
     digest: str | None = None
-    """SHA-256 of the sources, for plugin files and editable installs: their version does not tell changes apart."""
+    """SHA-256 of the sources, for plugin files and editable installs, whose version does not change with an edit."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Entry:
 
 
 class Registry:
-    """What is registered, by kind and name. Iteration is sorted by name."""
+    """The registered components, by kind and name."""
 
     def __init__(self, manager: pluggy.PluginManager, plugin_files: Sequence[Path] = ()) -> None:
         self.manager = manager
@@ -94,7 +94,7 @@ class Registry:
         return list(self._entries[kind].values())
 
     def entry(self, kind: str, name: str, where: str = "") -> Entry:
-        """Look up a component; UserError with the nearest name, and the plugins that failed, when there is none."""
+        """Look up a component. UserError names the nearest name, and the plugins that failed to load."""
         found = self._entries[kind].get(name)
         if found is None:
             failed = [f"{record.name} ({record.error})" for record in self.plugins if record.error]
@@ -128,12 +128,12 @@ class Registry:
         return cast(Path, self.entry("benchmarks", name, where).component)
 
     def add(self, plugin: PluginRecord, load: Any) -> None:
-        """Load a plugin and take what it registers, all or nothing; a failure is kept in its record."""
+        """Load a plugin and take all its components, or none of them; its record keeps a failure."""
         self.plugins.append(plugin)
         found: list[tuple[str, Entry]] = []
         module: Any = None
         try:
-            # standard output is the command's own: it may hold one JSON document and nothing else
+            # standard output may hold one JSON document and nothing else
             with contextlib.redirect_stdout(sys.stderr):
                 module = load()
                 _check_markers(self.manager, module)
@@ -156,7 +156,7 @@ class Registry:
             names.sort()
 
     def taken(self, kind: str, name: str) -> Entry | None:
-        """Who has that name already."""
+        """The component that has a name already; None where the name is free."""
         return self._entries[kind].get(name)
 
 
@@ -180,7 +180,7 @@ class _Register:
 
 
 def _component(kind: str, component: Any, settings: dict[str, Any]) -> Any:
-    """The instance that a plugin means by what it registered, checked against the contract."""
+    """The instance of a component that a plugin registered, checked against its contract."""
     singular = kind[:-1]
     if kind == "benchmarks":
         path = Path(component)
@@ -213,7 +213,7 @@ def _is_torch_optimizer(component: Any) -> bool:
 
 
 def _check_markers(manager: pluggy.PluginManager, module: Any) -> None:
-    """Refuse what pluggy would ignore or explain badly: a misspelt hook, or one without its marker."""
+    """Refuse a misspelt hook, or a hook without its marker. pluggy would ignore them or explain them badly."""
     hooks = [name for name in vars(hookspecs) if name.startswith("thalweg_")]
     for name, member in inspect.getmembers(module, callable):
         if name.startswith("thalweg_"):
@@ -232,7 +232,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def is_built_in(cls: type) -> bool:
-    """Whether a class is one of thalweg's own plugins, which the tests of the project check."""
+    """Whether a class belongs to a built-in plugin, whose behaviour the project's tests check."""
     return cls.__module__.startswith("thalweg_plugins.")
 
 
@@ -246,8 +246,8 @@ def make_plugin_manager() -> pluggy.PluginManager:
 def load_registry(plugin_files: Iterable[str | Path] = ()) -> Registry:
     """Load the built-ins, then installed plugins (entry points of group ``thalweg``), then ``plugin_files``.
 
-    With ``THALWEG_DISABLE_PLUGINS=1`` in the environment only the built-ins are loaded. Raises UserError for a plugin
-    file that does not exist, since it was asked for by name; what fails inside a plugin is kept as data.
+    With ``THALWEG_DISABLE_PLUGINS=1`` in the environment only the built-ins are loaded. A plugin file that does not
+    exist is a UserError, because the user named it. A failure inside of a plugin is kept as data.
     """
     files = [Path(path) for path in plugin_files]
     disabled = os.environ.get("THALWEG_DISABLE_PLUGINS", "") not in ("", "0")

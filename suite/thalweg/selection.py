@@ -1,4 +1,4 @@
-"""What the command line adds to a benchmark and filters from it."""
+"""The options of the command line that add to a benchmark, or select a part of it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from thalweg.stacking import Stacks, alone
 
 Device = Literal["cpu", "cuda", "mps"]
 DEVICES: tuple[Device, ...] = ("cpu", "cuda", "mps")
-"""Kinds of device that a trial can be asked for on."""
+"""The kinds of device that a trial can run on."""
 
 
 Only = Mapping[str, tuple[str, ...]]
-"""By key the names that ``--only`` lets through."""
+"""The names that ``--only`` selects, by key."""
 
 
 @dataclass
 class Selection:
-    """What the command line says: ``--with`` adds to the grid, ``--only`` filters what results, ``--keep`` keeps."""
+    """The choices of the command line: ``--with`` adds to the grid, ``--only`` selects, ``--keep`` keeps weights."""
 
     seeds: int | None = None
     extra: tuple[str, ...] = ()
@@ -34,11 +34,11 @@ class Selection:
     device: Device = "cpu"
     keep: Keep | None = None
     stacks: Stacks = alone
-    """Which pairs of a workload and an optimizer train in stacks."""
+    """Decides which pairs of a workload and an optimizer train in stacks."""
 
 
 LONGEST = 100_000
-"""Signs of what follows ``--with`` or ``--only``."""
+"""The largest number of characters after ``--with`` or ``--only``."""
 
 
 def _checked(text: str, option: str) -> str:
@@ -48,7 +48,7 @@ def _checked(text: str, option: str) -> str:
 
 
 def _split(settings: str) -> list[str]:
-    """Pieces between commas, but for those inside of brackets, braces and quotes."""
+    """The pieces between commas. Commas inside of brackets, braces and quotes do not separate."""
     pieces, start, depth, quote = [], 0, 0, ""
     for place, sign in enumerate(settings):
         if quote:
@@ -64,7 +64,7 @@ def _split(settings: str) -> list[str]:
 
 
 def parse_settings(texts: Iterable[str], where: str) -> dict[str, Any]:
-    """The values of ``key=value`` pieces, as TOML has them; what is no TOML is text."""
+    """The values of ``key=value`` pieces, read as TOML; a value that is not TOML is a text."""
     options: dict[str, Any] = {}
     for setting in texts:
         key, separator, value = setting.partition("=")
@@ -100,7 +100,7 @@ def is_wanted(only: Only, workload: str, optimizer: str) -> bool:
 
 
 def seeds_wanted(only: Only, count: int) -> Sequence[int]:
-    """Of the seeds from 0 to ``count`` - 1 those that pass the filter, in order; none of the others is looked at.
+    """The selected seeds among 0 to ``count`` - 1, in order. The function does not walk through the other seeds.
 
     >>> seeds_wanted({"seed": ("5", "007", "3")}, 10**12)
     [3, 5]
@@ -114,16 +114,16 @@ def seeds_wanted(only: Only, count: int) -> Sequence[int]:
 def parse_only(
     texts: Iterable[str], optimizers: Iterable[str], workloads: Iterable[str], added: Mapping[str, str] | None = None
 ) -> dict[str, tuple[str, ...]]:
-    """The names that each ``--only KEY=NAME,NAME`` lets through, by key.
+    """The names that each ``--only KEY=NAME,NAME`` selects, by key.
 
-    An optimizer that ``--with`` adds is let through by its label and by the optimizer's own name: who writes ``--only
+    An optimizer that ``--with`` adds is selected by its label and by the optimizer's name. A user who writes ``--only
     optimizer=sgd --with optimizer=sgd:lr=0.001`` wants to see both.
 
     Args:
-        texts: what follows each ``--only``.
-        optimizers: every label.
-        workloads: every name.
-        added: of the labels those that ``--with`` adds, with the optimizer's name.
+        texts: the text after each ``--only``.
+        optimizers: the labels of all optimizers.
+        workloads: the names of all workloads.
+        added: the labels that ``--with`` adds, each with the optimizer's name.
 
     Raises:
         UserError: there is no such name, or what ``--with`` adds would be left out.

@@ -49,11 +49,13 @@ def group_key(trial: Trial) -> str:
 
 
 class OnDisk:
-    """The way in which more of a pair's trials were trained, of those asked for: a board never mixes both.
+    """Decides by what is on disk whether a pair's trials are read from stacks or alone; a leaderboard never mixes both.
+
+    The way in which more of the wanted trials were trained counts.
 
     Args:
-        hashes: of every trial on disk.
-        configurations: of the same trials, see ``thalweg.store.timings.configuration``.
+        hashes: the hash of every trial on disk.
+        configurations: the configuration of every trial on disk; see ``thalweg.store.timings.configuration``.
     """
 
     def __init__(self, hashes: Iterable[str], configurations: Iterable[str]) -> None:
@@ -82,7 +84,7 @@ class OnDisk:
 
     @property
     def notes(self) -> list[str]:
-        """One sentence that says what does not count, where anything is."""
+        """A sentence about the trials that do not count; empty where all count."""
         if not self._titles:
             return []
         titles = list(self._titles)

@@ -47,7 +47,7 @@ WeightDecay = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 
 
 DecayOn = Literal["all", "matrices"]
-"""Which weights decay: all, or those of two and more dimensions, which spares biases and the scales of norms."""
+"""The weights that decay: all, or those with two or more dimensions, which spares biases and the scales of norms."""
 
 
 Precision = Literal["full", "tf32", "mixed-bfloat16"]
@@ -59,9 +59,9 @@ evaluations and probes do not.
 
 
 class Stack(Frozen):
-    """A place in a stack of ``size`` networks that train as one program; ``rows``: each with settings of its own.
+    """A place in a stack of ``size`` networks that train as one program. With ``rows`` each has its own settings.
 
-    The numbers that come out depend on the place to rounding, and on nobody else in the stack.
+    The results of a trial depend on its place by rounding errors, and not on the other trials in the stack.
     """
 
     size: Annotated[int, Field(ge=2, strict=True)]
@@ -71,7 +71,7 @@ class Stack(Frozen):
 
 
 class Trial(Frozen):
-    """One training run, deterministic: everything that changes its numbers and nothing else."""
+    """One deterministic training run. The fields are everything that changes its numbers, and nothing else."""
 
     problem: ComponentRef
     architecture: ComponentRef
@@ -122,7 +122,7 @@ class Trial(Frozen):
         )
         after = "}" if after == "{}" else f",{after[1:]}"
         common = hashlib.sha256(f'{before[:-1]},"seed":'.encode())
-        # as pickle makes them: a copy and a check of each of 100,000 would take a second
+        # made as pickle makes objects: to copy and check each of 100,000 trials would take a second
         state = self.__getstate__()
         fields = state.pop("__dict__")
         new, put, kind = self.__new__, object.__setattr__, type(self)

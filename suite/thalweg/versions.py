@@ -1,4 +1,4 @@
-"""Trials of other versions of plugins: what was asked is the same, what answered is not."""
+"""Matches trials of other versions of plugins with the plugins that are installed here."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Adopted(NamedTuple):
 
 
 def as_of_here(stored: Stored, registry: Registry) -> Adopted:
-    """The trials as if the plugins of the registry had trained them: revision, sources and provider are those here.
+    """The trials with revision, sources and provider replaced, as if the plugins of the registry had trained them.
 
-    So a benchmark, expanded with the plugins here, finds what an older version of a plugin left in another folder. Of
-    several versions of one trial the one that was trained here counts, else the latest.
+    So a benchmark that is expanded with the plugins here finds the trials of an older version of a plugin. Of several
+    versions of one trial, the version here counts, else the latest one.
     """
     trials = stored.trials.copy()
     renamed = {}
