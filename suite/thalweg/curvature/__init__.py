@@ -1,4 +1,4 @@
-"""Curvature of an objective: products with its Hessian, GGN and Fisher matrices, and what can be done with products."""
+"""Curvature of an objective: products with its Hessian, GGN and Fisher matrices, and algorithms that use products."""
 
 from thalweg.curvature.cg import CGResult, conjugate_gradients
 from thalweg.curvature.density import Density, quadratures, smoothed, spectral_density, width

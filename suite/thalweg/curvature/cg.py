@@ -1,4 +1,4 @@
-"""Conjugate gradients on a matrix known by its products."""
+"""Conjugate gradients for a matrix that is given by its products."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ import torch
 from torch import Tensor
 
 Matvec = Callable[[Tensor], Tensor]
-"""The product of a symmetric matrix with a vector (P,): ``operator.__matmul__``, say."""
+"""The product of a symmetric matrix with a vector (P,), such as ``operator.__matmul__``."""
 
 
 @dataclass(frozen=True)
 class CGResult:
-    """What conjugate gradients found.
+    """The result of conjugate gradients.
 
-    ``status`` says why they ended: ``"converged"``, ``"max iterations"``, ``"negative curvature"`` (then ``direction``
-    is a p with p'(A + damping I)p <= 0, and ``solution`` is what was reached before) or ``"not finite"``.
+    ``status`` says why the iteration ended: ``"converged"``, ``"max iterations"``, ``"negative curvature"`` or ``"not
+    finite"``. After negative curvature, ``direction`` is a p with p'(A + damping I)p <= 0, and ``solution`` is the last
+    iterate before.
     """
 
     solution: Tensor
     residual: Tensor
-    """b - (A + damping I) x, as the recursion has it."""
+    """b - (A + damping I) x, as the recursion computes it."""
     iterations: int
-    """Products with A, one of them for the residual of a ``start``."""
+    """Products with A, including the product for the residual of a ``start``."""
     status: Literal["converged", "max iterations", "negative curvature", "not finite"]
     direction: Tensor | None = None
 
@@ -49,10 +50,10 @@ def conjugate_gradients(
         matvec: v -> A v.
         b: the right-hand side.
         tolerance: relative norm of the residual.
-        max_iterations: products at most; the dimension P where none is given.
+        max_iterations: the most products; None means the dimension P.
         damping: added to the diagonal.
         preconditioner: r -> M^-1 r with a symmetric positive definite M near A.
-        start: where x begins; zero where none is given, and then the first product is the first iteration's.
+        start: the first x; None means zero, which saves the product for the first residual.
 
     Source: Nocedal & Wright 2006, algorithm 5.3; the exit on negative curvature as in algorithm 7.1.
 

@@ -1,4 +1,4 @@
-"""The spectral density of a matrix known by its products: stochastic Lanczos quadrature."""
+"""The spectral density of a matrix that is given by its products, by stochastic Lanczos quadrature."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from thalweg.curvature.lanczos import Tridiagonal, lanczos, random_start
 
 @dataclass(frozen=True)
 class Density:
-    """A smoothed spectral density, one row a draw; its integral over all eigenvalues is 1. float64 on the CPU."""
+    """A smoothed spectral density, one row for each draw, in float64 on the CPU. Each row integrates to 1."""
 
     grid: Tensor
     """Eigenvalues, shape (G,)."""
@@ -26,13 +26,13 @@ class Density:
 
 
 def quadratures(matvec: Matvec, like: Tensor, steps: int, draws: int, generator: torch.Generator) -> list[Tridiagonal]:
-    """``draws`` runs of ``steps`` steps of Lanczos' method, fully reorthogonalised, each from a random start.
+    """Runs of Lanczos' method, fully reorthogonalised, each from a random start.
 
     Args:
         matvec: v -> A v.
-        like: (P,), says size, type and device.
-        steps: products of each run.
-        draws: runs.
+        like: a vector (P,) with the size, type and device of v.
+        steps: steps of each run, with one product each.
+        draws: the number of runs.
         generator: draws the starts, uniform over directions.
 
     Raises:
@@ -45,11 +45,11 @@ def quadratures(matvec: Matvec, like: Tensor, steps: int, draws: int, generator:
 
 
 def width(low: float, high: float, steps: int) -> float:
-    """(high - low) / steps: the narrowest Gaussian that a quadrature of so many steps resolves.
+    """(high - low) / steps: the standard deviation of the narrowest Gaussian that a quadrature of ``steps`` resolves.
 
-    A quadrature of m nodes is exact for polynomials of degree 2 m - 1, and of that degree a Gaussian of this width on
-    an interval of this length is approximated with an error of about e^-8 of its peak. Where all eigenvalues are one,
-    its absolute value stands for the length, and 1 for that of zero.
+    A quadrature of m nodes is exact for polynomials of degree 2 m - 1. A polynomial of this degree approximates a
+    Gaussian of this width on the interval with an error of about e^-8 of the peak. If all eigenvalues are equal, their
+    absolute value replaces the length of the interval; if it is zero, 1 does.
     """
     return ((high - low) or abs(high) or 1.0) / steps
 
@@ -62,10 +62,10 @@ def spectral_density(
     The mean over runs estimates 1/P sum_j N(t; lambda_j, sigma^2).
 
     Args:
-        runs: of Lanczos' method, each from a random vector.
+        runs: runs of Lanczos' method, each from a random vector.
         sigma: the standard deviation of the Gaussian; see ``width``.
-        points: of the grid, which reaches 4 sigma beyond the outermost eigenvalues.
-        ends: the outermost eigenvalues, where they are known better than from ``runs``.
+        points: the number of grid points. The grid reaches 4 sigma beyond the outermost eigenvalues.
+        ends: the outermost eigenvalues, if they are known better than from ``runs``.
 
     Source: Golub & Welsch 1969; Ghorbani, Krishnan & Xiao 2019, section 3 and algorithm 1.
 

@@ -1,4 +1,4 @@
-"""The largest and smallest eigenpairs of a matrix known by its products."""
+"""The largest and smallest eigenpairs of a matrix that is given by its products."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from thalweg.curvature.lanczos import Tridiagonal, lanczos, random_start, roundi
 
 @dataclass(frozen=True)
 class Eigenpairs:
-    """Eigenpairs found, with ``bounds`` (k,): some eigenvalue of A is that close to each of ``eigenvalues``."""
+    """Approximate eigenpairs. An eigenvalue of A lies within each bound of each approximate eigenvalue."""
 
     eigenvalues: Tensor
     """Shape (k,), float64 on the CPU, the outermost first."""
@@ -35,21 +35,21 @@ def extreme_eigenpairs(
 ) -> tuple[Eigenpairs, Eigenpairs]:
     """The k largest and the k smallest eigenpairs of a symmetric A (P, P), by Lanczos' method.
 
-    Stops once the error bound of every one of them is below ``tolerance`` times the largest |value|, or after
-    ``max_steps`` products; 2 k more give the bounds. Where the vectors come to span an invariant subspace, it goes on
-    from a random vector orthogonal to it, so that an eigenvalue is found as often as it is there; before that it is
-    found once.
+    The method stops when the error bound of each pair is below ``tolerance`` times the largest |value|, or after
+    ``max_steps`` products. Then 2 k further products give the bounds. One run from one start finds a multiple
+    eigenvalue once. When the vectors span an invariant subspace, the method goes on from a random vector orthogonal to
+    the subspace, and so finds a multiple eigenvalue as often as A has it.
 
     The vectors are orthonormal to rounding, also where k exceeds the rank of A or an end is a null space.
 
     Args:
         matvec: v -> A v.
-        like: (P,), says size, type and device.
-        k: how many at either end, 1 or more; P where there are fewer.
+        like: a vector (P,) with the size, type and device of v.
+        k: the number of pairs at either end, 1 or more; P if P is smaller.
         generator: draws the start.
-        smallest: whether the smallest ones have to be below the tolerance too.
-        tolerance: of the bounds, relative.
-        max_steps: products at most.
+        smallest: whether the smallest pairs must meet the tolerance too.
+        tolerance: the relative tolerance of the bounds.
+        max_steps: the most products before the bounds.
 
     Raises:
         ValueError: k or max_steps is less than 1, or a product is not finite.
@@ -99,7 +99,7 @@ def _inside(new: Tensor, old: Tensor, k: int, slack: float) -> bool:
 
 
 def _checked(matvec: Matvec, values: Tensor, vectors: Tensor, order: Tensor) -> Eigenpairs:
-    """Those in this order, with their residuals: what rounding did to the basis is in them."""
+    """The pairs in a given order, with their residuals, which include the effect of rounding on the basis."""
     values, rows = values[order], vectors[order.to(vectors.device)]
     residuals = [matvec(row).double() - float(value) * row.double() for row, value in zip(rows, values, strict=True)]
     return Eigenpairs(values, rows, torch.tensor([float(r.norm()) for r in residuals], dtype=torch.float64))

@@ -1,4 +1,4 @@
-"""Lanczos' method: the extreme eigenpairs and the spectral density of a matrix known by its products."""
+"""Lanczos' method, for extreme eigenpairs and the spectral density of a matrix that is given by its products."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from thalweg.curvature.cg import Matvec
 
 @dataclass(frozen=True)
 class Tridiagonal:
-    """T = V'AV with a diagonal and an off-diagonal, of m steps of Lanczos' method; float64 on the CPU.
+    """The tridiagonal matrix T = V'AV after m steps of Lanczos' method, in float64 on the CPU.
 
-    ``basis`` V' holds the Lanczos vectors as rows, shape (m, P), where it was kept. ``remainder`` is the next
-    off-diagonal number: A V = V T + remainder v e_m', and zero after a breakdown, when V spans an invariant subspace.
+    ``basis`` V' holds the Lanczos vectors as rows (m, P), if they were kept. ``remainder`` is the next off-diagonal
+    number: A V = V T + remainder v e_m'. It is zero after a breakdown, when V spans an invariant subspace.
     """
 
     diagonal: Tensor
@@ -33,11 +33,11 @@ class Tridiagonal:
         return values, vectors
 
     def eigenvalues(self) -> Tensor:
-        """The Ritz values (m,), ascending: the extreme ones approach the extreme eigenvalues of A first."""
+        """The Ritz values (m,), ascending. The outermost approach eigenvalues of A first."""
         return self._decomposed()[0]
 
     def errors(self) -> Tensor:
-        """For each Ritz value a bound on its distance to an eigenvalue: |remainder s_m|, s its eigenvector of T."""
+        """For each Ritz value a bound on the distance to an eigenvalue: |remainder s_m|, s the eigenvector of T."""
         return (self.remainder * self._decomposed()[1][-1]).abs()
 
     def eigenpairs(self) -> tuple[Tensor, Tensor]:
@@ -48,7 +48,7 @@ class Tridiagonal:
         return values, vectors.T.to(self.basis) @ self.basis
 
     def quadrature(self) -> tuple[Tensor, Tensor]:
-        """Nodes and weights (m,) each of the spectral density seen from the start vector; the weights sum to one.
+        """Nodes (m,) and weights (m,) of the spectral density with respect to the start vector. The weights sum to one.
 
         Source: Golub & Welsch 1969; for networks: Ghorbani, Krishnan & Xiao 2019.
         """
@@ -75,12 +75,12 @@ def lanczos(
     Args:
         matvec: v -> A v.
         start: shape (P,), any length but zero.
-        steps: at most so many; an orthonormal basis holds no more than P.
-        keep_basis: whether the vectors are wanted.
-        enough: is shown what there is (without the basis) after every tenth step, and ends it by saying yes.
-        beside: orthonormal rows (m, P) of an invariant subspace; every vector is made orthogonal to them too, so that
-            T is that of A on what lies beside them.
-        scale: the size of A, where it is known to be larger than what the products show: what rounding is next to.
+        steps: the most steps. An orthonormal basis has at most P vectors.
+        keep_basis: whether the vectors are kept.
+        enough: gets the matrix so far, without basis, after every tenth step, and ends the method by returning True.
+        beside: orthonormal rows (m, P) of an invariant subspace. Every vector is made orthogonal to them too, so that T
+            belongs to A on their orthogonal complement.
+        scale: the size of A, if it is known to be larger than the products show. Rounding errors are compared with it.
 
     Raises:
         ValueError: there are no steps, the start is zero or not finite, or a product is not finite.
@@ -132,12 +132,12 @@ def lanczos(
 
 
 def rounding(like: Tensor) -> float:
-    """What counts as rounding error in the precision of ``like``, as a share of the size of A."""
+    """The size of rounding errors in the precision of ``like``, as a share of the size of A."""
     return 100 * torch.finfo(like.dtype).eps
 
 
 def _orthogonal(w: Tensor, rows: Tensor) -> Tensor:
-    """A vector less its components along orthonormal rows, twice: the first time leaves rounding errors of w's size."""
+    """A vector without its components along orthonormal rows. One pass leaves rounding errors, so two run."""
     for _ in range(2):
         w = w - (rows @ w) @ rows
     return w
@@ -149,5 +149,5 @@ def _tridiagonal(diagonal: list[float], off: list[float], basis: Tensor | None) 
 
 
 def random_start(like: Tensor, generator: torch.Generator) -> Tensor:
-    """A standard normal vector shaped, typed and placed as ``like``; the generator may live on another device."""
+    """A standard normal vector with the shape, type and device of ``like``. The generator may be on another device."""
     return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=generator.device).to(like.device)

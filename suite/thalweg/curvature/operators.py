@@ -1,10 +1,11 @@
-"""Matrices (P, P) over all parameters of an objective that are known by their products with vectors.
+"""Matrices (P, P) over all parameters of an objective, given by their products with vectors.
 
-A complex parameter counts as its real and imaginary parts: derivatives are those with respect to real numbers.
+A complex parameter counts as its real and imaginary parts; derivatives are with respect to these real numbers.
 
-Each is made at one point and one batch: it builds its graph once, and every product reuses it. Batch norm in training
-mode is differentiated through its batch statistics, and its buffers are left as the objective leaves them. Attention
-(and for the Hessian weight normalisation) is computed by its plain formula: see ``thalweg.contracts.derivatives``.
+An operator belongs to one point and one batch. It builds its graph once, and every product reuses the graph. Batch norm
+in training mode is differentiated through its batch statistics, and its buffers change as the objective changes them.
+Attention is computed by its plain formula, and so is weight normalisation for the Hessian: see
+``thalweg.contracts.derivatives``.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from thalweg.contracts.real import as_real, real_count, real_dtype
 from thalweg.curvature.vectors import flat
 
 CHUNK = 256
-"""Products that are computed side by side where many are wanted."""
+"""The number of products that are computed at once."""
 
 
 class Operator(ABC):
@@ -61,14 +62,14 @@ class Operator(ABC):
             return torch.cat([self._products(vectors[at : at + CHUNK]) for at in range(0, len(vectors), CHUNK)])
 
     def dense(self) -> Tensor:
-        """The matrix itself (P, P), by P products: for small networks. Symmetric to the last bit."""
+        """The matrix itself (P, P), by P products, for small networks. The result is symmetric to the last bit."""
         where = self.parameters[0].device
         matrix = self.products(torch.eye(self.size, dtype=real_dtype(self.parameters), device=where))
         return (matrix + matrix.T) / 2
 
     @abstractmethod
     def _products(self, vectors: Tensor) -> Tensor:
-        """Products with the rows of (K, P), uncounted."""
+        """Products with the rows of (K, P), which are not counted here."""
 
 
 def _backward(outputs: Tensor, inputs: Sequence[Tensor], vectors: Tensor, create_graph: bool = False) -> Tensor:
@@ -102,8 +103,8 @@ def _rows(numbers: Tensor, count: int) -> Tensor:
 class Hessian(Operator):
     """The matrix of second derivatives of the objective's loss, its penalty included: H v = d(g'v)/dw.
 
-    ``loss`` and ``gradient`` (P,) at the point come with it; making it counts as one gradient evaluation. ValueError
-    where an operation has no second derivative.
+    The operator also has the ``loss`` and the ``gradient`` (P,) at the point. Its construction counts as one gradient
+    evaluation. ValueError where an operation has no second derivative.
 
     Source: Pearlmutter 1994, Fast exact multiplication by the Hessian.
     """
@@ -127,11 +128,11 @@ class Hessian(Operator):
 
 
 class OutputOperator(Operator):
-    """J' M J / N (+ l2 I) for the Jacobian J of the N examples' outputs and matrices M of each example's output.
+    """J' M J / N (+ l2 I), with J the Jacobian of the N examples' outputs and M a matrix for each example's output.
 
-    ``outputs`` (N, ...) are those at the point, with their graph: ``objective.gradient(operator.outputs)`` gives loss
-    and gradient from the same forward pass. Outputs that are given come from one under ``math_attention``. Source:
-    Schraudolph 2002; Jv by two backward passes, one of them shared.
+    ``outputs`` (N, ...) are the outputs at the point, with their graph. ``objective.gradient(operator.outputs)`` gives
+    loss and gradient without a second forward pass. Outputs that the caller passes must be computed under
+    ``math_attention``. J v takes two backward passes, one of which all products share. Source: Schraudolph 2002.
     """
 
     penalised = True
@@ -173,16 +174,16 @@ class GGN(OutputOperator):
 
 
 class Fisher(GGN):
-    """The exact Fisher matrix J' F_l J / N, F_l the information of the model's p(y|z): does not depend on the targets.
+    """The exact Fisher matrix J' F_l J / N, with F_l the information of the model's p(y|z). It ignores the targets.
 
-    For sequences it is that of one position, as the loss is: the mean over T.
+    For sequences, loss and matrix are means over the T positions: the matrix is 1/T of the sequence's information.
     """
 
     penalised = False
 
 
 class _Rank(OutputOperator):
-    """The mean over draws and examples of g g', g the gradient of one example's loss at some targets."""
+    """The mean over draws and examples of g g', with g the gradient of one example's loss at given targets."""
 
     penalised = False
     _residuals: Tensor
@@ -194,7 +195,7 @@ class _Rank(OutputOperator):
 
     @property
     def _scale(self) -> float:
-        """For sequences: squares of a mean over T positions are 1/T^2, and T of them make the 1/T of ``Fisher``."""
+        """T for sequences: the square of a mean over T positions has 1/T^2, and ``Fisher`` has 1/T."""
         return math.sqrt(self.objective.output_loss.positions(self.outputs))
 
     def _middle(self, changes: Tensor) -> Tensor:
@@ -203,7 +204,7 @@ class _Rank(OutputOperator):
 
 
 class MCFisher(_Rank):
-    """The Fisher matrix by targets drawn from the model: its mean is ``Fisher``, its error falls as samples^-1/2."""
+    """The Fisher matrix from targets drawn from the model. Its mean is ``Fisher``; errors fall as samples^-1/2."""
 
     def __init__(self, objective: Objective, samples: int = 1, outputs: Tensor | None = None) -> None:
         super().__init__(objective, outputs)
@@ -212,7 +213,7 @@ class MCFisher(_Rank):
 
 
 class EmpiricalFisher(_Rank):
-    """The mean of g g' over the examples with their true targets: a different matrix than the Fisher.
+    """The mean of g g' over the examples with their true targets, which is not the Fisher matrix.
 
     Source: Kunstner, Balles & Hennig 2019, Limitations of the empirical Fisher approximation.
     """

@@ -1,4 +1,4 @@
-"""An operator as SciPy's linear algebra takes it."""
+"""An operator for SciPy's linear algebra."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trace of a matrix known by its products."""
+"""The trace of a matrix that is given by its products."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 from torch import Tensor
 
 Products = Callable[[Tensor], Tensor]
-"""The products of a symmetric matrix with each row of (K, P): ``operator.products``, say."""
+"""The products of a symmetric matrix with each row of (K, P), such as ``operator.products``."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class TraceEstimate:
     standard_error: float
     products: int
     samples: int
-    """Independent numbers that the standard error is that of the mean of."""
+    """The number of independent samples whose mean is the estimate."""
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """value -+ t standard_error, t Student's with ``samples`` - 1 degrees of freedom; nan where there are none."""
+        """value -+ t standard_error, with Student's t of ``samples`` - 1 degrees of freedom; nan for one sample."""
         if self.samples < 2:
             return math.nan, math.nan
         half = float(stdtrit(self.samples - 1, (1 + level) / 2)) * self.standard_error

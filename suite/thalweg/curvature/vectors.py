@@ -1,4 +1,4 @@
-"""One vector of real numbers for all parameters, and back; a complex parameter counts as two numbers an entry."""
+"""Packs all parameters into one real vector, and back. A complex entry becomes two numbers."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def flat(tensors: Iterable[Tensor]) -> Tensor:
 
 
 def pieces(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    """A vector (P,) cut into tensors shaped as those in ``like``: the inverse of ``flat``.
+    """A vector (P,) cut into tensors of the shapes in ``like``: the inverse of ``flat``.
 
-    Without copying, but for complex ones.
+    Real tensors are views of the vector; complex tensors are copies.
 
     >>> [tuple(piece.shape) for piece in pieces(torch.zeros(7), [torch.ones(2, 3), torch.ones(1)])]
     [(2, 3), (1,)]

@@ -10,12 +10,12 @@ from torch.nn import functional
 def crop_and_flip(images: Tensor, generator: torch.Generator, padding: int = 4) -> Tensor:
     """Each image padded with zeros, cropped to its size at a random place, and mirrored with probability 1/2.
 
-    The usual augmentation of CIFAR (He et al. 2016, "Deep residual learning for image recognition", section 4.2). One
-    integer an image, uniform over the (2 padding + 1)^2 places times 2, holds its whole draw.
+    This is the usual augmentation of CIFAR (He et al. 2016, "Deep residual learning for image recognition", section
+    4.2). The draw of an image is one integer, uniform over the (2 padding + 1)^2 places times 2.
 
     Args:
-        images: shape (N, C, H, W), already scaled: zero is what the padding shows.
-        generator: on the CPU, so that every device sees the same draws.
+        images: shape (N, C, H, W), already scaled; the padding is zero in this scale.
+        generator: a generator on the CPU, so that the draws are equal on every device.
         padding: pixels added on each side.
 
     Returns:

@@ -24,7 +24,7 @@ _TEST = {10: "cifar-10-batches-bin/test_batch.bin", 100: "cifar-100-binary/test.
 _LABELS = {10: 1, 100: 2}
 """Bytes before an image: CIFAR-100 has a coarse label and then the fine one."""
 _BESIDES = 1 << 20
-"""Bytes of an archive besides its records, at most: names of classes, a page, and tar's own."""
+"""The most bytes of an archive besides its records: names of classes, a page, and the headers of tar."""
 
 
 class Cifar(NamedTuple):
@@ -44,9 +44,9 @@ def read_cifar(path: Path, classes: Literal[10, 100], train: int = 50_000, test:
 
     Args:
         path: the archive.
-        classes: which of the two it is.
-        train: training examples that there must be.
-        test: test examples that there must be.
+        classes: 10 or 100, for the data set.
+        train: the number of training examples that the archive must have.
+        test: the number of test examples that the archive must have.
 
     Raises:
         UserError: the archive is broken, a file is missing in it, counts or labels are not as they should be, or it
@@ -68,7 +68,7 @@ def _record(classes: int) -> int:
 
 
 class _Bounded(io.RawIOBase):
-    """What a file unpacks to, up to so many bytes."""
+    """A stream that ends with an error after a number of bytes, for a file that unpacks to more than it should."""
 
     def __init__(self, file: gzip.GzipFile, most: int) -> None:
         self.file, self.most, self.left = file, most, most

@@ -24,7 +24,7 @@ PAUSE = 0.5
 CHUNK = 1 << 16
 
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Answers that the same request may not get a second time."""
+"""Statuses of an answer that may be different at the next attempt."""
 
 
 class TransferFailed(Exception):  # noqa: N818 - the reason, as the end of a sentence
@@ -36,25 +36,25 @@ class _Broken(TransferFailed):
 
 
 class _TooLong(TransferFailed):
-    """A server that has, or sends, more than the file's bytes: nothing of it is used."""
+    """A server announces or sends more bytes than the file may have. Nothing of the answer is used."""
 
 
 class _Unusable(_Broken):
-    """What is here already does not fit what the server has."""
+    """The bytes on this machine do not fit the server's file."""
 
 
 class ResumingDownloader:
-    """Streams a url into ``part``, continues what is there already, and moves it to the output file when complete.
+    """Streams a url into ``part``, from the bytes that ``part`` has, and moves it to the output file when complete.
 
-    An attempt that breaks is followed by another from where it broke (HTTP Range), up to ``ATTEMPTS`` in all; a server
-    that sends everything instead is read from the start. There is no second attempt where it cannot help: no such
-    page, no such server. ``part`` is left behind whenever the transfer does not complete, for the caller to keep or
-    remove.
+    After a broken connection the next attempt asks for the rest (HTTP Range), up to ``ATTEMPTS`` in all. A server that
+    sends the whole file instead is read from the start. An error that a second attempt cannot cure, such as a missing
+    page or host, ends the transfer at once. ``part`` is left behind if the transfer does not complete; the caller keeps
+    or removes it.
 
     Args:
-        part: where the bytes are collected.
-        label: what is transferred, for the progress display on standard error.
-        most: bytes that the file has, at most. A server that says that it has more, or sends more, is not read on.
+        part: the file that collects the bytes.
+        label: the name of the transfer in the progress display on standard error.
+        most: the most bytes that the file may have. A longer answer is cut off.
     """
 
     def __init__(self, part: Path, label: str, most: int) -> None:
@@ -62,7 +62,7 @@ class ResumingDownloader:
         self.label = label
         self.most = most
         self.continued = False
-        """Whether the last call found bytes of an earlier one and used them."""
+        """Whether the last call used bytes of an earlier call."""
 
     def __call__(self, url: str, output_file: str, pooch: Any) -> None:
         """Transfer ``url`` to ``output_file``; ``pooch`` is not used.
@@ -121,7 +121,7 @@ def host(url: str) -> str:
 
 
 def _request(url: str, have: int) -> requests.Response:
-    """Ask for the bytes from ``have`` on, as they are: a .gz file must not be unpacked on the way."""
+    """Ask for the bytes from ``have`` on, without content encoding: a .gz file must not be unpacked on the way."""
     import requests
     from urllib3.exceptions import NameResolutionError, NewConnectionError
 
@@ -148,7 +148,7 @@ def _request(url: str, have: int) -> requests.Response:
 
 
 def _extent(response: requests.Response, have: int) -> tuple[int, int | None]:
-    """Where the answer's bytes belong, and how many there are in all where the server says so."""
+    """The place of the answer's first byte in the file, and the size of the file if the server says it."""
     status = response.status_code
     content_range = response.headers.get("Content-Range", "")
     if status == 206:
@@ -186,11 +186,11 @@ class _Display(ABC):
 
     @abstractmethod
     def begin(self, start: int, total: int | None) -> None:
-        """An attempt that has the first ``start`` bytes already."""
+        """Begin an attempt that has the first ``start`` bytes already."""
 
     @abstractmethod
     def advance(self, amount: int) -> None:
-        """So many bytes more."""
+        """Count bytes that arrived."""
 
 
 class _Bar(_Display):
@@ -199,7 +199,7 @@ class _Bar(_Display):
         self._task = progress.add_task(label, total=None)
 
     def begin(self, start: int, total: int | None) -> None:
-        # not update(): the bytes that are here already would count as speed
+        # not update(), which would count the bytes of earlier attempts as speed
         self._progress.reset(self._task, completed=start, total=total)
 
     def advance(self, amount: int) -> None:

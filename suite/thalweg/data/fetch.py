@@ -1,4 +1,4 @@
-"""Data sets as files: found where they are already, or downloaded into the cache; checked by their digest."""
+"""Data sets as files: found on this machine or downloaded into the cache, and checked by their digest."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from thalweg.errors import UserError
 from thalweg.own import cache_folder
 
 MOST_BYTES = 8 << 30
-"""Of a file whose size is not told."""
+"""The most bytes of a file whose size is not declared."""
 LARGER = 100
-"""By which factor a file that is found may be larger than what the mirrors serve, since it may not be packed."""
+"""A file on this machine may be larger than the mirrors' by this factor, since it may not be packed."""
 SYSTEM_FOLDERS = (Path("/usr/share/datasets"),)
 """Where packages of the operating system put data sets (Debian: dataset-fashion-mnist)."""
 
@@ -26,9 +26,9 @@ SYSTEM_FOLDERS = (Path("/usr/share/datasets"),)
 class DataFile:
     """One file of a data set.
 
-    ``urls`` are mirrors, tried in turn; ``sha256`` is the digest of what they serve, and ``also`` are digests of the
-    same content packed otherwise, which are accepted where a file is found. ``size`` is the bytes of what the mirrors
-    serve, or as many as there may be at most: a download ends where there are more.
+    ``urls`` are mirrors, which are tried in order. ``sha256`` is the digest of the mirrors' file. ``also`` has digests
+    of the content packed otherwise, which are accepted for a file on this machine. ``size`` is the number of bytes that
+    the mirrors serve, or an upper bound; a longer download is cut off.
     """
 
     name: str
@@ -38,23 +38,23 @@ class DataFile:
     size: int = MOST_BYTES
 
     def is_at(self, path: Path) -> bool:
-        """Whether there is a file at ``path`` and its digest is one of those accepted."""
+        """Whether there is a file at ``path`` with an accepted digest."""
         # false, not an error, where the folder may not be looked into
         return os.path.isfile(path) and not self.is_too_large(path) and sha256(path) in (self.sha256, *self.also)  # noqa: PTH113
 
     def is_too_large(self, path: Path) -> bool:
-        """Whether a file is so large that it is none of those accepted, however packed: its digest would take hours."""
+        """Whether a file is too large to be the data set in any packing. Its digest could take hours."""
         return path.stat().st_size > LARGER * self.size
 
 
 def locate(folder_name: str, file: DataFile) -> Path | None:
-    """Where the file is on this machine; None where it is not.
+    """The path of the file on this machine; None where the file is not here.
 
-    Looked for in ``$THALWEG_DATA/<folder_name>/``, the system's folders, and the cache, in this order. A file in the
-    last two with another digest is passed over.
+    The search goes through ``$THALWEG_DATA/<folder_name>/``, the system's folders, and the cache, in this order. In the
+    last two a file with another digest is passed over.
 
     Raises:
-        UserError: the file in ``$THALWEG_DATA`` has a digest that is none of the accepted ones.
+        UserError: the file in ``$THALWEG_DATA`` has no accepted digest.
     """
     given = os.environ.get("THALWEG_DATA")
     if given:
@@ -81,10 +81,10 @@ def locate(folder_name: str, file: DataFile) -> Path | None:
 
 
 def present(folder_name: str, files: Iterable[DataFile]) -> dict[str, Path]:
-    """Where each file is, by its name, without touching the network.
+    """The path of each file, by its name, without use of the network.
 
     Raises:
-        UserError: one is not on this machine.
+        UserError: a file is not on this machine.
     """
     paths = {}
     for file in files:
@@ -99,10 +99,10 @@ def present(folder_name: str, files: Iterable[DataFile]) -> dict[str, Path]:
 
 
 def fetch(folder_name: str, files: Iterable[DataFile]) -> dict[str, Path]:
-    """Where each file is, by its name; those that are not on this machine are downloaded into the cache.
+    """The path of each file, by its name. Files that are not on this machine are downloaded into the cache.
 
     Raises:
-        UserError: one cannot be had, why, and what to do.
+        UserError: a file cannot be had; the message says why, and what to do.
     """
     return {file.name: locate(folder_name, file) or _download(folder_name, file) for file in files}
 
@@ -140,7 +140,7 @@ def _put_it_there(folder_name: str) -> str:
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes from downloading into a folder; remove what pooch left there in one that was killed."""
+    """Keep other processes from downloading into a folder; remove what a killed download left there."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder.with_name(f"{folder.name}.lock"))
@@ -158,7 +158,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _retrieve(url: str, folder: Path, file: DataFile, downloader: ResumingDownloader) -> Path:
-    """Download from one url; once more from the start where bytes of an earlier process turn out to be wrong.
+    """Download from one url. If bytes of an earlier process turn out to be wrong, download once more from the start.
 
     Raises:
         TransferFailed: the reason.

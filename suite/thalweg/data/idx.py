@@ -17,9 +17,9 @@ from thalweg.errors import UserError
 GZIP = b"\x1f\x8b"
 UNSIGNED_BYTE = 0x08
 MOST_BYTES = 8 << 30
-"""Elements of an array whose size is not known beforehand, at most."""
+"""The most elements of an array whose size is not known beforehand."""
 _MOST_DIMENSIONS = 64
-"""Of an array of numpy's."""
+"""The most dimensions that a NumPy array has."""
 
 
 def read_idx(path: Path, most: int = MOST_BYTES) -> npt.NDArray[np.uint8]:
@@ -28,7 +28,7 @@ def read_idx(path: Path, most: int = MOST_BYTES) -> npt.NDArray[np.uint8]:
     Two zero bytes, the type (8: unsigned bytes), the number of dimensions d, d sizes as big-endian 32-bit numbers, and
     the elements in row-major order (LeCun, Cortes & Burges, "The MNIST database", section on file formats).
 
-    A file is unpacked as far as its header says and not to its end, which may be far.
+    A packed file is unpacked only as far as its header says, because the file may unpack to far more.
 
     Args:
         path: the file.

@@ -31,14 +31,14 @@ COLUMNS = [
 
 @dataclass
 class Tried:
-    """A setting that was tried, and what came of it."""
+    """A setting that was tried, and its results."""
 
     setting: dict[str, float]
     number: int
-    """Its place in the sequence of points, from 0; the extension's are counted by themselves."""
+    """The place in the sequence of points, from 0. Points of the extension have a count of their own."""
     extension: bool
     hashes: list[str]
-    """Of its trials, one a seed."""
+    """The value of each trial, one for each seed."""
     score: float = math.nan
     """The mean over seeds of the best validation value, the larger the better; minus infinity where one did not end."""
     loss: float = math.inf
@@ -56,7 +56,7 @@ class Tried:
 
 @dataclass
 class Outcome:
-    """What was tried of an optimizer on a workload."""
+    """The settings of an optimizer that were tried on a workload."""
 
     workload: Workload
     optimizer: str
@@ -73,10 +73,10 @@ class Outcome:
 
     @property
     def at_edge(self) -> bool:
-        """Whether a better setting may lie beyond what was tried.
+        """Whether a better setting may lie beyond the range that was tried.
 
-        So it may where the best of the largest budget has the smallest or largest value of something, and where no
-        setting finished; not where settings have no effect.
+        This is so if the best setting of the largest budget has the smallest or the largest value of a hyperparameter,
+        or if no setting finished. It is not so if settings have no effect.
         """
         if not self.best or self.without_effect:
             return False
@@ -89,11 +89,11 @@ class Outcome:
         return False
 
     def choose(self, budgets: Sequence[int], extended: dict[int, int]) -> None:
-        """Take the best setting for each budget, of equals the first: of those points that the budget pays for.
+        """Take the best setting of each budget: the best of the points that the budget pays for, the first of equals.
 
         Args:
             budgets: numbers of points in the range.
-            extended: for each of them how many more there are beyond each end.
+            extended: for each budget, the number of points beyond each end.
         """
         for budget in budgets:
             paid = [one for one in self.tried if one.number < (extended[budget] if one.extension else budget)]
@@ -126,10 +126,11 @@ class Outcome:
 
 
 def read_scores(tried: Sequence[Tried], stored: Stored, workload: Workload) -> bool:
-    """Read how each setting did; False while trials of some are not on disk.
+    """Read the results of each setting; False while trials are missing on disk.
 
-    A trial's value is the workload's metric on the validation split at the best evaluation, which is where weights are
-    selected; without a validation split that of training at the end. A trial that diverged or failed has none.
+    A trial's value is the workload's metric on the validation split at the best evaluation, where weights are selected.
+    Without a validation split it is the metric on the training split at the end. A trial that diverged or failed has no
+    value.
     """
     there = stored.trials.drop_duplicates("hash", keep="last")
     numbers = dict(zip(there["hash"], there.index, strict=True))
@@ -149,7 +150,7 @@ def read_scores(tried: Sequence[Tried], stored: Stored, workload: Workload) -> b
 
 
 def _rows(stored: Stored, chosen: pd.Index, workload: Workload) -> dict[int, dict[str, Any]]:
-    """Of each trial, by its number: score, loss there, steps and gradient evaluations."""
+    """For each trial, by its number: the score, the loss at that step, steps and gradient evaluations."""
     split, metric = workload.target_split, workload.metric
     columns = ["step", "gradient_evaluations", "split", "metric", "value"]
     curves = stored.curves(columns, chosen, {"split": {split}, "metric": {metric.name, "loss"}})

@@ -1,6 +1,6 @@
-"""The trials of a benchmark that tunes: which settings are to be tried, and, once that is known, the seeds that count.
+"""The trials of a benchmark that tunes: first the settings to try, then the final seeds of the best settings.
 
-Nothing is kept but the trials: what was selected follows from those on disk, whoever asks.
+Only trials are kept. The selection follows from the trials on disk, so every reader selects alike.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from thalweg.tuning.space import Space, points_beyond, space_of
 
 @dataclass
 class TunedPlan(Plan):
-    """A plan as far as it is known from the trials on disk."""
+    """The plan of a benchmark that tunes, as far as the trials on disk determine it."""
 
     outcomes: list[Outcome] = field(default_factory=list)
-    """Of each workload and optimizer; none where the benchmark does not tune."""
+    """The outcome of tuning for each workload and optimizer; empty where the benchmark does not tune."""
     settled: bool = True
-    """Whether all that is to be trained is known."""
+    """Whether all trials are known."""
     extended: list[str] = field(default_factory=list)
-    """Workloads on which an optimizer had its best at an end, so that all ranges were extended."""
+    """Workloads whose ranges were all extended, because an optimizer had its best setting at an end."""
     smaller: dict[int, list[PlannedTrial]] = field(default_factory=dict)
-    """By budget the seeds that count of its best settings; those of the largest are the trials of the plan."""
+    """The final seeds of the best settings, by tuning budget. Those of the largest budget are the plan's trials."""
 
     @property
     def tried(self) -> pd.DataFrame:
-        """A row a setting that is tried; see ``outcome.COLUMNS``."""
+        """A row for each setting that is tried; see ``outcome.COLUMNS``."""
         return pd.DataFrame([row for outcome in self.outcomes for row in outcome.rows()], columns=COLUMNS)
 
 
 def plan_of(benchmark: Benchmark, registry: Registry, selection: Selection, stored: Stored) -> TunedPlan:
-    """The plan, given what is on disk.
+    """The plan that follows from the trials on disk.
 
-    An optimizer's settings are all tried before the best is taken. Where, of all optimizers that have been tried on a
-    workload, one has its best at an end of its range, every optimizer's range is extended there, once. The seeds that
-    count are planned for workloads of which every wanted optimizer is settled.
+    The best setting of an optimizer is taken after all its settings have been tried. If an optimizer has its best
+    setting at an end of its range, the ranges of all optimizers on the workload are extended, once. The final seeds of
+    a workload are planned when every wanted optimizer is settled.
     """
     tuning = benchmark.spec.tuning
     if tuning is None:
@@ -74,7 +74,7 @@ class _Planning:
         }
 
     def _check_count(self) -> None:
-        """TooMuch where more is to be tried than the limit; counted from the file, before a point is drawn."""
+        """TooMuch where more settings are asked for than the limit allows; counted before a point is drawn."""
         spec = self.benchmark.spec
         pairs = len(spec.workloads) * len(self.benchmark.optimizers(self.selection))
         settings = self._most + 2 * points_beyond(self.tuning, self._most)
@@ -143,7 +143,7 @@ class _Planning:
         return found
 
     def _placed(self, trial: Trial, settings: int, number: int, title: str) -> Trial:
-        """With its place among the settings that are tried, where they train in a stack."""
+        """A trial with its place in the stack of settings, where the settings train in a stack."""
         if settings * self.tuning.seeds < 2:
             return trial
         candidate = trial.model_copy(update={"stack": settings_stack(number)})

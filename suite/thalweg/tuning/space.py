@@ -1,4 +1,4 @@
-"""The settings that tuning tries: points of a range as wide for every optimizer."""
+"""The settings that tuning tries: points in a range that is equally wide for every optimizer."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from thalweg.errors import UserError, unknown
 from thalweg.shown import some
 
 SEED = 2020
-"""Of the sequences of points: every optimizer has the same points of the unit cube."""
+"""The seed of the sequences of points. Every optimizer gets equal points of the unit cube."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """Where one hyperparameter is searched, on a log scale."""
+    """The range in which one hyperparameter is searched, on a log scale."""
 
     name: str
     low: float
@@ -46,7 +46,7 @@ class Space:
         ]
 
     def extension(self, budget: int) -> list[dict[str, float]]:
-        """Points beyond both ends, as dense as those of ``budget`` points within; none for several hyperparameters."""
+        """Points beyond both ends, as dense as ``budget`` points inside; none for several hyperparameters."""
         count = points_beyond(self.spec, budget)
         if len(self.ranges) > 1 or not self.spec.extend:
             return []
@@ -65,13 +65,13 @@ class Space:
 
 
 def points_beyond(spec: TuningSpec, budget: int) -> int:
-    """How many points lie beyond each end of a range, as dense as ``budget`` points within it."""
+    """The number of points beyond each end of a range, as dense as ``budget`` points inside."""
     # the quotient may be too large for a float, and is refused where it is large at all
     return math.ceil(min(budget * spec.extend / spec.decades, 1e300))
 
 
 def unit_points(method: str, count: int, dimensions: int) -> np.ndarray[Any, Any]:
-    """Points of the unit cube, (count, dimensions): the first of a longer sequence, but for a grid.
+    """Points of the unit cube, (count, dimensions). Fewer points are the first of a longer sequence, except in a grid.
 
     ``grid``: equally spaced with both ends, as many in each direction. ``halton``, ``sobol``: scrambled (Owen 2017;
     scipy.stats.qmc). ``random``: uniform.
@@ -94,17 +94,17 @@ def unit_points(method: str, count: int, dimensions: int) -> np.ndarray[Any, Any
 def space_of(
     spec: TuningSpec, options: Iterable[Hyperparameter], names: Iterable[str], given: Mapping[str, Any], where: str
 ) -> Space:
-    """The ranges of an optimizer: ``spec.decades`` wide around a value that is given, else its declared range's middle.
+    """The ranges of an optimizer, ``spec.decades`` wide around a given value or the middle of the declared range.
 
     Args:
-        spec: the benchmark's.
-        options: the optimizer's.
-        names: what is searched.
-        given: hyperparameters that the benchmark names.
-        where: what to name in an error.
+        spec: the tuning of the benchmark.
+        options: the hyperparameters of the optimizer.
+        names: the hyperparameters that are searched.
+        given: values that the benchmark gives.
+        where: what an error names.
 
     Raises:
-        UserError: something cannot be searched.
+        UserError: a hyperparameter cannot be searched.
     """
     names = tuple(names)
     if len(set(names)) < len(names):
