@@ -14,12 +14,13 @@ from thalweg.app.view import ADDED, IN_BENCHMARK, NOT_EXPANDED, View, make_view
 from thalweg.benchmark import read_benchmark
 from thalweg.registry import load_registry
 from thalweg.store.index import read_stored
+from thalweg.store.kept import kept_benchmark
 from thalweg.store.results import BenchmarkResults
 
 
 def view(root: Path, name: str, file: Path | None = None, plugins: tuple[Path, ...] = ()) -> View:
     stored = read_stored(BenchmarkResults(root, name))
-    benchmark = read_benchmark(file or root / name / "benchmark.toml", name)
+    benchmark = read_benchmark(file) if file else kept_benchmark(BenchmarkResults(root, name))
     return make_view(benchmark, load_registry(plugins), stored)
 
 

@@ -11,7 +11,7 @@ from thalweg.app import notes
 from thalweg.app.data import Source, load, sources
 from thalweg.app.loaded import Loaded
 from thalweg.app.words import plain
-from thalweg.store.results import benchmarks_in
+from thalweg.store.roots import benchmarks_in
 
 T = TypeVar("T", bound=str)
 

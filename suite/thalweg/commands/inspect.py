@@ -11,7 +11,7 @@ from thalweg.commands.output import console, lines, print_json, print_table, war
 from thalweg.contracts import Architecture, Hyperparameter, Optimizer, Option, Probe, Problem
 from thalweg.errors import UserError, unknown
 from thalweg.registry import KINDS, Entry, Registry, load_registry
-from thalweg.store.results import benchmarks_in, results_root
+from thalweg.store.roots import benchmarks_in, results_root
 
 
 def list_command(kind: str | None, plugin_files: list[Path], as_json: bool) -> None:

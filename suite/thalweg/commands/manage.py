@@ -11,15 +11,11 @@ from thalweg.errors import UserError, unknown
 from thalweg.store.compact import Compacted, compact
 from thalweg.store.export import FORMATS, export
 from thalweg.store.index import read_stored
-from thalweg.store.results import (
-    BenchmarkResults,
-    StoredTrial,
-    benchmarks_in,
-    refused_in,
-    require_benchmark,
-    results_root,
-)
+from thalweg.store.results import BenchmarkResults
+from thalweg.store.roots import benchmarks_in, refused_in, require_benchmark, results_root
 from thalweg.store.transfer import Imported, delete, take_over
+from thalweg.store.trials import StoredTrial
+from thalweg.store.writing import ResultsFolder
 
 
 def delete_command(hashes: list[str], benchmark: str | None, failed: bool, results: Path | None, sure: bool) -> int:
@@ -27,16 +23,18 @@ def delete_command(hashes: list[str], benchmark: str | None, failed: bool, resul
     root = results_root(results)
     if not hashes and not failed:
         raise UserError("name the trials by the first digits of their hashes, or ask for --failed ones")
-    chosen: dict[Path, StoredTrial] = {}
+    chosen: dict[Path, tuple[ResultsFolder, StoredTrial]] = {}
     for hash_ in hashes:
-        trial = find_trial(hash_, root)
-        chosen[trial.path] = trial
+        name, trial = find_trial(hash_, root)
+        chosen[trial.path] = ResultsFolder(root, name), trial
     if failed:
         for name in [benchmark] if benchmark else benchmarks_in(root):
             stored = read_stored(require_benchmark(root, name))
             trials = stored.only(stored.trials["status"] == "failed").by_hash
-            chosen |= {trial.path: trial for trial in trials.values()}
-    for trial in chosen.values():
+            if len(trials):
+                folder = ResultsFolder(root, name)
+                chosen |= {trial.path: (folder, trial) for trial in trials.values()}
+    for _, trial in chosen.values():
         d = trial.document
         errors().print(f"{d.hash}  {d.workload} · {d.optimizer} · seed {d.trial.seed}: {d.status}", markup=False)
     if not chosen:
@@ -49,9 +47,9 @@ def delete_command(hashes: list[str], benchmark: str | None, failed: bool, resul
 
         typer.confirm(f"Delete {len(chosen)} trials?", abort=True, err=True)
     kept = 0
-    for trial in chosen.values():
+    for folder, trial in chosen.values():
         try:
-            delete(BenchmarkResults(trial.path.parents[2], trial.path.parents[1].name), trial)
+            delete(folder, trial)
         except OSError as error:
             errors().print(f"{trial.path} cannot be deleted: {error.strerror or error}", markup=False)
             kept += 1
@@ -65,7 +63,7 @@ def compact_command(benchmark: str | None, results: Path | None, as_json: bool) 
     done: dict[str, Compacted] = {}
     try:
         for name in [benchmark] if benchmark else benchmarks_in(root):
-            done[name] = compact(require_benchmark(root, name))
+            done[name] = compact(ResultsFolder(root, require_benchmark(root, name).name))
     except OSError as error:
         # the results, or the user's cache that has the index
         raise UserError(f"{error.filename or root}: cannot be written: {error.strerror}") from error
@@ -123,7 +121,7 @@ def import_command(source: Path, results: Path | None, as_json: bool) -> int:
     done: dict[str, Imported] = {}
     try:
         for name in names:
-            done[name] = take_over(BenchmarkResults(root, name), BenchmarkResults(source, name))
+            done[name] = take_over(ResultsFolder(root, name), BenchmarkResults(source, name))
     except OSError as error:
         raise UserError(f"{root}: cannot be written: {error.strerror}") from error
     for item in refused:

@@ -10,15 +10,12 @@ import pandas as pd
 from thalweg.commands.output import console, errors, number, print_json, print_table, warn_of_unreadable
 from thalweg.errors import UserError
 from thalweg.store.index import read_stored
-from thalweg.store.results import (
-    BenchmarkResults,
-    StoredTrial,
-    benchmarks_in,
-    refused_in,
-    require_benchmark,
-    results_root,
-)
+from thalweg.store.results import BenchmarkResults
+from thalweg.store.roots import benchmarks_in, refused_in, require_benchmark, results_root
+from thalweg.store.sweep import cut_off
+from thalweg.store.trials import StoredTrial
 from thalweg.store.verify import Fault, set_aside, verify
+from thalweg.store.writing import ResultsFolder
 
 
 def _results(benchmark: str | None, root: Path) -> list[tuple[str, BenchmarkResults]]:
@@ -63,7 +60,7 @@ def _cut_off(results: BenchmarkResults) -> pd.DataFrame:
     rows = [
         {"hash": d.hash, "workload": d.workload, "optimizer": d.optimizer, "seed": d.trial.seed, "status": d.status}
         | {"reason": d.reason, "final": "{}"}
-        for d in results.cut_off()
+        for d in cut_off(results)
     ]
     return pd.DataFrame(rows)
 
@@ -96,27 +93,27 @@ def _final(text: str) -> str:
     return ", ".join(f"{split} {metric} {number(value)}" for metric, value in values.items())
 
 
-def find_trial(hash_: str, root: Path) -> StoredTrial:
-    """The one trial whose hash begins so; UserError when there is none or more than one."""
+def find_trial(hash_: str, root: Path) -> tuple[str, StoredTrial]:
+    """The one trial whose hash begins so, after its benchmark; UserError where none or several trials have one."""
     found, unreadable = [], []
     for name in benchmarks_in(root):
         stored, others = BenchmarkResults(root, name).scan(hash_)
-        found += stored
+        found += [(name, trial) for trial in stored]
         unreadable += others
     if not found and unreadable:
         way = "'thalweg results verify --set-aside' moves it away"
         raise UserError(f"{unreadable[0].path} cannot be read: {unreadable[0].reason}: {way}")
     if not found:
         raise UserError(f"no trial in {root} has a hash that begins with {hash_!r}: see 'thalweg results list'")
-    if len({trial.document.hash for trial in found}) > 1:
-        hashes = ", ".join(sorted({trial.document.hash for trial in found}))
+    if len({trial.document.hash for _, trial in found}) > 1:
+        hashes = ", ".join(sorted({trial.document.hash for _, trial in found}))
         raise UserError(f"{hash_!r} is the beginning of several trials' hashes: {hashes}")
     return found[0]
 
 
 def show_command(hash_: str, results: Path | None, as_json: bool) -> None:
     """Print a trial's document."""
-    trial = find_trial(hash_, results_root(results))
+    _, trial = find_trial(hash_, results_root(results))
     document = json.loads(trial.document.to_json())
     if as_json:
         print_json({**document, "path": str(trial.path)})
@@ -138,11 +135,12 @@ def verify_command(benchmark: str | None, results: Path | None, as_json: bool, a
     if benchmark is None:
         faults += [Fault(item.path, item.reason) for item in refused_in(root)]
     for _, there in _results(benchmark, root):
+        folder = ResultsFolder(root, there.name) if aside else None
         count, found = verify(there)
         whole += count
         faults += found
-        if aside:
-            went, stayed = set_aside(there, found)
+        if folder is not None:
+            went, stayed = set_aside(folder, found)
             moved, stuck = [*moved, *went], [*stuck, *stayed]
     if as_json:
         rows = [{"path": str(fault.path), "reason": fault.reason} for fault in faults]

@@ -243,7 +243,7 @@ def _probes(view: View, workload: Workload, board: pd.DataFrame, registry: Regis
         if first is None:
             continue
         try:
-            table = read_table(one.done[first] / "probes" / f"{one.key}.parquet")
+            table = read_table(one.done[first], f"probes/{one.key}.parquet")
             if len(table) > CELLS:
                 yield Note(f"{label}: {len(table):,} rows are too many for a report: see the app.")
                 continue

@@ -22,8 +22,10 @@ from thalweg.runner.outcome import TrialResult
 from thalweg.store.columns import has_curve
 from thalweg.store.curve import curve_table
 from thalweg.store.documents import ProbeDocument, TrialDocument
-from thalweg.store.results import CHECKPOINT, BenchmarkResults, StoredTrial, killed
+from thalweg.store.sweep import killed
+from thalweg.store.trials import StoredTrial
 from thalweg.store.weights import has_weights, weight_tables
+from thalweg.store.writing import CHECKPOINT, ResultsFolder
 from thalweg.trial import ProbeRequest
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ def is_done(trial: StoredTrial, requests: Sequence[ProbeRequest], keep: Keep | N
     if document.status == "failed" or not has_curve(trial):
         return False
     kept = {"weights": ("initial", "final"), "trajectory": ("initial", "final", "trajectory")}[keep] if keep else ()
-    if document.status == "done" and not all(has_weights(trial.path, name) for name in kept):
+    if document.status == "done" and not all(has_weights(trial.files, name) for name in kept):
         return False
     have = document.probes
     return all(
@@ -97,7 +99,7 @@ def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialRe
     from thalweg.training.loop import Trained
 
     planned, trial = job.planned, job.planned.trial
-    results = BenchmarkResults(job.results, job.benchmark)
+    results = ResultsFolder(job.results, job.benchmark)
     errors: dict[str, Failure] = {}
     skeleton = skeleton_of(job, registry)
     with results.claim(killed(skeleton)) as folder:
@@ -172,7 +174,7 @@ def skeleton_of(job: Job, registry: Registry) -> TrialDocument:
     )
 
 
-def cached_result(job: Job, there: StoredTrial, results: BenchmarkResults, registry: Registry) -> TrialResult | None:
+def cached_result(job: Job, there: StoredTrial, results: ResultsFolder, registry: Registry) -> TrialResult | None:
     """What is on disk where that will do, probes added that are missing; None where the trial is to be trained."""
     from thalweg.runner.saved import add_probes
 
@@ -194,7 +196,7 @@ def save(
     planned: PlannedTrial,
     skeleton: TrialDocument,
     trained: Trained,
-    results: BenchmarkResults,
+    results: ResultsFolder,
     folder: Path,
     there: StoredTrial | None,
     errors: dict[str, Failure],

@@ -1,4 +1,4 @@
-"""Trials of a worker that does not see the results folder: trained in a folder of its own, and sent back whole."""
+"""Trials of a worker that does not see the results folder: the worker trains them elsewhere and returns their files."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from thalweg.contracts.executor import Progress
 from thalweg.runner.groups import Group, train_and_save_group
 from thalweg.runner.outcome import TrialResult
 from thalweg.store.documents import TrialDocument
-from thalweg.store.results import BenchmarkResults, StoredTrial, digests
+from thalweg.store.writing import ResultsFolder, seal
 
 
 @dataclass
-class Sent:
-    """What came of a group, and the folder of each of its trials as a ZIP archive; empty where there is none."""
+class ReturnedTrials:
+    """The outcomes of a group's trials, and the files of each trial as a ZIP archive; empty bytes without files."""
 
     outcomes: list[TrialResult]
     folders: list[bytes]
@@ -36,7 +36,7 @@ def token(jobs: Sequence[object]) -> Iterator[Path | None]:
     if not isinstance(first, Group):
         yield None
         return
-    results = BenchmarkResults(first.jobs[0].results, first.jobs[0].benchmark)
+    results = ResultsFolder(first.jobs[0].results, first.jobs[0].benchmark)
     results.working.mkdir(parents=True, exist_ok=True)
     path = results.working / f"{uuid.uuid4()}.lock"
     path.touch()
@@ -46,26 +46,26 @@ def token(jobs: Sequence[object]) -> Iterator[Path | None]:
         path.unlink(missing_ok=True)
 
 
-def train_and_send(group: Group, progress: Progress) -> Sent:
+def train_and_send(group: Group, progress: Progress) -> ReturnedTrials:
     """Train a group away from its results folder."""
     with tempfile.TemporaryDirectory(prefix="thalweg-") as folder:
         jobs = tuple(replace(job, results=Path(folder)) for job in group.jobs)
         outcomes = train_and_save_group(Group(jobs), lambda _, done, total: progress(group, done, total))
-        return Sent(outcomes, [_packed(outcome.path) if outcome.path else b"" for outcome in outcomes])
+        return ReturnedTrials(outcomes, [_packed(outcome.path) if outcome.path else b"" for outcome in outcomes])
 
 
-def install(group: Group, sent: Sent) -> list[TrialResult]:
-    """Put what was sent in place; a failure never replaces a result."""
+def install(group: Group, returned: ReturnedTrials) -> list[TrialResult]:
+    """Put returned trials into the results; a failure never replaces a result."""
     found = []
-    for job, outcome, packed in zip(group.jobs, sent.outcomes, sent.folders, strict=True):
+    for job, outcome, packed in zip(group.jobs, returned.outcomes, returned.folders, strict=True):
         path = None
         if packed:
-            path = _put(BenchmarkResults(job.results, job.benchmark), job.planned.trial.hash, packed)
+            path = _put(ResultsFolder(job.results, job.benchmark), job.planned.trial.hash, packed)
         found.append(replace(outcome, path=path))
     return found
 
 
-def _put(results: BenchmarkResults, hash_: str, packed: bytes) -> Path:
+def _put(results: ResultsFolder, hash_: str, packed: bytes) -> Path:
     with results.hold(hash_):
         there = results.find(hash_)
         work = results.working / hash_
@@ -75,7 +75,7 @@ def _put(results: BenchmarkResults, hash_: str, packed: bytes) -> Path:
             document = _unpacked(packed, hash_, folder)
             if there is not None and there.document.status != "failed" == document.status:
                 return there.path
-            document = _with_tables_of(there, document, folder) if there else document
+            document = seal(folder, document, there) if there else document
             return results.install(folder, document)
         finally:
             shutil.rmtree(work, ignore_errors=True)
@@ -93,19 +93,6 @@ def _unpacked(packed: bytes, hash_: str, folder: Path) -> TrialDocument:
                 raise ValueError(f"{name} is not what its document says")
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
-    return document
-
-
-def _with_tables_of(older: StoredTrial, document: TrialDocument, folder: Path) -> TrialDocument:
-    """Tables that only the older result has were measured on the same training, and stay."""
-    probes = dict(document.probes)
-    for key, probe in older.document.probes.items():
-        name = f"probes/{key}.parquet"
-        if key not in probes and guard.is_regular(older.path / name):
-            guard.copy(older.path, name, folder)
-            probes[key] = probe
-    document = document.model_copy(update={"probes": probes, "files": digests(folder)})
-    (folder / "trial.json").write_text(document.to_json(), encoding="utf-8")
     return document
 
 
