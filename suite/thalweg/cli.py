@@ -386,6 +386,34 @@ def results_delete(
     raise typer.Exit(delete_command(trials or [], benchmark, failed, results, yes))
 
 
+@results_app.command(name="pack")
+def results_pack(
+    folder: Annotated[Path, typer.Argument(help="A results folder, or one benchmark's folder in it.")],
+    out: Annotated[Path, typer.Option(help="The folder to write BENCHMARK.thalweg into.")] = Path(),
+    force: Annotated[bool, typer.Option("--force", help="Replace packed files that are there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write each benchmark's results into one file, which every command and the app read in place."""
+    from thalweg.commands.pack import pack_command
+
+    raise typer.Exit(pack_command(folder, out, force, as_json))
+
+
+@results_app.command(name="unpack")
+def results_unpack(
+    file: Annotated[Path, typer.Argument(help="A packed file, BENCHMARK.thalweg.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The results folder to make BENCHMARK/ in, instead of ./results/local.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the benchmark's results that are there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a folder of a packed file again, bit by bit; runs add to folders alone."""
+    from thalweg.commands.pack import unpack_command
+
+    raise typer.Exit(unpack_command(file, out, force, as_json))
+
+
 @results_app.command(name="export")
 def results_export(
     out: Annotated[Path, typer.Argument(help="The file: .parquet or .csv for the curves, .duckdb for everything.")],

@@ -108,6 +108,11 @@ def copy_trial(trial: StoredTrial, folder: Path) -> None:
             raise Changed(f"{name} {error.strerror}") from error
         if copy(trial.files, name, folder) != digest:
             raise Changed(f"{name} has changed since it was written")
+    (folder / "trial.json").write_bytes(document_of(trial))
+
+
+def document_of(trial: StoredTrial) -> bytes:
+    """A trial's document as it is in its file; Changed where it is another one than was read."""
     content = trial.files.read("trial.json", guard.DOCUMENT)
     try:
         same = TrialDocument.model_validate_json(content) == trial.document
@@ -115,7 +120,7 @@ def copy_trial(trial: StoredTrial, folder: Path) -> None:
         same = False
     if not same:
         raise Changed("trial.json has changed")
-    (folder / "trial.json").write_bytes(content)
+    return content
 
 
 def _take_benchmark(results: ResultsFolder, source: BenchmarkResults, done: Imported) -> None:
