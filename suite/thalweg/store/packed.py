@@ -13,6 +13,7 @@ so the digest of everything behind the last result (``Archive.identity``) tells 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -22,13 +23,17 @@ import struct
 import time
 import zlib
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from thalweg import guard
 from thalweg.guard import Refused
+from thalweg.shown import brief
 from thalweg.store.files import Files
 
 SUFFIX = ".thalweg"
@@ -39,7 +44,7 @@ MOST_FILES = 65_534
 """Files in a packed file, ``SHA256SUMS`` among them, at most: a ZIP archive counts them in 16 bits."""
 MOST_BYTES = (1 << 32) - 2
 """Bytes of a packed file, at most: a ZIP archive counts them in 32 bits."""
-_DIRECTORY = 128 * guard.MB
+MOST_DIRECTORY = 64 * guard.MB
 """Bytes of the directory, and of the digests, at most."""
 
 _PART = guard.PART.pattern
@@ -50,6 +55,16 @@ NAMES = re.compile(rf"benchmark\.toml|timings/{_PART}\.parquet|trials/{_PART}(/{
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
 _ENTRY = struct.Struct("<4sHHHHHHIIIHHHHHII")
 _END = struct.Struct("<4sHHHHIIH")
+_ENTRY_FIELDS = np.dtype(
+    [(name, kind) for kind, names in (
+        ("S4", ["signature"]),
+        ("<u2", ["made", "needed", "flags", "method", "time", "date"]),
+        ("<u4", ["crc", "packed", "size"]),
+        ("<u2", ["name", "extra", "comment", "disk", "internal"]),
+        ("<u4", ["mode", "offset"]),
+    ) for name in names]
+)  # fmt: skip
+"""The fields of ``_ENTRY``."""
 _VERSION, _UNIX = 20, 3 << 8
 _FIRST_OF_1980 = 1 << 5 | 1
 _MODE = (stat.S_IFREG | 0o644) << 16
@@ -76,34 +91,34 @@ def end_record(files: int, directory: int, offset: int) -> bytes:
 
 
 @dataclass(frozen=True)
-class Member:
-    """A file in a packed file."""
-
-    offset: int
-    """Of its local header."""
-    size: int
-    crc: int
-    digest: str
-
-
-@dataclass(frozen=True)
 class Archive:
     """The directory of a packed file, checked."""
 
     path: Path
     identity: bytes
     """SHA-256 of everything behind the last result: the digests and the directory."""
-    members: dict[str, Member]
-    """By name, sorted."""
-    ordered: list[str]
-    """The names."""
+    names: list[str]
+    """Of the results' files, sorted."""
+    offsets: list[int]
+    """Where the local header of each file begins."""
+    sizes: list[int]
+    crcs: list[int]
+    digests: list[str]
+    numbers: dict[str, int]
+    """Where in these lists a file is, by its name."""
     folders: dict[str, list[str]] = field(default_factory=dict)
     """Names in the folders that were asked for."""
 
     def inside(self, folder: str) -> list[str]:
         """The names of all files below a folder, sorted."""
-        begin = bisect_left(self.ordered, f"{folder}/")
-        return self.ordered[begin : bisect_left(self.ordered, f"{folder}0", begin)]  # 0 follows / in ASCII
+        begin = bisect_left(self.names, f"{folder}/")
+        return self.names[begin : bisect_left(self.names, f"{folder}0", begin)]  # 0 follows / in ASCII
+
+    def size(self, name: str) -> int:
+        """Bytes of a file; FileNotFoundError where the packed file has no such file."""
+        if name not in self.numbers:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path / name))
+        return self.sizes[self.numbers[name]]
 
     def read(self, name: str, limit: int) -> bytes:
         """A file's content, checked against its digest.
@@ -113,19 +128,18 @@ class Archive:
             Refused: it is larger than ``limit``, or its bytes are others than its digest says.
             OSError: the packed file cannot be read.
         """
-        member = self.members.get(name)
-        place = self.path / name
-        if member is None:
-            raise FileNotFoundError(2, os.strerror(2), str(place))
-        if member.size > limit:
-            raise Refused(f"has {member.size:,} bytes, more than the {limit:,} that are read", place)
-        header = local_header(name.encode(), member.size, member.crc)
+        size, place = self.size(name), self.path / name
+        if size > limit:
+            raise Refused(f"has {size:,} bytes, more than the {limit:,} that are read", place)
+        number = self.numbers[name]
+        crc = self.crcs[number]
+        header = local_header(name.encode(), size, crc)
         with guard.open_regular(self.path, MOST_BYTES) as file:
-            file.seek(member.offset)
+            file.seek(self.offsets[number])
             if file.read(len(header)) != header:
                 raise Refused("has another header than the directory of its packed file says", place)
-            content = file.read(member.size)
-        if zlib.crc32(content) != member.crc or hashlib.sha256(content).hexdigest() != member.digest:
+            content = file.read(size)
+        if zlib.crc32(content) != crc or hashlib.sha256(content).hexdigest() != self.digests[number]:
             raise Refused(f"has changed since it was packed: its digest is another in {SUMS}", place)
         return content
 
@@ -178,20 +192,17 @@ class PackedFiles(Files):
         """Every file: a packed file holds regular ones alone."""
         archive = self.archive
         begin = len(self.folder) + 1 if self.folder else 0
-        names = archive.inside(self.folder) if self.folder else archive.ordered
+        names = archive.inside(self.folder) if self.folder else archive.names
         return ((name[begin:], True) for name in names)
 
     def check(self, name: str) -> None:
         """The packed file has the file, and it is no larger than its kind may be."""
-        member = self.archive.members.get(self._full(name))
-        if member is None:
-            raise FileNotFoundError(2, os.strerror(2), str(self.path / name))
-        guard.check_size(member.size, name, self.path / name)
+        guard.check_size(self.archive.size(self._full(name)), name, self.path / name)
 
     def has(self, name: str) -> bool:
         """Whether the directory lists it."""
         try:
-            return self._full(name) in self.archive.members
+            return self._full(name) in self.archive.numbers
         except OSError:
             return False
 
@@ -252,8 +263,8 @@ def open_packed(path: Path) -> Archive:
 def _read_directory(path: Path, file: BinaryIO, size: int) -> Archive:
     """Read and check everything behind the last result.
 
-    A directory entry and a local header are compared with the bytes that ``pack`` writes, so flags, compression, extra
-    fields, comments, links, times and sizes that differ are all refused by one comparison.
+    ``SHA256SUMS`` says which files there are. The directory is then compared with the one that ``pack`` writes for
+    them: flags, compression, extra fields, comments, links, times, gaps and overlaps that differ are all refused so.
     """
 
     def part(offset: int, length: int) -> bytes:
@@ -262,118 +273,104 @@ def _read_directory(path: Path, file: BinaryIO, size: int) -> Archive:
 
     end = part(max(size - _END.size, 0), _END.size)
     if len(end) < _END.size or end[:4] != b"PK\5\6":
-        raise Refused("is no packed results: a ZIP archive ends with its end record, and nothing behind it", path)
+        raise Refused("is no packed results: it does not end with the end record of a ZIP archive", path)
     *_, files, _, directory_size, directory_offset, _ = _END.unpack(end)
-    if directory_offset + directory_size + _END.size != size:
-        raise Refused("is no packed results: its directory does not end where its end record begins", path)
     if end != end_record(files, directory_size, directory_offset) or not 0 < files <= MOST_FILES:
         raise Refused("is no packed results: its end record has a comment, ZIP64 or several disks", path)
-    if directory_size > _DIRECTORY:
-        raise Refused(f"has a directory of {directory_size:,} bytes, more than the {_DIRECTORY:,} that are read", path)
+    if directory_offset + directory_size + _END.size != size:
+        raise Refused("is no packed results: its directory does not end where its end record begins", path)
+    last = directory_entry(SUMS.encode(), 0, 0, 0)
+    if directory_size > MOST_DIRECTORY or directory_size < len(last):
+        raise Refused(f"has a directory of {directory_size:,} bytes, and {MOST_DIRECTORY:,} at most are read", path)
     directory = part(directory_offset, directory_size)
-    found = _entries(path, directory, files, directory_offset)
-    sums_name, sums_offset, sums_size, sums_crc = found.pop()
-    if sums_name != SUMS:
-        raise Refused(f"is no packed results: its last file is not {SUMS}", path)
-    if sums_size > _DIRECTORY:
-        raise Refused(f"has {sums_size:,} bytes of digests, more than the {_DIRECTORY:,} that are read", path)
-    behind = part(sums_offset, size - sums_offset)
-    header = local_header(SUMS.encode(), sums_size, sums_crc)
-    if not behind.startswith(header):
-        raise Refused(f"is no packed results: {SUMS} has another header than the directory says", path)
-    if behind[len(header) + sums_size :] != directory + end:
+    crc, _, length, *_, offset = _ENTRY.unpack_from(directory, directory_size - len(last))[7:]
+    if directory[-len(last) :] != directory_entry(SUMS.encode(), length, crc, offset):
+        raise Refused(f"is no packed results: its last file is not {SUMS}, as it was packed", path)
+    header = local_header(SUMS.encode(), length, crc)
+    if length > MOST_DIRECTORY or offset + len(header) + length != directory_offset:
+        raise Refused(f"is no packed results: {SUMS} does not lie before the directory", path)
+    behind = part(offset, size - offset)
+    content = behind[len(header) : len(header) + length]
+    if behind[: len(header)] != header or zlib.crc32(content) != crc:
+        raise Refused(f"is no packed results: {SUMS} is another than the directory says", path)
+    if behind[len(header) + length :] != directory + end:
         raise Refused("has changed while it was read", path)
-    digests = _digests(path, behind[len(header) : len(header) + sums_size], [name for name, *_ in found])
-    members = {
-        name: Member(offset, length, crc, digest)
-        for (name, offset, length, crc), digest in zip(found, digests, strict=True)
-    }
-    return Archive(path, hashlib.sha256(behind).digest(), members, list(members))
+    names, digests = _sums(path, content)
+    if len(names) != files - 1:
+        raise Refused(f"is no packed results: {SUMS} names {len(names):,} files of {files - 1:,}", path)
+    offsets, sizes, crcs = _directory(path, directory[: -len(last)], names, offset)
+    numbers = {name: number for number, name in enumerate(names)}
+    return Archive(path, hashlib.sha256(behind).digest(), names, offsets, sizes, crcs, digests, numbers)
 
 
-def _entries(path: Path, directory: bytes, files: int, end: int) -> list[tuple[str, int, int, int]]:
-    """Name, offset, size and CRC-32 of each file; Refused where the directory is not one that ``pack`` writes."""
-    found: list[tuple[str, int, int, int]] = []
-    place = offset = 0
-    before = ""
-    names = _Names(path)
-    for number in range(files):
-        if place + _ENTRY.size > len(directory):
-            raise Refused("is no packed results: its directory ends too early", path)
-        fields = _ENTRY.unpack_from(directory, place)
-        crc, size, length = fields[7], fields[9], fields[10]
-        raw = directory[place + _ENTRY.size : place + _ENTRY.size + length]
-        last = number == files - 1
-        name = raw.decode("ascii", errors="replace")
-        if not (NAMES.fullmatch(name) or (last and name == SUMS)):
-            raise Refused(f"holds {name[:200]!r}, which is no file of a benchmark's results", path)
-        entry = directory_entry(raw, size, crc, offset)
-        if directory[place : place + len(entry)] != entry:
-            raise Refused(f"holds {name!r} in another way than it was packed: {_how(fields, offset)}", path)
-        if not last and name <= before:
-            raise Refused(f"holds {name!r} twice, or not in the order of names", path)
-        names.add(name)
-        found.append((name, offset, size, crc))
-        before = name
-        place += len(entry)
-        offset += _LOCAL.size + length + size
-    if place != len(directory):
-        raise Refused("is no packed results: its directory has more than its files", path)
-    if offset != end:
-        raise Refused("is no packed results: between its files and its directory lies something else", path)
-    return found
+def _sums(path: Path, content: bytes) -> tuple[list[str], list[str]]:
+    """The names and digests in ``SHA256SUMS``; Refused where a name is none of results, or may be another's."""
+    text = content.decode("ascii", errors="replace")
+    lines = text.split("\n")
+    if lines.pop() or not _LINES.fullmatch(text):
+        wrong = next((line for line in lines if not _LINES.fullmatch(f"{line}\n")), lines[-1] if lines else "")
+        raise Refused(f"holds {brief(wrong[66:])}, which is no file of a benchmark's results, or no digest of it", path)
+    names = [line[66:] for line in lines]
+    if names != sorted({*names}):
+        raise Refused(f"is no packed results: {SUMS} has a name twice, or names that are not sorted", path)
+    folders = {name.rpartition("/")[0] for name in names}
+    # folders of weights and of probes are at most two deeper than the trial's
+    folders |= {folder.rpartition("/")[0] for folder in folders}
+    folders |= {folder.rpartition("/")[0] for folder in folders}
+    there = [*names, *folders]
+    if len({name.lower() for name in there}) < len(there):
+        counts = Counter(name.lower() for name in there)
+        twice = next(name for name in there if counts[name.lower()] > 1)
+        raise Refused(f"holds several things that have the name {brief(twice)} where case is ignored", path)
+    return names, [line[:64] for line in lines]
 
 
-class _Names:
-    """The names of files and folders that were seen, for file systems that ignore case."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._files: set[str] = set()
-        self._folders = {"": ""}
-        """By the name in lower case."""
-        self._last = ""
-
-    def add(self, name: str) -> None:
-        """Refused where the file, or a folder that it is in, is another one to such a file system."""
-        folder, lower = name.rpartition("/")[0], name.lower()
-        if lower in self._files or lower in self._folders:
-            raise Refused(f"holds several things that have the name {name!r} where case is ignored", self._path)
-        self._files.add(lower)
-        while folder != self._last and folder:
-            if folder.lower() in self._files or self._folders.setdefault(folder.lower(), folder) != folder:
-                raise Refused(f"holds several things that have the name {folder!r} where case is ignored", self._path)
-            folder = folder.rpartition("/")[0]
-        self._last = name.rpartition("/")[0]
+_LINES = re.compile(rf"(?:[0-9a-f]{{64}}  (?:{NAMES.pattern})\n)*")
 
 
-def _how(fields: tuple[int, ...], offset: int) -> str:
+def _directory(path: Path, directory: bytes, names: list[str], end: int) -> tuple[list[int], list[int], list[int]]:
+    """Offset, size and CRC-32 of each file; Refused where the directory is not one that ``pack`` writes."""
+    raw = np.frombuffer(directory, np.uint8)
+    lengths = np.array([len(name) for name in names], np.int64)
+    places = np.cumsum(_ENTRY.size + lengths) - lengths - _ENTRY.size
+    if len(directory) != len(names) * _ENTRY.size + lengths.sum():
+        raise Refused(f"is no packed results: its directory names other files than {SUMS}, or says more of them", path)
+    heads = raw[places[:, None] + np.arange(_ENTRY.size)]
+    found = heads.reshape(-1).view(_ENTRY_FIELDS)
+    sizes = found["size"].astype(np.int64)
+    offsets = np.cumsum(_LOCAL.size + lengths + sizes) - (_LOCAL.size + lengths + sizes)
+    wanted = np.empty(len(names), _ENTRY_FIELDS)
+    wanted[:] = np.frombuffer(directory_entry(b"", 0, 0, 0), _ENTRY_FIELDS)
+    wanted["crc"], wanted["packed"], wanted["size"] = found["crc"], sizes, sizes
+    wanted["name"], wanted["offset"] = lengths, offsets
+    good = (heads == wanted.view(np.uint8).reshape(heads.shape)).all(axis=1)
+    if not good.all():
+        number = int(np.flatnonzero(~good)[0])
+        how = _how(found[number], int(offsets[number]))
+        raise Refused(f"holds {names[number]!r} in another way than results are packed: {how}", path)
+    text = "".join(names).encode()
+    inside = np.ones(len(raw), bool)
+    inside[(places[:, None] + np.arange(_ENTRY.size)).reshape(-1)] = False
+    if raw[inside].tobytes() != text:
+        raise Refused(f"is no packed results: its directory names other files than {SUMS}", path)
+    if int((_LOCAL.size + lengths + sizes).sum()) != end:
+        raise Refused(f"is no packed results: {SUMS} does not begin where the last result ends", path)
+    return offsets.tolist(), sizes.tolist(), found["crc"].tolist()
+
+
+def _how(entry: np.void, offset: int) -> str:
     """What is wrong with a directory entry, in some words."""
-    if fields[3] & 1:
+    if entry["flags"] & 1:
         return "it is encrypted"
-    if fields[4]:
+    if entry["method"]:
         return "it is compressed"
-    if fields[8] != fields[9]:
+    if entry["size"] != entry["packed"]:
         return "its two sizes differ"
-    if fields[15] != _MODE:
+    if entry["mode"] != _MODE:
         return "it is no plain file"
-    if fields[16] != offset:
+    if entry["offset"] != offset:
         return "it does not begin where the file before it ends"
     return "its flags, time, extra fields or comment are others"
-
-
-def _digests(path: Path, content: bytes, names: list[str]) -> list[str]:
-    """The digest of each file; Refused where ``SHA256SUMS`` does not name every file once, in order."""
-    lines = content.decode("ascii", errors="replace").split("\n")
-    if lines.pop() != "" or [line[66:] for line in lines] != names:
-        raise Refused(f"is no packed results: {SUMS} names other files than the directory", path)
-    digests = [line[:64] for line in lines]
-    if not all(map(_SUM.fullmatch, (line[:66] for line in lines))):
-        raise Refused(f"is no packed results: {SUMS} holds something else than digests", path)
-    return digests
-
-
-_SUM = re.compile(r"[0-9a-f]{64}  ")
 
 
 def is_packed(path: Path) -> bool:

@@ -35,7 +35,7 @@ def unpack(packed: Path, folder: Path) -> Unpacked:
     made.mkdir()
     room = ""
     try:
-        for name in archive.ordered:
+        for name in archive.names:
             parent = name.rpartition("/")[0]
             if parent != room:
                 (made / parent).mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def unpack(packed: Path, folder: Path) -> Unpacked:
     finally:
         guard.remove_left(work)
     names = {name.split("/")[1] for name in archive.inside("trials")}
-    return Unpacked(folder, len(names), len(archive.ordered))
+    return Unpacked(folder, len(names), len(archive.names))
 
 
 def _limit_of(name: str) -> int:
