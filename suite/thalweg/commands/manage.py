@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -88,6 +89,8 @@ def export_command(out: Path, benchmark: str | None, results: Path | None, raw: 
     """Write results into one file; exit code 3 when there are none."""
     if out.suffix not in FORMATS:
         raise UserError(f"{out}: {unknown('format', out.suffix, FORMATS)}")
+    if out.suffix == ".duckdb" and importlib.util.find_spec("duckdb") is None:
+        raise UserError(f"{out}: a DuckDB file needs duckdb: pip install 'thalweg[export]'")
     if raw and out.suffix != ".csv":
         raise UserError(f"--raw: is of .csv files, and {out} is none")
     root = results_root(results)
