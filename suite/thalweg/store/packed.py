@@ -16,6 +16,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import itertools
+import operator
 import os
 import re
 import stat
@@ -26,6 +28,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -103,11 +106,15 @@ class Archive:
     """Where the local header of each file begins."""
     sizes: list[int]
     crcs: list[int]
-    digests: list[str]
-    numbers: dict[str, int]
-    """Where in these lists a file is, by its name."""
+    sums: list[str]
+    """Each file's line in ``SHA256SUMS``."""
     folders: dict[str, list[str]] = field(default_factory=dict)
     """Names in the folders that were asked for."""
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """Where in these lists a file is, by its name."""
+        return {name: number for number, name in enumerate(self.names)}
 
     def inside(self, folder: str) -> list[str]:
         """The names of all files below a folder, sorted."""
@@ -139,7 +146,7 @@ class Archive:
             if file.read(len(header)) != header:
                 raise Refused("has another header than the directory of its packed file says", place)
             content = file.read(size)
-        if zlib.crc32(content) != crc or hashlib.sha256(content).hexdigest() != self.digests[number]:
+        if zlib.crc32(content) != crc or hashlib.sha256(content).hexdigest() != self.sums[number][:64]:
             raise Refused(f"has changed since it was packed: its digest is another in {SUMS}", place)
         return content
 
@@ -295,34 +302,34 @@ def _read_directory(path: Path, file: BinaryIO, size: int) -> Archive:
         raise Refused(f"is no packed results: {SUMS} is another than the directory says", path)
     if behind[len(header) + length :] != directory + end:
         raise Refused("has changed while it was read", path)
-    names, digests = _sums(path, content)
+    names, sums = _sums(path, content)
     if len(names) != files - 1:
         raise Refused(f"is no packed results: {SUMS} names {len(names):,} files of {files - 1:,}", path)
     offsets, sizes, crcs = _directory(path, directory[: -len(last)], names, offset)
-    numbers = {name: number for number, name in enumerate(names)}
-    return Archive(path, hashlib.sha256(behind).digest(), names, offsets, sizes, crcs, digests, numbers)
+    return Archive(path, hashlib.sha256(behind).digest(), names, offsets, sizes, crcs, sums)
 
 
 def _sums(path: Path, content: bytes) -> tuple[list[str], list[str]]:
-    """The names and digests in ``SHA256SUMS``; Refused where a name is none of results, or may be another's."""
+    """The names in ``SHA256SUMS``, and its lines; Refused where a name is none of results, or may be another's."""
     text = content.decode("ascii", errors="replace")
     lines = text.split("\n")
     if lines.pop() or not _LINES.fullmatch(text):
         wrong = next((line for line in lines if not _LINES.fullmatch(f"{line}\n")), lines[-1] if lines else "")
         raise Refused(f"holds {brief(wrong[66:])}, which is no file of a benchmark's results, or no digest of it", path)
     names = [line[66:] for line in lines]
-    if names != sorted({*names}):
+    if not all(map(operator.lt, names, names[1:])):
         raise Refused(f"is no packed results: {SUMS} has a name twice, or names that are not sorted", path)
     folders = {name.rpartition("/")[0] for name in names}
     # folders of weights and of probes are at most two deeper than the trial's
     folders |= {folder.rpartition("/")[0] for folder in folders}
     folders |= {folder.rpartition("/")[0] for folder in folders}
-    there = [*names, *folders]
+    # without capitals only a file and a folder may have one name
+    there = [*folders.intersection(names), *folders] if content == content.lower() else [*names, *folders]
     if len({name.lower() for name in there}) < len(there):
         counts = Counter(name.lower() for name in there)
         twice = next(name for name in there if counts[name.lower()] > 1)
         raise Refused(f"holds several things that have the name {brief(twice)} where case is ignored", path)
-    return names, [line[:64] for line in lines]
+    return names, lines
 
 
 _LINES = re.compile(rf"(?:[0-9a-f]{{64}}  (?:{NAMES.pattern})\n)*")
@@ -330,47 +337,57 @@ _LINES = re.compile(rf"(?:[0-9a-f]{{64}}  (?:{NAMES.pattern})\n)*")
 
 def _directory(path: Path, directory: bytes, names: list[str], end: int) -> tuple[list[int], list[int], list[int]]:
     """Offset, size and CRC-32 of each file; Refused where the directory is not one that ``pack`` writes."""
-    raw = np.frombuffer(directory, np.uint8)
     lengths = np.array([len(name) for name in names], np.int64)
     places = np.cumsum(_ENTRY.size + lengths) - lengths - _ENTRY.size
     if len(directory) != len(names) * _ENTRY.size + lengths.sum():
         raise Refused(f"is no packed results: its directory names other files than {SUMS}, or says more of them", path)
-    heads = raw[places[:, None] + np.arange(_ENTRY.size)]
-    found = heads.reshape(-1).view(_ENTRY_FIELDS)
-    sizes = found["size"].astype(np.int64)
+    # CRC-32 and sizes are a file's own, and everything else in its entry follows
+    own = places[:, None] + np.arange(16, 28)
+    free = np.frombuffer(directory, np.uint8)[own].reshape(-1).view("<u4").reshape(-1, 3)
+    sizes = free[:, 2].astype(np.int64)
     offsets = np.cumsum(_LOCAL.size + lengths + sizes) - (_LOCAL.size + lengths + sizes)
     wanted = np.empty(len(names), _ENTRY_FIELDS)
     wanted[:] = np.frombuffer(directory_entry(b"", 0, 0, 0), _ENTRY_FIELDS)
-    wanted["crc"], wanted["packed"], wanted["size"] = found["crc"], sizes, sizes
+    wanted["crc"], wanted["packed"], wanted["size"] = free[:, 0], sizes, sizes
     wanted["name"], wanted["offset"] = lengths, offsets
-    good = (heads == wanted.view(np.uint8).reshape(heads.shape)).all(axis=1)
-    if not good.all():
-        number = int(np.flatnonzero(~good)[0])
-        how = _how(found[number], int(offsets[number]))
-        raise Refused(f"holds {names[number]!r} in another way than results are packed: {how}", path)
-    text = "".join(names).encode()
-    inside = np.ones(len(raw), bool)
-    inside[(places[:, None] + np.arange(_ENTRY.size)).reshape(-1)] = False
-    if raw[inside].tobytes() != text:
-        raise Refused(f"is no packed results: its directory names other files than {SUMS}", path)
+    heads = wanted.tobytes()
+    entries = [
+        heads[place : place + _ENTRY.size] + name.encode()
+        for place, name in zip(range(0, len(heads), _ENTRY.size), names, strict=True)
+    ]
+    if b"".join(entries) != directory:
+        raise Refused(f"is no packed results: {_first_fault(directory, entries, names)}", path)
     if int((_LOCAL.size + lengths + sizes).sum()) != end:
         raise Refused(f"is no packed results: {SUMS} does not begin where the last result ends", path)
-    return offsets.tolist(), sizes.tolist(), found["crc"].tolist()
+    return offsets.tolist(), sizes.tolist(), free[:, 0].tolist()
 
 
-def _how(entry: np.void, offset: int) -> str:
-    """What is wrong with a directory entry, in some words."""
-    if entry["flags"] & 1:
-        return "it is encrypted"
-    if entry["method"]:
-        return "it is compressed"
-    if entry["size"] != entry["packed"]:
-        return "its two sizes differ"
-    if entry["mode"] != _MODE:
-        return "it is no plain file"
-    if entry["offset"] != offset:
-        return "it does not begin where the file before it ends"
-    return "its flags, time, extra fields or comment are others"
+def _first_fault(directory: bytes, entries: list[bytes], names: list[str]) -> str:
+    """What is wrong with the first entry of a directory that is not the wanted one."""
+    places = itertools.accumulate(map(len, entries), initial=0)
+    number, place = next(
+        (number, place)
+        for number, (place, wanted) in enumerate(zip(places, entries, strict=False))
+        if directory[place : place + len(wanted)] != wanted
+    )
+    wanted = entries[number]
+    found = directory[place : place + len(wanted)]
+    if found[_ENTRY.size :] != wanted[_ENTRY.size :]:
+        return f"the directory names other files than {SUMS}"
+    _, _, _, flags, method, *_, packed, size, _, _, _, _, _, mode, offset = _ENTRY.unpack_from(found)
+    if flags & 1:
+        how = "is encrypted"
+    elif method:
+        how = "is compressed"
+    elif packed != size:
+        how = "has two sizes"
+    elif mode != _MODE:
+        how = "is no plain file"
+    elif offset != _ENTRY.unpack_from(wanted)[-1]:
+        how = "does not begin where the file before it ends"
+    else:
+        how = "has other flags, another time, an extra field or a comment"
+    return f"{names[number]!r} {how}"
 
 
 def is_packed(path: Path) -> bool:
