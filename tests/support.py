@@ -13,7 +13,7 @@ from typing import Any
 from unittest import mock
 
 from thalweg.cli import main
-from thalweg.store.results import BenchmarkResults
+from thalweg.store.writing import ResultsFolder
 
 
 class CommandLine:
@@ -169,8 +169,8 @@ def thalweg_register_optimizers(register):
 """
 
 
-def results(cli: CommandLine, benchmark: str = "small") -> BenchmarkResults:
-    return BenchmarkResults(cli.folder / "results" / "local", benchmark)
+def results(cli: CommandLine, benchmark: str = "small") -> ResultsFolder:
+    return ResultsFolder(cli.folder / "results" / "local", benchmark)
 
 
 def statuses(cli: CommandLine) -> dict[str, int]:

@@ -204,7 +204,7 @@ def test_exports_and_leaderboards_are_safe_unless_raw(cli: CommandLine) -> None:
     cli("run", "bowl.toml", "--only", "optimizer=sgd")
     (stored,) = results(cli, "bowl").scan()[0]
     label = stored.document.model_copy(update={"optimizer": "=cmd|x!A1"})
-    evil: list[tuple[str, Any]] = [("bowl", type(stored)(stored.path, label))]
+    evil: list[tuple[str, Any]] = [("bowl", type(stored)(stored.files, label))]
     for raw, told in ((False, "'=cmd|x!A1"), (True, "=cmd|x!A1")):
         export(evil, cli.folder / "x.csv", raw)
         assert set(pd.read_csv(cli.folder / "x.csv")["optimizer"]) == {told}
@@ -240,7 +240,7 @@ def test_a_probe_of_any_name_is_a_table_of_a_database(cli: CommandLine) -> None:
         )
         for name in names
     ]
-    export([("bowl", type(stored)(stored.path, document)) for document in documents], cli.folder / "x.duckdb")
+    export([("bowl", type(stored)(stored.files, document)) for document in documents], cli.folder / "x.duckdb")
     with duckdb.connect(str(cli.folder / "x.duckdb")) as connection:
         there = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
     assert there == {"trials", "curves", f"probe_{names[0]}", "probe_line", "probe_LINE 2"}

@@ -18,7 +18,7 @@ from rich.text import Text
 from thalweg.registry import PluginRecord
 from thalweg.shown import cut, shown, shown_lines
 from thalweg.store.documents import finite
-from thalweg.store.results import Unreadable
+from thalweg.store.trials import Unreadable
 
 
 class SafeConsole(Console):

@@ -272,19 +272,13 @@ def _text(path: Path, limit: int = guard.TEXT) -> str:
     return guard.read_text(path, limit).removeprefix("\ufeff")
 
 
-def read_benchmark(path: Path, name: str | None = None) -> Benchmark:
-    """Read and check a file; UserError names file, key, reason and the nearest valid choice.
-
-    Args:
-        path: the file. It may be a link if a user names it, but not if it is kept with results.
-        name: the benchmark's name, for a file that is kept with results. By default the file's stem.
-    """
+def read_benchmark(path: Path) -> Benchmark:
+    """Read and check a file, which may be a link; UserError names file, key, reason and the nearest valid choice."""
     try:
-        text = _text(path if name else path.resolve())
+        text = _text(path.resolve())
     except (OSError, RuntimeError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise UserError(f"{cut(str(path), 300)}: cannot be read: {reason}") from error
-    name = name or path.stem
-    if not NAME.fullmatch(name):
+    if not NAME.fullmatch(path.stem):
         raise UserError(f"{path.name}: the file's name {NAMING}")
-    return Benchmark(name, path, text, parse(text, path.name))
+    return Benchmark(path.stem, path, text, parse(text, path.name))

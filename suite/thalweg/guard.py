@@ -13,7 +13,6 @@ A refusal is an ``OSError`` whose ``strerror`` is the reason, as any other file 
 from __future__ import annotations
 
 import errno
-import hashlib
 import itertools
 import os
 import re
@@ -168,46 +167,20 @@ def check_inside(folder: Path, name: str) -> os.stat_result:
     about = os.lstat(f"{folder}{os.sep}{name}")
     if not stat.S_ISREG(about.st_mode):
         raise Refused(f"is {kind_of(about.st_mode)}", folder / name)
-    if about.st_size > limit_of(name):
-        way = f": {WEIGHT_BYTES.variable} raises the limit" if name.startswith("weights/") else ""
-        told = f"has {about.st_size:,} bytes, more than the {limit_of(name):,} that are read{way}"
-        raise Refused(told, folder / name)
+    check_size(about.st_size, name, folder / name)
     return about
+
+
+def check_size(size: int, name: str, path: Path) -> None:
+    """Refused where a trial's file of that name, at ``path``, is larger than its kind may be."""
+    if size > limit_of(name):
+        way = f": {WEIGHT_BYTES.variable} raises the limit" if name.startswith("weights/") else ""
+        raise Refused(f"has {size:,} bytes, more than the {limit_of(name):,} that are read{way}", path)
 
 
 def limit_of(name: str) -> int:
     """Bytes of a file of a trial, at most."""
     return WEIGHT_BYTES.value if name.startswith("weights/") else DOCUMENT if name == "trial.json" else TABLE
-
-
-def open_inside(folder: Path, name: str) -> BufferedReader:
-    """A file of a trial, open for reading.
-
-    Raises:
-        OSError: it cannot be read, or is not read for a reason of ``check_inside``.
-    """
-    check_inside(folder, name)
-    return open_regular(folder / name, limit_of(name))
-
-
-def copy(source: Path, name: str, target: Path) -> str:
-    """Copy a file of a trial into the same place of another folder, with a mode of our own; gives its SHA-256.
-
-    Raises:
-        OSError: it cannot be read or written, or is not read for a reason of ``check_inside``.
-    """
-    place = target / name
-    room(place.parent)
-    digest = hashlib.sha256()
-    with open_inside(source, name) as old, free(place).open("xb") as new:
-        left = limit_of(name)
-        while block := old.read(min(MB, left + 1)):
-            left -= len(block)
-            if left < 0:
-                raise Refused(f"has more than the {limit_of(name):,} bytes that are read", source / name)
-            digest.update(block)
-            new.write(block)
-    return digest.hexdigest()
 
 
 def unpack(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -9,7 +9,8 @@ from typing import Any, Literal
 from thalweg.failure import Failure
 from thalweg.plan import PlannedTrial
 from thalweg.store.documents import Status
-from thalweg.store.results import StoredTrial, read_trial
+from thalweg.store.files import FolderFiles
+from thalweg.store.trials import StoredTrial, read_trial
 
 
 @dataclass
@@ -30,7 +31,7 @@ class TrialResult:
     @property
     def saved(self) -> StoredTrial | None:
         """The saved trial: ``document`` (names, options, environment), ``curve()``, and ``table(key)`` of a probe."""
-        found = read_trial(self.path) if self.path is not None else None
+        found = read_trial(FolderFiles(self.path)) if self.path is not None else None
         return found if isinstance(found, StoredTrial) else None
 
     @property

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from thalweg.errors import UserError
 from thalweg.registry import Registry
-from thalweg.store.results import StoredTrial, read_trial
 from thalweg.store.stored import Stored
 from thalweg.store.timings import configuration
+from thalweg.store.trials import StoredTrial
 from thalweg.trial import ComponentRef, Trial
 
 
@@ -29,7 +29,7 @@ def as_of_here(stored: Stored, registry: Registry) -> Adopted:
     trials = stored.trials.copy()
     renamed = {}
     for number, name in trials["name"].items():
-        found = read_trial(stored.results.trials / str(name))
+        found = stored.results.trial(str(name))
         if isinstance(found, StoredTrial):
             renamed[number] = _here(found.document.trial, registry)
     hashes = [renamed[number].hash if number in renamed else hash_ for number, hash_ in trials["hash"].items()]

@@ -20,8 +20,8 @@ from thalweg.plan import PlannedTrial
 from thalweg.registry import load_registry
 from thalweg.store.curve import curve_table
 from thalweg.store.documents import TrialDocument
-from thalweg.store.results import BenchmarkResults
 from thalweg.store.tables import write_table
+from thalweg.store.writing import ResultsFolder
 
 WORKLOADS, OPTIMIZERS = 10, 20
 EVALUATIONS = 10
@@ -54,7 +54,7 @@ def write_many(folder: Path, trials: int, workloads: int = WORKLOADS, optimizers
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(benchmark_text(trials, workloads, optimizers), encoding="utf-8")
     benchmark = read_benchmark(path)
-    results = BenchmarkResults(folder / "results", benchmark.name)
+    results = ResultsFolder(folder / "results", benchmark.name)
     results.write_benchmark(benchmark.text)
     results.trials.mkdir(parents=True)
     curves: dict[tuple[str, str], list[bytes]] = {}
@@ -69,7 +69,7 @@ def write_many(folder: Path, trials: int, workloads: int = WORKLOADS, optimizers
     return path
 
 
-def _write(results: BenchmarkResults, planned: PlannedTrial, curve: bytes) -> None:
+def _write(results: ResultsFolder, planned: PlannedTrial, curve: bytes) -> None:
     trial = planned.trial
     document = TrialDocument(
         hash=trial.hash,

@@ -9,13 +9,12 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.many_trials import write_many
-from thalweg.expand import read_benchmark
+from thalweg.kept import kept_benchmark
 from thalweg.registry import Registry
 from thalweg.runner.done import left_to_do
 from thalweg.runner.run import trials_of
@@ -24,16 +23,16 @@ from thalweg.scoring.measures import wanted_for
 from thalweg.scoring.observations import observe
 from thalweg.store.index import read_stored
 from thalweg.store.listing import index_folder
-from thalweg.store.results import BenchmarkResults
+from thalweg.store.writing import ResultsFolder
 
 TRIALS = int(os.environ.get("THALWEG_MANY_TRIALS", "1000"))
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> BenchmarkResults:
+def results(tmp_path_factory: pytest.TempPathFactory) -> ResultsFolder:
     folder = tmp_path_factory.mktemp("many")
     write_many(folder, TRIALS)
-    there = BenchmarkResults(folder / "results", "many")
+    there = ResultsFolder(folder / "results", "many")
     old = time.time() - 60
     for path in there.trials.rglob("*"):
         os.utime(path, (old, old))
@@ -43,8 +42,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> BenchmarkResults:
 @pytest.mark.slow
 @pytest.mark.benchmark(group="many results")
 @pytest.mark.parametrize("what", ["first read", "read", "expand", "rank", "find cached"])
-def test_many_results(what: str, results: BenchmarkResults, registry: Registry, benchmark: Any) -> None:
-    declared = read_benchmark(Path(results.path / "benchmark.toml"), "many")
+def test_many_results(what: str, results: ResultsFolder, registry: Registry, benchmark: Any) -> None:
+    declared = kept_benchmark(results)
     plan, stored = declared.expand(registry), read_stored(results)
     seen = observe(plan, stored, {}, wanted_for(plan.workloads))
     tasks: dict[str, Callable[[], object]] = {

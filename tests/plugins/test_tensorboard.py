@@ -16,7 +16,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from support import CommandLine, results
-from thalweg.store.results import StoredTrial
+from thalweg.store.trials import StoredTrial
 
 WORDS = ["run", "small.toml", "--only", "workload=small", "--only", "optimizer=adam"]
 

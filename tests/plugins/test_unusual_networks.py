@@ -16,7 +16,7 @@ from thalweg.contracts.probe import SavedWeights
 from thalweg.curvature import GGN, Hessian
 from thalweg.landscape import flat
 from thalweg.registry import Registry
-from thalweg.store.results import StoredTrial
+from thalweg.store.trials import StoredTrial
 from thalweg.store.weights import read_weights
 from unusual import EXAMPLES, KINDS, Counts, built, data, fresh, loss, numbers, put
 
@@ -124,7 +124,7 @@ def test_every_probe_measures_and_none_costs_the_trial(cli: CommandLine, kind: s
     tables = {key: trial.table(key) for key in trial.document.probes}
     assert len(tables) == 15
     assert all(len(table) for table in tables.values())
-    final = read_weights(trial.path).final
+    final = read_weights(trial.files).final
     assert final is not None
     at_the_end = built(kind)
     at_the_end.load_state_dict(final)

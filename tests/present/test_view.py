@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from thalweg.expand import read_benchmark
+from thalweg.kept import kept_benchmark
 from thalweg.present.view import ADDED, IN_BENCHMARK, NOT_EXPANDED, View, make_view
 from thalweg.registry import load_registry
 from thalweg.store.index import read_stored
@@ -13,7 +14,7 @@ from thalweg.store.results import BenchmarkResults
 
 def view(root: Path, name: str, file: Path | None = None, plugins: tuple[Path, ...] = ()) -> View:
     stored = read_stored(BenchmarkResults(root, name))
-    benchmark = read_benchmark(file or root / name / "benchmark.toml", name)
+    benchmark = read_benchmark(file) if file else kept_benchmark(BenchmarkResults(root, name))
     return make_view(benchmark, load_registry(plugins), stored)
 
 

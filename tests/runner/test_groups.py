@@ -25,7 +25,8 @@ from thalweg.runner.work import Job
 from thalweg.selection import Selection
 from thalweg.store.index import read_stored
 from thalweg.store.listing import index_folder
-from thalweg.store.results import BenchmarkResults, StoredTrial
+from thalweg.store.results import BenchmarkResults
+from thalweg.store.trials import StoredTrial
 from thalweg.store.weights import read_weights
 from thalweg.training.stacked import stackable
 
@@ -241,7 +242,7 @@ def test_weights_are_kept_of_those_that_are_looked_at(cli: CommandLine, benchmar
     cli("run", "small.toml", "--only", "optimizer=adam")
     for trial in stored(cli).values():
         assert trial.document.summary["batched"] == 4
-        assert (read_weights(trial.path).final is not None) == (trial.document.trial.seed == 1)
+        assert (read_weights(trial.files).final is not None) == (trial.document.trial.seed == 1)
 
 
 def test_a_board_that_would_mix_both_ways_says_so(cli: CommandLine, benchmark_file: Path) -> None:
@@ -301,7 +302,7 @@ def test_a_class_that_is_not_elementwise_is_not_batched(cli: CommandLine, benchm
     cli(*words, "--keep", "weights")
     for trial in stored(cli).values():
         assert "batched" not in trial.document.summary
-        weights = read_weights(trial.path)
+        weights = read_weights(trial.files)
         assert weights.initial is not None
         assert weights.final is not None
         for name, tensor in weights.initial.items():

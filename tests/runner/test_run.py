@@ -173,6 +173,6 @@ def test_the_curve_on_disk_has_the_declared_columns(cli: CommandLine, small: Pat
 
     cli("run", "small.toml", "--only", "optimizer=sgd")
     for trial in results(cli).scan()[0]:
-        table = read_table(trial.path / "curve.parquet")
+        table = read_table(trial.files, "curve.parquet")
         assert list(table.columns) == list(CURVE_COLUMNS)
         assert (table.loc[table["step"] > 0, "seconds"] > 0).all()

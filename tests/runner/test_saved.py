@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from support import CommandLine, results
-from thalweg.store.results import StoredTrial
+from thalweg.store.trials import StoredTrial
 from thalweg.store.weights import read_weights
 
 MEASURED_AGAIN = """
@@ -102,13 +102,13 @@ def test_what_a_probe_took_is_recorded_beside_the_training(cli: CommandLine, sma
 def test_keep_saves_what_it_says_and_trains_only_where_that_is_missing(cli: CommandLine, small: Path) -> None:
     only = ["--only", "workload=bowl", "--only", "optimizer=adam"]
     cli("run", "small.toml", *only)
-    assert read_weights(probed(cli, "bowl", 1).path).final is None
+    assert read_weights(probed(cli, "bowl", 1).files).final is None
     cli("probe", probed(cli, "bowl", 1).document.hash, "line", code=2)
     report = cli.json("run", "small.toml", *only, "--keep", "weights")
     assert report["trials"]["trained"] == 1
-    assert read_weights(probed(cli, "bowl", 1).path).final is not None
+    assert read_weights(probed(cli, "bowl", 1).files).final is not None
     assert cli.json("run", "small.toml", *only, "--keep", "trajectory")["trials"]["trained"] == 2
-    saved = read_weights(probed(cli, "bowl", 1).path)
+    saved = read_weights(probed(cli, "bowl", 1).files)
     assert saved.trajectory is not None
     assert saved.trajectory.shape == (5, 4)
     assert saved.trajectory_steps == (0, 5, 10, 15, 20)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import hostile
 from support import CommandLine, results
-from thalweg.store.results import digests
+from thalweg.store.writing import digests
 
 KEPT = """
 seeds = 1

@@ -15,6 +15,7 @@ from probing import ref
 from support import FAULTY, CommandLine, results
 from thalweg.contracts.budget import Budget
 from thalweg.registry import Registry
+from thalweg.store.files import FolderFiles
 from thalweg.store.timings import configuration, on_one_machine, read_times, write_times
 from thalweg.training import steptime
 from thalweg.trial import Trial
@@ -74,7 +75,7 @@ def test_times_are_kept_by_configuration_and_machine(tmp_path: Path) -> None:
     assert path.name == "w--sgd--some-cpu-2-0ghz-2-cores-1-threads.parquet"
     write_times(tmp_path, "w", trial(), table([9.0]), ENVIRONMENT | {"cpu": "Other"})
     (tmp_path / "timings" / "w--adam--broken.parquet").write_bytes(b"no table")
-    found = read_times(tmp_path)
+    found = read_times(FolderFiles(tmp_path))
     first = {each.machine: (each.low, each.median, each.high) for each in found[configuration(trial(seed=3))]}
     # of any seed, and the older ones are replaced
     assert first == {"some-cpu-2-0ghz-2-cores-1-threads": (3.0, 4.0, 5.0), "other-2-cores-1-threads": (9.0, 9.0, 9.0)}
@@ -94,7 +95,7 @@ def test_seconds_to_target_are_steps_times_seconds(cli: CommandLine, small: Path
     assert "type 'thalweg run small.toml --timed'" in error
     said = cli("run", "small.toml", "--only", "workload=small", "--timed").stderr
     assert "ms a step, load" in said
-    times = read_times(results(cli).path)
+    times = read_times(results(cli).files)
     by_label = {t.document.optimizer: times[configuration(t.document.trial)][0].median for t in results(cli).scan()[0]}
     assert len(by_label) == 2
     reached = 0
@@ -123,4 +124,4 @@ def test_a_step_that_cannot_be_timed_is_told_and_the_others_are(cli: CommandLine
     words = ["--plugin", "faulty.py", "--with", "optimizer=faulty", "--only", "workload=small", "--only", "seed=0"]
     report = cli.json("run", "small.toml", *words, "--timed", code=1)
     assert {failure["trial"] for failure in report["failures"]} >= {"timing of small · faulty"}
-    assert len(read_times(results(cli).path)) == 2
+    assert len(read_times(results(cli).files)) == 2

@@ -19,11 +19,12 @@ import pytest
 from support import TINY, CommandLine, results
 from thalweg import guard
 from thalweg.limits import ROWS
-from thalweg.runner import sent
+from thalweg.runner import returned
 from thalweg.store import tables
+from thalweg.store.files import FolderFiles
 from thalweg.store.listing import index_folder
-from thalweg.store.results import BenchmarkResults
 from thalweg.store.tables import TooLarge, is_table, read_table, write_table
+from thalweg.store.writing import ResultsFolder
 
 posix = pytest.mark.skipif(os.name != "posix", reason="pipes and links are POSIX's")
 
@@ -73,7 +74,7 @@ def test_a_file_is_written_in_place_of_a_link_and_not_through_it(tmp_path: Path)
     (tmp_path / "x.parquet").symlink_to(tmp_path / "outside")
     write_table(pd.DataFrame({"a": [1]}), tmp_path / "x.parquet")
     assert (tmp_path / "x").read_text(encoding="utf-8") == "new"
-    assert read_table(tmp_path / "x.parquet")["a"].tolist() == [1]
+    assert read_table(FolderFiles(tmp_path), "x.parquet")["a"].tolist() == [1]
     assert (tmp_path / "outside").read_text(encoding="utf-8") == "mine"
 
 
@@ -96,11 +97,12 @@ def test_a_table_is_counted_before_it_is_unfolded(tmp_path: Path, table: pa.Tabl
     path = tmp_path / "x.parquet"
     pq.write_table(table, path, compression="zstd", store_schema=False)
     assert path.stat().st_size < 2 * guard.MB
-    assert is_table(path)
+    assert is_table(FolderFiles(tmp_path), "x.parquet")
     code = (
-        "import resource, sys; from pathlib import Path; from thalweg.store.tables import TooLarge, read_table\n"
+        "import resource, sys; from pathlib import Path; from thalweg.store.files import FolderFiles\n"
+        "from thalweg.store.tables import TooLarge, read_table\n"
         "resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, 1 << 30))\n"
-        "try: read_table(Path(sys.argv[1]))\n"
+        "try: read_table(FolderFiles(Path(sys.argv[1]).parent), 'x.parquet')\n"
         "except TooLarge as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
@@ -110,8 +112,8 @@ def test_a_table_is_counted_before_it_is_unfolded(tmp_path: Path, table: pa.Tabl
 def test_tables_come_back_as_they_were_written(tmp_path: Path) -> None:
     table = pd.DataFrame({"n": [1, 2], "x": [0.5, float("nan")], "t": pd.array(["a", "b"], "str"), "f": [True, False]})
     write_table(table, tmp_path / "x.parquet", {"probe": "line"})
-    pd.testing.assert_frame_equal(read_table(tmp_path / "x.parquet"), table)
-    assert tables.read_metadata(tmp_path / "x.parquet") == {"probe": "line"}
+    pd.testing.assert_frame_equal(read_table(FolderFiles(tmp_path), "x.parquet"), table)
+    assert tables.read_metadata(FolderFiles(tmp_path), "x.parquet") == {"probe": "line"}
 
 
 def test_what_is_no_table_is_no_error_of_another_kind(tmp_path: Path) -> None:
@@ -120,7 +122,7 @@ def test_what_is_no_table_is_no_error_of_another_kind(tmp_path: Path) -> None:
     for cut in (0, 4, len(whole) // 2, len(whole) - 1):
         (tmp_path / "x.parquet").write_bytes(whole[:cut])
         with pytest.raises((OSError, ValueError)) as raised:
-            read_table(tmp_path / "x.parquet")
+            read_table(FolderFiles(tmp_path), "x.parquet")
         assert not isinstance(raised.value, TooLarge)
 
 
@@ -139,15 +141,15 @@ def test_what_a_worker_sends_is_the_trial_that_was_asked_for_and_nothing_more(cl
     cli("run", "tiny.toml", "--quiet")
     one, other = results(cli, "tiny").scan()[0]
     (one.path / "stray.txt").write_text("?", encoding="utf-8")
-    packed = sent._packed(one.path)
-    place = BenchmarkResults(cli.folder / "new", "tiny")
-    path = sent._put(place, one.document.hash, packed)
+    packed = returned._packed(one.path)
+    place = ResultsFolder(cli.folder / "new", "tiny")
+    path = returned._put(place, one.document.hash, packed)
     assert sorted(item.name for item in path.iterdir()) == ["curve.parquet", "trial.json"]
     with pytest.raises(ValueError, match="it is the trial"):
-        sent._put(place, other.document.hash, packed)
+        returned._put(place, other.document.hash, packed)
     (one.path / "curve.parquet").write_bytes(b"PAR1")
     with pytest.raises(ValueError, match="is not what its document says"):
-        sent._put(place, one.document.hash, sent._packed(one.path))
+        returned._put(place, one.document.hash, returned._packed(one.path))
 
 
 def test_an_index_that_came_with_the_results_is_not_read(cli: CommandLine) -> None:

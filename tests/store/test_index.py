@@ -23,7 +23,7 @@ import pytest
 from benchmarks.many_trials import write_many
 from support import CommandLine
 from thalweg.commands.results.find import find_trial
-from thalweg.expand import read_benchmark
+from thalweg.kept import kept_benchmark
 from thalweg.registry import Registry
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import to_target, wanted_for
@@ -32,10 +32,11 @@ from thalweg.store import index, listing
 from thalweg.store.documents import ProbeDocument
 from thalweg.store.index import read_stored
 from thalweg.store.listing import index_folder, look
-from thalweg.store.results import BenchmarkResults, StoredTrial
 from thalweg.store.stored import Stored
 from thalweg.store.tables import read_table, write_table
 from thalweg.store.transfer import delete
+from thalweg.store.trials import StoredTrial
+from thalweg.store.writing import ResultsFolder
 from thalweg.trial import ComponentRef, ProbeRequest
 
 TRIALS = 40
@@ -57,11 +58,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def results(made: Path, cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> BenchmarkResults:
+def results(made: Path, cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> ResultsFolder:
     """40 trials with an index, in the folder of ``cli``."""
     monkeypatch.setattr(index, "WORTH", 12)
     shutil.copytree(made, cli.folder, dirs_exist_ok=True)
-    there = BenchmarkResults(cli.folder / "results", "many")
+    there = ResultsFolder(cli.folder / "results", "many")
     assert read_stored(there).read == TRIALS
     assert read_stored(there).read == 0
     return there
@@ -76,10 +77,10 @@ def answers(cli: CommandLine, root: Path) -> Any:
     return listed["trials"], unreadable, board["rows"], [row["cached"] for row in dry["trials"]]
 
 
-def bare_copy(cli: CommandLine, results: BenchmarkResults) -> BenchmarkResults:
+def bare_copy(cli: CommandLine, results: ResultsFolder) -> ResultsFolder:
     """The directories without the index."""
     shutil.copytree(results.path, cli.folder / "bare" / "many")
-    return BenchmarkResults(cli.folder / "bare", "many")
+    return ResultsFolder(cli.folder / "bare", "many")
 
 
 def told(stored: Stored) -> tuple[list[Any], list[tuple[str, str]]]:
@@ -89,28 +90,28 @@ def told(stored: Stored) -> tuple[list[Any], list[tuple[str, str]]]:
     return rows, [(item.path.name, item.reason) for item in stored.unreadable]
 
 
-def one(results: BenchmarkResults, number: int = 7) -> Path:
+def one(results: ResultsFolder, number: int = 7) -> Path:
     return sorted(results.trials.iterdir())[number]
 
 
-def trial_at(results: BenchmarkResults, path: Path) -> StoredTrial:
+def trial_at(results: ResultsFolder, path: Path) -> StoredTrial:
     found = results.find(path.name.rpartition("--")[2])
     assert found is not None
     return found
 
 
-def remove(results: BenchmarkResults) -> None:
+def remove(results: ResultsFolder) -> None:
     delete(results, trial_at(results, one(results)))
 
 
-def train_again(results: BenchmarkResults) -> None:
+def train_again(results: ResultsFolder) -> None:
     old = trial_at(results, one(results))
     document = old.document.model_copy(update={"status": "failed", "reason": "worse"})
     with results.claim(document) as folder:
         results.write(folder, document, old.curve().assign(value=0.0), {}, {}, older=old)
 
 
-def train_to_other_numbers(results: BenchmarkResults) -> None:
+def train_to_other_numbers(results: ResultsFolder) -> None:
     for path in sorted(results.trials.iterdir()):
         old = trial_at(results, path)
         if old.document.workload == "digits-03":
@@ -118,27 +119,27 @@ def train_to_other_numbers(results: BenchmarkResults) -> None:
                 results.write(folder, old.document, old.curve().assign(value=0.95), {}, {}, older=old)
 
 
-def measure(results: BenchmarkResults) -> None:
+def measure(results: ResultsFolder) -> None:
     trial = trial_at(results, one(results))
     request = ProbeRequest(label="line", probe=ComponentRef(name="line", provider="p"))
     with results.hold(trial.document.hash):
         results.add_probe(trial, ProbeDocument(request=request, status="done"), pd.DataFrame({"t": [0.0]}))
 
 
-def lose_a_probe(results: BenchmarkResults) -> None:
+def lose_a_probe(results: ResultsFolder) -> None:
     measure(results)
     age(one(results))
     next((one(results) / "probes").iterdir()).unlink()
 
 
-def strange_summary(results: BenchmarkResults) -> None:
+def strange_summary(results: ResultsFolder) -> None:
     path = one(results) / "trial.json"
     document = json.loads(path.read_text(encoding="utf-8"))
     document["summary"] = {"seconds": "many", "state_bytes": None, "final": [1]}
     path.write_text(json.dumps(document), encoding="utf-8")
 
 
-CHANGES: list[Callable[[BenchmarkResults], object]] = [
+CHANGES: list[Callable[[ResultsFolder], object]] = [
     remove,
     train_again,
     train_to_other_numbers,
@@ -159,9 +160,9 @@ CHANGES: list[Callable[[BenchmarkResults], object]] = [
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_after_a_change_the_answers_are_those_of_the_directories(
-    change: Callable[[BenchmarkResults], object],
+    change: Callable[[ResultsFolder], object],
     cli: CommandLine,
-    results: BenchmarkResults,
+    results: ResultsFolder,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = read_stored(results)
@@ -179,9 +180,9 @@ def test_after_a_change_the_answers_are_those_of_the_directories(
 
 @pytest.mark.parametrize("change", [train_again, measure, lose_a_probe])
 def test_every_command_answers_from_the_index_as_from_the_directories(
-    change: Callable[[BenchmarkResults], object],
+    change: Callable[[ResultsFolder], object],
     cli: CommandLine,
-    results: BenchmarkResults,
+    results: ResultsFolder,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     change(results)
@@ -193,7 +194,7 @@ def test_every_command_answers_from_the_index_as_from_the_directories(
     assert cached.count(False) == (0 if change is measure else 1)
 
 
-def test_a_trial_that_comes_back_is_there_again(results: BenchmarkResults) -> None:
+def test_a_trial_that_comes_back_is_there_again(results: ResultsFolder) -> None:
     path = one(results)
     path.rename(results.path / "away")
     assert len(read_stored(results).trials) == TRIALS - 1
@@ -212,12 +213,12 @@ def flip(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
-def only(results: BenchmarkResults, suffix: str) -> Path:
+def only(results: ResultsFolder, suffix: str) -> Path:
     (path,) = (path for path in index_folder(results).iterdir() if path.suffix == suffix)
     return path
 
 
-def other_version(results: BenchmarkResults) -> None:
+def other_version(results: ResultsFolder) -> None:
     path = only(results, ".trials")
     table = pq.ParquetFile(path).read()
     number = table.column_names.index("status")
@@ -225,12 +226,12 @@ def other_version(results: BenchmarkResults) -> None:
     pq.write_table(table.replace_schema_metadata({"thalweg-index": "0"}), path)
 
 
-def replaced_by_a_file(results: BenchmarkResults) -> None:
+def replaced_by_a_file(results: ResultsFolder) -> None:
     shutil.rmtree(index_folder(results))
     index_folder(results).write_text("mine", encoding="utf-8")
 
 
-DAMAGE: list[Callable[[BenchmarkResults], object]] = [
+DAMAGE: list[Callable[[ResultsFolder], object]] = [
     lambda results: cut(only(results, ".trials")),
     lambda results: cut(only(results, ".curves")),
     lambda results: flip(only(results, ".trials")),
@@ -248,9 +249,9 @@ DAMAGE: list[Callable[[BenchmarkResults], object]] = [
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_index_is_not_believed(
-    damage: Callable[[BenchmarkResults], object], results: BenchmarkResults, registry: Registry
+    damage: Callable[[ResultsFolder], object], results: ResultsFolder, registry: Registry
 ) -> None:
-    benchmark = read_benchmark(results.path / "benchmark.toml", results.path.name)
+    benchmark = kept_benchmark(results)
     plan = benchmark.expand(registry)
 
     def found() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -267,12 +268,12 @@ def test_a_damaged_index_is_not_believed(
         assert read_stored(results).read == 0, "built anew"
 
 
-def test_the_index_holds_the_curves_that_are_on_disk(results: BenchmarkResults) -> None:
+def test_the_index_holds_the_curves_that_are_on_disk(results: ResultsFolder) -> None:
     stored = read_stored(results)
     curves = stored.curves()
     for number in (0, 17, TRIALS - 1):
         own = curves[curves["trial"] == number].drop(columns="trial").reset_index(drop=True)
-        disk = read_table(stored.path(number) / "curve.parquet")
+        disk = read_table(stored.files_at(number), "curve.parquet")
         pd.testing.assert_frame_equal(own, disk, check_dtype=False, check_categorical=False)
     some = stored.curves(["value"], stored.trials.index[5:7], {})
     pd.testing.assert_series_equal(
@@ -280,8 +281,8 @@ def test_the_index_holds_the_curves_that_are_on_disk(results: BenchmarkResults) 
     )
 
 
-def test_a_leaderboard_of_columns_is_that_of_single_curves(results: BenchmarkResults, registry: Registry) -> None:
-    plan = read_benchmark(results.path / "benchmark.toml", results.path.name).expand(registry)
+def test_a_leaderboard_of_columns_is_that_of_single_curves(results: ResultsFolder, registry: Registry) -> None:
+    plan = kept_benchmark(results).expand(registry)
     seen = observe(plan, read_stored(results), wanted=wanted_for(plan.workloads))
     table = leaderboard(seen, plan.workloads).set_index(["workload", "optimizer"])
     single: dict[tuple[str, str], list[tuple[float, float]]] = {}
@@ -306,7 +307,7 @@ def test_where_no_index_can_be_written_it_does_without(
     fault: str, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
-    there = BenchmarkResults(tmp_path / "results", "many")
+    there = ResultsFolder(tmp_path / "results", "many")
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError(30 if fault == "read-only" else 28, "no")
@@ -321,7 +322,7 @@ def test_where_no_index_can_be_written_it_does_without(
     assert not list((index_folder(there)).glob("*"))
 
 
-def test_a_trial_that_was_written_just_now_is_read_again(results: BenchmarkResults) -> None:
+def test_a_trial_that_was_written_just_now_is_read_again(results: ResultsFolder) -> None:
     """Its files could change once more within the same tick of the file system's clock."""
     for path in results.trials.iterdir():
         os.utime(path / "trial.json")
@@ -333,7 +334,7 @@ def test_a_trial_that_was_written_just_now_is_read_again(results: BenchmarkResul
 
 
 @pytest.mark.parametrize("part", [".", "trial.json", "curve.parquet", "probes"])
-def test_a_link_with_the_times_of_what_was_read_is_none_of_it(results: BenchmarkResults, part: str) -> None:
+def test_a_link_with_the_times_of_what_was_read_is_none_of_it(results: ResultsFolder, part: str) -> None:
     """A copy elsewhere keeps times and sizes; without the index the link is refused, so with it too."""
     measure(results)
     path = next(trial.path for trial in results.scan()[0] if trial.document.probes)
@@ -350,7 +351,7 @@ def test_a_link_with_the_times_of_what_was_read_is_none_of_it(results: Benchmark
     assert path.name not in after.column("name")
 
 
-def test_many_small_segments_become_one(results: BenchmarkResults, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_small_segments_become_one(results: ResultsFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index, "WORTH", 1)
     monkeypatch.setattr(index, "SEGMENTS", 3)
     counts = []
@@ -369,14 +370,14 @@ READ = """
 import sys
 from pathlib import Path
 from thalweg.store import index, listing
-from thalweg.store.results import BenchmarkResults
+from thalweg.store.writing import ResultsFolder
 index.WORTH = 12
-stored = index.read_stored(BenchmarkResults(Path(sys.argv[1]), "many"))
+stored = index.read_stored(ResultsFolder(Path(sys.argv[1]), "many"))
 print(len(stored.trials), len(stored.curves()))
 """
 
 
-def test_two_processes_at_once_get_the_same(results: BenchmarkResults) -> None:
+def test_two_processes_at_once_get_the_same(results: ResultsFolder) -> None:
     shutil.rmtree(index_folder(results))
     command = [sys.executable, "-c", READ, str(results.path.parent)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -385,7 +386,7 @@ def test_two_processes_at_once_get_the_same(results: BenchmarkResults) -> None:
     assert (stored.read, len(stored.trials), len(stored.curves())) == (0, TRIALS, TRIALS * 46)
 
 
-def test_a_segment_that_another_process_removes_is_done_without(results: BenchmarkResults) -> None:
+def test_a_segment_that_another_process_removes_is_done_without(results: ResultsFolder) -> None:
     stored = read_stored(results)
     expected = stored.curves()
     shutil.rmtree(index_folder(results))
@@ -396,7 +397,7 @@ def test_a_segment_that_another_process_removes_is_done_without(results: Benchma
 
 
 def test_a_look_at_many_trials_is_remembered_until_something_changes(
-    results: BenchmarkResults, monkeypatch: pytest.MonkeyPatch
+    results: ResultsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "LARGE", 10)
     looks = []
@@ -422,7 +423,7 @@ def test_a_look_at_many_trials_is_remembered_until_something_changes(
 
 
 def test_a_folder_that_changed_just_now_is_looked_at_again(
-    results: BenchmarkResults, monkeypatch: pytest.MonkeyPatch
+    results: ResultsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "LARGE", 10)
     os.utime(results.trials)
@@ -430,9 +431,9 @@ def test_a_folder_that_changed_just_now_is_looked_at_again(
     assert not (index_folder(results) / "seen").exists()
 
 
-def test_single_trials_are_found_and_deleted(cli: CommandLine, results: BenchmarkResults) -> None:
+def test_single_trials_are_found_and_deleted(cli: CommandLine, results: ResultsFolder) -> None:
     path = one(results)
-    assert find_trial(path.name.rpartition("--")[2][:9], results.path.parent).path == path
+    assert find_trial(path.name.rpartition("--")[2][:9], results.path.parent)[1].path == path
     train_again(results)
     cli("results", "delete", "--failed", "--yes", "--results", "results")
     assert path.name not in {each.name for each in results.trials.iterdir()}
@@ -440,7 +441,7 @@ def test_single_trials_are_found_and_deleted(cli: CommandLine, results: Benchmar
 
 
 def test_more_trials_than_anyone_reads_are_counted(
-    cli: CommandLine, results: BenchmarkResults, monkeypatch: pytest.MonkeyPatch
+    cli: CommandLine, results: ResultsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("thalweg.commands.results.listing.MOST_LISTED", TRIALS - 1)
     train_again(results)
@@ -453,7 +454,7 @@ def test_more_trials_than_anyone_reads_are_counted(
     assert "trial by trial: --json" in found.stderr
 
 
-def test_compact_builds_the_index_and_removes_what_nobody_needs(cli: CommandLine, results: BenchmarkResults) -> None:
+def test_compact_builds_the_index_and_removes_what_nobody_needs(cli: CommandLine, results: ResultsFolder) -> None:
     there, gone = one(results).name.rpartition("--")[2], "0123456789ab"
     measure(results)
     age(results.trials)

@@ -12,9 +12,11 @@ import torch
 import thalweg.store.documents as documents
 from thalweg.contracts.budget import Budget
 from thalweg.store.documents import ProbeDocument, TrialDocument
-from thalweg.store.results import BenchmarkResults, killed
+from thalweg.store.files import FolderFiles
+from thalweg.store.sweep import killed, sweep
 from thalweg.store.tables import read_metadata, read_table
 from thalweg.store.verify import verify
+from thalweg.store.writing import ResultsFolder
 from thalweg.training.recorder import Recorder
 from thalweg.trial import ComponentRef, ProbeRequest, Trial
 
@@ -55,14 +57,14 @@ def curve(value: float = 1.0) -> pd.DataFrame:
     return recorder.table()
 
 
-def save(results: BenchmarkResults, doc: TrialDocument, value: float = 1.0) -> Path:
+def save(results: ResultsFolder, doc: TrialDocument, value: float = 1.0) -> Path:
     tables = {key: pd.DataFrame({"t": [0.0, 1.0]}) for key, probe in doc.probes.items() if probe.status == "done"}
     with results.claim(killed(doc)) as folder:
         return results.write(folder, doc, curve(value), tables, {"final": {"w": torch.arange(3.0)}})
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    results, doc = BenchmarkResults(tmp_path, "b"), document()
+    results, doc = ResultsFolder(tmp_path, "b"), document()
     save(results, doc)
     ((stored,), unreadable) = results.scan()
     assert unreadable == []
@@ -73,12 +75,12 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(stored.curve(), curve())
     (key,) = doc.probes
     assert stored.table(key)["t"].tolist() == [0, 1]
-    assert read_metadata(stored.path / "probes" / f"{key}.parquet")["probe"]["options"] == {"points": 5}
+    assert read_metadata(stored.files, f"probes/{key}.parquet")["probe"]["options"] == {"points": 5}
     assert verify(results) == (1, [])
 
 
 def test_a_newer_result_replaces_the_older(tmp_path: Path) -> None:
-    results = BenchmarkResults(tmp_path, "b")
+    results = ResultsFolder(tmp_path, "b")
     save(results, document(status="failed", reason="x", probes={}))
     save(results, document(), value=2.0)
     ((stored,), _) = results.scan()
@@ -87,7 +89,7 @@ def test_a_newer_result_replaces_the_older(tmp_path: Path) -> None:
 
 
 def test_an_exception_while_writing_leaves_nothing_and_the_old_result(tmp_path: Path) -> None:
-    results = BenchmarkResults(tmp_path, "b")
+    results = ResultsFolder(tmp_path, "b")
     save(results, document())
 
     def broken() -> None:
@@ -99,33 +101,33 @@ def test_an_exception_while_writing_leaves_nothing_and_the_old_result(tmp_path: 
         broken()
     ((stored,), _) = results.scan()
     assert stored.document.status == "done"
-    assert results.sweep() == []
+    assert sweep(results) == []
     assert verify(results) == (1, [])
 
 
 def test_a_kill_between_the_two_renames_loses_no_result(tmp_path: Path) -> None:
-    results, doc = BenchmarkResults(tmp_path, "b"), document()
+    results, doc = ResultsFolder(tmp_path, "b"), document()
     path = save(results, doc)
     path.rename(results.working / f"{doc.hash}.old")
     assert verify(results)[1]
-    assert results.sweep() == []
+    assert sweep(results) == []
     ((stored,), _) = results.scan()
     assert (stored.path, stored.document.hash, stored.document.status) == (path, doc.hash, "done")
     assert verify(results) == (1, [])
 
 
 def test_an_unreadable_leftover_is_cleared_away(tmp_path: Path) -> None:
-    results, doc = BenchmarkResults(tmp_path, "b"), document()
+    results, doc = ResultsFolder(tmp_path, "b"), document()
     path = save(results, doc)
     path.rename(results.working / f"{doc.hash}.old")
     (results.working / f"{doc.hash}.old" / "trial.json").write_text("{", encoding="utf-8")
-    assert results.sweep() == []
+    assert sweep(results) == []
     assert results.scan() == ([], [])
     assert [item for item in results.working.iterdir() if item.suffix != ".lock"] == []
 
 
 def test_a_newer_result_keeps_the_tables_that_it_was_not_asked_for(tmp_path: Path) -> None:
-    results, doc = BenchmarkResults(tmp_path, "b"), document()
+    results, doc = ResultsFolder(tmp_path, "b"), document()
     save(results, doc)
     ((older,), _) = results.scan()
     with results.claim(killed(doc)) as folder:
@@ -138,9 +140,9 @@ def test_a_newer_result_keeps_the_tables_that_it_was_not_asked_for(tmp_path: Pat
 
 
 def test_a_trial_held_by_a_living_process_is_not_swept(tmp_path: Path) -> None:
-    results = BenchmarkResults(tmp_path, "b")
+    results = ResultsFolder(tmp_path, "b")
     with results.claim(killed(document(probes={}))):
-        assert results.sweep() == []
+        assert sweep(results) == []
     assert results.scan() == ([], [])
 
 
@@ -168,7 +170,7 @@ def flip(path: Path) -> None:
     ],
 )
 def test_verify_finds_damage(tmp_path: Path, damage: Any, says: str) -> None:
-    results = BenchmarkResults(tmp_path, "b")
+    results = ResultsFolder(tmp_path, "b")
     damage(save(results, document()))
     whole, faults = verify(results)
     assert whole == 0
@@ -179,7 +181,7 @@ def test_verify_finds_damage(tmp_path: Path, damage: Any, says: str) -> None:
 def test_the_shipped_json_schema_is_the_models_and_holds_for_what_is_written(tmp_path: Path) -> None:
     shipped = json.loads((Path(documents.__file__).parent / "trial.schema.json").read_text(encoding="utf-8"))
     assert shipped == json.loads(json.dumps(TrialDocument.model_json_schema(by_alias=True)))
-    path = save(BenchmarkResults(tmp_path, "b"), document())
+    path = save(ResultsFolder(tmp_path, "b"), document())
     written = json.loads((path / "trial.json").read_text(encoding="utf-8"))
     assert written["schema"] == 1
     jsonschema.validate(written, shipped)
@@ -196,4 +198,4 @@ def test_tables_survive_nan_and_infinity(tmp_path: Path) -> None:
 
     table = pd.DataFrame({"x": [float("nan"), float("inf"), 1.0]})
     write_table(table, tmp_path / "t.parquet")
-    pd.testing.assert_frame_equal(read_table(tmp_path / "t.parquet"), table)
+    pd.testing.assert_frame_equal(read_table(FolderFiles(tmp_path), "t.parquet"), table)

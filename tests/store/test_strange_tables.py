@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from support import CommandLine, results
+from thalweg.store.files import FolderFiles
 from thalweg.store.tables import Unfit, read_table
 
 
@@ -17,7 +18,7 @@ def test_columns_of_one_name_are_told(tmp_path: Path) -> None:
     one = pa.array([1.0])
     pq.write_table(pa.Table.from_arrays([one, one, one], names=["a", "b", "b"]), tmp_path / "x.parquet")
     with pytest.raises(Unfit, match="it has several columns 'b'"):
-        read_table(tmp_path / "x.parquet")
+        read_table(FolderFiles(tmp_path), "x.parquet")
 
 
 def test_one_such_table_keeps_no_other_from_a_database(cli: CommandLine, small: Path) -> None:

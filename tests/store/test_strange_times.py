@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from support import CommandLine
+from thalweg.store.files import FolderFiles
 from thalweg.store.tables import METADATA_KEY
 from thalweg.store.timings import read_times
 
@@ -51,20 +52,20 @@ def written(folder: Path, columns: dict[str, Any] | pa.Table, about: bytes = ABO
 
 def test_what_is_sound_is_read(tmp_path: Path) -> None:
     written(tmp_path, {"configuration": ["a", "a", "a"], "seconds": [1.0, 3.0, 2.0]})
-    (time,) = read_times(tmp_path)["a"]
+    (time,) = read_times(FolderFiles(tmp_path))["a"]
     assert (time.low, time.median, time.high) == (1.5, 2.0, 2.5)
 
 
 @pytest.mark.parametrize("kind", SECONDS)
 def test_seconds_that_are_none_count_for_nothing(tmp_path: Path, kind: str) -> None:
     written(tmp_path, {"configuration": ["a"], "seconds": SECONDS[kind]})
-    assert read_times(tmp_path) == {}
+    assert read_times(FolderFiles(tmp_path)) == {}
 
 
 @pytest.mark.parametrize("key", [[None], [["a"]], [1], [b"a"]])
 def test_configurations_that_are_no_texts_count_for_nothing(tmp_path: Path, key: Any) -> None:
     written(tmp_path, {"configuration": key, "seconds": [1.0]})
-    assert read_times(tmp_path) == {}
+    assert read_times(FolderFiles(tmp_path)) == {}
 
 
 @pytest.mark.parametrize("name", ["seconds", "configuration"])
@@ -74,13 +75,13 @@ def test_columns_of_one_name_count_for_nothing(tmp_path: Path, name: str) -> Non
     for _ in range(2):
         table = table.append_column(name, one)
     written(tmp_path, table)
-    assert read_times(tmp_path) == {}
+    assert read_times(FolderFiles(tmp_path)) == {}
 
 
 @pytest.mark.parametrize("about", [b"[" * 100_000, b"{", b"[]", b"{}", b"\xff", b'{"a": ' + b"9" * 5000 + b"}"])
 def test_settings_that_are_none_count_for_nothing(tmp_path: Path, about: bytes) -> None:
     written(tmp_path, {"configuration": ["a"], "seconds": [1.0]}, about)
-    assert read_times(tmp_path) == {}
+    assert read_times(FolderFiles(tmp_path)) == {}
 
 
 def test_commands_go_on_without_them(cli: CommandLine) -> None:

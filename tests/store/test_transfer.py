@@ -67,6 +67,13 @@ def test_curves_are_exported_with_their_trials(trained: CommandLine) -> None:
     assert not list(trained.folder.glob(".all*"))
 
 
+def test_a_database_is_written_where_duckdb_is_installed(trained: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    told = trained("results", "export", "all.duckdb", code=2).stderr
+    assert told.splitlines() == ["error: all.duckdb: a DuckDB file needs duckdb: pip install 'thalweg[export]'"]
+    assert not (trained.folder / "all.duckdb").exists()
+
+
 def test_a_database_holds_trials_curves_and_probes(trained: CommandLine) -> None:
     trained("results", "export", "all.duckdb", "small")
     trained("results", "export", "all.duckdb", "small")

@@ -11,6 +11,7 @@ import torch
 
 from thalweg.contracts.probe import SavedWeights
 from thalweg.errors import UserError
+from thalweg.store.files import FolderFiles
 from thalweg.store.weights import read_weights, weight_tables, write_weights
 
 TENSORS = {
@@ -38,7 +39,7 @@ NO_JSON: dict[str, Any] = {
 
 def returned(state: dict[str, Any], folder: Path) -> dict[str, Any]:
     write_weights(weight_tables(SavedWeights(state, state), trajectory=False), folder)
-    saved = read_weights(folder)
+    saved = read_weights(FolderFiles(folder))
     assert saved.initial is not None
     assert saved.final is not None
     assert saved.initial.keys() == saved.final.keys()
@@ -89,5 +90,5 @@ def test_a_file_of_something_else_is_refused_by_its_name(kind: str, tmp_path: Pa
     name, tensors, says = STRANGE[kind]
     write_weights({name: tensors}, tmp_path)
     with pytest.raises(UserError, match=re.escape(says)) as refusal:
-        read_weights(tmp_path)
+        read_weights(FolderFiles(tmp_path))
     assert f"{name}.safetensors cannot be read" in str(refusal.value)

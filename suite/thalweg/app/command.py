@@ -15,7 +15,7 @@ from pathlib import Path
 from thalweg.errors import UserError
 from thalweg.exit_codes import ExitCode
 from thalweg.registry import load_registry
-from thalweg.store.results import results_root
+from thalweg.store.roots import results_root
 
 _FLAGS = (
     "--browser.gatherUsageStats=false",

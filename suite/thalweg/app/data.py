@@ -11,12 +11,14 @@ import pandas as pd
 import streamlit as st
 
 import thalweg
-from thalweg import guard
 from thalweg.present.loaded import Loaded, read_loaded
 from thalweg.registry import Registry, load_registry
+from thalweg.store.files import Files
 from thalweg.store.listing import Listing, look
-from thalweg.store.results import BenchmarkResults, benchmarks_in, results_root
+from thalweg.store.results import BenchmarkResults
+from thalweg.store.roots import benchmarks_in, results_root
 from thalweg.store.tables import read_table
+from thalweg.store.timings import timings_in
 
 Stamp = tuple[tuple[str, int | str], ...]
 """Names and modification times: equal stamps mean equal content."""
@@ -75,13 +77,11 @@ def registry() -> Registry:
 def stamp(results: BenchmarkResults, listing: Listing | None = None) -> Stamp:
     """The stamp of the trials, the step times and the benchmark's file."""
     listing = listing or look(results)
-    timings = results.path / "timings"
-    found = [results.path / "benchmark.toml", *(sorted(timings.glob("*.parquet")) if guard.is_folder(timings) else [])]
     times = []
-    for path in found:
-        # another process may delete one
+    for name in ("benchmark.toml", *timings_in(results.files)):
+        # another process may take one away
         with suppress(OSError):
-            times.append((path.name, path.lstat().st_mtime_ns))
+            times.append((name, results.files.stamp(name)))
     return (*times, ("trials", listing.digest))
 
 
@@ -97,12 +97,12 @@ def _load(root: str, name: str, content: Stamp, files: tuple[str, ...], _listing
     return read_loaded(BenchmarkResults(Path(root), name), _registry(files), _listing)
 
 
-def probe_table(trial: Path, key: str) -> pd.DataFrame:
-    """A probe's table in the folder of a trial; OSError or ValueError where its file cannot be read."""
-    path = trial / "probes" / f"{key}.parquet"
-    return _table(str(path), path.lstat().st_mtime_ns)
+def probe_table(trial: Files, key: str) -> pd.DataFrame:
+    """A probe's table, of a trial with these files; OSError or ValueError when the table cannot be read."""
+    name = f"probes/{key}.parquet"
+    return _table(str(trial.path), name, trial.stamp(name), trial)
 
 
 @st.cache_data(show_spinner=False, max_entries=256)
-def _table(path: str, modified: int) -> pd.DataFrame:
-    return read_table(Path(path))
+def _table(path: str, name: str, modified: int, _trial: Files) -> pd.DataFrame:
+    return read_table(_trial, name)

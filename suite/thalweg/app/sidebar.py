@@ -11,7 +11,7 @@ from thalweg.app.data import Source, load, sources
 from thalweg.present import notes
 from thalweg.present.loaded import Loaded
 from thalweg.present.sentences import plain
-from thalweg.store.results import benchmarks_in
+from thalweg.store.roots import benchmarks_in
 
 T = TypeVar("T", bound=str)
 

@@ -71,6 +71,34 @@ def delete(
 
 
 @app.command()
+def pack(
+    folder: Annotated[Path, typer.Argument(help="A results folder, or one benchmark's folder in it.")],
+    out: Annotated[Path, typer.Option(help="The folder to write BENCHMARK.thalweg into.")] = Path(),
+    force: Annotated[bool, typer.Option("--force", help="Replace packed files that are there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write each benchmark's results into one file, which every command and the app read in place."""
+    from thalweg.commands.results.pack import pack_command
+
+    raise typer.Exit(pack_command(folder, out, force, as_json))
+
+
+@app.command()
+def unpack(
+    file: Annotated[Path, typer.Argument(help="A packed file, BENCHMARK.thalweg.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The results folder to make BENCHMARK/ in, instead of ./results/local.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the benchmark's results that are there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Restore the folder of a packed file, bit by bit. A run can add trials to a folder only."""
+    from thalweg.commands.results.unpack import unpack_command
+
+    raise typer.Exit(unpack_command(file, out, force, as_json))
+
+
+@app.command()
 def export(
     out: Annotated[Path, typer.Argument(help="The file: .parquet or .csv for the curves, .duckdb for everything.")],
     benchmark: OneBenchmark = None,

@@ -12,7 +12,7 @@ from thalweg.exit_codes import ExitCode
 from thalweg.own import cache_folder
 from thalweg.registry import load_registry
 from thalweg.runner.environment import machine
-from thalweg.store.results import benchmarks_in, results_root
+from thalweg.store.roots import benchmarks_in, results_root
 
 
 def doctor_command(results: Path | None, plugin_files: list[Path], as_json: bool) -> ExitCode:

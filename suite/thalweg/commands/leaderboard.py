@@ -36,7 +36,8 @@ from thalweg.selection import Selection
 from thalweg.shown import markdown
 from thalweg.stacking import OnDisk
 from thalweg.store.index import read_stored
-from thalweg.store.results import BenchmarkResults, results_root
+from thalweg.store.results import BenchmarkResults
+from thalweg.store.roots import results_root
 from thalweg.store.sheets import to_csv
 from thalweg.store.timings import read_times
 from thalweg.tuning.plan import TunedPlan
@@ -106,7 +107,7 @@ def leaderboard_command(options: LeaderboardOptions) -> ExitCode:
         check_metric(plan.workloads, metric)
         table, seen = stability(plan, stored)
     else:
-        seen = observe(plan, stored, read_times(root / plan.benchmark), wanted)
+        seen = observe(plan, stored, read_times(stored.results.files), wanted)
         table = leaderboard(seen, plan.workloads, metric)
         plan.workloads = settled(plan.workloads, seen.curves, metric)
     _print(plan, table, options)
@@ -130,7 +131,7 @@ def leaderboard_command(options: LeaderboardOptions) -> ExitCode:
 
 def print_leaderboard(plan: Plan, results: BenchmarkResults) -> None:
     """Print the leaderboard of a plan for people."""
-    seen = observe(plan, read_stored(results), read_times(results.path), wanted_for(plan.workloads))
+    seen = observe(plan, read_stored(results), read_times(results.files), wanted_for(plan.workloads))
     declared, plan.workloads = plan.workloads, settled(plan.workloads, seen.curves)
     _print_tables(_boards(plan, leaderboard(seen, plan.workloads)))
     _warn_of_trials(seen)

@@ -18,9 +18,11 @@ from thalweg.refs import check_probe, component_ref
 from thalweg.registry import Registry, load_registry
 from thalweg.runner.extent import check_extents
 from thalweg.selection import parse_settings
-from thalweg.store.results import BenchmarkResults, StoredTrial, results_root
+from thalweg.store.roots import results_root
 from thalweg.store.tables import is_table
+from thalweg.store.trials import StoredTrial
 from thalweg.store.weights import read_weights
+from thalweg.store.writing import ResultsFolder
 from thalweg.trial import ProbeRequest, Trial
 
 
@@ -46,8 +48,9 @@ def probe_command(options: ProbeOptions) -> ExitCode:
     registry = load_registry(options.plugin_files)
     warn_of_failures(record for record in registry.plugins if record.origin == "file")
     root = results_root(options.results)
-    trial = _usable(find_trial(options.trial, root), registry)
-    partner = None if options.other is None else _usable(find_trial(options.other, root), registry)
+    benchmark, trial = find_trial(options.trial, root)
+    trial = _usable(trial, registry)
+    partner = None if options.other is None else _usable(find_trial(options.other, root)[1], registry)
     name = options.probe
     probe = registry.probe(name)
     if partner is None and set(probe.when) == {"pair"}:
@@ -59,9 +62,12 @@ def probe_command(options: ProbeOptions) -> ExitCode:
     check_probe(probe, ref, "--set")
     request = ProbeRequest(label=name, probe=ref, other=partner_hash)
     there = trial.document.probes.get(request.key)
-    table_path = trial.path / "probes" / f"{request.key}.parquet"
-    measured_before = there is not None and there.status == "done" and is_table(table_path) and not options.fresh
+    table = f"probes/{request.key}.parquet"
+    measured_before = (
+        there is not None and there.status == "done" and is_table(trial.files, table) and not options.fresh
+    )
     if not measured_before or there is None:
+        holder = ResultsFolder(root, benchmark)
         named = trial.document
         check_extents([PlannedTrial(named.workload, named.optimizer, named.trial, (request,))], registry)
         from thalweg.runner.saved import measure
@@ -69,29 +75,28 @@ def probe_command(options: ProbeOptions) -> ExitCode:
         from thalweg.training.measure import lacking
 
         (active,) = active_probes((request,), registry)
-        weights = read_weights(trial.path)
+        weights = read_weights(trial.files)
         _refuse(lacking(active, weights, partner is not None), trial)
         others = None
         if partner is not None:
-            others = read_weights(partner.path)
+            others = read_weights(partner.files)
             _refuse(lacking(active, others, pair=True), partner)
             _same_kind(trial, partner)
-        holder = BenchmarkResults(trial.path.parents[2], trial.path.parents[1].name)
         try:
             with contextlib.redirect_stdout(sys.stderr), holder.hold(trial.document.hash), Measuring(name) as progress:
-                old, (there, table) = there, measure(holder, trial, request, registry, weights, 1, others, progress)
+                old, (there, found) = there, measure(holder, trial, request, registry, weights, 1, others, progress)
                 if there.error is None or old is None or old.status != "done":
                     # a failure does not replace an earlier measurement
-                    holder.add_probe(trial, there, table)
+                    holder.add_probe(trial, there, found)
         except OSError as error:
             raise UserError(f"{holder.path}: cannot be written: {error.strerror}") from error
     document = {
         "trial": trial.document.hash,
-        "benchmark": trial.path.parents[1].name,
+        "benchmark": benchmark,
         "probe": name,
         "key": request.key,
         "status": there.status,
-        "path": str(table_path) if there.status == "done" else None,
+        "path": str(trial.path / table) if there.status == "done" else None,
         "measured_before": measured_before,
         "cost": there.cost,
         "error": there.error.line if there.error else None,
@@ -104,7 +109,7 @@ def probe_command(options: ProbeOptions) -> ExitCode:
         how = "measured before" if measured_before else f"{there.cost.get('seconds', 0):.1f} s"
         d = trial.document
         console().print(f"{name} on {d.workload} · {d.optimizer} · seed {d.trial.seed}: {how}", markup=False)
-        console().print(f"{table_path}", markup=False)
+        console().print(f"{trial.path / table}", markup=False)
         console().print("'thalweg app' draws it: page Landscape", markup=False)
     return ExitCode.DONE if there.error is None else ExitCode.FAILED
 

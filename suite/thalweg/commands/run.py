@@ -31,7 +31,8 @@ from thalweg.selection import DEVICES, Device, Selection
 from thalweg.shown import brief
 from thalweg.stacking import Stacks, alone
 from thalweg.store.index import read_stored
-from thalweg.store.results import BenchmarkResults, results_root
+from thalweg.store.results import BenchmarkResults
+from thalweg.store.roots import results_root
 from thalweg.tuning.plan import plan_of
 
 

@@ -9,14 +9,17 @@ from thalweg import guard
 from thalweg.benchmark_file import TUNING_SEED
 from thalweg.console import warn_of_unreadable
 from thalweg.errors import UserError, unknown
-from thalweg.expand import Benchmark, read_benchmark
+from thalweg.expand import Benchmark
+from thalweg.kept import kept_benchmark
 from thalweg.present.expansion import best_expansion
 from thalweg.registry import Registry
 from thalweg.scoring.measures import wanted_for
 from thalweg.scoring.observations import Observations, observe
 from thalweg.selection import Selection, parse_extra
 from thalweg.store.index import read_stored
-from thalweg.store.results import BenchmarkResults, benchmarks_in
+from thalweg.store.packed import SUFFIX, is_packed
+from thalweg.store.results import BenchmarkResults
+from thalweg.store.roots import benchmarks_in, require_benchmark
 from thalweg.store.stored import Stored
 from thalweg.store.timings import read_times
 from thalweg.tuning.plan import TunedPlan
@@ -66,7 +69,7 @@ def read_side(text: str, which: str, benchmark: str | None, registry: Registry, 
     """Read FOLDER or FOLDER:OPTIMIZER; ``which`` names it in errors."""
     folder, optimizer = _parted(text, which)
     results = _results(folder, which, benchmark)
-    file = read_benchmark(results.path / "benchmark.toml", results.path.name)
+    file = kept_benchmark(results)
     stored = read_stored(results)
     warn_of_unreadable(stored.unreadable)
     file = replace(file, files=stored.files)
@@ -79,7 +82,7 @@ def read_side(text: str, which: str, benchmark: str | None, registry: Registry, 
     labels = {one.optimizer for one in plan.trials}
     if optimizer is not None and optimizer not in labels:
         raise UserError(f"{which} {text}: {unknown('optimizer', optimizer, labels)}")
-    seen = observe(plan, stored, read_times(results.path), wanted_for(plan.workloads, metric))
+    seen = observe(plan, stored, read_times(results.files), wanted_for(plan.workloads, metric))
     return Side(text, optimizer, file, plan, seen, others, mixed)
 
 
@@ -87,18 +90,23 @@ def _parted(text: str, which: str) -> tuple[Path, str | None]:
     """Folder and optimizer; both may hold colons, so the longest existing folder counts."""
     places = [len(text), *(place for place in range(len(text) - 1, 0, -1) if text[place] == ":")]
     for place in places:
-        if Path(text[:place]).is_dir():
+        if Path(text[:place]).is_dir() or is_packed(Path(text[:place])):
             return Path(text[:place]), text[place + 1 :] or None
     raise UserError(f"{which} {text}: there is no folder {text}; give a results folder, or FOLDER:OPTIMIZER")
 
 
 def _results(folder: Path, which: str, benchmark: str | None) -> BenchmarkResults:
     folder = folder.resolve()
+    if is_packed(folder):
+        results = require_benchmark(folder, folder.name.removesuffix(SUFFIX))
+        if benchmark not in (None, results.name):
+            raise UserError(f"--benchmark {benchmark}: {which} {folder} holds results of {results.name!r}")
+        return results
     if guard.is_regular(folder / "benchmark.toml"):
         if benchmark not in (None, folder.name):
             raise UserError(f"--benchmark {benchmark}: {which} {folder} is the folder of {folder.name!r}")
         return BenchmarkResults(folder.parent, folder.name)
-    there = [name for name in benchmarks_in(folder) if guard.is_regular(folder / name / "benchmark.toml")]
+    there = [name for name in benchmarks_in(folder) if BenchmarkResults(folder, name).files.has("benchmark.toml")]
     if not there:
         raise UserError(
             f"{which} {folder}: holds no results; 'thalweg run BENCHMARK --results {folder}' puts some there"

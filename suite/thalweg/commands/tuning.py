@@ -14,7 +14,8 @@ from thalweg.registry import load_registry
 from thalweg.scoring.tuning import best_settings, by_budget, effectless
 from thalweg.selection import Selection
 from thalweg.store.index import read_stored
-from thalweg.store.results import BenchmarkResults, results_root
+from thalweg.store.results import BenchmarkResults
+from thalweg.store.roots import results_root
 from thalweg.tuning.plan import plan_of
 
 

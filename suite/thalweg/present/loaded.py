@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from thalweg.errors import UserError
-from thalweg.expand import Benchmark, read_benchmark
+from thalweg.expand import Benchmark
+from thalweg.kept import kept_benchmark
 from thalweg.present.view import View, make_view
 from thalweg.registry import Registry
 from thalweg.store.index import read_stored
 from thalweg.store.listing import Listing
-from thalweg.store.results import BenchmarkResults, Unreadable
+from thalweg.store.results import BenchmarkResults
 from thalweg.store.timings import read_times
+from thalweg.store.trials import Unreadable
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ def read_loaded(
     stored = read_stored(results, listing)
     reason = ""
     try:
-        benchmark = benchmark or read_benchmark(results.path / "benchmark.toml", results.path.name)
+        benchmark = benchmark or kept_benchmark(results)
         benchmark = replace(benchmark, files=stored.files)
     except UserError as error:
         reason = str(error)
@@ -44,5 +46,5 @@ def read_loaded(
         Unreadable(results.trials / str(name), f"curve.parquet: {error}")
         for name, error in stored.trials.loc[damaged, ["name", "curve_error"]].to_numpy(dtype=object)
     ]
-    view = make_view(benchmark, registry, stored.only(~damaged), read_times(results.path))
-    return Loaded(results.path.name, results.path, benchmark, reason, [*stored.unreadable, *faults], view)
+    view = make_view(benchmark, registry, stored.only(~damaged), read_times(results.files))
+    return Loaded(results.name, results.path, benchmark, reason, [*stored.unreadable, *faults], view)

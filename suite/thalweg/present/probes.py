@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pandas as pd
 
@@ -11,6 +10,7 @@ from thalweg.failure import Failure
 from thalweg.present.sentences import cell, title_of
 from thalweg.store.columns import SEPARATOR
 from thalweg.store.documents import TrialDocument
+from thalweg.store.files import Files
 from thalweg.store.stored import Documents
 from thalweg.trial import ComponentRef
 
@@ -21,8 +21,8 @@ class Measured:
 
     key: str
     ref: ComponentRef
-    done: dict[str, Path] = field(default_factory=dict)
-    """The folders of trials with a table, by the trials' titles."""
+    done: dict[str, Files] = field(default_factory=dict)
+    """The files of trials with a table, by the trials' titles."""
     failed: dict[str, Failure] = field(default_factory=dict)
     """Why the probe failed, by the trials' titles."""
 
@@ -51,7 +51,7 @@ def probes_by_label(trials: pd.DataFrame, stored: Documents) -> dict[str, Measur
             if key not in by_key and key in probes:
                 by_key[key] = Measured(key, probes[key].request.probe)
             if key in by_key and key in done:
-                by_key[key].done[name] = stored.path(row["hash"])
+                by_key[key].done[name] = stored.files(row["hash"])
             elif key in by_key and key in probes:
                 by_key[key].failed[name] = probes[key].error or Failure(kind="", message="no reason was recorded")
     labels = [one.label for one in by_key.values()]

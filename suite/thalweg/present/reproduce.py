@@ -13,6 +13,7 @@ from thalweg.registry import Registry
 from thalweg.selection import Selection
 from thalweg.stacking import Stacks, alone
 from thalweg.store.documents import TrialDocument
+from thalweg.store.packed import is_packed
 from thalweg.tuning.plan import TunedPlan
 
 
@@ -76,6 +77,9 @@ def reproduce(
 
 
 def _copy_first(benchmark: Benchmark) -> str:
+    if is_packed(benchmark.path.parent):
+        unpack = shlex.join(["thalweg", "results", "unpack", str(benchmark.path.parent)])
+        return f"Its benchmark's file is packed: {unpack}, then copy benchmark.toml to {benchmark.name}.toml first."
     return f"The benchmark's file is kept as {benchmark.path}: copy it to {benchmark.name}.toml first."
 
 

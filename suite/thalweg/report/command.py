@@ -14,7 +14,8 @@ from thalweg.present.loaded import read_loaded
 from thalweg.registry import load_registry
 from thalweg.report.content import report_of
 from thalweg.report.html import check_installed, to_html
-from thalweg.store.results import BenchmarkResults, results_root
+from thalweg.store.results import BenchmarkResults
+from thalweg.store.roots import results_root
 
 
 def report_command(name: str, out: Path, results: Path | None, plugin_files: list[Path]) -> ExitCode:

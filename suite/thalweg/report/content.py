@@ -170,7 +170,7 @@ def _probes(view: View, workload: Workload, board: pd.DataFrame, registry: Regis
         if first is None:
             continue
         try:
-            table = read_table(one.done[first] / "probes" / f"{one.key}.parquet")
+            table = read_table(one.done[first], f"probes/{one.key}.parquet")
             if len(table) > MOST_ROWS:
                 yield Note(f"{label}: its {len(table):,} rows are too many for a report; the app shows them.")
                 continue

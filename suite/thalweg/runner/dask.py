@@ -22,7 +22,7 @@ from thalweg.contracts.executor import Executor, ExecutorGone, J, Progress, R
 from thalweg.errors import UserError
 from thalweg.hookspecs import Register
 from thalweg.memory import automatic_workers, limit_per_worker, told_size
-from thalweg.runner.sent import Sent, install, token, train_and_send
+from thalweg.runner.returned import ReturnedTrials, install, token, train_and_send
 
 SCHEDULER = "THALWEG_DASK_SCHEDULER"
 """The environment variable with the address of a scheduler; a cluster of this machine's own where it is empty."""
@@ -130,7 +130,7 @@ class Dask(Executor):
                         raise ExecutorGone(f"the scheduler at {address} is gone") from error
                     of_memory = "" if address else f" (a worker that uses more than {told_size(limit)} is ended)"
                     result = lost(job, f"its worker is gone: {type(error).__name__}: {error}{of_memory}")
-                if isinstance(result, Sent):
+                if isinstance(result, ReturnedTrials):
                     trials: Any = job
                     try:
                         result = install(trials, result)

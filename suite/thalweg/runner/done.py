@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from thalweg.benchmark_file import Keep
 from thalweg.plan import PlannedTrial
 from thalweg.store.columns import SEPARATOR, has_curve
-from thalweg.store.results import StoredTrial
 from thalweg.store.stored import Stored
+from thalweg.store.trials import StoredTrial
 from thalweg.store.weights import KEPT, has_weights
 from thalweg.trial import ProbeRequest
 
@@ -51,7 +51,7 @@ def have_of(trial: StoredTrial) -> Have | None:
     done = {key: probe.status == "done" for key, probe in document.probes.items()}
     return Have(
         document.status == "diverged",
-        [name for name in KEPT if has_weights(trial.path, name)],
+        [name for name in KEPT if has_weights(trial.files, name)],
         [key for key, measured in done.items() if measured],
         [key for key, measured in done.items() if not measured],
     )

@@ -17,7 +17,8 @@ from thalweg.runner.interrupts import finish_writing
 from thalweg.runner.work import Job, cached_result, identity, registry_of, save, skeleton_of, train_and_save
 from thalweg.stacking import group_key
 from thalweg.store.curve import curve_table
-from thalweg.store.results import CHECKPOINT, BenchmarkResults, killed
+from thalweg.store.sweep import killed
+from thalweg.store.writing import CHECKPOINT, ResultsFolder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from thalweg.plan import PlannedTrial
     from thalweg.registry import Registry
     from thalweg.store.documents import TrialDocument
-    from thalweg.store.results import StoredTrial
+    from thalweg.store.trials import StoredTrial
     from thalweg.training.checkpoint import Checkpoint
     from thalweg.training.trained import Trained
 
@@ -91,7 +92,7 @@ def _train_and_save_group(group: Group, progress: Progress, told: list[bool]) ->
 
     first = group.jobs[0]
     registry = registry_of(first)
-    results = BenchmarkResults(first.results, first.benchmark)
+    results = ResultsFolder(first.results, first.benchmark)
     found: dict[int, TrialResult] = {}
     errors: list[dict[str, Failure]] = [{} for _ in group.jobs]
     own: set[int] = set()
@@ -170,7 +171,7 @@ def _measure(planned: PlannedTrial, trained: Trained, registry: Registry) -> Non
         trained.weights = SavedWeights()
 
 
-def _checkpoint(results: BenchmarkResults, jobs: Sequence[tuple[Job, TrialDocument]]) -> Checkpoint:
+def _checkpoint(results: ResultsFolder, jobs: Sequence[tuple[Job, TrialDocument]]) -> Checkpoint:
     """Of exactly these trials, in this order."""
     from thalweg.training.checkpoint import Checkpoint
 

@@ -28,6 +28,8 @@ from thalweg.shown import cut
 from thalweg.store.curve import curve_table
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
+from thalweg.store.sweep import sweep
+from thalweg.store.writing import ResultsFolder
 from thalweg.trial import ProbeRequest
 
 _LOST = "Lost"
@@ -69,7 +71,7 @@ def run_benchmark(
     started = time.perf_counter()
     report = RunReport(plan.benchmark, root)
     try:
-        for document in results.sweep():
+        for document in [] if results.packed else sweep(ResultsFolder(root, plan.benchmark)):
             title = f"{document.workload} · {document.optimizer} · seed {document.trial.seed}"
             watcher.say(f"{title} was cut off in an earlier run, and is kept as failed: {AGAIN}")
         stored = read_stored(results)
@@ -82,14 +84,19 @@ def run_benchmark(
         Job(planned, root.absolute(), plan.benchmark, registry.plugin_files, fresh=options.fresh)
         for planned in left_to_do(wanted, stored, options.fresh)
     ]
+    report.total, report.cached = len(wanted), len(wanted) - len(jobs)
+    if results.packed and not jobs:
+        watcher.begin(report.cached, [], {})
+        report.seconds = time.perf_counter() - started
+        return report
+    folder = ResultsFolder(root, plan.benchmark)
     check_extents((job.planned for job in jobs), registry)
     fetch_data(jobs, registry, watcher)
     try:
-        results.write_benchmark(benchmark.text)
+        folder.write_benchmark(benchmark.text)
     except OSError as error:
         if jobs:  # otherwise nothing needs to be written: results may be on a disk that is read-only
             raise UserError(f"{cut(str(results.path), 300)}: cannot be written: {error.strerror}") from error
-    report.total, report.cached = len(wanted), len(wanted) - len(jobs)
     watcher.begin(report.cached, [job.planned for job in jobs], usual_seconds(stored) if jobs else {})
     if jobs:
         _tell_without_key(watcher)
@@ -113,7 +120,7 @@ def run_benchmark(
                     continue
                 for job, result in zip(group.jobs, outcomes, strict=True):
                     if result.error is not None and result.path is None:
-                        _put_on_record(results, job, result.error, registry)
+                        _put_on_record(folder, job, result.error, registry)
                     if result.cached:
                         report.cached += 1
                     else:
@@ -132,15 +139,15 @@ def run_benchmark(
     except KeyboardInterrupt:
         report.outcome = "interrupted"
         # the lock of the trial in hand went with the exception: it is on record as cut off
-        _sweep(results)
+        _sweep(folder)
     except ExecutorGone as error:
         report.outcome = "stopped"
         message = f"{error}: run again to train the rest"
         report.errors[f"executor {executor.name}"] = Failure(kind=_LOST, message=message)
-        _sweep(results)
+        _sweep(folder)
     ended = {planned.trial.hash for planned in wanted} - {job.planned.trial.hash for job in jobs}
     ended |= {planned.trial.hash for planned, result in report.trained if result.path is not None}
-    _tell_what_is_gone(report, results, ended, benchmark.text)
+    _tell_what_is_gone(report, folder, ended, benchmark.text)
     report.seconds = time.perf_counter() - started
     for label, failure in report.errors.items():
         watcher.say(f"{label}: {failure.message}")
@@ -188,12 +195,12 @@ def _tell_of_idle_devices(jobs: Sequence[Job], executor: Executor, registry: Reg
             watcher.say(note)
 
 
-def _put_on_record(results: BenchmarkResults, job: Job, error: Failure, registry: Registry) -> None:
+def _put_on_record(results: ResultsFolder, job: Job, error: Failure, registry: Registry) -> None:
     """Keep why a trial failed that its worker could not save, unless there is something better of that trial."""
     hash_ = job.planned.trial.hash
     with suppress(Exception):  # a disk that is full or read-only, or a plugin's mistake: the report tells of it
         if error.kind == _LOST:
-            results.sweep({hash_: error})
+            sweep(results, {hash_: error})
         if results.find(hash_) is None:
             skeleton = skeleton_of(job, registry).model_copy(update={"reason": error.line, "error": error})
             with results.claim(skeleton) as folder:
@@ -201,14 +208,14 @@ def _put_on_record(results: BenchmarkResults, job: Job, error: Failure, registry
                     results.write(folder, skeleton, curve_table([]), {}, {})
 
 
-def _sweep(results: BenchmarkResults) -> None:
+def _sweep(results: ResultsFolder) -> None:
     with suppress(OSError):  # what cannot be swept now is swept by the next command
-        results.sweep()
+        sweep(results)
 
 
-def _tell_what_is_gone(report: RunReport, results: BenchmarkResults, ended: set[str], text: str) -> None:
+def _tell_what_is_gone(report: RunReport, results: ResultsFolder, ended: set[str], text: str) -> None:
     """A run whose results were taken away while it went on is no success."""
-    there = {path.name.rpartition("--")[2] for path in results.trials.glob("*")}
+    there = {name.rpartition("--")[2] for name in results.files.names("trials")}
     gone = len(ended - there)
     if gone:
         message = f"{results.path} was removed during the run, with {gone} trials that had ended: run again"

@@ -12,8 +12,9 @@ from thalweg.errors import UserError
 from thalweg.failure import Failure
 from thalweg.registry import Registry
 from thalweg.store.documents import ProbeDocument
-from thalweg.store.results import BenchmarkResults, StoredTrial
+from thalweg.store.trials import StoredTrial
 from thalweg.store.weights import read_weights
+from thalweg.store.writing import ResultsFolder
 from thalweg.training.assembly import active_probes
 from thalweg.training.contained import contained
 from thalweg.training.measure import lacking, measure_saved
@@ -21,7 +22,7 @@ from thalweg.trial import ProbeRequest
 
 
 def add_probes(
-    results: BenchmarkResults, trial: StoredTrial, requests: Sequence[ProbeRequest], registry: Registry, threads: int
+    results: ResultsFolder, trial: StoredTrial, requests: Sequence[ProbeRequest], registry: Registry, threads: int
 ) -> bool:
     """Measure what a trial lacks on its weights; False, with nothing added, where it must be trained again.
 
@@ -30,7 +31,7 @@ def add_probes(
     """
     missing = [request for request in requests if not _has(trial, request)]
     try:
-        weights = read_weights(trial.path)
+        weights = read_weights(trial.files)
     except UserError:
         return False
     for active in active_probes(tuple(missing), registry):
@@ -45,7 +46,7 @@ def add_probes(
 
 
 def measure(
-    results: BenchmarkResults,
+    results: ResultsFolder,
     trial: StoredTrial,
     request: ProbeRequest,
     registry: Registry,

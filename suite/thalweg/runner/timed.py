@@ -12,15 +12,17 @@ from thalweg.failure import Failure
 from thalweg.plan import Plan, PlannedTrial
 from thalweg.registry import Registry
 from thalweg.runner.environment import environment
+from thalweg.store.results import BenchmarkResults
 from thalweg.store.timings import configuration, machine_name, read_times, write_times
+from thalweg.store.writing import ResultsFolder
 
 
 def time_benchmark(
     plan: Plan, registry: Registry, root: Path, fresh: bool, say: Callable[[str], None], threads: int = 1
 ) -> dict[str, Failure]:
     """Measure a step of each configuration that has no time on this machine yet; what failed, by its title."""
-    folder = root / plan.benchmark
-    known = read_times(folder)
+    results = BenchmarkResults(root, plan.benchmark)
+    known = read_times(results.files)
     chosen: dict[str, PlannedTrial] = {}
     for planned in plan.trials:
         chosen.setdefault(configuration(planned.trial), planned)
@@ -30,6 +32,7 @@ def time_benchmark(
         title = f"{planned.workload} · {planned.optimizer}"
         if not fresh and any(time.machine == machine_name(here) for time in known.get(key, [])):
             continue
+        folder = ResultsFolder(root, plan.benchmark).path
         try:
             table = _measured(planned, registry, threads)
             write_times(folder, planned.workload, planned.trial, table, here)

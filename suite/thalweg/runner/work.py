@@ -22,8 +22,10 @@ from thalweg.runner.environment import environment
 from thalweg.runner.interrupts import finish_writing
 from thalweg.store.curve import curve_table
 from thalweg.store.documents import ProbeDocument, TrialDocument
-from thalweg.store.results import CHECKPOINT, BenchmarkResults, StoredTrial, killed
+from thalweg.store.sweep import killed
+from thalweg.store.trials import StoredTrial
 from thalweg.store.weights import weight_tables
+from thalweg.store.writing import CHECKPOINT, ResultsFolder
 
 if TYPE_CHECKING:
     from thalweg.training.checkpoint import Checkpoint
@@ -78,7 +80,7 @@ def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialRe
     from thalweg.training.trained import Trained
 
     planned, trial = job.planned, job.planned.trial
-    results = BenchmarkResults(job.results, job.benchmark)
+    results = ResultsFolder(job.results, job.benchmark)
     errors: dict[str, Failure] = {}
     skeleton = skeleton_of(job, registry)
     with results.claim(killed(skeleton)) as folder:
@@ -153,7 +155,7 @@ def skeleton_of(job: Job, registry: Registry) -> TrialDocument:
     )
 
 
-def cached_result(job: Job, there: StoredTrial, results: BenchmarkResults, registry: Registry) -> TrialResult | None:
+def cached_result(job: Job, there: StoredTrial, results: ResultsFolder, registry: Registry) -> TrialResult | None:
     """What is on disk where that will do, probes added that are missing; None where the trial is to be trained."""
     from thalweg.runner.saved import add_probes
 
@@ -176,7 +178,7 @@ def save(
     planned: PlannedTrial,
     skeleton: TrialDocument,
     trained: Trained,
-    results: BenchmarkResults,
+    results: ResultsFolder,
     folder: Path,
     there: StoredTrial | None,
     errors: dict[str, Failure],

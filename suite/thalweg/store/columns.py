@@ -11,9 +11,9 @@ import pyarrow as pa
 from thalweg import guard
 from thalweg.shown import cut
 from thalweg.store.curve import CURVE_COLUMNS
-from thalweg.store.results import StoredTrial
 from thalweg.store.tables import Unfit, check_names, read_arrow
 from thalweg.store.timings import configuration
+from thalweg.store.trials import StoredTrial
 from thalweg.store.weights import KEPT
 from thalweg.trial import files_of
 
@@ -142,7 +142,7 @@ def curve_of(stored: StoredTrial) -> pa.Table:
         Exception: one of UNREADABLE.
     """
     # from memory and without threads: the files are small, and there may be 100,000 of them
-    content = guard.read_bytes(stored.path / "curve.parquet", guard.TABLE)
+    content = stored.files.read("curve.parquet", guard.TABLE)
     table = read_arrow(pa.BufferReader(content), TEXT)
     if "factor_inversions" not in table.column_names:
         table = table.append_column("factor_inversions", pa.array([0] * table.num_rows, pa.int64()))

@@ -11,7 +11,9 @@ from thalweg import guard
 from thalweg.own import cache_folder
 from thalweg.store.index import Index
 from thalweg.store.listing import INDICES, OF
-from thalweg.store.results import CHECKPOINT, PARTIAL, BenchmarkResults, free_lock
+from thalweg.store.results import PARTIAL
+from thalweg.store.sweep import free_lock, sweep
+from thalweg.store.writing import CHECKPOINT, ResultsFolder
 
 
 @dataclass
@@ -35,7 +37,7 @@ class Compacted:
     """Bytes of the index."""
 
 
-def compact(results: BenchmarkResults) -> Compacted:
+def compact(results: ResultsFolder) -> Compacted:
     """Build the index anew from every trial's files, and remove what is left over. Results stay as they are.
 
     Raises:
@@ -43,7 +45,7 @@ def compact(results: BenchmarkResults) -> Compacted:
     """
     done = Compacted()
     index = Index(results)
-    done.swept = len(results.sweep())
+    done.swept = len(sweep(results))
     stored = index.rebuild()
     done.trials, done.unreadable = len(stored.trials), len(stored.unreadable)
     done.refused = {item.path.name: item.reason for item in stored.unreadable}
@@ -55,7 +57,7 @@ def compact(results: BenchmarkResults) -> Compacted:
     return done
 
 
-def _scratch(results: BenchmarkResults, there: set[str], ended: set[str], done: Compacted) -> None:
+def _scratch(results: ResultsFolder, there: set[str], ended: set[str], done: Compacted) -> None:
     """Measurements go with their trial, checkpoints when it has ended; what somebody holds is left alone."""
     for path in _entries(results.path / PARTIAL):
         hash_, _, key = path.name.partition("--")
@@ -72,19 +74,19 @@ def _scratch(results: BenchmarkResults, there: set[str], ended: set[str], done: 
                 done.freed += size
 
 
-def _old_indices(results: BenchmarkResults, done: Compacted) -> None:
+def _old_indices(results: ResultsFolder, done: Compacted) -> None:
     """Indices lay beside the results before they lay in the user's cache; there, those of results that are gone go."""
     old = [results.path / ".index"] if guard.is_folder(results.path / ".index") else []
     for folder in _entries(cache_folder() / INDICES):
         with suppress(OSError):
-            if not os.path.isdir((folder / OF).read_bytes()):  # noqa: PTH112 - of bytes
+            if not os.path.exists((folder / OF).read_bytes()):  # noqa: PTH110 - of bytes
                 old.append(folder)
     for folder in old:
         done.freed += _size(folder)
         guard.remove_left(folder)
 
 
-def _locks(results: BenchmarkResults, done: Compacted) -> None:
+def _locks(results: ResultsFolder, done: Compacted) -> None:
     """Unlink lock files while holding them.
 
     A process that waits for one may have the file open already. When it gets that lock, filelock sees that the file has

@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow as pa
 
 from thalweg.store.columns import CURVES, UNREADABLE, curve_of, why
-from thalweg.store.results import StoredTrial, Unreadable
 from thalweg.store.sheets import to_csv
 from thalweg.store.tables import read_table
+from thalweg.store.trials import StoredTrial, Unreadable
 
 FORMATS = (".parquet", ".csv", ".duckdb")
 _TRIAL = ("benchmark", "hash", "workload", "optimizer", "seed", "status")
@@ -79,15 +79,15 @@ def probes_tables(stored: Sequence[tuple[str, StoredTrial]], unread: list[Unread
     found: dict[str, list[pd.DataFrame]] = {}
     for (_, trial), row in zip(stored, _named(stored), strict=True):
         for key, probe in trial.document.probes.items():
-            path = trial.path / "probes" / f"{key}.parquet"
+            file = f"probes/{key}.parquet"
             if probe.status != "done":
                 continue
             named = {f"trial_{name}": value for name, value in row.items()}
             settings = json.dumps(probe.request.probe.options)
             try:
-                table = read_table(path).assign(**named, settings=settings)
+                table = read_table(trial.files, file).assign(**named, settings=settings)
             except (OSError, ValueError) as error:
-                unread.append(Unreadable(path, why(error)))
+                unread.append(Unreadable(trial.path / file, why(error)))
             else:
                 found.setdefault(probe.request.probe.name, []).append(table)
     return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}

@@ -24,16 +24,17 @@ from thalweg import guard
 from thalweg.store.columns import CURVES, TRIALS
 from thalweg.store.listing import (
     FOLDER_STAMPS,
-    RACY,
     Listing,
     index_folder,
     look,
     make_index_folder,
     numbers_of,
 )
-from thalweg.store.results import BenchmarkResults, Unreadable
+from thalweg.store.packed import RACY
+from thalweg.store.results import BenchmarkResults
 from thalweg.store.segment import METADATA, ROWS, Segment, match, open_segment, read_trials, remove
 from thalweg.store.stored import Stored
+from thalweg.store.trials import Unreadable
 
 WORTH = 64
 """Fewer trials than this are read again sooner than they are worth a segment."""

@@ -23,12 +23,10 @@ import pyarrow.parquet as pq
 
 from thalweg import guard
 from thalweg.own import cache_folder
+from thalweg.store.packed import RACY, PackedFiles, stamps
 from thalweg.store.results import BenchmarkResults
 
 VERSION = b"1"
-RACY = 2_000_000_000
-"""A file changed so few nanoseconds ago may change again without a later time: what was seen of it is not kept."""
-
 LARGE = 5000
 """In folders of more trials than this a look is remembered."""
 RECENT = 30.0
@@ -83,8 +81,14 @@ def make_index_folder(results: BenchmarkResults) -> Path:
 
 def look(results: BenchmarkResults, again: bool = False) -> Listing:
     """What is there now: no file of a trial is opened. With ``again`` every file is looked at."""
-    if not guard.is_folder(results.trials) or results.refusal:
-        return Listing([], np.zeros((0, len(STAMPS)), np.int64))
+    nothing = Listing([], np.zeros((0, len(STAMPS)), np.int64))
+    if results.refusal:
+        return nothing
+    if isinstance(results.files, PackedFiles):
+        names = results.files.names("trials")
+        return Listing(names, np.tile(np.array(stamps(results.files.archive), np.int64), (len(names), 1)))
+    if not guard.is_folder(results.trials):
+        return nothing
     try:
         changed = results.trials.stat().st_mtime_ns
         seen = None if again else _seen(results, changed)
@@ -95,7 +99,7 @@ def look(results: BenchmarkResults, again: bool = False) -> Listing:
         names = [name for name, _ in found]
         links = [number for number, (_, link) in enumerate(found) if link]
     except (FileNotFoundError, NotADirectoryError):
-        return Listing([], np.zeros((0, len(STAMPS)), np.int64))
+        return nothing
     root = f"{results.trials}{os.sep}"
     if len(names) <= LARGE:
         return Listing(names, _without(links, _stamps(root, names)))

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 
 from thalweg.store.columns import CURVES, TEXT, TRIALS, row_of, trials_table
 from thalweg.store.listing import FOLDER_STAMPS, STAMPS, VERSION, Listing, folder_stamps, numbers_of, open_parquet
-from thalweg.store.results import BenchmarkResults, Unreadable, read_trial
+from thalweg.store.results import BenchmarkResults
+from thalweg.store.trials import Unreadable
 
 ROWS = pa.schema([*TRIALS, *(pa.field(name, pa.int64()) for name in (*STAMPS, *FOLDER_STAMPS))])
 METADATA = {b"thalweg-index": VERSION}
@@ -97,7 +98,7 @@ def read_trials(
 
     for name, stamp in zip(names, stamps.tolist(), strict=True):
         folders = folder_stamps(results.trials / name)
-        trial = read_trial(results.trials / name)
+        trial = results.trial(name)
         if isinstance(trial, Unreadable):
             unreadable.append(trial)
             continue

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -17,9 +16,11 @@ import pyarrow as pa
 from thalweg.selection import DEVICES, Device
 from thalweg.stacking import OnDisk
 from thalweg.store.columns import CURVES
+from thalweg.store.files import Files
 from thalweg.store.listing import STAMPS
-from thalweg.store.results import BenchmarkResults, StoredTrial, Unreadable, read_trial
+from thalweg.store.results import BenchmarkResults
 from thalweg.store.segment import CURVE_ROWS, Segment, Where, read_trials, with_codes
+from thalweg.store.trials import StoredTrial, Unreadable, read_trial
 
 
 @dataclass
@@ -82,9 +83,9 @@ class Stored:
         """Those trials alone; they keep their numbers."""
         return replace(self, trials=self.trials[mask])
 
-    def path(self, number: int) -> Path:
-        """The directory of a trial."""
-        return self.results.trials / str(self.trials.loc[number, "name"])
+    def files_at(self, number: int) -> Files:
+        """The files of a trial."""
+        return self.results.files.within(f"trials/{self.trials.loc[number, 'name']!s}")
 
     @property
     def files(self) -> dict[str, str]:
@@ -123,7 +124,7 @@ class Documents(Mapping[str, StoredTrial]):
         self._numbers: dict[str, int] = dict(zip(stored.column("hash"), stored.trials.index.tolist(), strict=True))
 
     def __getitem__(self, hash_: str) -> StoredTrial:
-        trial: StoredTrial | Unreadable = read_trial(self.path(hash_))
+        trial = read_trial(self.files(hash_))
         if isinstance(trial, Unreadable):
             raise KeyError(hash_)
         return trial
@@ -141,6 +142,6 @@ class Documents(Mapping[str, StoredTrial]):
         some = trials[(trials["probes_done"] != "") | (trials["probes_failed"] != "")]
         return some.drop_duplicates("hash", keep="last").set_index("hash")[["probes_done", "probes_failed"]]
 
-    def path(self, hash_: str) -> Path:
-        """The directory of a trial."""
-        return self._stored.path(self._numbers[hash_])
+    def files(self, hash_: str) -> Files:
+        """The files of a trial."""
+        return self._stored.files_at(self._numbers[hash_])

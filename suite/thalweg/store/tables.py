@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from thalweg import guard
 from thalweg.limits import ROWS, TABLE_BYTES, Limit
 from thalweg.shown import brief
+from thalweg.store.files import Files
 
 METADATA_KEY = b"thalweg"
 
@@ -52,14 +53,14 @@ def write_table(table: pd.DataFrame, path: Path, metadata: Mapping[str, Any] | N
         pq.write_table(arrow, file, compression="zstd")
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(files: Files, name: str) -> pd.DataFrame:
     """Read a table.
 
     Raises:
         OSError: it cannot be read.
         ValueError: it is no table, has columns of one name, or is larger than what is read.
     """
-    with guard.open_regular(path, guard.TABLE) as file, _as_value_error():
+    with files.open(name, guard.TABLE) as file, _as_value_error():
         # not what pandas wrote about it: a stranger may have written it
         found = read_arrow(file)
         names = found.column_names
@@ -183,23 +184,23 @@ def _as_value_error() -> Iterator[None]:
         raise ValueError(f"it is no table ({type(error).__name__})") from error
 
 
-def is_table(path: Path) -> bool:
-    """Whether a file has the footer of a Parquet file: cheap, and false for one that was cut off."""
+def is_table(files: Files, name: str) -> bool:
+    """Whether a file has the footer of a Parquet file: cheap, and false for a file that was cut off."""
     try:
-        _footer(path, lambda about: None)
+        _footer(files, name, lambda about: None)
     except (OSError, ValueError):
         return False
     return True
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
+def read_metadata(files: Files, name: str) -> dict[str, Any]:
     """The settings that were written with a table.
 
     Raises:
         OSError: it cannot be read.
         ValueError: it is no table, or they are none.
     """
-    metadata: Mapping[bytes, bytes] = _footer(path, lambda about: about.metadata) or {}
+    metadata: Mapping[bytes, bytes] = _footer(files, name, lambda about: about.metadata) or {}
     with _as_value_error():
         settings = json.loads(metadata.get(METADATA_KEY, b"{}"))
     if not isinstance(settings, dict):
@@ -207,6 +208,6 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return settings
 
 
-def _footer(path: Path, look: Callable[[pq.FileMetaData], Any]) -> Any:
-    with guard.open_regular(path, guard.TABLE) as file, _as_value_error():
+def _footer(files: Files, name: str, look: Callable[[pq.FileMetaData], Any]) -> Any:
+    with files.open(name, guard.TABLE) as file, _as_value_error():
         return look(pq.read_metadata(file))

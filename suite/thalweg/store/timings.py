@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from thalweg import guard
+from thalweg.store.files import Files, FolderFiles
 from thalweg.store.tables import read_metadata, read_table, write_table
 from thalweg.trial import Trial
 
@@ -52,7 +53,7 @@ def write_times(folder: Path, workload: str, trial: Trial, table: pd.DataFrame, 
     path = guard.room(folder / "timings") / f"{workload}--{trial.optimizer.name}--{machine_name(environment)}.parquet"
     table = table.assign(configuration=configuration(trial))
     if guard.is_regular(path):
-        old = _checked(read_table(path))
+        old = _checked(read_table(FolderFiles(path.parent), path.name))
         table = pd.concat([old[old["configuration"] != configuration(trial)], table], ignore_index=True)
     partial = path.with_name(f".{path.name}.partial")
     write_table(table, partial, environment)
@@ -60,12 +61,17 @@ def write_times(folder: Path, workload: str, trial: Trial, table: pd.DataFrame, 
     return path
 
 
-def read_times(folder: Path) -> dict[str, list[StepTime]]:
+def timings_in(files: Files) -> list[str]:
+    """The names of the files with step times."""
+    return [f"timings/{name}" for name in files.names("timings") if name.endswith(".parquet")]
+
+
+def read_times(files: Files) -> dict[str, list[StepTime]]:
     """By configuration, the times on each machine; files that cannot be read count for nothing."""
     found: dict[str, list[StepTime]] = {}
-    for path in sorted((folder / "timings").glob("*.parquet")) if guard.is_folder(folder / "timings") else []:
+    for name in timings_in(files):
         try:
-            table, machine = _checked(read_table(path)), machine_name(read_metadata(path))
+            table, machine = _checked(read_table(files, name)), machine_name(read_metadata(files, name))
         except (OSError, ValueError, KeyError):
             continue
         for key, rows in table.groupby("configuration"):

@@ -8,12 +8,15 @@ from pathlib import Path
 
 from thalweg import guard
 from thalweg.store.documents import TrialDocument
-from thalweg.store.results import BenchmarkResults, StoredTrial
+from thalweg.store.files import copy
+from thalweg.store.results import BenchmarkResults
 from thalweg.store.tables import read_table
+from thalweg.store.trials import StoredTrial
 from thalweg.store.verify import FOREIGN, Fault, faults_of
+from thalweg.store.writing import ResultsFolder
 
 
-def delete(results: BenchmarkResults, trial: StoredTrial) -> None:
+def delete(results: ResultsFolder, trial: StoredTrial) -> None:
     """Take a trial away; one that is being trained or measured is waited for."""
     with results.hold(trial.document.hash):
         away = guard.free(results.working / f"{trial.document.hash}.old")
@@ -38,7 +41,7 @@ class Imported:
     """Not whole where they come from, or no results; and why."""
 
 
-def take_over(results: BenchmarkResults, source: BenchmarkResults) -> Imported:
+def take_over(results: ResultsFolder, source: BenchmarkResults) -> Imported:
     """Copy the trials of ``source`` that are not here, or only failed here.
 
     Of a trial the files that its document lists are copied, if they have the digests that it gives; nothing else is.
@@ -100,28 +103,34 @@ def copy_trial(trial: StoredTrial, folder: Path) -> None:
     folder.mkdir(parents=True)
     for name, digest in trial.document.files.items():
         try:
-            guard.check_inside(trial.path, name)
+            trial.files.check(name)
         except OSError as error:
             raise Changed(f"{name} {error.strerror}") from error
-        if guard.copy(trial.path, name, folder) != digest:
+        if copy(trial.files, name, folder) != digest:
             raise Changed(f"{name} has changed since it was written")
-    content = guard.read_bytes(trial.path / "trial.json", guard.DOCUMENT)
+    (folder / "trial.json").write_bytes(document_of(trial))
+
+
+def document_of(trial: StoredTrial) -> bytes:
+    """A trial's document as it is in its file; Changed where it is another one than was read."""
+    content = trial.files.read("trial.json", guard.DOCUMENT)
     try:
         same = TrialDocument.model_validate_json(content) == trial.document
     except (ValueError, RecursionError):
         same = False
     if not same:
         raise Changed("trial.json has changed")
-    (folder / "trial.json").write_bytes(content)
+    return content
 
 
-def _take_benchmark(results: BenchmarkResults, source: BenchmarkResults, done: Imported) -> None:
-    """The benchmark's file, where there are trials of it and no such file."""
-    theirs = source.path / "benchmark.toml"
-    if not done.added or (results.path / "benchmark.toml").exists() or not os.path.lexists(theirs):
+def _take_benchmark(results: ResultsFolder, source: BenchmarkResults, done: Imported) -> None:
+    """Copy the benchmark's file where trials were added and the file is missing."""
+    if not done.added or (results.path / "benchmark.toml").exists():
         return
     try:
-        text = guard.read_text(theirs, guard.TEXT)
+        text = source.files.read("benchmark.toml", guard.TEXT).decode("utf-8")
+    except FileNotFoundError:
+        return
     except OSError as error:
         done.damaged["benchmark.toml"] = error.strerror or str(error)
     except UnicodeDecodeError:
@@ -140,13 +149,13 @@ def _differ(mine: StoredTrial, theirs: StoredTrial) -> str:
     if mine.document.status != theirs.document.status:
         return f"{mine.document.status} here, {theirs.document.status} there"
     try:
-        curves = [_numbers(trial.path) for trial in (mine, theirs)]
+        curves = [_numbers(trial) for trial in (mine, theirs)]
     except (OSError, ValueError) as error:
         return f"its curve cannot be read: {error.strerror if isinstance(error, OSError) else error}"
     return "" if curves[0] == curves[1] else "its curve has other numbers"
 
 
-def _numbers(folder: Path) -> str:
+def _numbers(trial: StoredTrial) -> str:
     """A curve without its seconds, which differ each time."""
-    curve = read_table(folder / "curve.parquet")
+    curve = read_table(trial.files, "curve.parquet")
     return curve.drop(columns=["seconds"], errors="ignore").to_json(double_precision=15)

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thalweg import guard
-from thalweg.store.results import PARTIAL, BenchmarkResults, StoredTrial, digest_of
+from thalweg.store.files import digest_of
+from thalweg.store.results import PARTIAL, WORKING, BenchmarkResults
+from thalweg.store.timings import timings_in
+from thalweg.store.trials import StoredTrial
+from thalweg.store.writing import ResultsFolder
 
 ASIDE = "set-aside"
 OLD = ".old"
@@ -38,12 +42,19 @@ def verify(results: BenchmarkResults) -> tuple[int, list[Fault]]:
 
 
 def _beside(results: BenchmarkResults) -> list[Fault]:
-    """What is wrong with what lies beside the trials: the benchmark's file, and what runs have left."""
+    """Faults beside the trials: of the benchmark's file, of packed step times, and what runs have left."""
     faults = []
+    for name in ("benchmark.toml", *timings_in(results.files)) if results.packed else ():
+        try:
+            results.files.read(name, guard.TABLE)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            faults.append(Fault(results.path / name, str(error.strerror)))
     file = results.path / "benchmark.toml"
     if os.path.lexists(file) and not guard.is_regular(file):
         faults.append(Fault(file, guard.kind_at(file)))
-    for folder in (results.working, results.path / PARTIAL):
+    for folder in (results.path / WORKING, results.path / PARTIAL):
         for path in sorted(folder.iterdir()) if guard.is_folder(folder) else []:
             if path.suffix == OLD:
                 faults.append(Fault(path, "left over"))
@@ -52,7 +63,7 @@ def _beside(results: BenchmarkResults) -> list[Fault]:
     return faults
 
 
-def set_aside(results: BenchmarkResults, faults: Iterable[Fault]) -> tuple[list[Path], list[Fault]]:
+def set_aside(results: ResultsFolder, faults: Iterable[Fault]) -> tuple[list[Path], list[Fault]]:
     """Move what is wrong out of the results, into ``set-aside`` beside the trials.
 
     A trial with a damaged file goes as a whole, a file that does not belong to it goes alone. Nothing is deleted.
@@ -89,13 +100,13 @@ def faults_of(trial: StoredTrial) -> list[Fault]:
     """What is wrong with the files of one trial."""
     written = trial.document.files
     try:
-        there = dict(guard.files_in(trial.path))
+        there = dict(trial.files.walk())
     except OSError as error:
         return [Fault(trial.path, f"cannot be read: {error.strerror}")]
     faults = []
     for name in written:
         try:
-            if digest_of(trial.path, name) != written[name]:
+            if digest_of(trial.files, name) != written[name]:
                 faults.append(Fault(trial.path / name, "has changed since it was written"))
         except OSError as error:
             faults.append(Fault(trial.path / name, f"cannot be read: {error.strerror}"))

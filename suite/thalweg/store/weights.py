@@ -8,7 +8,6 @@ state that does not come back from JSON as it was is left out.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from thalweg import guard
 from thalweg.errors import UserError
 from thalweg.shown import brief
+from thalweg.store.files import Files
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,38 +55,39 @@ def write_weights(tables: Mapping[str, Mapping[str, Tensor]], folder: Path) -> N
             path.chmod(mode)
 
 
-def has_weights(folder: Path, name: str) -> bool:
-    """Whether a trial has a file of that name."""
+def has_weights(files: Files, name: str) -> bool:
+    """Whether a trial has a file of weights of that name."""
     try:
-        guard.check_inside(folder, f"{FOLDER}/{name}.safetensors")
+        files.check(f"{FOLDER}/{name}.safetensors")
     except OSError:
         return False
     return True
 
 
-def read_weights(folder: Path) -> SavedWeights:
-    """What was saved of a trial.
+def read_weights(files: Files) -> SavedWeights:
+    """The weights that were saved of a trial.
 
     Raises:
-        UserError: a file is there and cannot be read.
+        UserError: a file of weights cannot be read.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     from thalweg.contracts.probe import SavedWeights
 
     found: dict[str, dict[str, Any]] = {}
     for name in KEPT:
-        path = folder / FOLDER / f"{name}.safetensors"
-        if os.path.lexists(path):
-            try:
-                guard.check_inside(folder, f"{FOLDER}/{name}.safetensors")
-                found[name] = _restored(load_file(path))
-                if name == "trajectory":
-                    _check_trajectory(found[name])
-            except (OSError, ValueError, RecursionError, SafetensorError) as error:
-                reason = error.strerror if isinstance(error, OSError) else str(error)
-                raise UserError(f"{path} cannot be read: {reason}") from error
+        place = f"{FOLDER}/{name}.safetensors"
+        try:
+            files.check(place)
+            found[name] = _restored(load(files.read(place, guard.limit_of(place))))
+            if name == "trajectory":
+                _check_trajectory(found[name])
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, LookupError, RecursionError, AssertionError, SafetensorError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise UserError(f"{files.path / place} cannot be read: {reason}") from error
     way = found.get("trajectory")
     if way is None:
         return SavedWeights(found.get("initial"), found.get("final"))

@@ -10,7 +10,8 @@ from thalweg.errors import UserError
 from thalweg.exit_codes import ExitCode
 from thalweg.present.numbers import number
 from thalweg.store.compact import Compacted, compact
-from thalweg.store.results import results_root
+from thalweg.store.roots import results_root
+from thalweg.store.writing import ResultsFolder
 
 
 def compact_command(benchmark: str | None, results: Path | None, as_json: bool) -> ExitCode:
@@ -19,7 +20,7 @@ def compact_command(benchmark: str | None, results: Path | None, as_json: bool) 
     done: dict[str, Compacted] = {}
     try:
         for name, there in chosen_results(benchmark, root).items():
-            done[name] = compact(there)
+            done[name] = compact(ResultsFolder(root, there.name))
     except OSError as error:
         # either the results or the index in the user's cache
         raise UserError(f"{error.filename or root}: cannot be written: {error.strerror}") from error

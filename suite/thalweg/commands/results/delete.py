@@ -11,8 +11,10 @@ from thalweg.console import console, errors
 from thalweg.errors import UserError
 from thalweg.exit_codes import ExitCode
 from thalweg.store.index import read_stored
-from thalweg.store.results import BenchmarkResults, StoredTrial, results_root
+from thalweg.store.roots import results_root
 from thalweg.store.transfer import delete
+from thalweg.store.trials import StoredTrial
+from thalweg.store.writing import ResultsFolder
 
 
 @dataclass(frozen=True)
@@ -35,16 +37,18 @@ def delete_command(options: DeleteOptions) -> ExitCode:
     root = results_root(options.results)
     if not options.hashes and not options.failed:
         raise UserError("name the trials by the first digits of their hashes, or give --failed")
-    chosen: dict[Path, StoredTrial] = {}
+    chosen: dict[Path, tuple[ResultsFolder, StoredTrial]] = {}
     for hash_ in options.hashes:
-        trial = find_trial(hash_, root)
-        chosen[trial.path] = trial
+        name, trial = find_trial(hash_, root)
+        chosen[trial.path] = ResultsFolder(root, name), trial
     if options.failed:
-        for there in chosen_results(options.benchmark, root).values():
+        for name, there in chosen_results(options.benchmark, root).items():
             stored = read_stored(there)
             trials = stored.only(stored.trials["status"] == "failed").by_hash
-            chosen |= {trial.path: trial for trial in trials.values()}
-    for trial in chosen.values():
+            if len(trials):
+                folder = ResultsFolder(root, name)
+                chosen |= {trial.path: (folder, trial) for trial in trials.values()}
+    for _, trial in chosen.values():
         d = trial.document
         errors().print(f"{d.hash}  {d.workload} · {d.optimizer} · seed {d.trial.seed}: {d.status}", markup=False)
     if not chosen:
@@ -57,9 +61,9 @@ def delete_command(options: DeleteOptions) -> ExitCode:
 
         typer.confirm(f"Delete {len(chosen)} trials?", abort=True, err=True)
     kept = 0
-    for trial in chosen.values():
+    for folder, trial in chosen.values():
         try:
-            delete(BenchmarkResults(trial.path.parents[2], trial.path.parents[1].name), trial)
+            delete(folder, trial)
         except OSError as error:
             errors().print(f"{trial.path} cannot be deleted: {error.strerror or error}", markup=False)
             kept += 1

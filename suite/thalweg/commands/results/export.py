@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 from thalweg.commands.results.find import chosen_results, nothing_in
@@ -9,13 +10,16 @@ from thalweg.console import console, warn_of_unreadable
 from thalweg.errors import UserError, unknown
 from thalweg.exit_codes import ExitCode
 from thalweg.store.export import FORMATS, export
-from thalweg.store.results import StoredTrial, refused_in, results_root
+from thalweg.store.roots import refused_in, results_root
+from thalweg.store.trials import StoredTrial
 
 
 def export_command(out: Path, benchmark: str | None, results: Path | None, raw: bool) -> ExitCode:
     """Write results into one file; ``NOTHING`` when there are no results."""
     if out.suffix not in FORMATS:
         raise UserError(f"{out}: {unknown('format', out.suffix, FORMATS)}")
+    if out.suffix == ".duckdb" and importlib.util.find_spec("duckdb") is None:
+        raise UserError(f"{out}: a DuckDB file needs duckdb: pip install 'thalweg[export]'")
     if raw and out.suffix != ".csv":
         raise UserError(f"--raw: is for .csv files, and {out} is not one")
     root = results_root(results)

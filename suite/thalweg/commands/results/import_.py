@@ -7,8 +7,10 @@ from pathlib import Path
 from thalweg.console import console, errors, print_json
 from thalweg.errors import UserError
 from thalweg.exit_codes import ExitCode
-from thalweg.store.results import BenchmarkResults, benchmarks_in, refused_in, results_root
+from thalweg.store.results import BenchmarkResults
+from thalweg.store.roots import benchmarks_in, refused_in, results_root
 from thalweg.store.transfer import Imported, take_over
+from thalweg.store.writing import ResultsFolder
 
 
 def import_command(source: Path, results: Path | None, as_json: bool) -> ExitCode:
@@ -23,7 +25,7 @@ def import_command(source: Path, results: Path | None, as_json: bool) -> ExitCod
     done: dict[str, Imported] = {}
     try:
         for name in names:
-            done[name] = take_over(BenchmarkResults(root, name), BenchmarkResults(source, name))
+            done[name] = take_over(ResultsFolder(root, name), BenchmarkResults(source, name))
     except OSError as error:
         raise UserError(f"{root}: cannot be written: {error.strerror}") from error
     for item in refused:

@@ -12,7 +12,9 @@ from thalweg.console import errors, print_json, print_table, warn_of_unreadable
 from thalweg.exit_codes import ExitCode
 from thalweg.present.numbers import number
 from thalweg.store.index import read_stored
-from thalweg.store.results import BenchmarkResults, refused_in, results_root
+from thalweg.store.results import BenchmarkResults
+from thalweg.store.roots import refused_in, results_root
+from thalweg.store.sweep import cut_off
 
 MOST_LISTED = 1000
 """The largest number of trials that are printed one by one; of more, the table shows counts."""
@@ -50,7 +52,7 @@ def _cut_off(results: BenchmarkResults) -> pd.DataFrame:
     rows = [
         {"hash": d.hash, "workload": d.workload, "optimizer": d.optimizer, "seed": d.trial.seed, "status": d.status}
         | {"reason": d.reason, "final": "{}"}
-        for d in results.cut_off()
+        for d in cut_off(results)
     ]
     return pd.DataFrame(rows)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from thalweg.commands.results.find import chosen_results
 from thalweg.console import console, errors, print_json
 from thalweg.exit_codes import ExitCode
-from thalweg.store.results import refused_in, results_root
+from thalweg.store.roots import refused_in, results_root
 from thalweg.store.verify import Fault, set_aside, verify
+from thalweg.store.writing import ResultsFolder
 
 
 def verify_command(benchmark: str | None, results: Path | None, as_json: bool, aside: bool) -> ExitCode:
@@ -24,11 +25,12 @@ def verify_command(benchmark: str | None, results: Path | None, as_json: bool, a
     if benchmark is None:
         faults += [Fault(item.path, item.reason) for item in refused_in(root)]
     for there in chosen_results(benchmark, root).values():
+        folder = ResultsFolder(root, there.name) if aside else None
         count, found = verify(there)
         whole += count
         faults += found
-        if aside:
-            went, stayed = set_aside(there, found)
+        if folder is not None:
+            went, stayed = set_aside(folder, found)
             moved, stuck = [*moved, *went], [*stuck, *stayed]
     if as_json:
         rows = [{"path": str(fault.path), "reason": fault.reason} for fault in faults]

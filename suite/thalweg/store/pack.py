@@ -1,0 +1,177 @@
+"""Writes packed results: one file ``<benchmark>.thalweg`` from a benchmark's folder. ``packed`` has the format."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from thalweg import guard
+from thalweg.errors import UserError
+from thalweg.store.files import Files, open_checked
+from thalweg.store.packed import (
+    MOST_BYTES,
+    MOST_FILES,
+    NAMES,
+    SUFFIX,
+    SUMS,
+    directory_entry,
+    end_record,
+    local_header,
+)
+from thalweg.store.results import BenchmarkResults
+from thalweg.store.transfer import Changed, document_of
+from thalweg.store.trials import StoredTrial
+from thalweg.store.verify import FOREIGN, faults_of
+
+
+@dataclass
+class Packing:
+    """What became of a benchmark's folder: names in it, with the reason where they are not in the packed file."""
+
+    path: Path
+    """The packed file."""
+    trials: int = 0
+    files: int = 0
+    bytes: int = 0
+    """Size of the packed file."""
+    left: dict[str, str] = field(default_factory=dict)
+    """What belongs to no result, and stays out."""
+    damaged: dict[str, str] = field(default_factory=dict)
+    """Trials and files that are not whole, and stay out."""
+
+
+def pack(results: BenchmarkResults, out: Path) -> Packing:
+    """Write the packed file into the folder ``out``, in place of an older one, whole or not at all.
+
+    Raises:
+        UserError: there are too many files or bytes for a packed file, or a file changes meanwhile.
+        OSError: the packed file cannot be written.
+    """
+    done = Packing(out / (results.name + SUFFIX))
+    sources = _sources(results, done)
+    if not done.trials:
+        return done
+    if len(sources) >= MOST_FILES:
+        raise UserError(
+            f"{results.path}: has {len(sources):,} files, and a packed file holds at most {MOST_FILES - 1:,}"
+        )
+    partial = guard.free(guard.room(out) / f".{done.path.name}.{os.getpid()}")
+    try:
+        with partial.open("xb") as file:
+            _write(file, sources, results.path)
+            done.files, done.bytes = len(sources), file.tell()
+        partial.replace(done.path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+    return done
+
+
+Source = Callable[[], BinaryIO]
+"""Opens a file to pack."""
+
+
+def _sources(results: BenchmarkResults, done: Packing) -> dict[str, tuple[Source, str]]:
+    """By name how to open each file, and the digest it must have (empty for any); ``done`` gets what stays out."""
+    found: dict[str, tuple[Source, str]] = {}
+    files = results.files
+    if files.has("benchmark.toml"):
+        found["benchmark.toml"] = (lambda: files.open("benchmark.toml", guard.TEXT)), ""
+    stored, unreadable = results.scan()
+    done.damaged |= {f"trials/{item.path.name}": item.reason for item in unreadable}
+    for trial in stored:
+        name = f"trials/{trial.path.name}"
+        if reason := _fault(trial, name, done):
+            done.damaged[name] = reason
+            continue
+        done.trials += 1
+        found |= {f"{name}/{file}": (_opener(trial, file), digest) for file, digest in trial.document.files.items()}
+        found[f"{name}/trial.json"] = _document_opener(trial), ""
+    for name in files.names("timings"):
+        place = f"timings/{name}"
+        if NAMES.fullmatch(place) and files.has(place):
+            found[place] = _table_opener(files, place), ""
+        else:
+            done.left[place] = "is no table of step times"
+    for name in files.names(""):
+        if name not in ("benchmark.toml", "trials", "timings"):
+            done.left[name] = "belongs to no result"
+    return found
+
+
+def _fault(trial: StoredTrial, name: str, done: Packing) -> str:
+    """Why a trial is not packed; empty where it is. Files that do not belong to it are left, which is no fault."""
+    for fault in faults_of(trial):
+        file = fault.path.relative_to(trial.path).as_posix()
+        if not fault.reason.endswith(FOREIGN):
+            return f"{file} {fault.reason}"
+        done.left[f"{name}/{file}"] = fault.reason
+    long = [file for file in trial.document.files if not NAMES.fullmatch(f"{name}/{file}")]
+    return f"{long[0]} has no name that a packed file may hold" if long else ""
+
+
+def _opener(trial: StoredTrial, name: str) -> Source:
+    return lambda: open_checked(trial.files, name)
+
+
+def _document_opener(trial: StoredTrial) -> Source:
+    return lambda: io.BytesIO(document_of(trial))
+
+
+def _table_opener(files: Files, name: str) -> Source:
+    return lambda: files.open(name, guard.TABLE)
+
+
+def _write(file: BinaryIO, sources: dict[str, tuple[Source, str]], path: Path) -> None:
+    directory, sums = [], []
+    for name in sorted(sources):
+        source, digest = sources[name]
+        offset = file.tell()
+        try:
+            size, crc, found = _copy(file, name.encode(), source)
+        except Changed as error:
+            raise UserError(f"{path / name}: {error} while it was packed: pack again") from error
+        if digest and found != digest:
+            raise UserError(f"{path / name}: has changed while it was packed: pack again")
+        directory.append(directory_entry(name.encode(), size, crc, offset))
+        sums.append(f"{found}  {name}\n")
+    offset = file.tell()
+    content = "".join(sums).encode()
+    size, crc, _ = _copy(file, SUMS.encode(), lambda: io.BytesIO(content))
+    directory.append(directory_entry(SUMS.encode(), size, crc, offset))
+    end = file.tell()
+    file.writelines(directory)
+    file.write(end_record(len(directory), file.tell() - end, end))
+    if file.tell() > MOST_BYTES:
+        raise UserError(f"{path}: {_too_large()}")
+
+
+def _copy(file: BinaryIO, name: bytes, source: Source) -> tuple[int, int, str]:
+    """Write a file with its header; gives its size, CRC-32 and SHA-256."""
+    begin = file.tell()
+    file.write(local_header(name, 0, 0))
+    size, crc, digest = 0, 0, hashlib.sha256()
+    with source() as content:
+        while block := content.read(guard.MB):
+            size, crc = size + len(block), zlib.crc32(block, crc)
+            digest.update(block)
+            file.write(block)
+            if file.tell() > MOST_BYTES:
+                raise UserError(f"{name.decode()}: {_too_large()}")
+    end = file.tell()
+    file.seek(begin)
+    file.write(local_header(name, size, crc))
+    file.seek(end)
+    return size, crc, digest.hexdigest()
+
+
+def _too_large() -> str:
+    return f"a packed file holds at most {MOST_BYTES:,} bytes: pack trials without weights, or fewer of them"

@@ -1,0 +1,68 @@
+"""A results root: a folder with the results of benchmarks, or one packed file."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from thalweg import guard
+from thalweg.errors import UserError
+from thalweg.store.packed import SUFFIX, is_packed
+from thalweg.store.results import WORKING, BenchmarkResults, both, places_of, refusal_of
+from thalweg.store.trials import Unreadable
+
+
+def results_root(given: Path | None) -> Path:
+    """``--results``, else ``$THALWEG_RESULTS``, else ``./results/local``."""
+    return given or Path(os.environ.get("THALWEG_RESULTS") or Path("results") / "local")
+
+
+def benchmarks_in(root: Path) -> list[str]:
+    """The benchmarks that have results under a root, sorted."""
+    return [name for name, _, refusal in _found(root) if not refusal]
+
+
+def refused_in(root: Path) -> list[Unreadable]:
+    """What looks like the results of a benchmark and is not read, sorted, and why."""
+    return [Unreadable(path, refusal) for _, path, refusal in _found(root) if refusal]
+
+
+def require_benchmark(root: Path, name: str) -> BenchmarkResults:
+    """The results of a benchmark; UserError naming the benchmarks that have some, or why the results are not read."""
+    found = _found(root)
+    for one, path, refusal in found:
+        if one == name and refusal:
+            raise UserError(f"{path}: {refusal}: it is not read")
+    there = [one for one, _, refusal in found if not refusal]
+    if name not in there:
+        raise UserError(f"no results of {name!r} in {root}; there are results of: {', '.join(there) or 'nothing yet'}")
+    return BenchmarkResults(root, name)
+
+
+def _found(root: Path) -> list[tuple[str, Path, str]]:
+    """Name and place of what looks like the results of a benchmark, sorted, and why they are not read."""
+    if is_packed(root):
+        names = [root.name.removesuffix(SUFFIX)]
+    elif root.is_dir():
+        names = sorted({name for path in root.iterdir() if (name := _benchmark_at(path))})
+    else:
+        names = []
+    found = []
+    for name in names:
+        places = places_of(root, name)
+        if len(places) > 1:
+            found.append((name, places[0], f"there are {both(places)}"))
+        elif places:
+            found.append((name, places[0], refusal_of(places[0], name)))
+    return found
+
+
+def _benchmark_at(path: Path) -> str:
+    """The benchmark whose results a path may be; empty where it looks like none."""
+    if path.suffix == SUFFIX and not guard.is_folder(path):
+        return path.name.removesuffix(SUFFIX)
+    with suppress(OSError):
+        if any(os.path.lexists(path / name) for name in ("trials", WORKING)):
+            return path.name
+    return ""

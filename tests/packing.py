@@ -1,0 +1,67 @@
+"""Packed files with whatever a test wants to be wrong with them."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from thalweg.store.packed import SUMS, directory_entry, end_record, local_header
+
+
+@dataclass
+class Entry:
+    """A file in a packed file, as the local header, the directory and the digests tell of it."""
+
+    name: bytes
+    content: bytes
+    digest: str = ""
+    local: Callable[[bytes], bytes] = lambda header: header
+    """Changes the local header."""
+    central: Callable[[bytes], bytes] = lambda entry: entry
+    """Changes the directory's entry."""
+    offset: int | None = None
+    """Where the directory says that it begins, instead of where it does."""
+    listed: bool = True
+    """Whether the digests name it."""
+
+
+@dataclass
+class Pack:
+    """The bytes of a packed file, before they are put together."""
+
+    entries: list[Entry]
+    sums: Callable[[bytes], bytes] = lambda text: text
+    end: Callable[[bytes], bytes] = lambda record: record
+    before: bytes = b""
+    behind: bytes = b""
+    last: list[Entry] = field(default_factory=list)
+    """Behind the digests."""
+
+    def __bytes__(self) -> bytes:
+        text = b"".join(
+            (entry.digest or hashlib.sha256(entry.content).hexdigest()).encode() + b"  " + entry.name + b"\n"
+            for entry in self.entries
+            if entry.listed
+        )
+        made, directory = bytearray(self.before), bytearray()
+        entries = [*self.entries, Entry(SUMS.encode(), self.sums(text)), *self.last]
+        for entry in entries:
+            size, crc = len(entry.content), zlib.crc32(entry.content)
+            offset = len(made) if entry.offset is None else entry.offset
+            directory += entry.central(directory_entry(entry.name, size, crc, offset))
+            made += entry.local(local_header(entry.name, size, crc)) + entry.content
+        record = end_record(len(entries), len(directory), len(made))
+        return bytes(made + directory) + self.end(record) + self.behind
+
+
+def pack_of(folder: Path) -> Pack:
+    """The files of a benchmark's folder, sorted: ``bytes`` of it is what ``thalweg results pack`` writes."""
+    names = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and not path.is_symlink() and not path.relative_to(folder).parts[0].startswith(".")
+    )
+    return Pack([Entry(name.encode(), (folder / name).read_bytes()) for name in names])
