@@ -1,8 +1,8 @@
-"""What ``thalweg show`` and the Plugins page tell of a component: one document, and one list of facts.
+"""The description of a component that ``thalweg show`` and the Plugins page print.
 
-``described`` is the document that ``--json`` prints. ``facts`` are its lines for people, in the order in which they are
-shown, and ``options``, ``columns`` and ``sizes`` its tables. A further fact, such as a DOI, is one entry in each of
-``described`` and ``facts``.
+``described`` gives the document that ``--json`` prints. ``facts`` gives the lines for people, in their order, and
+``options``, ``measured_columns`` and ``sizes`` give the tables. To add a fact, such as a DOI, add it to ``described``
+and to ``facts``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def summary(entry: Entry) -> str:
 
 
 def described(kind: str, entry: Entry) -> Document:
-    """All that is known of a component, without the sizes of an architecture (see ``sizes_by_shape``)."""
+    """Everything about a component but the sizes of an architecture, which ``sizes_by_shape`` computes."""
     document = listed(kind, entry)
     component = entry.component
     if isinstance(component, Path):
@@ -83,7 +83,7 @@ def facts(component: Component, document: Document) -> dict[str, str]:
 
 
 def options_title(kind: str) -> str:
-    """What the options of that kind of component are called."""
+    """The word for the options of a kind: optimizers have hyperparameters, others have options."""
     return _options_key(kind)
 
 
