@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from thalweg.benchmark import read_benchmark
+from support import CommandLine
 from thalweg.benchmark_file import TuningSpec
 from thalweg.registry import Registry
 
@@ -28,17 +28,14 @@ def without_defaults(text: str) -> str:
     return "\n".join(left)
 
 
-def test_documented_defaults_of_a_benchmark_make_the_trials_that_leaving_them_out_makes(
-    tmp_path: Path, registry: Registry
-) -> None:
+def test_documented_defaults_of_a_benchmark_make_the_trials_that_leaving_them_out_makes(cli: CommandLine) -> None:
     text = first_block("benchmarks.md")
     # the comment of batch_size names its default beside another value
     shorter = without_defaults(text.replace('"full" (the default)', '"full"'))
     hashes = []
-    for name, content in (("long", text), ("short", shorter)):
-        (tmp_path / f"{name}.toml").write_text(content, encoding="utf-8")
-        plan = read_benchmark(tmp_path / f"{name}.toml").expand(registry)
-        hashes.append([planned.trial.hash for planned in plan.trials])
+    for content in (text, shorter):
+        (cli.folder / "mine.toml").write_text(content, encoding="utf-8")
+        hashes.append([trial["hash"] for trial in cli.json("run", "mine.toml", "--dry-run")["trials"]])
     assert hashes[0] == hashes[1]
 
 
