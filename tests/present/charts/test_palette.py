@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import thalweg
@@ -35,6 +35,7 @@ from thalweg.registry import Registry
 NAMES = st.lists(st.one_of(st.sampled_from(sorted(OPTIMIZERS)), st.text(max_size=4)), max_size=56, unique=True)
 
 
+@settings(deadline=None)
 @given(NAMES)
 def test_no_two_of_56_optimizers_look_alike_and_known_ones_keep_their_style(names: list[str]) -> None:
     styles = optimizer_styles(names)
