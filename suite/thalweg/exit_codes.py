@@ -14,7 +14,7 @@ class ExitCode(IntEnum):
     NOTHING = 3
     UNDECIDED = 4
     INTERRUPTED = 130
-    """What a shell gives for a program that SIGINT ended: 128 + 2."""
+    """128 + 2, which a shell gives for a program that SIGINT (2) ended."""
 
     @property
     def meaning(self) -> str:

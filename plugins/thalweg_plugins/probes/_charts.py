@@ -1,4 +1,4 @@
-"""What the charts of probes share: encodings, legends, small multiples, and marks for missing values.
+"""Shared parts of the probes' charts: encodings, legends, small multiples, and marks for missing values.
 
 ``finite`` takes values that are not finite out of a table before it is drawn, and ``crosses`` marks them at the top
 edge. A table with nothing to draw becomes a picture with a title and the reason (``said``).

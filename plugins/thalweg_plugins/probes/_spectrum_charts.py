@@ -12,7 +12,7 @@ from thalweg_plugins.probes._charts import by_trial, finite, number_format, said
 
 NAMES = {"hessian": "Hessian", "ggn": "GGN", "fisher": "Fisher matrix"}
 FLOOR = 1e-7
-"""The lowest density drawn, as a part of the highest: an eigenvalue in a million is above it."""
+"""The lowest density that is drawn, as a share of the highest; one eigenvalue in a million lies above it."""
 
 NUMBERS = ("value", "low", "high")
 
@@ -27,7 +27,7 @@ def _finite(table: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 
 def _trace_text(table: pd.DataFrame) -> str:
-    """The traces in words, where the table is of one trial."""
+    """The traces in words; empty for a table of several trials."""
     if "trial" in table:
         return ""
     rows = _finite(table, "trace").itertuples()
@@ -35,14 +35,14 @@ def _trace_text(table: pd.DataFrame) -> str:
 
 
 def density_chart(table: pd.DataFrame) -> Any:
-    """Mean and range of the draws on a log scale; the eigenvalues as ticks, the largest and the smallest ones."""
+    """Mean and range of the draws on a log scale; marks at the largest and the smallest eigenvalues."""
     title = f"Spectral density of the {_name(table)}"
     found = _finite(table, "density")
     density = found.dropna(subset=["at", *NUMBERS])
     if not (density["high"] > 0).any():
         return said(title, "the density is not finite" if len(found) else "the table has no density")
     floor = FLOOR * float(density["high"].max())
-    # what is below the floor is drawn there: a logarithm needs something
+    # densities below the floor are drawn at the floor, since zero has no logarithm
     clipped = density.assign(found=density["value"], **{name: density[name].clip(lower=floor) for name in NUMBERS})
     keep = ["kind", "quantity", "at", "value", "found", "low", "high", *(["trial"] if "trial" in table else [])]
     eigenvalues = _finite(table, "eigenvalue").dropna(subset=["value"])

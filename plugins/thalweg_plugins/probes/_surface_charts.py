@@ -16,17 +16,17 @@ PIXELS = 460
 
 
 def contours(table: pandas.DataFrame) -> altair.TopLevelMixin:
-    """One picture a plane, several on one scale of colours."""
+    """Filled contours of each plane; several planes share one colour scale."""
     return _several(table, _contours, "Loss surfaces on one colour scale")
 
 
 def heat_map(table: pandas.DataFrame) -> altair.TopLevelMixin:
-    """Every cell of the grid by itself; what is not finite is grey."""
+    """Every point of the grid as a cell; a cell without a finite value is grey."""
     return _several(table, _cells, "Loss surfaces on one colour scale")
 
 
 def relief(table: pandas.DataFrame) -> object:
-    """The first plane in three dimensions, as a Plotly figure, with the path on it.
+    """The first plane that can be drawn, in three dimensions as a Plotly figure, with the path on it.
 
     Raises:
         ValueError: plotly is not installed.
@@ -69,7 +69,7 @@ def relief(table: pandas.DataFrame) -> object:
 
 
 def _planes(table: pandas.DataFrame) -> list[tuple[str, pandas.DataFrame]]:
-    """The table of each plane with its name; one of before there were draws is one plane."""
+    """The table of each plane with its name; a table without a column ``draw`` is one plane."""
     keys = [key for key in ("trial", "draw") if key in table and len(table[key].unique()) > 1]
     if not keys:
         return [("Loss surface", table)]
@@ -114,7 +114,7 @@ def _why_not(table: pandas.DataFrame, log: bool) -> str:
 
 
 def _square(table: pandas.DataFrame, log: bool) -> tuple[Any, Any, Any]:
-    """Ticks x (n,), y (m,) and losses (m, n), nan where they are not finite or have no place on the scale."""
+    """Ticks x (n,) and y (m,), and losses (m, n): nan where a loss is not finite or not on the scale."""
     import numpy as np
 
     grid = table[table["kind"] == "grid"]
@@ -135,7 +135,7 @@ def _cells(table: pandas.DataFrame, levels: Any, log: bool, title: str) -> altai
     axes, color, subtitle = _frame(table, x, y, z, levels, log)
     usable = (cells["loss"] > (0 if log else float("-inf"))) & (cells["loss"] < float("inf"))
     tooltip = ["x:Q", "y:Q", alt.Tooltip("loss:Q", title="training loss", format=".4g")]
-    # the same scales as the contours, whose edges the cells of the rim would leave
+    # the scales of the contours; their domain cuts the outer halves of the cells at the rim
     edges = {
         "x": axes["x"].copy(), "x2": "right:Q", "y": axes["y"].copy(), "y2": "high:Q",
     }  # fmt: skip
@@ -157,7 +157,7 @@ def _contours(table: pandas.DataFrame, levels: Any, log: bool, title: str) -> al
     from thalweg.landscape.contours import filled_contours
 
     x, y, z = _square(table, log)
-    # between grid points the contours follow the scale that they are drawn on
+    # contours interpolate between grid points on the scale on which they are drawn
     polygons = filled_contours(x, y, np.log(z), np.log(levels)) if log else filled_contours(x, y, z, levels)
     polygons["level"] = np.exp(polygons["level"]) if log else polygons["level"]
     # a ten-thousandth of the picture is finer than its pixels, and shorter to send to a browser
@@ -188,7 +188,7 @@ def _contours(table: pandas.DataFrame, levels: Any, log: bool, title: str) -> al
 
 
 def _frame(table: pandas.DataFrame, x: Any, y: Any, z: Any, levels: Any, log: bool) -> tuple[dict[str, Any], Any, Any]:
-    """Axes, colours and subtitle that every picture of a plane has."""
+    """Axes, colours and subtitle for any picture of a plane."""
     import altair as alt
     import numpy as np
 
@@ -275,7 +275,7 @@ def _path(table: pandas.DataFrame, axes: dict[str, Any]) -> list[Any]:
 
 
 def _domain(low: float, high: float, log: bool) -> list[float]:
-    """The colours' ends, never one and the same number."""
+    """The two ends of the colour scale, which always differ."""
     if log:
         return [low, max(high, low * (1 + 1e-9), 1e-300)]
     return [low, high if high > low else low + max(abs(low), 1.0) * 1e-9]

@@ -1,4 +1,4 @@
-"""The commands that tell what is installed: components, plugins, and the machine."""
+"""The commands about the installation: its components, its plugins, and the machine."""
 
 from __future__ import annotations
 

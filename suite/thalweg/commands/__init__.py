@@ -1,1 +1,1 @@
-"""What the command line's commands do: each reads, calls and prints."""
+"""The commands of the command line: each reads, calls and prints."""

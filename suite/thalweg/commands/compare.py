@@ -56,9 +56,7 @@ def compare_command(options: CompareOptions) -> ExitCode:
         raise UserError("name an optimizer in BASELINE and in CANDIDATE, or in neither: FOLDER:OPTIMIZER")
     differences = _environments(before, after)
     if metric == SECONDS.name and differences and not options.different_machines:
-        raise UserError(
-            f"--metric {metric}: {'; '.join(differences)}. --allow-different-machines compares all the same"
-        )
+        raise UserError(f"--metric {metric}: {'; '.join(differences)}. --allow-different-machines compares them anyway")
     declared = before.plan.workloads | after.plan.workloads
     for side in (before, after):
         for other in (before, after):  # so that both sides have one scale

@@ -1,1 +1,1 @@
-"""What commands, app and report show: numbers, sentences, tables and charts, without a way to print or serve them."""
+"""Numbers, sentences, tables and charts that commands, app and report show; this package neither prints nor serves."""

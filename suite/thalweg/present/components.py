@@ -1,8 +1,8 @@
-"""What ``thalweg show`` and the Plugins page tell of a component: one document, and one list of facts.
+"""The description of a component that ``thalweg show`` and the Plugins page print.
 
-``described`` is the document that ``--json`` prints. ``facts`` are its lines for people, in the order in which they are
-shown, and ``options``, ``columns`` and ``sizes`` its tables. A further fact, such as a DOI, is one entry in each of
-``described`` and ``facts``.
+``described`` gives the document that ``--json`` prints. ``facts`` gives the lines for people, in their order, and
+``options``, ``measured_columns`` and ``sizes`` give the tables. To add a fact, such as a DOI, add it to ``described``
+and to ``facts``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def summary(entry: Entry) -> str:
 
 
 def described(kind: str, entry: Entry) -> Document:
-    """All that is known of a component, without the sizes of an architecture (see ``sizes_by_shape``)."""
+    """Everything about a component but the sizes of an architecture, which ``sizes_by_shape`` computes."""
     document = listed(kind, entry)
     component = entry.component
     if isinstance(component, Path):
@@ -53,7 +53,7 @@ def described(kind: str, entry: Entry) -> Document:
         "equation": component.equation,
         "source": component.source,
         "revision": component.revision,
-        _options_key(kind): [_option(option) for option in component.options],
+        options_title(kind): [_option(option) for option in component.options],
         "description": "\n\n".join(" ".join(part.split()) for part in component.description.split("\n\n")),
     }
     if isinstance(component, Optimizer):
@@ -80,11 +80,6 @@ def facts(component: Component, document: Document) -> dict[str, str]:
         "plugin": f"{document['plugin']} {document['version']}, revision {document['revision']}",
     }
     return {label: text for label, text in told.items() if text}
-
-
-def options_title(kind: str) -> str:
-    """What the options of that kind of component are called."""
-    return _options_key(kind)
 
 
 def options(component: Component) -> Table:
@@ -138,20 +133,21 @@ def sizes(document: Document) -> Table:
     """The sizes of an architecture by the problems that have one shape."""
     columns = [
         Column("problems", "problems", lambda row: ", ".join(row["problems"]), kind="text"),
-        Column("input", "input", lambda row: by(row["input"]), kind="text"),
-        Column("output", "output", lambda row: by(row["output"]), kind="text"),
+        Column("input", "input", lambda row: _by(row["input"]), kind="text"),
+        Column("output", "output", lambda row: _by(row["output"]), kind="text"),
         Column("parameters", "parameters", lambda row: f"{row['parameters']:,}", kind="text"),
         Column("flops", "FLOPs of a forward pass", lambda row: f"{row['flops']:,}", kind="text"),
     ]
     return table(columns, pd.DataFrame(document["sizes_by_shape"]))
 
 
-def by(shape: list[int]) -> str:
+def _by(shape: list[int]) -> str:
     """A shape in words: ``3x32x32``, or ``nothing``."""
     return "x".join(map(str, shape)) or "nothing"
 
 
-def _options_key(kind: str) -> str:
+def options_title(kind: str) -> str:
+    """The word for the options of a kind: optimizers have hyperparameters, others have options."""
     return "hyperparameters" if kind == "optimizers" else "options"
 
 
@@ -206,7 +202,9 @@ def _problem_facts(problem: Problem, document: Document) -> dict[str, str]:
         "licence": document["licence"],
         "examples": examples,
         "normalisation": document["normalisation"],
-        "task": f"{document['task']}: {by(document['input'])} to {by(document['output'])}" if document["task"] else "",
+        "task": f"{document['task']}: {_by(document['input'])} to {_by(document['output'])}"
+        if document["task"]
+        else "",
         "metrics": ", ".join(f"{metric.name} ({metric.better} is better)" for metric in problem.metrics),
         "budget": f"{budget}, where a benchmark does not set one" if budget else "",
         "target": f"{target['metric']} {target['value']:g}: {document['target_source']}" if target else "",

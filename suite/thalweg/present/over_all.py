@@ -67,7 +67,7 @@ def mean_ranks(critical: CriticalDifference) -> Table:
 
 
 def introduction(found: OverAll) -> str:
-    """What the ranking is by."""
+    """A sentence on what ranks the optimizers."""
     return (
         f"Ranked by the area under each line of the first chart, over the {len(found.workloads)} workloads that have a "
         "target. The area of an optimizer does not depend on the others."
@@ -75,7 +75,7 @@ def introduction(found: OverAll) -> str:
 
 
 def explanation(found: OverAll) -> list[str]:
-    """The same for the command line, which has no chart: what the numbers are, and what the table lacks."""
+    """Sentences for the command line, which has no charts: what the numbers are, and what the table lacks."""
     without = f"; workloads without a target: {', '.join(found.without_target)}" if found.without_target else ""
     ranking = (
         "ranked by the area under the ECDF of fixed targets over shares of the budget, 0 to 1, larger is better; "
@@ -113,7 +113,7 @@ def pictures(found: OverAll, among: Sequence[str]) -> list[Picture]:
 
 
 def left_out(found: OverAll, view: View) -> str:
-    """What the ranking leaves out, and why; empty where it leaves out nothing."""
+    """Sentences on optimizers and seeds that the ranking leaves out, and why; empty where it leaves out nothing."""
     lines = [f"not ranked: {name}, which has no trial on {', '.join(some)}" for name, some in found.incomplete.items()]
     if found.partial:
         lines.append(f"{count(found.partial, 'seed')} that lack a workload do not count")
@@ -135,7 +135,7 @@ def interquartile_means(means: pd.DataFrame) -> str:
 
 
 def critical_difference(critical: CriticalDifference) -> str:
-    """What a critical-difference diagram says."""
+    """The caption of a critical-difference diagram."""
     groups = "; ".join(", ".join(group) for group in critical.groups) or "none"
     return (
         f"Mean ranks over {critical.workloads} workloads that differ by less than {critical.difference:.2f} are not "

@@ -38,11 +38,11 @@ COSTS = {
     "seconds_to_target": "seconds to the target: steps times the seconds of a step, which were timed by themselves",
     "state_bytes": "the memory of the optimizer's state at the end, in bytes",
 }
-"""What each cost counts."""
+"""Each cost in words."""
 
 
 def ranked_by(workload: Workload, metric: Metric) -> str:
-    """What ranks a workload's leaderboard, with the target, as one sentence."""
+    """One sentence on the metric that ranks a workload's leaderboard, and on the target."""
     if metric is workload.metric:
         what = ranking(workload)
     else:
@@ -54,7 +54,7 @@ def ranked_by(workload: Workload, metric: Metric) -> str:
 
 
 def interval_caption(metric: Metric) -> str:
-    """What the points and bars below a leaderboard are."""
+    """The caption of the chart below a leaderboard."""
     if metric.name == STABILITY.name:
         what = "The share of all trials, with Clopper and Pearson's 95% interval; trials that diverged or failed count."
     else:
@@ -63,12 +63,12 @@ def interval_caption(metric: Metric) -> str:
 
 
 def band_caption(log: bool) -> str:
-    """What a learning curve with its band is."""
+    """The caption of learning curves with bands."""
     return f"{mean_of(log)} over seeds; the band runs from the smallest to the largest value."
 
 
 def mean_of(log: bool) -> str:
-    """The mean that a linear or a log scale takes."""
+    """The name of the mean on a linear or a log scale."""
     return "Geometric mean" if log else "Mean"
 
 

@@ -1,4 +1,4 @@
-"""A leaderboard as it is shown: every column, with its heading, number format, tooltip and unit.
+"""The columns of a leaderboard, each with its heading, number format, unit and tooltip.
 
 The command line's tables, Markdown, the app and the report take their columns from ``columns``. JSON and CSV hold the
 columns of ``thalweg.scoring.leaderboard.COLUMNS``. A new column of a known statistic is one entry here.

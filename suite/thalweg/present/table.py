@@ -54,11 +54,6 @@ class Table:
         return [column.heading for column in self.written]
 
     @property
-    def left(self) -> list[str]:
-        """The headings of columns that are aligned to the left."""
-        return [column.heading for column in self.written if column.kind == "text"]
-
-    @property
     def right(self) -> list[str]:
         """The headings of columns that are aligned to the right."""
         return [column.heading for column in self.written if column.kind != "text"]

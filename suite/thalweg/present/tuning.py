@@ -1,4 +1,4 @@
-"""What tuning found on one workload: the best settings as a table, and the charts with their captions."""
+"""The outcome of tuning on one workload: a table of the best settings, and charts with their captions."""
 
 from __future__ import annotations
 

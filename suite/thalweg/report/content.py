@@ -142,7 +142,7 @@ def _curves(view: View, workload: Workload) -> Iterator[Part]:
         if means.empty or means.groupby("optimizer").size().max() < 2:
             continue  # a line needs two points
         target = workload.target if split == workload.target_split else None
-        chart = curve_chart(means, one, split, workload.axis, view.optimizers, False, log, target)
+        chart = curve_chart(means, one, split, workload.axis, view.optimizers, log_y=log, target=target)
         zeros = log and (curves.loc[(curves["metric"] == one.name) & (curves["split"] == split), "value"] <= 0).any()
         more = " Zeros are not drawn." if zeros else ""
         yield Picture(chart, f"{_SPLITS[split]} {one.name}. {band_caption(log)}{more}")

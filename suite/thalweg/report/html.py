@@ -79,7 +79,7 @@ def to_html(report: Report) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """A value for the template: control characters in texts of results are written out, Markup stays as it is."""
+    """A value for the template: control characters in texts of results are written out, Markup stays unchanged."""
     return shown_lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 

@@ -65,7 +65,7 @@ def test_an_optimizer_without_a_value_is_left_out_of_the_interval_chart() -> Non
 )
 def test_curves_have_a_band_a_line_and_the_target(axis: str) -> None:
     spec: dict[str, Any] = curve_chart(
-        means(), LOSS, "train", axis, AMONG, False, True, Target(metric="loss", value=0.3)
+        means(), LOSS, "train", axis, AMONG, log_y=True, target=Target(metric="loss", value=0.3)
     ).to_dict()
     assert [layer["mark"]["type"] for layer in spec["layer"]] == ["area", "line", "rule", "text"]
     assert spec["layer"][1]["encoding"]["x"]["field"] == axis
@@ -74,15 +74,15 @@ def test_curves_have_a_band_a_line_and_the_target(axis: str) -> None:
 
 def test_the_target_of_another_metric_is_not_drawn() -> None:
     spec: dict[str, Any] = curve_chart(
-        means(), LOSS, "train", "step", AMONG, False, True, Target(metric="accuracy", value=0.3)
+        means(), LOSS, "train", "step", AMONG, log_y=True, target=Target(metric="accuracy", value=0.3)
     ).to_dict()
     assert len(spec["layer"]) == 2
 
 
 def test_points_that_a_log_axis_cannot_show_are_left_out() -> None:
-    chart = curve_chart(means(low=0.0), LOSS, "train", "step", AMONG, False, True, None)
+    chart = curve_chart(means(low=0.0), LOSS, "train", "step", AMONG, log_y=True)
     assert list(chart.data["step"]) == [0]
-    chart = curve_chart(means(), LOSS, "train", "step", AMONG, True, True, None)
+    chart = curve_chart(means(), LOSS, "train", "step", AMONG, log_x=True, log_y=True)
     assert list(chart.data["step"]) == [10]
 
 

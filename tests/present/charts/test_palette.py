@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import thalweg
@@ -34,6 +35,7 @@ from thalweg.registry import Registry
 NAMES = st.lists(st.one_of(st.sampled_from(sorted(OPTIMIZERS)), st.text(max_size=4)), max_size=56, unique=True)
 
 
+@settings(deadline=None)
 @given(NAMES)
 def test_no_two_of_56_optimizers_look_alike_and_known_ones_keep_their_style(names: list[str]) -> None:
     styles = optimizer_styles(names)
@@ -65,6 +67,22 @@ def test_optimizers_of_a_built_in_benchmark_differ_in_colour_as_far_as_colours_a
         labels = load_benchmark(entry.name, registry).spec.optimizers
         colors = {OPTIMIZERS[label][0] for label in labels}
         assert len(colors) >= min(len(labels), len(COLORS)) - 1, entry.name
+
+
+def lightness(color: str) -> float:
+    """L* of CIELAB, 0 to 100, for an sRGB colour (IEC 61966-2-1)."""
+    channels = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    luminance = sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return 116 * luminance ** (1 / 3) - 16
+
+
+def test_optimizers_of_a_built_in_benchmark_are_told_apart_in_greyscale(registry: Registry) -> None:
+    for entry in registry.entries("benchmarks"):
+        styles = [OPTIMIZERS[label] for label in load_benchmark(entry.name, registry).spec.optimizers]
+        for (one, dash), (other, other_dash) in itertools.combinations(styles, 2):
+            # L* 10 apart is several times what an eye can see
+            assert dash != other_dash or abs(lightness(one) - lightness(other)) > 10, entry.name
 
 
 def test_a_hash_of_a_name_is_the_same_in_every_process() -> None:

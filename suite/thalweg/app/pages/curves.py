@@ -45,7 +45,8 @@ def show(_source: Source, loaded: Loaded) -> None:
         st.info("Nothing to draw: choose an optimizer that has this metric.")
         return
     target = workload.target if split == workload.target_split else None
-    st.altair_chart(curve_chart(means, metric, split, axis, view.optimizers, log_x, log_y, target), width="stretch")
+    chart = curve_chart(means, metric, split, axis, view.optimizers, log_x=log_x, log_y=log_y, target=target)
+    st.altair_chart(chart, width="stretch")
     notes = [band_caption(log_y)]
     drawn = curves[(curves["metric"] == metric.name) & (curves["split"] == split)]
     if log_y and (drawn["value"] <= 0).any():

@@ -26,7 +26,7 @@ def show() -> None:
         for record in here.plugins
     ]
     show_frame(pd.DataFrame(rows))
-    st.subheader("What there is")
+    st.subheader("Components")
     _browse(here)
 
 

@@ -54,7 +54,7 @@ def show(_source: Source, loaded: Loaded) -> None:
         _summary(document, workload)
         _curve(view.seen.curves, row, workload, document)
     _command(loaded, document)
-    st.subheader("What was asked")
+    st.subheader("Settings")
     show_frame(asked(document))
     if document.probes:
         st.subheader("Probes")
@@ -150,4 +150,4 @@ def _command(loaded: Loaded, document: TrialDocument) -> None:
     if note:
         st.write(plain(note))
     st.code(command, language="bash", wrap_lines=True)
-    st.caption("A trial that is done is not trained again; add --fresh to train it all the same.")
+    st.caption("A trial that is done is not trained again; add --fresh to train it again.")

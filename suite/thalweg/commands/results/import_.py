@@ -37,7 +37,7 @@ def import_command(source: Path, results: Path | None, as_json: bool) -> ExitCod
         return code
     for name, each in done.items():
         for trial, reason in each.conflicts.items():
-            console().print(f"{name}/{trial}: kept as it is here: {reason}", markup=False)
+            console().print(f"{name}/{trial}: the trial here stays: {reason}", markup=False)
         for trial, reason in each.damaged.items():
             console().print(f"{name}/{trial}: left out: {reason}", markup=False)
         for file, reason in each.left.items():

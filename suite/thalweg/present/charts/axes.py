@@ -1,4 +1,4 @@
-"""What charts share: scales, axes, titles, legends and encodings of optimizers."""
+"""Scales, axes, titles and legends that several charts have, and the scales of optimizers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from thalweg.contracts import Metric
 from thalweg.present.charts.palette import optimizer_styles
 
 Layers = alt.LayerChart | alt.FacetChart
-"""What Altair calls the type of layers with properties."""
+"""The type that Altair gives to layers with properties."""
 
 
 class OptimizerScales:

@@ -30,9 +30,10 @@ def curve_chart(
     split: str,
     axis: str,
     among: Sequence[str],
-    log_x: bool,
-    log_y: bool,
-    target: Target | None,
+    *,
+    log_x: bool = False,
+    log_y: bool = False,
+    target: Target | None = None,
 ) -> Layers:
     """Mean curves with a band for each optimizer (see ``mean_curves``), and the target as a dashed line.
 

@@ -1,9 +1,9 @@
 """Every colour, dash and shape of a chart: of optimizers by their names, of other categories by their order.
 
 An optimizer that ``OPTIMIZERS`` names has the same style on every chart, whoever else is drawn. Any other name gets a
-style from a hash of the name. Two names on one chart never share colour and dash: the later one in the order of names
-moves on to a free pair. The dash, or the shape of a point, tells optimizers apart where a colour cannot: in greyscale,
-or for a reader who does not see the colours.
+style from a hash of the name. Two names on one chart never share both colour and dash: the later name in alphabetical
+order moves on to a free pair. Where colours cannot tell optimizers apart, as in greyscale, dashes and the shapes of
+points do.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ black, which a dark page swallows, and olive replaces their yellow, which a whit
 SOLID, DASHED, DOTTED, DASH_DOT = (1, 0), (7, 3), (2, 2), (9, 3, 2, 3)
 EVEN, LONG, DASH_DOTS = (4, 4), (12, 3), (6, 2, 2, 2, 2, 2)
 DASHES = (SOLID, DASHED, DOTTED, DASH_DOT, EVEN, LONG, DASH_DOTS)
-"""Lengths of line and gap by turns, in pixels."""
+"""Lengths of line and gap in turn, in pixels."""
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
 """The shape of a point for each of ``DASHES``."""
 
@@ -50,7 +50,7 @@ OPTIMIZERS = {
     "amsgrad": (GREEN, DASH_DOTS),
     "nadam": (BLUE, LONG),
     "lion": (SILVER, SOLID),
-    "muon": (VERMILION, EVEN),
+    "muon": (BLUE, EVEN),
     "soap": (OLIVE, DASH_DOT),
     "shampoo": (SKY, DOTTED),
     "schedule-free-adamw": (PINK, DASHED),
@@ -94,7 +94,7 @@ _TRIAL = re.compile(r".* · (?P<optimizer>.*) · seed \d+", re.DOTALL)
 
 
 def optimizer_styles(names: Iterable[str]) -> dict[str, Style]:
-    """The style of each optimizer of a chart; up to 56 names have different pairs of colour and dash.
+    """The style of each optimizer on a chart; up to 56 optimizers differ in colour or dash.
 
     >>> optimizer_styles(["sgd"])["sgd"] == optimizer_styles(["adam", "mine", "sgd"])["sgd"]
     True
@@ -103,9 +103,9 @@ def optimizer_styles(names: Iterable[str]) -> dict[str, Style]:
 
 
 def trial_styles(titles: Iterable[str]) -> dict[str, Style]:
-    """The style of each trial by its title, "workload · optimizer · seed 0": that of its optimizer while it is free.
+    """The style of each trial by its title, such as "digits-mlp · adam · seed 0".
 
-    Further trials of one optimizer keep its colour and differ in dash.
+    The first trial of an optimizer has the optimizer's style. Its further trials keep the colour and differ in dash.
     """
     found = {title: _TRIAL.fullmatch(title) for title in dict.fromkeys(titles)}
     names = {title: match["optimizer"] if match else title for title, match in found.items()}
@@ -114,7 +114,7 @@ def trial_styles(titles: Iterable[str]) -> dict[str, Style]:
 
 
 def category_styles(names: Sequence[str]) -> dict[str, Style]:
-    """The style of each category that is no optimizer, such as a split or a layer, by its place; 56 of them differ."""
+    """The style of categories such as splits or layers, by their order; the first 56 styles differ."""
     return {
         name: _style((COLORS[place % len(COLORS)], DASHES[place % len(DASHES)]))
         for place, name in enumerate(dict.fromkeys(names))
@@ -133,7 +133,7 @@ def _preferred(name: str) -> Pair:
 
 
 def _placed(preferred: dict[str, Pair]) -> dict[str, Style]:
-    """Give each name its pair, in order; where that is taken, the next free one, of the same colour if there is any."""
+    """Give each name its preferred pair or, where that is taken, the next free pair, first of the same colour."""
     taken: set[Pair] = set()
     styles = {}
     for name, pair in preferred.items():
