@@ -84,6 +84,16 @@ def test_a_folder_comes_back_bit_by_bit(both: CommandLine) -> None:
     assert sorted(path.name for path in (both.folder / "again").iterdir()) == ["small"]
 
 
+def test_an_emptied_folder_beside_the_packed_file_does_not_count(both: CommandLine) -> None:
+    before = both.json("leaderboard", "small.toml", "--results", "packed")
+    # what is left of a folder that a checkout replaced by a packed file: the old index, which git ignored
+    (both.folder / "packed" / "small" / ".index").mkdir(parents=True)
+    assert both.json("leaderboard", "small.toml", "--results", "packed") == before
+    assert both.json("results", "list", "--results", "packed")["trials"]
+    (both.folder / "packed" / "small" / "trials").mkdir()
+    assert "only one of the two can count" in one_line(both("leaderboard", "small.toml", "--results", "packed", code=2))
+
+
 def test_equal_results_give_equal_bytes_that_other_programs_read_and_check(both: CommandLine) -> None:
     packed = both.folder / "packed" / "small.thalweg"
     first = packed.read_bytes()

@@ -84,7 +84,16 @@ def places_of(root: Path, benchmark: str) -> list[Path]:
         return [Path(os.path.realpath(root))] if root.name == benchmark + SUFFIX else []
     folder, packed = root / benchmark, root / (benchmark + SUFFIX)
     found = [folder] if os.path.lexists(folder) else []
-    return [*found, packed] if os.path.lexists(packed) and not guard.is_folder(packed) else found
+    if not os.path.lexists(packed) or guard.is_folder(packed):
+        return found
+    return [packed] if _is_left_behind(folder) else [*found, packed]
+
+
+def _is_left_behind(folder: Path) -> bool:
+    """Whether a folder holds no results. A checkout leaves such a folder where an older one kept an ignored file."""
+    return guard.is_folder(folder) and not any(
+        os.path.lexists(folder / name) for name in ("benchmark.toml", "trials", "timings", WORKING)
+    )
 
 
 def refusal_of(place: Path, benchmark: str) -> str:
