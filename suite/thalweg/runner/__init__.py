@@ -1,1 +1,1 @@
-"""Expands a benchmark, skips what is done, hands the rest to an executor and saves what comes back."""
+"""Runs plans: skips trials that are done, hands the others to an executor, and saves the results."""

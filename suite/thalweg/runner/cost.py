@@ -1,4 +1,4 @@
-"""How long trials take, from trials like them: seconds as they were measured, and what is left of a run."""
+"""Estimates how long trials take, from similar trials, and how much time a run still needs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from thalweg.plan import PlannedTrial
 from thalweg.store.stored import Stored
 
 Usual = Mapping[tuple[str, str], float]
-"""Seconds by workload and optimizer, and by workload with an empty optimizer."""
+"""Seconds of a trial by workload and optimizer. An empty optimizer stands for all optimizers of the workload."""
 
 
 def usual_seconds(stored: Stored) -> dict[tuple[str, str], float]:
@@ -22,14 +22,14 @@ def usual_seconds(stored: Stored) -> dict[tuple[str, str], float]:
 
 
 def usual_of(planned: PlannedTrial, usual: Usual) -> float | None:
-    """The seconds that a trial like this one took; None where none is known."""
+    """The seconds that similar trials took; None where there is no similar trial."""
     return usual.get((planned.workload, planned.optimizer), usual.get((planned.workload, "")))
 
 
 class TimeLeft:
-    """What is left of a run: the cost of what is not done yet, at the rate at which cost was done so far.
+    """The time that a run still needs: the cost of the trials that are left, at the rate of the run so far.
 
-    The rate takes in how many train at once, and how fast this machine is today.
+    The rate reflects how many trials train at once, and how fast this machine is.
     """
 
     def __init__(self, trials: Iterable[PlannedTrial], usual: Usual) -> None:
@@ -42,22 +42,22 @@ class TimeLeft:
         self.in_hand: dict[str, float] = {}
 
     def step(self, planned: PlannedTrial, done: int, total: int) -> None:
-        """A trial has done so many of its steps."""
+        """Take note of the steps that a trial has done."""
         self.in_hand[planned.trial.hash] = self.costs[planned.trial.hash] * done / max(total, 1)
 
     def end(self, planned: PlannedTrial) -> None:
-        """A trial has ended."""
+        """Take note that a trial has ended."""
         self.in_hand.pop(planned.trial.hash, None)
         self.ended += self.costs[planned.trial.hash]
 
     def seconds(self, elapsed: float) -> float | None:
-        """Seconds that are left after so many; None while nothing is done."""
+        """The seconds that are left after ``spent`` seconds; None while nothing is done."""
         done = self.ended + sum(self.in_hand.values())
         return elapsed * (self.total / done - 1) if done > 0 else None
 
 
 def told_time(seconds: float) -> str:
-    """A time for people.
+    """A time as text.
 
     >>> told_time(42), told_time(600), told_time(9000)
     ('42 s', '10 min', '2.5 h')

@@ -25,27 +25,28 @@ from thalweg.memory import automatic_workers, limit_per_worker, told_size
 from thalweg.runner.returned import ReturnedTrials, install, token, train_and_send
 
 SCHEDULER = "THALWEG_DASK_SCHEDULER"
-"""The environment variable with the address of a scheduler; a cluster of this machine's own where it is empty."""
+"""The environment variable with the address of a scheduler. If it is empty, thalweg starts a cluster here."""
 _OUR_CLUSTER = {
-    # a worker that died once with a trial may have died of something else
+    # a worker may die of something else than its trial, so the trial gets a second worker
     "distributed.scheduler.allowed-failures": 1,
-    # what a trial holds is not dask's to move to the disk: nothing happens before the limit
+    # dask must not move a trial's memory to the disk, so nothing happens below the limit
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": 1.0,
 }
 _NOTICE = 3.0
-"""Seconds in which a client has seen that its scheduler is gone."""
+"""Seconds that a client needs to see that its scheduler is gone."""
 _TELL_EVERY = 1.0
-"""Seconds between two messages of a trial's steps."""
+"""Seconds between two messages about a trial's steps."""
 
 
 class Dask(Executor):
-    """On the workers of a dask cluster. One that does not see the results folder sends back what it has trained.
+    """Trains trials on the workers of a dask cluster.
 
-    A trial whose worker dies is tried once more on a cluster of our own, and as often as its scheduler allows on
-    another. A GPU is asked for as the resource ``GPU`` where the cluster's workers declare it.
+    A worker that does not see the results folder sends its trials back. If a worker dies, a cluster that thalweg
+    started tries the trial once more, and another cluster tries it as often as its scheduler allows. If the workers
+    declare a resource ``GPU``, each trial asks for one.
     """
 
     name = "dask"
@@ -70,9 +71,9 @@ class Dask(Executor):
             import distributed
         except ImportError as error:
             raise UserError(f"executor 'dask' needs dask: pip install 'thalweg[dask]' ({error})") from error
-        library: Any = distributed  # its functions have no types
+        library: Any = distributed  # dask's functions have no types
         address = scheduler or os.environ.get(SCHEDULER, "")
-        # that a scheduler is gone is told in one line
+        # thalweg reports in one line that a scheduler is gone
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         if address and memory is not None:
             raise UserError(
@@ -98,7 +99,7 @@ class Dask(Executor):
 
                 cluster = stack.enter_context(own_cluster(workers, limit))
                 client = stack.enter_context(library.Client(cluster))
-            # also of workers that come later, in place of one that died
+            # the plugin also reaches workers that replace a dead one
             client.register_plugin(_beginning(library, own=not address))
             gpus = {"GPU": 1} if _have_gpus(client) else None
             seen = stack.enter_context(token(jobs))
@@ -142,7 +143,7 @@ class Dask(Executor):
 
 @functools.cache
 def _tell_if_open(address: str) -> None:
-    """Say once of an address whose connections other machines may make, too, that they are not authenticated."""
+    """Warn once about an address that other machines can reach without authentication."""
     parts = urlsplit(address if "://" in address else f"tcp://{address}")
     if parts.scheme == "tcp" and not _is_loopback(parts.hostname or ""):
         sys.stderr.write(
@@ -159,14 +160,14 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_of_connection(error: Exception) -> bool:
-    """Whether it comes of the way to the trial's result, and not of the trial."""
+    """Whether an error comes from the connection to a worker, and not from the trial."""
     from concurrent.futures import CancelledError
 
     return isinstance(error, OSError | CancelledError) or type(error).__module__.startswith("distributed")
 
 
 def _is_gone(client: Any, future: Any, patience: float) -> bool:
-    """Whether the scheduler is; a result may fail to arrive some moments before the client sees why."""
+    """Whether the scheduler is gone. A result may be lost some moments before the client sees why."""
     end = time.monotonic() + patience
     while client.status == "running" and not future.cancelled():
         if time.monotonic() >= end:
@@ -181,7 +182,7 @@ def _have_gpus(client: Any) -> bool:
 
 
 def _beginning(library: Any, own: bool) -> Any:
-    """What a worker does first; one of ours leaves Ctrl-C to the runner, and standard output too."""
+    """A plugin that prepares a worker. Workers of thalweg's cluster leave Ctrl-C and standard output to it."""
 
     class Beginning(library.WorkerPlugin):  # type: ignore[misc]
         name = "thalweg"
@@ -198,7 +199,7 @@ def _beginning(library: Any, own: bool) -> Any:
 
 
 def _do(work: Callable[[Any, Progress], Any], job: Any, index: int, topic: str, seen: Path | None) -> Any:
-    """The result, sent whole by a worker that does not see the file in the results folder; steps are told meanwhile."""
+    """Do a job and report its steps. A worker that does not see ``seen`` sends the trials back."""
     from distributed import get_worker
 
     worker, last = get_worker(), 0.0

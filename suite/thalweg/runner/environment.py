@@ -1,4 +1,4 @@
-"""Where a trial ran: recorded with it, and not part of its hash."""
+"""Describes where a trial ran. The description is recorded with the trial and is not part of its hash."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def machine() -> dict[str, Any]:
 
 
 def environment(registry: Registry, device: str, threads: int) -> dict[str, Any]:
-    """The machine, and what this trial used of it: device, threads and the plugins' versions."""
+    """The machine, with the trial's device, its threads and the versions of plugins."""
     return {
         **machine(),
         "device": _device_name(device),

@@ -1,4 +1,4 @@
-"""Whether trials are of a size that can be trained: asked of those that are left to do, before the first one trains."""
+"""Checks the sizes of networks and probes before the first trial trains."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from thalweg.registry import Registry
 
 
 def check_extents(trials: Iterable[PlannedTrial], registry: Registry) -> None:
-    """Build the network of each workload once, without content, and ask the probes wanted on it for their vectors.
+    """Count the parameters of each workload's network, and the vectors that the probes wanted on it hold at once.
 
     Raises:
-        TooMuch: one is larger than the limits allow.
+        TooMuch: a network or a probe is larger than the limits allow.
     """
     found: dict[str, int | None] = {}
     for planned in trials:

@@ -1,4 +1,4 @@
-"""Trials with places in a stack are trained together, in one job, and saved one by one."""
+"""Trains trials with places in a stack together, in one job, and saves each by itself."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Group:
-    """Trials to train in one go."""
+    """Jobs whose trials train together."""
 
     jobs: tuple[Job, ...]
 
 
 def groups_of(jobs: Sequence[Job]) -> list[Group]:
-    """The jobs in groups, in the order of each one's first: those with different places in equal stacks together.
+    """The jobs in groups, ordered by each group's first job. A group has different places of equal stacks.
 
-    How they are put together changes no number: a trial's depend on its own place alone.
+    The grouping changes no number, because a trial's numbers depend on its own place alone.
     """
     groups: list[list[Job]] = []
     waiting: dict[str, list[list[Job]]] = {}
@@ -63,9 +63,9 @@ def groups_of(jobs: Sequence[Job]) -> list[Group]:
 
 
 def train_and_save_group(group: Group, progress: Progress) -> list[TrialResult]:
-    """Train a group and put each trial on disk; each by itself, at its place, where one of them costs the others.
+    """Train a group and save each trial. If one trial makes the others fail, each trains in a stack without the others.
 
-    Never raises for what happens inside. KeyboardInterrupt passes through.
+    A failure becomes a result. Only KeyboardInterrupt is raised.
     """
     jobs = list(group.jobs)
     if jobs[0].planned.trial.stack is None:
@@ -98,7 +98,7 @@ def _train_and_save_group(group: Group, progress: Progress, told: list[bool]) ->
     own: set[int] = set()
     with ExitStack() as claims:
         left: list[tuple[int, Job, TrialDocument, Path, StoredTrial | None]] = []
-        # in one order everywhere, so that two runners never wait for each other
+        # the order of hashes is one order for all runners, so two runners never wait for each other
         for index, job in sorted(enumerate(group.jobs), key=lambda item: item[1].planned.trial.hash):
             skeleton = skeleton_of(job, registry)
             folder = claims.enter_context(results.claim(killed(skeleton)))
@@ -114,7 +114,7 @@ def _train_and_save_group(group: Group, progress: Progress, told: list[bool]) ->
                 call_hook(registry, "thalweg_trial_started", errors[index], trial=job.planned.trial)
             told[index] = True
         trials = [job.planned.trial for _, job, *_ in left]
-        members = _Told(progress, group, len(trials))
+        members = _GroupProgress(progress, group)
         checkpoint = _checkpoint(results, [(job, skeleton) for _, job, skeleton, *_ in left])
         trained: list[Trained] = []
         try:
@@ -146,7 +146,7 @@ def _train_and_save_group(group: Group, progress: Progress, told: list[bool]) ->
 
 
 def _kept(planned: Sequence[PlannedTrial], registry: Registry) -> Keep | None:
-    """Which weights a group needs: those that any of its trials is to keep, or that its probes look at."""
+    """The weights that a group needs: those that a trial must keep or a probe looks at."""
     needs = {need for one in planned for request in one.probes for need in registry.probe(request.probe.name).needs}
     if "trajectory" in needs or any(one.keep == "trajectory" for one in planned):
         return "trajectory"
@@ -154,7 +154,7 @@ def _kept(planned: Sequence[PlannedTrial], registry: Registry) -> Keep | None:
 
 
 def _measure(planned: PlannedTrial, trained: Trained, registry: Registry) -> None:
-    """Ask a member's probes, which look at its ends, and forget weights that nobody asked for."""
+    """Run a member's probes, which look at the start and the end, and drop weights that nobody asked for."""
     from thalweg.contracts.probe import SavedWeights
     from thalweg.training.assembly import active_probes
     from thalweg.training.measure import measure_saved
@@ -172,22 +172,22 @@ def _measure(planned: PlannedTrial, trained: Trained, registry: Registry) -> Non
 
 
 def _checkpoint(results: ResultsFolder, jobs: Sequence[tuple[Job, TrialDocument]]) -> Checkpoint:
-    """Of exactly these trials, in this order."""
+    """The checkpoint of exactly these trials, in this order."""
     from thalweg.training.checkpoint import Checkpoint
 
     of = json.dumps([identity(job, skeleton) for job, skeleton in jobs])
     digest = hashlib.sha256("".join(skeleton.hash for _, skeleton in jobs).encode()).hexdigest()[:8]
-    # beside those of its first trial: it goes when that has ended
+    # named after the first trial, so that it is removed when that trial has ended
     checkpoint = Checkpoint(results.scratch(jobs[0][1].hash if jobs else "", f"{CHECKPOINT}-{digest}.pt"), of)
     if any(job.fresh for job, _ in jobs):
         checkpoint.remove()
     return checkpoint
 
 
-class _Told:
-    """A group's progress, from that of its members: told once for all of them."""
+class _GroupProgress:
+    """Reports each step of a group once, although every member reports it."""
 
-    def __init__(self, progress: Progress, group: Group, members: int) -> None:
+    def __init__(self, progress: Progress, group: Group) -> None:
         self.progress, self.group = progress, group
         self.done = 0
 

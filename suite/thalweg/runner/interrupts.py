@@ -1,4 +1,4 @@
-"""Ctrl-C: what is being written is finished first; a second one ends everything at once."""
+"""Ctrl-C: the first one lets the runner finish what it writes; a second one ends everything at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from thalweg.exit_codes import ExitCode
 
 @contextlib.contextmanager
 def finish_writing() -> Iterator[None]:
-    """Signals that would end this process wait until the block is through. May be nested."""
+    """While active, signals that would end this process wait. Contexts may be nested."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -38,10 +38,10 @@ def finish_writing() -> Iterator[None]:
 
 @contextlib.contextmanager
 def second_ends_at_once() -> Iterator[None]:
-    """A second Ctrl-C in the block ends this process and its workers, also while the first waits for a call into C.
+    """While active, a second Ctrl-C ends this process and its workers, even during a call into C.
 
-    Python answers a signal between two of its own instructions only. The number of each signal is written to a socket
-    by the system's handler, though, and a thread that reads it needs no more than Python's lock.
+    Python handles a signal only between two of its own instructions. But the system's handler writes the number of each
+    signal to a socket, and a thread can read the socket as soon as it gets Python's lock.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -67,7 +67,7 @@ def _listen(ours: socket.socket) -> None:
 
 
 def _end_now() -> None:
-    """Kill the workers and end, with the terminal's cursor back: what is on disk is whole at any moment."""
+    """Kill the workers, restore the terminal's cursor and end. Results on disk are whole at any moment."""
     with contextlib.suppress(psutil.Error):
         for child in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):

@@ -1,8 +1,8 @@
-"""A dask cluster of this machine's processes that this user alone can reach.
+"""A dask cluster on this machine that only this user can reach.
 
-A task is code: who reaches a scheduler or a worker runs what they like as the user whose cluster it is. Loopback is
-open to every user of the machine. So every connection is TLS with a certificate that exists in these processes alone,
-and dask's pages over HTTP are not served.
+A task is code, so whoever reaches a scheduler or a worker can run any code as the cluster's user. Every user of the
+machine can reach the loopback address. So every connection is TLS, with a certificate that exists in these processes
+alone, and dask's HTTP pages are switched off.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HOST = "127.0.0.1"
 
 
 class _Quiet:
-    """A node that has no pages. dask's own option leaves out the dashboard and keeps the other pages."""
+    """A node without HTTP pages. dask's own option switches off the dashboard and keeps the other pages."""
 
     def start_http_server(self, *_: Any, **__: Any) -> None:
         """Open no socket."""
@@ -38,21 +38,21 @@ class QuietWorker(_Quiet, _library.Worker):  # type: ignore[misc]
 
 @contextmanager
 def own_cluster(workers: int, memory: int) -> Iterator[Any]:
-    """The cluster, of so many processes with one thread each, until the context ends.
+    """A cluster of processes with one thread each, which ends with the context.
 
     Args:
-        workers: how many.
-        memory: bytes that each may use.
+        workers: the number of processes.
+        memory: the bytes that each process may use.
 
     Raises:
-        UserError: what makes certificates is not installed.
+        UserError: the package that makes certificates is not installed.
     """
     try:
-        # in memory, handed to workers through the pipes that start them
+        # certificates stay in memory; workers get them through the pipes that start them
         security = _library.Security.temporary()
     except ImportError as error:
         raise UserError(f"executor 'dask' needs cryptography: pip install 'thalweg[dask]' ({error})") from error
-    # dask's own folder has one name for all users, and workers look for modules in it
+    # dask's folder has one name for all users, and workers look for modules in it
     with tempfile.TemporaryDirectory(prefix="thalweg-dask-", ignore_cleanup_errors=True) as folder:
         every: dict[str, Any] = {"host": HOST, "protocol": "tls://", "security": security}
         worker = {

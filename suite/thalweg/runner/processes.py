@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 _LOOK_EVERY = 0.2
 """Seconds between two looks at the workers' progress and memory."""
 _SLOT = 4
-"""Numbers that a worker tells of a job: steps done, steps in all, its process, how many jobs it had before."""
+"""Numbers that a worker reports for a job: steps done, all steps, its process, and how many jobs it had before."""
 _NONE_BEGAN = "the workers died before they had begun a trial"
 
 
 class Processes(Executor):
-    """Several at once, each in a process that runs one thread.
+    """Trains several trials at once, each in a process with one thread.
 
-    A worker that dies costs the trial in hand: it is tried once more, and then lost. One that takes longer than the
-    timeout, or more memory than its limit, is killed, also inside a call into C, and its trial is lost. (It is tried
-    once more where the worker had trained others before, which may have left the memory taken.)
+    If a worker dies, its trial is tried once more and then counts as lost. A worker that exceeds the timeout or its
+    memory limit is killed, even inside a call into C, and its trial is lost. If the worker had trained other trials
+    before, which may have kept the memory, the trial is tried once more.
     """
 
     name = "processes"
@@ -60,9 +60,9 @@ class Processes(Executor):
 
         context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
         if hasattr(context, "set_forkserver_preload"):
-            # imported once, before workers are forked
+            # imports happen once, before workers are forked
             context.set_forkserver_preload(["thalweg.runner.work", "torch", "pandas", "pyarrow.parquet"])
-        # no locks and no queue: a worker that is killed must hold nothing that others wait for
+        # no locks and no queue, because a killed worker must not hold anything that others wait for
         slots = context.RawArray("q", _SLOT * len(jobs))
         told = [0] * len(jobs)
         workers = workers or automatic_workers()
@@ -92,7 +92,7 @@ class Processes(Executor):
             slots[_SLOT * index : _SLOT * (index + 1)] = [0] * _SLOT
             try:
                 future = pool.schedule(_do, args=[work, index, jobs[index]], timeout=timeout)
-            except RuntimeError as error:  # the pool found it out before we asked
+            except RuntimeError as error:  # the pool saw the death of its workers before this call
                 raise ExecutorGone(_NONE_BEGAN) from error
             running[future] = index
 
@@ -105,7 +105,7 @@ class Processes(Executor):
                 ended, _ = wait(running, timeout=_LOOK_EVERY, return_when=FIRST_COMPLETED)
                 look()
                 if not ended and not pool.active:
-                    # it broke between two of our calls: nobody will end what is left
+                    # the pool broke between two calls, and will end none of the jobs that are left
                     raise ExecutorGone(_NONE_BEGAN)
                 for future in ended:
                     index = running.pop(future)
@@ -146,10 +146,10 @@ _had = 0
 
 
 def _begin(slots: Any, number: Any, runner: Connection) -> None:
-    """What a worker does first."""
+    """Prepare a worker."""
     global _slots
     _slots = slots
-    # Ctrl-C is the runner's to answer, and standard output is its alone
+    # only the runner answers Ctrl-C and writes to standard output
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(2, 1)
     from thalweg.allocator import set_allocator
@@ -163,7 +163,7 @@ def _begin(slots: Any, number: Any, runner: Connection) -> None:
 
 
 def _see_one_device(worker: int) -> None:
-    """Where there are several GPUs, workers take turns with them."""
+    """Let the worker see one GPU. Workers take turns with the GPUs of the machine."""
     import torch
 
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -173,12 +173,12 @@ def _see_one_device(worker: int) -> None:
 
 
 def _end_with(runner: Connection) -> None:
-    """A runner that is killed takes its workers along: what it alone can write to is closed then."""
+    """End this worker when the runner ends. The runner alone can write to the pipe, so its end closes the pipe."""
     if sys.platform == "linux":
         import fcntl
 
-        # the system's own signal ends also a worker that hangs in a call into C; it goes to one owner of an open file,
-        # which is shared with the other workers unless each opens its own
+        # the system's signal also ends a worker that hangs in a call into C. It goes to the owner of the open file.
+        # Workers would share the open file, so each worker opens its own.
         own = os.open(f"/proc/self/fd/{runner.fileno()}", os.O_RDONLY | os.O_NONBLOCK)
         fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(own, fcntl.F_SETFL, fcntl.fcntl(own, fcntl.F_GETFL) | os.O_ASYNC)

@@ -1,4 +1,4 @@
-"""Runs a benchmark: what is done is skipped, the rest is trained and saved trial by trial."""
+"""Runs a benchmark: skips the trials that are done, trains the others, and saves each as it ends."""
 
 from __future__ import annotations
 
@@ -33,23 +33,28 @@ from thalweg.store.writing import ResultsFolder
 from thalweg.trial import ProbeRequest
 
 _LOST = "Lost"
-AGAIN = "where it is wanted, this run goes on from its checkpoint, or trains it anew"
 
 
 class Watcher(Protocol):
     """Follows a run: the terminal's progress display, or nothing."""
 
     def begin(self, cached: int, left: Sequence[PlannedTrial], usual: Usual) -> None:
-        """So many trials are there already, these are to be trained, and trials like them took so long."""
+        """The run begins.
+
+        Args:
+            cached: the number of trials that are on disk already.
+            left: the trials to train.
+            usual: the seconds that similar trials took.
+        """
 
     def step(self, planned: PlannedTrial, done: int, total: int) -> None:
-        """A trial has done so many of its steps."""
+        """A trial has done ``done`` of its ``total`` steps."""
 
     def end(self, planned: PlannedTrial, result: TrialResult) -> None:
         """A trial has ended."""
 
     def say(self, text: str) -> None:
-        """A line for the user."""
+        """Show a line to the user."""
 
 
 def run_benchmark(
@@ -73,7 +78,10 @@ def run_benchmark(
     try:
         for document in [] if results.packed else sweep(ResultsFolder(root, plan.benchmark)):
             title = f"{document.workload} · {document.optimizer} · seed {document.trial.seed}"
-            watcher.say(f"{title} was cut off in an earlier run, and is kept as failed: {AGAIN}")
+            watcher.say(
+                f"{title} was cut off in an earlier run and is kept as failed. If this run needs the trial, it goes on"
+                " from the checkpoint, or trains the trial again."
+            )
         stored = read_stored(results)
     except OSError as error:
         raise UserError(f"{cut(str(results.path), 300)}: cannot be written: {error.strerror}") from error
@@ -115,7 +123,7 @@ def run_benchmark(
                 **limits,
             ):
                 if len(group.jobs) > 1 and all(_is_lost(result) for result in outcomes):
-                    # which of its trials ended the worker is found by training each by itself
+                    # training each trial by itself shows which one ended the worker
                     apart += [Group((job,)) for job in group.jobs]
                     continue
                 for job, result in zip(group.jobs, outcomes, strict=True):
@@ -138,7 +146,7 @@ def run_benchmark(
             todo = apart
     except KeyboardInterrupt:
         report.outcome = "interrupted"
-        # the lock of the trial in hand went with the exception: it is on record as cut off
+        # the exception released the lock of the trial in hand, so the sweep records that trial as cut off
         _sweep(folder)
     except ExecutorGone as error:
         report.outcome = "stopped"
@@ -155,7 +163,7 @@ def run_benchmark(
 
 
 def trials_of(plan: Plan) -> list[PlannedTrial]:
-    """The plan's trials, each once: two entries of the grid may be one and the same."""
+    """The plan's trials, each once, because two entries of the grid may mean one trial."""
     wanted: dict[str, PlannedTrial] = {}
     for planned in (*plan.tuning, *plan.trials):
         key = planned.trial.hash
@@ -164,10 +172,10 @@ def trials_of(plan: Plan) -> list[PlannedTrial]:
 
 
 def fetch_data(jobs: Iterable[Job], registry: Registry, watcher: Watcher) -> None:
-    """Make the data of all trials present before the first one trains.
+    """Fetch the data of all trials before the first one trains.
 
     Raises:
-        UserError: some cannot be had.
+        UserError: some data cannot be had.
     """
     refs = {str(job.planned.trial.problem.canonical()): job.planned.trial.problem for job in jobs}
     for ref in refs.values():
@@ -176,7 +184,7 @@ def fetch_data(jobs: Iterable[Job], registry: Registry, watcher: Watcher) -> Non
             problem.fetch(resolve(problem.options, ref.settings, ref.name))
         except UserError:
             raise
-        except Exception as error:  # a plugin's mistake costs its own trials, which will tell of it
+        except Exception as error:  # a plugin's mistake fails its own trials, which report it
             watcher.say(f"problem {ref.name!r} could not fetch its data: {Failure.of(error).line}")
 
 
@@ -196,7 +204,7 @@ def _tell_of_idle_devices(jobs: Sequence[Job], executor: Executor, registry: Reg
 
 
 def _put_on_record(results: ResultsFolder, job: Job, error: Failure, registry: Registry) -> None:
-    """Keep why a trial failed that its worker could not save, unless there is something better of that trial."""
+    """Save the failure of a trial that its worker could not save, unless a result of the trial is on disk."""
     hash_ = job.planned.trial.hash
     with suppress(Exception):  # a disk that is full or read-only, or a plugin's mistake: the report tells of it
         if error.kind == _LOST:
@@ -214,7 +222,7 @@ def _sweep(results: ResultsFolder) -> None:
 
 
 def _tell_what_is_gone(report: RunReport, results: ResultsFolder, ended: set[str], text: str) -> None:
-    """A run whose results were taken away while it went on is no success."""
+    """Report an error where results of this run were removed while it went on."""
     there = {name.rpartition("--")[2] for name in results.files.names("trials")}
     gone = len(ended - there)
     if gone:

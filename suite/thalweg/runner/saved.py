@@ -24,10 +24,10 @@ from thalweg.trial import ProbeRequest
 def add_probes(
     results: ResultsFolder, trial: StoredTrial, requests: Sequence[ProbeRequest], registry: Registry, threads: int
 ) -> bool:
-    """Measure what a trial lacks on its weights; False, with nothing added, where it must be trained again.
+    """Measure the probes that a trial lacks on its saved weights; False, with nothing added, if that is impossible.
 
-    It must where a probe measures during training, needs weights that were not saved or cannot be read, or fails: it
-    may want the optimizer at work, which saved weights do not bring back.
+    The trial must be trained again if a probe measures during training, if the weights that it needs were not saved or
+    cannot be read, or if it fails. A probe may fail for want of the optimizer at work, which saved weights do not have.
     """
     missing = [request for request in requests if not _has(trial, request)]
     try:
@@ -55,7 +55,7 @@ def measure(
     other: SavedWeights | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[ProbeDocument, pd.DataFrame | None]:
-    """A probe's table on a saved trial, or why there is none. KeyboardInterrupt passes through."""
+    """A probe's table on a saved trial, or why it failed. Only KeyboardInterrupt is raised."""
     (active,) = active_probes((request,), registry)
     scratch = results.scratch(trial.document.hash, request.key)
     cost: dict[str, float] = {}

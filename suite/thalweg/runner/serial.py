@@ -10,7 +10,7 @@ from thalweg.hookspecs import Register
 
 
 class Serial(Executor):
-    """One after the other, in the order of the benchmark."""
+    """Trains one trial after the other, in the order of the benchmark."""
 
     name = "serial"
     summary = "one trial after the other, in this process"

@@ -1,4 +1,4 @@
-"""The rule by which a run decides what trains in stacks; what was found is kept beside the results' index."""
+"""The rule by which a run decides which trials train in stacks. Its answers are kept beside the results' index."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from thalweg.trial import Trial
 
 
 class Rule:
-    """Whether a trial has a place in a stack: a function of the trial, of thalweg's version and of nothing else.
+    """Decides whether a trial has a place in a stack. The answer depends on the trial and thalweg's version alone.
 
-    Finding out builds the network, which takes torch and some milliseconds. So the answers are kept in
-    ``stacks.json`` of the index, by what they depend on; the file may be deleted.
+    The decision builds the network, which takes torch and some milliseconds. So the answers are kept in ``stacks.json``
+    of the index, with everything that they depend on. The file may be deleted.
 
     Args:
         registry: where the trials' components are.
-        results: whose answers to keep.
+        results: the results in whose index the answers are kept.
     """
 
     def __init__(self, registry: Registry, results: BenchmarkResults) -> None:
@@ -37,14 +37,14 @@ class Rule:
             self._known = found if isinstance(found, dict) else {}
         self._new = False
         self.false: dict[str, None] = {}
-        """What was found of optimizers that call themselves elementwise and are not, a sentence each."""
+        """A sentence for each optimizer that calls itself elementwise and is not."""
 
     def __call__(self, trial: Trial, title: str, seeds: Collection[int]) -> bool:
-        """Whether it trains in a stack."""
+        """Whether a trial trains in a stack."""
         return self.reason(trial) is None
 
     def reason(self, trial: Trial) -> str | None:
-        """Why it trains alone; None where it does not."""
+        """Why a trial trains alone; None where it trains in a stack."""
         assert trial.stack is not None
         canonical = trial.model_copy(
             update={"seed": 0, "stack": trial.stack.model_copy(update={"slot": 0})}
@@ -72,7 +72,7 @@ class Rule:
         return reason
 
     def keep(self) -> None:
-        """Write the answers down, where the folder is there and can be written to."""
+        """Write the answers, if the folder exists and can be written to."""
         if self._new:
             with suppress(OSError):
                 make_index_folder(self._results)

@@ -1,4 +1,4 @@
-"""The pass of ``thalweg run --timed``: one configuration after the other, with nothing else of ours running."""
+"""The pass of ``thalweg run --timed``, which times one configuration after the other while nothing else trains."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from thalweg.store.writing import ResultsFolder
 def time_benchmark(
     plan: Plan, registry: Registry, root: Path, fresh: bool, say: Callable[[str], None], threads: int = 1
 ) -> dict[str, Failure]:
-    """Measure a step of each configuration that has no time on this machine yet; what failed, by its title."""
+    """Time a step of each configuration that has no time on this machine yet; the failures, by title."""
     results = BenchmarkResults(root, plan.benchmark)
     known = read_times(results.files)
     chosen: dict[str, PlannedTrial] = {}
@@ -56,5 +56,5 @@ def _measured(planned: PlannedTrial, registry: Registry, threads: int) -> pd.Dat
 
 
 def _load() -> float:
-    """The system's load average over a minute; nan where there is none."""
+    """The system's load average over a minute; nan where the system has none."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")

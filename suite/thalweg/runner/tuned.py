@@ -1,4 +1,4 @@
-"""Runs a benchmark to its end, also one whose trials are known only when others are done."""
+"""Runs a benchmark to its end, even if some of its trials are known only after others are done."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def run_to_the_end(
     registry: Registry,
     say: Callable[[str], None],
 ) -> tuple[TunedPlan, RunReport]:
-    """Train what is planned, plan again with what came of it, and so on until nothing new is planned.
+    """Train the planned trials, plan again with their results, and repeat until nothing new is planned.
 
     Args:
         plan: the plan at the beginning.
-        plan_now: the plan as far as it is known from the trials on disk.
-        run: trains a plan's trials, in one go.
-        registry: whose plugins are told at the end.
-        say: takes a line for the user.
+        plan_now: gives the plan that follows from the trials on disk now.
+        run: trains the trials of a plan.
+        registry: the registry whose plugins get the hook at the end.
+        say: shows a line to the user.
 
     Returns:
-        The whole plan, and one report of all that was done for it.
+        The whole plan, and one report on all its trials.
     """
     asked: set[str] = set()
     whole: RunReport | None = None

@@ -1,4 +1,4 @@
-"""Trains one trial and saves it: the work that executors hand out."""
+"""Trains one trial and saves it. Executors call these functions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """A trial to train and where to save it. Can be pickled, so that a worker elsewhere can do it."""
+    """A trial to train, and where to save it. Jobs can be pickled, so that a worker elsewhere can do them."""
 
     planned: PlannedTrial
     results: Path
@@ -42,16 +42,16 @@ class Job:
     plugin_files: tuple[Path, ...] = ()
     threads: int = 1
     fresh: bool = False
-    """Train although there is a result."""
+    """Whether to train although a result is on disk."""
     told: bool = False
-    """Whether plugins were told already that it starts."""
+    """Whether the hook ``thalweg_trial_started`` has been called already."""
 
 
 _registries: dict[tuple[Path, ...], Registry] = {}
 
 
 def use_registry(registry: Registry) -> None:
-    """Let jobs that are done in this process use this registry; a worker process loads its own once."""
+    """Set the registry for the jobs of this process. A worker process loads its own registry once."""
     _registries[registry.plugin_files] = registry
 
 
@@ -63,9 +63,9 @@ def registry_of(job: Job) -> Registry:
 
 
 def train_and_save(job: Job, progress: Progress) -> TrialResult:
-    """Train a job's trial and put it on disk. Never raises for what happens inside: a failure is a result.
+    """Train a job's trial and save it. A failure becomes a result.
 
-    KeyboardInterrupt passes through: whoever runs the jobs decides what it means.
+    Only KeyboardInterrupt is raised, because the executor decides what it means.
     """
     try:
         return _train_and_save(job, progress, registry_of(job))
@@ -105,7 +105,7 @@ def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialRe
 
 
 def _trained(job: Job, registry: Registry, progress: Callable[[int, int], None], checkpoint: Checkpoint) -> Trained:
-    """Train, from where the checkpoint is if there is one of this training."""
+    """Train a trial, from the checkpoint if there is one of this training."""
     from thalweg.training.alone import Training
     from thalweg.training.assembly import active_probes, assemble
     from thalweg.training.continuing import TRAINED_ANEW, cannot_continue
@@ -136,7 +136,7 @@ def _trained(job: Job, registry: Registry, progress: Callable[[int, int], None],
 
 
 def identity(job: Job, skeleton: TrialDocument) -> str:
-    """What a checkpoint must be of to go on from: the trial, what is measured and kept of it, and where it trains."""
+    """The identity of a training, which a checkpoint must have: trial, probes, kept weights and environment."""
     probes = sorted(request.key for request in job.planned.probes)
     return json.dumps([skeleton.hash, probes, job.planned.keep, skeleton.environment], sort_keys=True)
 
@@ -156,7 +156,7 @@ def skeleton_of(job: Job, registry: Registry) -> TrialDocument:
 
 
 def cached_result(job: Job, there: StoredTrial, results: ResultsFolder, registry: Registry) -> TrialResult | None:
-    """What is on disk where that will do, probes added that are missing; None where the trial is to be trained."""
+    """The result on disk, with missing probes added; None where the trial must be trained."""
     from thalweg.runner.saved import add_probes
 
     planned = job.planned
@@ -183,12 +183,12 @@ def save(
     there: StoredTrial | None,
     errors: dict[str, Failure],
 ) -> tuple[TrialResult, bool]:
-    """Put what training gave on disk, into a claimed folder; the result, and whether it is the trial's own."""
+    """Save a training in a claimed folder; the result, and whether it replaces what was on disk."""
     errors |= trained.hook_failures
     document = _document(skeleton, planned, trained)
     weights = weight_tables(trained.weights, trajectory=planned.keep == "trajectory")
     if document.status == "failed" and there is not None and there.document.status != "failed":
-        # what is there was trained; that it cannot be trained again is told, and costs nothing
+        # an earlier result is worth more than a failure to train the trial again
         return TrialResult("failed", document.reason, document.error, there.path, side_errors=errors), False
     with finish_writing():
         path = results.write(folder, document, trained.curve, trained.tables, weights, older=there)
