@@ -1,4 +1,4 @@
-"""What probes measure on, by their options: some examples of a split, a precision, a mode of batch norm."""
+"""Options that several probes share: the examples of a split, the precision, and the mode of batch norm."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPTIONS = (SPLIT, EXAMPLES, BATCH_NORM, DTYPE)
 
 
 def chosen_objective(context: ProbeContext, final: bool = False) -> Objective:
-    """The loss that the probe's ``OPTIONS`` choose, at the weights of now or the ``final`` ones."""
+    """The loss that a probe's ``OPTIONS`` choose, at the present weights or at the ``final`` weights."""
     import torch
 
     options = context.options
@@ -37,6 +37,6 @@ def chosen_objective(context: ProbeContext, final: bool = False) -> Objective:
 
 
 def weights_of(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """The trained parameters of two and more dimensions with their names; all trained ones where there are none."""
+    """The trained parameters of two or more dimensions, with their names; all trained ones if no such parameter is."""
     named = [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
     return [(name, parameter) for name, parameter in named if parameter.dim() > 1] or named

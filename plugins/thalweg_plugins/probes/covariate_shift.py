@@ -1,4 +1,4 @@
-"""Internal covariate shift: what the layers before do to a layer's gradient when they move."""
+"""Internal covariate shift: how the steps of earlier layers change a layer's gradient."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 
 class CovariateShift(Probe):
-    """For each layer i its gradient G_i, and G'_i after the layers before it have made their step: on the same batch.
+    """Each layer's gradient G_i, and its gradient G'_i after the earlier layers have stepped, on one batch.
 
-    G_i = grad_{W_i} L(W_1, ..., W_k) and G'_i = grad_{W_i} L(W'_1, ..., W'_{i-1}, W_i, ..., W_k), W' being the weights
-    after the optimizer's next step on this batch; on saved weights, where no optimizer is at work, after a step of
-    gradient descent with its learning rate. Every parameter in front of W_i in the module's order counts as before it.
-    Batch norm is in training mode. Since a larger gradient shifts by more, ``relative`` divides by ||G_i||.
+    G_i = grad_{W_i} L(W_1, ..., W_k) and G'_i = grad_{W_i} L(W'_1, ..., W'_{i-1}, W_i, ..., W_k). W' are the weights
+    after the optimizer's next step on this batch. On saved weights, without an optimizer at work, W' are the weights
+    after a step of gradient descent with the optimizer's learning rate. Every parameter before W_i in the module's
+    order counts as earlier. Batch norm is in training mode. A larger gradient shifts more, so ``relative`` divides by
+    ||G_i||.
     """
 
     name = "covariate-shift"
@@ -42,7 +43,7 @@ class CovariateShift(Probe):
     )
 
     def due(self, options: Mapping[str, Any], step: int) -> bool:
-        """Every so many steps."""
+        """At every multiple of ``every`` steps."""
         return bool(step % options["every"] == 0)
 
     def measure(self, context: ProbeContext) -> pandas.DataFrame:

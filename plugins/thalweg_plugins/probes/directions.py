@@ -1,4 +1,4 @@
-"""The loss along single directions: random ones, the gradient's, and those of each layer by itself."""
+"""The loss along single directions: random directions and gradients, of all weights and of each layer."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ KINDS = ("random", "gradient", "total gradient", "layer, random", "layer, gradie
 class Directions(Probe):
     """L(w + t ||w|| d) for unit vectors d and t from -reach to reach, on the training split, in float64.
 
-    w are the trained weights: frozen ones stay where they are, and count in no norm.
+    w are the trained weights. Frozen weights do not move and count in no norm.
 
-    - ``random``: d standard normal, scaled to length one;
-    - ``gradient``: that of a batch of training, another one for each draw;
-    - ``total gradient``: that of all the examples the loss is evaluated on;
-    - ``layer, random`` and ``layer, gradient`` (of the total one): zero outside the weights w_l of one layer, and t is
-      in units of ||w_l||.
+    - ``random``: d is standard normal, scaled to length one.
+    - ``gradient``: d is the gradient on a training batch, a different batch for each draw.
+    - ``total gradient``: d is the gradient on all examples on which the loss is evaluated.
+    - ``layer, random`` and ``layer, gradient``: d is zero outside the weights w_l of one layer, and t is in units of
+      ||w_l||. The gradient is the total gradient.
 
-    float64, since rounding in float32 fakes roughness. With full batches gradient and total gradient are one and the
-    same. A gradient that vanishes has no direction: its losses are missing.
+    The losses are computed in float64, because rounding in float32 looks like roughness. With full batches ``gradient``
+    and ``total gradient`` are equal. A zero gradient has no direction, so its losses are missing.
     """
 
     name = "directions"
@@ -72,16 +72,16 @@ class Directions(Probe):
     )
 
     def misfit(self, options: Mapping[str, Any]) -> str | None:
-        """The weights must be one of the points."""
+        """Why the options do not fit: the weights themselves must be one of the points."""
         points = options["points"]
         return None if points % 2 else f"points = {points} is even: the weights themselves are not among them"
 
     def points(self, options: Mapping[str, Any]) -> int:
-        """Along the directions of all weights; each layer has more."""
+        """Evaluations along the directions of all weights. Each layer adds more."""
         return int(options["points"] * (2 * options["draws"] + 1))
 
     def vectors(self, options: Mapping[str, Any]) -> int:
-        """Each direction, and the weights."""
+        """The directions and the weights."""
         return int(2 * options["draws"] + 2)
 
     def measure(self, context: ProbeContext) -> pandas.DataFrame:
@@ -115,7 +115,7 @@ class Directions(Probe):
         return pd.concat(tables, ignore_index=True)
 
     def _directions(self, context: ProbeContext) -> Iterator[tuple[str, int, str, int, Tensor, Tensor]]:
-        """Kind, depth, layer, draw, the weights and what t = 1 adds to them."""
+        """Each direction's kind, depth, layer and draw, the weights, and the vector that t = 1 adds to the weights."""
         import torch
 
         from thalweg.contracts.problem import Draw
@@ -159,12 +159,12 @@ class Directions(Probe):
                 yield "layer, gradient", depth, name, 0, center, along(total * mask, norm)
 
     def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
-        """The mean over draws with a band from the least to the largest, for all weights together."""
+        """For all weights together: the mean over draws, with a band from the smallest to the largest loss."""
         rows = table[table["depth"] == 0]
         return _bands(rows, "direction", "direction", "Loss along directions through the weights")
 
     def views(self) -> dict[str, Any]:
-        """The same for each layer, and how rough each of them is."""
+        """The losses along the directions of each layer, and the roughness of each direction."""
         return {
             "each layer, random": lambda table: _layers(table, "layer, random"),
             "each layer, gradient": lambda table: _layers(table, "layer, gradient"),
@@ -173,7 +173,7 @@ class Directions(Probe):
 
 
 def _masks(module: nn.Module, center: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """For each layer's weights a vector (P,) of ones there and zeros elsewhere."""
+    """For each layer a vector (P,) of ones at the layer's weights and zeros elsewhere."""
     import torch
 
     from thalweg.contracts.real import real_count
@@ -193,7 +193,7 @@ def _moments(table: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def _bands(table: pandas.DataFrame, field: str, legend: str, name: str) -> altair.TopLevelMixin:
-    """One panel a moment (and trial), one line a value of ``field``."""
+    """One panel for each moment (and trial), with one line for each value of ``field``."""
     import altair as alt
 
     rows = table.assign(loss=finite(table["loss"])).dropna(subset=["step", "t"])
@@ -231,7 +231,7 @@ def _bands(table: pandas.DataFrame, field: str, legend: str, name: str) -> altai
 
 
 def _or_missing(losses: pandas.Series) -> float:
-    """Their mean, missing where one of them is."""
+    """The mean of values; missing where a value is missing."""
     return float(losses.mean(skipna=False))
 
 

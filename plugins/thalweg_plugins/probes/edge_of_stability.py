@@ -1,4 +1,4 @@
-"""The largest curvature during training, next to the largest that the optimizer's steps are stable at."""
+"""The largest curvature during training, next to the largest curvature at which the optimizer's steps are stable."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class EdgeOfStability(Probe):
     """lambda_max of the Hessian of the training loss, against the threshold limit / lr of the optimizer.
 
     On a quadratic, full-batch steps are stable up to lambda_max = 2 / lr for gradient descent, (2 + 2 beta) / lr with
-    heavy-ball momentum, and for Adam up to (2 + 2 beta1) / ((1 - beta1) lr) of the preconditioned P^-1/2 H P^-1/2,
-    with P what the last step divided by: see ``Optimizer.stability_limit``. Of an adaptive method both matrices are in
-    the table, and the threshold belongs to the preconditioned one, which there is from the first step on.
+    heavy-ball momentum. For Adam the limit (2 + 2 beta1) / ((1 - beta1) lr) holds for the preconditioned matrix
+    P^-1/2 H P^-1/2, where P is the divisor of the last step: see ``Optimizer.stability_limit``. For an adaptive method
+    the table has both matrices; the threshold belongs to the preconditioned one, which exists from the first step on.
 
-    The threshold is missing for minibatch runs, whose steps are none on this loss, and where the optimizer does not
-    say. The loss is the problem's, without any penalty, in evaluation mode; a recipe's weight decay and its clipping of
-    gradients are no part of the threshold either. By Lanczos' method until the error bound
-    ||A v - lambda v|| is within ``tolerance`` of lambda; ``low`` and ``high`` are -+ that bound.
+    The threshold is missing for minibatch runs, whose steps are not steps on this loss, and where the optimizer does
+    not know it. The loss is the problem's, without any penalty, in evaluation mode. The threshold ignores weight decay
+    and gradient clipping of a recipe. Lanczos' method runs until the error bound ||A v - lambda v|| is within
+    ``tolerance`` of lambda; ``low`` and ``high`` are lambda -+ the bound.
     """
 
     name = "edge-of-stability"
@@ -141,7 +141,7 @@ def _threshold(context: ProbeContext) -> float | None:
 
 
 def _largest(hessian: Hessian, diagonal: list[Tensor] | None, context: ProbeContext) -> tuple[float, float, float]:
-    """The largest eigenvalue of P^-1/2 H P^-1/2, and where it lies at least and at most."""
+    """The largest eigenvalue of P^-1/2 H P^-1/2, with a lower and an upper bound."""
     import torch
 
     from thalweg.curvature import extreme_eigenpairs, flat

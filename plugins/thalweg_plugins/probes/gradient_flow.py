@@ -1,4 +1,4 @@
-"""How gradients, activations and Jacobians fare from layer to layer."""
+"""The sizes of gradients, activations and Jacobians from layer to layer."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ UNITS = {GRADIENT: "loss per unit of weight", ACTIVATION: "", DEAD: "%", JACOBIA
 class GradientFlow(Probe):
     """Four quantities by layer, on the current batch in training mode.
 
-    - ``gradient norm``: ||dL/dW_l||_2 of the weights of each layer: the parameters of two and more dimensions; where a
-      module has none (an analytic function), all of them.
-    - ``activation size``: the root of the mean square of what each activation gives.
-    - ``dead units``: the share of an activation's units (channels, features) that give zero on every example
-      and at every position. Units are the last dimension behind a linear layer, a layer norm or an embedding, as in
-      networks on tokens, and the one after the batch behind anything else: (N, T, F) and (N, C, L).
-    - ``Jacobian norm``: ||da_l/dx||_F of each activation with respect to the inputs, the root of its mean square over
-      examples. At a ReLU that is the product of the weights and of the masks of positive pre-activations,
-      D_l W_l ... D_1 W_1. Estimated by one forward-mode pass with a standard normal tangent u for each example, since
-      E||J u||^2 = ||J||_F^2; under batch statistics it includes how an example moves the others. Where the inputs are
-      tokens, or an operation has no forward mode (an LSTM), it is missing.
+    - ``gradient norm``: ||dL/dW_l||_2 of the weights of each layer, which are its parameters of two or more dimensions.
+      A module without such parameters (an analytic function) has one layer of all its parameters.
+    - ``activation size``: the root mean square of each activation's output.
+    - ``dead units``: the share of an activation's units (channels, features) whose output is zero on every example and
+      at every position. After a linear layer, a layer norm or an embedding the units are the last dimension (N, T, F);
+      after any other layer they are the dimension after the batch (N, C, L).
+    - ``Jacobian norm``: ||da_l/dx||_F of each activation with respect to the inputs, as the root mean square over
+      examples. For ReLU networks the Jacobian is the product D_l W_l ... D_1 W_1 of weights and masks of positive
+      pre-activations. One forward-mode pass with a standard normal tangent u for each example estimates the norm, since
+      E||J u||^2 = ||J||_F^2. Under batch statistics the norm includes the effect of an example on the others. The norm
+      is missing where the inputs are tokens, or where an operation has no forward mode (an LSTM).
     """
 
     name = "gradient-flow"
@@ -112,8 +112,8 @@ class GradientFlow(Probe):
 def _unit_dimensions(module: nn.Module) -> Iterator[list[int]]:
     """While active, every activation of a forward pass appends the dimension of its units.
 
-    By the layer with a weight that was called last before it: in that order, and not in the module's, since a network
-    may use one activation in several places.
+    The layer with a weight that was called last before the activation decides. The order of calls counts, because a
+    network may use one activation module in several places.
     """
     from torch import nn
 
@@ -139,7 +139,7 @@ def _unit_dimensions(module: nn.Module) -> Iterator[list[int]]:
 
 
 def _jacobians(context: ProbeContext) -> list[tuple[int, str, torch.Tensor]]:
-    """Depth, name and norm of each activation's Jacobian; none where an operation has no forward mode."""
+    """Depth, name and norm of each activation's Jacobian; empty where an operation has no forward mode."""
     try:
         return _forward_mode(context)
     except (NotImplementedError, RuntimeError) as error:
@@ -209,7 +209,7 @@ def _encoded(quantity: str) -> tuple[Any, str]:
 
 
 def _drawable(table: pandas.DataFrame, quantity: str) -> tuple[pandas.DataFrame, str]:
-    """The rows of a quantity that have a place on its scale, and how many have none."""
+    """The rows of a quantity that its scale can show, and the number of the other rows."""
     rows = table[table["quantity"] == quantity]
     rows = rows.assign(value=finite(rows["value"]))
     shown = rows[(rows["value"] > 0) | ((quantity == DEAD) & rows["value"].notna())].dropna(subset=["epoch", "depth"])
@@ -239,12 +239,12 @@ def _over_epochs(table: pandas.DataFrame, quantity: str) -> altair.TopLevelMixin
 
 
 def _some(depth: float, most: int = 8) -> list[int]:
-    """Whole numbers from 1 to the depth, not too many."""
+    """A few whole numbers from 1 to the depth."""
     return list(range(1, int(depth) + 1, -(-int(depth) // most)))
 
 
 def _over_depth(table: pandas.DataFrame) -> altair.TopLevelMixin:
-    """At the first and the last measurement: one panel a quantity, or of several trials one a quantity and moment."""
+    """The first and the last measurement, in one panel for each quantity, and of several trials also for each moment."""
     import altair as alt
 
     several = "trial" in table

@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from thalweg.contracts.probe import ProbeContext
 
 EXACT = 1e-9
-"""Rounding in a position t."""
+"""The largest rounding error of a position t."""
 
 
 class Line(Probe):
     """L((1 - t) w_0 + t w_1) on a whole split: from the start of a training to its end, or between two trials' ends.
 
-    Batch norm uses the statistics that were kept at the end (``running``), those of all examples together at each point
-    (``batch``), those re-estimated at each point on the training split, or interpolated as the weights are. The chart
-    tells the share of steps that do not rise, the bump, the excess over the chord and the convex share (see
-    ``thalweg.landscape.shape``), all between t = 0 and t = 1.
+    Batch norm uses the running statistics of the end (``running``), the statistics of all examples at each point
+    (``batch``), running statistics that are re-estimated at each point on the training split, or running statistics
+    that are interpolated like the weights. The chart reports the share of steps that do not rise, the bump, the excess
+    over the chord and the convex share between t = 0 and t = 1: see ``thalweg.landscape.shape``.
     """
 
     name = "line"
@@ -67,7 +67,7 @@ class Line(Probe):
     )
 
     def points(self, options: Mapping[str, Any]) -> int:
-        """Those of the line."""
+        """The points of the line."""
         return int(options["points"])
 
     def measure(self, context: ProbeContext) -> pandas.DataFrame:
@@ -106,7 +106,7 @@ class Line(Probe):
         )
 
     def misfit(self, options: Mapping[str, Any]) -> str | None:
-        """From below to above."""
+        """Why the options do not fit: the range must go from a lower to a higher end."""
         low, high = options["low"], options["high"]
         return None if low < high else f"low = {low:g} is not below high = {high:g}"
 
@@ -131,7 +131,7 @@ class Line(Probe):
         tooltip = [alt.Tooltip("t:Q", format=".3f"), alt.Tooltip("value:Q", title="loss", format=".4g")]
         missing = count_missing(losses["value"])
         base = alt.Chart(losses)
-        # a point between two that are missing is no line
+        # a point between two missing points would not be seen as a line
         point = alt.OverlayMarkDef(size=20) if missing or lonely(losses, ["trial"]) else False
         lines = base.mark_line(strokeWidth=2, point=point).encode(x=x, y=y, tooltip=tooltip)
         layers = [crosses(base, "value", x)] if missing else []

@@ -1,4 +1,4 @@
-"""Whether two trainings end in one valley."""
+"""The loss between the ends of two trainings: do they lie in one valley?"""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ModeConnectivity(Probe):
     """The loss on the straight line between two trials' final weights, on every split, and how far it rises.
 
     The barrier is max_t L((1 - t) w_a + t w_b) - ((1 - t) L(w_a) + t L(w_b)). Batch norm's statistics are re-estimated
-    at each point on the training split: those of either end do not belong to the weights between them.
+    at each point on the training split, because the statistics of the ends do not fit the weights between them.
     """
 
     name = "mode-connectivity"
@@ -56,7 +56,7 @@ class ModeConnectivity(Probe):
     )
 
     def points(self, options: Mapping[str, Any]) -> int:
-        """Those of the line, on each split."""
+        """The points of the line, for each split."""
         return int(options["points"])
 
     def measure(self, context: ProbeContext) -> pandas.DataFrame:

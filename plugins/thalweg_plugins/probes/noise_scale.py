@@ -22,20 +22,21 @@ TRACE, NORM, SCALE = "tr(Sigma)", "||G||^2", "noise scale"
 
 
 class NoiseScale(Probe):
-    """B = tr(Sigma) / ||G||^2: the batch size at which noise and gradient are of one size.
+    """B = tr(Sigma) / ||G||^2: the batch size at which noise and gradient are equally large.
 
-    G is the gradient over the whole training split and Sigma the covariance of the examples' gradients around it. Each
-    draw takes ``big`` examples with replacement in groups of ``small``. With b = small, c = big, the groups' mean of
-    ||g_b||^2 and ||g_c||^2 for the gradient of all of them,
+    G is the gradient over the whole training split, and Sigma the covariance of the examples' gradients around G. Each
+    draw takes ``big`` examples with replacement, in groups of ``small``. Let b = small and c = big, let ||g_b||^2 be
+    the mean over groups of the squared gradient norm, and ||g_c||^2 the squared norm of the gradient of all c examples.
+    Then
 
         tr(Sigma) ~ (||g_b||^2 - ||g_c||^2) / (1/b - 1/c),   ||G||^2 ~ (c ||g_c||^2 - b ||g_b||^2) / (c - b)
 
-    without bias. Both are averaged over the draws before they are divided. Their 95% intervals are Student's; that of
-    B is Fieller's for a ratio of means, missing where ||G||^2 is not distinguished from zero, when B may be anything;
-    B itself is missing where the estimate of ||G||^2 is not positive.
+    are unbiased. Both are averaged over the draws, and then divided. Their 95% intervals are Student's. The interval of
+    B is Fieller's for a ratio of means. It is missing where ||G||^2 cannot be told from zero, because then B may be
+    anything. B itself is missing where the estimate of ||G||^2 is not positive.
 
-    In evaluation mode, with batch norm's running statistics: so an example's gradient depends on no other. A function
-    without examples has no noise.
+    The module is in evaluation mode with batch norm's running statistics, so that an example's gradient depends on no
+    other example. A function without examples has no noise.
     """
 
     name = "noise-scale"
@@ -60,14 +61,14 @@ class NoiseScale(Probe):
     )
 
     def misfit(self, options: Mapping[str, Any]) -> str | None:
-        """A big batch is made of small ones."""
+        """Why the options do not fit: a big batch must consist of several small ones."""
         small, big = options["small"], options["big"]
         if big % small or big == small:
             return f"big = {big} is no multiple of small = {small} by 2 or more"
         return None
 
     def points(self, options: Mapping[str, Any]) -> int:
-        """Gradients of small batches, and the examples of one of them."""
+        """The gradients of small batches, and the examples of one small batch."""
         return int(options["draws"] * (options["big"] // options["small"]) + options["small"])
 
     def measure(self, context: ProbeContext) -> pandas.DataFrame:
@@ -98,7 +99,7 @@ class NoiseScale(Probe):
         shown = rows[rows["value"] > 0]
         if shown.empty:
             return said(name, "no estimate is finite and positive" if len(rows) else "the table has no noise scale")
-        # what is below zero has no logarithm: the band ends a decade below the lowest value
+        # a bound below zero has no logarithm, so the band ends a decade below the lowest value
         edge = float(shown["value"].min()) / 10
         cut = int((shown["low"] < edge).sum())
         shown = shown.assign(drawn=shown["low"].clip(lower=edge))

@@ -1,4 +1,4 @@
-"""How much the loss rises around the trained weights: at worst, and on average."""
+"""The rise of the loss around the trained weights: the largest found, and the average."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ BOUND, AVERAGE, RESTART = "lower bound of the maximum", "Gaussian average", "res
 
 
 class Sharpness(Probe):
-    """max L(w + d) - L(w) over ||d_f|| <= rho ||w_f|| for each filter f, from below; and the mean over Gaussian d.
+    """A lower bound on max L(w + d) - L(w) over ||d_f|| <= rho ||w_f|| for each filter f, and the mean for Gaussian d.
 
-    The maximum is over a ball a filter, and ascent finds no more than a LOWER BOUND of it: the highest loss on the way
-    of ``restarts`` runs of ``steps`` steps d_f <- P(d_f + rho ||w_f|| g_f / ||g_f||), P the projection onto the ball;
-    the first run from d = 0 and the others from random points on the spheres. The average is over
-    d_f ~ N(0, rho^2 ||w_f||^2 / n_f I) for a filter of n_f numbers, so that the mean of ||d_f||^2 is rho^2 ||w_f||^2,
-    by ``pairs`` pairs d and -d; its 95% interval is Student's over pairs.
+    The maximum is over a product of balls, one for each filter. Gradient ascent finds a LOWER BOUND of the maximum: the
+    highest loss on the way of ``restarts`` runs of ``steps`` steps d_f <- P(d_f + rho ||w_f|| g_f / ||g_f||), with P
+    the projection onto the ball. The first run starts at d = 0, the others at random points on the spheres. The average
+    is over d_f ~ N(0, rho^2 ||w_f||^2 / n_f I) for a filter of n_f numbers, so that the mean of ||d_f||^2 is rho^2
+    ||w_f||^2. It uses ``pairs`` pairs of d and -d, and its 95% interval is Student's over the pairs.
 
-    A filter is an index of a parameter's first dimension, as in ``surface``; parameters of one dimension stay as they
-    are, unless no trained one has two: then each is one filter. So nothing changes when a filter before batch norm is
-    rescaled (with ``batch_norm = "batch"``).
+    A filter is an index of a parameter's first dimension, as in ``surface``. Parameters of one dimension do not move,
+    unless no trained parameter has two dimensions; then each parameter is one filter. With ``batch_norm = "batch"`` the
+    result is invariant when a filter before batch norm is rescaled.
     """
 
     name = "sharpness"
@@ -62,7 +62,7 @@ class Sharpness(Probe):
     )
 
     def points(self, options: Mapping[str, Any]) -> int:
-        """Gradients of the ascents, and losses at pairs of points, for each radius."""
+        """The gradients of the ascents and the losses at pairs of points, for each radius."""
         return int(len(options["rho"]) * (options["restarts"] * options["steps"] + 2 * options["pairs"]))
 
     def measure(self, context: ProbeContext) -> pandas.DataFrame:
@@ -82,7 +82,7 @@ class Sharpness(Probe):
         return table.astype(dict.fromkeys(("restart", "rise", "low", "high"), float))
 
     def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
-        """Each against the radius, on a scale of its own."""
+        """Both rises against the radius, each on its own scale."""
         import altair as alt
 
         several = "trial" in table
@@ -109,7 +109,7 @@ class Sharpness(Probe):
             whiskers = base.mark_rule(color=color).encode(y=low, y2="high:Q")
             if several:
                 whiskers = whiskers.encode(color=style["color"])
-            # the two are far apart in size, and the average may be negative
+            # the two rises differ much in size, and the average may be negative
             panel = alt.layer(*([whiskers] if quantity == AVERAGE else []), line)
             charts.append(panel.properties(width=300, height=260, title=title))
         if not charts:
@@ -120,12 +120,12 @@ class Sharpness(Probe):
 
 
 class Ball:
-    """The ball a filter around an objective's weights; moves the weights of its module.
+    """The balls around the filters of an objective's weights. Moves the weights of the objective's module.
 
-    Displacements are real numbers, two for each of a complex parameter.
+    Displacements are real vectors; a complex number counts as two real ones.
 
     Raises:
-        ValueError: the loss is not finite at them, or every filter is zero.
+        ValueError: the loss is not finite at the weights, or every filter is zero.
     """
 
     def __init__(self, objective: Objective) -> None:
@@ -142,7 +142,7 @@ class Ball:
         self.loss = self._rise(None)
 
     def ascend(self, rho: float, steps: int, generator: torch.Generator, random: bool) -> float:
-        """The highest rise of the loss on the way of one run: 0 at the least."""
+        """The highest rise of the loss on the way of one run; at least 0, the rise at the weights."""
         import torch
 
         from thalweg.contracts.real import as_real
@@ -207,13 +207,13 @@ class Ball:
 
 
 def _norms(w: Tensor) -> Tensor:
-    """Of each filter, broadcastable to the parameter; of a vector as a whole."""
+    """The norm of each filter, broadcastable to the parameter; a vector is one filter."""
     rows = w.flatten(1) if w.dim() > 1 else w.reshape(1, -1)
     norms: Tensor = rows.square().sum(1).sqrt()
     return norms.reshape([-1] + [1] * (w.dim() - 1)) if w.dim() else norms.reshape([])
 
 
 def _unit(d: Tensor) -> Tensor:
-    """Each filter of length 1; zero where it is zero."""
+    """Each filter scaled to length 1; a zero filter stays zero."""
     unit: Tensor = (d / _norms(d)).nan_to_num(0.0)
     return unit

@@ -1,4 +1,4 @@
-"""How far a step can be trusted: loss and gradient along the gradient."""
+"""Loss and gradient along the gradient: how far can a step be trusted?"""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ QUANTITIES = {
 
 
 class Smoothness(Probe):
-    """The batch's loss L and gradient g at w - alpha g(w), for step sizes alpha from low * lr to high * lr.
+    """Loss L and gradient g of a batch at w - alpha g(w), for step sizes alpha from low * lr to high * lr.
 
-    ``loss_low`` and ``loss_high`` are the least and the largest L(w - alpha g); ``gradient_low`` and ``gradient_high``
-    those of ||g(w - alpha g) - g(w)||_2; ``beta`` is the largest ||g(w - alpha g) - g(w)|| / (alpha ||g(w)||), the
-    effective smoothness. All on the batch of the step before, batch norm in training mode; ``every`` so many steps.
-    What is nan at one of the steps is nan in the range. A larger gradient makes larger ranges: compare loss_high / loss
-    and gradient_high / gradient_norm too, and at equal loss.
+    ``loss_low`` and ``loss_high`` are the smallest and the largest L(w - alpha g). ``gradient_low`` and
+    ``gradient_high`` are the smallest and the largest ||g(w - alpha g) - g(w)||_2. ``beta``, the effective smoothness,
+    is the largest ||g(w - alpha g) - g(w)|| / (alpha ||g(w)||). The batch is that of the last step, batch norm is in
+    training mode, and the probe measures at every multiple of ``every`` steps. A value that is nan at one step size is
+    nan in the range. A larger gradient makes larger ranges, so compare loss_high / loss and gradient_high /
+    gradient_norm too, at equal loss.
     """
 
     name = "smoothness"
@@ -55,16 +56,16 @@ class Smoothness(Probe):
     )
 
     def misfit(self, options: Mapping[str, Any]) -> str | None:
-        """From below to above."""
+        """Why the options do not fit: the step sizes must go from a lower to a higher end."""
         low, high = options["low"], options["high"]
         return None if low < high else f"low = {low:g} is not below high = {high:g}"
 
     def due(self, options: Mapping[str, Any], step: int) -> bool:
-        """Every so many steps."""
+        """At every multiple of ``every`` steps."""
         return bool(step % options["every"] == 0)
 
     def points(self, options: Mapping[str, Any]) -> int:
-        """Gradients along the gradient."""
+        """The gradients along the gradient."""
         return int(options["count"])
 
     def measure(self, context: ProbeContext) -> pandas.DataFrame:
@@ -118,7 +119,7 @@ class Smoothness(Probe):
         return _band(table, "loss", "loss_low", "loss_high", "loss", "Range of the loss along the gradient")
 
     def views(self) -> dict[str, Any]:
-        """The same for the gradient, and the effective smoothness."""
+        """The range of the gradient's change, and the effective smoothness."""
         return {
             "gradient predictiveness": lambda table: _band(
                 table, None, "gradient_low", "gradient_high", "change of the gradient",
@@ -135,7 +136,7 @@ def _band(
 
     names = [low, high, *([middle] if middle else [])]
     table = table.assign(**{column: finite(table[column]) for column in names})
-    # a loss may be below zero; how a gradient changes cannot, and is left out where it is zero
+    # a loss may be below zero; the change of a gradient is not, and a zero is left out
     log = middle is None or loss_scale(table[names].melt()["value"]) == "log"
     rows = table[(table[names] > 0).all(axis=1)] if log else table.dropna(subset=names)
     if rows.empty:
@@ -158,7 +159,7 @@ def _band(
 
 
 def _left_out(table: pandas.DataFrame, rows: pandas.DataFrame, log: bool = True) -> str:
-    """How many measurements have no place on the scale."""
+    """The number of measurements that the scale cannot show."""
     wrong, place = len(table) - len(rows), "finite and positive" if log else "finite"
     return f"{wrong} of {len(table)} measurements are not {place}, and left out" if wrong else ""
 

@@ -27,21 +27,22 @@ class Spectrum(Probe):
 
     The table has five kinds of rows.
 
-    - ``eigenvalue``: the k largest and the k smallest, by Lanczos' method with at most ``iterations`` products; ``low``
-      and ``high`` are -+ ||A v - lambda v||: an eigenvalue lies between them. One that is there several times is found
+    - ``eigenvalue``: the k largest and the k smallest, by Lanczos' method with at most ``iterations`` products. ``low``
+      and ``high`` are lambda -+ ||A v - lambda v||, and an eigenvalue lies between them. A multiple eigenvalue is found
       once, unless Lanczos' method ends before ``iterations``.
     - ``trace``: by Hutchinson's method and by Hutch++ with ``vectors`` products each; a 95% interval from Student's t.
-    - ``density``: 1/P sum_j N(t; lambda_j, sigma^2) at eigenvalues t, by ``draws`` quadratures of ``steps`` steps of
-      Lanczos' method, fully reorthogonalised: their mean, and the least and the greatest of them. sigma is ``width``;
-      where that is 0, (lambda_max - lambda_min) / steps: the narrowest that so many steps resolve to e^-8 of its peak.
-    - ``overlap``: ||Q'g||^2 / ||g||^2 of the gradient g with the eigenvectors Q of the i largest eigenvalues, i = 1..k;
-      missing where g = 0.
+    - ``density``: 1/P sum_j N(t; lambda_j, sigma^2) at points t, by ``draws`` quadratures of ``steps`` steps of
+    Lanczos'
+      method, fully reorthogonalised: the mean, the smallest and the largest of the draws. sigma is ``width``. If
+      ``width`` is 0, sigma is (lambda_max - lambda_min) / steps, the narrowest Gaussian that the steps resolve to e^-8
+      of its peak.
+    - ``overlap``: ||Q'g||^2 / ||g||^2, with g the gradient and Q the eigenvectors of the i largest eigenvalues, for
+      i = 1..k; missing where g = 0.
     - ``block``, with ``blocks``: the largest eigenvalue (with its bound) and the trace (with its interval) of the
       diagonal block of each layer's weights.
 
-    The loss is the problem's own, without the optimizer's penalty. Under the statistics of the batch an output depends
-    on all examples, so the per-example GGN and Fisher matrices of a module with batch norm are refused with
-    ``batch_norm = "batch"``.
+    The loss is the problem's, without the optimizer's penalty. With ``batch_norm = "batch"`` an output depends on all
+    examples, so the GGN and Fisher matrices of a module with batch norm, which are means over examples, are refused.
     """
 
     name = "spectrum"
@@ -86,18 +87,18 @@ class Spectrum(Probe):
     )
 
     def misfit(self, options: Mapping[str, Any]) -> str | None:
-        """Both ends must fit into the iterations."""
+        """Why the options do not fit: Lanczos' method needs enough iterations for both ends."""
         k, iterations = options["eigenvalues"], options["iterations"]
         if iterations < 2 * k:
             return f"iterations = {iterations} are too few for eigenvalues = {k} at either end: at least {2 * k}"
         return None
 
     def points(self, options: Mapping[str, Any]) -> int:
-        """Products with the matrix: for the eigenvalues, both traces and the density."""
+        """The products with the matrix for eigenvalues, both traces and the density."""
         return int(options["iterations"] + 2 * options["vectors"] + options["draws"] * options["steps"])
 
     def vectors(self, options: Mapping[str, Any]) -> int:
-        """The longest basis of Lanczos' method, or of Hutch++, and the eigenvectors at both ends."""
+        """The vectors of the larger basis (Lanczos' method or Hutch++), and the eigenvectors at both ends."""
         return int(max(options["iterations"], options["steps"], options["vectors"]) + 2 * options["eigenvalues"])
 
     def measure(self, context: ProbeContext) -> pandas.DataFrame:
@@ -221,7 +222,7 @@ def _overlap_rows(vectors: Tensor, gradient: Tensor) -> Iterator[dict[str, Any]]
 def _block_rows(
     objective: Objective, options: Mapping[str, Any], generator: torch.Generator
 ) -> Iterator[dict[str, Any]]:
-    """The same matrix of an objective of one layer's weights alone is its diagonal block."""
+    """The rows of each layer's block: the matrix of an objective in which that layer's weights alone are free."""
     import copy
 
     from thalweg.curvature import hutchinson

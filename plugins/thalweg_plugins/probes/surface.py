@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from thalweg.landscape.adaptive import AdaptiveSurface
 
 CURVATURE_EXAMPLES = 1024
-"""Examples at most for the Hessian whose eigenvectors span a plane."""
+"""The most examples for the Hessian whose eigenvectors span a plane."""
 
 LANCZOS_STEPS = 80
 
@@ -27,25 +27,26 @@ LANCZOS_STEPS = 80
 class Surface(Probe):
     """L(w_T + x d1 + y d2) on a square grid centred on the trained weights w_T, over the training split.
 
-    What spans the plane, by ``directions``:
+    ``directions`` chooses the plane:
 
-    - ``random``: d1 and d2 standard normal, each filter rescaled to the norm of the trained filter, each layer to that
-      of the layer, or as drawn (``normalization``); x and y run from -extent to extent. With ``draws`` several planes.
-      Rescaled, parameters of one dimension stay where they are; where no trained one has two, each is one filter.
-    - ``path``: the two leading principal components of the path from w_T, of unit length; the square holds the whole
-      projected path. ``explained`` is their share of its variance around w_T.
+    - ``random``: d1 and d2 are standard normal. ``normalization`` rescales each filter to the norm of the trained
+      filter, or each layer to the norm of the layer, or nothing. x and y run from -extent to extent. ``draws`` gives
+      several planes. With rescaling, parameters of one dimension do not move, unless no trained parameter has two
+      dimensions; then each parameter is one filter.
+    - ``path``: the two leading principal components of the path from w_T, of unit length. The square holds the whole
+      projected path. ``explained`` is the components' share of the path's variance around w_T.
     - ``hessian``: the eigenvectors of the Hessian's two largest eigenvalues, of unit length, on at most 1024 examples.
-    - ``points``: the plane through initial weights, trained weights and the point of the path that is farthest from the
-      line between them; the square holds all three.
+    - ``points``: the plane through the initial weights, the trained weights, and the point of the path that is farthest
+      from the line between them. The square holds all three points.
 
-    Frozen weights stay where they are; a complex weight is two numbers.
+    Frozen weights do not move. A complex weight counts as two numbers.
 
-    The path is projected onto the plane by least squares: ``in_plane`` tells which share of its displacement lies in
-    it, ``residual`` how far it is from it. A random plane sees next to nothing of a path.
+    The path is projected onto the plane by least squares. ``in_plane`` is the share of a point's displacement in the
+    plane, and ``residual`` its distance from the plane. A random plane shows next to nothing of a path.
 
-    With a ``tolerance`` few points are evaluated, where the surface bends, and the grid is interpolated between them:
-    see ``thalweg.landscape.adaptive``. The largest error at points that the interpolant had not seen is reported, as a
-    share of the range on the scale of the contours.
+    With a ``tolerance``, only points where the surface bends are evaluated, and the grid is interpolated between them:
+    see ``thalweg.landscape.adaptive``. The table reports the largest error at points that the interpolant had not seen,
+    as a share of the range on the scale of the contours.
     """
 
     name = "surface"
@@ -94,7 +95,7 @@ class Surface(Probe):
     )
 
     def misfit(self, options: Mapping[str, Any]) -> str | None:
-        """The trained weights must be a point of the grid, and what is given must count."""
+        """Why the options do not fit: the grid must contain the trained weights, and every option must have an effect."""
         resolution, directions = options["resolution"], options["directions"]
         if resolution % 2 == 0:
             return f"resolution = {resolution} is even: the trained weights are not on the grid"
@@ -106,7 +107,7 @@ class Surface(Probe):
         return None
 
     def points(self, options: Mapping[str, Any]) -> int:
-        """The grid of each plane, evaluated or interpolated, and the evaluations behind an interpolated one."""
+        """The points of all grids, with the evaluations behind interpolated grids."""
         behind = options["evaluations"] if options["tolerance"] else 0
         return int(options["draws"] * (options["resolution"] ** 2 + behind))
 
@@ -165,7 +166,7 @@ class Surface(Probe):
         )["loss"]
 
     def _grid(self, context: ProbeContext, plane: _Plane, draw: int) -> pandas.DataFrame:
-        """The square grid, evaluated or interpolated."""
+        """The losses on the square grid, evaluated or interpolated."""
         import numpy as np
         import pandas as pd
         import torch
@@ -201,7 +202,7 @@ class Surface(Probe):
 
         try:
             found = surface()
-        except _BelowZeroError:  # then the tolerance is of the losses themselves
+        except _BelowZeroError:  # without logarithms the tolerance is relative to the losses
             log = False
             found = surface()
         grid = found.at(np.array(positions["x"]), np.array(positions["y"]))
@@ -245,7 +246,7 @@ class Surface(Probe):
                 _, values, components = torch.linalg.svd(offsets.double(), full_matrices=False)
                 if len(components) < 2:
                     raise ValueError("the path has fewer than two points: nothing spans a plane")
-                # the sign of a principal component is arbitrary: the start of the path is put at the upper right
+                # the sign of a principal component is arbitrary; this one puts the start of the path at the upper right
                 signs = torch.where(components[:2] @ offsets[0].double() < 0, -1.0, 1.0)
                 d1, d2 = components[:2] * signs[:, None]
                 share = float(values[:2].square().sum() / values.square().sum())
@@ -258,7 +259,7 @@ class Surface(Probe):
         return contours(table)
 
     def views(self) -> dict[str, Any]:
-        """Every cell by itself, and the relief in three dimensions."""
+        """The heat map of every cell, and the relief in three dimensions."""
         from thalweg_plugins.probes._surface_charts import heat_map, relief
 
         return {"heat map": heat_map, "3-D": relief}
@@ -275,11 +276,11 @@ class _Plane:
 
 
 class _BelowZeroError(Exception):
-    """A loss without a logarithm."""
+    """A loss is below zero and has no logarithm."""
 
 
 def _below_zero(losses: np.ndarray[Any, Any]) -> bool:
-    """Whether a loss is below zero by more than rounding, so that there are no logarithms."""
+    """Whether a loss is below zero by more than rounding, so that logarithms do not exist."""
     known = losses[losses < float("inf")]
     return len(known) > 0 and bool(known.min() < -1e-6 * max(known.max(), 0.0))
 
@@ -333,10 +334,10 @@ def _reach(offsets: Tensor, d1: Tensor, d2: Tensor) -> float:
 
 
 def _projected(offsets: Tensor, d1: Tensor, d2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Least-squares coordinates (T, 2) of each offset (T, P) in the span of d1 and d2, the share in it, the rest.
+    """The least-squares coordinates (T, 2) of offsets (T, P) in the span of d1 and d2, the share in it, and the rest.
 
-    By the 2 by 2 normal equations, with sums for inner products: those come out the same wherever the data lies in
-    memory, which matrix products do not promise.
+    The 2 by 2 normal equations are set up by sums and not by matrix products, because the bits of a sum do not depend
+    on where the data lies in memory.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""The optimizer's way through weight space."""
+"""The optimizer's path through weight space."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ COMPONENTS = 3
 
 
 class Trajectory(Probe):
-    """Where the weights w_k went, at the steps that were evaluated: distances, turns and principal components.
+    """The path of the weights w_k at the evaluated steps: distances, turns and principal components.
 
-    ``turn`` is the angle between w_k - w_{k-1} and w_{k+1} - w_k. The components are those of the w_k around their
-    mean; ``explained`` tells which share of their variance each holds. Both are missing where a weight is not finite.
+    ``turn`` is the angle between w_k - w_{k-1} and w_{k+1} - w_k. The principal components are taken around the mean of
+    the w_k; ``explained`` is each component's share of the variance. Both are missing where a weight is not finite.
     """
 
     name = "trajectory"
@@ -42,7 +42,7 @@ class Trajectory(Probe):
     )
 
     def measure(self, context: ProbeContext) -> pandas.DataFrame:
-        """Everything from the saved points; nothing is evaluated."""
+        """Compute everything from the saved points, without evaluations."""
         import numpy as np
         import pandas as pd
         import torch
@@ -57,7 +57,7 @@ class Trajectory(Probe):
         centred = points - points.mean(0)
         if bool(centred.isfinite().all()):
             _, values, components = torch.linalg.svd(centred, full_matrices=False)
-        else:  # no components: missing
+        else:  # without components the values are missing
             values = torch.full((COMPONENTS,), torch.nan).double()
             components = values[:, None].expand(COMPONENTS, points.shape[1])
         shares = values.square() / values.square().sum()
@@ -72,7 +72,7 @@ class Trajectory(Probe):
         for i in range(COMPONENTS):
             there = i < len(components)
             component = components[i] if there else torch.zeros_like(points[0])
-            # the sign of a component is arbitrary: the path ends where it is positive
+            # the sign of a component is arbitrary; here the path ends at a positive value
             sign = -1.0 if float((points[-1] - points[0]) @ component) < 0 else 1.0
             columns[f"pc{i + 1}"] = ((points - points.mean(0)) @ (sign * component)).numpy()
         for i in range(COMPONENTS):
@@ -80,7 +80,7 @@ class Trajectory(Probe):
         return pd.DataFrame(columns)
 
     def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
-        """Distance from the start, to the end, and of each move, against the step."""
+        """The distances from the start and to the end, and the length of each move, against the step."""
         import altair as alt
 
         names = {"distance": "from the start", "remaining": "to the end", "moved": "since the look before"}
