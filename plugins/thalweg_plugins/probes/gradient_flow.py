@@ -244,7 +244,7 @@ def _some(depth: float, most: int = 8) -> list[int]:
 
 
 def _over_depth(table: pandas.DataFrame) -> altair.TopLevelMixin:
-    """The first and the last measurement, in one panel for each quantity, and of several trials also for each moment."""
+    """The first and the last measurement, in a panel for each quantity, and of several trials for each moment."""
     import altair as alt
 
     several = "trial" in table

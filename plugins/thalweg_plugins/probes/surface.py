@@ -95,7 +95,7 @@ class Surface(Probe):
     )
 
     def misfit(self, options: Mapping[str, Any]) -> str | None:
-        """Why the options do not fit: the grid must contain the trained weights, and every option must have an effect."""
+        """Why the options do not fit: the grid must hold the trained weights; each option must count."""
         resolution, directions = options["resolution"], options["directions"]
         if resolution % 2 == 0:
             return f"resolution = {resolution} is even: the trained weights are not on the grid"
