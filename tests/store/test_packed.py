@@ -328,6 +328,14 @@ def test_more_files_than_a_packed_file_holds_are_refused(both: CommandLine, monk
     assert not list((both.folder / "out").iterdir())
 
 
+def test_names_that_differ_in_case_alone_are_not_packed(both: CommandLine) -> None:
+    for name in ("a.parquet", "A.parquet"):
+        (both.folder / "folder" / "small" / "timings" / name).touch()
+    told = one_line(both("results", "pack", "folder", "--out", "out", code=2))
+    assert "where case is ignored" in told
+    assert not list((both.folder / "out").iterdir())
+
+
 def aged(path: Path, seconds: float = 60) -> None:
     about = path.stat()
     os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns - int(seconds * 1e9)))
