@@ -1,4 +1,4 @@
-"""Trials of other versions of plugins: what was asked is the same, what answered is not."""
+"""Trials that other versions of plugins trained, taken as answers to the question of the plugins here."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from thalweg.trial import ComponentRef, Trial
 
 
 class Adopted(NamedTuple):
-    """Trials under the hashes that they would have with the plugins here, and how many have another hash."""
+    """Trials under the hashes that the plugins here give them, and how many trials have another hash on disk."""
 
     stored: Stored
     others: int
 
 
 def as_of_here(stored: Stored, registry: Registry) -> Adopted:
-    """The trials as if the plugins of the registry had trained them: revision, sources and provider are those here.
+    """The trials with revision, sources and provider of the plugins in the registry, as if these had trained them.
 
-    So a benchmark, expanded with the plugins here, finds what an older version of a plugin left in another folder. Of
-    several versions of one trial the one that was trained here counts, else the latest.
+    So a benchmark that the plugins here expand finds trials that an older version of a plugin has trained. Of several
+    versions of one trial the version of the plugins here counts, else the latest.
     """
     trials = stored.trials.copy()
     renamed = {}
