@@ -20,7 +20,7 @@ from thalweg.store.writing import ResultsFolder
 
 
 def delete_command(hashes: list[str], benchmark: str | None, failed: bool, results: Path | None, sure: bool) -> int:
-    """Take trials away, after a question; exit code 1 when some could not be, 3 when there are none."""
+    """Delete trials, after a question; exit code 1 when some cannot be deleted, 3 without any such trial."""
     root = results_root(results)
     if not hashes and not failed:
         raise UserError("name the trials by the first digits of their hashes, or ask for --failed ones")
@@ -59,7 +59,7 @@ def delete_command(hashes: list[str], benchmark: str | None, failed: bool, resul
 
 
 def compact_command(benchmark: str | None, results: Path | None, as_json: bool) -> int:
-    """Compact results and print what that freed; exit code 3 when there are none."""
+    """Compact results and print how much that freed; exit code 3 without results."""
     root = results_root(results)
     done: dict[str, Compacted] = {}
     try:
@@ -86,7 +86,7 @@ def compact_command(benchmark: str | None, results: Path | None, as_json: bool) 
 
 
 def export_command(out: Path, benchmark: str | None, results: Path | None, raw: bool = False) -> int:
-    """Write results into one file; exit code 3 when there are none."""
+    """Write results into one file; exit code 3 without results."""
     if out.suffix not in FORMATS:
         raise UserError(f"{out}: {unknown('format', out.suffix, FORMATS)}")
     if out.suffix == ".duckdb" and importlib.util.find_spec("duckdb") is None:
@@ -113,14 +113,16 @@ def export_command(out: Path, benchmark: str | None, results: Path | None, raw: 
 
 
 def import_command(source: Path, results: Path | None, as_json: bool) -> int:
-    """Take results over from another folder; exit code 1 where some are damaged or contradict those here."""
+    """Import results from another place; exit code 1 where some are damaged, or have other numbers here."""
     names = benchmarks_in(source)
     refused = refused_in(source)
     if not names and not refused:
-        raise UserError(f"{source}: no results there: name a folder like results/local of another machine")
+        raise UserError(
+            f"{source}: holds no results: name a folder like results/local of another machine, or a packed file"
+        )
     root = results_root(results)
     if source.is_dir() and root.is_dir() and source.samefile(root):
-        raise UserError(f"{source}: these are the results that are imported into: name another folder")
+        raise UserError(f"{source}: is the results folder to import into: name another folder")
     done: dict[str, Imported] = {}
     try:
         for name in names:

@@ -123,9 +123,9 @@ def show_command(hash_: str, results: Path | None, as_json: bool) -> None:
 
 
 def verify_command(benchmark: str | None, results: Path | None, as_json: bool, aside: bool = False) -> int:
-    """Print what is wrong on disk; exit code 1 if anything is (or was), 3 if there is nothing to check.
+    """Print every fault on disk; exit code 1 with any fault, 3 without any trial.
 
-    With ``aside`` what is wrong is moved out of the way.
+    With ``aside`` damaged and foreign things are moved out of the way.
     """
     root = results_root(results)
     whole = 0

@@ -6,9 +6,9 @@ The file is a ZIP archive without compression, and equal results give equal byte
 - ``SHA256SUMS``, which names every file with its digest, as ``sha256sum`` writes and checks it;
 - the directory and the end record of ZIP, without comments, extra fields, times and ZIP64.
 
-A reader accepts these bytes and no others: whatever another program may add, compress or hide in a ZIP archive makes
-the file one of somebody else's, which is refused. Contents are checked against their digests each time they are read,
-so the digest of everything behind the last result (``Archive.identity``) tells what all results are.
+A reader accepts these bytes and refuses all others: archives of other programs, and archives with anything added,
+compressed or hidden. The content of a file is checked against its digest each time it is read. So the digest of
+everything behind the last result (``Archive.identity``) identifies all results.
 """
 
 from __future__ import annotations
@@ -270,8 +270,8 @@ def open_packed(path: Path) -> Archive:
 def _read_directory(path: Path, file: BinaryIO, size: int) -> Archive:
     """Read and check everything behind the last result.
 
-    ``SHA256SUMS`` says which files there are. The directory is then compared with the one that ``pack`` writes for
-    them: flags, compression, extra fields, comments, links, times, gaps and overlaps that differ are all refused so.
+    ``SHA256SUMS`` names the files. The directory must be equal to the directory that ``pack`` writes for these files,
+    which excludes other flags, compression, extra fields, comments, links, times, gaps and overlaps.
     """
 
     def part(offset: int, length: int) -> bytes:
@@ -280,31 +280,31 @@ def _read_directory(path: Path, file: BinaryIO, size: int) -> Archive:
 
     end = part(max(size - _END.size, 0), _END.size)
     if len(end) < _END.size or end[:4] != b"PK\5\6":
-        raise Refused("is no packed results: it does not end with the end record of a ZIP archive", path)
+        raise Refused("is no packed file: it does not end with the end record of a ZIP archive", path)
     *_, files, _, directory_size, directory_offset, _ = _END.unpack(end)
     if end != end_record(files, directory_size, directory_offset) or not 0 < files <= MOST_FILES:
-        raise Refused("is no packed results: its end record has a comment, ZIP64 or several disks", path)
+        raise Refused("is no packed file: its end record has a comment, ZIP64 or several disks", path)
     if directory_offset + directory_size + _END.size != size:
-        raise Refused("is no packed results: its directory does not end where its end record begins", path)
+        raise Refused("is no packed file: its directory does not end where its end record begins", path)
     last = directory_entry(SUMS.encode(), 0, 0, 0)
     if directory_size > MOST_DIRECTORY or directory_size < len(last):
         raise Refused(f"has a directory of {directory_size:,} bytes, and {MOST_DIRECTORY:,} at most are read", path)
     directory = part(directory_offset, directory_size)
     crc, _, length, *_, offset = _ENTRY.unpack_from(directory, directory_size - len(last))[7:]
     if directory[-len(last) :] != directory_entry(SUMS.encode(), length, crc, offset):
-        raise Refused(f"is no packed results: its last file is not {SUMS}, as it was packed", path)
+        raise Refused(f"is no packed file: its last file is not {SUMS}", path)
     header = local_header(SUMS.encode(), length, crc)
     if length > MOST_DIRECTORY or offset + len(header) + length != directory_offset:
-        raise Refused(f"is no packed results: {SUMS} does not lie before the directory", path)
+        raise Refused(f"is no packed file: {SUMS} does not lie before the directory", path)
     behind = part(offset, size - offset)
     content = behind[len(header) : len(header) + length]
     if behind[: len(header)] != header or zlib.crc32(content) != crc:
-        raise Refused(f"is no packed results: {SUMS} is another than the directory says", path)
+        raise Refused(f"is no packed file: {SUMS} is another than the directory says", path)
     if behind[len(header) + length :] != directory + end:
         raise Refused("has changed while it was read", path)
     names, sums = _sums(path, content)
     if len(names) != files - 1:
-        raise Refused(f"is no packed results: {SUMS} names {len(names):,} files of {files - 1:,}", path)
+        raise Refused(f"is no packed file: {SUMS} names {len(names):,} files of {files - 1:,}", path)
     offsets, sizes, crcs = _directory(path, directory[: -len(last)], names, offset)
     return Archive(path, hashlib.sha256(behind).digest(), names, offsets, sizes, crcs, sums)
 
@@ -318,7 +318,7 @@ def _sums(path: Path, content: bytes) -> tuple[list[str], list[str]]:
         raise Refused(f"holds {brief(wrong[66:])}, which is no file of a benchmark's results, or no digest of it", path)
     names = [line[66:] for line in lines]
     if not all(map(operator.lt, names, names[1:])):
-        raise Refused(f"is no packed results: {SUMS} has a name twice, or names that are not sorted", path)
+        raise Refused(f"is no packed file: {SUMS} has a name twice, or names that are not sorted", path)
     folders = {name.rpartition("/")[0] for name in names}
     # folders of weights and of probes are at most two deeper than the trial's
     folders |= {folder.rpartition("/")[0] for folder in folders}
@@ -340,7 +340,7 @@ def _directory(path: Path, directory: bytes, names: list[str], end: int) -> tupl
     lengths = np.array([len(name) for name in names], np.int64)
     places = np.cumsum(_ENTRY.size + lengths) - lengths - _ENTRY.size
     if len(directory) != len(names) * _ENTRY.size + lengths.sum():
-        raise Refused(f"is no packed results: its directory names other files than {SUMS}, or says more of them", path)
+        raise Refused(f"is no packed file: its directory names other files than {SUMS}, or says more of them", path)
     # CRC-32 and sizes are a file's own, and everything else in its entry follows
     own = places[:, None] + np.arange(16, 28)
     free = np.frombuffer(directory, np.uint8)[own].reshape(-1).view("<u4").reshape(-1, 3)
@@ -356,9 +356,9 @@ def _directory(path: Path, directory: bytes, names: list[str], end: int) -> tupl
         for place, name in zip(range(0, len(heads), _ENTRY.size), names, strict=True)
     ]
     if b"".join(entries) != directory:
-        raise Refused(f"is no packed results: {_first_fault(directory, entries, names)}", path)
+        raise Refused(f"is no packed file: {_first_fault(directory, entries, names)}", path)
     if int((_LOCAL.size + lengths + sizes).sum()) != end:
-        raise Refused(f"is no packed results: {SUMS} does not begin where the last result ends", path)
+        raise Refused(f"is no packed file: {SUMS} does not begin where the last result ends", path)
     return offsets.tolist(), sizes.tolist(), free[:, 0].tolist()
 
 

@@ -14,7 +14,7 @@ from thalweg.store.packed import SUFFIX, PackedFiles, is_packed
 from thalweg.store.trials import StoredTrial, Unreadable, read_trial
 
 WORKING = ".working"
-"""Folder of what is being trained."""
+"""Folder of the trials that processes train now, and of locks."""
 PARTIAL = ".partial"
 """Folder of checkpoints and unfinished measurements."""
 
@@ -93,7 +93,7 @@ def refusal_of(place: Path, benchmark: str) -> str:
     if packed and (reason := PackedFiles(place).refusal):
         return reason
     if not packed and not guard.is_folder(place):
-        way = ", and none is followed inside of results: the results folder itself may be one"
+        way = ", and no link is followed inside of results: only the results folder itself may be a link"
         return guard.kind_at(place) + (way if place.is_symlink() else "")
     if not NAME.fullmatch(benchmark):
         return f"the name {NAMING}"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CHECKPOINT = "training"
-"""Beginning of the keys of checkpoints among what is in PARTIAL."""
+"""Keys of checkpoints in PARTIAL begin so; other keys belong to measurements."""
 
 
 class ResultsFolder(BenchmarkResults):
