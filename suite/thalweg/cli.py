@@ -28,7 +28,8 @@ results_app = typer.Typer(help="Look at results on disk.", no_args_is_help=True,
 app.add_typer(results_app, name="results")
 
 ResultsDir = Annotated[
-    Path | None, typer.Option("--results", help="Results folder: else $THALWEG_RESULTS, else ./results/local.")
+    Path | None,
+    typer.Option("--results", help="Results folder or packed file: else $THALWEG_RESULTS, else ./results/local."),
 ]
 PluginFiles = Annotated[list[Path] | None, typer.Option("--plugin", help="Load a plugin file too. Repeatable.")]
 Raw = Annotated[
@@ -236,7 +237,7 @@ def leaderboard(
 
 @app.command()
 def compare(
-    baseline: Annotated[str, typer.Argument(help="A results folder, or FOLDER:OPTIMIZER.")],
+    baseline: Annotated[str, typer.Argument(help="A results folder or packed file, or FOLDER:OPTIMIZER.")],
     candidate: Annotated[str, typer.Argument(help="Another one, or FOLDER:OPTIMIZER.")],
     benchmark: Annotated[str | None, typer.Option(help="Which, where a folder has results of several.")] = None,
     metric: Annotated[str | None, typer.Option(help="Compare this metric or cost only, as for 'leaderboard'.")] = None,
@@ -429,7 +430,7 @@ def results_export(
 
 @results_app.command(name="import")
 def results_import(
-    source: Annotated[Path, typer.Argument(help="A results folder, copied from another machine.")],
+    source: Annotated[Path, typer.Argument(help="A results folder, or a packed file, from another machine.")],
     results: ResultsDir = None,
     as_json: Json = False,
 ) -> None:

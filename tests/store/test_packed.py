@@ -194,6 +194,15 @@ def test_what_would_write_says_how_to_unpack(both: CommandLine, words: list[str]
     assert [path.name for path in packed.parent.iterdir()] == ["small.thalweg"]
 
 
+def test_a_root_that_is_a_packed_file_takes_no_other_benchmark(both: CommandLine) -> None:
+    (both.folder / "other.toml").write_text(BENCHMARK, encoding="utf-8")
+    for words in (["run", "other.toml"], ["results", "import", "folder"]):
+        (both.folder / "packed" / "small.thalweg").rename(both.folder / "packed" / "kept.thalweg")
+        assert "only read" in one_line(both(*words, "--results", "packed/kept.thalweg", code=2))
+        (both.folder / "packed" / "kept.thalweg").rename(both.folder / "packed" / "small.thalweg")
+    both("leaderboard", "other.toml", "--results", "packed/small.thalweg", code=3)
+
+
 def test_trials_are_imported_from_packed_results_and_not_into_them(both: CommandLine) -> None:
     done = both.json("results", "import", "packed", "--results", "new")["benchmarks"]["small"]
     assert len(done["added"]) == 4
