@@ -19,8 +19,8 @@ from packing import pack_of
 from support import CommandLine
 from thalweg import guard
 from thalweg.app import main as app_main
+from thalweg.store import archive
 from thalweg.store import pack as packing
-from thalweg.store import packed as packed_module
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
 from thalweg.store.roots import benchmarks_in, refused_in
@@ -91,9 +91,9 @@ def test_equal_results_give_equal_bytes_that_other_programs_read_and_check(both:
     both("results", "unpack", "packed/small.thalweg", "--out", "again")
     both("results", "pack", "again/small", "--out", "packed", "--force")
     assert packed.read_bytes() == first
-    with zipfile.ZipFile(packed) as archive:
-        assert archive.testzip() is None
-        archive.extractall(both.folder / "unzipped")
+    with zipfile.ZipFile(packed) as other:
+        assert other.testzip() is None
+        other.extractall(both.folder / "unzipped")
     checked = ["sha256sum", "--check", "--quiet", "SHA256SUMS"]
     subprocess.run(checked, cwd=both.folder / "unzipped", check=True)
 
@@ -297,7 +297,7 @@ def test_a_full_disk_leaves_nothing_half(both: CommandLine, monkeypatch: pytest.
     assert [path.name for path in (both.folder / "packed").iterdir()] == ["small.thalweg"]
     assert (both.folder / "packed" / "small.thalweg").read_bytes() == before
     monkeypatch.undo()
-    monkeypatch.setattr(packed_module.Archive, "read", full)
+    monkeypatch.setattr(archive.Archive, "read", full)
     told = one_line(both("results", "unpack", "packed/small.thalweg", "--out", "new", code=2))
     assert "No space left" in told
     assert list((both.folder / "new").iterdir()) == []

@@ -10,7 +10,7 @@ from thalweg.benchmark_file import NAME, NAMING
 from thalweg.commands.output import console, errors, number, print_json
 from thalweg.errors import UserError
 from thalweg.store.pack import Packing, pack
-from thalweg.store.packed import SUFFIX, is_packed
+from thalweg.store.packed_format import SUFFIX, is_packed
 from thalweg.store.results import BenchmarkResults
 from thalweg.store.roots import benchmarks_in, refused_in, require_benchmark, results_root
 from thalweg.store.unpack import unpack

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from thalweg import guard
+from thalweg.store.archive import RACY
 from thalweg.store.columns import CURVES, TRIALS
 from thalweg.store.listing import (
     FOLDER_STAMPS,
@@ -30,7 +31,6 @@ from thalweg.store.listing import (
     make_index_folder,
     numbers_of,
 )
-from thalweg.store.packed import RACY
 from thalweg.store.results import BenchmarkResults
 from thalweg.store.segment import METADATA, ROWS, Segment, match, open_segment, read_trials, remove
 from thalweg.store.stored import Stored

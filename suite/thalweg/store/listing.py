@@ -24,7 +24,8 @@ import pyarrow.parquet as pq
 
 from thalweg import guard
 from thalweg.own import cache_folder
-from thalweg.store.packed import RACY, PackedFiles, stamps
+from thalweg.store.archive import RACY
+from thalweg.store.packed import PackedFiles, stamps
 from thalweg.store.results import BenchmarkResults
 
 VERSION = b"1"

@@ -14,8 +14,9 @@ from typing import BinaryIO
 
 from thalweg import guard
 from thalweg.errors import UserError
+from thalweg.store.archive import open_packed
 from thalweg.store.files import Files, open_checked
-from thalweg.store.packed import (
+from thalweg.store.packed_format import (
     MOST_BYTES,
     MOST_FILES,
     NAMES,
@@ -24,7 +25,6 @@ from thalweg.store.packed import (
     directory_entry,
     end_record,
     local_header,
-    open_packed,
 )
 from thalweg.store.results import BenchmarkResults
 from thalweg.store.transfer import Changed, document_of

@@ -10,7 +10,8 @@ from thalweg import guard
 from thalweg.benchmark_file import NAME, NAMING
 from thalweg.errors import UserError
 from thalweg.store.files import Files, FolderFiles
-from thalweg.store.packed import SUFFIX, PackedFiles, is_packed
+from thalweg.store.packed import PackedFiles
+from thalweg.store.packed_format import SUFFIX, is_packed
 from thalweg.store.trials import StoredTrial, Unreadable, read_trial
 
 WORKING = ".working"

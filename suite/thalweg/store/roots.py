@@ -8,7 +8,7 @@ from pathlib import Path
 
 from thalweg import guard
 from thalweg.errors import UserError
-from thalweg.store.packed import SUFFIX, is_packed
+from thalweg.store.packed_format import SUFFIX, is_packed
 from thalweg.store.results import WORKING, BenchmarkResults, both, places_of, refusal_of
 from thalweg.store.trials import Unreadable
 

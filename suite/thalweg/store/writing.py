@@ -15,7 +15,7 @@ from thalweg import guard
 from thalweg.errors import UserError
 from thalweg.store.documents import ProbeDocument, TrialDocument
 from thalweg.store.files import FolderFiles, copy, digest_of
-from thalweg.store.packed import is_packed
+from thalweg.store.packed_format import is_packed
 from thalweg.store.results import PARTIAL, WORKING, BenchmarkResults
 from thalweg.store.tables import write_table
 from thalweg.store.trials import StoredTrial
