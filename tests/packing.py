@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from thalweg.store.packed import SUMS, directory_entry, end_record, local_header
+from thalweg.store.packed_format import SUMS, directory_entry, end_record, local_header
 
 
 @dataclass

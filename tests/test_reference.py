@@ -18,6 +18,7 @@ from thalweg.scoring.tuning import by_budget
 from thalweg.selection import Selection
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
+from thalweg.store.unpack import unpack
 from thalweg.store.verify import verify
 from thalweg.tuning.plan import plan_of
 
@@ -44,6 +45,29 @@ def test_every_trial_of_a_benchmark_has_a_whole_reference_result(registry: Regis
     assert set(seen.trials["status"]) <= ({"done", "diverged"} if may_diverge else {"done"})
     whole, faults = verify(results)
     assert (whole, faults) == (trials, [])
+
+
+@pytest.fixture(scope="session")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The reference results as folders."""
+    root = tmp_path_factory.mktemp("unpacked")
+    for name in BENCHMARKS:
+        unpack(REFERENCE / f"{name}.thalweg", root / name)
+    return root
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_packed_reference_results_say_what_their_folders_say(cli: CommandLine, unpacked: Path, name: str) -> None:
+    for link, root in (("packed", REFERENCE), ("plain", unpacked)):
+        (cli.folder / link).symlink_to(root, target_is_directory=True)
+    asked = [["leaderboard", name, "--results"], ["results", "list", name, "--results"], ["compare", "plain"]]
+    asked += [["tuning", name, "--results"]] if name == "tuned" else []
+    for words in asked:
+        more = ["--benchmark", name] if words[0] == "compare" else []
+        done = [cli.anyhow(*words, root, *more, "--json") for root in ("packed", "plain")]
+        assert done[0].returncode == done[1].returncode == 0
+        assert done[0].stdout.replace("packed", "plain") == done[1].stdout
+        assert done[0].stderr == done[1].stderr
 
 
 def test_reference_results_come_from_committed_code_and_are_small() -> None:

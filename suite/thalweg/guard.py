@@ -1,13 +1,13 @@
 """What protects this machine from files of strangers: every read and write of results passes here.
 
-Results may come from anywhere. Their names, links, sizes and contents are believed only as far as they are checked:
+Results may come from anywhere, so their names, links, sizes and contents are checked:
 
-- a name is a name of one of the patterns below, so no name leads out of its folder;
-- a file is read where it is a regular file, reached without a symbolic link, no larger than its kind may be;
-- a folder is entered where it is a folder and no link to one;
-- a file is written under a name that nothing has, so nothing that lies there is followed.
+- a name fits one of the patterns below, so no name leads out of its folder;
+- a file is read only if it is regular, reached without a symbolic link, and no larger than its kind may be;
+- a folder is entered only if it is a folder, and not a link to one;
+- a file is written under a name that nothing has, so that no link is followed.
 
-A refusal is an ``OSError`` whose ``strerror`` is the reason, as any other file that cannot be read.
+A refusal is an ``OSError`` whose ``strerror`` is the reason, like the error of any file that cannot be read.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ HASH = re.compile(r"[0-9a-f]{12}")
 
 MB = 1 << 20
 DOCUMENT = 16 * MB
-"""Bytes of a ``trial.json``, at most: one of ours has some thousand."""
+"""Bytes of a ``trial.json``, at most; ours have some thousand."""
 TEXT = 4 * MB
 """Bytes of a benchmark's file."""
 TABLE = 256 * MB
 """Bytes of the file of a curve, or of a probe's table."""
 
 LONGEST_NAME = 200
-"""Bytes of the name of what is set aside: a file system takes 255, and a number comes behind it."""
+"""Bytes of a name in ``set-aside``: file systems take 255, and a number may come behind the name."""
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _FOLDER = getattr(os, "O_DIRECTORY", 0)
@@ -50,7 +50,7 @@ _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
 class Refused(OSError):  # noqa: N818 - the reason, as the end of a sentence
-    """A file that is not read, and why."""
+    """A file that is not read, with the reason."""
 
     def __init__(self, reason: str, path: Path | str) -> None:
         super().__init__(errno.EPERM, reason, str(path))
@@ -58,7 +58,7 @@ class Refused(OSError):  # noqa: N818 - the reason, as the end of a sentence
 
 
 def kind_of(mode: int) -> str:
-    """What a file is, for a sentence."""
+    """The kind of a file, for a sentence."""
     kinds = {
         stat.S_IFLNK: "a symbolic link",
         stat.S_IFDIR: "a folder",
@@ -73,8 +73,8 @@ def open_regular(path: Path | str, limit: int) -> BufferedReader:
     """A regular file of at most ``limit`` bytes, open for reading. The last part of ``path`` may be no link.
 
     Raises:
-        Refused: it is something else, or larger.
-        OSError: it cannot be opened.
+        Refused: the file is not regular, or larger.
+        OSError: the file cannot be opened.
     """
     return os.fdopen(_opened(path, limit)[0], "rb")
 
@@ -84,7 +84,7 @@ def _opened(path: Path | str, limit: int) -> tuple[int, int]:
     try:
         number = os.open(path, _FLAGS | _NOFOLLOW)
     except OSError as error:
-        # what the system says of a link, of a socket and of a folder on Windows
+        # the system refuses a link, a socket, and a folder on Windows in other words
         if os.path.lexists(path) and not is_regular(path):
             raise Refused(kind_at(path), path) from error
         raise
@@ -103,14 +103,14 @@ def _opened(path: Path | str, limit: int) -> tuple[int, int]:
 
 
 def read_bytes(path: Path | str, limit: int) -> bytes:
-    """The content of a regular file of at most ``limit`` bytes, also where it grows while it is read.
+    """The content of a regular file of at most ``limit`` bytes; the file may grow meanwhile.
 
     Raises:
         OSError: it cannot be read, or is not read for a reason of ``open_regular``.
     """
     number, size = _opened(path, limit)
     try:
-        # room for what there is, and not for what there may be
+        # memory for the file as it is, and not for the limit
         content = os.read(number, size + 1)
         if len(content) != size or not size:
             while len(content) <= limit and (more := os.read(number, MB)):
@@ -123,12 +123,12 @@ def read_bytes(path: Path | str, limit: int) -> bytes:
 
 
 def read_text(path: Path | str, limit: int) -> str:
-    """The same as UTF-8; UnicodeDecodeError where it is none."""
+    """The content as UTF-8 text; UnicodeDecodeError where it is not text."""
     return read_bytes(path, limit).decode("utf-8")
 
 
 def is_regular(path: Path | str) -> bool:
-    """Whether there is a regular file, and no link to one."""
+    """Whether a path leads to a regular file, and is no link."""
     try:
         return stat.S_ISREG(os.lstat(path).st_mode)
     except (OSError, ValueError):
@@ -136,7 +136,7 @@ def is_regular(path: Path | str) -> bool:
 
 
 def is_folder(path: Path | str) -> bool:
-    """Whether there is a folder, and no link to one."""
+    """Whether a path leads to a folder, and is no link."""
     try:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except (OSError, ValueError):
@@ -144,7 +144,7 @@ def is_folder(path: Path | str) -> bool:
 
 
 def kind_at(path: Path | str) -> str:
-    """What is there instead of a folder or a regular file, as the end of a sentence."""
+    """What a path leads to instead of a folder or a regular file, as the end of a sentence."""
     try:
         return f"is {kind_of(os.lstat(path).st_mode)}"
     except OSError as error:
@@ -152,11 +152,11 @@ def kind_at(path: Path | str) -> str:
 
 
 def check_inside(folder: Path, name: str) -> os.stat_result:
-    """A file of a trial is a regular one, in folders that are no links, no larger than such a file may be.
+    """Refuse a trial's file that is not regular, lies behind a link, or is larger than its kind may be.
 
     Raises:
-        Refused: it is not.
-        FileNotFoundError: it is not there.
+        Refused: the file is refused, with the reason.
+        FileNotFoundError: the file is missing.
     """
     parent = name.rpartition("/")[0]
     while parent:
@@ -184,11 +184,11 @@ def limit_of(name: str) -> int:
 
 
 def unpack(archive: zipfile.ZipFile, name: str) -> bytes:
-    """A file of a packed trial, unpacked; no more than such a file may have, whatever the archive says of it.
+    """A file of a trial from an archive, unpacked; no more bytes than its kind may have, whatever the archive says.
 
     Raises:
-        Refused: it has more.
-        ValueError: it is not in the archive, or broken.
+        Refused: the file has more bytes.
+        ValueError: the archive has no such file, or the file is broken.
     """
     try:
         with archive.open(name) as file:
@@ -201,13 +201,13 @@ def unpack(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def room(path: Path) -> Path:
-    """A folder to write into, made where it is not there.
+    """A folder to write into, made where it is missing.
 
     Raises:
-        Refused: something else has its name.
-        OSError: it cannot be made.
+        Refused: something else has the name.
+        OSError: the folder cannot be made.
     """
-    # where something else has the name, what it is says more than that it exists
+    # the refusal below tells what has the name, which says more than that something exists
     with suppress(FileExistsError):
         path.mkdir(parents=True, exist_ok=True)
     if not is_folder(path):
@@ -216,7 +216,7 @@ def room(path: Path) -> Path:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder with all that is in it, however deep; links in it go, and what they lead to stays.
+    """Remove a folder and everything in it, however deep; links are removed, and their targets stay.
 
     Raises:
         OSError: something cannot be removed.
@@ -224,7 +224,7 @@ def remove_tree(path: Path) -> None:
     try:
         shutil.rmtree(path)
     except (OSError, RecursionError) as error:
-        # Python's way takes a call, or an open file, for each level of folders
+        # shutil needs a call, or an open file, for each level of folders
         if os.rename not in os.supports_dir_fd or getattr(error, "errno", errno.EMFILE) != errno.EMFILE:
             raise
         _flatten(path)
@@ -253,7 +253,7 @@ def _flatten(path: Path) -> None:
 
 
 def remove_left(path: Path) -> None:
-    """Remove a folder that nobody needs; what cannot be removed is left."""
+    """Remove a folder that nothing needs, as far as it can be removed."""
     try:
         remove_tree(path)
     except OSError:
@@ -263,14 +263,14 @@ def remove_left(path: Path) -> None:
 
 
 def unused(folder: Path, name: str) -> Path:
-    """A path in a folder that nothing has: of that name, which is numbered, and cut to what file systems take."""
+    """A free path in a folder: the name, cut to the length that file systems take, with a number where it is taken."""
     name = os.fsdecode(os.fsencode(name)[:LONGEST_NAME])
     numbered = itertools.chain([name], (f"{name} ({count})" for count in itertools.count(2)))
     return next(folder / one for one in numbered if not os.path.lexists(folder / one))
 
 
 def free(path: Path) -> Path:
-    """A name to write a file under: what had it is removed, and a link is not followed."""
+    """Free a path to write a file under: whatever has the path is removed, and a link is not followed."""
     if is_folder(path):
         remove_tree(path)
     else:
@@ -279,7 +279,7 @@ def free(path: Path) -> Path:
 
 
 def write_text(text: str, path: Path, partial: Path) -> None:
-    """Put a text in place of what ``path`` has, whole or not at all, by way of ``partial`` on the same disk."""
+    """Replace a file by a text, whole or not at all; ``partial`` is a path on the same disk."""
     free(partial)
     try:
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW, 0o666), "wb") as file:
@@ -292,12 +292,12 @@ def write_text(text: str, path: Path, partial: Path) -> None:
 
 
 def files_in(folder: Path, limit: int = 10_000) -> Iterator[tuple[str, bool]]:
-    """What is in a folder and in its folders but folders, by path, sorted, and whether it is a regular file.
+    """Every file below a folder by its name, sorted, and whether the file is regular.
 
     Links are not followed.
 
     Raises:
-        Refused: there are more than ``limit``.
+        Refused: the folder holds more than ``limit`` files.
         OSError: a folder cannot be read.
     """
     found: list[tuple[str, bool]] = []

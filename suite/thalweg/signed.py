@@ -1,13 +1,13 @@
 """Files among the results that thalweg writes for itself, signed with the user's key.
 
-Whoever packs a results folder packs them too, and unpacked they belong to whoever unpacks. So neither the owner nor the
-mode of a file says who wrote it; the signature does. A file is::
+Someone may copy a results folder with these files in it, and the copies belong to whoever made them. So neither the
+owner nor the mode of a file tells who wrote the file; the signature does. A file is::
 
     16 bytes   magic
-    32 bytes   SHA-256 of what it is of, a text such as a trial's identity
+    32 bytes   SHA-256 of its subject, a text such as a trial's identity
      8 bytes   length of the content, big-endian
     32 bytes   SHA-256 of the content
-    32 bytes   HMAC-SHA256 (RFC 2104) of the above with the user's key, see ``thalweg.own``
+    32 bytes   HMAC-SHA256 (RFC 2104) of these 88 bytes with the user's key, see ``thalweg.own``
                content
 
 A file with a foreign signature is refused by its first 120 bytes, however long it is.
@@ -35,7 +35,7 @@ HEADER = _HEAD.size + _MAC
 
 
 def mark(key: bytes) -> str:
-    """Eight digits that tell users apart in the names of their files, and tell nothing of the key."""
+    """Eight digits that tell users' files apart by name, and reveal nothing of the key."""
     return hmac.digest(key, b"thalweg mark", "sha256").hex()[:8]
 
 
@@ -48,16 +48,16 @@ def mark_or_none() -> str | None:
 
 
 def write(path: Path, of: str, key: bytes, fill: Callable[[IO[bytes]], object]) -> None:
-    """Put a file in place of what has its name, whole or not at all.
+    """Write a signed file in place of an older one, whole or not at all.
 
     Args:
         path: the file. Its folder is made where it is not there.
-        of: what the content is of.
+        of: the subject of the content.
         key: the user's.
-        fill: writes the content, from its first byte to its last. It is hashed on its way and not held.
+        fill: writes the content, from its first byte to its last; the content is hashed on its way and not held.
 
     Raises:
-        OSError: it cannot be written, or its folder is a link.
+        OSError: the file cannot be written, or its folder is a link.
     """
     partial = free(room(path.parent) / f"{path.name}.{os.getpid()}")
     try:
@@ -77,18 +77,18 @@ def write(path: Path, of: str, key: bytes, fill: Callable[[IO[bytes]], object]) 
 
 @contextmanager
 def content(path: Path, of: str, key: bytes, limit: int) -> Iterator[BinaryIO | None]:
-    """The file open at the begin of its content, all of which is checked; None where it is of something else.
+    """The file, checked and open where its content begins; None where its subject is another one.
 
     Args:
         path: the file.
-        of: what the content must be of.
+        of: the subject that the content must have.
         key: the user's.
         limit: bytes that the content may have.
 
     Raises:
-        FileNotFoundError: there is none.
-        Refused: it is not what the user's key has signed.
-        OSError: it cannot be read.
+        FileNotFoundError: the file is missing.
+        Refused: the user's key has not signed this file.
+        OSError: the file cannot be read.
     """
     with open_regular(path, HEADER + limit) as file:
         about = os.fstat(file.fileno())

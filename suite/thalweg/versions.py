@@ -14,7 +14,7 @@ from thalweg.trial import ComponentRef, Trial
 
 
 class Adopted(NamedTuple):
-    """Trials under the hashes that they would have with the plugins here, and how many have another hash."""
+    """Trials under the hashes that the plugins here give them, and how many trials have another hash on disk."""
 
     stored: Stored
     others: int

@@ -24,7 +24,7 @@ from benchmarks.many_trials import write_many
 from benchmarks.test_many_results import TRIALS
 from thalweg.app import main as app_main
 from thalweg.registry import Registry
-from thalweg.store import packed
+from thalweg.store import archive
 from thalweg.store.pack import pack
 from thalweg.store.results import BenchmarkResults
 from thalweg.store.unpack import unpack
@@ -57,7 +57,7 @@ def leaderboard(file: str, name: str, root: Path, registry: Registry) -> object:
 def first_page(file: str, name: str, root: Path, registry: Registry) -> object:
     """The page that the app opens with, in an app that has read nothing yet."""
     st.cache_resource.clear()
-    packed._opened.clear()
+    archive._opened.clear()
     with mock.patch.dict(os.environ, THALWEG_RESULTS=str(root)):
         app = AppTest.from_file(app_main.__file__, default_timeout=60)
         app.query_params["source"] = "local"

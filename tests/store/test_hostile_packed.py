@@ -19,7 +19,7 @@ import hostile
 from packing import Entry, Pack, pack_of
 from support import CommandLine
 from thalweg.app import main as app_main
-from thalweg.store.packed import MOST_FILES, SUMS
+from thalweg.store.packed_format import MOST_FILES, SUMS
 
 BENCHMARK = """
 seeds = 40

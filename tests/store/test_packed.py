@@ -19,8 +19,8 @@ from packing import pack_of
 from support import CommandLine
 from thalweg import guard
 from thalweg.app import main as app_main
+from thalweg.store import archive
 from thalweg.store import pack as packing
-from thalweg.store import packed as packed_module
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
 from thalweg.store.roots import benchmarks_in, refused_in
@@ -101,9 +101,9 @@ def test_equal_results_give_equal_bytes_that_other_programs_read_and_check(both:
     both("results", "unpack", "packed/small.thalweg", "--out", "again")
     both("results", "pack", "again/small", "--out", "packed", "--force")
     assert packed.read_bytes() == first
-    with zipfile.ZipFile(packed) as archive:
-        assert archive.testzip() is None
-        archive.extractall(both.folder / "unzipped")
+    with zipfile.ZipFile(packed) as other:
+        assert other.testzip() is None
+        other.extractall(both.folder / "unzipped")
     checked = ["sha256sum", "--check", "--quiet", "SHA256SUMS"]
     subprocess.run(checked, cwd=both.folder / "unzipped", check=True)
 
@@ -204,6 +204,15 @@ def test_what_would_write_says_how_to_unpack(both: CommandLine, words: list[str]
     assert [path.name for path in packed.parent.iterdir()] == ["small.thalweg"]
 
 
+def test_a_root_that_is_a_packed_file_takes_no_other_benchmark(both: CommandLine) -> None:
+    (both.folder / "other.toml").write_text(BENCHMARK, encoding="utf-8")
+    for words in (["run", "other.toml"], ["results", "import", "folder"]):
+        (both.folder / "packed" / "small.thalweg").rename(both.folder / "packed" / "kept.thalweg")
+        assert "only read" in one_line(both(*words, "--results", "packed/kept.thalweg", code=2))
+        (both.folder / "packed" / "kept.thalweg").rename(both.folder / "packed" / "small.thalweg")
+    both("leaderboard", "other.toml", "--results", "packed/small.thalweg", code=3)
+
+
 def test_trials_are_imported_from_packed_results_and_not_into_them(both: CommandLine) -> None:
     done = both.json("results", "import", "packed", "--results", "new")["benchmarks"]["small"]
     assert len(done["added"]) == 4
@@ -298,7 +307,7 @@ def test_a_full_disk_leaves_nothing_half(both: CommandLine, monkeypatch: pytest.
     assert [path.name for path in (both.folder / "packed").iterdir()] == ["small.thalweg"]
     assert (both.folder / "packed" / "small.thalweg").read_bytes() == before
     monkeypatch.undo()
-    monkeypatch.setattr(packed_module.Archive, "read", full)
+    monkeypatch.setattr(archive.Archive, "read", full)
     told = one_line(both("results", "unpack", "packed/small.thalweg", "--out", "new", code=2))
     assert "No space left" in told
     assert list((both.folder / "new").iterdir()) == []
@@ -335,6 +344,14 @@ def test_more_files_than_a_packed_file_holds_are_refused(both: CommandLine, monk
     monkeypatch.setattr(packing, "MOST_FILES", 50)
     monkeypatch.setattr(packing, "MOST_BYTES", 5000)
     assert "at most 5,000 bytes" in one_line(both("results", "pack", "folder", "--out", "out", code=2))
+    assert not list((both.folder / "out").iterdir())
+
+
+def test_names_that_differ_in_case_alone_are_not_packed(both: CommandLine) -> None:
+    for name in ("a.parquet", "A.parquet"):
+        (both.folder / "folder" / "small" / "timings" / name).touch()
+    told = one_line(both("results", "pack", "folder", "--out", "out", code=2))
+    assert "where case is ignored" in told
     assert not list((both.folder / "out").iterdir())
 
 

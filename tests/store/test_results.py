@@ -166,7 +166,7 @@ def flip(path: Path) -> None:
         (lambda path: flip(path / "curve.parquet"), "has changed since it was written"),
         (lambda path: (path / "notes.txt").write_text("hello"), "does not belong to the trial"),
         (lambda path: (path / "probes" / "notes.txt").write_text("hello"), "does not belong to the trial"),
-        (lambda path: path.rename(path.with_name("w--adam--000000000000")), "is that of w--adam--"),
+        (lambda path: path.rename(path.with_name("w--adam--000000000000")), "belongs into a folder w--adam--"),
     ],
 )
 def test_verify_finds_damage(tmp_path: Path, damage: Any, says: str) -> None:

@@ -180,9 +180,9 @@ def test_a_results_folder_may_be_a_link_and_a_benchmarks_says_so(tiny_run: Comma
     (root / "tiny").rename(tiny_run.folder / "elsewhere")
     (root / "tiny").symlink_to(tiny_run.folder / "elsewhere", target_is_directory=True)
     for words in (["results", "list"], ["leaderboard", "tiny.toml"], ["report", "tiny.toml"]):
-        assert "the results folder itself may be one" in tiny_run(*words, code=3).stderr
+        assert "only the results folder itself may be a link" in tiny_run(*words, code=3).stderr
     told = tiny_run("results", "import", str(tiny_run.folder / "disk"), code=2)
-    assert "this is the folder that results are imported into" in told.stderr
+    assert "is the results folder to import into" in told.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs modes of POSIX")

@@ -132,7 +132,7 @@ def test_conflicts_and_damage_are_named_and_nothing_is_lost(trained: CommandLine
     assert report["damaged"] == {second.path.name: "curve.parquet has changed since it was written"}
     assert (first.path / "curve.parquet").read_bytes() == before
     assert json.loads((first.path / "trial.json").read_text()) == document
-    assert "no results there" in trained("results", "import", "nowhere", code=2).stderr
+    assert "holds no results" in trained("results", "import", "nowhere", code=2).stderr
     assert "name another folder" in trained("results", "import", "results/local", code=2).stderr
 
 

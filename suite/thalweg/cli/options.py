@@ -10,7 +10,8 @@ import typer
 Benchmark = Annotated[str, typer.Argument(help="A benchmark's name, or the path of a TOML file.")]
 OneBenchmark = Annotated[str | None, typer.Argument(help="One benchmark only.")]
 ResultsDir = Annotated[
-    Path | None, typer.Option("--results", help="Results folder: else $THALWEG_RESULTS, else ./results/local.")
+    Path | None,
+    typer.Option("--results", help="Results folder or packed file: else $THALWEG_RESULTS, else ./results/local."),
 ]
 PluginFiles = Annotated[list[Path] | None, typer.Option("--plugin", help="Load a plugin file too. Repeatable.")]
 Raw = Annotated[

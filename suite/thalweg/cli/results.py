@@ -113,7 +113,7 @@ def export(
 
 @app.command(name="import")
 def import_(
-    source: Annotated[Path, typer.Argument(help="A results folder, copied from another machine.")],
+    source: Annotated[Path, typer.Argument(help="A results folder, or a packed file, from another machine.")],
     results: ResultsDir = None,
     as_json: Json = False,
 ) -> None:

@@ -77,7 +77,7 @@ def leaderboard(
 
 
 def compare(
-    baseline: Annotated[str, typer.Argument(help="A results folder, or FOLDER:OPTIMIZER.")],
+    baseline: Annotated[str, typer.Argument(help="A results folder or packed file, or FOLDER:OPTIMIZER.")],
     candidate: Annotated[str, typer.Argument(help="Another results folder, or FOLDER:OPTIMIZER.")],
     benchmark: Annotated[
         str | None, typer.Option(help="Which benchmark, where a folder has results of several.")

@@ -17,7 +17,7 @@ from thalweg.scoring.measures import wanted_for
 from thalweg.scoring.observations import Observations, observe
 from thalweg.selection import Selection, parse_extra
 from thalweg.store.index import read_stored
-from thalweg.store.packed import SUFFIX, is_packed
+from thalweg.store.packed_format import SUFFIX, is_packed
 from thalweg.store.results import BenchmarkResults
 from thalweg.store.roots import benchmarks_in, require_benchmark
 from thalweg.store.stored import Stored

@@ -13,7 +13,7 @@ from thalweg.registry import Registry
 from thalweg.selection import Selection
 from thalweg.stacking import Stacks, alone
 from thalweg.store.documents import TrialDocument
-from thalweg.store.packed import is_packed
+from thalweg.store.packed_format import is_packed
 from thalweg.tuning.plan import TunedPlan
 
 

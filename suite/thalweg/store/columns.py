@@ -1,4 +1,4 @@
-"""A trial as a row: what lists, leaderboards, the app and a cached run want to know of it, and its curve's rows."""
+"""A trial as one row for lists, leaderboards, the app and the look for cached trials, and the rows of its curve."""
 
 from __future__ import annotations
 
@@ -39,13 +39,18 @@ TRIALS = pa.schema(
         "curve_error": pa.string(),
     }
 )
-"""A row a trial. ``name`` is its directory's, ``configuration`` the hash of the trial at seed 0, ``final`` the last
-values by split and metric as JSON, ``files`` the user's files that the trial was made from, path to digest, as JSON
-(empty without any); keys of probes and names of weights end in SEPARATOR. ``curve_error``
-says why the curve cannot be read."""
+"""One row a trial.
+
+- ``name``: of the trial's folder.
+- ``configuration``: hash of the trial at seed 0.
+- ``final``: the last values by split and metric, as JSON.
+- ``files``: the user's files that made the trial, path to digest, as JSON; empty where the trial has no such files.
+- ``probes_done``, ``probes_failed``, ``weights``: keys of probes and names of weights, each with SEPARATOR behind it.
+- ``curve_error``: why the curve cannot be read; empty where it can.
+"""
 
 SEPARATOR = "/"
-"""No sign of a file's name."""
+"""A character that no file's name has."""
 
 _TYPES = {"int64": pa.int64(), "float64": pa.float64(), "str": pa.string()}
 
@@ -55,14 +60,14 @@ CURVES = pa.schema({name: _TYPES[kind] for name, kind in CURVE_COLUMNS.items()})
 TEXT = [name for name, kind in CURVE_COLUMNS.items() if kind == "str"]
 
 _ALWAYS = [field.name for field in CURVES if field.type != pa.float64()]
-"""Columns with a value in each row; numbers that are not finite may be empty."""
+"""Columns without empty cells. The other columns hold numbers, which are empty where they are not finite."""
 
 CODED = pa.schema([pa.field(f.name, pa.dictionary(pa.int32(), f.type)) if f.name in TEXT else f for f in CURVES])
-"""The same, with texts as numbers of a dictionary."""
+"""``CURVES`` with texts as numbers of a dictionary."""
 
 
 def row_of(stored: StoredTrial) -> tuple[dict[str, Any], pa.Table]:
-    """What ``TRIALS`` has of a trial, and its curve (empty where there is none)."""
+    """A trial's row of ``TRIALS``, and its curve, which is empty where it cannot be read."""
     document, trial = stored.document, stored.document.trial
     curve, error = CODED.empty_table(), ""
     try:
@@ -90,7 +95,7 @@ def row_of(stored: StoredTrial) -> tuple[dict[str, Any], pa.Table]:
         "files": json.dumps(files) if files else "",
         "probes_done": _joined(by_status["done"]),
         "probes_failed": _joined(by_status["failed"]),
-        # what a document lists was there when the trial was read
+        # read_trial has checked that every file which the document lists is there
         "weights": _joined(name for name in KEPT if f"weights/{name}.safetensors" in document.files),
         "curve_error": error,
     }
@@ -111,11 +116,11 @@ def _joined(names: Any) -> str:
 
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, NotImplementedError)
-"""What reading a table may raise: pyarrow's errors are of these kinds."""
+"""The errors that reading a table may raise, those of pyarrow among them."""
 
 
 def why(failure: Exception) -> str:
-    """Why a table cannot be read, in some words."""
+    """Why a table cannot be read, in at most 200 characters."""
     if isinstance(failure, guard.Refused):
         return failure.reason
     if isinstance(failure, Unfit):
@@ -141,7 +146,7 @@ def curve_of(stored: StoredTrial) -> pa.Table:
     Raises:
         Exception: one of UNREADABLE.
     """
-    # from memory and without threads: the files are small, and there may be 100,000 of them
+    # from memory and without threads, which is quicker for 100,000 small files
     content = stored.files.read("curve.parquet", guard.TABLE)
     table = read_arrow(pa.BufferReader(content), TEXT)
     if "factor_inversions" not in table.column_names:
@@ -154,7 +159,7 @@ def curve_of(stored: StoredTrial) -> pa.Table:
 
 
 def ran_on(environment: Mapping[str, Any]) -> str:
-    """Where a trial ran, as far as it may change the last digits of its numbers."""
+    """The parts of an environment that may change the last digits of a trial's numbers, for people."""
     torch = environment.get("packages", {}).get("torch", "unknown")
     threads = environment.get("threads", "?")
     where = environment.get("cpu") if environment.get("device") == "cpu" else environment.get("device")

@@ -1,4 +1,4 @@
-"""Makes a results folder as small and quick as it can be: one index of all trials, and nothing that nobody needs."""
+"""Compacts a results folder: builds one index of all trials, and removes files that nothing needs any more."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ class Compacted:
     """Trials in the index."""
     unreadable: int = 0
     refused: dict[str, str] = field(default_factory=dict)
-    """The same by their directories' names, and why they cannot be read."""
+    """By the names of the unreadable trials' folders, why they cannot be read."""
     swept: int = 0
-    """Trials that killed runs left: they are kept as failed."""
+    """Trials that killed runs left; they are recorded as failed."""
     locks: int = 0
-    """Lock files that nobody held."""
+    """Lock files that no process held, and that were removed."""
     scratch: int = 0
-    """Files and folders of measurements on trials that are gone, and of trainings that have ended."""
+    """Removed files and folders: of measurements on trials that are gone, and of trainings that have ended."""
     freed: int = 0
-    """Bytes, without those of the index before."""
+    """Bytes of what was removed, without an older index of this benchmark in the cache."""
     index: int = 0
     """Bytes of the index."""
 
 
 def compact(results: ResultsFolder) -> Compacted:
-    """Build the index anew from every trial's files, and remove what is left over. Results stay as they are.
+    """Build the index anew from every trial's files, and remove leftovers. Results stay unchanged.
 
     Raises:
         OSError: the folder cannot be written to.
@@ -58,12 +58,15 @@ def compact(results: ResultsFolder) -> Compacted:
 
 
 def _scratch(results: ResultsFolder, there: set[str], ended: set[str], done: Compacted) -> None:
-    """Measurements go with their trial, checkpoints when it has ended; what somebody holds is left alone."""
+    """Remove measurements on trials that are gone, and checkpoints of trials that have ended.
+
+    A file or folder stays while a process holds its trial.
+    """
     for path in _entries(results.path / PARTIAL):
         hash_, _, key = path.name.partition("--")
         if not guard.HASH.fullmatch(hash_):
             continue
-        # a checkpoint of a trial that was cut off is what the next run goes on from
+        # the next run goes on from the checkpoint of a trial that was cut off
         if hash_ not in ended if key.startswith(CHECKPOINT) else hash_ in there:
             continue
         with free_lock(results.working / f"{hash_}.lock") as held:
@@ -75,7 +78,7 @@ def _scratch(results: ResultsFolder, there: set[str], ended: set[str], done: Com
 
 
 def _old_indices(results: ResultsFolder, done: Compacted) -> None:
-    """Indices lay beside the results before they lay in the user's cache; there, those of results that are gone go."""
+    """Remove indices that older versions made beside the results, and cached indices of results that are gone."""
     old = [results.path / ".index"] if guard.is_folder(results.path / ".index") else []
     for folder in _entries(cache_folder() / INDICES):
         with suppress(OSError):
@@ -89,12 +92,12 @@ def _old_indices(results: ResultsFolder, done: Compacted) -> None:
 def _locks(results: ResultsFolder, done: Compacted) -> None:
     """Unlink lock files while holding them.
 
-    A process that waits for one may have the file open already. When it gets that lock, filelock sees that the file has
-    lost its name, and begins anew with the file that has the name now.
+    A process that waits for a lock may have opened its file already. When that process gets the lock, filelock sees
+    that the file has lost its name, and begins anew with the file that has the name now.
     """
     for path in _entries(results.working):
         if path.suffix == ".lock":
-            # on Windows a file that is open cannot be unlinked
+            # Windows unlinks no open file
             with suppress(PermissionError), free_lock(path) as held:
                 if held:
                     path.unlink(missing_ok=True)
@@ -109,7 +112,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder; 0 for what is not there or goes meanwhile."""
+    """Bytes of a file, or of all files in a folder; 0 where it is missing."""
     size, left = 0, [path]
     while left:
         place = left.pop()

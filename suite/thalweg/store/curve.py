@@ -20,12 +20,12 @@ CURVE_COLUMNS = {
     "metric": "str",
     "value": "float64",
 }
-"""One row per evaluation, split and metric. ``seconds`` is training alone: evaluations and probes are left out."""
+"""One row per evaluation, split and metric. ``seconds`` counts training alone, without evaluations and probes."""
 
 
 def curve_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """The rows as a table with these columns and types, also when there are none."""
-    # a column at a time: a DataFrame of rows, cast, takes six times as long, which is half of what a small trial costs
+    """The rows as a table with the columns and types of CURVE_COLUMNS, also without any row."""
+    # column by column: to cast a DataFrame of rows takes six times as long, which is half the cost of a small trial
     return pd.DataFrame({name: _column([row[name] for row in rows], dtype) for name, dtype in CURVE_COLUMNS.items()})
 
 
@@ -34,7 +34,7 @@ def _column(values: list[Any], dtype: str) -> Any:
 
 
 def with_all_columns(curve: pd.DataFrame) -> pd.DataFrame:
-    """A curve as it is written now: one from before inversions were counted has none, its optimizers made none."""
+    """A curve with all columns. Old curves lack ``factor_inversions``, and their optimizers made no inversions."""
     if "factor_inversions" not in curve:
         curve = curve.assign(factor_inversions=0)
     return curve[list(CURVE_COLUMNS)] if set(CURVE_COLUMNS) <= set(curve) else curve

@@ -1,4 +1,4 @@
-"""``trial.json``: what was asked, where it ran, and what came of it. Schema version 1."""
+"""``trial.json``: the trial as it was asked for, where it ran, and its outcome. Schema version 1."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from thalweg.trial import ProbeRequest, Trial
 
 Status = Literal["done", "diverged", "failed"]
 
-# what readers rely on; a document may come from anywhere
+# readers rely on these types and patterns: a document may come from anywhere
 
 Whole = Annotated[int, Field(ge=0, lt=1 << 63)]
 Real = float | None
 Place = Annotated[str, Field(pattern=f"^{guard.PART.pattern}(/{guard.PART.pattern}){{0,2}}$")]
-"""A file inside of the trial's folder."""
+"""The name of a file in the trial's folder."""
 
 
 class Summary(TypedDict, total=False):
-    """What came of the training, in numbers; ``final`` by split and metric. Other keys are kept as they are."""
+    """The outcome of the training in numbers; ``final`` by split and metric. Other keys are kept unchanged."""
 
     __pydantic_config__ = ConfigDict(extra="allow", strict=True)  # type: ignore[misc]
 
@@ -50,7 +50,7 @@ class Summary(TypedDict, total=False):
 
 
 class Environment(TypedDict, total=False):
-    """Where the trial ran. Other keys are kept as they are."""
+    """Where the trial ran. Other keys are kept unchanged."""
 
     __pydantic_config__ = ConfigDict(extra="allow", strict=True)  # type: ignore[misc]
 
@@ -67,12 +67,12 @@ class Environment(TypedDict, total=False):
 
 
 def _checked_as(kind: type) -> GetPydanticSchema:
-    """A dictionary to type checkers, and this kind of dictionary to pydantic."""
+    """Type checkers see a dictionary, and pydantic checks this kind of dictionary."""
     return GetPydanticSchema(lambda _, handler: handler.generate_schema(kind))
 
 
 class ProbeDocument(BaseModel):
-    """A probe of a trial: its table's settings, or why there is no table."""
+    """A probe of a trial: the settings of its table, or why the probe has no table."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -80,7 +80,7 @@ class ProbeDocument(BaseModel):
     status: Literal["done", "failed"]
     error: Failure | None = None
     cost: dict[str, float] = {}
-    """What it took beside training: seconds, examples, gradient evaluations, curvature products."""
+    """The probe's own cost, without training: seconds, examples, gradient evaluations, curvature products."""
 
 
 class TrialDocument(BaseModel):
@@ -103,11 +103,11 @@ class TrialDocument(BaseModel):
     summary: Annotated[dict[str, Any], _checked_as(Summary)] = {}
     probes: dict[Place, ProbeDocument] = {}
     files: dict[Place, str] = {}
-    """SHA-256 of each file beside this one, by its path in the trial's directory."""
+    """SHA-256 of each other file in the trial's folder, by name."""
 
     @model_validator(mode="after")
     def _named(self) -> TrialDocument:
-        """The optimizer's name is part of the folder's, a probe's request names its table."""
+        """Check names: an optimizer's is part of the folder's name, and a probe's key is part of its table's name."""
         for ref in (self.trial.problem, self.trial.architecture, self.trial.optimizer):
             if not component.NAME.fullmatch(ref.name):
                 raise ValueError(f"{ref.name!r} is no name of a component")

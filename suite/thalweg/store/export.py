@@ -21,7 +21,7 @@ _TRIAL = ("benchmark", "hash", "workload", "optimizer", "seed", "status")
 
 
 def trials_table(stored: Sequence[tuple[str, StoredTrial]]) -> pd.DataFrame:
-    """One row a trial: what it was, what came of it, where it ran; nested things as JSON."""
+    """One row a trial: its settings, its outcome and where it ran. Nested values are JSON."""
     rows = []
     for benchmark, trial in stored:
         document = trial.document
@@ -53,9 +53,9 @@ def _named(stored: Sequence[tuple[str, StoredTrial]]) -> list[dict[str, Any]]:
 
 
 def curves_table(stored: Sequence[tuple[str, StoredTrial]], unread: list[Unreadable]) -> pd.DataFrame:
-    """The rows of all curves, each with its trial; a trial without a curve has one row without numbers.
+    """The rows of all curves, each with its trial. A trial without a curve has one row without numbers.
 
-    Curves that cannot be read are added to ``unread``.
+    ``unread`` gets the curves that cannot be read.
     """
     parts = []
     for (_, trial), row in zip(stored, _named(stored), strict=True):
@@ -72,9 +72,9 @@ def curves_table(stored: Sequence[tuple[str, StoredTrial]], unread: list[Unreada
 
 
 def probes_tables(stored: Sequence[tuple[str, StoredTrial]], unread: list[Unreadable]) -> dict[str, pd.DataFrame]:
-    """By probe: the rows of its tables, each with its trial and its settings as JSON.
+    """By probe the rows of its tables, each with its trial, and with its settings as JSON.
 
-    Tables that cannot be read are added to ``unread``.
+    ``unread`` gets the tables that cannot be read.
     """
     found: dict[str, list[pd.DataFrame]] = {}
     for (_, trial), row in zip(stored, _named(stored), strict=True):
@@ -94,10 +94,10 @@ def probes_tables(stored: Sequence[tuple[str, StoredTrial]], unread: list[Unread
 
 
 def export(stored: Sequence[tuple[str, StoredTrial]], out: Path, raw: bool = False) -> list[Unreadable]:
-    """Write them, by what the name ends in; what was there under that name is replaced when all is written.
+    """Write trials into one file, which replaces an older one when it is complete; gives what could not be read.
 
-    Parquet and CSV hold the curves; a DuckDB file holds ``trials``, ``curves`` and one table ``probe_NAME`` a probe.
-    With ``raw`` texts in CSV are as they are, see ``thalweg.store.sheets``. Gives what could not be read.
+    The name's ending chooses the format. Parquet and CSV hold the curves. A DuckDB file holds ``trials``, ``curves``
+    and one table ``probe_NAME`` a probe. With ``raw`` texts in CSV stay unchanged, see ``thalweg.store.sheets``.
     """
     unread: list[Unreadable] = []
     partial = out.with_name(f".{out.name}.partial")
@@ -132,7 +132,7 @@ def _to_duckdb(stored: Sequence[tuple[str, StoredTrial]], path: Path, unread: li
 
 
 def _typed(table: pd.DataFrame) -> pa.Table:
-    """A table whose columns have one type each: a column that has several becomes texts."""
+    """The table with one type a column: a column of several types becomes texts."""
     columns = {}
     for name in table:
         try:
@@ -143,7 +143,7 @@ def _typed(table: pd.DataFrame) -> pa.Table:
 
 
 def _free(name: str, taken: set[str]) -> str:
-    """The name, or with a number where a database that ignores case has it already; it is taken then."""
+    """The name, with a number behind it where ``taken`` has the name, which ignores case; ``taken`` gets the result."""
     numbered = (name if number == 1 else f"{name} {number}" for number in itertools.count(1))
     free = next(one for one in numbered if one.lower() not in taken)
     taken.add(free.lower())

@@ -41,11 +41,11 @@ class Files(ABC):
 
     @abstractmethod
     def check(self, name: str) -> None:
-        """A trial's file is a regular one, in folders that are no links, no larger than its kind may be.
+        """Refuse a trial's file that is not regular, lies behind a link, or is larger than its kind may be.
 
         Raises:
-            Refused: it is not.
-            FileNotFoundError: it is missing.
+            Refused: the file is refused, with the reason.
+            FileNotFoundError: the file is missing.
         """
 
     @abstractmethod
@@ -121,7 +121,7 @@ def open_checked(files: Files, name: str) -> BinaryIO:
     """A trial's file, checked and open for reading.
 
     Raises:
-        OSError: it cannot be read, or ``Files.check`` refuses it.
+        OSError: the file cannot be read, or ``Files.check`` refuses it.
     """
     files.check(name)
     return files.open(name, guard.limit_of(name))
@@ -137,10 +137,10 @@ def digest_of(files: Files, name: str) -> str:
 
 
 def copy(files: Files, name: str, target: Path) -> str:
-    """Copy a trial's file into the same place of another folder, with a mode of our own; gives its SHA-256.
+    """Copy a trial's file into another folder, under its name and with a mode of our own; gives its SHA-256.
 
     Raises:
-        OSError: it cannot be read or written, or ``Files.check`` refuses it.
+        OSError: the file cannot be read or written, or ``Files.check`` refuses it.
     """
     place = target / name
     guard.room(place.parent)

@@ -1,10 +1,10 @@
-"""The derived index of a benchmark's trials: 100,000 of them are listed and ranked without opening 200,000 files.
+"""The derived index of a benchmark's trials: it lists and ranks 100,000 trials without opening 200,000 files.
 
-The directories are the truth. A folder in the user's cache holds segments: pairs of Parquet files with a row a trial
-(``columns.TRIALS``) and the rows of their curves. Each row carries the times and sizes of the trial's files as they
-were before it was read, and counts for as long as those are the same: so a segment is never wrong, only of no use any
-more; every process adds its own; and the folder may be deleted at any time. What has no valid row is read from its
-directory.
+The results are the truth, and the index may be deleted at any time. A folder in the user's cache holds segments: pairs
+of Parquet files with one row a trial (``columns.TRIALS``) and the rows of the trials' curves. Each row carries stamps
+of the trial's files, taken before the files were read: times and sizes in a folder, the identity of all bytes in a
+packed file. A row counts only while the files have equal stamps, so a segment may become useless and is never wrong.
+Every process adds its own segments. A trial without a row that counts is read from its files.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from thalweg import guard
+from thalweg.store.archive import RACY
 from thalweg.store.columns import CURVES, TRIALS
 from thalweg.store.listing import (
     FOLDER_STAMPS,
@@ -30,20 +31,19 @@ from thalweg.store.listing import (
     make_index_folder,
     numbers_of,
 )
-from thalweg.store.packed import RACY
 from thalweg.store.results import BenchmarkResults
 from thalweg.store.segment import METADATA, ROWS, Segment, match, open_segment, read_trials, remove
 from thalweg.store.stored import Stored
 from thalweg.store.trials import Unreadable
 
 WORTH = 64
-"""Fewer trials than this are read again sooner than they are worth a segment."""
+"""Trials that are worth a segment: fewer are read again instead."""
 SEGMENTS = 8
-"""More of them than this become one."""
+"""Segments at most; when there are more, one segment replaces all of them."""
 
 
 def read_stored(results: BenchmarkResults, listing: Listing | None = None) -> Stored:
-    """The trials on disk, from the index where that is right; what is new there is added to it."""
+    """The trials on disk, from the index where its rows count; new trials are read, and added to the index."""
     return Index(results).read(listing)
 
 
@@ -55,25 +55,25 @@ class Index:
         self.path = index_folder(results)
 
     def rebuild(self) -> Stored:
-        """Read every trial's files and make one segment of them, in place of all that is there.
+        """Read every trial's files and replace all segments by one.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the segment cannot be written.
         """
-        # what another process puts there meanwhile may stay
+        # segments that another process adds meanwhile may stay
         guard.remove_left(self.path)
         make_index_folder(self.results)
         return self.read(look(self.results, again=True), worth=1)
 
     def read(self, listing: Listing | None = None, worth: int | None = None) -> Stored:
-        """All trials: rows of segments that still count, and for the others rows read from their directories.
+        """All trials: from rows that count, and the others from their files.
 
-        These are written where there are as many as it is ``worth`` (WORTH).
+        Trials that were read become a segment where they are at least ``worth`` many (WORTH).
         """
         worth = WORTH if worth is None else worth
         listing = listing or look(self.results)
         segments = [segment for path in self._files() if (segment := open_segment(path))]
-        # a name that is no text is no trial's, and matches no row
+        # a name that is not text belongs to no trial, and matches no row
         names = pa.array([name.encode(errors="replace").decode() for name in listing.names], pa.string())
         left = np.ones(len(names), dtype=bool)
         places = []
@@ -100,7 +100,7 @@ class Index:
             return []
 
     def _now(self) -> int:
-        """The time on the file system's clock; 0 where it cannot be written to."""
+        """The time on the clock of the index's file system; 0 where the index cannot be written."""
         probe = self.path / f"{os.getpid()}-{time.time_ns():x}.partial"
         try:
             make_index_folder(self.results)
@@ -112,7 +112,7 @@ class Index:
         return now
 
     def _keep(self, segments: list[Segment], places: list[np.ndarray[Any, Any]], now: int) -> None:
-        """Write the last segment, which was just read; where there are too many or most is out of date, all as one."""
+        """Write the last segment, which was just read; or all as one where there are too many, or most is old."""
         rows = sum(segment.rows.num_rows for segment in segments)
         live = sum(int((place >= 0).sum()) for place in places)
         on_disk = segments[:-1]
@@ -121,13 +121,13 @@ class Index:
         try:
             self._write(chosen, now)
         except (OSError, ValueError):
-            return  # a full disk, or a damaged segment: the next one tries again
+            return  # a full disk, or a damaged segment: the next command tries again
         if whole:
             for segment in on_disk:
                 remove(segment)
 
     def _write(self, chosen: list[tuple[Segment, np.ndarray[Any, Any]]], now: int) -> None:
-        """Write the rows that count and that nothing can change unseen, in the trials' order."""
+        """Write the rows that count, in the trials' order, without rows whose files may yet change at an equal time."""
         keeps = []
         for segment, places in chosen:
             changed = numbers_of(segment.rows, ("json_ns", "curve_ns", *FOLDER_STAMPS)).max(axis=1, initial=0)
@@ -152,7 +152,7 @@ class Index:
             curves = [curves[0].take(np.argsort(curves[0].column("row").to_numpy(), kind="stable"))]
         rows = [pa.concat_tables(rows).take(order)]
         name = f"{time.time_ns():x}-{os.getpid()}"
-        # a segment is there when its rows are
+        # readers look for the rows, so the rows come last
         for suffix, parts in (("curves", curves), ("trials", rows)):
             table = pa.concat_tables(parts).unify_dictionaries()
             if suffix == "trials":
@@ -174,7 +174,7 @@ def _joined(
     unreadable: list[Unreadable],
     read: int,
 ) -> Stored:
-    """The rows that count, in order."""
+    """The rows that count, in the trials' order."""
     columns = [*TRIALS.names, "json_ns"]
     parts = [
         segment.rows.select(columns).filter(pa.array(place >= 0))

@@ -1,8 +1,9 @@
-"""What is among a benchmark's trials now, by the times and sizes of their files: none of them is opened.
+"""Lists a benchmark's trials with the times and sizes of their files, and opens none of the files.
 
-To look at two files of each trial takes most of the time (3 us a file). In a folder of more than LARGE trials, what was
-seen less than RECENT seconds ago is taken as it was where ``trials/`` has the same time: that tells of every trial that
-comes, goes or is trained again, and of every probe added, but not of what someone changes by hand inside a directory.
+A look at two files of each trial takes most of the time (3 us a file). In a folder of more than LARGE trials a look is
+remembered for RECENT seconds, and used again while ``trials/`` has an equal time. That time changes when a trial comes,
+goes or is trained again, and when a probe is added. It does not change when someone edits a file inside a trial's
+folder. In a packed file all trials have the stamps of the whole file.
 """
 
 from __future__ import annotations
@@ -23,30 +24,32 @@ import pyarrow.parquet as pq
 
 from thalweg import guard
 from thalweg.own import cache_folder
-from thalweg.store.packed import RACY, PackedFiles, stamps
+from thalweg.store.archive import RACY
+from thalweg.store.packed import PackedFiles, stamps
 from thalweg.store.results import BenchmarkResults
 
 VERSION = b"1"
 LARGE = 5000
-"""In folders of more trials than this a look is remembered."""
+"""Trials; in a folder of more trials a look is remembered."""
 RECENT = 30.0
-"""Seconds for which it is."""
+"""Seconds for which a look is remembered."""
 SEEN = "seen"
 
 INDICES = "results"
-"""Folder in the user's cache."""
+"""Folder of all indices in the user's cache."""
 OF = "of"
+"""File in an index that holds the path of the results."""
 
 STAMPS = ("json_ns", "json_size", "curve_ns", "curve_size")
 FOLDER_STAMPS = ("probes_ns", "weights_ns")
-"""When a file came into a folder or went from it; 0 without one."""
+"""When a file last came into the folder of probes or weights, or went from there; 0 without such a folder."""
 _FILES = ("trial.json", "curve.parquet")
 _FOLDERS = ("probes", "weights")
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The directories among the trials, sorted, and the stamps of their files (trials, stamps)."""
+    """The names of the trials' folders, sorted, and the stamps of their files (trials, stamps)."""
 
     names: list[str]
     stamps: np.ndarray[Any, Any]
@@ -58,19 +61,19 @@ class Listing:
 
 
 def index_folder(results: BenchmarkResults) -> Path:
-    """Where what was read of these results is kept: among the user's own files.
+    """Where the index of these results lies: in the user's cache.
 
-    Beside the results it would be a stranger's word for what the trials say.
+    An index beside the results could come from a stranger, and say something else than the trials.
     """
     place = os.path.realpath(results.path)
     return cache_folder() / INDICES / hashlib.sha256(os.fsencode(place)).hexdigest()[:16]
 
 
 def make_index_folder(results: BenchmarkResults) -> Path:
-    """The same folder, made where it is not there; ``of`` in it says which results it is of.
+    """Make the folder of the index where it is missing; its file ``of`` names the results.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be made.
     """
     folder = index_folder(results)
     if not folder.is_dir():
@@ -80,7 +83,7 @@ def make_index_folder(results: BenchmarkResults) -> Path:
 
 
 def look(results: BenchmarkResults, again: bool = False) -> Listing:
-    """What is there now: no file of a trial is opened. With ``again`` every file is looked at."""
+    """List the trials now, without opening a file. With ``again`` no remembered look is used."""
     nothing = Listing([], np.zeros((0, len(STAMPS)), np.int64))
     if results.refusal:
         return nothing
@@ -103,7 +106,7 @@ def look(results: BenchmarkResults, again: bool = False) -> Listing:
     root = f"{results.trials}{os.sep}"
     if len(names) <= LARGE:
         return Listing(names, _without(links, _stamps(root, names)))
-    # most of it is the system's time, during which another thread can run
+    # the system takes most of the time, and another thread can run meanwhile
     half = len(names) // 2
     with ThreadPoolExecutor(2) as threads:
         parts = list(threads.map(lambda part: _stamps(root, part), (names[:half], names[half:])))
@@ -113,7 +116,7 @@ def look(results: BenchmarkResults, again: bool = False) -> Listing:
 
 
 def _seen(results: BenchmarkResults, changed: int) -> Listing | None:
-    """What was seen a moment ago, where the trials' folder still has that time."""
+    """The remembered look, where the trials' folder still has an equal time."""
     path = index_folder(results) / SEEN
     try:
         if not -1 < time.time() - path.stat().st_mtime < RECENT:
@@ -135,18 +138,18 @@ def _remember(results: BenchmarkResults, changed: int, listing: Listing) -> None
         table = pa.table({"name": pa.array(listing.names, pa.string()), **stamps})
         table = table.replace_schema_metadata({b"thalweg-seen": f"{VERSION.decode()} {changed}".encode()})
         pq.write_table(table, partial, compression="lz4", use_dictionary=False, write_page_checksum=True)
-        # a folder that was changed just now may change again without a later time
+        # a folder that changed just now may change again at an equal time
         if partial.stat().st_mtime_ns - changed > RACY:
             partial.replace(path)
     except (OSError, ValueError):
-        pass  # the next reader looks again
+        pass  # the next reader looks for itself
     with suppress(OSError):
         partial.unlink(missing_ok=True)
 
 
 def _stamps(root: str, names: Sequence[str]) -> np.ndarray[Any, Any]:
     found: list[int] = []
-    # of a link itself: what was read was no link, and what it leads to may have the same times
+    # a link's own stamps: its target may have the times of a file that was read
     stat = os.lstat
     for name in names:
         for file in _FILES:
@@ -160,13 +163,13 @@ def _stamps(root: str, names: Sequence[str]) -> np.ndarray[Any, Any]:
 
 
 def _without(links: Sequence[int], stamps: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The stamps, none for directories that are links: nothing that was read has such."""
+    """The stamps, with zeros for links, which match no row of an index."""
     stamps[links] = 0
     return stamps
 
 
 def folder_stamps(path: Path) -> list[int]:
-    """FOLDER_STAMPS of a trial's directory."""
+    """FOLDER_STAMPS of a trial's folder."""
     found = []
     for name in _FOLDERS:
         try:
@@ -177,11 +180,11 @@ def folder_stamps(path: Path) -> list[int]:
 
 
 def open_parquet(path: Path, **options: Any) -> pq.ParquetFile:
-    """A file, with its checksums verified as it is read."""
-    # opened here: pyarrow would guess a file system for it
+    """Open a Parquet file; reading verifies its checksums."""
+    # not pq.read_table, which would guess a file system for the path
     return pq.ParquetFile(path, page_checksum_verification=True, **options)
 
 
 def numbers_of(table: pa.Table, columns: Sequence[str]) -> np.ndarray[Any, Any]:
-    """Columns of a table as those of an array."""
+    """Columns of a table as the columns of an array."""
     return np.column_stack([table.column(name).to_numpy() for name in columns])

@@ -14,8 +14,9 @@ from typing import BinaryIO
 
 from thalweg import guard
 from thalweg.errors import UserError
+from thalweg.store.archive import open_packed
 from thalweg.store.files import Files, open_checked
-from thalweg.store.packed import (
+from thalweg.store.packed_format import (
     MOST_BYTES,
     MOST_FILES,
     NAMES,
@@ -51,7 +52,7 @@ def pack(results: BenchmarkResults, out: Path) -> Packing:
     """Write the packed file into the folder ``out``, in place of an older one, whole or not at all.
 
     Raises:
-        UserError: there are too many files or bytes for a packed file, or a file changes meanwhile.
+        UserError: a packed file cannot hold so many files or bytes, or these names; or a file changes meanwhile.
         OSError: the packed file cannot be written.
     """
     done = Packing(out / (results.name + SUFFIX))
@@ -67,12 +68,21 @@ def pack(results: BenchmarkResults, out: Path) -> Packing:
         with partial.open("xb") as file:
             _write(file, sources, results.path)
             done.files, done.bytes = len(sources), file.tell()
+        _check_readable(partial, results.path)
         partial.replace(done.path)
     except BaseException:
         with suppress(OSError):
             partial.unlink()
         raise
     return done
+
+
+def _check_readable(packed: Path, path: Path) -> None:
+    """UserError where readers refuse the file, as they do where two names differ in case alone."""
+    try:
+        open_packed(packed)
+    except guard.Refused as error:
+        raise UserError(f"{path}: cannot be packed: {error.reason}") from error
 
 
 Source = Callable[[], BinaryIO]

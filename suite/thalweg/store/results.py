@@ -10,11 +10,12 @@ from thalweg import guard
 from thalweg.benchmark_file import NAME, NAMING
 from thalweg.errors import UserError
 from thalweg.store.files import Files, FolderFiles
-from thalweg.store.packed import SUFFIX, PackedFiles, is_packed
+from thalweg.store.packed import PackedFiles
+from thalweg.store.packed_format import SUFFIX, is_packed
 from thalweg.store.trials import StoredTrial, Unreadable, read_trial
 
 WORKING = ".working"
-"""Folder of what is being trained."""
+"""Folder of the trials that processes train now, and of locks."""
 PARTIAL = ".partial"
 """Folder of checkpoints and unfinished measurements."""
 
@@ -102,7 +103,7 @@ def refusal_of(place: Path, benchmark: str) -> str:
     if packed and (reason := PackedFiles(place).refusal):
         return reason
     if not packed and not guard.is_folder(place):
-        way = ", and none is followed inside of results: the results folder itself may be one"
+        way = ", and no link is followed inside of results: only the results folder itself may be a link"
         return guard.kind_at(place) + (way if place.is_symlink() else "")
     if not NAME.fullmatch(benchmark):
         return f"the name {NAMING}"

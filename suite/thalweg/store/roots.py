@@ -8,7 +8,7 @@ from pathlib import Path
 
 from thalweg import guard
 from thalweg.errors import UserError
-from thalweg.store.packed import SUFFIX, is_packed
+from thalweg.store.packed_format import SUFFIX, is_packed
 from thalweg.store.results import WORKING, BenchmarkResults, both, places_of, refusal_of
 from thalweg.store.trials import Unreadable
 
@@ -33,7 +33,7 @@ def require_benchmark(root: Path, name: str) -> BenchmarkResults:
     found = _found(root)
     for one, path, refusal in found:
         if one == name and refusal:
-            raise UserError(f"{path}: {refusal}: it is not read")
+            raise UserError(f"{path} is not read: {refusal}")
     there = [one for one, _, refusal in found if not refusal]
     if name not in there:
         raise UserError(f"no results of {name!r} in {root}; there are results of: {', '.join(there) or 'nothing yet'}")

@@ -1,4 +1,4 @@
-"""A segment of the index: rows of trials and of their curves, on disk or just read from the trials' directories."""
+"""A segment of the index: rows of trials and of their curves, on disk or just read from the trials' files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Where = Mapping[str, Collection[str]]
 
 @dataclass
 class Segment:
-    """Rows of trials, and of their curves by the number of the row; ``path`` where they are, if on disk."""
+    """Rows of trials, and rows of their curves by the number of the trial's row; ``path`` is None in memory."""
 
     rows: pa.Table
     path: Path | None = None
@@ -37,17 +37,17 @@ class Segment:
 
     @property
     def curves_path(self) -> Path | None:
-        """Where the curves are."""
+        """The file of the curves; None in memory."""
         return self.path and self.path.with_suffix(".curves")
 
     def curves(self, columns: Sequence[str], where: Where = MappingProxyType({})) -> pa.Table:
-        """The curves' rows; OSError or ValueError where their file is damaged or gone."""
+        """The rows of the curves; OSError or ValueError where their file is damaged or gone."""
         columns = ["row", *columns]
         if self.curves_path is None:
             parts = [_rows_where(part.select(columns), where) for part in self.parts]
         else:
             file = open_parquet(self.curves_path, read_dictionary=[name for name in TEXT if name in columns])
-            # part by part, since the rows that are wanted may be few
+            # part by part, since few rows may be wanted
             parts = [_rows_where(file.read_row_group(i, columns), where) for i in range(file.num_row_groups)]
         return pa.concat_tables([with_codes(CURVE_ROWS.empty_table()).select(columns), *parts])
 
@@ -66,7 +66,7 @@ def open_segment(path: Path) -> Segment | None:
 def match(
     segment: Segment, results: BenchmarkResults, listing: Listing, names: pa.Array, left: np.ndarray[Any, Any]
 ) -> np.ndarray[Any, Any]:
-    """For each row of a segment the number of its trial; -1 where its files are others now, or it has a row already."""
+    """For each row of a segment the number of its trial; -1 where the trial's files have changed, or it has a row."""
     there = segment.rows.column("name")
     numbers = pc.index_in(there, value_set=names).fill_null(-1).to_numpy().astype(np.int32)
     counts = (numbers >= 0) & left[numbers] if len(names) else np.zeros(len(numbers), dtype=bool)
@@ -81,7 +81,7 @@ def match(
 def read_trials(
     results: BenchmarkResults, names: Sequence[str], stamps: np.ndarray[Any, Any]
 ) -> tuple[Segment, list[Unreadable]]:
-    """Read trials from their directories; their stamps were taken before."""
+    """Read trials from their files; the stamps were taken before."""
     segment, unreadable = Segment(ROWS.empty_table()), []
     rows: list[dict[str, Any]] = []
     tables: list[pa.Table] = []
@@ -89,7 +89,7 @@ def read_trials(
     count = 0
 
     def pack() -> None:
-        # small tables by the thousand take more memory than what is in them
+        # thousands of small tables take more memory than their content
         if rows:
             tables.append(trials_table(rows, ROWS))
             segment.parts.append(with_codes(pa.concat_tables(curves).combine_chunks()))
@@ -115,7 +115,7 @@ def read_trials(
 
 
 def _rows_where(curves: pa.Table, where: Where) -> pa.Table:
-    """The rows that have one of the wanted values in each of the columns."""
+    """The rows that have a wanted value in each column of ``where``."""
     for name, wanted in where.items():
         column = curves.column(name).combine_chunks()
         good = pc.is_in(column.dictionary, value_set=pa.array(sorted(wanted), pa.string())).to_numpy(
@@ -126,7 +126,7 @@ def _rows_where(curves: pa.Table, where: Where) -> pa.Table:
 
 
 def with_codes(curves: pa.Table) -> pa.Table:
-    """Text as numbers of a dictionary."""
+    """Code texts as numbers of a dictionary."""
     for name in TEXT:
         number = curves.column_names.index(name)
         curves = curves.set_column(number, name, curves.column(name).dictionary_encode())
@@ -134,7 +134,7 @@ def with_codes(curves: pa.Table) -> pa.Table:
 
 
 def remove(segment: Segment) -> None:
-    """Delete its files."""
+    """Delete a segment's files."""
     for path in (segment.path, segment.curves_path):
         with suppress(OSError):
             if path is not None:

@@ -1,4 +1,4 @@
-"""CSV for spreadsheets, which compute what begins like a formula: such texts get an apostrophe in front."""
+"""CSV for spreadsheets: a text that begins like a formula gets an apostrophe in front, so that nothing computes it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from thalweg.shown import csv_cell
 
 
 def to_csv(table: pd.DataFrame, out: Path | None = None, raw: bool = False) -> str:
-    """Write a table as CSV, or give its text where there is no ``out``.
+    """The table as CSV: written to ``out``, or returned without ``out``.
 
-    Texts, headings among them, are as ``thalweg.shown.csv_cell`` has them; with ``raw`` they are as they are. Numbers
-    stay numbers.
+    ``thalweg.shown.csv_cell`` makes texts and headings safe; with ``raw`` they stay unchanged. Numbers stay numbers.
     """
     text = (table if raw else _as_text(table)).to_csv(out, index=False, errors="backslashreplace")
     return text or ""
@@ -29,6 +28,6 @@ def _as_text(table: pd.DataFrame) -> pd.DataFrame:
 def _cells(column: pd.Series) -> pd.Series:
     if column.dtype.kind in "biufcmM":
         return column
-    # there are few different texts among many rows
+    # many rows hold few different texts
     changed = {one: csv_cell(one) for one in column.unique() if isinstance(one, str) and csv_cell(one) != one}
     return column.astype(object).map(lambda value: changed.get(value, value)) if changed else column

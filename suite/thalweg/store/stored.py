@@ -29,13 +29,16 @@ class Stored:
 
     results: BenchmarkResults
     trials: pd.DataFrame
-    """``columns.TRIALS`` and ``json_ns``, the document's time; the label is the trial's number."""
+    """``columns.TRIALS`` and ``json_ns``, the time of the document (equal for all trials of a packed file).
+
+    The label of a row is the trial's number.
+    """
     unreadable: list[Unreadable]
     read: int = 0
-    """How many trials were read from their directories."""
+    """How many trials were read from their files, and not from the index."""
     _segments: list[Segment] = field(default_factory=list)
     _places: list[np.ndarray[Any, Any]] = field(default_factory=list)
-    """For each segment the trial's number by the segment's row, -1 where the row does not count."""
+    """For each segment the number of the trial of each row; -1 where the row does not count."""
 
     def curves(
         self,
@@ -43,7 +46,7 @@ class Stored:
         chosen: pd.Index | None = None,
         where: Where = MappingProxyType({}),
     ) -> pd.DataFrame:
-        """The curves' rows of the chosen trials (all), in the trials' order, with the trial's number as ``trial``."""
+        """The rows of the chosen trials' curves (all), in the trials' order; ``trial`` is the trial's number."""
         wanted = np.zeros(1 + max((int(places.max(initial=0)) for places in self._places), default=0), dtype=bool)
         wanted[(self.trials.index if chosen is None else chosen).to_numpy()] = True
         parts = []
@@ -54,7 +57,7 @@ class Stored:
             try:
                 table = segment.curves(columns, where)
             except (OSError, ValueError):
-                # damaged, or made one with others by another process
+                # the file is damaged, or another process has merged it with others
                 if segment.path is not None:
                     with suppress(OSError):
                         segment.path.unlink()
@@ -70,7 +73,7 @@ class Stored:
             parts = [empty.append_column("trial", pa.array([], pa.int32()))]
         table = pa.concat_tables(parts).unify_dictionaries()
         frame: pd.DataFrame = table.to_pandas()
-        # those of one segment are in order
+        # the rows of one segment are in order
         if not frame["trial"].is_monotonic_increasing:
             frame = frame.sort_values("trial", kind="stable", ignore_index=True)
         return frame
@@ -80,7 +83,7 @@ class Stored:
         return self.trials[name].to_numpy(dtype=object).tolist()
 
     def only(self, mask: pd.Series) -> Stored:
-        """Those trials alone; they keep their numbers."""
+        """The trials of the mask alone; trials keep their numbers."""
         return replace(self, trials=self.trials[mask])
 
     def files_at(self, number: int) -> Files:
@@ -89,23 +92,23 @@ class Stored:
 
     @property
     def files(self) -> dict[str, str]:
-        """The user's files that the trials were made from: path to digest, the latest trial's where it has changed."""
+        """The user's files that made the trials, path to digest; the latest trial's digest where a file has changed."""
         aged = self.trials[self.trials["files"] != ""].sort_values("json_ns")["files"]
         return {path: digest for files in aged for path, digest in json.loads(files).items()}
 
     def way(self) -> OnDisk:
-        """Which kind of trials counts, of those batched and trained alone."""
+        """Which trials count: batched ones, or ones that were trained alone."""
         return OnDisk(self.column("hash"), self.trials["configuration"])
 
     @property
     def devices(self) -> list[Device]:
-        """The kinds of device that the trials ran on; where there are none, the first of all kinds."""
+        """The kinds of device that the trials ran on; without any trial, the first of all kinds."""
         there = set(self.trials["device"].unique())
         return [device for device in DEVICES if device in there] or [DEVICES[0]]
 
     @property
     def by_hash(self) -> Documents:
-        """The trials by their hashes, read one by one as they are looked up."""
+        """The trials by hash; a lookup reads one trial."""
         return Documents(self)
 
     def _read_again(self, numbers: np.ndarray[Any, Any]) -> tuple[Segment, np.ndarray[Any, Any]]:
@@ -117,7 +120,7 @@ class Stored:
 
 
 class Documents(Mapping[str, StoredTrial]):
-    """Trials by hash, each read from its directory when it is asked for."""
+    """Trials by hash; a lookup reads the trial from its files."""
 
     def __init__(self, stored: Stored) -> None:
         self._stored = stored
@@ -137,7 +140,7 @@ class Documents(Mapping[str, StoredTrial]):
 
     @property
     def probes(self) -> pd.DataFrame:
-        """By hash, for the trials that have any, the keys of the probes that are done and of those that failed."""
+        """The keys of done and of failed probes, by hash, for the trials that have probes."""
         trials = self._stored.trials
         some = trials[(trials["probes_done"] != "") | (trials["probes_failed"] != "")]
         return some.drop_duplicates("hash", keep="last").set_index("hash")[["probes_done", "probes_failed"]]

@@ -1,7 +1,7 @@
 """Tables as Parquet files, with settings in the metadata.
 
-A small file may unfold to any size, so what it holds is added up from its footer and its dictionaries before it is
-unfolded.
+A small file may unfold to any size. So a reader adds up rows and bytes from the footer and the dictionaries before it
+unfolds a table.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ METADATA_KEY = b"thalweg"
 COLUMNS = 1000
 """Columns of a table, at most."""
 NAMES = 1 << 16
-"""Bytes of the texts of a column of names, each text once, at most."""
+"""Bytes of the different texts in a column of names, at most."""
 FIXED_WIDTH = 64
-"""Bytes of a value of fixed width, at most: no number is wider."""
+"""Bytes of a value of fixed width, at most; no number is wider."""
 
 
 class Unfit(ValueError):  # noqa: N818 - the reason, as a sentence
@@ -48,7 +48,7 @@ def write_table(table: pd.DataFrame, path: Path, metadata: Mapping[str, Any] | N
             {**(arrow.schema.metadata or {}), METADATA_KEY: json.dumps(metadata).encode()}
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    # not to its path: pyarrow would follow a link that lies there
+    # to an open file: pyarrow would follow a link that has the path
     with guard.free(path).open("xb") as file:
         pq.write_table(arrow, file, compression="zstd")
 
@@ -57,11 +57,11 @@ def read_table(files: Files, name: str) -> pd.DataFrame:
     """Read a table.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is no table, has columns of one name, or is larger than what is read.
+        OSError: the file cannot be read.
+        ValueError: it is no table, has several columns of one name, or is larger than the limits.
     """
     with files.open(name, guard.TABLE) as file, _as_value_error():
-        # not what pandas wrote about it: a stranger may have written it
+        # without the metadata of pandas, which a stranger may have written
         found = read_arrow(file)
         names = found.column_names
         if len({*names}) < len(names):
@@ -76,11 +76,11 @@ def read_arrow(source: BinaryIO | pa.NativeFile, texts: Sequence[str] | None = N
 
     Args:
         source: the file, open.
-        texts: which columns are texts, where that is known.
+        texts: the columns of texts, where they are known.
 
     Raises:
-        ValueError: it holds more than is read.
-        Exception: any other of pyarrow's.
+        ValueError: the table is larger than the limits.
+        Exception: any other error of pyarrow.
     """
     about = None
     if texts is None:
@@ -94,7 +94,7 @@ def read_arrow(source: BinaryIO | pa.NativeFile, texts: Sequence[str] | None = N
 
 
 def check_footer(about: pq.FileMetaData) -> None:
-    """ValueError where a file says that it holds more than is read."""
+    """ValueError where a file says that it holds more than the limits allow."""
     if about.num_columns > COLUMNS or about.num_row_groups > 10_000:
         raise TooLarge(f"it has {about.num_columns:,} columns in {about.num_row_groups:,} row groups")
     rows, size = 0, 0
@@ -102,7 +102,7 @@ def check_footer(about: pq.FileMetaData) -> None:
         group = about.row_group(number)
         rows, size = rows + group.num_rows, size + group.total_byte_size
     _check(ROWS, max(rows, about.num_rows), "it is too long")
-    # a column that repeats one value takes next to nothing in the file
+    # a column that repeats one value takes few bytes in the file
     _check(TABLE_BYTES, max(size, rows * about.num_columns * 8), "it is too large")
     if not _seen or not about.schema.equals(_seen[0]):
         if lists := _check_types(about):
@@ -113,7 +113,7 @@ def check_footer(about: pq.FileMetaData) -> None:
 
 
 _seen: list[pq.ParquetSchema] = []
-"""The last columns that were found sound: most files have the same."""
+"""The last schema that was found sound: most files have an equal one."""
 
 
 def _check_types(about: pq.FileMetaData) -> list[int]:
@@ -136,7 +136,7 @@ def _check(limit: Limit, asked: int, what: str) -> None:
 
 
 def check_names(table: pa.Table, columns: Sequence[str]) -> None:
-    """TooLarge where the texts of a column, each once, are more than NAMES: names are short."""
+    """TooLarge where the different texts of a column have more bytes than NAMES."""
     for name in columns:
         for chunk in table.column(name).chunks:
             size = sum(buffer.size for buffer in chunk.dictionary.buffers()[1:] if buffer is not None)
@@ -145,9 +145,9 @@ def check_names(table: pa.Table, columns: Sequence[str]) -> None:
 
 
 def check_texts(table: pa.Table) -> None:
-    """ValueError where the texts of a table, written out, are longer than what is read."""
+    """ValueError where the texts of a table, written out, have more bytes than the limit."""
     if table.nbytes * table.num_rows <= TABLE_BYTES.default:
-        return  # though each row had all of it
+        return  # even if each row held all texts
     size = 0
     for name, column in zip(table.column_names, table.columns, strict=True):
         if not pa.types.is_dictionary(column.type):
@@ -175,7 +175,7 @@ def _exact(lengths: pa.Array, chunk: pa.DictionaryArray) -> int:
 
 @contextmanager
 def _as_value_error() -> Iterator[None]:
-    """What pyarrow raises of a file that is no table, as ValueError; OSError stays."""
+    """Turn the errors that pyarrow raises for a file that is no table into ValueError; OSError stays."""
     try:
         yield
     except (OSError, ValueError):
@@ -197,8 +197,8 @@ def read_metadata(files: Files, name: str) -> dict[str, Any]:
     """The settings that were written with a table.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is no table, or they are none.
+        OSError: the file cannot be read.
+        ValueError: it is no table, or has no settings.
     """
     metadata: Mapping[bytes, bytes] = _footer(files, name, lambda about: about.metadata) or {}
     with _as_value_error():

@@ -29,7 +29,7 @@ class StepTime:
 
 
 def configuration(trial: Trial) -> str:
-    """What a step's cost may depend on: the trial without its seed, as a hash."""
+    """The hash of a trial without its seed: a step's cost depends on nothing else."""
     return trial.model_copy(update={"seed": 0}).hash
 
 
@@ -41,14 +41,14 @@ def machine_name(environment: Mapping[str, Any]) -> str:
 
 
 def write_times(folder: Path, workload: str, trial: Trial, table: pd.DataFrame, environment: Mapping[str, Any]) -> Path:
-    """Keep the times of a configuration, in place of older ones of the same.
+    """Keep the times of a configuration on a machine, in place of older times.
 
     Args:
         folder: the benchmark's results.
-        workload: its name.
-        trial: the configuration's, of any seed.
+        workload: the workload's name.
+        trial: a trial of the configuration, of any seed.
         table: columns block, steps, seconds (of a step), load (the system's load average before the block).
-        environment: where it was measured.
+        environment: of the measurement.
     """
     path = guard.room(folder / "timings") / f"{workload}--{trial.optimizer.name}--{machine_name(environment)}.parquet"
     table = table.assign(configuration=configuration(trial))
@@ -67,7 +67,7 @@ def timings_in(files: Files) -> list[str]:
 
 
 def read_times(files: Files) -> dict[str, list[StepTime]]:
-    """By configuration, the times on each machine; files that cannot be read count for nothing."""
+    """By configuration the times on each machine; files that cannot be read are left out."""
     found: dict[str, list[StepTime]] = {}
     for name in timings_in(files):
         try:
@@ -81,7 +81,7 @@ def read_times(files: Files) -> dict[str, list[StepTime]]:
 
 
 def _checked(table: pd.DataFrame) -> pd.DataFrame:
-    """A table of step times; ValueError where it is none."""
+    """The table; ValueError where it is no table of step times."""
     for name in ("configuration", "seconds"):
         if name not in table:
             raise ValueError(f"it is no table of step times: it has no column {name!r}")
@@ -94,7 +94,7 @@ def _checked(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def on_one_machine(times: Mapping[str, list[StepTime]], wanted: Iterable[str]) -> tuple[str, dict[str, float]]:
-    """The machine that most of the wanted configurations were timed on, and their median seconds of a step there."""
+    """The machine with times of most wanted configurations, and by configuration its median seconds of a step."""
     chosen = {key: times.get(key, []) for key in wanted}
     count: dict[str, int] = {}
     for each in chosen.values():

@@ -1,4 +1,4 @@
-"""Takes trials away, and over from the results of another machine."""
+"""Deletes trials, and imports trials from the results of another machine."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from thalweg.store.writing import ResultsFolder
 
 
 def delete(results: ResultsFolder, trial: StoredTrial) -> None:
-    """Take a trial away; one that is being trained or measured is waited for."""
+    """Delete a trial; waits while another process trains or measures it."""
     with results.hold(trial.document.hash):
         away = guard.free(results.working / f"{trial.document.hash}.old")
         trial.path.rename(away)
-        # without it nothing would bring back what is left if this were cut off
+        # without its document nothing brings the trial back if this process is killed now
         (away / "trial.json").unlink()
         guard.remove_tree(away)
 
 
 @dataclass
 class Imported:
-    """What came of an import: trials by their directories' names."""
+    """The outcome of an import: trials by the names of their folders."""
 
     added: list[str] = field(default_factory=list)
     there: list[str] = field(default_factory=list)
-    """Present with the same numbers."""
+    """Present here with equal numbers."""
     conflicts: dict[str, str] = field(default_factory=dict)
-    """Present with other numbers, which stay; and why."""
+    """Present here with other numbers, which stay; and how they differ."""
     left: dict[str, str] = field(default_factory=dict)
-    """Beside the files of a trial, and not copied; and why."""
+    """Files in a trial's folder that are not copied, and why."""
     damaged: dict[str, str] = field(default_factory=dict)
-    """Not whole where they come from, or no results; and why."""
+    """Not whole in the source, or no results, and why."""
 
 
 def take_over(results: ResultsFolder, source: BenchmarkResults) -> Imported:
-    """Copy the trials of ``source`` that are not here, or only failed here.
+    """Copy the trials of ``source`` that are missing here, or have failed here.
 
-    Of a trial the files that its document lists are copied, if they have the digests that it gives; nothing else is.
+    Only files that a trial's document lists are copied, and only if they have the digests in that document.
     """
     done = Imported()
     stored, unreadable = source.scan()
@@ -66,7 +66,7 @@ def take_over(results: ResultsFolder, source: BenchmarkResults) -> Imported:
                 except Changed as error:
                     done.damaged[name] = str(error)
                 except OSError as error:
-                    # what goes or changes there meanwhile is theirs; what cannot be written here ends the import
+                    # an error in the source costs its trial, and an error of writing ends the import
                     if not _is_in(error.filename, theirs.path):
                         raise
                     reason = error.strerror or str(error)
@@ -82,7 +82,7 @@ def take_over(results: ResultsFolder, source: BenchmarkResults) -> Imported:
 
 
 def _is_left(done: Imported, trial: StoredTrial, fault: Fault) -> bool:
-    """Whether it is a file that is not the trial's: it stays behind, and the trial comes."""
+    """Whether the fault is a foreign file: that file is left, and the trial is copied."""
     if fault.reason.endswith(FOREIGN):
         done.left[f"{trial.path.name}/{fault.path.relative_to(trial.path)}"] = fault.reason
         return True
@@ -90,15 +90,15 @@ def _is_left(done: Imported, trial: StoredTrial, fault: Fault) -> bool:
 
 
 class Changed(Exception):  # noqa: N818 - the reason, as the end of a sentence
-    """A file is not what it was a moment ago."""
+    """A file has changed since it was read."""
 
 
 def copy_trial(trial: StoredTrial, folder: Path) -> None:
-    """Copy what a trial's document lists into a new folder, with modes of our own.
+    """Copy the files that a trial's document lists into a new folder, with modes of our own.
 
     Raises:
-        Changed: a file is another than the document says.
-        OSError: one cannot be written.
+        Changed: a file has another digest than the document says.
+        OSError: a file cannot be written.
     """
     folder.mkdir(parents=True)
     for name, digest in trial.document.files.items():
@@ -112,7 +112,7 @@ def copy_trial(trial: StoredTrial, folder: Path) -> None:
 
 
 def document_of(trial: StoredTrial) -> bytes:
-    """A trial's document as it is in its file; Changed where it is another one than was read."""
+    """The bytes of a trial's document; Changed where the document is no longer the one that was read."""
     content = trial.files.read("trial.json", guard.DOCUMENT)
     try:
         same = TrialDocument.model_validate_json(content) == trial.document
@@ -140,12 +140,12 @@ def _take_benchmark(results: ResultsFolder, source: BenchmarkResults, done: Impo
 
 
 def _is_in(name: object, folder: Path) -> bool:
-    """Whether the file that an error names is in a folder."""
+    """Whether an error names a file in a folder."""
     return isinstance(name, str | bytes) and Path(os.fsdecode(name)).is_relative_to(folder)
 
 
 def _differ(mine: StoredTrial, theirs: StoredTrial) -> str:
-    """How two results of one trial differ beside their times; empty where they do not."""
+    """How two results of one trial differ, times aside; empty where they are equal."""
     if mine.document.status != theirs.document.status:
         return f"{mine.document.status} here, {theirs.document.status} there"
     try:

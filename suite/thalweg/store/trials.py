@@ -52,9 +52,9 @@ def read_trial(files: Files) -> StoredTrial | Unreadable:
         return document
     path = files.path
     if document.hash != document.trial.hash:
-        return Unreadable(path, "trial.json: the hash is not that of the trial")
+        return Unreadable(path, "trial.json: the hash belongs to another trial")
     if path.name != document.folder:
-        return Unreadable(path, f"trial.json: is that of {document.folder}")
+        return Unreadable(path, f"trial.json: belongs into a folder {document.folder}")
     for name in document.files:
         try:
             files.check(name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thalweg import guard
-from thalweg.store.packed import open_packed
+from thalweg.store.archive import open_packed
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Checks that every result on disk is what it says it is."""
+"""Checks every file of results against its digest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from thalweg.store.writing import ResultsFolder
 
 ASIDE = "set-aside"
 OLD = ".old"
-"""End of the name of a result that another is about to replace, or that is being deleted."""
+"""End of the name of a result that is being replaced or deleted."""
 FOREIGN = "does not belong to the trial"
 
 
@@ -30,7 +30,7 @@ class Fault:
 
 
 def verify(results: BenchmarkResults) -> tuple[int, list[Fault]]:
-    """The number of trials that are whole, and every fault: unreadable, missing, changed or foreign files."""
+    """The number of whole trials, and every fault: unreadable, missing, changed and foreign files."""
     trials, unreadable = results.scan()
     faults = [Fault(item.path, item.reason) for item in unreadable]
     whole = 0
@@ -64,21 +64,21 @@ def _beside(results: BenchmarkResults) -> list[Fault]:
 
 
 def set_aside(results: ResultsFolder, faults: Iterable[Fault]) -> tuple[list[Path], list[Fault]]:
-    """Move what is wrong out of the results, into ``set-aside`` beside the trials.
+    """Move damaged and foreign things into ``set-aside`` beside the trials; nothing is deleted.
 
-    A trial with a damaged file goes as a whole, a file that does not belong to it goes alone. Nothing is deleted.
+    A trial with a damaged file is moved as a whole. A foreign file is moved alone.
 
     Returns:
-        Where the things are now; and those that cannot be moved, and why.
+        The new places, and the faults that cannot be moved, with the reason.
     """
     moved: list[Path] = []
     stuck: list[Fault] = []
     for place in dict.fromkeys(_whole(results, fault) for fault in faults):
-        # trials/TRIAL/..., .working/HASH, or the benchmark's file
+        # one of trials/TRIAL/..., .working/HASH and benchmark.toml
         (*_, name) = place.relative_to(results.path).parts[:2]
         hash_ = name.removesuffix(OLD).rpartition("--")[2]
         try:
-            # not while somebody trains it
+            # not while another process trains it
             with results.hold(hash_) if guard.HASH.fullmatch(hash_) else nullcontext():
                 target = guard.unused(guard.room(results.path / ASIDE), place.name)
                 if os.path.lexists(place):
@@ -97,7 +97,7 @@ def _whole(results: BenchmarkResults, fault: Fault) -> Path:
 
 
 def faults_of(trial: StoredTrial) -> list[Fault]:
-    """What is wrong with the files of one trial."""
+    """The faults among the files of one trial."""
     written = trial.document.files
     try:
         there = dict(trial.files.walk())

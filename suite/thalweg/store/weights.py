@@ -1,8 +1,8 @@
 """Weights on disk: ``weights/*.safetensors`` of a trial. Nothing is pickled.
 
-The file's names are those of the state dict. What safetensors cannot hold stands under a name with a word in front:
-``json:NAME`` for extra state of a module, as text, and ``complex128:NAME`` for such numbers, as pairs of float64. Extra
-state that does not come back from JSON as it was is left out.
+Tensors in a file have the names of the state dict. Two kinds of values, which safetensors cannot hold, have a prefix:
+``json:NAME`` is extra state of a module, as text, and ``complex128:NAME`` is a complex tensor, as pairs of float64.
+Extra state that JSON changes is left out.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def weight_tables(weights: SavedWeights, trajectory: bool) -> dict[str, dict[str
 
 
 def write_weights(tables: Mapping[str, Mapping[str, Tensor]], folder: Path) -> None:
-    """Write each into a file of its name."""
+    """Write each table into the file of its name."""
     if tables:
         from safetensors.torch import save_file
 
@@ -48,7 +48,7 @@ def write_weights(tables: Mapping[str, Mapping[str, Tensor]], folder: Path) -> N
         for name, tensors in tables.items():
             contiguous = {key: tensor.contiguous() for key, tensor in tensors.items()}
             path = folder / FOLDER / f"{name}.safetensors"
-            # safetensors makes files that their owner alone can read; who may read results decides their folder
+            # safetensors makes files that only their owner can read; a results folder decides who may read it
             path.touch()
             mode = path.stat().st_mode & 0o777
             save_file(contiguous, path)
@@ -95,7 +95,7 @@ def read_weights(files: Files) -> SavedWeights:
 
 
 def _check_trajectory(way: Mapping[str, Any]) -> None:
-    """ValueError where it is not ``steps`` (T,), whole numbers, and ``parameters`` (T, P), with T >= 1."""
+    """ValueError unless there are whole ``steps`` (T,) and real ``parameters`` (T, P), with T >= 1."""
     import torch
 
     steps, parameters = way.get("steps"), way.get("parameters")
@@ -108,7 +108,7 @@ def _check_trajectory(way: Mapping[str, Any]) -> None:
 
 
 def _stored(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    """A state dict as tensors that safetensors knows."""
+    """A state dict as tensors that safetensors can hold."""
     import torch
 
     found: dict[str, Tensor] = {}
@@ -125,7 +125,7 @@ def _stored(state: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _restored(found: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The inverse."""
+    """The state dict of tensors that ``_stored`` made."""
     import torch
 
     state: dict[str, Any] = {}
@@ -137,7 +137,7 @@ def _restored(found: Mapping[str, Tensor]) -> dict[str, Any]:
         elif name.startswith(_COMPLEX):
             if tensor.dtype != torch.float64 or tensor.shape[-1:] != (2,):
                 raise ValueError(f"{brief(name)} has no pairs of float64: {tensor.dtype}, {tuple(tensor.shape)}")
-            # not view_as_complex: the file promises 8 bytes of alignment, and such numbers want 16
+            # not view_as_complex, which needs 16 bytes of alignment: the file promises 8
             state[name.removeprefix(_COMPLEX)] = torch.complex(*tensor.unbind(-1))
         else:
             state[name] = tensor
@@ -145,7 +145,7 @@ def _restored(found: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _as_json(value: Any) -> str | None:
-    """None where it would not come back as it was: as a tuple, which comes back as a list."""
+    """The value as JSON; None where JSON changes the value, such as a tuple, which becomes a list."""
     try:
         text = json.dumps(value)
         return text if _same(json.loads(text), value) else None
@@ -154,7 +154,7 @@ def _as_json(value: Any) -> str | None:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equal, and of the same types all through."""
+    """Whether two values are equal, with equal types at every level."""
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):

@@ -15,6 +15,7 @@ from thalweg import guard
 from thalweg.errors import UserError
 from thalweg.store.documents import ProbeDocument, TrialDocument
 from thalweg.store.files import FolderFiles, copy, digest_of
+from thalweg.store.packed_format import is_packed
 from thalweg.store.results import PARTIAL, WORKING, BenchmarkResults
 from thalweg.store.tables import write_table
 from thalweg.store.trials import StoredTrial
@@ -24,21 +25,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CHECKPOINT = "training"
-"""Beginning of the keys of checkpoints among what is in PARTIAL."""
+"""Keys of checkpoints in PARTIAL begin so; other keys belong to measurements."""
 
 
 class ResultsFolder(BenchmarkResults):
     """``<root>/<benchmark>/``: reads results and writes them, each trial whole or not at all.
 
     Raises:
-        UserError: the results are packed.
+        UserError: the results are packed, or the root is a packed file.
     """
 
     def __init__(self, root: Path, benchmark: str) -> None:
         super().__init__(root, benchmark)
-        if self.packed:
-            way = f"'thalweg results unpack {self.path}' makes a folder of them"
-            raise UserError(f"{self.path}: packed results are only read: {way}")
+        if self.packed or is_packed(root):
+            packed = self.path if self.packed else root
+            way = f"'thalweg results unpack {packed}' makes a folder of them"
+            raise UserError(f"{packed}: packed results are only read: {way}")
         self.working = self.path / WORKING
 
     @contextmanager

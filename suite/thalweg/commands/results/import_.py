@@ -18,10 +18,12 @@ def import_command(source: Path, results: Path | None, as_json: bool) -> ExitCod
     names = benchmarks_in(source)
     refused = refused_in(source)
     if not names and not refused:
-        raise UserError(f"{source}: no results there: name a folder like results/local of another machine")
+        raise UserError(
+            f"{source}: holds no results: name a folder like results/local of another machine, or a packed file"
+        )
     root = results_root(results)
     if source.is_dir() and root.is_dir() and source.samefile(root):
-        raise UserError(f"{source}: this is the folder that results are imported into: name another folder")
+        raise UserError(f"{source}: is the results folder to import into: name another folder")
     done: dict[str, Imported] = {}
     try:
         for name in names:

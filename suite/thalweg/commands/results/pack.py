@@ -12,7 +12,7 @@ from thalweg.errors import UserError
 from thalweg.exit_codes import ExitCode
 from thalweg.present.numbers import number
 from thalweg.store.pack import Packing, pack
-from thalweg.store.packed import SUFFIX, is_packed
+from thalweg.store.packed_format import SUFFIX, is_packed
 from thalweg.store.results import BenchmarkResults
 from thalweg.store.roots import benchmarks_in, refused_in, require_benchmark
 

@@ -9,7 +9,7 @@ from thalweg.benchmark_file import NAME, NAMING
 from thalweg.console import console, print_json
 from thalweg.errors import UserError
 from thalweg.exit_codes import ExitCode
-from thalweg.store.packed import SUFFIX, is_packed
+from thalweg.store.packed_format import SUFFIX, is_packed
 from thalweg.store.roots import results_root
 from thalweg.store.unpack import unpack
 
