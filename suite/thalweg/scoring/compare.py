@@ -39,12 +39,12 @@ COLUMNS = [
 
 @dataclass(frozen=True)
 class Margins:
-    """How much worse is still the same."""
+    """The margins: differences up to a margin count as the same."""
 
     points: float = 0.01
-    """For fractions that people read as percentages: absolute, 0.01 is one percentage point."""
+    """For fractions that are shown in percent: an absolute margin, where 0.01 is one percentage point."""
     relative: float = 0.10
-    """For costs and losses: a share of the baseline's."""
+    """For costs and losses: a share of the baseline's value."""
 
 
 @dataclass
@@ -60,7 +60,7 @@ class _Row:
     candidate: float = math.nan
     losses: list[float] = field(default_factory=list)
     margin: float = 0.0
-    """On the scale of the losses."""
+    """The margin on the scale of ``losses``."""
     log: bool = False
     relative: bool = False
     lost: int = 0
@@ -68,7 +68,7 @@ class _Row:
     note: str = ""
 
     def natural(self, loss: float) -> float:
-        """A loss as a difference, candidate minus baseline, or as the relative one."""
+        """A loss as a difference, candidate minus baseline, or as a relative difference."""
         difference = loss if self.metric.better == "lower" else 0.0 - loss
         if self.log and math.isfinite(difference):
             return math.expm1(min(difference, 700.0))
@@ -76,7 +76,7 @@ class _Row:
 
 
 class Pair(NamedTuple):
-    """Two optimizers' names, the baseline's and the candidate's."""
+    """The names of two optimizers: the baseline's and the candidate's."""
 
     baseline: str
     candidate: str
@@ -90,26 +90,27 @@ def compare(
     margins: Margins | None = None,
     excluded: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """A row per workload, pair of optimizers and metric, with ``COLUMNS``.
+    """A row for each workload, pair of optimizers and metric, with ``COLUMNS``.
 
-    Seeds that both sides ran are paired. The loss at a seed is how much worse the candidate is: a difference for
-    fractions in percent, log(candidate / baseline) for metrics with a log scale (where all values are positive), for
-    others the difference as a share of the baseline's mean. Rows are tested together, see ``paired.judge``.
+    Seeds that both sides ran are paired. The loss at a seed is how much worse the candidate is. For fractions in
+    percent it is the difference. For metrics with a log scale whose values are all positive it is log(candidate /
+    baseline). For other metrics it is the difference as a share of the baseline's mean. All rows are tested together;
+    see ``paired.judge``.
 
-    A seed that diverged or failed has no value, and never reaches the target. A metric's row is worse where more seeds
-    diverged or failed than the baseline's (``lost`` counts the seeds at which only the baseline finished, ``gained``
-    those at which only the candidate did), whatever the others say; a row of costs counts as lost the seeds at which
-    only the baseline reaches the target, and tests them.
+    A seed that diverged or failed has no value, and never reaches the target. ``lost`` counts the seeds at which only
+    the baseline finished, and ``gained`` the seeds at which only the candidate finished. A metric's row is worse if the
+    candidate lost more seeds than it gained, whatever the other seeds say. In a row of costs, the seeds at which only
+    the baseline reaches the target are lost; they enter the test.
 
     ``difference``, ``low`` and ``high`` are candidate minus baseline, divided by the baseline where ``relative``.
 
     Args:
-        baseline: from ``outcomes.outcomes``.
-        candidate: the same.
-        metrics: by workload what is compared.
-        pairs: which optimizers.
-        margins: how much worse is still the same.
-        excluded: by workload why nothing is compared on it.
+        baseline: the baseline's outcomes, from ``outcomes.outcomes``.
+        candidate: the candidate's outcomes.
+        metrics: the metrics that are compared, by workload.
+        pairs: the pairs of optimizers that are compared.
+        margins: the differences that count as the same.
+        excluded: why a workload is not compared, by workload.
     """
     reasons = excluded or {}
     wanted = [(workload, pair, metric) for workload, all_ in metrics.items() for pair in pairs for metric in all_]
@@ -129,7 +130,7 @@ def compare(
 
 
 def overall(table: pd.DataFrame) -> str:
-    """Worse where any row is, else better where any row is, else same; nothing compared where no row was."""
+    """Worse if a row is worse, else better if a row is better, else same; nothing compared without rows."""
     verdicts = set(table["verdict"])
     return next((verdict for verdict in ("worse", "better", "same") if verdict in verdicts), NOTHING)
 
@@ -143,7 +144,7 @@ def _row(
     margins: Margins,
     excluded: str,
 ) -> _Row | None:
-    """None where neither side has a trial."""
+    """The row of a metric; None where neither side has a trial."""
 
     def of(table: pd.DataFrame, optimizer: str) -> pd.DataFrame:
         mine = (table["workload"] == workload) & (table["metric"] == metric.name) & (table["optimizer"] == optimizer)
@@ -170,14 +171,14 @@ def _row(
 
 
 def _value(values: Array, metric: Metric, log: bool) -> float:
-    """The leaderboard's: the mean of those that finished; none where one never reaches the target."""
+    """The value as in the leaderboard: the mean over finished seeds; nan if a seed never reaches the target."""
     if is_to_target(metric) and not np.isfinite(values).all():
         return math.nan
     return t_interval(list(values[np.isfinite(values)]), log=log).value
 
 
 def _measure(row: _Row, b: Array, c: Array, margins: Margins) -> None:
-    """Losses and their margin."""
+    """The losses of a row, and the margin on their scale."""
     sign = 1.0 if row.metric.better == "lower" else -1.0
     there = np.isfinite(b) & np.isfinite(c)
     known = np.concatenate([b[np.isfinite(b)], c[np.isfinite(c)]])

@@ -9,27 +9,27 @@ import numpy as np
 import pandas as pd
 
 MIN_WORKLOADS = 12
-"""Workloads that the approximation behind the critical difference needs."""
+"""The fewest workloads for which the approximation behind the critical difference holds."""
 LEVEL = 0.05
 
 
 @dataclass(frozen=True)
 class CriticalDifference:
-    """What the diagram shows."""
+    """The contents of a critical-difference diagram."""
 
     ranks: pd.Series
-    """The mean rank of each optimizer over workloads, the smallest first; 1 is the best."""
+    """The mean rank of each optimizer over workloads, the smallest first. Rank 1 is the best."""
     difference: float
-    """Mean ranks that differ by less are not told apart, and none are where ``p`` is 0.05 or more."""
+    """Mean ranks that differ by less are not told apart. If ``p`` is 0.05 or more, no ranks are told apart."""
     p: float
-    """Friedman's: of ranks as different as these, were all optimizers the same."""
+    """The p-value of Friedman's test: the probability of such different ranks if all optimizers were alike."""
     groups: list[tuple[str, ...]]
-    """Largest sets of optimizers that are not told apart, in the order of ranks; single ones are left out."""
+    """The largest sets of optimizers that are not told apart, in the order of ranks, without sets of one."""
     workloads: int
 
 
 def refusal(workloads: int, optimizers: int) -> str:
-    """Why there is no critical difference of so many; empty where there is one."""
+    """Why there is no critical difference for these numbers of workloads and optimizers; empty where there is one."""
     if workloads < MIN_WORKLOADS:
         return f"a critical-difference diagram takes {MIN_WORKLOADS} workloads with a target, here are {workloads}"
     if optimizers < 3:
@@ -38,12 +38,12 @@ def refusal(workloads: int, optimizers: int) -> str:
 
 
 def critical_difference(table: pd.DataFrame) -> CriticalDifference:
-    """Friedman's test and Nemenyi's critical difference, of scores (larger is better), workloads by optimizers.
+    """Friedman's test and Nemenyi's critical difference, for scores (workloads, optimizers) of which larger is better.
 
-    With N workloads, k optimizers and mean ranks R_j (ties share theirs) the critical difference is
-    q sqrt(k (k + 1) / (6 N)), where q is the upper 5% point of the studentized range of k with infinite degrees of
-    freedom, over sqrt(2) (Demšar 2006, *Statistical comparisons of classifiers over multiple data sets*, JMLR 7). Ranks
-    depend on who else is there.
+    Let there be N workloads and k optimizers with mean ranks R_j, where ties share their ranks. The critical difference
+    is q sqrt(k (k + 1) / (6 N)). q is the upper 5% point of the studentized range of k with infinite degrees of
+    freedom, divided by sqrt(2) (Demšar 2006, *Statistical comparisons of classifiers over multiple data sets*, JMLR 7).
+    Ranks depend on which optimizers are compared.
     """
     # takes half a second
     from scipy.stats import friedmanchisquare, studentized_range

@@ -10,13 +10,13 @@ Array = np.ndarray[Any, Any]
 
 
 def holm_levels(p: Array, alpha: float = 0.05) -> Array:
-    """The level at which each of m hypotheses is tested, (..., m) from p-values (..., m); those that are nan are none.
+    """The levels (..., m) at which m hypotheses with p-values (..., m) are tested. A nan is no hypothesis.
 
-    With the p-values in order, p_(1) <= ... <= p_(m), hypothesis k is rejected where p_(j) <= alpha / (m - j + 1) for
-    all j <= k. So its level is alpha / (m - k + 1), and after the first one that is not rejected the level stays as it
-    is there: ``p <= holm_levels(p)`` are the rejections, and a one-sided confidence bound at that level excludes the
-    hypothesis exactly where it is rejected. The probability of any false rejection is at most alpha, however the tests
-    depend on each other.
+    Order the p-values, p_(1) <= ... <= p_(m). Hypothesis k is rejected where p_(j) <= alpha / (m - j + 1) for all
+    j <= k. So the level of hypothesis k is alpha / (m - k + 1), up to the first hypothesis that is not rejected; all
+    later ones have the level of that hypothesis. Hence ``p <= holm_levels(p)`` are the rejections, and a one-sided
+    confidence bound at the level excludes a hypothesis exactly where it is rejected. The probability of any false
+    rejection is at most alpha, however the tests depend on each other.
 
     Source: Holm 1979, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6.
 

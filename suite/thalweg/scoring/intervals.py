@@ -19,14 +19,17 @@ class Estimate(NamedTuple):
 
 
 FLOOR = 1e-45
-"""What is less counts as this on logarithms: the smallest number in float32, which losses that end at 0 have passed."""
+"""The smallest number on a log scale; smaller numbers count as this one.
+
+It is about the smallest number in float32. A loss that becomes 0 has passed it.
+"""
 
 
 def t_interval(values: Sequence[float], log: bool = False, level: float = 0.95, floor: float = FLOOR) -> Estimate:
     """Mean and t-interval: mean +- t_{(1 + level)/2, n-1} s / sqrt(n).
 
-    With ``log`` all of it is done on logarithms: then the value is the geometric mean, where what is below ``floor``
-    counts as that. No value at all, or one that is not finite, gives nan.
+    With ``log`` the computation is on logarithms. Then the value is the geometric mean, and a number below ``floor``
+    counts as ``floor``. The result is nan without values, or if a value is not finite.
 
     Raises:
         ValueError: a value is below zero, and ``log`` is asked for.

@@ -1,4 +1,4 @@
-"""Leaderboards: a value with its interval, a rank with its ties, and what diverged or failed."""
+"""Leaderboards: values with intervals, ranks with ties, and counts of trials that diverged or failed."""
 
 from __future__ import annotations
 
@@ -50,17 +50,18 @@ COLUMNS = [
 def leaderboard(seen: Observations, workloads: Mapping[str, Workload], metric: str | None = None) -> pd.DataFrame:
     """One row per workload and optimizer, best first.
 
-    ``value`` is the mean over the seeds that finished, with a 95% t-interval from ``low`` to ``high`` (both on
-    logarithms for metrics with a log scale): of the workload's metric on the test split at the step that validation
-    selects, else on the training split at the end; or of what ``metric`` names (``measures.MEASURES``, but for
-    stability, which has a function of its own). ``reached`` counts the seeds that
-    reached the target. Optimizers with fewer finished seeds (others diverged or failed) come after those with more.
-    ``rank_low`` to ``rank_high`` are the ranks that the intervals leave open: an optimizer is better for certain only
-    if the two intervals do not overlap. ``seconds_to_target`` are the steps times the seconds of a step on the machine
-    ``seen.timed_on``; its interval is that of the steps. A metric with values below zero has a linear scale, see
-    ``scales.settled``.
+    ``value`` is the mean over the seeds that finished, with a 95% t-interval from ``low`` to ``high``. Metrics with a
+    log scale are averaged on logarithms. The metric is the workload's own, on the test split at the step that
+    validation selects, or without a test split on the training split at the end. ``metric`` may name another of
+    ``measures.MEASURES``; stability has its own function. ``reached`` counts the seeds that reached the target.
 
-    Raises UserError when no workload has the metric.
+    Optimizers with more finished seeds come first. ``rank_low`` to ``rank_high`` are the ranks that the intervals leave
+    open: an optimizer is certainly better only if the two intervals do not overlap. ``seconds_to_target`` is the number
+    of steps times the seconds of a step on the machine ``seen.timed_on``; its interval reflects the steps alone. A
+    metric with values below zero has a linear scale: see ``scales.settled``.
+
+    Raises:
+        UserError: no workload has the metric.
     """
     check_metric(workloads, metric)
     workloads = settled(workloads, seen.curves, metric)
@@ -77,11 +78,11 @@ def leaderboard(seen: Observations, workloads: Mapping[str, Workload], metric: s
 
 
 def _rows(workload: Workload, metric: Metric, trials: pd.DataFrame, curves: pd.DataFrame) -> list[dict[str, Any]]:
-    """A row for each optimizer, without its ranks."""
+    """A row for each optimizer, without ranks."""
     steps = to_target(curves, workload)
-    # memory is no matter of curves
+    # the memory of the state is not in the curves
     values = {} if metric is STATE_BYTES else values_by_seed(workload, metric, curves)
-    # columns as arrays: a table for each of hundreds of optimizers takes longer than what is done with it
+    # columns as arrays, because tables for hundreds of optimizers take longer to make than to use
     columns = {name: trials[name].to_numpy() for name in ("seed", "state_bytes", "step_seconds")}
     columns["status"] = trials["status"].to_numpy(dtype=object)
     numbers = trials.groupby("optimizer", observed=True).indices
@@ -114,7 +115,7 @@ def _row(
     if is_to_target(metric):
         factor = step_seconds if metric is SECONDS else 1.0
         values = [factor * by_seed.get(seed, math.inf) for seed in seeds]
-        # a mean over the seeds that got there would flatter whoever got there rarely
+        # a mean over the seeds that reach the target would flatter an optimizer that rarely reaches it
         values = values if all(math.isfinite(value) for value in values) else []
     elif metric is STATE_BYTES:
         memory = trials["state_bytes"][done].astype(float)
@@ -149,7 +150,7 @@ def _row(
 
 
 def ranked(table: pd.DataFrame, metric: Metric) -> pd.DataFrame:
-    """The rows of one workload, best first, with their ranks."""
+    """The rows of one workload, best first, with ranks."""
     sign = -1.0 if metric.better == "higher" else 1.0
     # of stability those that did not finish are in the value
     lost = 0 if metric.name == STABILITY.name else table["diverged"] + table["failed"]

@@ -1,4 +1,4 @@
-"""What a leaderboard can rank by: metrics at one step or over training, and what reaching the target costs."""
+"""The measures that can rank a leaderboard: metrics at one step or over training, and costs to reach the target."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ TO_TARGET = {
     "curvature_products_to_target": (Metric("curvature_products_to_target", "lower"), "curvature_products"),
     "factor_inversions_to_target": (Metric("factor_inversions_to_target", "lower"), "factor_inversions"),
 }
-"""What it costs to reach the target: a metric, and the column of a curve that counts it."""
+"""The costs to reach the target: for each the metric, and the column of a curve that counts it."""
 SECONDS = Metric("seconds_to_target", "lower", "log", unit="s")
-"""Steps to the target times the seconds of a step, as timed on one machine by ``thalweg run --timed``."""
+"""The steps to the target times the seconds of a step, which ``thalweg run --timed`` measures on one machine."""
 STATE_BYTES = Metric("state_bytes", "lower", unit="bytes")
 """Memory of the optimizer's state at the end of training."""
 COSTS = (*TO_TARGET, SECONDS.name, STATE_BYTES.name)
@@ -38,13 +38,13 @@ FINAL, TRAINING_LOSS, AREA = "final_validation", "training_loss", "area_under_cu
 STABILITY = Metric("stability", "higher", unit="%")
 """The share of settings and seeds that reach the target."""
 MEASURES = (FINAL, TRAINING_LOSS, AREA, STABILITY.name, *COSTS)
-"""Names that can rank besides a workload's own metrics."""
+"""Names of the measures that can rank, besides a workload's own metrics."""
 
 BySeed = dict[int, float]
 
 
 def ranking_metric(workload: Workload, name: str | None) -> Metric | None:
-    """The metric of that name, the workload's own for None; None where the workload has none, or no target for it."""
+    """The metric of a name, or for None the workload's own metric. None where the workload lacks it or its target."""
     choices = {metric.name: metric for metric in workload.metrics}
     if name is None or name in choices:
         return workload.metric if name is None else choices[name]
@@ -64,7 +64,7 @@ def ranking_metric(workload: Workload, name: str | None) -> Metric | None:
 
 
 def check_metric(workloads: Mapping[str, Workload], name: str | None, among: Collection[str] = MEASURES) -> None:
-    """Raise UserError where no workload has the metric of that name."""
+    """Raise UserError where no workload has the named metric."""
     if name is None or any(ranking_metric(workload, name) for workload in workloads.values()):
         return
     if name == FINAL:
@@ -76,7 +76,7 @@ def check_metric(workloads: Mapping[str, Workload], name: str | None, among: Col
 
 
 def where_read(workload: Workload, metric: Metric) -> str:
-    """Of what, and where in training, a metric is read; empty for costs, which say it themselves."""
+    """The split and the moment at which a metric is read; empty for costs, whose names say it."""
     selected = "at the step that validation selects" if workload.target_split == "valid" else "at the end of training"
     own = workload.metric.name
     logs = ", on logarithms" if metric.scale == "log" else ""
@@ -93,7 +93,7 @@ _SPLITS = {"valid": "validation", "train": "training"}
 
 
 def wanted_for(workloads: Mapping[str, Workload], metric: str | None = None) -> Wanted:
-    """What a leaderboard by that metric reads of the curves."""
+    """The part of the curves that a leaderboard by a metric reads."""
     columns = ["step", "split", "metric", "value", TO_TARGET[metric][1] if metric in TO_TARGET else "step"]
     metrics: set[str] = set()
     splits: set[str] = set()
@@ -110,7 +110,7 @@ def wanted_for(workloads: Mapping[str, Workload], metric: str | None = None) -> 
 
 
 def read_of(workload: Workload, name: str | None) -> list[tuple[str, str]]:
-    """Metric and split that a measure reads, besides the target's."""
+    """The metric and the split that a measure reads, besides those of the target."""
     ranked = ranking_metric(workload, name)
     if ranked is None:
         return []
@@ -122,15 +122,16 @@ def read_of(workload: Workload, name: str | None) -> list[tuple[str, str]]:
 
 
 def is_to_target(metric: Metric) -> bool:
-    """Whether it is what reaching the target costs."""
+    """Whether a metric is a cost to reach the target."""
     return metric.name in TO_TARGET or metric.name == SECONDS.name
 
 
 def values_by_seed(workload: Workload, metric: Metric, curves: pd.DataFrame) -> dict[str, BySeed]:
-    """The value of each optimizer's trials that have one, from the workload's ``curves``.
+    """The value of each trial that has one, by optimizer and seed, from the workload's ``curves``.
 
-    Steps for ``seconds_to_target``; nothing for ``state_bytes``, which no curve has. ``area_under_curve`` is the mean
-    of the curve over what is spent of the budget, by the trapezoid rule, with a log scale of its logarithm.
+    For ``seconds_to_target`` the values are steps. ``state_bytes`` is in no curve and has no values.
+    ``area_under_curve`` is the mean of the curve over the spent budget, by the trapezoid rule; for a metric with a log
+    scale it is the mean of the logarithm.
     """
     if is_to_target(metric):
         return to_target(curves, workload, TO_TARGET[metric.name][1] if metric.name in TO_TARGET else "step")
@@ -144,9 +145,9 @@ def values_by_seed(workload: Workload, metric: Metric, curves: pd.DataFrame) -> 
 
 
 def _areas(rows: pd.DataFrame, axis: str, log: bool) -> pd.Series:
-    """Of each trial the mean of its curve over the axis, of a single evaluation its value.
+    """The mean of each trial's curve over the axis; of a single evaluation, the value.
 
-    It is nan where a value of the curve is not finite.
+    The mean is nan if a value of the curve is not finite.
     """
     keys = ["optimizer", "seed"]
     value = np.log(rows["value"].clip(lower=FLOOR)) if log else rows["value"]
@@ -162,7 +163,7 @@ def _areas(rows: pd.DataFrame, axis: str, log: bool) -> pd.Series:
 
 
 def to_target(curves: pd.DataFrame, workload: Workload, column: str = "step") -> dict[str, BySeed]:
-    """What each trial that reaches the target had spent at the first evaluated step where it does."""
+    """The cost of each trial that reaches the target, at the first evaluation that reaches it."""
     target, metric = workload.target, workload.target_metric
     if target is None or metric is None:
         return {}
@@ -173,7 +174,7 @@ def to_target(curves: pd.DataFrame, workload: Workload, column: str = "step") ->
 
 
 def by_optimizer(series: pd.Series) -> dict[str, BySeed]:
-    """A series by optimizer and seed, sorted, as a number by seed for each optimizer."""
+    """A sorted series by optimizer and seed, as a dictionary of numbers by seed for each optimizer."""
     labels = series.index.get_level_values(0).to_numpy(dtype=object)
     seeds, values = series.index.get_level_values(1).tolist(), series.tolist()
     starts = [*np.flatnonzero(labels[1:] != labels[:-1]) + 1] if len(labels) else []

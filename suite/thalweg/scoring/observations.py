@@ -1,4 +1,4 @@
-"""What a plan's trials left on disk, as two tables."""
+"""The results of a plan's trials on disk, as two tables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TRIAL_COLUMNS = ["workload", "optimizer", "seed", "hash", "status", "reason", "r
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be read of the curves: columns, and of ``split`` and ``metric`` the values (all, where not named)."""
+    """The part of the curves to read: columns, and values of ``split`` and ``metric``, by default all values."""
 
     columns: Sequence[str] = tuple(CURVE_COLUMNS)
     where: Mapping[str, Collection[str]] = field(default_factory=dict)
@@ -32,22 +32,22 @@ EVERYTHING = Wanted()
 
 @dataclass
 class Observations:
-    """``trials``: a row a trial (TRIAL_COLUMNS). ``curves``: their curves' rows, with workload, optimizer and seed."""
+    """``trials``: a row for each trial (TRIAL_COLUMNS). ``curves``: the rows of the trials' curves, with their names."""
 
     trials: pd.DataFrame
     curves: pd.DataFrame
     missing: int = 0
     """Trials of the plan that are not on disk."""
     beside: int = 0
-    """Trials on disk that are not of the plan."""
+    """Trials on disk that are not in the plan."""
     unreadable: list[str] = field(default_factory=list)
     """Trials of the plan whose curve cannot be read."""
     timed_on: str = ""
-    """The machine whose step times ``step_seconds`` in trials are; empty without any."""
+    """The machine on which ``step_seconds`` of the trials were timed; empty without step times."""
 
     @property
     def mixture(self) -> list[str]:
-        """The environments that the trials ran on, when there is more than one: numbers may differ in rounding."""
+        """The environments of the trials, if there are several; numbers may then differ in rounding."""
         found = sorted(self.trials["ran_on"].unique())
         return found if len(found) > 1 else []
 
@@ -58,7 +58,7 @@ def observe(
     times: Mapping[str, list[StepTime]] | None = None,
     wanted: Wanted = EVERYTHING,
 ) -> Observations:
-    """Exactly the plan's trials, under the plan's names; with step times by configuration, on one machine."""
+    """Exactly the plan's trials under the plan's names, with step times by configuration from one machine."""
     number_of = dict(zip(stored.column("hash"), stored.trials.index.tolist(), strict=True))
     hashes = [planned.trial.hash for planned in plan.trials]
     numbers = np.array([number_of.get(key, -1) for key in hashes], dtype=np.int64)
@@ -69,7 +69,7 @@ def observe(
     found.missing = int((~there).sum())
     beside = set(hashes) | {planned.trial.hash for planned in plan.tuning}
     seeds = stored.trials["seed"].to_numpy()
-    # of a benchmark that tunes, settings that it would not try now are no others'
+    # a benchmark that tunes has trials of settings that it would not try now; they are not foreign trials
     own = seeds >= TUNING_SEED if plan.tuning else np.zeros(len(seeds), dtype=bool)
     found.beside = len({hash_ for hash_, mine in zip(stored.column("hash"), own, strict=True) if not mine} - beside)
     return found
@@ -80,7 +80,7 @@ def observe_stored(
     times: Mapping[str, list[StepTime]] | None = None,
     wanted: Wanted = EVERYTHING,
 ) -> Observations:
-    """Whatever is on disk, under the names it was saved with."""
+    """All trials on disk, under the names with which they were saved."""
     workloads, optimizers = (stored.trials[name].to_numpy(dtype=object) for name in ("workload", "optimizer"))
     return _tables(stored, stored.trials.index.to_numpy(), workloads, optimizers, times, wanted)
 
@@ -93,7 +93,7 @@ def _tables(
     times: Mapping[str, list[StepTime]] | None,
     wanted: Wanted,
 ) -> Observations:
-    """The trials of those numbers, under those names."""
+    """The trials with given row numbers, under given names."""
     rows = stored.trials.loc[numbers]
     keys = rows["configuration"].tolist() if times else []
     machine, seconds = on_one_machine(times or {}, keys)
@@ -119,12 +119,12 @@ def _tables(
 
 
 def _curves(stored: Stored, numbers: np.ndarray[Any, Any], trials: pd.DataFrame, wanted: Wanted) -> pd.DataFrame:
-    """The curves of those trials, with workload and optimizer (as categories) and seed."""
+    """The curves of trials, with workload and optimizer (as categories) and seed."""
     names = {name: pd.Categorical(trials[name]) for name in ("workload", "optimizer")}
     parts: list[pd.DataFrame] = []
     left = np.arange(len(numbers))
     while len(left) or not parts:
-        # once, but where a plan has one trial under several names
+        # a curve is there once, unless a plan has one trial under several names
         unique, first = np.unique(numbers[left], return_index=True)
         curves = stored.curves(wanted.columns, pd.Index(unique), wanted.where)
         place = np.zeros(int(unique.max(initial=0)) + 1, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""What became of each seed: one number for each trial and metric."""
+"""The outcome of each seed: one number for each trial and metric."""
 
 from __future__ import annotations
 
@@ -26,13 +26,16 @@ from thalweg.scoring.observations import Observations
 COLUMNS = ["workload", "metric", "optimizer", "seed", "finished", "value"]
 
 Metrics = Mapping[str, list[Metric]]
-"""By workload what is compared on it."""
+"""The metrics that are compared, by workload."""
 
 
 def compared_metrics(workloads: Mapping[str, Workload], name: str | None = None) -> dict[str, list[Metric]]:
-    """By workload its metric and, where it has a target, the steps to it; or the metric of that name where it has one.
+    """The metrics to compare on each workload: by default its own metric, and the steps to its target if it has one.
 
-    Raises UserError when no workload has it.
+    If ``name`` is given, workloads that lack this metric are left out.
+
+    Raises:
+        UserError: no workload has the metric.
     """
     if name is None:
         return {key: [one.metric, *([STEPS] if one.target else [])] for key, one in workloads.items()}
@@ -44,12 +47,13 @@ def compared_metrics(workloads: Mapping[str, Workload], name: str | None = None)
 
 
 def outcomes(seen: Observations, workloads: Mapping[str, Workload], metrics: Metrics) -> pd.DataFrame:
-    """A row a trial and metric, with ``COLUMNS``.
+    """A row for each trial and metric, with ``COLUMNS``.
 
-    ``value`` is what the leaderboard averages: the metric on the test split at the step that validation selects, else
-    on the training split at the end; or a cost, which is infinite where the target is never reached. ``finished`` is
-    false for trials that diverged or failed: they have no value, and never reach the target. Trials whose steps were
-    not timed, or whose memory was not recorded, are left out where that is asked for.
+    ``value`` is the number that the leaderboard averages: the metric on the test split at the step that validation
+    selects, or without a test split on the training split at the end; or a cost, which is infinite where the target is
+    never reached. ``finished`` is false for trials that diverged or failed: they have no value, and never reach the
+    target. A comparison of times or memory leaves out trials whose steps were not timed or whose memory was not
+    recorded.
     """
     parts = [
         _values(workloads[workload], metric, seen).assign(workload=workload, metric=metric.name)

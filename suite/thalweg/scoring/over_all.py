@@ -1,4 +1,4 @@
-"""Scores over all workloads: a fixed-target ECDF, which does not depend on who else is there, ranks."""
+"""Scores over all workloads. The area under a fixed-target ECDF ranks, because it ignores the other optimizers."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from thalweg.scoring.pooled import Pooled, pooled
 from thalweg.scoring.profiles import profile_curve, profiles
 
 DECADES = 2
-"""The ECDF is looked at over shares of the budget from 10^-DECADES to 1, on a log scale."""
+"""The ECDF covers shares of the budget from 10^-DECADES to 1, on a log scale."""
 EASIER = 3
-"""Easier targets beside a workload's own."""
+"""The number of easier targets besides a workload's own target."""
 DIGITS = 12
-"""Decimals of areas: sums in another order must not break ties."""
+"""Areas are rounded to this many decimals, so that sums in different orders do not break ties."""
 COLUMNS = [
     "rank",
     "rank_low",
@@ -42,10 +42,11 @@ _TIMES = ["workload", "optimizer", "seed", "target", "share", "spent"]
 
 
 def targets_of(workload: Workload) -> list[float]:
-    """A workload's own target and easier ones, from the benchmark alone; empty where it has none.
+    """A workload's own target and easier ones, which follow from the benchmark alone; empty without a target.
 
-    Of a fraction (unit %) the error 1 - a is 2, 4 and 8 times the target's (where that is below 1), of anything else
-    the value is 10, 100 and 1000 times it, or its inverse where higher is better.
+    For a fraction a (unit %), the error 1 - a of an easier target is 2, 4 or 8 times the target's error, if that is
+    below 1. For other metrics the value of an easier target is 10, 100 or 1000 times the target's value where lower is
+    better, and a tenth, a hundredth or a thousandth of it where higher is better.
     """
     target, metric = workload.target, workload.target_metric
     if target is None or metric is None:
@@ -62,11 +63,11 @@ def targets_of(workload: Workload) -> list[float]:
 
 
 def runtimes(plan: Plan, seen: Observations) -> pd.DataFrame:
-    """What each trial had spent at the first evaluation where it reaches each target.
+    """The spending of each trial at the first evaluation that reaches each target.
 
-    Columns workload, optimizer, seed, target (0 is the workload's own, higher numbers are easier), ``share`` of the
-    trial's budget and ``spent``, the examples that were evaluated until then; infinite where it never does, as for
-    trials that diverged or failed. Workloads without a target have no rows.
+    The columns are workload, optimizer, seed, target (0 is the workload's own, higher numbers are easier), ``share`` of
+    the trial's budget, and ``spent``, the examples evaluated until then. Both are infinite where the trial never
+    reaches the target, diverged or failed. Workloads without a target have no rows.
     """
     axes: dict[str, dict[str, tuple[str, float]]] = {}
     for each in plan.trials:
@@ -105,7 +106,7 @@ def runtimes(plan: Plan, seen: Observations) -> pd.DataFrame:
 
 
 def _of_targets(curves: pd.DataFrame, plan: Plan, axes: set[str]) -> pd.DataFrame:
-    """The rows and columns that targets are about: all are too many to go through for each workload."""
+    """The rows and columns that targets need, since all rows are too many to search for each workload."""
     there = [each for each in plan.workloads.values() if each.target_metric is not None]
     wanted = curves["metric"].isin([each.target_metric.name for each in there if each.target_metric])
     wanted &= curves["split"].isin([each.target_split for each in there])
@@ -114,7 +115,7 @@ def _of_targets(curves: pd.DataFrame, plan: Plan, axes: set[str]) -> pd.DataFram
 
 
 def _share(rows: pd.DataFrame, axes: Mapping[str, tuple[str, float]]) -> np.ndarray[Any, Any]:
-    """What is spent of the budget at each row of a workload's curves."""
+    """The share of the budget that is spent at each row of a workload's curves."""
     share = np.full(len(rows), math.nan)
     for axis, whole in {*axes.values()}:
         chosen = rows["optimizer"].isin([name for name, of in axes.items() if of == (axis, whole)]).to_numpy()
@@ -139,12 +140,12 @@ def areas(times: pd.DataFrame) -> pd.Series:
 
 
 def ecdf_scores(times: pd.DataFrame) -> pd.DataFrame:
-    """The area under each optimizer's ECDF, with a 95% t-interval over seeds: seeds, ecdf, low, high, by optimizer.
+    """The area under each optimizer's ECDF with a 95% t-interval over seeds: columns seeds, ecdf, low and high.
 
     The ECDF (Hansen et al. 2021, *COCO*; Moré & Wild 2009) is the share of (workload, target) pairs that are reached
-    within a share of the budget, on a log scale; its area is the mean of ``credit`` over targets, then over workloads,
-    so that each workload counts the same. It uses nothing of the other optimizers. Each seed is a repetition of the
-    whole benchmark and gives one area.
+    within a share of the budget, on a log scale. Its area is the mean of ``credit`` over targets, then over workloads,
+    so that each workload has equal weight. The area does not depend on other optimizers. Each seed is a repetition of
+    the whole benchmark and gives one area.
     """
     if times.empty:
         return pd.DataFrame(columns=["seeds", "ecdf", "low", "high"])
@@ -173,49 +174,49 @@ def ecdf_curve(times: pd.DataFrame, points: int = 101) -> pd.DataFrame:
 
 
 def _weights(rows: pd.DataFrame) -> np.ndarray[Any, Any]:
-    """Equal for workloads, and within one for its targets and seeds."""
+    """Weights that are equal for all workloads, and within a workload for its targets and seeds."""
     counts = rows.groupby("workload")["share"].transform("size").to_numpy()
     return np.asarray(1.0 / counts / rows["workload"].nunique())
 
 
 @dataclass
 class OverAll:
-    """A ranking over workloads."""
+    """A ranking of optimizers over all workloads."""
 
     table: pd.DataFrame
-    """COLUMNS, best first by the area under the ECDF; ``rank_low`` to ``rank_high`` as in a leaderboard."""
+    """Rows with ``COLUMNS``, best first by the area under the ECDF. Ranks are intervals as in a leaderboard."""
     curve: pd.DataFrame
     """See ``ecdf_curve``."""
     profiles: pd.DataFrame
     """See ``profiles.profile_curve``."""
     workloads: list[str]
-    """Those that have a target."""
+    """The workloads that have a target."""
     without_target: list[str]
     incomplete: dict[str, list[str]]
-    """Optimizers that are not ranked, for no seed of theirs has a trial on each of these workloads: what they lack."""
+    """Optimizers that are not ranked because no seed has a trial on every workload, with the workloads they lack."""
     partial: int
-    """Seeds of ranked optimizers that do not count, since they lack a workload."""
+    """The number of seeds of ranked optimizers that do not count, because they lack a workload."""
     pooled: Pooled
-    """Of the areas of single trials."""
+    """Interquartile means and probabilities of improvement of single trials' areas."""
     critical: CriticalDifference | None
-    """Of the areas, where there are workloads enough."""
+    """The critical difference of the areas, if there are enough workloads."""
     no_critical: str
-    """Why there is none."""
+    """Why there is no critical difference."""
 
 
 def _lacking(rows: pd.DataFrame, workloads: list[str]) -> list[str]:
-    """The workloads on which an optimizer has fewer seeds than elsewhere, or none; all, where its seeds are others."""
+    """The workloads that an optimizer lacks: those with fewer seeds than others, or all if its seeds differ."""
     seeds = rows.groupby("workload")["seed"].nunique()
     most = int(seeds.max()) if len(seeds) else 1
     return [name for name in workloads if seeds.get(name, 0) < most] or workloads
 
 
 def over_all(plan: Plan, seen: Observations) -> OverAll:
-    """Rank the optimizers, by those seeds that have a trial on every workload with a target."""
+    """Rank the optimizers by the seeds that have a trial on every workload with a target."""
     with_target = [name for name, workload in plan.workloads.items() if targets_of(workload)]
     times = runtimes(plan, seen)
     there = times.groupby(["optimizer", "seed"])["workload"].nunique()
-    # a seed that lacks a workload, a hard one say, would have too good an area
+    # a seed that lacks a workload, which may be a hard one, would have too good an area
     whole = there[there == len(with_target)]
     ranked = set(whole.index.get_level_values("optimizer"))
     incomplete = {
@@ -232,7 +233,7 @@ def over_all(plan: Plan, seen: Observations) -> OverAll:
     table = table.sort_values(["ecdf", "optimizer"], ascending=[False, True], ignore_index=True)
     low, high = table["low"].fillna(0.0).to_numpy(), table["high"].fillna(1.0).to_numpy()
     table["rank"] = table["ecdf"].rank(ascending=False, method="min").astype(int)
-    # better for certain only where intervals do not overlap
+    # an optimizer is certainly better only where the intervals do not overlap
     table["rank_low"] = [1 + int((low > high[i]).sum()) for i in range(len(table))]
     table["rank_high"] = [len(table) - int((high < low[i]).sum()) for i in range(len(table))]
     without = [name for name in plan.workloads if name not in with_target]

@@ -1,4 +1,4 @@
-"""Tests and bounds for differences at paired seeds: many rows, and many repetitions of them, at once."""
+"""Tests and confidence bounds for differences at paired seeds, vectorised over rows and repetitions."""
 
 from __future__ import annotations
 
@@ -12,37 +12,38 @@ from thalweg.scoring.holm import holm_levels
 Array = np.ndarray[Any, Any]
 
 ALPHA = 0.05
-"""Probability that any of a comparison's rows is called worse though none is worse by more than its margin."""
+"""The probability that a comparison calls any row worse although no row is worse by more than its margin."""
 MIN_SEEDS = 5
 """With fewer seeds only large differences are found."""
 
 
 class Judged(NamedTuple):
-    """Arrays with an entry a row."""
+    """Arrays with an entry for each row."""
 
     verdict: Array
-    """1 worse, -1 better, 0 neither; nan where there is nothing to compare."""
+    """1: worse, -1: better, 0: neither, nan: nothing to compare."""
     low: Array
     high: Array
-    """Bounds of the loss, one-sided, at the row's Holm level: worse is low > margin, better high < -margin."""
+    """One-sided bounds of the loss at the row's Holm level. Worse means low > margin, better means high < -margin."""
 
 
 def judge(losses: Array, margins: Array, alpha: float = ALPHA) -> Judged:
-    """Which rows are worse, and which better, by more than a margin.
+    """The rows in which the candidate is worse, or better, by more than a margin.
 
     Args:
-        losses: (..., rows, seeds), how much worse the candidate is at each seed: infinite where only the baseline got
-            there, minus infinite where only the candidate did, nan where neither did or one was not run.
+        losses: (..., rows, seeds), how much worse the candidate is at each seed: infinity where only the baseline
+            finished, minus infinity where only the candidate finished, nan where neither did or one was not run.
         margins: (rows,) or (..., rows).
-        alpha: of the worse rows as a family, and of the better ones as another.
+        alpha: the error rate of the worse rows as a family, and of the better rows as another family.
 
-    A row with n finite losses and no infinite one is tested by the paired t-test, one-sided: with mean d and standard
-    deviation s, worse where d - t_{1-a, n-1} s / sqrt(n) > margin (Student 1908). A row with infinite losses has no
-    mean: there the median is tested with the sign test, worse where the j-th smallest loss exceeds the margin, j the
-    largest number with P(Binomial(n, 1/2) < j) <= a (Conover 1999, *Practical Nonparametric Statistics*, 3.2 and 3.4).
-    The level a of each row follows Holm's procedure, over the rows that are tested. Rows whose losses are all the same
-    need no test: two and more equal numbers are compared with the margin as they are, and so is a single zero. A
-    single loss that is not zero tells nothing.
+    A row with n finite losses and no infinite loss gets the one-sided paired t-test. With mean d and standard deviation
+    s, it is worse where d - t_{1-a, n-1} s / sqrt(n) > margin (Student 1908). A row with infinite losses has no mean,
+    so the sign test tests the median. Such a row is worse where the j-th smallest loss exceeds the margin, with j the
+    largest number for which P(Binomial(n, 1/2) < j) <= a (Conover 1999, *Practical Nonparametric Statistics*, 3.2 and
+    3.4). The level a of each row follows from Holm's procedure over the tested rows.
+
+    A row of two or more equal losses is compared with the margin without a test, and so is a single loss of zero. A
+    single loss that is not zero decides nothing.
     """
     losses = np.asarray(losses, dtype=float)
     margins = np.broadcast_to(np.asarray(margins, dtype=float), losses.shape[:-1])
@@ -55,11 +56,11 @@ def judge(losses: Array, margins: Array, alpha: float = ALPHA) -> Judged:
     exact = ~unending & (n > 0) & (spread <= 1e-12 * np.maximum(np.abs(mean), 1e-300))
     nothing = (n == 0) | ((n == 1) & ~(exact & (mean == 0)))
     tested = ~exact & ~nothing
-    # a sum of equal numbers may be off by a rounding, which must not exceed a margin that they equal
+    # a sum of equal numbers may be off by a rounding error, which must not push it over an equal margin
     rounding = 1e-9 * margins
 
     def one_side(sign: float) -> tuple[Array, Array]:
-        """Rejections of "the loss, times sign, is at most the margin", and the lower bounds of it."""
+        """The rejections of "sign times the loss is at most the margin", and lower bounds of sign times the loss."""
         with np.errstate(divide="ignore", invalid="ignore"):
             t = (sign * mean - margins) / (spread / np.sqrt(count))
             p = np.where(unending, _sign_p(sign * losses, margins, n), stdtr(np.maximum(n - 1, 1), -t))
@@ -84,7 +85,7 @@ def _sign_p(losses: Array, margins: Array, n: Array) -> Array:
 
 
 def _median_bound(losses: Array, n: Array, level: Array) -> Array:
-    """The lower confidence bound of the median: an order statistic, minus infinity where there are too few."""
+    """The lower confidence bound of the median, which is an order statistic; minus infinity with too few losses."""
     ordered = np.sort(losses, -1)  # nan come last
     place = np.zeros(n.shape, dtype=int)
     for j in range(1, losses.shape[-1] + 1):

@@ -11,31 +11,31 @@ import numpy as np
 import pandas as pd
 
 MIN_TRIALS = 20
-"""Trials that an optimizer needs for a bootstrap of its pooled scores."""
+"""The fewest trials of an optimizer for a bootstrap of its pooled scores."""
 REPETITIONS = 2000
-"""Of the bootstrap."""
+"""Repetitions of the bootstrap."""
 DRAWS = 1_000_000
-"""Trials that are drawn of an optimizer, at most: of more than 500 there are fewer repetitions, never below a tenth."""
+"""The most trials drawn for an optimizer. More than 500 trials get fewer repetitions, but at least a tenth of them."""
 
 Array = np.ndarray[Any, Any]
 Strata = Mapping[str, Array]
-"""By workload one score for each seed."""
+"""The scores of the seeds, by workload."""
 
 
 @dataclass
 class Pooled:
-    """Of the optimizers that have enough trials."""
+    """The pooled scores of the optimizers that have enough trials."""
 
     means: pd.DataFrame
     """Columns optimizer, trials, iqm, low, high, best first."""
     improvement: pd.DataFrame
-    """A row an ordered pair: optimizer, over, probability, low, high."""
+    """A row for each ordered pair: optimizer, over, probability, low, high."""
     refused: dict[str, int] = field(default_factory=dict)
-    """Optimizers with fewer than MIN_TRIALS trials, and how many those are."""
+    """Optimizers with fewer than MIN_TRIALS trials, with the numbers of their trials."""
 
 
 def too_few(found: Pooled) -> list[str]:
-    """A sentence that says who has too few trials, where somebody has."""
+    """A sentence about the optimizers that have too few trials; empty if all have enough."""
     if not found.refused:
         return []
     counts = {*found.refused.values()}
@@ -45,7 +45,7 @@ def too_few(found: Pooled) -> list[str]:
 
 
 def interquartile_mean(scores: Array) -> Any:
-    """The mean of the middle half of the last axis: floor(n / 4) of the smallest and of the largest are left out.
+    """The mean of the middle half of the last axis, without the floor(n / 4) smallest and largest numbers.
 
     >>> float(interquartile_mean(np.array([0.0, 1.0, 2.0, 9.0])))
     1.5
@@ -56,16 +56,16 @@ def interquartile_mean(scores: Array) -> Any:
 
 
 def repetitions(trials: int) -> int:
-    """How often to draw so many trials anew: REPETITIONS, and fewer of very many, whose intervals are narrow anyway."""
+    """The repetitions for a number of trials: REPETITIONS, and fewer for very many, whose intervals are narrow."""
     return max(REPETITIONS // 10, min(REPETITIONS, DRAWS // max(trials, 1)))
 
 
 def pooled(areas: pd.Series) -> Pooled:
-    """Interquartile means and probabilities of improvement, of scores by optimizer, workload and seed.
+    """Interquartile means and probabilities of improvement of scores by optimizer, workload and seed.
 
-    The probability of improvement is that of a trial having a better score than a trial of the other on the same
-    workload: P(X > Y) + P(X = Y) / 2 over all pairs of trials (Mann & Whitney's U over n m), averaged over the
-    workloads that both have.
+    The probability of improvement of one optimizer over another is P(X > Y) + P(X = Y) / 2, with X and Y the scores of
+    a trial of each on one workload. It is computed over all pairs of trials (Mann & Whitney's U over n m), and averaged
+    over the workloads that both have.
 
     95% intervals are of the percentile bootstrap, stratified: seeds are drawn anew within each workload, so that every
     repetition has as many trials on each as there were (``repetitions``, seeded). An optimizer with fewer than
@@ -98,7 +98,7 @@ def _again(values: Array, often: int, draw: np.random.Generator) -> Array:
 
 
 def _estimate(values: Array) -> tuple[float, float, float]:
-    """What was there, and the interval of what was drawn."""
+    """The estimate from the trials themselves, and the percentile interval of the repetitions."""
     low, high = np.quantile(values[1:], [0.025, 0.975])
     return float(values[0]), float(low), float(high)
 
@@ -127,9 +127,9 @@ def _pairs(drawn: Mapping[str, Strata]) -> Iterator[tuple[Any, ...]]:
 
 
 def improvements(scores: Sequence[Array]) -> Array:
-    """P(X > Y) + P(X = Y) / 2 of every two of these samples (repetitions, trials): (repetitions, samples, samples).
+    """P(X > Y) + P(X = Y) / 2 for every two samples (repetitions, trials), as (repetitions, samples, samples).
 
-    From the counts of each value, since the pairs of many trials would be very many.
+    The computation counts each value, because many trials have very many pairs.
     """
     values = np.unique(np.concatenate([sample[0] for sample in scores]))
     rows = len(scores[0])

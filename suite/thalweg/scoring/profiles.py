@@ -1,4 +1,4 @@
-"""Performance profiles over workloads, as in AlgoPerf: they depend on who else is there."""
+"""Performance profiles over workloads, as in AlgoPerf. They depend on which optimizers are compared."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pandas as pd
 from thalweg.scoring.pooled import repetitions
 
 R_MAX = 4.0
-"""Where performance profiles end: AlgoPerf's (Dahl et al. 2023)."""
+"""The largest ratio of a performance profile, as in AlgoPerf (Dahl et al. 2023)."""
 
 
 def profile_score(ratios: np.ndarray[Any, Any]) -> Any:
     """AlgoPerf's score: the area under the performance profile from 1 to r_max, over r_max - 1.
 
-    The profile rho(tau) is the share of workloads with a ratio of at most tau (Dolan & Moré 2002), so that the score is
-    the mean over workloads (the last axis) of (r_max - r) / (r_max - 1), 0 where r exceeds r_max.
+    The profile rho(tau) is the share of workloads with a ratio r of at most tau (Dolan & Moré 2002). So the score is
+    the mean over workloads (the last axis) of (r_max - r) / (r_max - 1), which counts as 0 where r exceeds r_max.
 
     >>> float(profile_score(np.array([1.0, 2.5, 9.0])))
     0.5
@@ -27,11 +27,11 @@ def profile_score(ratios: np.ndarray[Any, Any]) -> Any:
 
 
 def profiles(times: pd.DataFrame, optimizers: Sequence[str]) -> Mapping[str, tuple[float, float, float]]:
-    """AlgoPerf's score of each optimizer with a 95% percentile interval. It depends on who else is there.
+    """AlgoPerf's score of each optimizer with a 95% percentile interval. It depends on the optimizers compared.
 
-    The time on a workload is the median over seeds of what is spent of the budget, in its unit, until the workload's
-    own target is reached; the ratio is that over the least of all optimizers. The interval is a bootstrap over seeds,
-    stratified by workload (``repetitions``, seeded).
+    The time on a workload is the spending until the workload's own target is reached, in the unit of the budget, as
+    the median over seeds. The ratio is the time over the shortest time of all optimizers. The interval is a bootstrap
+    over seeds, stratified by workload (``repetitions``, seeded).
     """
     spent = _spent(times, optimizers)
     if not spent:
@@ -63,7 +63,7 @@ def profile_curve(times: pd.DataFrame, optimizers: Sequence[str], points: int = 
 
 
 def _spent(times: pd.DataFrame, optimizers: Sequence[str]) -> dict[str, dict[int, np.ndarray[Any, Any]]]:
-    """By workload, and by the optimizer's place, what its seeds spent until the workload's own target."""
+    """The spending of each seed until the workload's own target, by workload and place of the optimizer."""
     place = {name: i for i, name in enumerate(optimizers)}
     found: dict[str, dict[int, np.ndarray[Any, Any]]] = {}
     groups: Any = times[times["target"] == 0].groupby(["workload", "optimizer"], sort=True)["spent"]
@@ -75,7 +75,7 @@ def _spent(times: pd.DataFrame, optimizers: Sequence[str]) -> dict[str, dict[int
 
 
 def _medians(spent: Mapping[str, Mapping[int, np.ndarray[Any, Any]]], optimizers: int) -> np.ndarray[Any, Any]:
-    """Optimizers by workloads; infinite where there is no trial."""
+    """The medians, optimizers by workloads; infinite where there is no trial."""
     table = np.full((optimizers, len(spent)), np.inf)
     for j, of in enumerate(spent.values()):
         for i, values in of.items():
@@ -84,15 +84,15 @@ def _medians(spent: Mapping[str, Mapping[int, np.ndarray[Any, Any]]], optimizers
 
 
 def _median(values: np.ndarray[Any, Any]) -> Any:
-    """Of the two in the middle the larger: half of a number and infinity is neither."""
+    """The median, as the larger of two middle numbers, because the mean of a number and infinity is no median."""
     middle = values.shape[-1] // 2
     return np.partition(values, middle, -1)[..., middle]
 
 
 def _ratios(times: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """To the least over optimizers, the last axis but one: 1 for the least, also where that is zero steps.
+    """The ratios to the smallest number over optimizers, which are the last axis but one.
 
-    Infinite where nobody gets there.
+    The smallest has ratio 1, even if it is zero. Ratios are infinite where no optimizer reaches the target.
     """
     least = times.min(-2, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):

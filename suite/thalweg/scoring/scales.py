@@ -1,4 +1,4 @@
-"""On which scale a workload's metrics are averaged: a declared log scale holds as long as no value is below zero."""
+"""The scale on which a workload's metrics are averaged: a declared log scale needs values that are not below zero."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from thalweg.scoring.measures import read_of
 def settled(workloads: Mapping[str, Workload], curves: pd.DataFrame, measure: str | None = None) -> dict[str, Workload]:
     """The workloads, with a linear scale for each metric that declares a log scale and has values below zero.
 
-    A number below zero has no logarithm, and any stand-in for it would be a tie of all that are below zero. So such a
-    metric is averaged as it is, for all optimizers of the workload. What counts are all evaluations, on the split that
-    the measure reads. Zeros change no scale, see ``intervals.FLOOR``.
+    A number below zero has no logarithm, and any replacement would make all such numbers equal. So the metric is
+    averaged without logarithms, for all optimizers of the workload. All evaluations on the split that the measure reads
+    decide. Zeros change no scale: see ``intervals.FLOOR``.
 
     Args:
-        workloads: as declared.
-        curves: of all trials that are looked at, with the columns workload, split, metric and value.
-        measure: what ranks, see ``measures.MEASURES``; None for each workload's own metric.
+        workloads: the workloads as declared.
+        curves: the curves of all trials, with the columns workload, split, metric and value.
+        measure: the measure that ranks, see ``measures.MEASURES``; None for each workload's own metric.
     """
     if curves.empty:
         return dict(workloads)

@@ -1,4 +1,4 @@
-"""Stability: the share of what was tried, rates and seeds, that reaches the target."""
+"""Stability: the share of tried settings and seeds that reach the target."""
 
 from __future__ import annotations
 
@@ -33,17 +33,16 @@ def share_interval(successes: int, trials: int, level: float = 0.95) -> Estimate
 
 
 def stability(plan: TunedPlan, stored: Stored) -> tuple[pd.DataFrame, Observations]:
-    """A leaderboard (``COLUMNS``) by the share of trials that reach the target, and what it was made from.
+    """A leaderboard (``COLUMNS``) by the share of trials that reach the target, and the observations behind it.
 
-    Of the workloads that have one.
-
-    The trials are those of every setting that was tried where the benchmark tunes (the same number and width of range
-    for everyone), else those of the seeds that count. ``seeds`` is their number, ``reached`` how many finished and
-    reached the target; ``diverged`` and ``failed`` ones did not. The interval is Clopper and Pearson's: it takes trials
-    for independent draws, which settings in a fixed range are in a manner of speaking only.
+    Workloads without a target have no rows. If the benchmark tunes, the trials are those of every setting that was
+    tried; all optimizers have equally many settings in equally wide ranges. Otherwise the trials are the final seeds.
+    ``seeds`` is the number of trials. ``reached`` counts the trials that finished and reached the target; trials that
+    diverged or failed do not count. The interval is Clopper and Pearson's. It takes trials for independent draws, which
+    settings in a fixed range are not strictly.
     """
     planned = _tried(plan)
-    # a name for each trial: several settings have the same seeds
+    # each trial gets a name, because several settings share seeds
     numbered = [replace(one, optimizer=str(number)) for number, one in enumerate(planned)]
     wanted = wanted_for(plan.workloads, STABILITY.name)
     seen = observe(Plan(plan.benchmark, plan.workloads, numbered, [*plan.trials, *plan.tuning]), stored, None, wanted)

@@ -1,4 +1,4 @@
-"""What tuning gave and what it cost: the best setting of each optimizer, and performance against the tuning budget."""
+"""The results and the costs of tuning: each optimizer's best setting, and performance against the tuning budget."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ BEST_COLUMNS = [
 
 
 def best_settings(plan: TunedPlan) -> pd.DataFrame:
-    """A row a workload and optimizer: the best setting of the largest budget, and what finding it took.
+    """A row for each workload and optimizer: the best setting of the largest budget, and the cost of finding it.
 
-    ``value`` is the mean over tuning seeds on validation, ``at_edge`` says that it is the smallest or largest tried,
-    ``reached_end`` counts the settings whose trials neither diverged nor failed; steps and gradient evaluations are
-    those of all settings together. A setting that is not known yet is empty, and so is one that has no effect:
-    ``without_effect`` names what was searched where all settings gave the very same curves.
+    ``value`` is the mean over tuning seeds on validation. ``at_edge`` says that the setting is the smallest or the
+    largest that was tried. ``reached_end`` counts the settings whose trials neither diverged nor failed. Steps and
+    gradient evaluations are summed over all settings. The setting is empty if it is not known yet, or if the searched
+    hyperparameters have no effect; ``without_effect`` names hyperparameters for which all settings gave equal curves.
     """
     rows = []
     for outcome in plan.outcomes:
@@ -45,7 +45,7 @@ def best_settings(plan: TunedPlan) -> pd.DataFrame:
         best = max(outcome.best, default=None)
         chosen = tried[[str(best) in budgets.split() for budgets in tried["selected"]]]
         without_effect = outcome.without_effect
-        # of settings without effect any has the value of all
+        # if settings have no effect, each has the value of all
         shown = tried if without_effect else chosen
         rows.append(
             {
@@ -79,7 +79,7 @@ def remark(row: Mapping[Any, Any]) -> str:
 
 
 def effectless(plan: TunedPlan) -> list[str]:
-    """A sentence for each optimizer on a workload of which all settings gave the very same curves."""
+    """A sentence for each optimizer on a workload for which all settings gave equal curves."""
     return [
         f"{one.workload.name}: {one.optimizer}: {one.without_effect} has no effect: "
         f"all {len(one.tried)} settings gave the very same curves, and none is the best"
@@ -91,7 +91,7 @@ def effectless(plan: TunedPlan) -> list[str]:
 def by_budget(plan: TunedPlan, stored: Stored, metric: str | None = None) -> pd.DataFrame:
     """The leaderboard's rows for each tuning budget, with a column ``budget`` (Sivaprasad et al. 2020).
 
-    For a smaller budget the best of its own first settings trains the seeds that count.
+    The best of a smaller budget's settings trains the final seeds of that budget.
     """
     if not plan.outcomes:
         return pd.DataFrame(columns=["budget"])
