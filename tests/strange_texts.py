@@ -1,0 +1,13 @@
+"""A text with every kind of sign that a terminal obeys or that hides, and a search for such signs."""
+
+from __future__ import annotations
+
+import unicodedata
+
+EVIL = "a\x1b[2J\x9b31m\r\x07\x7f\u202e\u2066\u2028\u200b\ufeff\U000e0041\nb\tc"
+SEEN = r"a\x1b[2J\x9b31m\r\x07\x7f\u202e\u2066\u2028\u200b\ufeff\U000e0041\nb\tc"
+
+
+def acting(text: str) -> list[str]:
+    """The signs of a text that a terminal obeys, or that hide, but for the line breaks of a layout."""
+    return [sign for sign in text if unicodedata.category(sign) in {"Cc", "Cf", "Zl", "Zp", "Cs"} and sign != "\n"]
