@@ -32,7 +32,7 @@ EVERYTHING = Wanted()
 
 @dataclass
 class Observations:
-    """``trials``: a row for each trial (TRIAL_COLUMNS). ``curves``: the rows of the trials' curves, with their names."""
+    """``trials``: a row for each trial (TRIAL_COLUMNS). ``curves``: the rows of their curves, with their names."""
 
     trials: pd.DataFrame
     curves: pd.DataFrame
