@@ -31,7 +31,7 @@ from thalweg.limits import WEIGHT_BYTES
 PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 """Names of files and folders in results."""
 HASH = re.compile(r"[0-9a-f]{12}")
-"""Of a trial."""
+"""The hash of a trial."""
 
 MB = 1 << 20
 DOCUMENT = 16 * MB

@@ -13,7 +13,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from thalweg.contracts.untouched import Untouched
 
 BatchStatistics = Literal["running", "batch"]
-"""Those that training kept (``running``), or those of the examples at hand, as in training (``batch``)."""
+"""Batch norm's statistics: those that training collected (``running``), or those of the present batch (``batch``)."""
 
 
 def batch_norms(module: nn.Module) -> list[_NormBase]:

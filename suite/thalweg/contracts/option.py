@@ -66,7 +66,7 @@ class Option:
         return []
 
     def check(self, value: Any, where: str) -> Any:
-        """Return ``value`` as this option's kind; raise UserError naming ``where``, the key and what is allowed."""
+        """Return ``value`` as this option's kind. UserError names ``where``, the key and the allowed values."""
         key = f"{where}: {self.name}"
         match self.kind:
             case "choice":

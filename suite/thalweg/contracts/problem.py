@@ -193,7 +193,7 @@ class Problem(Component, ABC):
     normalisation: str = ""
     """How inputs are scaled, in a sentence."""
     metrics: tuple[Metric, ...] = (Metric("loss", "lower", "log"),)
-    """The primary metric first; the same tuple as that of the loaded problem."""
+    """The metrics, the primary one first. The loaded problem has an equal tuple."""
     splits: tuple[Split, ...] = ("train", "valid", "test")
     stacks: bool = False
     """Whether ``load`` gives a plain ``Supervised``, with its own ``loss`` and no domain: then seeds can be batched."""

@@ -44,5 +44,5 @@ def shaped(numbers: Tensor, like: Tensor) -> Tensor:
     lead = numbers.shape[:-1]
     if not like.is_complex():
         return numbers.reshape((*lead, *like.shape))
-    # not view_as_complex, which wants them to begin at an even place
+    # not view_as_complex, which needs numbers that begin at an even place
     return torch.complex(*numbers.reshape((*lead, *like.shape, 2)).unbind(-1))

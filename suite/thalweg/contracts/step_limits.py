@@ -18,7 +18,7 @@ PRECONDITIONED = frozenset({"Adam", "AdamW", "RMSprop", "Adagrad"})
 
 
 def stability_limit(cls: str, arguments: Mapping[str, Any]) -> float | None:
-    """lr times the curvature up to which ``torch.optim.<cls>`` is stable, or None where that is not known.
+    """The limit of lr times curvature below which ``torch.optim.<cls>`` is stable; None where it is not known.
 
     With momentum mu and a = lr times the weight decay, which adds to the curvature where it is a penalty:
 

@@ -1,4 +1,4 @@
-"""Whether a trial is done: what is on disk of it, compared with what is wanted."""
+"""Decides whether a trial is done, by comparing its results on disk with the probes and weights wanted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WEIGHTS = {"weights": {"initial", "final"}, "trajectory": {"initial", "final", 
 
 @dataclass(frozen=True, slots=True)
 class Have:
-    """What is on disk of a trial that has a curve and has not failed."""
+    """The results on disk of a trial that has a curve and has not failed."""
 
     diverged: bool
     weights: Collection[str]
@@ -44,7 +44,7 @@ def is_done(have: Have | None, requests: Sequence[ProbeRequest], keep: Keep | No
 
 
 def have_of(trial: StoredTrial) -> Have | None:
-    """What is on disk of a trial, read from its folder; None where it failed or its curve cannot be read."""
+    """The results on disk of a trial, read from its files; None where it failed or its curve cannot be read."""
     document = trial.document
     if document.status == "failed" or not has_curve(trial):
         return None

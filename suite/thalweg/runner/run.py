@@ -206,7 +206,7 @@ def _tell_of_idle_devices(jobs: Sequence[Job], executor: Executor, registry: Reg
 def _put_on_record(results: ResultsFolder, job: Job, error: Failure, registry: Registry) -> None:
     """Save the failure of a trial that its worker could not save, unless a result of the trial is on disk."""
     hash_ = job.planned.trial.hash
-    with suppress(Exception):  # a disk that is full or read-only, or a plugin's mistake: the report tells of it
+    with suppress(Exception):  # the disk may be full or read-only, or a plugin wrong; the report says so
         if error.kind == _LOST:
             sweep(results, {hash_: error})
         if results.find(hash_) is None:

@@ -127,7 +127,7 @@ def _trained(job: Job, registry: Registry, progress: Callable[[int, int], None],
             if state is not None:
                 try:
                     training.restore(state)
-                except Exception as error:  # from the start, with parts of its own
+                except Exception as error:  # train from the start, with new parts
                     state, anew = None, f"its state could not be loaded ({Failure.of(error).line})"
                     continue
             trained = training.run()

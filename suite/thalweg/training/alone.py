@@ -22,7 +22,7 @@ from thalweg.training.trained import Trained
 
 
 class Training(StepLoop):
-    """One trial being trained. ``run`` does it all; the rest are its parts.
+    """One trial in training. ``run`` trains it from beginning to end; the other methods are parts of ``run``.
 
     Args:
         assembly: what the trial trains with.

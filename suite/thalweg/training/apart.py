@@ -31,7 +31,7 @@ def apart(ask: Callable[[], Answer]) -> Answer:
         return ask()
     reading, writing = os.pipe()
     with warnings.catch_warnings():
-        # of threads: the fork takes no part in their work, and uses none itself
+        # a warning about threads: the fork neither joins their work nor starts any
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
@@ -46,7 +46,7 @@ def apart(ask: Callable[[], Answer]) -> Answer:
         with os.fdopen(reading, "rb") as file:
             text = file.read() if select.select([file], [], [], WAIT)[0] else b""
     finally:
-        # one that hangs must not hold up what needs no answer
+        # a fork that hangs must not hold up the run
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     answer: Answer = json.loads(text) if text else None

@@ -50,7 +50,7 @@ class Assembly:
         return None if size is None or size >= self.problem.sizes["train"] else size
 
     def context(self, seed: int) -> BuildContext:
-        """What a stepper of this trial is told when it is built."""
+        """The context in which a stepper of this trial is built."""
         return _context(self.trial, self.problem, self.draw, seed)
 
     def check_data(self, thoroughly: bool = False) -> None:
@@ -96,7 +96,7 @@ def _own(problem: LoadedProblem) -> LoadedProblem | None:
 
 
 def _load(trial: Trial, registry: Registry) -> tuple[LoadedProblem, Untouched]:
-    """The trial's problem, and its stored tensors as they are now."""
+    """The trial's problem, and a record of its stored tensors."""
     key = f"{trial.problem}/{trial.device}/{trial.dtype}/{trial.validation_fraction}"
     if key in _loaded and not _loaded[key][1].changed and (own := _own(_loaded[key][0])) is not None:
         return own, _loaded[key][1]

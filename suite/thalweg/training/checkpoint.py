@@ -81,7 +81,7 @@ class Checkpoint:
                 why = error.strerror or error
                 self.refused = f"{self._shown(self.path)} {why}; the next checkpoint takes its place"
                 return None
-            except Exception as error:  # of classes that are not here any more
+            except Exception as error:  # the pickle may need classes that do not exist any more
                 self.refused = f"{self._shown(self.path)} could not be loaded ({Failure.of(error).line})"
                 return None
         if others := self._of_others():

@@ -43,7 +43,7 @@ def _check_module(it: Assembly) -> None:
     other = build_module(it.trial, it.registry, it.problem, it.draw)
     try:
         other.load_state_dict(it.module.state_dict())
-    except Exception:  # what is saved of it cannot be loaded: whoever loads it says so
+    except Exception:  # the saved state cannot be loaded; the code that loads it will report that
         return
     try:
         for training in (False, True):

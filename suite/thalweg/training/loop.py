@@ -17,7 +17,7 @@ from thalweg.trial import Trial
 
 
 class StepLoop(ABC):
-    """Steps until the budget is spent, evaluations on declared steps, and checkpoints between them.
+    """Makes steps until the budget is spent, evaluates on declared steps, and saves checkpoints.
 
     One round of the loop, in order:
 
@@ -61,15 +61,15 @@ class StepLoop(ABC):
 
     @abstractmethod
     def before_step(self) -> None:
-        """What comes before the optimizer's step: the learning rate, and weights that decay needs later."""
+        """Prepare the optimizer's step: set the learning rate, and keep the weights that decay needs."""
 
     @abstractmethod
     def after_step(self, report: StepReport) -> None:
-        """What comes after the optimizer's step: checks, weight decay, projection."""
+        """Follow the optimizer's step with checks, weight decay and projection."""
 
     @abstractmethod
     def check_loss(self) -> None:
-        """Look at the step's loss, and end what has diverged."""
+        """Look at the step's loss, and end a trial that has diverged."""
 
     @abstractmethod
     def count_step(self, report: StepReport) -> None:

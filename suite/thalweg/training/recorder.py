@@ -18,7 +18,7 @@ class Recorder:
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, position: Mapping[str, Any], split: str, values: Mapping[str, float]) -> None:
-        """One row a value, at a position (step, epoch, examples, gradient_evaluations, curvature_products, seconds)."""
+        """Add a row for each value at a position, which has the columns of a curve from step to seconds."""
         self.rows += [
             {**position, "split": split, "metric": metric, "value": value} for metric, value in values.items()
         ]

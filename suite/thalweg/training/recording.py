@@ -1,4 +1,4 @@
-"""What is evaluated, selected, probed and kept of one trial, whoever makes its steps."""
+"""Evaluates, selects, probes and records one trial, whether it trains alone or in a stack."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Recording:
         self.probe("start")
 
     def pay(self, loss: Tensor) -> None:
-        """Add the loss of a step to what an online problem has paid."""
+        """Add the loss of a step to the losses that an online problem has paid."""
         self._online_total += loss.to(self._online_total.device)
 
     def probe(self, when: When) -> None:
@@ -141,7 +141,7 @@ class Recording:
         """The bytes of the optimizer's state; None where the stepper cannot say."""
         try:
             return self.it.stepper.state_bytes()
-        except Exception:  # a stepper without a state dict trains all the same
+        except Exception:  # a stepper needs no state dict to train
             return None
 
     def summary(self) -> dict[str, Any]:
@@ -174,7 +174,7 @@ class Recording:
         """What the optimizer keeps in a lower precision than the trial's."""
         try:
             return coarser_than(self.it.stepper.state_dict(), getattr(torch, self.it.trial.dtype))
-        except Exception:  # a stepper without a state dict trains all the same
+        except Exception:  # a stepper needs no state dict to train
             return []
 
     def _position(self) -> dict[str, Any]:
@@ -190,7 +190,7 @@ class Recording:
         }
 
     def evaluate(self) -> None:
-        """Evaluate train and validation, keep the best weights, and end what has diverged."""
+        """Evaluate train and validation, keep the best weights, and end a trial that has diverged."""
         it = self.it
         position = self._position()
         self._call_hook("thalweg_evaluation_started", step=self.spent.step)
@@ -249,7 +249,7 @@ class Recording:
         it.module.load_state_dict(final)
 
     def _call_hook(self, name: str, **arguments: Any) -> None:
-        """Call a hook of the evaluation; random numbers that it draws are not missed by the training."""
+        """Call a hook of the evaluation, and restore the random generators afterwards."""
         if has_hook(self.it.registry, name):
             state = random_state()
             call_hook(self.it.registry, name, self.hook_failures, trial=self.it.trial, **arguments)
@@ -257,7 +257,7 @@ class Recording:
 
     @contextmanager
     def _looking(self) -> Iterator[None]:
-        """The module as it is evaluated: its weights, batch norm's statistics there, evaluation mode."""
+        """While active, the module has the weights to evaluate, their batch norm statistics, and is in eval mode."""
         it = self.it
         self._check_precision()
         with it.stepper.evaluation_weights(), statistics_at(it, self.spent.step > 0) as examples:
@@ -280,4 +280,4 @@ _STATE = (
     "_best",
     "_online_total",
 )
-"""The attributes of a recording that change while the trial trains, besides those of its parts."""
+"""The attributes of a recording that change while the trial trains. Its parts save theirs themselves."""

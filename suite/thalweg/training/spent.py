@@ -1,4 +1,4 @@
-"""How much of a trial's budget is spent, and what is left."""
+"""How much of a trial's budget is spent, and how much is left."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from thalweg.contracts.objective import Counts
 
 @dataclass
 class Spent:
-    """What a training has spent. ``seconds`` counts training alone: not evaluations, probes or the loading of data."""
+    """The steps and seconds that a training has spent. Seconds exclude evaluations, probes and the loading of data."""
 
     step: int = 0
     seconds: float = 0.0
@@ -41,7 +41,7 @@ class Meter:
 
     @property
     def used(self) -> int:
-        """What is spent, in the unit of ``total``."""
+        """The spent part of the budget, in the unit of ``total``."""
         if self.budget.gradient_evaluations is not None:
             return self.counts.gradient_evaluations
         return int(self.spent.seconds) if self.budget.seconds is not None else self.spent.step

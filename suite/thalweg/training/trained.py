@@ -1,4 +1,4 @@
-"""What training a trial gives."""
+"""The result of training a trial."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from thalweg.failure import Failure
 
 @dataclass
 class Trained:
-    """How a training ended, its curve, and what was measured and kept."""
+    """How a training ended, with its curve, its measurements and the kept weights."""
 
     status: Literal["done", "diverged", "failed"]
     reason: str
@@ -26,4 +26,4 @@ class Trained:
     probe_costs: dict[str, dict[str, float]] = field(default_factory=dict)
     weights: SavedWeights = field(default_factory=SavedWeights)
     hook_failures: dict[str, Failure] = field(default_factory=dict)
-    """What a plugin's hook raised, by ``hook NAME``."""
+    """The errors of plugins' hooks, by ``hook NAME``."""

@@ -66,7 +66,7 @@ class Outcome:
 
     @property
     def without_effect(self) -> str:
-        """What has no effect: the names of what is searched, where all settings finished with the very same curves."""
+        """The searched hyperparameters, if all settings finished with equal curves; empty if settings have an effect."""
         if len(self.tried) < 2 or any(one.status != "done" for one in self.tried):
             return ""
         return " and ".join(self.tried[0].setting) if len({one.curve for one in self.tried}) == 1 else ""

@@ -68,7 +68,7 @@ class _Planning:
         # no --only: whether a range is extended must not depend on it
         self.all = replace(selection, only=(), seeds=1, stacks=alone)
         self._check_count()
-        # also checks what is selected
+        # this also checks the selection
         self.wanted = {
             (planned.workload, planned.optimizer) for planned in benchmark.expand(registry, selection).trials
         }
@@ -129,7 +129,7 @@ class _Planning:
         """The trials that try these settings, by pair."""
         plan = self.benchmark.expand(self.registry, self.all, settings)
         found: dict[tuple[str, str], Outcome] = {}
-        # the order of expansion is that of settings, one seed each
+        # expansion keeps the order of settings, with one seed each
         for planned in plan.trials:
             pair = (planned.workload, planned.optimizer)
             outcome = found.setdefault(pair, Outcome(plan.workloads[pair[0]], pair[1], []))

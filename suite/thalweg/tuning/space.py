@@ -87,7 +87,7 @@ def unit_points(method: str, count: int, dimensions: int) -> np.ndarray[Any, Any
     if method == "halton":
         return np.asarray(qmc.Halton(dimensions, rng=np.random.default_rng(SEED)).random(count))
     sequence = qmc.Sobol(dimensions, rng=np.random.default_rng(SEED))
-    # drawn as a power of two, which is what is balanced, and cut
+    # a power of two is drawn, because such sequences are balanced, and then cut
     return np.asarray(sequence.random_base2(math.ceil(math.log2(max(1, count)))))[:count]
 
 
@@ -130,7 +130,7 @@ def space_of(
         low, high = middle / half, middle * half
         if isinstance(option.allowed, str):
             least, most = bounds(option.allowed)
-            # as wide as for everybody, moved to where values are allowed
+            # the range keeps its width and moves to where values are allowed
             shift = max(1.0, least / low) * min(1.0, most / high)
             low, high = low * shift, high * shift
         ranges.append(Range(name, low, high))

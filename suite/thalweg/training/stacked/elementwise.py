@@ -119,7 +119,7 @@ class Bowls(LoadedProblem):
         return torch.stack([(c / 2 * (w - at * m).square()).sum() for w, c, m in triples]).sum()
 
     def evaluate(self, module: nn.Module, split: Split) -> dict[str, float]:
-        """Of step 0."""
+        """The loss of step 0."""
         return {"loss": float(self.loss(module, self.batch("train", 0, Draw(0, None))))}
 
 

@@ -213,7 +213,7 @@ class StackTraining(StepLoop):
             try:
                 with seeded(0):
                     self._bytes[key] = _bytes_of_own(assembly, context, stepped)
-            except Exception:  # a stepper without a state dict trains all the same
+            except Exception:  # a stepper needs no state dict to train
                 self._bytes[key] = None
         return self._bytes[key]
 

@@ -29,10 +29,10 @@ NUMBERS = 500_000
 """Parameters above which a trial trains alone, for the memory of a stack."""
 
 STEPS = 64
-"""Steps of a foreign optimizer that is called elementwise, in a stack and alone: some change their ways late."""
+"""Steps of a foreign optimizer in a stack and alone, to compare. Some optimizers change their rule late."""
 
 SHAPED_STEPS = 8
-"""Such steps on weights of the network's own shapes: some treat large tensors, or those of many dimensions, apart."""
+"""Further steps on weights of the network's shapes. An optimizer may treat large or many-dimensional tensors apart."""
 
 
 def why_alone(trial: Trial, registry: Registry) -> str | None:
@@ -107,7 +107,7 @@ def _too_large(trial: Trial, registry: Registry) -> str | None:
         examples = problem.sizes(resolve(problem.options, trial.problem.settings, problem.name)).get("train", 0)
         batch = examples if trial.batch_size == "full" else trial.batch_size
         flops = _flops(module.eval(), _converted(example_inputs(shape, 1), module)) * batch
-    except Exception as error:  # a plugin's mistake costs its own trials, which will tell of it
+    except Exception as error:  # a plugin's mistake fails its own trials, which report it
         return f"the network cannot be looked at ({Failure.of(error).line})"
     numbers = sum(parameter.numel() for parameter in module.parameters())
     if flops > FLOPS:

@@ -60,7 +60,7 @@ def train_together(
     if state is not None and not anew:
         try:
             stack.restore(state)
-        except Exception as error:  # from the start, with parts of its own
+        except Exception as error:  # train from the start, with new parts
             anew = f"its state could not be loaded ({Failure.of(error).line})"
             stack = StackTraining(trials, registry, progress, keep, checkpoint)
     trained = stack.run()
