@@ -304,7 +304,7 @@ def _digest_package(plugin: Any) -> str | None:
 
 
 def _digest(files: Iterable[Path], imported: Mapping[str, Path]) -> str:
-    """The digest of a plugin's own files and the files they import. Without imports, it equals older versions' digest."""
+    """The digest of a plugin's own files and the files they import. Without imports it is an older version's."""
     digest = hashlib.sha256()
     for label, path in [*((path.name, path) for path in files), *sorted(imported.items())]:
         digest.update(label.encode() + b"\0" + path.read_bytes() + b"\0")

@@ -145,7 +145,7 @@ class Objective:
 
     @property
     def targets(self) -> Tensor:
-        """The outputs of the current batch."""
+        """The targets of the current batch."""
         assert self.batch.targets is not None
         return self.batch.targets
 

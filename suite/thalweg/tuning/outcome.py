@@ -66,7 +66,7 @@ class Outcome:
 
     @property
     def without_effect(self) -> str:
-        """The searched hyperparameters, if all settings finished with equal curves; empty if settings have an effect."""
+        """The searched hyperparameters, if all settings finished with equal curves; empty if settings matter."""
         if len(self.tried) < 2 or any(one.status != "done" for one in self.tried):
             return ""
         return " and ".join(self.tried[0].setting) if len({one.curve for one in self.tried}) == 1 else ""
