@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import thalweg.app
 from thalweg.cli import main
 from thalweg.store.writing import ResultsFolder
+
+APP_SCRIPT = str(Path(thalweg.app.__file__).parent / "server" / "script.py")
+"""The script that Streamlit runs, for AppTest."""
 
 
 class CommandLine:

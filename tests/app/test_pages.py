@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from support import APP_SCRIPT
 from thalweg.app import data
 from thalweg.store.results import BenchmarkResults
 
@@ -248,6 +249,6 @@ def test_the_frame_runs_and_starts_with_the_leaderboard(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("THALWEG_RESULTS", str(results))
     monkeypatch.setenv("THALWEG_PLUGIN_FILES", "")
-    page = AppTest.from_file(str(Path(data.__file__).with_name("server") / "script.py"), default_timeout=30).run()
+    page = AppTest.from_file(APP_SCRIPT, default_timeout=30).run()
     assert not page.exception
     assert "leaderboard" in text(page.title)

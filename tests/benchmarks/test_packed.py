@@ -22,7 +22,7 @@ from streamlit.testing.v1 import AppTest
 
 from benchmarks.many_trials import write_many
 from benchmarks.test_many_results import TRIALS
-from thalweg.app import main as app_main
+from support import APP_SCRIPT
 from thalweg.registry import Registry
 from thalweg.store import archive
 from thalweg.store.pack import pack
@@ -59,7 +59,7 @@ def first_page(file: str, name: str, root: Path, registry: Registry) -> object:
     st.cache_resource.clear()
     archive._opened.clear()
     with mock.patch.dict(os.environ, THALWEG_RESULTS=str(root)):
-        app = AppTest.from_file(app_main.__file__, default_timeout=60)
+        app = AppTest.from_file(APP_SCRIPT, default_timeout=60)
         app.query_params["source"] = "local"
         app.query_params["benchmark"] = name
         app.run()

@@ -9,12 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
-import thalweg.app
 from fuzz import mutations
 from fuzz.test_results import MANY, fresh, fuzzed, hold, made, place
+from support import APP_SCRIPT
 
 __all__ = ["made", "place"]
-SCRIPT = Path(thalweg.app.__file__).parent / "server" / "script.py"
 PAGES = ("leaderboard", "curves", "landscape", "trial", "tuning")
 
 
@@ -41,7 +40,7 @@ def test_the_app_shows_no_exception(place: Path, made: Path, data: st.DataObject
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("THALWEG_RESULTS", str(place / "theirs"))
         patch.chdir(place)
-        app = AppTest.from_file(str(SCRIPT), default_timeout=120)
+        app = AppTest.from_file(APP_SCRIPT, default_timeout=120)
         app.query_params["source"] = "local"
         assert not app.run().exception, app.exception
         for name in PAGES[1:]:

@@ -17,8 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 import hostile
 from packing import Entry, Pack, pack_of
-from support import CommandLine
-from thalweg.app import main as app_main
+from support import APP_SCRIPT, CommandLine
 from thalweg.store.packed_format import MOST_FILES, SUMS
 
 BENCHMARK = """
@@ -377,7 +376,7 @@ def test_hostile_trials_in_a_packed_file_are_named_and_the_sound_are_shown(
     (place.cli.folder / "all.csv").unlink()
     monkeypatch.setenv("THALWEG_RESULTS", str(place.packed.parent))
     monkeypatch.chdir(place.cli.folder)
-    app = AppTest.from_file(app_main.__file__, default_timeout=120)
+    app = AppTest.from_file(APP_SCRIPT, default_timeout=120)
     app.query_params["source"] = "local"
     app.query_params["benchmark"] = "many"
     app.run()

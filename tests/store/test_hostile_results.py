@@ -12,8 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import hostile
-import thalweg.app
-from support import CommandLine
+from support import APP_SCRIPT, CommandLine
 
 SOUND = 20
 
@@ -89,7 +88,6 @@ def stranger(cli: CommandLine, made: Path) -> Stranger:
 
 
 THEIRS = ("--results", "theirs")
-SCRIPT = Path(thalweg.app.__file__).parent / "server" / "script.py"
 
 
 def test_list_shows_the_sound_and_names_the_others_and_changes_nothing(stranger: Stranger) -> None:
@@ -151,7 +149,7 @@ def test_the_report_shows_the_sound_and_names_the_others(stranger: Stranger) -> 
 def test_the_app_shows_the_sound_and_names_the_others(stranger: Stranger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THALWEG_RESULTS", str(stranger.cli.folder / "theirs"))
     monkeypatch.chdir(stranger.cli.folder)
-    app = AppTest.from_file(str(SCRIPT), default_timeout=120)
+    app = AppTest.from_file(APP_SCRIPT, default_timeout=120)
     app.query_params["source"] = "local"
     app.query_params["benchmark"] = "many"
     app.run()

@@ -16,9 +16,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from packing import pack_of
-from support import CommandLine
+from support import APP_SCRIPT, CommandLine
 from thalweg import guard
-from thalweg.app import main as app_main
 from thalweg.store import archive
 from thalweg.store import pack as packing
 from thalweg.store.index import read_stored
@@ -155,7 +154,7 @@ def test_the_app_shows_packed_results(both: CommandLine, root: str, monkeypatch:
     monkeypatch.setenv("THALWEG_RESULTS", str(both.folder / root))
     monkeypatch.chdir(both.folder)
     for page in ("leaderboard", "landscape"):
-        app = AppTest.from_file(app_main.__file__, default_timeout=60)
+        app = AppTest.from_file(APP_SCRIPT, default_timeout=60)
         app.query_params["source"] = "local"
         app.query_params["benchmark"] = "small"
         app.run()
