@@ -11,16 +11,17 @@ from thalweg.registry import Registry
 from thalweg.runner.cost import usual_of, usual_seconds
 from thalweg.runner.done import left_to_do
 from thalweg.runner.extent import check_extents
+from thalweg.runner.options import RunOptions, workers_at_once
 from thalweg.runner.run import trials_of
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
 
 
-def dry_run(plan: Plan, registry: Registry, root: Path, fresh: bool, workers: int, as_json: bool) -> ExitCode:
+def dry_run(plan: Plan, registry: Registry, root: Path, options: RunOptions, as_json: bool) -> ExitCode:
     """Print the trials, which of them are done, and the seconds that similar trials took; trains nothing."""
     stored = read_stored(BenchmarkResults(root, plan.benchmark))
     wanted = trials_of(plan)
-    to_do = left_to_do(wanted, stored, fresh)
+    to_do = left_to_do(wanted, stored, options.fresh)
     check_extents(to_do, registry)
     left = {planned.trial.hash for planned in to_do}
     seconds = usual_seconds(stored)
@@ -40,6 +41,7 @@ def dry_run(plan: Plan, registry: Registry, root: Path, fresh: bool, workers: in
         )
     known = [row["seconds"] for row in rows if isinstance(row["seconds"], float)]
     unknown = len(rows) - len(known)
+    workers = workers_at_once(registry.executor(options.executor, "--executor"), options.workers)
     total = sum(known) / workers
     if as_json:
         document = {"schema": 1, "benchmark": plan.benchmark, "results": str(root), "dry_run": True, "trials": rows}

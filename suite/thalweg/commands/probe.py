@@ -84,7 +84,8 @@ def probe_command(options: ProbeOptions) -> ExitCode:
             _same_kind(trial, partner)
         try:
             with contextlib.redirect_stdout(sys.stderr), holder.hold(trial.document.hash), Measuring(name) as progress:
-                old, (there, found) = there, measure(holder, trial, request, registry, weights, 1, others, progress)
+                old = there
+                there, found = measure(holder, trial, request, registry, weights, other=others, progress=progress)
                 if there.error is None or old is None or old.status != "done":
                     # a failure does not replace an earlier measurement
                     holder.add_probe(trial, there, found)

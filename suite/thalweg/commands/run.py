@@ -22,7 +22,7 @@ from thalweg.expand import load_benchmark
 from thalweg.memory import GB
 from thalweg.registry import Registry, load_registry
 from thalweg.runner.interrupts import second_ends_at_once
-from thalweg.runner.options import RunOptions, default_executor, workers_at_once
+from thalweg.runner.options import RunOptions, default_executor
 from thalweg.runner.run import run_benchmark
 from thalweg.runner.stacking import Rule
 from thalweg.runner.timed import time_benchmark
@@ -82,8 +82,7 @@ def run_command(arguments: RunArguments) -> ExitCode:
     if arguments.dry:
         from thalweg.commands.dry_run import dry_run
 
-        at_once = workers_at_once(registry.executor(options.executor, "--executor"), options.workers)
-        return dry_run(plan, registry, root, options.fresh, at_once, arguments.as_json)
+        return dry_run(plan, registry, root, options, arguments.as_json)
     progress = make_progress(arguments.quiet)
     try:
         with second_ends_at_once(), _output_to_errors():

@@ -37,7 +37,7 @@ def add_probes(
     for active in active_probes(tuple(missing), registry):
         if not set(active.probe.when) <= {"start", "end", "pair"} or lacking(active, weights, pair=False):
             return False
-    found = [measure(results, trial, request, registry, weights, threads) for request in missing]
+    found = [measure(results, trial, request, registry, weights, threads=threads) for request in missing]
     if any(document.error is not None for document, _ in found):
         return False
     for document, table in found:
@@ -51,6 +51,7 @@ def measure(
     request: ProbeRequest,
     registry: Registry,
     weights: SavedWeights,
+    *,
     threads: int = 1,
     other: SavedWeights | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -66,7 +67,9 @@ def measure(
         guard.room(scratch.parent)
         guard.room(scratch)
         with contained(threads):
-            table = measure_saved(asked, active, registry, weights, steps, cost, other, scratch, progress)
+            table = measure_saved(
+                asked, active, registry, weights, steps, cost, other=other, scratch=scratch, progress=progress
+            )
     except (Exception, SystemExit) as error:
         return ProbeDocument(request=request, status="failed", error=Failure.of(error), cost=cost), None
     guard.remove_left(scratch)

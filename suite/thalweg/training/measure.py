@@ -51,6 +51,7 @@ def measure_saved(
     weights: SavedWeights,
     steps: int,
     cost: dict[str, float],
+    *,
     other: SavedWeights | None = None,
     scratch: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
