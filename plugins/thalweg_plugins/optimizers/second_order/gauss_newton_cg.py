@@ -18,11 +18,11 @@ class GaussNewtonCG(Optimizer):
     """(G + lambda I) d = -g by conjugate gradients on products with the generalised Gauss-Newton matrix G.
 
     G is the Hessian without the curvature of the model's outputs. G is positive semidefinite, and equals the Fisher
-    matrix for cross-entropy and squared error. lambda follows Levenberg and Marquardt: ``ratio`` is the actual over the
-    predicted change of the loss on the step's batch; lambda is multiplied by 2/3 for ratios above 3/4, and by 3/2 for
-    ratios below 1/4. The step is halved until the loss falls enough; ``step_length`` is 0 where it never does. With
-    ``warm_start`` conjugate gradients begin at this multiple of the last step, and begin again at zero where the result
-    is worse than no step.
+    matrix for cross-entropy and squared error. lambda follows Levenberg and Marquardt: ``ratio`` is the actual change
+    of the loss on the step's batch over the change that the undamped model predicts; lambda is multiplied by 2/3 for
+    ratios above 3/4, and by 3/2 for ratios below 1/4. The step is halved until the loss falls enough; ``step_length``
+    is 0 where it never does. With ``warm_start`` conjugate gradients begin at this multiple of the last step, and begin
+    again at zero where the result is worse than no step.
 
     ``ratio`` speaks for one batch only. A low ``min_damping`` is faster on large batches, but lets steps fit small
     batches.
