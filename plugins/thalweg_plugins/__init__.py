@@ -1,1 +1,1 @@
-"""The plugins that come with thalweg, loaded through the same hooks as anyone's."""
+"""The plugins that come with thalweg. They are loaded through the hooks that any plugin uses."""

@@ -1,7 +1,7 @@
 """The fixture ``step_benchmark`` for pytest.
 
-pytest loads this module in every project of an environment that has thalweg: so it imports nothing of thalweg, and the
-package it is in has nothing to load either.
+pytest loads this module in every project whose environment has thalweg. So this module imports nothing from thalweg,
+and the package around it loads nothing either.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def step_benchmark(request: pytest.FixtureRequest) -> StepBenchmark:
-    """What a step of an optimizer costs against another's, in alternating pairs: see docs/ci.md of thalweg."""
+    """Compares the cost of two optimizers' steps, measured in alternating pairs: see docs/ci.md of thalweg."""
     if not request.config.pluginmanager.hasplugin("benchmark"):
         pytest.skip("step_benchmark needs pytest-benchmark: pip install pytest-benchmark")
     from thalweg.testing.steps import StepBenchmark

@@ -1,4 +1,4 @@
-"""Writes what trials measured for TensorBoard, where ``THALWEG_TENSORBOARD`` names a folder."""
+"""Writes trials' metrics for TensorBoard into the folder that ``THALWEG_TENSORBOARD`` names."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ VARIABLE = "THALWEG_TENSORBOARD"
 
 @hookimpl
 def thalweg_trial_finished(trial: Trial, result: TrialResult) -> None:
-    """One run of TensorBoard a trial: its curve by steps, and its hyperparameters with how it ended.
+    """Writes each trial as one run of TensorBoard: its curve by steps, its hyperparameters and how the trial ended.
 
-    A run is named by seed and hash: of one optimizer and seed there may be trials of many settings.
+    A run's name has the trial's seed and hash, since one optimizer may have several settings at one seed.
     """
     folder, saved = os.environ.get(VARIABLE), result.saved
     if not folder or saved is None:
@@ -29,13 +29,13 @@ def thalweg_trial_finished(trial: Trial, result: TrialResult) -> None:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         hint = "pip install 'thalweg[tensorboard]'"
-        raise UserError(f"{VARIABLE} is set, and tensorboard is not installed: {hint}") from error
+        raise UserError(f"{VARIABLE} is set, but tensorboard is not installed: {hint}") from error
     document = saved.document
     place = (
         Path(folder) / result.benchmark / document.workload / document.optimizer / f"seed-{trial.seed}--{trial.hash}"
     )
     for older in place.glob("events.out.tfevents.*"):
-        older.unlink()  # of the same trial, trained again
+        older.unlink()  # this trial was trained before
     with SummaryWriter(str(place)) as writer:
         for row in saved.curve().itertuples():
             writer.add_scalar(f"{row.metric}/{row.split}", row.value, row.step)

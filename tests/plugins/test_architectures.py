@@ -174,7 +174,7 @@ def test_uniform_weights_fill_their_interval(registry: Registry) -> None:
     assert 1 <= positive.min() < 1.01
     assert 1.99 < positive.max() <= 2
     idle = registry.architecture("mlp").misfit(resolve(registry.architecture("mlp").options, {"low": 0.0}, "x"), DIGITS)
-    assert idle == "low and high are for init = 'uniform' and 'signed-uniform', and init is 'he'"
+    assert idle == "low and high have no effect with init = 'he': leave them out"
     signed = linears(build(registry, "deep-mlp", {**given, "init": "signed-uniform"}))[1].weight
     assert signed.abs().min() >= 1
     # 16,384 signs: the standard error of their mean is 0.008

@@ -131,16 +131,16 @@ def test_inputs_are_standardized_with_the_training_split_alone(cli: CommandLine,
 
 X, Y = np.ones((4, 2)), np.array([0, 1, 0, 1])
 BAD: list[tuple[dict[str, Any], str]] = [
-    ({"x_train": X}, "mine.npz: has no array y_train; there are: x_train"),
-    ({"x_train": X, "y_train": Y[:3]}, "mine.npz: x_train has 4 examples, and mine.npz: y_train has 3"),
+    ({"x_train": X}, "mine.npz: has no array y_train; its arrays are: x_train"),
+    ({"x_train": X, "y_train": Y[:3]}, "mine.npz: x_train has 4 examples, but mine.npz: y_train has 3"),
     ({"x_train": X, "y_train": Y * 1.5}, "for numbers as targets use the problem 'arrays-regression'"),
-    ({"x_train": X, "y_train": Y - 1}, "has the class -1, and classes count from 0"),
-    ({"x_train": X, "y_train": Y * 0}, "has one class, and two are needed"),
+    ({"x_train": X, "y_train": Y - 1}, "has the class -1; classes count from 0"),
+    ({"x_train": X, "y_train": Y * 0}, "has one class; two are needed"),
     ({"x_train": X[:, 0], "y_train": Y}, "(examples, features) is needed"),
     ({"x_train": X.astype(str), "y_train": Y}, "numbers are needed"),
     ({"x_train": np.array([None, 1, 2, 3], dtype=object), "y_train": Y}, "numbers are needed"),
-    ({"x_train": X[:0], "y_train": Y[:0]}, "there are none"),
-    ({"x_train": X, "y_train": Y, "x_test": X}, "has x_test and not its partner"),
+    ({"x_train": X[:0], "y_train": Y[:0]}, "and so no examples"),
+    ({"x_train": X, "y_train": Y, "x_test": X}, "has x_test without its partner"),
     ({"x_train": X, "y_train": Y, "x_test": X[:, :1], "y_test": Y}, "differ in shape"),
     ({"x_train": X, "y_train": Y, "x_test": X, "y_test": Y + 1}, "has the class 2"),
 ]
@@ -201,7 +201,7 @@ def test_a_damaged_archive_is_one_line(cli: CommandLine, folder: Path) -> None:
 def test_a_class_far_beyond_the_number_of_examples_is_refused(cli: CommandLine, folder: Path, dtype: Any) -> None:
     labels = np.array([0, 1, 0, 2**62], dtype=dtype)
     np.savez(folder / "data" / "mine.npz", x_train=X, y_train=labels)
-    assert "classes are numbered 0, 1, 2" in " ".join(cli("run", write(folder), code=2).stderr.split())
+    assert "number the classes 0, 1, 2" in " ".join(cli("run", write(folder), code=2).stderr.split())
 
 
 def test_a_share_that_leaves_nothing_to_train_on_is_refused(cli: CommandLine, folder: Path) -> None:

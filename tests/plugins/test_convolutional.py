@@ -171,7 +171,7 @@ def test_convnet_with_padding_takes_small_images(registry: Registry) -> None:
 
 def test_convnet_needs_three_numbers_of_channels(registry: Registry) -> None:
     reason = misfit(registry, "convnet", CIFAR, {"channels": [8, 8]})
-    assert reason == "channels needs three numbers, one a convolution, and has 2"
+    assert reason == "channels needs a number for each of three convolutions, but has 2"
 
 
 def test_convnet_starts_glorot(registry: Registry) -> None:
@@ -257,7 +257,7 @@ def test_vgg_with_dropout_draws_in_training_only_and_says_so(registry: Registry)
 
 def test_vgg_of_another_depth_is_refused_with_the_choices(registry: Registry) -> None:
     reason = misfit(registry, "vgg", CIFAR, {"depth": 13})
-    assert reason == "depth = 13 is none that there is: use 9, 11 or 16"
+    assert reason == "it has no depth = 13: use 9, 11 or 16"
 
 
 @pytest.mark.parametrize(

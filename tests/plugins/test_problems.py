@@ -87,7 +87,7 @@ def test_digits_on_their_principal_components_are_those_of_scikit_learn(registry
 
 def test_components_as_images_are_refused(registry: Registry) -> None:
     problem = registry.problem("digits")
-    with pytest.raises(UserError, match="components are a vector"):
+    with pytest.raises(UserError, match="components are vectors"):
         problem.shape(resolve(problem.options, {"components": 8, "layout": "image"}, "x"))
     with pytest.raises(UserError, match=r"components = 65 is outside its allowed range \[0, 64\]"):
         resolve(problem.options, {"components": 65}, "x")

@@ -112,7 +112,7 @@ def test_a_run_is_projected_online_gradient_descent(
 
 def test_a_slope_that_does_not_count_is_refused(registry: Registry) -> None:
     problem = registry.problem("rkk18")
-    with pytest.raises(UserError, match="c is for version = 'periodic'"):
+    with pytest.raises(UserError, match="c has no effect with version = "):
         problem.shape(resolve(problem.options, {"version": "online", "c": 4.0}, "x"))
 
 

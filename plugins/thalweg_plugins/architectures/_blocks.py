@@ -1,4 +1,4 @@
-"""Modules that the dense architectures are made of. Imports torch, so it is imported only when something is built."""
+"""The modules of the dense architectures. Imports torch, so it is imported only when an architecture is built."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 
 
 class PointModule(nn.Module):
-    """A vector of parameters of shape (d,); calling it gives the vector."""
+    """A vector of parameters of shape (d,), which its call returns."""
 
     def __init__(self, d: int) -> None:
         super().__init__()
@@ -24,17 +24,17 @@ class PointModule(nn.Module):
 
 
 class NoActivation(nn.Identity):
-    """What stands in a deep linear network where others have an activation."""
+    """The identity, which a deep linear network has in place of an activation."""
 
     is_activation = True
 
 
 class NoisyBatchNorm(nn.Module):
-    """Batch norm, and after it in training a shift and a scale that are drawn anew at every step.
+    """Batch norm, followed in training by a random shift and scale, drawn anew at every step.
 
-    For unit j a mean mu_j ~ U(-0.5, 0.5) and a deviation s_j ~ U(1, 1.25); for example i and unit j then
-    m_ij ~ U(mu_j - 0.1, mu_j + 0.1) and d_ij ~ N(s_j, 0.1^2), and the output is d_ij y_ij + m_ij (Santurkar et al.
-    2018, appendix A). It has the covariate shift that batch norm is said to take away.
+    Each step draws for unit j a mean mu_j ~ U(-0.5, 0.5) and a deviation s_j ~ U(1, 1.25). Then it draws for example i
+    and unit j m_ij ~ U(mu_j - 0.1, mu_j + 0.1) and d_ij ~ N(s_j, 0.1^2). The output is d_ij y_ij + m_ij (Santurkar et
+    al. 2018, appendix A). So the activations have the covariate shift that batch norm is supposed to reduce.
     """
 
     MEAN, DEVIATION, SPREAD = 0.5, 1.25, 0.1
@@ -59,7 +59,7 @@ _NORMS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm, "noisy-batch": NoisyBa
 
 
 def dense(n_in: int, n_out: int, activation: str, norm: str = "none", norm_after: bool = False) -> list[nn.Module]:
-    """A linear layer, its normalisation where there is one, and its activation."""
+    """A linear layer, its normalisation if any, and its activation."""
     layers: list[nn.Module] = [nn.Linear(n_in, n_out), _ACTIVATIONS[activation]()]
     if norm != "none":
         layers.insert(2 if norm_after else 1, _NORMS[norm](n_out))
@@ -81,7 +81,7 @@ class Residual(nn.Module):
 
 
 class Maxout(nn.Module):
-    """(N, units * pieces) -> (N, units): the largest of each unit's pieces."""
+    """(N, units * pieces) -> (N, units): the maximum of each unit's pieces."""
 
     is_activation = True
 
@@ -90,15 +90,15 @@ class Maxout(nn.Module):
         self.pieces = pieces
 
     def forward(self, h: Tensor) -> Tensor:
-        """The maximum over each ``pieces`` neighbours."""
+        """The maximum over each group of ``pieces`` neighbours."""
         return h.view(*h.shape[:-1], -1, self.pieces).amax(-1)
 
 
 @torch.no_grad()
 def initialize(module: nn.Module, options: Mapping[str, Any]) -> None:
-    """Weights of every linear layer as the options ``init``, ``gain``, ``low`` and ``high`` say, and zero biases.
+    """Set every linear layer's weights by the options ``init``, ``gain``, ``low`` and ``high``, and its biases to zero.
 
-    ``init = "torch"`` leaves torch's own.
+    ``init = "torch"`` leaves torch's initialization.
     """
     init = options["init"]
     if init == "torch":

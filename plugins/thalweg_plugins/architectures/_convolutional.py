@@ -1,4 +1,4 @@
-"""What the convolutional architectures share. Imports torch, so it is imported only when something is built."""
+"""The initialization of convolutional architectures. Imports torch, so it is imported only when one is built."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import nn
 
 @torch.no_grad()
 def he_normal(module: nn.Module, *kinds: type[nn.Module]) -> None:
-    """Normal weights of variance 2/fan_in and zero biases in every layer of these kinds (He et al. 2015, equation 10).
+    """Set normal weights of variance 2/fan_in and zero biases in layers of these kinds (He et al. 2015, equation 10).
 
     >>> layer = nn.Conv2d(3, 16, 3)
     >>> he_normal(layer, nn.Conv2d)

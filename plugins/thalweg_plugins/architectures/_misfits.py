@@ -8,7 +8,7 @@ from thalweg import Shape
 
 
 def inputs(shape: Shape) -> str:
-    """What a problem of that shape gives, in words."""
+    """The inputs of a problem of this shape, in words."""
     match shape.input:
         case (length,):
             return f"vectors of {length} numbers"
@@ -30,20 +30,20 @@ def no_image(shape: Shape, smallest: int) -> str | None:
 
 
 def no_depth(depth: int, extra: int) -> str | None:
-    """Why a depth is not 6n + ``extra``, with the two nearest that are; None when it is."""
+    """A message for a depth that is not 6n + ``extra``, with the two nearest valid depths; None for a valid depth."""
     over = (depth - extra) % 6
     return f"depth = {depth} is not 6n + {extra}: use {depth - over} or {depth - over + 6}" if over else None
 
 
 def no_heads(dim: int, heads: int) -> str | None:
-    """Why a dimension cannot be shared out among heads; None when it can."""
+    """A message where the number of heads does not divide the dimension; None where it does."""
     if dim % heads == 0:
         return None
     return f"heads = {heads} does not divide dim = {dim}: use {either(divisors(dim))}"
 
 
 def divisors(number: int) -> list[int]:
-    """All divisors up to a thousand, in order: more heads, or larger patches, nobody takes.
+    """All divisors up to a thousand, in order. Nobody uses more heads or larger patches.
 
     >>> divisors(28)
     [1, 2, 4, 7, 14, 28]
@@ -52,7 +52,7 @@ def divisors(number: int) -> list[int]:
 
 
 def either(numbers: Sequence[int]) -> str:
-    """The choices in words.
+    """The choices as a phrase.
 
     >>> either([9, 11, 16])
     '9, 11 or 16'

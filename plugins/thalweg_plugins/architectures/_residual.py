@@ -1,4 +1,4 @@
-"""Blocks of the residual networks. Imports torch, so it is imported only when something is built."""
+"""Blocks of the residual networks. Imports torch, so it is imported only when a network is built."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch.nn.functional import pad
 
 
 def subsample(x: Tensor, stride: int, extra: int) -> Tensor:
-    """Every ``stride``-th pixel and ``extra`` more channels of zeros: the shortcut of type A, without parameters.
+    """The shortcut of type A: every ``stride``-th pixel, and ``extra`` more channels of zeros. It has no parameters.
 
     >>> import torch
     >>> subsample(torch.arange(1.0, 5.0).view(1, 1, 2, 2), 2, 1).flatten().tolist()
@@ -17,13 +17,13 @@ def subsample(x: Tensor, stride: int, extra: int) -> Tensor:
 
 
 def convolution(n_in: int, n_out: int, stride: int, batch_norm: bool) -> list[nn.Module]:
-    """A 3x3 convolution that keeps the size, or halves it, and its batch norm or else its biases."""
+    """A 3x3 convolution that keeps or halves the size, with batch norm or with biases."""
     conv = nn.Conv2d(n_in, n_out, 3, stride, padding=1, bias=not batch_norm)
     return [conv, nn.BatchNorm2d(n_out)] if batch_norm else [conv]
 
 
 class Block(nn.Module):
-    """relu(f(x) + s(x)), f two convolutions with a ReLU between them and s the shortcut; without it relu(f(x))."""
+    """relu(f(x) + s(x)): f is two convolutions with a ReLU between, s is the shortcut, or 0 for a plain net."""
 
     def __init__(self, n_in: int, n_out: int, stride: int, batch_norm: bool, shortcut: bool) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Block(nn.Module):
 
 
 class PreActivationBlock(nn.Module):
-    """x + f(a), a = relu(norm(x)), f = conv, norm, relu, dropout, conv; where the size changes conv1x1(a) + f(a)."""
+    """x + f(a), a = relu(norm(x)), f = conv, norm, relu, dropout, conv; conv1x1(a) + f(a) where the shape changes."""
 
     def __init__(self, n_in: int, n_out: int, stride: int, dropout: float) -> None:
         super().__init__()

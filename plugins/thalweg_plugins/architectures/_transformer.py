@@ -1,4 +1,4 @@
-"""Modules of the transformers. Imports torch, so it is imported only when something is built."""
+"""Modules of the transformers. Imports torch, so it is imported only when a transformer is built."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 class Attention(nn.Module):
     """Self-attention of several heads, (N, T, dim) -> (N, T, dim): softmax(Q K' / sqrt(d)) V with d = dim / heads.
 
-    With ``causal`` position t attends to positions up to t. Written out in products and a softmax, since fused
-    attention has no second derivatives.
+    With ``causal`` position t attends to positions up to t. The code uses products and a softmax, since fused attention
+    has no second derivatives.
     """
 
     def __init__(self, dim: int, heads: int, causal: bool) -> None:
@@ -20,7 +20,7 @@ class Attention(nn.Module):
         self.project = nn.Linear(dim, dim)
 
     def forward(self, h: Tensor) -> Tensor:
-        """Attend, put the heads next to each other, project."""
+        """Attend, concatenate the heads, project."""
         n, length, dim = h.shape
         q, k, v = self.qkv(h).view(n, length, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
         scores = q @ k.mT / (dim // self.heads) ** 0.5
@@ -70,7 +70,7 @@ class VisionTransformer(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """One vector of outputs an image."""
+        """One vector of outputs for each image."""
         h = self.embed(self.patches(x).mT) + self.positions
         out: Tensor = self.head(self.norm(self.blocks(h)).mean(1))
         return out
@@ -79,8 +79,8 @@ class VisionTransformer(nn.Module):
 class LanguageModel(nn.Module):
     """Tokens (N, T) -> logits of each next token (N, T, vocabulary): embeddings, causal blocks, norm, linear output.
 
-    With ``tied`` the output's weights are the token embeddings. Weights start normal with deviation 0.02, divided by
-    sqrt(2 depth) in the last layer of each residual branch, of which there are two a block; biases at zero.
+    With ``tied`` the output's weights are the token embeddings. Weights start normal with deviation 0.02, and 0.02 /
+    sqrt(2 depth) in the last layer of each residual branch; a block has two branches. Biases start at zero.
     """
 
     def __init__(self, vocabulary: int, length: int, dim: int, depth: int, heads: int, tied: bool) -> None:
@@ -99,7 +99,7 @@ class LanguageModel(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """A vector of logits at each position; sequences may be shorter than the length that was declared."""
+        """A vector of logits at each position. Sequences may be shorter than the declared length."""
         h: Tensor = self.norm(self.blocks(self.tokens(x) + self.positions[: x.shape[1]]))
         logits: Tensor = h @ self.tokens.weight.T if self.head is None else self.head(h)
         return logits

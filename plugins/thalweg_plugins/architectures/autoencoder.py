@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Autoencoder(Architecture):
-    """An encoder of declared widths down to a linear code, and its mirror image up to one logit an input."""
+    """An encoder of declared widths down to a linear code, and its mirror image up to one logit for each input."""
 
     name = "autoencoder"
     summary = "a deep autoencoder: layers down to a narrow linear code and back up"

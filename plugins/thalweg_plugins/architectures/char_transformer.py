@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 
 
 class CharTransformer(Architecture):
-    """GPT-2's shape at the size of nanoGPT's examples: pre-norm blocks with causal attention, learned positions.
+    """GPT-2's architecture at the size of nanoGPT's examples: pre-norm blocks, causal attention, learned positions.
 
-    The MLP of a block has 4 dim hidden units, GELU is exact, there is no dropout. Weights start normal with deviation
-    0.02, in the last layer of each residual branch 0.02 / sqrt(2 depth).
+    A block's MLP has 4 dim hidden units. GELU is exact, and the network has no dropout. Weights start normal with
+    deviation 0.02, and 0.02 / sqrt(2 depth) in the last layer of each residual branch.
     """
 
     name = "char-transformer"
-    summary = "small causal transformer for sequences of tokens: nanoGPT's shape"
+    summary = "small causal transformer for sequences of tokens, as in nanoGPT"
     equation = "h = tokens + positions;  h <- h + attention(norm h), h <- h + mlp(norm h), depth times;  z = W norm(h)"
     source = "Radford et al. 2019 (GPT-2), section 2.3; Karpathy, nanoGPT, model.py"
     tasks = ("language",)
     options = (
         Option("dim", 64, "[1, inf)", "length of a token's vector"),
         Option("depth", 2, "[1, inf)", "blocks"),
-        Option("heads", 4, "[1, inf)", "heads of each attention; divides dim"),
+        Option("heads", 4, "[1, inf)", "attention heads of each block; must divide dim"),
         Option("tied", True, summary="whether the output's weights are the token embeddings"),
     )
 

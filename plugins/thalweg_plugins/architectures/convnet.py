@@ -19,10 +19,10 @@ _SMALLEST = 9
 class ConvNet(Architecture):
     """Three convolutions, each with a ReLU and overlapping max pooling, then dense layers with ReLU.
 
-    The first two convolutions are without padding unless they are told to keep the size, as the third does; pooling
-    is 3 wide at stride 2 and halves a side, rounded up (TensorFlow's SAME). Sequences get the one-dimensional
-    version of the same layers. Batch norm is in the convolutions only. Weights start as in DeepOBS: Glorot normal
-    in convolutions, Glorot uniform in dense layers, zero biases.
+    ``padding`` says whether the first two convolutions keep the size; the third always does. Pooling is 3 wide at
+    stride 2 and halves a side, rounded up (TensorFlow's SAME). Sequences get the one-dimensional version of the layers.
+    Only convolutions have batch norm. Weights start as in DeepOBS: Glorot normal in convolutions, Glorot uniform in
+    dense layers, zero biases.
     """
 
     name = "convnet"
@@ -33,12 +33,12 @@ class ConvNet(Architecture):
     options = (
         Option("channels", (64, 96, 128), "[1, inf)", "channels of the three convolutions"),
         Option("widths", (512, 256), "[1, inf)", "units of each hidden dense layer"),
-        Option("padding", "valid", ("valid", "same"), "of the first two convolutions: 'same' is for small images"),
+        Option("padding", "valid", ("valid", "same"), "padding of the first two convolutions; 'same' for small images"),
         Option("norm", "none", ("none", "batch"), "normalisation before the activation of each convolution"),
     )
 
     def misfit(self, options: Mapping[str, Any], shape: Shape) -> str | None:
-        """Fits images and sequences that leave something after the second convolution."""
+        """Fits images and sequences that are large enough for three convolutions."""
         if reason := super().misfit(options, shape):
             return reason
         if len(shape.input) not in (2, 3):
@@ -52,7 +52,7 @@ class ConvNet(Architecture):
             told = f"it takes inputs of size {smallest} or more, and this problem gives {given}"
             return f"{told}: use padding = 'same'"
         if len(options["channels"]) != 3:
-            return f"channels needs three numbers, one a convolution, and has {len(options['channels'])}"
+            return f"channels needs a number for each of three convolutions, but has {len(options['channels'])}"
         return None
 
     def build(self, options: Mapping[str, Any], shape: Shape) -> nn.Module:
@@ -71,7 +71,7 @@ class ConvNet(Architecture):
             channels = n_out
             if padding == "valid":
                 sides = [side - kernel + 1 for side in sides]
-            # SAME pads an odd side at both ends and an even one at its far end only, where ceil_mode reaches over it
+            # SAME pads an odd side at both ends. It pads an even side at the far end only, as ceil_mode does
             layers.append(pool(3, 2, padding=tuple(side % 2 for side in sides), ceil_mode=True))
             sides = [(side + 1) // 2 for side in sides]
         layers.append(nn.Flatten())

@@ -17,7 +17,7 @@ class DeepLinear(Architecture):
     """A linear map written as a product of ``depth`` + 1 matrices: a non-convex loss with no bad local minima."""
 
     name = "deep-linear"
-    summary = "linear layers with nothing between them: a linear map with the landscape of a deep network"
+    summary = "linear layers without activations: a linear map with the landscape of a deep network"
     equation = "z = W_{depth+1} W_depth ... W_1 x"
     source = "Saxe et al. 2014; no bad local minima: Kawaguchi 2016"
     options = (
@@ -27,11 +27,11 @@ class DeepLinear(Architecture):
     )
 
     def misfit(self, options: Mapping[str, Any], shape: Shape) -> str | None:
-        """Fits whatever has numbers as inputs."""
+        """Fits every problem whose inputs are numbers."""
         return super().misfit(options, shape) or bad_initialization(options)
 
     def build(self, options: Mapping[str, Any], shape: Shape) -> nn.Module:
-        """Flatten and the layers, without biases; nothing happens where others have an activation."""
+        """Flatten, and linear layers without biases."""
         from torch import nn
 
         from thalweg_plugins.architectures._blocks import NoActivation, initialize

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class DeepMLP(Architecture):
-    """``depth`` hidden layers of one width; with ``residual`` a shortcut skips every two of them after the first."""
+    """``depth`` hidden layers of one width. With ``residual`` shortcuts skip every two layers after the first layer."""
 
     name = "deep-mlp"
-    summary = "many fully connected layers of one width, plain or with shortcuts over every two"
+    summary = "many fully connected layers of one width, plain or with a shortcut over every two layers"
     equation = (
         "h <- act(norm(W h + b)), depth times;  residual: h <- h + f(h) or h + f(h)/L, f two such layers, L blocks"
     )
@@ -38,28 +38,28 @@ class DeepMLP(Architecture):
             "residual",
             "none",
             ("none", "plain", "scaled"),
-            "whether a shortcut skips every two layers after the first; scaled divides what it adds to by the number "
-            "of blocks",
+            "whether shortcuts skip every two layers after the first; scaled divides the skipped layers' output by the "
+            "number of blocks",
         ),
         ACTIVATION,
         NORM,
-        Option("norm_position", "before", ("before", "after"), "the normalisation's place: before or after activation"),
+        Option("norm_position", "before", ("before", "after"), "normalisation before or after the activation"),
         *INITIALIZATION,
     )
 
     def draws_in_forward(self, options: Mapping[str, Any]) -> bool:
-        """Noisy batch norm does."""
+        """True for noisy batch norm."""
         return bool(options["norm"] == "noisy-batch")
 
     def misfit(self, options: Mapping[str, Any], shape: Shape) -> str | None:
-        """A residual net has a first layer and then whole blocks of two."""
+        """Fits every problem whose inputs are numbers. With shortcuts the depth must be odd."""
         residual, depth = options["residual"], options["depth"]
         reason = super().misfit(options, shape) or bad_initialization(options)
         if reason is None and options["norm"] == "none" and options["norm_position"] != "before":
-            return "norm_position is for a norm, and norm is 'none'"
+            return "norm_position has no effect with norm = 'none': leave it out"
         if reason is None and residual != "none" and depth % 2 == 0:
             odd = f"{depth - 1} or {depth + 1}"
-            return f"residual = {residual!r} needs an odd depth (one layer, then blocks of two): {odd}"
+            return f"residual = {residual!r} needs an odd depth (one layer, then blocks of two): use {odd}"
         return reason
 
     def build(self, options: Mapping[str, Any], shape: Shape) -> nn.Module:

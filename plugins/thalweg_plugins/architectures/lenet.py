@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class LeNet(Architecture):
-    """LeNet-5 in its usual modern form: max pooling, every map of the second convolution sees all maps of the first.
+    """LeNet-5 in its modern form: max pooling, and a second convolution whose maps all see all maps of the first.
 
     A side shorter than the paper's 32 pixels is padded with two zeros at both ends, so that 28x28 becomes 32x32.
     Weights start at torch's default.
@@ -38,7 +38,7 @@ class LeNet(Architecture):
         act = {"relu": nn.ReLU, "tanh": nn.Tanh}[options["activation"]]
         channels, *sides = shape.input
         padding = [2 if side < 32 else 0 for side in sides]
-        # a valid convolution takes 4 from a side, a pooling halves it
+        # an unpadded convolution takes 4 from a side, pooling halves the side
         height, width = (((side + 2 * pad - 4) // 2 - 4) // 2 for side, pad in zip(sides, padding, strict=True))
         return nn.Sequential(
             nn.Conv2d(channels, 6, 5, padding=(padding[0], padding[1])),

@@ -19,15 +19,15 @@ class Linear(Architecture):
     summary = "one linear layer on the flattened input: logistic or linear regression"
     equation = "z = W x + b"
     options = (
-        Option("bias", True, summary="whether there is a b"),
-        Option("init", "torch", ("torch", "zero", "normal"), "torch's own default, zeros, or normal weights, b = 0"),
+        Option("bias", True, summary="whether the layer has the bias b"),
+        Option("init", "torch", ("torch", "zero", "normal"), "torch's default, zeros, or normal weights with b = 0"),
         Option("scale", 1.0, "[0, inf)", "standard deviation of normal weights"),
     )
 
     def misfit(self, options: Mapping[str, Any], shape: Shape) -> str | None:
-        """Fits whatever has numbers as inputs."""
+        """Fits every problem whose inputs are numbers."""
         if options["init"] != "normal" and options["scale"] != 1.0:
-            return f"scale is for init = 'normal', and init is {options['init']!r}"
+            return f"scale has no effect with init = {options['init']!r}: leave it out"
         return super().misfit(options, shape)
 
     def build(self, options: Mapping[str, Any], shape: Shape) -> nn.Module:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class MaxoutMLP(Architecture):
     """Hidden layers of maxout units and a linear output.
 
-    The default initialization keeps the mean square of the activations from layer to layer with two pieces, for which
-    E max(a, b)^2 = 1 when a and b are standard normal.
+    With two pieces the default initialization keeps the activations' mean square from layer to layer, since
+    E max(a, b)^2 = 1 for standard normal a and b.
     """
 
     name = "maxout-mlp"
@@ -26,12 +26,12 @@ class MaxoutMLP(Architecture):
     source = "Goodfellow et al. 2013, section 3"
     options = (
         Option("widths", (64, 64), "[1, inf)", "units of each hidden layer"),
-        Option("pieces", 2, "[2, inf)", "linear functions of each unit"),
+        Option("pieces", 2, "[2, inf)", "linear functions in each unit"),
         *initialization("fan-in"),
     )
 
     def misfit(self, options: Mapping[str, Any], shape: Shape) -> str | None:
-        """Fits whatever has numbers as inputs."""
+        """Fits every problem whose inputs are numbers."""
         return super().misfit(options, shape) or bad_initialization(options)
 
     def build(self, options: Mapping[str, Any], shape: Shape) -> nn.Module:

@@ -29,11 +29,11 @@ class MLP(Architecture):
     options = (Option("widths", (64, 64), "[1, inf)", "units of each hidden layer"), ACTIVATION, NORM, *INITIALIZATION)
 
     def draws_in_forward(self, options: Mapping[str, Any]) -> bool:
-        """Noisy batch norm does."""
+        """True for noisy batch norm."""
         return bool(options["norm"] == "noisy-batch")
 
     def misfit(self, options: Mapping[str, Any], shape: Shape) -> str | None:
-        """Fits whatever has numbers as inputs."""
+        """Fits every problem whose inputs are numbers."""
         return super().misfit(options, shape) or bad_initialization(options)
 
     def build(self, options: Mapping[str, Any], shape: Shape) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The vector at which an analytic function is evaluated."""
+"""The argument of an analytic function."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 class Point(Architecture):
-    """x itself; the problem sets where it starts."""
+    """The argument x of an analytic function, as a vector of parameters. The problem sets its start."""
 
     name = "point"
-    summary = "a vector of parameters: what an analytic function is a function of"
+    summary = "a vector of parameters, the argument of an analytic function"
     equation = "x"
     tasks = ("function",)
 
     def misfit(self, options: Mapping[str, Any], shape: Shape) -> str | None:
         """Fits analytic functions only."""
-        return None if shape.task == "function" else "it is for analytic functions, and this problem has examples"
+        return None if shape.task == "function" else "it fits analytic functions only, but this problem has examples"
 
     def build(self, options: Mapping[str, Any], shape: Shape) -> nn.Module:
-        """Starts at zero until the problem moves it."""
+        """A vector of zeros, which the problem moves to its start."""
         from thalweg_plugins.architectures._blocks import PointModule
 
         return PointModule(prod(shape.output))

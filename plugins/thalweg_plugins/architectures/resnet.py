@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 class ResNet(Architecture):
     """A convolution, three stages of n blocks of two convolutions, average pooling and a linear output.
 
-    The second and third stage halve the image and double the channels. Shortcuts are of type A: they subsample and
-    add channels of zeros, and have no parameters. ``shortcuts = false`` gives the plain net of He et al., which is
-    the "noshort" net of Li et al. Convolutions have no biases where batch norm follows. Convolutions start He-normal,
-    the linear output at torch's default.
+    The second and the third stage halve the image and double the channels. Shortcuts are of type A: they subsample, add
+    channels of zeros, and have no parameters. ``shortcuts = false`` gives the plain net of He et al., which is the
+    "noshort" net of Li et al. Convolutions before batch norm have no biases. Convolutions start He-normal, and the
+    linear output starts at torch's default.
     """
 
     name = "resnet"
-    summary = "residual network with 6n + 2 weight layers for small images, or its plain net without shortcuts"
+    summary = "residual network with 6n + 2 weight layers for small images, with or without shortcuts"
     equation = "h <- relu(s(h) + norm(conv(relu(norm(conv h))))), 3n times;  z = W mean(h) + b"
     source = (
         "He et al. 2016, section 4.2, shortcuts of option A; without shortcuts: Li et al. 2018; "

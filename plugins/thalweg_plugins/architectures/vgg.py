@@ -21,13 +21,13 @@ _DENSE = {9: (256,), 11: (512, 512), 16: (512, 512)}
 
 
 class VGG(Architecture):
-    """Stages of 3x3 convolutions, each halving the image by max pooling, then hidden dense layers and the output.
+    """Stages of 3x3 convolutions, each halving the image by max pooling, then hidden dense layers and a linear output.
 
-    Depths 11 and 16 have the convolutions of the paper's configurations A and D and two hidden layers of 512 units in
-    place of 4096; depth 9 has the layers of the VGG-9 of Li et al. 2018, seven convolutions in three stages and one
-    hidden layer of 256 (theirs has batch norm there too). All weight layers count. Pooling rounds up (ceil mode), so
-    that a side of one pixel stays one and every image fits; the first dense layer takes whatever size is left. Dropout
-    follows the hidden dense layers, batch norm is in the convolutions only. Weights start He-normal, biases at zero.
+    Depth counts all weight layers. Depths 11 and 16 have the convolutions of the paper's configurations A and D, and
+    two hidden layers of 512 units in place of 4096. Depth 9 has the layers of the VGG-9 of Li et al. 2018: seven
+    convolutions in three stages and one hidden layer of 256, without the batch norm that Li et al. have there. Pooling
+    rounds up, so that a side of one pixel stays one pixel and every image fits. Dropout follows the hidden dense
+    layers. Only convolutions have batch norm. Weights start He-normal, biases at zero.
     """
 
     name = "vgg"
@@ -53,7 +53,7 @@ class VGG(Architecture):
         if reason := super().misfit(options, shape) or no_image(shape, 1):
             return reason
         depth = options["depth"]
-        return None if depth in _STAGES else f"depth = {depth} is none that there is: use {either(list(_STAGES))}"
+        return None if depth in _STAGES else f"it has no depth = {depth}: use {either(list(_STAGES))}"
 
     def build(self, options: Mapping[str, Any], shape: Shape) -> nn.Module:
         """The stages, the dense layers, linear output."""

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class ViT(Architecture):
     """Square patches, embedded linearly with learned positions, go through pre-norm transformer blocks.
 
-    The output is linear in the mean over patches, not in a class token (the paper compares the two in its appendix).
-    The MLP of a block has 4 dim hidden units, GELU is exact, there is no dropout. Weights start Glorot-uniform.
+    The output is linear in the mean over patches, in place of the paper's class token (its appendix compares both). A
+    block's MLP has 4 dim hidden units. GELU is exact, and the network has no dropout. Weights start Glorot-uniform.
     """
 
     name = "vit"
@@ -26,10 +26,10 @@ class ViT(Architecture):
     source = "Dosovitskiy et al. 2021, equations 1-4, with the mean over patches in place of the class token"
     tasks = ("classification", "regression")
     options = (
-        Option("patch", 4, "[1, inf)", "height and width of a patch; divides those of the image"),
+        Option("patch", 4, "[1, inf)", "height and width of a patch; must divide the image's"),
         Option("dim", 64, "[1, inf)", "length of a patch's vector"),
         Option("depth", 4, "[1, inf)", "blocks"),
-        Option("heads", 4, "[1, inf)", "heads of each attention; divides dim"),
+        Option("heads", 4, "[1, inf)", "attention heads of each block; must divide dim"),
     )
 
     def misfit(self, options: Mapping[str, Any], shape: Shape) -> str | None:

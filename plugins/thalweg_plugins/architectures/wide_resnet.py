@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 class WideResNet(Architecture):
     """A convolution, three stages of n pre-activation blocks, batch norm, ReLU, average pooling and a linear output.
 
-    WRN-d-k has ``depth = d`` and ``widen = k``: stages of 16k, 32k and 64k channels. Where channels or size change
-    the shortcut is a 1x1 convolution. Convolutions start He-normal, the linear output at torch's default.
+    WRN-d-k has ``depth = d`` and ``widen = k``: stages of 16k, 32k and 64k channels. Where the channels or the size
+    change, the shortcut is a 1x1 convolution. Convolutions start He-normal, and the linear output starts at torch's
+    default.
     """
 
     name = "wide-resnet"
@@ -26,8 +27,8 @@ class WideResNet(Architecture):
     source = "Zagoruyko & Komodakis 2016, table 1; initialization: He et al. 2015, equation 10"
     tasks = ("classification", "regression")
     options = (
-        Option("depth", 16, "[10, inf)", "6n + 4, n blocks a stage, such as 10, 16, 22, 28 or 40"),
-        Option("widen", 4, "[1, inf)", "factor k of the stages' channels 16k, 32k and 64k"),
+        Option("depth", 16, "[10, inf)", "6n + 4 for n blocks in a stage, such as 10, 16, 22, 28 or 40"),
+        Option("widen", 4, "[1, inf)", "factor k in the stages' channels 16k, 32k and 64k"),
         Option("dropout", 0.0, "[0, 1)", "probability that a value between a block's convolutions is dropped"),
     )
 

@@ -24,11 +24,11 @@ class Declared(Optimizer):
 
     @property
     def preconditioned(self) -> bool:  # type: ignore[override]
-        """Whether torch's class is."""
+        """Whether torch's class is preconditioned."""
         return self.torch_name in step_limits.PRECONDITIONED
 
     def stability_limit(self, hyperparameters: Mapping[str, Any]) -> float | None:
-        """That of torch's class."""
+        """The limit of torch's class."""
         return step_limits.stability_limit(self.torch_name, self.arguments(hyperparameters))
 
     def build(self, module: nn.Module, hyperparameters: Mapping[str, Any], context: BuildContext) -> Stepper:
@@ -44,7 +44,7 @@ class Declared(Optimizer):
     def build_stacked(
         self, module: nn.Module, members: Sequence[Mapping[str, Any]], context: BuildContext
     ) -> StackedStepper:
-        """Torch's optimizer on all members, or on a row of numbers each where their hyperparameters differ."""
+        """Torch's optimizer on all members; on one row for each member where hyperparameters differ."""
         import torch
 
         from thalweg.contracts.torch_stepper import TorchRows

@@ -1,4 +1,4 @@
-"""Steps of all parameters as one vector. Imports torch, so it is imported only when a stepper is built."""
+"""Helpers for steps of all parameters as one vector. Imports torch, so it is imported only when a stepper is built."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from thalweg.errors import Diverged, UserError
 
 
 class FlatStepper(Stepper):
-    """A stepper whose state is a dictionary of numbers and tensors, the learning rate among them."""
+    """A stepper whose state is the learning rate and a dictionary of numbers and tensors."""
 
     def __init__(self, hyperparameters: Mapping[str, Any]) -> None:
         self.h = hyperparameters
@@ -29,18 +29,18 @@ class FlatStepper(Stepper):
         return {"lr": self.lr, **self.state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from another's."""
+        """Continue from a saved state."""
         self.state = dict(state)
         self.lr = self.state.pop("lr")
 
 
 def refuse_large(name: str, module: nn.Module, limit: int) -> None:
-    """UserError where a dense matrix over the module's parameters would be larger than is allowed."""
+    """UserError where the module has more parameters than the limit for dense matrices."""
     count = sum(real_count(parameter) for parameter in module.parameters() if parameter.requires_grad)
     if count > limit:
         raise UserError(
-            f"{name} keeps a dense matrix of {count} by {count} numbers, a row for each parameter, and "
-            f"max_parameters = {limit}: raise it, or take a smaller network or a method without dense matrices"
+            f"{name} keeps a dense matrix with a row for each of {count} parameters, but "
+            f"max_parameters = {limit}: raise it, or use a smaller network or a method without dense matrices"
         )
 
 
@@ -64,21 +64,21 @@ def loss_at(objective: Objective, point: Tensor) -> float:
 
 
 def gradient_at(objective: Objective, point: Tensor) -> tuple[float, Tensor]:
-    """Move to a point; the loss and its gradient (P,) there."""
+    """Move to a point and evaluate the loss and its gradient (P,) there."""
     move_to(objective, point)
     loss, gradients = objective.gradient()
     return float(loss), flat(gradients)
 
 
 def finite(what: str, tensor: Tensor) -> Tensor:
-    """The tensor itself; Diverged where it holds nan or infinity."""
+    """The tensor, unchanged; Diverged where the tensor holds nan or infinity."""
     if not bool(torch.isfinite(tensor).all()):
         raise Diverged(f"{what} is not finite")
     return tensor
 
 
 def reduction_ratio(change: float, predicted: float, loss: float, dtype: torch.dtype) -> float:
-    """Actual over predicted change of the loss; 1 where rounding errors of the loss hide both, 0 where it is nan."""
+    """Actual over predicted change of the loss; 1 where rounding errors hide both changes, 0 where the loss is nan."""
     rounding = 10 * torch.finfo(dtype).eps * abs(loss)
     if abs(change) <= rounding and abs(predicted) <= rounding:
         return 1.0
@@ -87,7 +87,7 @@ def reduction_ratio(change: float, predicted: float, loss: float, dtype: torch.d
 
 
 def solved(what: str, operator: Operator, b: Tensor, **options: Any) -> CGResult:
-    """Conjugate gradients; Diverged where they meet nan or infinity in products with ``what``."""
+    """Solve by conjugate gradients; Diverged where a product with ``what`` holds nan or infinity."""
     result = conjugate_gradients(operator.__matmul__, b, **options)
     if result.status == "not finite":
         raise Diverged(f"a product with {what} is not finite")
@@ -97,7 +97,8 @@ def solved(what: str, operator: Operator, b: Tensor, **options: Any) -> CGResult
 def backtracked(objective: Objective, start: Tensor, loss: float, step: Tensor, slope: float) -> tuple[float, float]:
     """The first t of 1, 1/2, 1/4, ... with f(w + t step) <= f(w) + 1e-4 t slope, and the loss at t = 1.
 
-    The parameters are moved there. t is zero, with the parameters back at ``start``, where 20 halvings find none.
+    The parameters move to w + t step. Where 20 halvings find no such t, t is zero and the parameters go back to
+    ``start``.
     Source: Nocedal & Wright 2006, algorithm 3.1.
     """
     t = 1.0

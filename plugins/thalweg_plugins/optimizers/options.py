@@ -21,8 +21,8 @@ def weight_decay() -> Hyperparameter:
 
 
 def decoupled_weight_decay(default: float) -> Hyperparameter:
-    """The share of the weights that goes, per lr."""
-    return Hyperparameter("weight_decay", default, "[0, inf)", "lr times this share of the weights goes at each step")
+    """The coefficient of decoupled weight decay."""
+    return Hyperparameter("weight_decay", default, "[0, inf)", "each step subtracts lr times this share of the weights")
 
 
 def beta1(default: float = 0.9) -> Hyperparameter:
@@ -36,5 +36,5 @@ def beta2(default: float = 0.999) -> Hyperparameter:
 
 
 def eps(default: float = 1e-8) -> Hyperparameter:
-    """Keeps a denominator from zero."""
+    """The constant that keeps a denominator from zero."""
     return Hyperparameter("eps", default, "(0, inf)", "added to the root")

@@ -1,4 +1,4 @@
-"""Optimizers that are an elementwise rule which torch does not have. Does not import torch."""
+"""Optimizers by elementwise rules that torch does not have. Does not import torch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Rule(Optimizer, UpdateRule):
     def build_stacked(
         self, module: nn.Module, members: Sequence[Mapping[str, Any]], context: BuildContext
     ) -> StackedStepper:
-        """The same rule on rows, with a column of numbers where the members' differ."""
+        """A stepper of this rule on one row for each member, where members differ in hyperparameters."""
         from thalweg_plugins.optimizers.rule_stepper import RuleStepper
 
         if len(members) == 1:

@@ -1,4 +1,4 @@
-"""Steps an elementwise rule. Imports torch, so it is imported only when a stepper is built."""
+"""The stepper of elementwise rules. Imports torch, so it is imported only when a stepper is built."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class RuleStepper(StackedStepper):
-    """A rule at work on one network (P,), or on K stacked members (K, P) of different hyperparameters."""
+    """Applies a rule to one network (P,), or to K stacked members (K, P) with different hyperparameters."""
 
     def __init__(
         self, rule: UpdateRule, module: nn.Module, members: Sequence[Mapping[str, Any]], stacked: bool
@@ -37,7 +37,7 @@ class RuleStepper(StackedStepper):
 
     @property
     def lrs(self) -> list[float]:
-        """Each member's learning rate; one for a single network."""
+        """The learning rate of each member; a single network is one member."""
         return [member["lr"] for member in self.members]
 
     @lrs.setter
@@ -57,7 +57,7 @@ class RuleStepper(StackedStepper):
         return StepReport()
 
     def _numbers(self, w: Tensor) -> SimpleNamespace:
-        """The members' numbers as floats, or as columns (K, 1); computed in float64 either way."""
+        """The numbers of the rule as floats, or for stacked members as columns (K, 1). Both are computed in float64."""
         each = [self.rule.numbers(member, self.t, kept) for member, kept in zip(self.members, self.kept, strict=True)]
         if not self.stacked:
             return SimpleNamespace(**each[0])
@@ -66,7 +66,7 @@ class RuleStepper(StackedStepper):
 
     @contextmanager
     def evaluation_weights(self) -> Iterator[None]:
-        """Those of the rule's evaluated slot, where it has one and has made a step."""
+        """Put the rule's evaluated slot into the module; do nothing without such a slot, or before the first step."""
         if not self.rule.evaluated or not self.slots:
             yield
             return
@@ -78,7 +78,7 @@ class RuleStepper(StackedStepper):
             self.rows.write(training)
 
     def project(self, project: Callable[[], None]) -> None:
-        """The module's weights, and every slot that holds weights."""
+        """Project the module's weights, and every slot that holds weights."""
         project()
         if self.rule.placed and self.slots:
             training = self.rows.weights()
@@ -89,7 +89,7 @@ class RuleStepper(StackedStepper):
             self.rows.write(training)
 
     def preconditioner(self) -> list[Tensor] | None:
-        """The rule's divisor, where it is preconditioned and has made a step."""
+        """The divisor of a preconditioned rule; None for other rules, and before the first step."""
         if not self.rule.preconditioned or not self.slots or self.stacked:
             return None
         weights = self.rows.weights()
@@ -101,6 +101,6 @@ class RuleStepper(StackedStepper):
         return {"lrs": self.lrs, "t": self.t, "kept": self.kept, "slots": self.slots}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from there."""
+        """Continue from a saved state."""
         state = copy.deepcopy(state)
         self.lrs, self.t, self.kept, self.slots = state["lrs"], state["t"], state["kept"], state["slots"]

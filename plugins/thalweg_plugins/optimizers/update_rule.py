@@ -1,4 +1,4 @@
-"""What an elementwise rule computes. Does not import torch."""
+"""The interface of elementwise rules. Does not import torch."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
 
 
 class UpdateRule(ABC):
-    """An update that treats every weight alike, written once for one network and for K members of different settings.
+    """An elementwise update, written once for one network and for K members with different hyperparameters.
 
-    A subclass names its ``slots`` and writes ``update``. There all weights of a network are one vector (P,), and the
-    weights of K members are (K, P). A number is a float for one network, and (K, 1) for K members.
+    A subclass names its ``slots`` and writes ``update``. In ``update`` the weights of one network are a vector (P,),
+    and the weights of K members are (K, P). A number is a float for one network, and (K, 1) for K members.
     """
 
     preconditioned: bool = False
-    """Whether ``divisor`` tells what the last step divided by."""
+    """Whether the rule has a ``divisor``."""
     slots: ClassVar[tuple[str, ...]] = ()
-    """Names of the state, each shaped as the weights and zero at first, unless ``start`` says otherwise."""
+    """Names of the state's tensors. Each has the weights' shape, and is zero at first unless ``start`` differs."""
     evaluated: ClassVar[str] = ""
-    """The slot that holds the weights to be evaluated, where these are not the ones that train."""
+    """The slot with the weights to evaluate, where they differ from the weights that train."""
     placed: ClassVar[tuple[str, ...]] = ()
-    """Slots that hold weights, which belong into a problem's domain."""
+    """Slots that hold weights, which are projected onto a problem's domain."""
 
     def numbers(self, h: Mapping[str, Any], t: int, kept: dict[str, float]) -> dict[str, float]:
-        """One member's numbers at step t = 1, 2, ...: its hyperparameters, and what is computed from them.
+        """One member's hyperparameters, and numbers computed from them, at step t = 1, 2, ...
 
-        ``kept`` is empty at first and lives from step to step: for sums over the steps.
+        ``kept`` is empty at first and lasts from step to step, for sums over steps.
         """
         return dict(h)
 
@@ -40,8 +40,8 @@ class UpdateRule(ABC):
 
     @abstractmethod
     def update(self, w: Tensor, g: Tensor, s: SimpleNamespace, c: SimpleNamespace) -> Tensor:
-        """The new weights from the old ones and their gradient; replaces slots of ``s``, with the numbers ``c``."""
+        """The new weights, from weights ``w``, gradient ``g``, slots ``s`` and numbers ``c``. Updates the slots."""
 
     def divisor(self, s: SimpleNamespace, c: SimpleNamespace) -> Tensor:
-        """What the last step divided a momentum of gradients by, where the rule is ``preconditioned``."""
+        """The divisor of the momentum in the last step; only for rules that are ``preconditioned``."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What NumPy files hold. Imports numpy, so it is imported only when a file is looked at."""
+"""Read and check NumPy files. Imports numpy, so it is imported only when a file is read."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ BROKEN = (
     zlib.error,
     struct.error,
 )
-"""What numpy and zipfile raise for a file that is cut off, damaged or something else."""
+"""The exceptions of numpy and zipfile for a file that is cut off, damaged or of another format."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """Shape and type of an array, as a file has it, and the bytes that the file has for it."""
+    """An array's shape and type from the header of its file, and the bytes that follow the header."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -47,25 +47,25 @@ class Header:
 
     @property
     def bytes(self) -> int:
-        """What the array takes, by what the header says."""
+        """The bytes of an array of this shape and type."""
         return prod(self.shape) * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """Arrays that go together: where they are, how many examples, their shapes."""
+    """The arrays of one data set: their files, numbers of examples and shapes."""
 
     places: dict[str, tuple[Path, str | None]]
-    """Of x_train, y_train and perhaps x_test, y_test: the file and, in an .npz, the array's name."""
+    """For x_train, y_train and, where they exist, x_test and y_test: the file and, in an .npz, the array's name."""
     train: int
     test: int
     input: tuple[int, ...]
     output: tuple[int, ...]
     classes: int
-    """One more than the largest target, for classification; else 0."""
+    """The number of classes, one more than the largest target; 0 for regression."""
 
     def held_out(self, share: float) -> int:
-        """How many of the examples are for testing where there is no test split."""
+        """The number of test examples to draw where the files have no test split."""
         return held_out(self.train, share)
 
     def read(self) -> dict[str, np.ndarray[Any, Any]]:
@@ -74,9 +74,10 @@ class Arrays:
 
 
 def find(file: str, inputs: str, targets: str, classes: bool) -> Arrays:
-    """Look the arrays over; UserError names the file, the array and what is wrong with it.
+    """Find and check the arrays. The result is cached for as long as the files do not change.
 
-    Files that have not changed since are not read again.
+    Raises:
+        UserError: the file, the array and its fault.
     """
     states = tuple(_state(path) for path in (file, inputs, targets))
     return _find(file, inputs, targets, classes, states)
@@ -99,7 +100,7 @@ def _find(file: str, inputs: str, targets: str, classes: bool, states: tuple[tup
         headers = _archive(path)
         names = list(headers)
         if len(names) == 3:
-            raise UserError(f"{path.name}: has {names[2]} and not its partner: both or none")
+            raise UserError(f"{path.name}: has {names[2]} without its partner; give both x_test and y_test, or neither")
         places: dict[str, tuple[Path, str | None]] = {name: (path, name) for name in names}
     else:
         places = {"x_train": (Path(inputs), None), "y_train": (Path(targets), None)}
@@ -115,13 +116,13 @@ def _checked(places: dict[str, tuple[Path, str | None]], headers: dict[str, Head
     for name in places:
         header = headers[name]
         if header.dtype.kind not in "fiub":
-            raise UserError(f"{where(name)} holds {header.dtype}, and numbers are needed")
+            raise UserError(f"{where(name)} holds {header.dtype}; numbers are needed")
         if not header.shape or min(header.shape) < 1:
-            raise UserError(f"{where(name)} has shape {brief(header.shape)}: examples come first, and there are none")
+            raise UserError(f"{where(name)} has shape {brief(header.shape)} and so no examples, which come first")
         if header.bytes > header.there:
-            told = f"has shape {brief(header.shape)} of {header.dtype}, and the file has {header.there:,} bytes for it"
+            told = f"has shape {brief(header.shape)} of {header.dtype}, but the file has only {header.there:,} bytes"
             raise UserError(f"{where(name)} {told}: it is broken")
-    # by what the headers say, before anything is unpacked
+    # from the headers, before anything is unpacked
     BYTES.check(
         sum(header.bytes for header in headers.values()), " and ".join({one.name: 0 for one, _ in places.values()})
     )
@@ -130,23 +131,23 @@ def _checked(places: dict[str, tuple[Path, str | None]], headers: dict[str, Head
             x, y = headers[f"x_{part}"], headers[f"y_{part}"]
             if x.shape[0] != y.shape[0]:
                 raise UserError(
-                    f"{where(f'x_{part}')} has {x.shape[0]} examples, and {where(f'y_{part}')} has {y.shape[0]}"
+                    f"{where(f'x_{part}')} has {x.shape[0]} examples, but {where(f'y_{part}')} has {y.shape[0]}"
                 )
             if len(x.shape) < 2:
-                raise UserError(f"{where(f'x_{part}')} has shape {brief(x.shape)}, and (examples, features) is needed")
+                raise UserError(f"{where(f'x_{part}')} has shape {brief(x.shape)}; (examples, features) is needed")
             if classes and (len(y.shape) != 1 or y.dtype.kind not in "iub"):
                 raise UserError(
-                    f"{where(f'y_{part}')} holds {y.dtype} of shape {brief(y.shape)}, and classes are whole numbers of "
+                    f"{where(f'y_{part}')} holds {y.dtype} of shape {brief(y.shape)}; classes are whole numbers of "
                     f"shape (examples,); for numbers as targets use the problem 'arrays-regression'"
                 )
             for one, other in ((x, headers["x_train"]), (y, headers["y_train"])):
                 if one.shape[1:] != other.shape[1:]:
                     raise UserError(
-                        f"{where(f'x_{part}')}: examples for training and for testing differ in shape: "
+                        f"{where(f'x_{part}')}: training and test examples differ in shape: "
                         f"{brief(other.shape[1:])} and {brief(one.shape[1:])}"
                     )
     for name, place in places.items():
-        # a run reads all of it anyway, and what cannot be read or is not finite is to be told before anything trains
+        # a run reads all values anyway; here the user hears of a fault before anything trains
         values = _read(*place)
         if not np.isfinite(values).all():
             raise UserError(f"{where(name)} has values that are not finite")
@@ -154,7 +155,7 @@ def _checked(places: dict[str, tuple[Path, str | None]], headers: dict[str, Head
     highest = _highest({name: _read(*places[name]) for name in places if name.startswith("y")}, where) if classes else 0
     if highest >= max(n, 2):
         raise UserError(
-            f"{where('y_train')} has the class {highest} and {n} examples: classes are numbered 0, 1, 2 and so on"
+            f"{where('y_train')} has the class {highest} but only {n} examples; number the classes 0, 1, 2 and so on"
         )
     return Arrays(
         places,
@@ -167,16 +168,20 @@ def _checked(places: dict[str, tuple[Path, str | None]], headers: dict[str, Head
 
 
 def _highest(labels: dict[str, np.ndarray[Any, Any]], where: Callable[[str], str]) -> int:
-    """The largest class; those for testing must be among those for training."""
+    """The largest class in the training targets.
+
+    Raises:
+        UserError: a class is negative, the training targets have one class, or a test target has a larger class.
+    """
     for name, values in labels.items():
         if values.min() < 0:
-            raise UserError(f"{where(name)} has the class {values.min()}, and classes count from 0")
+            raise UserError(f"{where(name)} has the class {values.min()}; classes count from 0")
     highest = int(labels["y_train"].max())
     if highest < 1:
-        raise UserError(f"{where('y_train')} has one class, and two are needed")
+        raise UserError(f"{where('y_train')} has one class; two are needed")
     if "y_test" in labels and int(labels["y_test"].max()) > highest:
         raise UserError(
-            f"{where('y_test')} has the class {int(labels['y_test'].max())}, and {where('y_train')} ends at {highest}"
+            f"{where('y_test')} has the class {int(labels['y_test'].max())}, but {where('y_train')} ends at {highest}"
         )
     return highest
 
@@ -185,14 +190,14 @@ NAMES = ("x_train", "y_train", "x_test", "y_test")
 
 
 def _archive(path: Path) -> dict[str, Header]:
-    """Of the arrays that are looked for, as far as they are there; UserError where there are none to train on."""
+    """The headers of the arrays among NAMES that the file has; UserError without x_train or y_train."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = {one.filename: one for one in archive.infolist()}
             for name in NAMES[:2]:
                 if f"{name}.npy" not in members:
                     arrays = sorted(one.removesuffix(".npy") for one in members if one.endswith(".npy"))
-                    raise UserError(f"{path.name}: has no array {name}; there are: {some(arrays) or 'nothing'}")
+                    raise UserError(f"{path.name}: has no array {name}; its arrays are: {some(arrays) or 'none'}")
             headers = {}
             for name in NAMES:
                 if (member := members.get(f"{name}.npy")) is not None:
@@ -202,7 +207,7 @@ def _archive(path: Path) -> dict[str, Header]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     except BROKEN as error:
-        raise UserError(f"{path.name}: is no .npz file, or broken: {error}") from error
+        raise UserError(f"{path.name}: is no .npz file, or is broken: {error}") from error
 
 
 def _single(path: Path) -> Header:
@@ -214,11 +219,11 @@ def _single(path: Path) -> Header:
 
 
 HEADER = 1 << 17
-"""Bytes in which a header ends: numpy itself reads none that is longer than 10,000."""
+"""Bytes to read for a header. Numpy refuses headers of more than 10,000."""
 
 
 def _header(file: IO[bytes], where: str, size: int) -> Header:
-    """Of an open .npy file of so many bytes, unpacked."""
+    """The header of an open .npy file whose unpacked size is ``size`` bytes."""
     from numpy.lib import format as npy
 
     reader = io.BytesIO(file.read(HEADER))
@@ -227,7 +232,7 @@ def _header(file: IO[bytes], where: str, size: int) -> Header:
         read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
         shape, _, dtype = read(reader)
     except BROKEN as error:
-        raise UserError(f"{where}: is no .npy file, or broken: {error}") from error
+        raise UserError(f"{where}: is no .npy file, or is broken: {error}") from error
     return Header(shape, dtype, size - reader.tell())
 
 
@@ -238,56 +243,59 @@ def _read(path: Path, key: str | None) -> np.ndarray[Any, Any]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     except MemoryError as error:
-        raise UserError(f"{path.name}: cannot be read: this machine has no memory for it") from error
+        raise UserError(f"{path.name}: cannot be read: this machine has too little memory") from error
     except BROKEN as error:
         raise UserError(f"{path.name}: cannot be read: {error}") from error
     return array
 
 
 BLOCK = 4096
-"""Examples that are made float64 at a time, so that large arrays of bytes stay small."""
+"""Examples that are converted to float64 at a time, so that a large array of bytes is never float64 as a whole."""
 
 Moments = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
 
 def moments(x: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> Moments:
-    """Mean and standard deviation of each input over some examples, in float64; deviation 1 where an input is constant.
+    """Mean and standard deviation of each input over some examples, in float64.
 
-    Constant to rounding, that is: a deviation below 1e-12 of the mean.
+    A deviation up to 1e-12 of the mean is rounding: the input is constant, and its deviation counts as 1.
     """
     blocks = [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
-    with np.errstate(over="ignore", invalid="ignore"):  # told below
+    with np.errstate(over="ignore", invalid="ignore"):  # the UserError below reports both
         mean = sum(x[block].sum(0, dtype=np.float64) for block in blocks) / len(rows)
         variance = sum(np.square(x[block] - mean).sum(0) for block in blocks) / len(rows)
     deviation = np.sqrt(variance)
     if not (np.isfinite(mean).all() and np.isfinite(deviation).all()):
-        raise UserError("x_train: the square of its values is too large for float64: scale them")
+        raise UserError("x_train: the squares of its values are too large for float64: scale the values")
     constant = deviation <= 1e-12 * np.abs(mean)
     return mean, np.where(constant, 1.0, deviation)
 
 
 def check_fits(array: np.ndarray[Any, Any], tensor: Tensor, name: str, varying: bool = False) -> None:
-    """UserError where a tensor's precision cannot hold what an array holds.
+    """Check that a tensor's precision can hold an array's values.
 
     Args:
-        array: as it is in the file.
-        tensor: what was taken of it.
-        name: of the array.
-        varying: whether what differs in the array must differ in the tensor: the distance from one number of this
-            precision to the next, at the largest one, is to be below the deviation.
+        array: the array from the file.
+        tensor: the tensor that was made of it.
+        name: the array's name, for the message.
+        varying: whether values that differ in the array must differ in the tensor. Then the spacing of the precision's
+            numbers at the array's largest value must not exceed the array's standard deviation.
+
+    Raises:
+        UserError: the precision cannot.
     """
     import torch
 
     precision = str(tensor.dtype).removeprefix("torch.")
     if not torch.isfinite(tensor).all():
-        raise UserError(f"{name} has values that are too large for {precision}: scale them, or use dtype = 'float64'")
+        raise UserError(f"{name} has values too large for {precision}: scale the values, or use dtype = 'float64'")
     if not varying:
         return
     rows = array.reshape(len(array), -1).astype(np.float64)
     deviation, largest = rows.std(0), np.abs(rows).max(0)
     if ((rows.min(0) < rows.max(0)) & (deviation < torch.finfo(tensor.dtype).eps * largest)).any():
         raise UserError(
-            f"{name} varies by less than {precision} can tell apart at its distance from zero: subtract the mean, or "
+            f"{name} varies by less than the spacing of {precision} numbers of its size: subtract the mean, or "
             "use dtype = 'float64'"
         )
 
@@ -295,7 +303,7 @@ def check_fits(array: np.ndarray[Any, Any], tensor: Tensor, name: str, varying: 
 def taken(
     array: np.ndarray[Any, Any], rows: np.ndarray[Any, Any], dtype: torch.dtype, scale: Moments | None = None
 ) -> Tensor:
-    """Some rows of an array as a tensor, less the mean and over the deviation where they are given."""
+    """Some rows of an array as a tensor; with ``scale``, each value less the mean, divided by the deviation."""
     import torch
 
     tensor = torch.empty((len(rows), *array.shape[1:]), dtype=dtype)

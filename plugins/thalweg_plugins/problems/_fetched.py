@@ -1,4 +1,4 @@
-"""Image problems whose data is fetched: what they share."""
+"""The base class of image problems whose data is downloaded."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CHUNK = 1000
-"""Images a pass when a split is evaluated."""
+"""Images in one pass when a split is evaluated."""
 SUBSET_SEED = 20_000
-"""Draws which training examples a smaller training set has; any number but that of the validation split would do."""
+"""The seed that draws a smaller training set; it must differ from the seed of the validation split."""
 
 
 class Images(NamedTuple):
@@ -30,20 +30,20 @@ class Images(NamedTuple):
 
 
 def how_many(examples: int) -> Option:
-    """The option ``examples`` of a data set that has so many for training."""
+    """The option ``examples`` of a data set with ``examples`` training examples."""
     return Option("examples", examples, f"[1, {examples}]", "training examples, drawn once and for all")
 
 
 def standardised(mean: tuple[float, ...], deviation: tuple[float, ...]) -> str:
-    """What ``normalisation`` says where each channel has this mean and standard deviation."""
+    """The text of ``normalisation`` for channels of these means and standard deviations."""
     means, deviations = (" ".join(f"{value:.4f}" for value in values) for values in (mean, deviation))
-    return f"(pixel / 255 - mean) / deviation: those of the whole training split, mean {means}, deviation {deviations}"
+    return f"(pixel / 255 - mean) / deviation, over the whole training split: mean {means}, deviation {deviations}"
 
 
 class FetchedImages(Problem):
-    """Images in classes: a subclass says which files, how many examples, and how to read them.
+    """Classification of images. A subclass declares the files and the numbers of examples, and reads the files.
 
-    Bytes are kept on the device and scaled a batch at a time.
+    The device keeps the images as bytes and scales one batch at a time.
     """
 
     stacks = True
@@ -56,15 +56,15 @@ class FetchedImages(Problem):
     train_examples: ClassVar[int]
     test_examples: ClassVar[int] = 10_000
     mean: ClassVar[tuple[float, ...]]
-    """Of each channel over the published training split, of pixels in [0, 1]."""
+    """Mean and deviation of each channel over the published training split, for pixels in [0, 1]."""
     deviation: ClassVar[tuple[float, ...]]
 
     @abstractmethod
     def read(self, paths: Mapping[str, Path]) -> tuple[Images, Images]:
-        """The published training and test splits, from the files by name."""
+        """Read the published training and test splits; ``paths`` maps names to files."""
 
     def rows(self, labels: Tensor, options: Mapping[str, Any]) -> Tensor:
-        """Which training examples are used, in ascending order: a smaller set is part of every larger one."""
+        """The numbers of the training examples in use, ascending. A smaller set is part of every larger set."""
         return fixed_order(len(labels))[: options["examples"]].sort().values
 
     def fetch(self, options: Mapping[str, Any]) -> None:
@@ -76,7 +76,7 @@ class FetchedImages(Problem):
         return {"train": min(options["examples"], self.train_examples), "test": self.test_examples}
 
     def shape(self, options: Mapping[str, Any]) -> Shape:
-        """An image, and a logit a class."""
+        """An image in, a logit for each class out."""
         return Shape("classification", self.image, (self.classes,))
 
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:
@@ -95,11 +95,14 @@ class FetchedImages(Problem):
         return Supervised(data, CrossEntropy(), self.metrics, CHUNK, self._scaling(context), self.augmentation(options))
 
     def augmentation(self, options: Mapping[str, Any]) -> Any:
-        """What is done to training batches; None where nothing is."""
+        """The augmentation of training batches; None for no augmentation."""
         return None
 
     def split(self, options: Mapping[str, Any], context: LoadContext) -> dict[Split, Images]:
-        """The chosen training examples less those for validation, the latter, and the test split; none is empty."""
+        """The chosen training examples without the validation examples, the validation examples, and the test split.
+
+        A split without examples is left out.
+        """
         from thalweg.contracts.supervised import split_off
 
         train, test = self.read(present(self.folder, self.files))

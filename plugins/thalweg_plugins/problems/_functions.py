@@ -1,4 +1,4 @@
-"""What the classical test functions share."""
+"""The base class and the options of the classical test functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DIM = Option("dim", 2, "[2, inf)", "number of variables")
 
 
 class FunctionProblem(Problem):
-    """A function of a vector with a global minimum that is known."""
+    """A function of a vector with a known global minimum."""
 
     splits = ("train",)
     metrics = (Metric("loss", "lower", "log"),)
@@ -26,7 +26,7 @@ class FunctionProblem(Problem):
 
 
 def around(point: Tensor, spread: float, generator: torch.Generator) -> Tensor:
-    """``point`` plus normal noise of deviation ``spread``: a start of one's own for each seed."""
+    """``point`` plus normal noise of deviation ``spread``, so that every seed has another start."""
     import torch
 
     return point + spread * torch.randn(point.shape, generator=generator, dtype=torch.float64)

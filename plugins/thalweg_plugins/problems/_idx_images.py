@@ -1,4 +1,4 @@
-"""Problems of the four files in which MNIST was published, and its relatives after it."""
+"""Problems whose data is four IDX files, as MNIST and its relatives were published."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TEST_LABELS = "t10k-labels-idx1-ubyte.gz"
 
 
 def idx_files(folders: tuple[str, ...], files: Mapping[str, tuple[int, str, *tuple[str, ...]]]) -> tuple[DataFile, ...]:
-    """The files of a data set, in folders that have them all: for each its bytes and SHA-256, and others accepted."""
+    """The four files of a data set: for each its size, its SHA-256 and other accepted digests. Every mirror has all."""
     return tuple(
         DataFile(name, tuple(folder + name for folder in folders), published, tuple(also), size)
         for name, (size, published, *also) in files.items()
@@ -46,7 +46,7 @@ class IdxImages(FetchedImages):
         """The two splits from the four files.
 
         Raises:
-            UserError: a file is broken, or has other examples than were published.
+            UserError: a file is broken, or its examples are not the published ones.
         """
         import torch
 
@@ -64,16 +64,16 @@ class IdxImages(FetchedImages):
             _expect(paths[names[0]], images, (examples, *self.image[1:]))
             _expect(paths[names[1]], labels, (examples,))
             if labels.max() >= self.classes:
-                raise UserError(f"{paths[names[1]]}: has a label {labels.max()}, and 0 to {self.classes - 1} expected")
+                raise UserError(f"{paths[names[1]]}: has a label {labels.max()}; labels are 0 to {self.classes - 1}")
             splits.append(Images(torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels).long()))
         train, test = splits
         return train, test
 
 
 class IdxAutoencoder(IdxImages):
-    """The images as 784 numbers in [0, 1], to be given back.
+    """Reconstruction of the images as 784 numbers in [0, 1].
 
-    Inputs and targets are one and the same tensor, scaled once: targets are compared as numbers and cannot stay bytes.
+    Inputs and targets share one tensor, which is scaled once, since the loss compares targets as numbers and not bytes.
     """
 
     equation = "mean of -sum_j [y_j log s(z_j) + (1 - y_j) log(1 - s(z_j))], y = x"
@@ -82,7 +82,7 @@ class IdxAutoencoder(IdxImages):
     budget = Budget(epochs=10)
 
     def shape(self, options: Mapping[str, Any]) -> Shape:
-        """784 pixels, and a logit for each."""
+        """784 pixels in, a logit for each pixel out."""
         return Shape("autoencoding", (784,), (784,))
 
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:
@@ -104,4 +104,4 @@ class IdxAutoencoder(IdxImages):
 
 def _expect(path: Path, array: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> None:
     if array.shape != shape:
-        raise UserError(f"{path}: an array of shape {shape} expected, {array.shape} found")
+        raise UserError(f"{path}: its array has shape {array.shape}; the published one has shape {shape}")

@@ -13,15 +13,15 @@ from thalweg.contracts.problem import Batch, Draw, LoadedProblem, Metric, Split
 
 
 class Slopes(Protocol):
-    """A sequence c_0, c_1, ... of numbers, the same for the same draw."""
+    """A sequence of numbers c_0, c_1, ..., which the draw determines."""
 
     period: int
-    """After how many they begin again, or would on average."""
+    """The number of steps after which the sequence repeats; for a random sequence, the mean distance of rare steps."""
     mean: float
-    """Their mean in the long run."""
+    """The mean of c_t in the long run."""
 
     def block(self, number: int, draw: Draw) -> Tensor:
-        """c from number * BLOCK on, BLOCK of them, float64 on the CPU."""
+        """c_t for BLOCK steps from t = number * BLOCK on, in float64 on the CPU."""
 
     def total(self, steps: int, draw: Draw) -> float:
         """c_0 + ... + c_{steps - 1}."""
@@ -39,12 +39,12 @@ class Periodic:
         self.mean = (first + (period - 1) * other) / period
 
     def block(self, number: int, draw: Draw) -> Tensor:
-        """The same whatever the draw."""
+        """See ``Slopes``; the draw does not matter."""
         steps = torch.arange(number * BLOCK, (number + 1) * BLOCK)
         return torch.where(steps % self.period == 0, self.first, self.other).double()
 
     def total(self, steps: int, draw: Draw) -> float:
-        """In closed form."""
+        """The sum in closed form."""
         firsts = -(-steps // self.period)
         return firsts * self.first + (steps - firsts) * self.other
 
@@ -64,7 +64,7 @@ class Stochastic:
         return torch.where(uniform < self.p, self.rare, self.other).double()
 
     def total(self, steps: int, draw: Draw) -> float:
-        """Sums of whole blocks are kept, so that asking again and again while training costs little."""
+        """See ``Slopes``. Sums of whole blocks are kept, since training asks for totals often."""
         whole, rest = divmod(steps, BLOCK)
         sums = self._sums.setdefault(draw.seed, [0.0])
         while len(sums) <= whole:
@@ -88,11 +88,11 @@ class OnlineLinear(LoadedProblem):
         self._block: tuple[tuple[int, int], Tensor] | None = None
 
     def steps_per_epoch(self, batch_size: int | None) -> int:
-        """Whole periods, of EPOCH steps and a few: a look at every period would cost more than its steps."""
+        """The fewest whole periods that have EPOCH steps. Evaluating every period would cost more than its steps."""
         return -(-EPOCH // self.slopes.period) * self.slopes.period
 
     def batch(self, split: Split, step: int, draw: Draw) -> Batch:
-        """c_t as the only input."""
+        """The batch of step t, whose only input is c_t."""
         number, position = divmod(step, BLOCK)
         if self._block is None or self._block[0] != (draw.seed, number):
             self._block = ((draw.seed, number), self.slopes.block(number, draw).to(self._device, self._dtype))
@@ -106,23 +106,23 @@ class OnlineLinear(LoadedProblem):
 
     @torch.no_grad()
     def evaluate(self, module: nn.Module, split: Split) -> dict[str, float]:
-        """x, and the loss of playing it for ever."""
+        """x, and the mean loss of playing x for ever."""
         x = float(module())
         return {"loss": self.slopes.mean * x, "x": x}
 
     def online_metrics(self, steps: int, total: float, draw: Draw) -> dict[str, float]:
-        """The regret per step, nan before the first: min over x in [-1, 1] of x sum c_t is -|sum c_t|."""
+        """The regret per step, nan before the first step. The minimum of x sum c_t over [-1, 1] is -|sum c_t|."""
         best = -abs(self.slopes.total(steps, draw))
         return {"average_regret": (total - best) / steps if steps else math.nan}
 
     @torch.no_grad()
     def initialize(self, module: nn.Module, draw: Draw) -> None:
-        """The declared start, whatever the seed."""
+        """Move x to the declared start, for every seed."""
         (x,) = module.parameters()
         x.fill_(self._start)
 
     @torch.no_grad()
     def project(self, parameters: Iterable[nn.Parameter]) -> None:
-        """The nearest point of [-1, 1]."""
+        """Move x to the nearest point of [-1, 1]."""
         for x in parameters:
             x.clamp_(-1.0, 1.0)

@@ -1,4 +1,4 @@
-"""The squared error of labels +1 and -1. Imports torch, so it is imported only when data is loaded."""
+"""The squared error for labels +1 and -1. Imports torch, so it is imported only when data is loaded."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ TEST_EXAMPLES = 450
 
 
 def digits(validation_fraction: float) -> dict[Split, tuple[Tensor, Tensor]]:
-    """Pixels divided by 16, (n, 64) in float64, and classes (n,), of each split that has examples."""
+    """For each split that has examples: pixels divided by 16, (n, 64) in float64, and classes (n,)."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -32,7 +32,7 @@ def digits(validation_fraction: float) -> dict[Split, tuple[Tensor, Tensor]]:
 def principal_components(centred: Tensor, count: int) -> Tensor:
     """The ``count`` directions of largest variance of centred rows (n, D), as columns (D, count).
 
-    Each points where its entry of largest size is positive.
+    The sign of a direction makes its entry of largest absolute value positive.
     """
     axes: Tensor = torch.linalg.svd(centred, full_matrices=False).Vh[:count].T
     largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))

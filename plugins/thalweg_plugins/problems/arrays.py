@@ -1,4 +1,4 @@
-"""The user's own arrays."""
+"""Problems whose data is the user's own arrays."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 
 class Classes(Problem):
-    """Supervised learning from NumPy files, with no plugin written: ``{ name = "arrays", file = "mine.npz" }``.
+    """Classification of the user's NumPy arrays, without a plugin: ``{ name = "arrays", file = "mine.npz" }``.
 
-    ``file`` is an .npz with ``x_train`` and ``y_train``, and ``x_test`` and ``y_test`` where there is a test split; or
-    ``inputs`` and ``targets`` are two .npy files. Examples come first: x has shape (n, ...), such as (n, features) or
-    (n, channels, height, width). y holds whole numbers from 0 up, shape (n,): classes. Without a test split,
-    ``test_share`` of the examples are drawn once and for all. What the files hold is part of a trial's hash, where they
-    lie is not. For numbers as targets see ``arrays-regression``.
+    ``file`` is an .npz with ``x_train`` and ``y_train`` and, for a test split of your own, ``x_test`` and ``y_test``.
+    Instead of ``file``, ``inputs`` and ``targets`` may name two .npy files. The first dimension counts examples: x has
+    shape (n, ...), such as (n, features) or (n, channels, height, width), and y has shape (n,). The values of y are
+    classes 0, 1, 2 and so on. Without a test split, a share ``test_share`` of the examples is drawn once and for all
+    for testing. A trial's hash depends on the content of the files, not on their place. For regression see
+    ``arrays-regression``.
     """
 
     stacks = True
@@ -35,28 +36,28 @@ class Classes(Problem):
     equation = "mean of -log softmax(z)_y"
     source = "the files that the options name"
     licence = "yours"
-    normalisation = "standardize: each input less its mean over its deviation, both of the training split"
+    normalisation = "standardize: (input - mean) / deviation for each input, both over the training split"
     metrics: tuple[Metric, ...] = (Metric("accuracy", "higher", unit="%"), Metric("loss", "lower", "log"))
     options = (
-        Option("file", NO_FILE, summary="an .npz with x_train, y_train and, where there are, x_test, y_test"),
+        Option("file", NO_FILE, summary="an .npz with x_train, y_train and, for a test split, x_test, y_test"),
         Option("inputs", NO_FILE, summary="an .npy with the inputs, in place of an .npz"),
         Option("targets", NO_FILE, summary="an .npy with the targets, in place of an .npz"),
-        Option("test_share", 0.2, "(0, 1)", "share of the examples kept for testing where the file has no test split"),
-        Option("normalisation", "standardize", ("standardize", "none"), "what is done to the inputs"),
+        Option("test_share", 0.2, "(0, 1)", "share of the examples to test on, where the file has no test split"),
+        Option("normalisation", "standardize", ("standardize", "none"), "how the inputs are scaled"),
     )
     classes = True
 
     def shape(self, options: Mapping[str, Any]) -> Shape:
-        """Of the arrays: their headers and the targets are read. UserError where they do not go together."""
+        """The shapes of the arrays, which are read and checked; UserError where they do not fit each other."""
         found = self._found(options)
         if found.test and options["test_share"] != 0.2:
-            raise UserError("test_share does not count: the file has a test split")
+            raise UserError("test_share has no effect, since the file has a test split: leave it out")
         if self.classes:
             return Shape("classification", found.input, (found.classes,))
         return Shape("regression", found.input, (prod(found.output),))
 
     def sizes(self, options: Mapping[str, Any]) -> dict[Split, int]:
-        """Of the arrays; empty without files, as for a list of problems."""
+        """The numbers of examples; empty where no file is named, as when problems are listed."""
         if not (options["file"] or options["inputs"]):
             return {}
         found = self._found(options)
@@ -68,7 +69,7 @@ class Classes(Problem):
         return {"train": train, "test": test}
 
     def small(self, folder: Path) -> dict[str, Any]:
-        """Thirty random examples of four numbers in three classes, or with two numbers as targets."""
+        """Thirty random examples of four numbers, each with one of three classes or with two numbers as target."""
         import numpy as np
 
         random = np.random.default_rng(0)
@@ -115,9 +116,9 @@ class Classes(Problem):
 
 
 class Regression(Classes):
-    """As ``arrays``, with numbers as targets: y has shape (n,) or (n, outputs).
+    """Regression on the user's NumPy arrays: like ``arrays``, but y holds numbers, of shape (n,) or (n, outputs).
 
-    The loss is the mean of 1/2 ||z - y||^2. Targets are taken as they are.
+    The loss is the mean of 1/2 ||z - y||^2. Targets are not scaled.
     """
 
     name = "arrays-regression"

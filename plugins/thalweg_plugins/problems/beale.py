@@ -58,7 +58,7 @@ class Beale(FunctionProblem):
         def hessian(p: Tensor) -> Tensor:
             r, jacobian = residuals(p)
             x, y = p
-            # d2 r_1 / dy2 is zero whatever y is
+            # d2 r_1 / dy2 is zero for every y
             mixed = torch.stack([torch.ones_like(y), 2 * y, 3 * y**2])
             twice = torch.stack([torch.zeros_like(y), 2 * x, 6 * x * y])
             second = torch.stack([torch.stack([torch.zeros_like(mixed), mixed], 1), torch.stack([mixed, twice], 1)], 1)

@@ -24,7 +24,7 @@ class _Cifar(FetchedImages):
     budget = Budget(epochs=100)
     options = (
         how_many(50_000),
-        Option("augment", True, summary="train on random crops after padding by 4, half of them mirrored"),
+        Option("augment", True, summary="train on random crops of images padded by 4, and mirror half of the crops"),
     )
     image: ClassVar[tuple[int, int, int]] = (3, 32, 32)
     classes: ClassVar[Literal[10, 100]]
@@ -34,7 +34,7 @@ class _Cifar(FetchedImages):
         """The two splits from the archive.
 
         Raises:
-            UserError: it is broken, or has other examples than were published.
+            UserError: the archive is broken, or its examples are not the published ones.
         """
         import torch
 
@@ -46,7 +46,7 @@ class _Cifar(FetchedImages):
         return Images(tensors[0], tensors[1].long()), Images(tensors[2], tensors[3].long())
 
     def augmentation(self, options: Mapping[str, Any]) -> Any:
-        """Random crops and flips, where asked for."""
+        """Random crops and flips where ``augment`` is on."""
         from thalweg.data.augment import crop_and_flip
 
         return crop_and_flip if options["augment"] else None

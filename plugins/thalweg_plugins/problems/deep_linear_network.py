@@ -1,4 +1,4 @@
-"""A deep linear network as a function of all its weights."""
+"""The loss of a deep linear network as an analytic function of all weights."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class DeepLinearNetwork(FunctionProblem):
-    """Fits a matrix A by a product of ``depth`` square matrices: regression with whitened inputs by a linear network.
+    """Fits a matrix A by a product of ``depth`` square matrices, as a linear network on whitened inputs does.
 
-    x holds W_1, ..., W_depth one after the other, each (dim, dim) row by row. A is Q_1 diag(1, ..., 1/dim) Q_2 with
-    random orthogonal matrices, drawn once from ``instance``. Not convex, with a saddle at 0 whose order grows with
-    depth, and without bad local minima; the minimum is 0 wherever the product is A. The start has independent normal
-    weights of variance gain^2 / dim, drawn from the trial's seed.
+    x holds W_1, ..., W_depth one after the other, each of shape (dim, dim) in row-major order. A is Q_1 diag(1, ...,
+    1/dim) Q_2 with random orthogonal matrices, which are drawn once from ``instance``. The function is not convex. It
+    has a saddle at 0, whose order grows with depth, and no bad local minima; its minimum is 0, wherever the product is
+    A. The start has independent normal weights of variance gain^2 / dim, drawn from the trial's seed.
     """
 
     name = "deep-linear-network"
@@ -44,7 +44,7 @@ class DeepLinearNetwork(FunctionProblem):
         return Shape("function", (), (options["depth"] * options["dim"] ** 2,))
 
     def memory(self, options: Mapping[str, Any]) -> int:
-        """A start and a minimum, both of all weights, and A with its two factors, in float64."""
+        """A start and a minimum in all weights, and A with its two factors, in float64."""
         return int(8 * (2 * options["depth"] + 3) * options["dim"] ** 2)
 
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:
@@ -109,7 +109,7 @@ class DeepLinearNetwork(FunctionProblem):
 
 
 def _product(w: Tensor, first: int, last: int) -> Tensor:
-    """W_{last-1} ... W_first, the identity when there is none."""
+    """W_{last-1} ... W_first; the identity where this product has no factor."""
     import torch
 
     product = torch.eye(w.shape[-1], dtype=w.dtype, device=w.device)

@@ -16,9 +16,9 @@ from thalweg_plugins.problems._targets import baseline
 class Digits(Problem):
     """1,797 images of 8 by 8 pixels in ten classes, as vectors of 64 numbers or as images.
 
-    450 images, a quarter of each class drawn once and for all, are the test split; of the other 1,347 a validation
-    fraction of 0.2 leaves 1,077 for training. The loss is the mean cross-entropy in nats. With ``components`` the
-    inputs are the projections on that many leading principal components of the training split.
+    The test split has 450 images, a quarter of each class, drawn once and for all. A validation fraction of 0.2 leaves
+    1,077 of the other 1,347 for training. The loss is the mean cross-entropy in nats. With ``components`` = k the
+    inputs are the projections on the k leading principal components of the training split.
     """
 
     stacks = True
@@ -27,20 +27,20 @@ class Digits(Problem):
     equation = "mean of -log softmax(z)_y"
     source = "Alpaydin & Kaynak 1998, Optical Recognition of Handwritten Digits; sklearn.datasets.load_digits"
     licence = "CC BY 4.0"
-    normalisation = "pixels divided by 16, less the training split's mean image"
+    normalisation = "pixel / 16, less the mean image of the training split"
     metrics = (Metric("accuracy", "higher", unit="%"), Metric("loss", "lower", "log"))
     budget = Budget(epochs=20)
     target = Target(metric="accuracy", value=0.981)
     target_source = baseline("mlp")
     options = (
         Option("layout", "vector", ("vector", "image"), "inputs of shape (64,) or (1, 8, 8)"),
-        Option("components", 0, "[0, 64]", "leading principal components as inputs, for small networks; 0: the pixels"),
+        Option("components", 0, "[0, 64]", "number of leading principal components to use as inputs; 0: all pixels"),
     )
 
     def shape(self, options: Mapping[str, Any]) -> Shape:
-        """64 pixels or fewer components, ten classes. UserError where components are to be images."""
+        """64 pixels, an image or the components in; ten classes out. UserError for an image of components."""
         if options["components"] and options["layout"] == "image":
-            raise UserError("components are a vector: leave layout = 'image' out, or components")
+            raise UserError("components are vectors and not images: leave out components, or layout = 'image'")
         size = (options["components"] or 64,)
         return Shape("classification", (1, 8, 8) if options["layout"] == "image" else size, (10,))
 

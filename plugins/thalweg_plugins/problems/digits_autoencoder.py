@@ -1,4 +1,4 @@
-"""Handwritten digits to be reproduced through a narrow code."""
+"""Reconstruction of handwritten digits from a narrow code."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from thalweg_plugins.problems._targets import baseline
 
 
 class DigitsAutoencoder(Problem):
-    """The 1,797 images of ``digits``, split as there; inputs and targets are the pixels in [0, 1].
+    """Reconstruction of the 1,797 images of ``digits``, with equal splits. Inputs and targets are the pixels in [0, 1].
 
-    The loss is the sigmoid cross-entropy summed over the 64 pixels, in nats; the squared error of the reconstruction
-    is reported beside it.
+    The loss is the sigmoid cross-entropy summed over the 64 pixels, in nats. ``squared_error`` is the squared error of
+    the reconstruction.
     """
 
     stacks = True
     name = "digits-autoencoder"
-    summary = "1,797 real handwritten digits of 8x8 pixels, to be reproduced through a narrow code"
+    summary = "reconstruct 1,797 real handwritten digits of 8x8 pixels from a narrow code"
     equation = "mean of -sum_j y_j log s(z_j) + (1 - y_j) log(1 - s(z_j));  squared error: mean of ||s(z) - y||^2"
     source = "Alpaydin & Kaynak 1998; loss and error as in Martens & Grosse 2015, section 13"
     licence = "CC BY 4.0"

@@ -76,10 +76,10 @@ class FashionMnist(IdxImages):
 
 
 class FashionMnistImbalanced(FashionMnist):
-    """Fashion-MNIST whose training classes have sizes that fall as a power.
+    """Fashion-MNIST with training classes whose sizes fall as a power of their number.
 
     Class k = 0, ..., 9 keeps round(6000 / (k + 1)^exponent) training examples, drawn once and for all; the test split
-    stays balanced. Such classes make gradient descent slow where Adam is not.
+    stays balanced. Such classes slow down gradient descent, but not Adam.
     """
 
     name = "fashion-mnist-imbalanced"
@@ -93,12 +93,12 @@ class FashionMnistImbalanced(FashionMnist):
     options = (Option("exponent", 1.0, "[0, inf)", "how fast the sizes of the classes fall; 0: balanced"),)
 
     def kept(self, options: Mapping[str, Any]) -> list[int]:
-        """Training examples of each class."""
+        """The number of training examples of each class."""
         balanced = self.train_examples // self.classes
         return [round(balanced * (k + 1) ** -options["exponent"]) for k in range(self.classes)]
 
     def rows(self, labels: Tensor, options: Mapping[str, Any]) -> Tensor:
-        """Of each class the first in a fixed order of all."""
+        """The first examples of each class in a fixed order of all examples."""
         import torch
 
         order = fixed_order(len(labels))
@@ -106,12 +106,12 @@ class FashionMnistImbalanced(FashionMnist):
         return torch.cat(chosen).sort().values
 
     def sizes(self, options: Mapping[str, Any]) -> dict[Split, int]:
-        """The training examples kept, and the whole test split."""
+        """The training examples of all classes, and the whole test split."""
         return {"train": sum(self.kept(options)), "test": self.test_examples}
 
 
 class FashionMnistAutoencoder(IdxAutoencoder):
-    """The pictures of Fashion-MNIST as 784 numbers in [0, 1], to be given back through a bottleneck.
+    """Reconstruction of the pictures of Fashion-MNIST, as 784 numbers in [0, 1], through a bottleneck.
 
     The loss is the sigmoid cross-entropy summed over pixels, in nats; ``squared_error`` is the mean of
     ||s(z) - x||^2.
@@ -120,7 +120,7 @@ class FashionMnistAutoencoder(IdxAutoencoder):
     name = "fashion-mnist-autoencoder"
     target = Target(metric="squared_error", value=15.0)
     target_source = baseline("autoencoder, widths 256, 64, 16")
-    summary = "give back pictures of clothes of 28x28 pixels"
+    summary = "reconstruct pictures of clothes of 28x28 pixels through a bottleneck"
     source = f"as mnist-autoencoder (Hinton & Salakhutdinov 2006); data: {SOURCE}"
     licence = LICENCE
     folder = "fashion-mnist"

@@ -12,7 +12,7 @@ from thalweg_plugins.problems._idx_images import (
 
 
 class Kmnist(IdxImages):
-    """70,000 cursive Japanese characters of 28 by 28 grey pixels; harder than digits, as classes vary more.
+    """70,000 cursive Japanese characters of 28 by 28 grey pixels; harder than digits, since the classes vary more.
 
     The published 10,000 test images are the test split; the option ``examples`` makes the training set smaller. The
     loss is the mean cross-entropy in nats.

@@ -42,14 +42,14 @@ class Mnist(IdxImages):
 
 
 class MnistAutoencoder(IdxAutoencoder):
-    """The digits of MNIST as 784 numbers in [0, 1], to be given back through a bottleneck.
+    """Reconstruction of the digits of MNIST, as 784 numbers in [0, 1], through a bottleneck.
 
-    The loss is the sigmoid cross-entropy summed over pixels, in nats; the error that papers report is
-    ``squared_error``, the mean of ||s(z) - x||^2.
+    The loss is the sigmoid cross-entropy summed over pixels, in nats. Papers report ``squared_error``, the mean of
+    ||s(z) - x||^2.
     """
 
     name = "mnist-autoencoder"
-    summary = "give back handwritten digits of 28x28 pixels"
+    summary = "reconstruct handwritten digits of 28x28 pixels through a bottleneck"
     source = (
         "Hinton & Salakhutdinov 2006, Reducing the dimensionality of data with neural networks;"
         " Martens & Grosse 2015, section 13; data: LeCun et al. 1998"

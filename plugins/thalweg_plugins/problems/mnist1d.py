@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class MNIST1D(Problem):
     """5,000 sequences of 40 numbers in ten classes: templates of the digits, padded, stretched, shifted and noisy.
 
-    Made by the recipe of the package ``mnist1d`` with its own seed (42): 4,000 examples for training, a validation
-    fraction of which is kept apart, and 1,000 for testing. The loss is the mean cross-entropy in nats.
+    The package ``mnist1d`` makes them with its default seed, 42: 4,000 examples for training, including the validation
+    split, and 1,000 for testing. The loss is the mean cross-entropy in nats.
     """
 
     stacks = True
@@ -68,7 +68,7 @@ class MNIST1D(Problem):
 
 @functools.cache
 def _made() -> dict[str, np.ndarray[Any, Any]]:
-    """The package's data set, and the global generators that it seeds as they were before."""
+    """The package's data set. The package seeds the global generators, whose states are restored."""
     import numpy as np
     from mnist1d.data import make_dataset
 

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 class Quadratic(Problem):
     """f(x) = 1/2 (x - x*)' H (x - x*), H = Q diag(lambda) Q' with eigenvalues from 1 to kappa.
 
-    The eigenvalues are a geometric or an arithmetic sequence, half ones and half kappas, or those of the option
-    ``eigenvalues``. Q is a random orthogonal matrix, the identity, or a rotation by 45 degrees in the plane of the
-    first and the last variable, the second and the last but one, and so on; x* is a standard normal vector. Both are
-    drawn once from ``instance``; the start is x* + N(0, I), drawn from the trial's seed.
+    The eigenvalues are a geometric sequence, an arithmetic sequence, half ones and half kappas, or the values of the
+    option ``eigenvalues``. Q is a random orthogonal matrix, the identity, or a rotation by 45 degrees in each plane of
+    the first and the last variable, the second and the last but one, and so on. x* is a standard normal vector. Q and
+    x* are drawn once from ``instance``. The start is x* + N(0, I), drawn from the trial's seed.
     """
 
     name = "quadratic"
@@ -40,20 +40,20 @@ class Quadratic(Problem):
             "spectrum",
             "geometric",
             ("geometric", "arithmetic", "two-values", "given"),
-            "how the eigenvalues lie between 1 and kappa; given: see eigenvalues, dim and kappa do not count",
+            "how the eigenvalues lie between 1 and kappa; given: as in eigenvalues, without dim and kappa",
         ),
-        Option("eigenvalues", (1.0, 100.0), "[0, inf)", "the eigenvalues of a given spectrum"),
-        Option("rotation", "random", ("random", "none", "pairs"), "Q: random, the identity, or planes by 45 degrees"),
+        Option("eigenvalues", (1.0, 100.0), "[0, inf)", "the eigenvalues with spectrum = given"),
+        Option("rotation", "random", ("random", "none", "pairs"), "Q: random, the identity, or 45 degrees in planes"),
         Option("instance", 0, "[0, inf)", "draws Q and x*"),
     )
 
     def shape(self, options: Mapping[str, Any]) -> Shape:
-        """A function of a vector. UserError where options are given that do not count."""
+        """A function of a vector. UserError where an option is set that has no effect with this spectrum."""
         given = options["spectrum"] == "given"
         idle = ("dim", "kappa") if given else ("eigenvalues",)
         for option in self.options:
             if option.name in idle and options[option.name] != option.default:
-                raise UserError(f"{option.name} does not count with spectrum = {options['spectrum']!r}")
+                raise UserError(f"{option.name} has no effect with spectrum = {options['spectrum']!r}: leave it out")
         return Shape("function", (), (len(options["eigenvalues"]) if given else options["dim"],))
 
     def memory(self, options: Mapping[str, Any]) -> int:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Rastrigin(FunctionProblem):
-    """A bowl with a grid of local minima about one apart; the global one is 0 at the origin.
+    """A bowl with a grid of local minima at distances of about one; the global minimum is 0 at the origin.
 
     The start is uniform on [-5.12, 5.12]^dim, drawn from the trial's seed.
     """

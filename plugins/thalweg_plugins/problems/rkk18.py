@@ -13,15 +13,15 @@ from thalweg_plugins.problems._targets import baseline
 
 
 class RKK18(Problem):
-    """Step t = 1, 2, ... pays f_t(x) = c_t x for x in [-1, 1] and sees the derivative c_t; x is projected after it.
+    """Step t = 1, 2, ... pays f_t(x) = c_t x for x in [-1, 1] and sees the derivative c_t. Then x is projected.
 
     - ``periodic`` (theorem 1): c_t = c if t mod 3 = 1 else -1, with c > 2;
     - ``online`` (the synthetic experiments): c_t = 1010 if t mod 101 = 1 else -10;
-    - ``stochastic`` (the same): c_t = 1010 with probability 0.01, else -10.
+    - ``stochastic`` (the synthetic experiments): c_t = 1010 with probability 0.01, else -10.
 
-    In all three the mean of c_t is positive, so that x = -1 is best. ``average_regret`` is the loss paid so far less
-    that of the best fixed x, per step; ``loss`` is mean(c_t) x. The batch size does not count: a step is one f_t, and
-    an epoch about a thousand of them.
+    In all three versions the mean of c_t is positive, so that x = -1 is best. ``average_regret`` is the loss paid so
+    far less the loss of the best fixed x, divided by the number of steps. ``loss`` is mean(c_t) x. The batch size has
+    no effect: a step is one f_t, and an epoch is about a thousand steps.
     """
 
     name = "rkk18"
@@ -35,15 +35,15 @@ class RKK18(Problem):
     target = Target(metric="average_regret", value=0.000187)
     target_source = baseline("point")
     options = (
-        Option("version", "periodic", ("periodic", "online", "stochastic"), "which of the three"),
+        Option("version", "periodic", ("periodic", "online", "stochastic"), "which sequence of slopes c_t"),
         Option("c", 3.0, "(2, inf)", "slope of every third function of the periodic version"),
         Option("start", 1.0, "[-1, 1]", "the first x"),
     )
 
     def shape(self, options: Mapping[str, Any]) -> Shape:
-        """One number. UserError where c is given and does not count."""
+        """A function of one number. UserError where c is set for a version without c."""
         if options["version"] != "periodic" and options["c"] != 3.0:
-            raise UserError(f"c is for version = 'periodic', and version is {options['version']!r}")
+            raise UserError(f"c has no effect with version = {options['version']!r}: leave it out")
         return Shape("function", (), (1,))
 
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:

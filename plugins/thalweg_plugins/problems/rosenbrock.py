@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 class Rosenbrock(FunctionProblem):
     """A curved valley with a flat floor: finding it is easy, following it is not.
 
-    With more than two variables each is coupled to the next; from four on there is a second, local minimum near
-    (-1, 1, ..., 1) (Shang & Qiu 2006).
+    With more than two variables each variable is coupled to the next. From four variables on, f has a local minimum
+    near (-1, 1, ..., 1) besides the global minimum (Shang & Qiu 2006).
 
-    The start is (-1.2, 1, -1.2, 1, ...) plus N(0, spread^2), drawn from the trial's seed; the minimum is 0 at
+    The start is (-1.2, 1, -1.2, 1, ...) plus N(0, spread^2), drawn from the trial's seed. The global minimum is 0 at
     (1, ..., 1).
     """
 

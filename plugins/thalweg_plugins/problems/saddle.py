@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 
 class Saddle(FunctionProblem):
-    """A strict saddle at the origin; 2^descending minima of value 0 around it.
+    """A strict saddle at the origin, with 2^descending minima of value 0 around the saddle.
 
-    The Hessian at the origin has ``descending`` eigenvalues -curvature and the rest 1. The start lies near the ridge:
-    the first coordinates are N(0, offset^2), the rest N(0, 1), drawn from the trial's seed. Gradient descent needs
-    about log(1 / offset) / (lr curvature) steps to leave the saddle, Newton's method is attracted by it.
+    At the origin ``descending`` eigenvalues of the Hessian are -curvature, and the other eigenvalues are 1. The start
+    lies near the ridge: the first ``descending`` coordinates are N(0, offset^2), the others N(0, 1), drawn from the
+    trial's seed. Gradient descent needs about log(1 / offset) / (lr curvature) steps to leave the saddle. The saddle
+    attracts Newton's method.
     """
 
     name = "saddle"
@@ -34,12 +35,12 @@ class Saddle(FunctionProblem):
     options = (
         DIM,
         Option("descending", 1, "[1, inf)", "directions in which the saddle descends"),
-        Option("curvature", 0.1, "(0, inf)", "how fast it descends: minus the Hessian's eigenvalue there"),
-        Option("offset", 1e-3, "(0, inf)", "the start's distance from the ridge"),
+        Option("curvature", 0.1, "(0, inf)", "minus the negative eigenvalues of the saddle's Hessian"),
+        Option("offset", 1e-3, "(0, inf)", "scale of the start's distance from the ridge"),
     )
 
     def shape(self, options: Mapping[str, Any]) -> Shape:
-        """A function of a vector; UserError where more directions descend than there are."""
+        """A function of a vector. UserError where ``descending`` exceeds ``dim``."""
         if options["descending"] > options["dim"]:
             raise UserError(f"descending = {options['descending']} is more than dim = {options['dim']}")
         return super().shape(options)

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 
 class StyblinskiTang(FunctionProblem):
-    """2^dim minima, one in each orthant; the deepest has every x_i at the lowest root of 4 x^3 - 32 x + 5 = 0, -2.9035.
+    """A quartic with 2^dim minima, one in each orthant.
 
-    There f is -39.16617 dim. The start is uniform on [-5, 5]^dim, drawn from the trial's seed.
+    At the deepest minimum every x_i is -2.9035, the lowest root of 4 x^3 - 32 x + 5 = 0, and f is -39.16617 dim. The
+    start is uniform on [-5, 5]^dim, drawn from the trial's seed.
     """
 
     name = "styblinski-tang"
-    summary = "the Styblinski-Tang function: a quartic with a minimum in each orthant, one of them the deepest"
+    summary = "the Styblinski-Tang function: a quartic with a minimum in each orthant, of which one is the deepest"
     equation = "f(x) = 1/2 sum_i x_i^4 - 16 x_i^2 + 5 x_i"
     source = "Styblinski & Tang 1990"
     metrics = (Metric("loss", "lower"),)

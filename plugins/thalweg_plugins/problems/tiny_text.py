@@ -1,4 +1,4 @@
-"""A small text, to be predicted character by character."""
+"""Prediction of a small text, character by character."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ TEST_SHARE = 0.1
 
 
 class TinyText(Problem):
-    """Python's reference documentation, cut into pieces of ``length`` characters; each character predicts the next.
+    """Prediction of each next character in Python's reference documentation, in pieces of ``length`` characters.
 
-    The last tenth of the text is the test split; of the pieces before it a validation fraction is drawn once and for
-    all. Targets are the inputs shifted by one. The loss is the mean cross-entropy in nats a character, and accuracy
-    the share of characters guessed right.
+    The last tenth of the text is the test split. The validation split is drawn once and for all from the other pieces.
+    Targets are the inputs shifted by one. The loss is the mean cross-entropy in nats per character. Accuracy is the
+    share of characters that are predicted correctly.
     """
 
     stacks = True
     name = "tiny-text"
-    summary = "465 kB of Python's documentation, to be predicted character by character"
+    summary = "predict 465 kB of Python's documentation, character by character"
     equation = "mean over positions of -log softmax(z_t)_{x_{t+1}}"
     source = "pydoc_data.topics of Python 3.11.7, kept with this package"
     licence = "PSF licence version 2"
@@ -38,7 +38,7 @@ class TinyText(Problem):
     target = Target(metric="loss", value=2.47)
     target_source = baseline("char-transformer")
     options = (
-        Option("length", 64, "[2, 1024]", "characters of a piece"),
+        Option("length", 64, "[2, 1024]", "characters in each piece of text"),
         Option("characters", CHARACTERS, f"[20000, {CHARACTERS}]", "how much of the text, from its start"),
     )
 
@@ -47,12 +47,12 @@ class TinyText(Problem):
         return {"characters": 20_000}
 
     def shape(self, options: Mapping[str, Any]) -> Shape:
-        """Pieces in, a logit for each of 94 characters at each position out."""
+        """Pieces in; at each position a logit for each of 94 characters out."""
         length = options["length"]
         return Shape("language", (length,), (length, VOCABULARY))
 
     def sizes(self, options: Mapping[str, Any]) -> dict[Split, int]:
-        """Whole pieces of the two parts of the text."""
+        """The numbers of whole pieces in the two parts of the text."""
         test = round(TEST_SHARE * options["characters"])
         train = options["characters"] - test
         return {"train": (train - 1) // options["length"], "test": (test - 1) // options["length"]}

@@ -1,4 +1,4 @@
-"""The overparameterised least squares on which adaptive methods overfit."""
+"""An overparameterised least-squares problem on which adaptive methods overfit."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class WRS17(Problem):
-    """Labels y_i = +1 or -1 and sparse features; the first feature is the label, so that it can be learnt exactly.
+    """Least squares with labels y_i = +1 or -1 and sparse features. The first feature equals the label.
 
     Counting from 1, example i has x_1 = y_i, x_2 = x_3 = 1, and x_j = 1 for j = 4 + 5(i - 1), ..., 4 + 5(i - 1) +
-    2(1 - y_i): one feature of its own for y = +1, five for y = -1; all else is 0. Test examples go on counting, so
-    their own features were never seen. ``unique = "literal"`` ends at 4 + 5(i - 1) + (1 - y_i), as lecture notes have
-    it: one and three, for which the paper's lemma does not hold. Of n examples in a split round(share n) have y = +1,
-    and they come first. The loss is the mean of (w'x - y)^2, to be fitted by the architecture ``linear`` with
-    ``bias = false`` and ``init = "zero"``.
+    2(1 - y_i). So an example with y = +1 has one unique feature, and an example with y = -1 has five. All other
+    features are 0. Test examples continue the count, so training never sees their unique features. With ``unique =
+    "literal"`` j ends at 4 + 5(i - 1) + (1 - y_i), as in lecture notes: one or three unique features. The paper's lemma
+    does not hold for them. The first round(share n) of n examples in a split have y = +1. The loss is the mean of
+    (w'x - y)^2. Train it with the architecture ``linear``, ``bias = false`` and ``init = "zero"``.
     """
 
     stacks = True
@@ -40,8 +40,8 @@ class WRS17(Problem):
     options = (
         Option("examples", 200, "[2, inf)", "training examples"),
         Option("test_examples", 200, "[2, inf)", "test examples"),
-        Option("share", 0.6, "(0, 1)", "share of the label +1"),
-        Option("unique", "paper", ("paper", "literal"), "features of one's own: 1 and 5, or 1 and 3"),
+        Option("share", 0.6, "(0, 1)", "share of examples with the label +1"),
+        Option("unique", "paper", ("paper", "literal"), "unique features for y = +1 and -1: 1 and 5, or 1 and 3"),
     )
 
     def shape(self, options: Mapping[str, Any]) -> Shape:
@@ -49,11 +49,11 @@ class WRS17(Problem):
         return Shape("regression", (3 + 5 * (options["examples"] + options["test_examples"]),), (1,))
 
     def sizes(self, options: Mapping[str, Any]) -> dict[Split, int]:
-        """As the options say."""
+        """The numbers of examples that the options set."""
         return {"train": options["examples"], "test": options["test_examples"]}
 
     def memory(self, options: Mapping[str, Any]) -> int:
-        """The matrix in float64, from which the splits are taken."""
+        """The bytes of the float64 matrix from which the splits are taken."""
         (features,) = self.shape(options).input
         return 8 * features * sum(self.sizes(options).values())
 

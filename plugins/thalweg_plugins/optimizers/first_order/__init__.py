@@ -1,1 +1,1 @@
-"""Methods that step on the gradient alone, weight by weight."""
+"""Methods that use only the gradient, and treat each weight by itself."""

@@ -9,7 +9,7 @@ class Adagrad(Declared):
     """G <- G + g^2; w <- w - lr g / (sqrt(G) + eps)."""
 
     name = "adagrad"
-    summary = "steps scaled down by the root of all squared gradients so far"
+    summary = "steps divided by the root of the sum of all squared gradients so far"
     equation = "G <- G + g^2;  w <- w - lr g / (sqrt(G) + eps)"
     source = "Duchi, Hazan & Singer 2011; torch.optim.Adagrad"
     cost = "1 gradient evaluation; 1 number of state per parameter"

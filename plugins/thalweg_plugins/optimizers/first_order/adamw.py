@@ -5,10 +5,10 @@ from thalweg_plugins.optimizers.options import beta1, beta2, decoupled_weight_de
 
 
 class AdamW(Adam):
-    """Adam whose weight decay shrinks the weights and does not pass through the running means."""
+    """Adam whose weight decay shrinks the weights directly, without passing through the running means."""
 
     name = "adamw"
-    summary = "Adam with weight decay apart from the gradient"
+    summary = "Adam with weight decay that is decoupled from the gradient"
     equation = (
         "m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2;  "
         "w <- (1 - lr weight_decay) w - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)"

@@ -1,4 +1,4 @@
-"""AMSGrad as torch has it."""
+"""AMSGrad in torch's form."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,11 +10,11 @@ from thalweg_plugins.optimizers.options import beta1, beta2, eps, lr, weight_dec
 class AMSGrad(Adam):
     """Adam that divides by the root of the largest v so far.
 
-    Torch's form is bias-corrected and has an eps; the paper's, with its step lr / sqrt(t), is ``amsgrad-rkk18``.
+    Torch's form is bias-corrected and has an eps. The paper's form, with steps lr / sqrt(t), is ``amsgrad-rkk18``.
     """
 
     name = "amsgrad"
-    summary = "Adam with the largest second moment so far, so that steps do not grow again"
+    summary = "Adam divided by the root of the largest second moment so far"
     equation = (
         "m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2;  u <- max(u, v);  "
         "w <- w - lr (m / (1 - beta1^t)) / (sqrt(u / (1 - beta2^t)) + eps)"
@@ -24,5 +24,5 @@ class AMSGrad(Adam):
     options = (lr(1e-3, 1e-5, 0.1), beta1(), beta2(), eps(), weight_decay())
 
     def arguments(self, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Torch's Adam with its switch."""
+        """The arguments of torch's Adam, with its switch ``amsgrad``."""
         return {**super().arguments(hyperparameters), "amsgrad": True}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Lion(Rule):
-    """The sign of a mix of gradient and momentum: each weight moves by lr or not at all, but for the decay."""
+    """Steps by the sign of a mix of gradient and momentum. Apart from the decay, a weight moves by lr or not at all."""
 
     name = "lion"
     summary = "the sign of a mix of gradient and momentum"
@@ -25,19 +25,19 @@ class Lion(Rule):
     slots = ("m",)
     options = (
         lr(3e-4, 1e-5, 1e-2),
-        Hyperparameter("beta1", 0.9, "[0, 1)", "share of the momentum in the sign"),
+        Hyperparameter("beta1", 0.9, "[0, 1)", "share of the momentum in the mix"),
         Hyperparameter("beta2", 0.99, "[0, 1)", "decay rate of the momentum"),
         decoupled_weight_decay(0.0),
     )
 
     def numbers(self, h: Mapping[str, Any], t: int, kept: dict[str, float]) -> dict[str, float]:
-        """With what is left to 1."""
+        """The hyperparameters, with 1 - beta1 and 1 - beta2."""
         return {**h, "rest1": 1 - h["beta1"], "rest2": 1 - h["beta2"]}
 
     def update(self, w: Tensor, g: Tensor, s: SimpleNamespace, c: SimpleNamespace) -> Tensor:
-        """Line by line the paper's algorithm."""
+        """The paper's algorithm, line by line."""
         mixed = c.beta1 * s.m + c.rest1 * g
-        # torch's sign of nan is 0, which would hide it
+        # torch's sign of nan is 0, which would hide the nan
         sign = mixed.sign().where(mixed.isfinite(), mixed)
         s.m = c.beta2 * s.m + c.rest2 * g
         new: Tensor = w - c.lr * (sign + c.weight_decay * w)

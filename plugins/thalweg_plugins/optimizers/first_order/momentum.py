@@ -38,5 +38,5 @@ class Nesterov(Momentum):
     )
 
     def arguments(self, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Torch's SGD with its Nesterov switch."""
+        """The arguments of torch's SGD, with its switch ``nesterov``."""
         return {**hyperparameters, "nesterov": True}

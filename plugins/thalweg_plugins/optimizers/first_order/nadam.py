@@ -6,14 +6,14 @@ from thalweg_plugins.optimizers.options import beta1, beta2, eps, lr, weight_dec
 
 
 class NAdam(Adam):
-    """Adam that steps along the mean of gradients as it will be at the next step, as Nesterov momentum does.
+    """Adam with Nesterov momentum: a step applies the first moment's next update ahead of time.
 
     The first decay rate grows towards beta1: mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2). Torch keeps the product of
-    the mu in float32 whatever the weights' dtype.
+    the mu_t in float32 for weights of every dtype.
     """
 
     name = "nadam"
-    summary = "Adam with Nesterov momentum in the place of heavy-ball momentum"
+    summary = "Adam with Nesterov momentum in place of heavy-ball momentum"
     equation = (
         "m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2;  "
         "mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2);  "

@@ -9,7 +9,7 @@ class RMSprop(Declared):
     """v <- alpha v + (1 - alpha) g^2; w <- w - lr g / (sqrt(v) + eps)."""
 
     name = "rmsprop"
-    summary = "steps scaled by the root of a running mean of squared gradients"
+    summary = "steps divided by the root of a running mean of squared gradients"
     equation = "v <- alpha v + (1 - alpha) g^2;  w <- w - lr g / (sqrt(v) + eps)"
     source = "Tieleman & Hinton 2012, lecture 6.5; torch.optim.RMSprop"
     cost = "1 gradient evaluation; 1 number of state per parameter"

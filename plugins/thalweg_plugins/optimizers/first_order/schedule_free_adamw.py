@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 class ScheduleFreeAdamW(Rule):
-    """AdamW that averages its iterates in the place of a schedule that decays.
+    """AdamW that averages its iterates in place of a decaying schedule.
 
-    z makes the steps, x is their weighted mean, and gradients are taken at y between the two. While it trains the
-    module holds y; metrics and saved weights see x. The weight of step t in x is lr_t^2, where lr_t = lr
-    min(1, t / warmup). On a problem with a domain y, z and x are each projected onto it. Where x is evaluated, batch
-    norm's running statistics are re-estimated on training batches. Decoupled weight decay is its own
-    ``weight_decay``: the trial's would reach y alone.
+    z makes the steps, x is the weighted mean of the z, and gradients are taken at y, between z and x. During training
+    the module holds y. Metrics are evaluated at x, and x is saved. Step t has the weight lr_t^2 in x, where lr_t = lr
+    min(1, t / warmup). On a problem with a domain y, z and x are each projected onto the domain. For evaluations at x,
+    batch norm's running statistics are re-estimated on training batches. Use the hyperparameter ``weight_decay`` for
+    decoupled weight decay, since the trial's decoupled weight decay would reach y alone.
     """
 
     name = "schedule-free-adamw"
     revision = 2
-    summary = "AdamW that averages its iterates in the place of a decaying schedule"
+    summary = "AdamW that averages its iterates in place of a decaying schedule"
     equation = (
         "y = (1 - beta1) z + beta1 x;  v <- beta2 v + (1 - beta2) g(y)^2;  lr_t = lr min(1, t / warmup);  "
         "z <- z - lr_t (g(y) / (sqrt(v / (1 - beta2^t)) + eps) + weight_decay y);  "
@@ -48,7 +48,7 @@ class ScheduleFreeAdamW(Rule):
     )
 
     def numbers(self, h: Mapping[str, Any], t: int, kept: dict[str, float]) -> dict[str, float]:
-        """With lr_t, the weight of this step in the mean, and the bias correction."""
+        """The hyperparameters, with lr_t, this step's weight in the mean, and the bias correction."""
         lr = h["lr"] * min(1, t / h["warmup"])
         kept["weights"] = kept.get("weights", 0.0) + lr**2
         weight = lr**2 / kept["weights"] if kept["weights"] else 1.0
@@ -65,7 +65,7 @@ class ScheduleFreeAdamW(Rule):
         return {"v": w.new_zeros(w.shape), "z": w.clone(), "x": w.clone()}
 
     def update(self, w: Tensor, g: Tensor, s: SimpleNamespace, c: SimpleNamespace) -> Tensor:
-        """Line by line the paper's algorithm; w is y, before and after."""
+        """The paper's algorithm, line by line. Both the given and the returned weights are y."""
         s.v = c.beta2 * s.v + c.rest2 * g.square()
         s.z = s.z - c.lr * (g / ((s.v / c.correction2).sqrt() + c.eps) + c.weight_decay * w)
         s.x = s.x.lerp(s.z, c.c)

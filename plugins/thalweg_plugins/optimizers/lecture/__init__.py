@@ -1,1 +1,1 @@
-"""Textbook variants, written as the lecture writes them."""
+"""Textbook variants, in the form of lecture notes."""

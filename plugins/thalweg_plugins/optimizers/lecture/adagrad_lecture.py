@@ -1,4 +1,4 @@
-"""AdaGrad as lecture notes write it."""
+"""AdaGrad in the form of lecture notes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 class AdagradLecture(Rule):
     """AdaGrad with the sum over the gradients *before* this one: r_t = sum_{tau < t} g_tau^2.
 
-    At t = 1, and for as long as a weight has seen no gradient but 0, the sum is zero and the formula has no value: that
-    weight takes no step, whatever eps is. With eps = 0 a step is that of ``adagrad`` times sqrt(r_(t+1) / r_t), weight
-    by weight, which has no bound: a gradient much larger than all before it takes a step as much too long. So the
-    default of eps is large here, and lr / eps bounds the step per unit of gradient.
+    A weight whose sum is zero takes no step, for every eps. The sum is zero at t = 1, and until the weight has seen a
+    gradient other than 0. With eps = 0 each weight's step is the step of ``adagrad`` times sqrt(r_(t+1) / r_t). This
+    factor has no bound: after much smaller gradients, a large gradient makes a step that is too long by their ratio. So
+    the default of eps is large here, and lr / eps bounds the step per unit of gradient.
     """
 
     name = "adagrad-lecture"
-    summary = "AdaGrad whose sum of squares stops before the current gradient"
+    summary = "AdaGrad whose sum of squares leaves out the current gradient"
     equation = "w <- w - lr g / (sqrt(r) + eps) where r > 0;  r <- r + g^2"
     source = "lecture notes, equation 1; compare Duchi, Hazan & Singer 2011, figure 1"
     cost = "1 gradient evaluation; 1 number of state per parameter"
@@ -31,7 +31,7 @@ class AdagradLecture(Rule):
     options = (lr(0.01), Hyperparameter("eps", 1e-3, "[0, inf)", "added to the root"))
 
     def update(self, w: Tensor, g: Tensor, s: SimpleNamespace, c: SimpleNamespace) -> Tensor:
-        """The step, then the sum."""
+        """Step first, then add to the sum."""
         step = c.lr * g / (s.r.sqrt() + c.eps)
         w = w.where(s.r == 0, w - step)
         s.r = s.r + g.square()

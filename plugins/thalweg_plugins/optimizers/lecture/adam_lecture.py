@@ -1,4 +1,4 @@
-"""Adam as lecture notes write it."""
+"""Adam in the form of lecture notes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 class AdamLecture(Rule):
-    """Adam with its constant inside the root: a step is that of ``adam`` times (sqrt(v') + eps) / sqrt(v' + delta).
+    """Adam with its constant inside the root: the step of ``adam`` times (sqrt(v') + eps) / sqrt(v' + delta).
 
-    v' is the bias-corrected second moment. So delta compares with eps^2: 1e-16 is what ``adam`` has by default.
+    v' is the bias-corrected second moment. So delta compares with eps^2, and the default of ``adam`` is a delta of
+    1e-16.
     """
 
     name = "adam-lecture"
@@ -38,7 +39,7 @@ class AdamLecture(Rule):
     )
 
     def numbers(self, h: Mapping[str, Any], t: int, kept: dict[str, float]) -> dict[str, float]:
-        """With what is left to 1, and the bias corrections."""
+        """The hyperparameters, with 1 - beta1, 1 - beta2 and the bias corrections."""
         beta1, beta2 = h["beta1"], h["beta2"]
         return {
             **h,
@@ -49,14 +50,14 @@ class AdamLecture(Rule):
         }
 
     def update(self, w: Tensor, g: Tensor, s: SimpleNamespace, c: SimpleNamespace) -> Tensor:
-        """Line by line the equation."""
+        """The equation, line by line."""
         s.m = c.beta1 * s.m + c.rest1 * g
         s.v = c.beta2 * s.v + c.rest2 * g.square()
         new: Tensor = w - c.lr * (s.m / c.correction1) / (s.v / c.correction2 + c.delta).sqrt()
         return new
 
     def divisor(self, s: SimpleNamespace, c: SimpleNamespace) -> Tensor:
-        """Both corrections belong to it."""
+        """The divisor of the momentum, with both bias corrections."""
         divisor: Tensor = c.correction1 * (s.v / c.correction2 + c.delta).sqrt()
         return divisor
 

@@ -1,4 +1,4 @@
-"""Adam and AMSGrad as Reddi, Kale & Kumar write them."""
+"""Adam and AMSGrad in the form of Reddi, Kale & Kumar."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class AdamRKK18(Rule):
-    """Adam without bias correction and without eps, with steps lr / sqrt(t): what the counterexamples are about.
+    """Adam without bias correction and without eps, with steps lr / sqrt(t), as in the paper's counterexamples.
 
-    0/0, of a weight that has seen no gradient but 0, counts as 0. The projection onto a domain is the problem's: on a
-    box the paper's, weighted by sqrt(v), is the usual one. lr is the paper's alpha, and beta1 is constant. A schedule
-    that decays as 1 / sqrt(t) would do so twice.
+    A weight that has seen only gradients of 0 takes no step: 0/0 counts as 0. The problem projects onto its domain. On
+    a box, the paper's projection, weighted by sqrt(v), equals the Euclidean projection. lr is the paper's alpha, and
+    beta1 is constant. Use a constant schedule, since the steps already decay as 1 / sqrt(t).
     """
 
     name = "adam-rkk18"
@@ -43,9 +43,9 @@ class AdamRKK18(Rule):
 
 
 class AMSGradRKK18(AdamRKK18):
-    """As ``adam-rkk18``, but divided by the root of the largest v so far: the paper's AMSGrad.
+    """The paper's AMSGrad: ``adam-rkk18`` divided by the root of the largest v so far.
 
-    There is no bias correction, so that the maximum is over v itself; ``amsgrad`` is torch's form.
+    The maximum is over v without bias correction. ``amsgrad`` is torch's form, which has the correction.
     """
 
     name = "amsgrad-rkk18"

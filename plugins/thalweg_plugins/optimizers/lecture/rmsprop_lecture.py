@@ -1,4 +1,4 @@
-"""RMSProp as lecture notes write it."""
+"""RMSProp in the form of lecture notes."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ class RMSpropLecture(Rule):
 
     v_t = sum_{tau < t} rho^(t - tau) g_tau^2.
 
-    This v at t + 1 is rho / (1 - rho) times that of ``rmsprop`` at t, so that in a steady state the same steps need
-    lr = lr_rmsprop sqrt(rho / (1 - rho)). Where v is zero, at t = 1 above all, the formula has no value and the weight
-    takes no step; after that lr / eps bounds the step per unit of gradient, as in ``adagrad-lecture``.
+    This v at t + 1 is rho / (1 - rho) times the v of ``rmsprop`` at t. So in a steady state equal steps need
+    lr = lr_rmsprop sqrt(rho / (1 - rho)). A weight whose v is zero takes no step, as every weight at t = 1. Later
+    lr / eps bounds the step per unit of gradient, as in ``adagrad-lecture``.
     """
 
     name = "rmsprop-lecture"
-    summary = "RMSProp with a fading sum of squares that stops before the current gradient"
+    summary = "RMSProp with a fading sum of squares that leaves out the current gradient"
     equation = "w <- w - lr g / (sqrt(v) + eps) where v > 0;  v <- rho (v + g^2)"
     source = "lecture notes; compare Tieleman & Hinton 2012, lecture 6.5"
     cost = "1 gradient evaluation; 1 number of state per parameter"
     slots = ("v",)
     options = (
         lr(0.01, 1e-4, 1.0),
-        Hyperparameter("rho", 0.99, "(0, 1)", "how much of the sum is left after a step"),
+        Hyperparameter("rho", 0.99, "(0, 1)", "share of the sum that is kept at each step"),
         Hyperparameter("eps", 1e-3, "[0, inf)", "added to the root"),
     )
 
     def update(self, w: Tensor, g: Tensor, s: SimpleNamespace, c: SimpleNamespace) -> Tensor:
-        """The step, then the sum."""
+        """Step first, then add to the sum."""
         step = c.lr * g / (s.v.sqrt() + c.eps)
         w = w.where(s.v == 0, w - step)
         s.v = c.rho * (s.v + g.square())

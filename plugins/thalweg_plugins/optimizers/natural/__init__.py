@@ -1,1 +1,1 @@
-"""Natural gradient: methods that step by a Fisher matrix, exact, sampled or factored."""
+"""Natural gradient methods, with an exact, a sampled or a factored Fisher matrix."""

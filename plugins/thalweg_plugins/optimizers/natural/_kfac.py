@@ -1,4 +1,4 @@
-"""K-FAC at work. Imports torch, so it is imported only when a stepper is built."""
+"""The stepper of K-FAC. Imports torch, so it is imported only when a stepper is built."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from thalweg.errors import Diverged
 from thalweg_plugins.optimizers.natural._kfac_layers import Layer, Recording, covered_layers, recording
 
 DECAY = 0.95
-"""Share of the factors that is kept, from the 20th on; before it the average is a plain mean (MG15, section 5)."""
+"""Decay rate of the factors' running averages from the 20th batch on; earlier averages are means (MG15, section 5)."""
 FLOOR = 1e-10
-"""The smallest mean eigenvalue that a factor counts with, so that a dead layer's damping stays finite."""
+"""Smaller mean eigenvalues of a factor count as this one, so that a dead layer's damping stays finite."""
 ADAPT_EVERY = 5
 """Steps between adaptations of the damping: T1."""
 TRY_EVERY = 20
 """Steps between adaptations of the factors' own damping: T2."""
 DROP = 19 / 20
-"""What the damping is multiplied with per step: omega_1 = DROP^T1, omega_2 = DROP^(T2 / 2)."""
+"""The factor on the damping per step: omega_1 = DROP^T1, omega_2 = DROP^(T2 / 2)."""
 SMALLEST = 1e-8
-"""No damping falls below."""
+"""The smallest damping."""
 
 
 def damped(a: Tensor, g: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
     """A + pi gamma I and G + gamma / pi I with pi = sqrt(mean eigenvalue of A / mean eigenvalue of G) (section 6.3).
 
-    Neither is damped by less than SMALLEST, unless gamma is 0.
+    Each factor is damped by at least SMALLEST, unless gamma is 0.
     """
     if gamma == 0:
         return a, g
@@ -48,7 +48,7 @@ def damped(a: Tensor, g: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
 
 
 def inverse(factor: Tensor, where: str) -> Tensor:
-    """The inverse by Cholesky, in float64 where float32 does not do; Diverged where neither does."""
+    """The inverse by Cholesky, in float64 where float32 fails; Diverged where float64 fails too."""
     for dtype in dict.fromkeys((factor.dtype, torch.float64)):
         root, failed = torch.linalg.cholesky_ex(factor.to(dtype))
         if not int(failed):
@@ -57,7 +57,7 @@ def inverse(factor: Tensor, where: str) -> Tensor:
 
 
 def exact_output_gradients(loss: OutputLoss, outputs: Tensor) -> Iterator[Tensor]:
-    """Gradients (N, C) whose outer products sum to each example's Hessian in its outputs: the columns of its root."""
+    """Gradients (N, C) whose outer products sum to each example's Hessian in its outputs: columns of a matrix root."""
     z = outputs.detach()
     basis = torch.eye(z[0].numel(), dtype=z.dtype, device=z.device).view(-1, 1, *z.shape[1:])
     hessian = torch.stack([loss.hessian_product(z, e.expand_as(z)).flatten(1) for e in basis], dim=-1)
@@ -67,7 +67,7 @@ def exact_output_gradients(loss: OutputLoss, outputs: Tensor) -> Iterator[Tensor
 
 
 class KFACStepper(Stepper):
-    """See the optimizer ``kfac``; method and section numbers are those of Martens & Grosse 2015 (MG15)."""
+    """The stepper of ``kfac``. Section numbers refer to Martens & Grosse 2015 (MG15)."""
 
     def __init__(self, module: nn.Module, hyperparameters: Mapping[str, Any]) -> None:
         self.h = dict(hyperparameters)
@@ -81,14 +81,14 @@ class KFACStepper(Stepper):
         self.g: dict[str, Tensor] = {}
         self.inverses: dict[str, tuple[Tensor, Tensor]] = {}
         self.last: dict[str, Tensor] = {}
-        """The step before (momentum by the quadratic model) or the velocity (plain momentum), a matrix a layer."""
+        """A matrix for each layer: the last step (quadratic updates) or the velocity (plain updates)."""
         self.velocity: dict[int, Tensor] = {}
-        """Of the parameters that no factor covers."""
+        """Velocities of the parameters that no factor covers."""
 
     def step(self, objective: Objective) -> StepReport:
-        """Factors, inverses, proposal, step, damping."""
+        """Update factors, inverses and proposal; step; adapt the damping."""
         refresh = self.t % self.h["factor_interval"] == 0
-        # the exact Fisher of a quadratic model is twice a derivative; plain steps have none
+        # products with the exact Fisher differentiate twice; plain steps make no such products
         models = self.h["update"] == "quadratic" or self._adapts
         with (
             recording(self.layers) if refresh else nullcontext() as record,
@@ -116,7 +116,7 @@ class KFACStepper(Stepper):
         return StepReport({"damping": self.damping, "gamma": self.gamma, **info})
 
     def _refresh(self, objective: Objective, outputs: Tensor, record: Recording) -> None:
-        """A <- k A + (1 - k) A_batch with k = min(1 - 1/n, DECAY) at the n-th time, and G alike."""
+        """A <- k A + (1 - k) A_batch with k = min(1 - 1/n, DECAY) at the n-th call, and likewise G."""
         loss = objective.output_loss
         columns = (
             exact_output_gradients(loss, outputs)
@@ -153,7 +153,7 @@ class KFACStepper(Stepper):
     def _quadratic_step(
         self, objective: Objective, outputs: Tensor, gradients: Mapping[str, Tensor], loss: float
     ) -> dict[str, float]:
-        """The combination of proposal and last step that minimises the exact Fisher's damped model (6.4 and 7)."""
+        """Step by the combination of proposal and last step that minimises the quadratic model (sections 6.4 and 7)."""
         model = QuadraticModel(self.layers, objective, outputs, gradients, self.damping + objective.l2)
         candidates = [(self.gamma, self.inverses)]
         if self.h["adapt"] and self.t > 0 and self.t % self._try_every == 0:
@@ -179,14 +179,14 @@ class KFACStepper(Stepper):
 
     @property
     def _try_every(self) -> int:
-        """A multiple of the inverses' interval."""
+        """Steps between trials of gamma: TRY_EVERY rounded down to a multiple of ``inverse_interval``, at least one."""
         interval: int = self.h["inverse_interval"]
         return interval * max(1, TRY_EVERY // interval)
 
     def _plain_step(
         self, objective: Objective, outputs: Tensor, gradients: Mapping[str, Tensor], loss: float
     ) -> dict[str, float]:
-        """v <- momentum v + nu proposal; w <- w + lr v, with nu from the bound on the step's predicted KL."""
+        """v <- momentum v + nu proposal; w <- w + lr v, where nu bounds the proposal's predicted KL."""
         directions = proposal(self.inverses, gradients)
         kl = 0.0
         if self.h["kl_clip"]:
@@ -219,7 +219,11 @@ class KFACStepper(Stepper):
 
     @torch.no_grad()
     def _adapt(self, objective: Objective, before: float, predicted: float) -> float:
-        """The Levenberg-Marquardt rule (section 6.5) on the step's own batch; returns the reduction ratio."""
+        """Adapt the damping to the step's batch by the Levenberg-Marquardt rule (section 6.5).
+
+        Returns:
+            The reduction ratio.
+        """
         after = float(objective.loss())
         ratio = (after - before) / predicted if predicted < 0 else -math.inf
         factor = DROP**ADAPT_EVERY
@@ -234,7 +238,7 @@ class KFACStepper(Stepper):
 
     @torch.no_grad()
     def _first_order(self, objective: Objective, gradients: list[Tensor], places: list[int]) -> None:
-        """v <- momentum v + g; w <- w - rest_lr v, the rate following lr."""
+        """v <- momentum v + g; w <- w - rest_lr v. A schedule scales rest_lr as it scales lr."""
         rate = self.h["rest_lr"] * self.lr / self.h["lr"]
         for place in places:
             v = self.velocity.get(place)
@@ -249,7 +253,7 @@ class KFACStepper(Stepper):
         return {name: getattr(self, name) for name in self._STATE}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state, which is left as it is: factors and velocities are updated in place."""
+        """Continue from a copy of a state, since steps update factors and velocities in place."""
         for name in self._STATE:
             setattr(self, name, copy.deepcopy(state[name]))
 
@@ -257,7 +261,8 @@ class KFACStepper(Stepper):
 def sampled_output_gradient(loss: OutputLoss, outputs: Tensor, targets: Tensor) -> Tensor:
     """The gradient of each example's loss in its outputs (N, ...) at targets drawn from the model.
 
-    For sequences times sqrt(T): the square of a mean over T positions is 1/T of what ``thalweg.curvature.Fisher`` has.
+    For sequences the gradient is multiplied by sqrt(T): the square of a mean over T positions has 1/T of the scale of
+    ``thalweg.curvature.Fisher``.
     """
     return loss.gradient(outputs, targets) * math.sqrt(loss.positions(outputs))
 
@@ -269,7 +274,7 @@ def proposal(inverses: Mapping[str, tuple[Tensor, Tensor]], gradients: Mapping[s
 
 @dataclass(frozen=True)
 class ModelledStep:
-    """A step d with what the quadratic model says of it."""
+    """A step d and the terms of the quadratic model at d."""
 
     step: Mapping[str, Tensor]
     slope: float
@@ -285,7 +290,7 @@ class ModelledStep:
 
 
 class QuadraticModel:
-    """M(d) - M(0) = g'd + 1/2 d'(F + damping I) d of the covered parameters, F the exact Fisher of the batch."""
+    """M(d) - M(0) = g'd + 1/2 d'(F + damping I) d in the covered parameters, with the batch's exact Fisher matrix F."""
 
     def __init__(
         self,
@@ -303,7 +308,7 @@ class QuadraticModel:
         self._loss = objective.output_loss
 
     def _changes(self, direction: Mapping[str, Tensor]) -> Tensor:
-        """J d: half of a product with F, and counted as one."""
+        """J d. It is half of a product with F, and counts as one."""
         self.objective.counts.curvature_products += 1
         pieces = [torch.zeros_like(parameter) for parameter in self.objective.parameters]
         for layer in self.layers:
@@ -327,7 +332,7 @@ class QuadraticModel:
         return fisher.view(n, n), square.view(n, n), slope
 
     def minimise(self, directions: Sequence[Mapping[str, Tensor]]) -> ModelledStep:
-        """The combination of the directions with the smallest M(d); Diverged where the model is not finite."""
+        """The linear combination of the directions with the smallest M(d); Diverged where M is not finite."""
         fisher, square, slope = self._forms(directions)
         matrix = fisher + self.damping * square
         if not bool(torch.isfinite(matrix).all() and torch.isfinite(slope).all()):
@@ -342,7 +347,7 @@ class QuadraticModel:
         )
 
     def along(self, step: Mapping[str, Tensor]) -> ModelledStep:
-        """A given step."""
+        """The quadratic model's terms at a given step."""
         fisher, square, slope = self._forms([step])
         curvature = float(fisher + self.damping * square)
         return ModelledStep(step, float(slope), curvature, 0.5 * float(fisher))

@@ -18,7 +18,7 @@ COVERED = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
 
 class Layer:
-    """One covered layer: a matrix W (out, in) with its bias as a last column, where it has one.
+    """One covered layer: its matrix W (out, in), with the bias as last column where the layer has a bias.
 
     A convolution's W is its kernel flattened to (out, channels * kernel), applied to patches at L locations.
     """
@@ -31,12 +31,12 @@ class Layer:
         self.has_bias = bias is not None and id(bias) in place
         owned: list[Any] = [module.weight, bias] if self.has_bias else [module.weight]
         self.places = [place[id(parameter)] for parameter in owned]
-        """Where its parameters are among the objective's."""
+        """The positions of the layer's parameters among the objective's parameters."""
         self.shapes: list[torch.Size] = [parameter.shape for parameter in owned]
 
     def inputs(self, x: Tensor) -> Tensor:
-        """One row for each example and location: (N L, in), with a one appended for the bias."""
-        x = x.to(self.module.weight.dtype)  # in mixed precision it may have come in another
+        """The layer's inputs, one row for each example and location: (N L, in), with a one appended for the bias."""
+        x = x.to(self.module.weight.dtype)  # mixed precision may give another dtype
         if not isinstance(self.module, nn.Linear):
             one_dimensional = isinstance(self.module, nn.Conv1d)
             settings = [self.module.dilation, self.module.padding, self.module.stride]
@@ -49,19 +49,19 @@ class Layer:
         return functional.pad(rows, (0, 1), value=1.0) if self.has_bias else rows
 
     def output_gradients(self, g: Tensor) -> Tensor:
-        """One row for each example and location: (N L, out)."""
+        """The gradients in the layer's outputs, one row for each example and location: (N L, out)."""
         g = g.to(self.module.weight.dtype)
         if not isinstance(self.module, nn.Linear):
             g = g.flatten(2).transpose(1, 2)
         return g.reshape(-1, g.shape[-1])
 
     def matrix(self, tensors: Sequence[Tensor]) -> Tensor:
-        """Its parameters' tensors (gradients, say), picked from the objective's, as one matrix (out, in + bias)."""
+        """The layer's tensors as a matrix (out, in + bias); ``tensors`` has one for each parameter of the objective."""
         weight = tensors[self.places[0]].flatten(1)
         return torch.cat([weight, tensors[self.places[1]].unsqueeze(1)], 1) if self.has_bias else weight
 
     def split(self, matrix: Tensor) -> list[Tensor]:
-        """A matrix of that shape back into tensors shaped as its parameters."""
+        """A matrix (out, in + bias) as tensors in the shapes of the layer's parameters."""
         weight = matrix[:, :-1] if self.has_bias else matrix
         if weight.shape != self.shapes[0]:
             weight = weight.reshape(self.shapes[0])
@@ -71,12 +71,12 @@ class Layer:
 def covered_layers(module: nn.Module) -> list[Layer]:
     """Every Linear and convolution that K-FAC can factor, in the module's order.
 
-    Left out are subclasses that compute something else, grouped convolutions, other paddings than zeros, and frozen
+    K-FAC leaves out subclasses that compute something else, grouped convolutions, paddings other than zeros, and frozen
     and complex weights.
 
     Raises:
-        UserError: there is none; or a layer's weight is used in two places, or computed from other parameters (as by
-            pruning): the gradient of what is trained is then no product of one a and g.
+        UserError: the module has no such layer; or two layers share a weight; or a weight is computed from other
+            parameters, as by pruning. The gradient of a shared or computed weight is no product of one a and one g.
     """
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     owners = Counter(id(p) for _, m in module.named_modules(remove_duplicate=False) for p in m._parameters.values())
@@ -88,15 +88,15 @@ def covered_layers(module: nn.Module) -> list[Layer]:
             value = getattr(layer, key)
             if value is not None and key not in layer._parameters and value.requires_grad:
                 raise UserError(
-                    f"kfac: {name}.{key} is computed from other parameters (by pruning, say), which its factors do not "
-                    "cover: remove what computes it, or take another optimizer"
+                    f"kfac: {name}.{key} is computed from other parameters, as by pruning; K-FAC does not cover "
+                    "such weights: remove the computation, or use another optimizer"
                 )
         for key, parameter in layer.named_parameters(recurse=False):
             if owners[id(parameter)] > 1:
-                raise UserError(f"kfac: {name}.{key} is tied to another layer's, which its factors do not cover")
+                raise UserError(f"kfac: {name}.{key} is shared with another layer; K-FAC does not cover tied weights")
         layers.append(Layer(name, layer, parameters))
     if not layers:
-        raise UserError("kfac: the network has no Linear or convolution layer that it covers")
+        raise UserError("kfac: the network has no Linear or convolution layer that K-FAC covers")
     return layers
 
 
@@ -114,7 +114,7 @@ def second_moment(rows: Tensor, count: int) -> Tensor:
 
 
 class Recording:
-    """What one forward pass of the module put into its covered layers, and where to find the gradients of outputs."""
+    """The covered layers' inputs in one forward pass, and the edges at which their outputs' gradients arrive."""
 
     def __init__(self) -> None:
         self.inputs: dict[str, Tensor] = {}
@@ -122,10 +122,10 @@ class Recording:
         self.edges: dict[str, GradientEdge] = {}
 
     def output_factors(self, layers: Sequence[Layer], outputs: Tensor, output_gradients: Tensor) -> dict[str, Tensor]:
-        """The factor G of each layer: sum over examples and locations of g g', divided by the number of examples.
+        """The factor G of each layer: the sum of g g' over examples and locations, divided by the number of examples.
 
-        g is the gradient in the layer's output of one example's loss, whose gradient in the network's outputs (N, ...)
-        is given.
+        g is the gradient of one example's loss in the layer's output. ``output_gradients`` (N, ...) are the gradients
+        of the examples' losses in the network's outputs.
         """
         seen = [layer for layer in layers if layer.name in self.edges]
         edges = [self.edges[layer.name] for layer in seen]
@@ -142,7 +142,7 @@ class Recording:
 
 @contextmanager
 def recording(layers: Sequence[Layer]) -> Iterator[Recording]:
-    """While active, forward passes of the layers are recorded.
+    """Record the layers' forward pass inside the context.
 
     Raises:
         UserError: a layer is used twice in one pass.
@@ -152,11 +152,11 @@ def recording(layers: Sequence[Layer]) -> Iterator[Recording]:
     def hook(layer: Layer) -> Any:
         def after(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
             if layer.name in record.edges:
-                raise UserError(f"kfac: layer {layer.name!r} is used twice in a pass, which its factors do not cover")
+                raise UserError(f"kfac: layer {layer.name!r} is used twice in a pass, which K-FAC does not cover")
             with torch.no_grad(), torch.autocast(output.device.type, enabled=False):
                 rows = layer.inputs(args[0])
                 record.inputs[layer.name] = second_moment(rows, len(rows))
-            # the edge and not the tensor, which a later module may overwrite in place
+            # the edge, since a later module may overwrite the tensor in place
             record.edges[layer.name] = get_gradient_edge(output)
 
         return after

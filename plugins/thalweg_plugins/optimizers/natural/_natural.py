@@ -1,4 +1,4 @@
-"""Steps by Fisher matrices. Imports torch, so it is imported only when a stepper is built."""
+"""The stepper of natural gradient methods. Imports torch, so it is imported only when a stepper is built."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ EVALUATIONS = 40
 
 
 class NaturalGradientStepper(FlatStepper):
-    """w <- w - lr (F + damping I)^-1 g, or as long a step that way as meets a budget of KL divergence.
+    """w <- w - lr (F + damping I)^-1 g, or a step in this direction whose length meets a budget of KL divergence.
 
     Args:
         fisher: makes F for an objective and its outputs.
-        dense: whether F is written out and factorized, or used by its products.
-        hyperparameters: those declared.
+        dense: True builds and factorizes F; False uses products with F.
+        hyperparameters: the optimizer's hyperparameters.
     """
 
     def __init__(self, fisher: MakeFisher, dense: bool, hyperparameters: Mapping[str, Any]) -> None:
@@ -37,7 +37,7 @@ class NaturalGradientStepper(FlatStepper):
         self.dense = dense
 
     def step(self, objective: Objective) -> StepReport:
-        """One forward pass serves gradient and Fisher matrix."""
+        """One step. Its gradient and its Fisher matrix share a forward pass."""
         with math_attention():
             outputs = objective.outputs()
         _, gradients = objective.gradient(outputs)
@@ -59,7 +59,7 @@ class NaturalGradientStepper(FlatStepper):
         operator.objective.counts.factor_inversions += 1
         factor, failed = torch.linalg.cholesky_ex(matrix)
         if int(failed):
-            raise Diverged("the damped Fisher matrix is not positive definite to rounding: a larger damping helps")
+            raise Diverged("rounding makes the damped Fisher matrix indefinite: use a larger damping")
         return -torch.cholesky_solve(g.double()[:, None], factor)[:, 0].to(g)
 
     def _by_products(self, operator: OutputOperator, g: Tensor, info: dict[str, float]) -> Tensor:
@@ -75,16 +75,17 @@ class NaturalGradientStepper(FlatStepper):
         return found.solution
 
     def _guess(self, operator: OutputOperator, d: Tensor) -> float:
-        """t with t^2 d'(F + damping I)d / 2 = kl: the divergence to second order, and finite where F is singular."""
+        """t with t^2 d'(F + damping I)d / 2 = kl, by the divergence to second order. Damping serves for singular F."""
         squared = float(d @ (operator @ d) + self.h["damping"] * d @ d)
         return math.sqrt(2 * self.h["kl"] / squared) if squared > 0 else 1.0
 
     def _within_budget(
         self, objective: Objective, outputs: Tensor, start: Tensor, d: Tensor, first: float
     ) -> tuple[float, float]:
-        """t and the divergence there, within 1% of the budget, or below it where no t up to 1024 times the first does.
+        """t and the divergence at t, which is within 1% of the budget.
 
-        A bracket is narrowed by the divergence's growth with t^2, and by bisection where that does not end soon.
+        The divergence is below the budget where no t up to 1024 times ``first`` meets it. The search narrows a bracket,
+        first by the divergence's growth with t^2, then by bisection.
         """
         budget = self.h["kl"]
         low, below, high, t = 0.0, 0.0, 1024 * first, first

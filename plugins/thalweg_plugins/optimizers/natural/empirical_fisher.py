@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 class EmpiricalFisher(NaturalGradientCG):
     """Preconditions with E = mean of g_i g_i' over the batch's examples with their true targets. Not natural gradient.
 
-    E is no estimate of the Fisher matrix F: it is made of the targets in the data, where F is made of the model's own
-    distribution. Both agree only where the model has learnt that distribution; far from there E's directions and scale
-    differ from F's, and near an interpolating solution E vanishes with the gradients, so that steps grow as 1 / g.
-    Some authors call its use natural gradient.
+    E is no estimate of the Fisher matrix F: E uses the targets in the data, and F uses targets from the model's own
+    distribution. E and F agree only where the model has learnt the distribution of the data. Elsewhere E has other
+    directions and another scale than F. Near an interpolating solution E vanishes with the gradients g, so that steps
+    grow as 1 / g. Some authors call preconditioning with E natural gradient.
     """
 
     name = "empirical-fisher"
-    summary = "outer products of the examples' own gradients, true targets: a different matrix than the Fisher"
+    summary = "preconditioning by outer products of per-example gradients with true targets, which is not the Fisher"
     equation = "E = mean over examples of g_i g_i';  (E + damping I) d = -g by conjugate gradients;  w <- w + lr d"
     source = "Kunstner, Balles & Hennig 2019, Limitations of the empirical Fisher approximation, equation 3"
     options = (LR, HIGHER_DAMPING, KL, *BY_PRODUCTS)

@@ -16,22 +16,23 @@ if TYPE_CHECKING:
 
 
 class NaturalGradient(Optimizer):
-    """w <- w - lr (F + damping I)^-1 g with the exact Fisher matrix F = J'F_l J / N written out, for small models.
+    """w <- w - lr (F + damping I)^-1 g with the exact, dense Fisher matrix F = J'F_l J / N, for small models.
 
-    F_l is the information of the model's own p(y|z), so F does not depend on the batch's targets. The step -F^-1 g
-    minimises g'd + KL to second order for small steps, and does not depend on how the model is parametrised; damping
-    gives that up to the extent that it counts next to F. F has rank at most N (C - 1) for a batch of N and C classes.
+    F_l is the Fisher information of the model's own p(y|z), so F does not depend on the batch's targets. The step
+    d = -F^-1 g minimises g'd + KL to second order. It does not depend on the model's parametrisation; damping that is
+    large next to F loses this invariance. For a batch of N and C classes F has rank at most N (C - 1).
 
-    With ``kl`` the step keeps its direction and gets the length at which the exact mean KL(p_w || p_w+step) on the
-    batch meets the budget within 1%, by bracketing and bisection; ``kl`` and ``step_length`` are reported. Where no
-    length reaches it (a gradient of zero, a model that saturates) the report says what was reached.
+    With ``kl`` the step keeps its direction. Its length is the one at which the exact mean KL(p_w || p_w+step) on the
+    batch meets the budget within 1%, found by bracketing and bisection. The step reports ``kl`` and ``step_length``.
+    Where no length meets the budget (a gradient of zero, a model that saturates), ``kl`` is the divergence that the
+    step has.
     """
 
     name = "natural-gradient"
-    summary = "the exact Fisher matrix, dense, for small models; optionally steps of a given KL divergence"
+    summary = "natural gradient with the exact, dense Fisher matrix, for small models; optionally a given KL per step"
     equation = "w <- w - lr (F + damping I)^-1 g,  F = E_x E_{y ~ p(y|x, w)} [grad log p grad log p']"
     source = "Amari 1998, theorem 1; Martens 2020, New insights and perspectives on the natural gradient method"
-    cost = f"1 gradient evaluation, P Fisher products, 1 Cholesky factor of a P by P matrix; {KL_COST}; no state"
+    cost = f"1 gradient evaluation, P Fisher products, 1 Cholesky factorization of a P by P matrix; {KL_COST}; no state"
     options: tuple[Hyperparameter, ...] = (LR, DAMPING, KL, MAX_PARAMETERS)
 
     def misfit(self, hyperparameters: Mapping[str, Any], shape: Shape) -> str | None:
@@ -51,12 +52,12 @@ class NaturalGradient(Optimizer):
 class NaturalGradientCG(NaturalGradient):
     """w <- w - lr (F + damping I)^-1 g by conjugate gradients on products with the exact Fisher matrix F.
 
-    The same step as ``natural-gradient`` to the tolerance of the solution, for models of any size. Few iterations leave
-    out the directions of small curvature, which shortens the step there as damping does.
+    The step equals the step of ``natural-gradient`` up to the tolerance of the solution, for models of any size. With
+    few iterations the step is short in directions of small curvature, as with damping.
     """
 
     name = "natural-gradient-cg"
-    summary = "the exact Fisher matrix by conjugate gradients on products; optionally steps of a given KL divergence"
+    summary = "natural gradient by conjugate gradients on exact Fisher products; optionally a given KL per step"
     equation = "(F + damping I) d = -g by conjugate gradients;  w <- w + lr d"
     cost = f"1 gradient evaluation, 1 Fisher product for each of up to max_iterations; {KL_COST}; no state"
     options: tuple[Hyperparameter, ...] = (LR, DAMPING, KL, *BY_PRODUCTS)

@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
 
 class NaturalGradientMC(NaturalGradientCG):
-    """The natural gradient with F estimated from targets drawn from the model, ``samples`` for each example.
+    """Natural gradient with an estimate of F from ``samples`` targets for each example, drawn from the model.
 
-    The estimate is unbiased and its error falls as samples^-1/2; it has rank at most N samples, and damping fills the
-    rest. Targets are drawn anew at each step, from the trial's seed. For sequences see ``thalweg.curvature.MCFisher``.
+    The estimate is unbiased, and its error falls as samples^-1/2. Its rank is at most N samples; damping makes the
+    matrix regular. Every step draws new targets from the trial's seed. For sequences see
+    ``thalweg.curvature.MCFisher``.
     """
 
     name = "natural-gradient-mc"
-    summary = "the Fisher matrix estimated from targets that are drawn from the model, by conjugate gradients"
+    summary = "natural gradient with a Fisher matrix estimated from targets that the model draws"
     equation = "F = mean over x and samples y ~ p(y|x, w) of g_y g_y';  (F + damping I) d = -g;  w <- w + lr d"
     source = (
         "Martens 2020, New insights and perspectives on the natural gradient method; Martens & Grosse 2015 (sampling)"
@@ -35,7 +36,7 @@ class NaturalGradientMC(NaturalGradientCG):
         *BY_PRODUCTS,
     )
     cost = (
-        "1 gradient evaluation, 1 product for each of up to max_iterations; targets cost derivatives in outputs only; "
+        "1 gradient evaluation, up to max_iterations products; sampled targets need derivatives in outputs only; "
         f"{KL_COST}; no state"
     )
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 from thalweg import Hyperparameter, Search
 from thalweg_plugins.optimizers.options import MAX_ITERATIONS, TOLERANCE
 
-LR = Hyperparameter("lr", 0.3, "(0, inf)", "learning rate; does not count where kl is given", Search(0.01, 1.0))
+LR = Hyperparameter("lr", 0.3, "(0, inf)", "learning rate; without effect where kl is set", Search(0.01, 1.0))
 DAMPING = Hyperparameter("damping", 0.1, "(0, inf)", "added to the Fisher matrix's diagonal", Search(1e-4, 1.0))
 KL = Hyperparameter(
-    "kl", 0.0, "[0, inf)", "each step is as long as makes the batch's mean KL(p_w || p_w+step) this; 0: off"
+    "kl", 0.0, "[0, inf)", "the batch's mean KL(p_w || p_w+step), which sets the length of each step; 0: off"
 )
 HIGHER_DAMPING = replace(DAMPING, default=0.3)
-"""For matrices of few samples, which take a direction that no sample has for flat."""
+"""Damping for matrices of few samples, which are zero along directions that no sample has."""
 BY_PRODUCTS = (TOLERANCE, MAX_ITERATIONS)
-KL_COST = "with kl a product and a few forward passes more"
+KL_COST = "with kl 1 product and a few forward passes more"

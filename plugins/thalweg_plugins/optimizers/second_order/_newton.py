@@ -1,4 +1,4 @@
-"""Steps by the Hessian and the GGN matrix. Imports torch, so it is imported only when a stepper is built."""
+"""Steppers with the Hessian and the GGN matrix. Imports torch, so it is imported only when a stepper is built."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from thalweg_plugins.optimizers.flat import (
 )
 
 ATTEMPTS = 25
-"""Dampings that are tried in one step, each four times the one before."""
+"""Dampings to try in one step; each is four times the damping before."""
 
 
 class NewtonStepper(FlatStepper):
-    """Newton's method with a dense Hessian, its eigendecomposition and damping by Levenberg and Marquardt."""
+    """Newton's method by the eigendecomposition of a dense Hessian, with damping by Levenberg and Marquardt."""
 
     def __init__(self, hyperparameters: Mapping[str, Any]) -> None:
         super().__init__(hyperparameters)
         self.state["damping"] = hyperparameters["damping"]
 
     def step(self, objective: Objective) -> StepReport:
-        """The first step of rising damping that lowers the loss; none where all of them raise it."""
+        """Raise the damping until the step lowers the loss. Take no step where every damping raises the loss."""
         hessian = Hessian(objective)
         start, loss, g = position(objective), float(hessian.loss), finite("the gradient", hessian.gradient)
         matrix = finite("the Hessian", hessian.dense()).double()
         objective.counts.factor_inversions += 1
         values, vectors = torch.linalg.eigh(matrix)
         lowest, highest = float(values[0]), float(values.abs().max())
-        # an eigenvalue within the rounding errors of its matrix may have either sign
+        # an eigenvalue below the rounding errors of the Hessian may have either sign
         rounding = 10 * torch.finfo(g.dtype).eps * highest
         damping = max(self.state["damping"], max(0.0, -lowest) + max(self.h["delta"], rounding))
         along = vectors.T @ g.double()
@@ -57,7 +57,7 @@ class NewtonStepper(FlatStepper):
             damping *= 4
         else:
             move_to(objective, start)
-            damping = self.state["damping"]  # what rounding refuses is no matter of damping
+            damping = self.state["damping"]  # rounding refused the steps, so the damping stays
         self.state["damping"] = damping / 4 if ratio > 0.75 else damping * 4 if 1e-4 < ratio < 0.25 else damping
         return StepReport(
             {
@@ -71,7 +71,7 @@ class NewtonStepper(FlatStepper):
 
 
 class NewtonCGStepper(FlatStepper):
-    """Line-search Newton-CG: products instead of a matrix."""
+    """Line-search Newton-CG, which needs only products with the Hessian."""
 
     def step(self, objective: Objective) -> StepReport:
         """Truncated conjugate gradients, then backtracking."""
@@ -87,7 +87,7 @@ class NewtonCGStepper(FlatStepper):
             damping=self.h["damping"],
         )
         first = found.direction is not None and found.iterations == 1
-        # negative curvature along the gradient itself: go down along it
+        # negative curvature along the gradient: step along the negative gradient
         d = -g if first else found.solution
         t, _ = backtracked(objective, start, loss, self.lr * d, self.lr * float(g @ d))
         info = {
@@ -100,9 +100,10 @@ class NewtonCGStepper(FlatStepper):
         return StepReport(info)
 
     def _follow(self, objective: Objective, start: Tensor, d: Tensor) -> float:
-        """t of a step t d that lowers the loss: doubled from 1 while that lowers it further, else halved until it does.
+        """Step by t d from ``start``, and return t.
 
-        Zero, and no step, where 20 halvings do not.
+        If t = 1 lowers the loss, t is doubled for as long as the loss falls. Otherwise t is halved until the loss
+        falls; after 20 halvings t is zero.
         """
         value = loss_at(objective, start)
         t, reached = 1.0, loss_at(objective, start + d)
@@ -119,14 +120,14 @@ class NewtonCGStepper(FlatStepper):
 
 
 class GaussNewtonCGStepper(FlatStepper):
-    """Damped Gauss-Newton by conjugate gradients, damping by Levenberg and Marquardt."""
+    """Gauss-Newton by conjugate gradients, with damping by Levenberg and Marquardt."""
 
     def __init__(self, hyperparameters: Mapping[str, Any]) -> None:
         super().__init__(hyperparameters)
         self.state["damping"] = hyperparameters["damping"]
 
     def step(self, objective: Objective) -> StepReport:
-        """Conjugate gradients, backtracking, and the next damping from how well the model told the change."""
+        """Conjugate gradients, backtracking, and the next damping from the ratio of actual to predicted change."""
         with math_attention():
             outputs = objective.outputs()
         loss_tensor, gradients = objective.gradient(outputs)
@@ -159,7 +160,7 @@ class GaussNewtonCGStepper(FlatStepper):
         if "last" in self.state:
             start = self.h["warm_start"] * self.state["last"]
             found = solved("the GGN matrix", ggn, -g, start=start, **options)
-            # the damped model: half of d'(g - r), below its value at zero?
+            # the damped model's change is half of d'(g - r); a warm start may end above zero
             if float(found.solution @ (g - found.residual)) < 0:
                 return found
         return solved("the GGN matrix", ggn, -g, **options)

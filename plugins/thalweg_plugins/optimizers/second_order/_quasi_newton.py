@@ -1,4 +1,4 @@
-"""What BFGS and L-BFGS share. Imports torch, so it is imported only when a stepper is built."""
+"""The steppers of BFGS and L-BFGS. Imports torch, so it is imported only when a stepper is built."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from thalweg_plugins.optimizers.second_order._wolfe import Point, strong_wolfe
 def two_loop(gradient: Any, pairs: Sequence[tuple[Any, Any]]) -> Any:
     """H g for the L-BFGS matrix H of the pairs (s, y), the oldest first; g itself without pairs.
 
-    H begins as s'y / y'y I with the newest pair. Vectors are whatever has ``@``, ``*`` and ``-``: tensors, or NumPy
-    arrays of numbers with many digits. Source: Nocedal & Wright 2006, algorithm 7.4 and equation 7.20.
+    H begins as s'y / y'y I with the newest pair. Vectors may be of any type with ``@``, ``*`` and ``-``, such as
+    tensors or NumPy arrays of multiprecision numbers. Source: Nocedal & Wright 2006, algorithm 7.4 and equation 7.20.
     """
     if not pairs:
         return gradient
@@ -53,7 +53,7 @@ def updated_inverse(h: Tensor, s: Tensor, y: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Here:
-    """A point with the loss and the gradient there, and the Hessian where the line search needs it."""
+    """A point, its loss and its gradient, and the Hessian for exact steps."""
 
     point: Tensor
     loss: float
@@ -62,10 +62,10 @@ class Here:
 
 
 class QuasiNewtonStepper(FlatStepper):
-    """Iterations w <- w + t d, d = -H g, each followed by an update of H from s = t d and the change y of the gradient.
+    """Iterations w <- w + t d with d = -H g. Each updates H from the pair s = t d and the gradient's change y.
 
-    Both gradients of a pair come from the step's batch. A pair with s'y below the root of the machine precision times
-    ||s|| ||y|| is left out, so that H stays positive definite.
+    Both gradients of a pair come from the step's batch. H stays positive definite, since a pair is skipped where s'y is
+    at most sqrt(eps) ||s|| ||y||, with the machine precision eps.
     """
 
     iterations = 1
@@ -80,19 +80,19 @@ class QuasiNewtonStepper(FlatStepper):
 
     @abstractmethod
     def update(self, s: Tensor, y: Tensor) -> None:
-        """Take a pair into H."""
+        """Update H by a pair."""
 
     @abstractmethod
     def forget(self) -> None:
-        """Begin with H = I again."""
+        """Reset H to I."""
 
     @property
     @abstractmethod
     def fresh(self) -> bool:
-        """Whether H is still I, which says nothing about a step's length."""
+        """Whether H is still I. Then -H g has no natural length."""
 
     def step(self, objective: Objective) -> StepReport:
-        """The iterations of one step, on one batch."""
+        """Make the iterations of one step on one batch."""
         here = self._look(objective, position(objective), self.exact)
         info: dict[str, float] = {}
         for _ in range(self.iterations):
@@ -156,7 +156,7 @@ class BFGSStepper(QuasiNewtonStepper):
         return gradient if self.fresh else self.state["inverse"] @ gradient
 
     def update(self, s: Tensor, y: Tensor) -> None:
-        """The BFGS formula, from I or the scaled identity the first time."""
+        """Update H by the BFGS formula. The first update starts from I, or from the scaled identity."""
         if self.fresh:
             scale = (s @ y) / (y @ y) if self.h["initial_scaling"] else 1.0
             self.state["inverse"] = torch.eye(len(s), dtype=s.dtype, device=s.device) * scale
@@ -181,12 +181,12 @@ class LBFGSStepper(QuasiNewtonStepper):
         self.forget()
 
     def times_inverse(self, gradient: Tensor) -> Tensor:
-        """H g by the two loops."""
+        """H g by the two-loop recursion."""
         product: Tensor = two_loop(gradient, self.state["pairs"])
         return product
 
     def update(self, s: Tensor, y: Tensor) -> None:
-        """Keep the pair and drop the oldest where there are too many."""
+        """Keep the newest ``history_size`` pairs."""
         self.state["pairs"] = [*self.state["pairs"], (s, y)][-self.h["history_size"] :]
 
     def forget(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Point:
-    """phi(alpha) = f(w + alpha d) and its derivative at one alpha; ``payload`` is what else was computed there."""
+    """phi(alpha) = f(w + alpha d) and its derivative at one alpha; ``payload`` holds other results at alpha."""
 
     alpha: float
     value: float
@@ -20,7 +20,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Found:
-    """Where a line search ended; ``satisfied`` says whether the strong Wolfe conditions hold there."""
+    """The last point of a line search; ``satisfied`` says whether the point meets the strong Wolfe conditions."""
 
     point: Point
     satisfied: bool
@@ -37,9 +37,9 @@ def strong_wolfe(
 ) -> Found:
     """An alpha > 0 with phi(alpha) <= phi(0) + c1 alpha phi'(0) and |phi'(alpha)| <= c2 |phi'(0)|.
 
-    Brackets by doubling from ``first``, then zooms in by cubic interpolation, by bisection where two of those have not
-    made the bracket a third smaller. Where none is found in ``max_evaluations``, the lowest point seen is returned:
-    ``start`` where all are higher.
+    The search doubles alpha from ``first`` to find a bracket and then shrinks the bracket by cubic interpolation. Where
+    two interpolations have not made the bracket a third smaller, it bisects. Where ``max_evaluations`` find no such
+    alpha, the lowest point is returned, which may be ``start``.
 
     Source: Nocedal & Wright 2006, algorithms 3.5 and 3.6; equation 3.59.
 
@@ -59,13 +59,13 @@ def strong_wolfe(
         return point
 
     def too_high(point: Point, low: Point) -> bool:
-        """Also where the value is nan: such a point is beyond the bracket."""
+        """Whether a point is too high; a value of nan counts as too high."""
         return not point.value <= start.value + c1 * point.alpha * start.slope or point.value >= low.value
 
     def flat_enough(point: Point) -> bool:
         return abs(point.slope) <= -c2 * start.slope
 
-    # algorithm 3.5: low and high come to bracket an alpha that satisfies both conditions
+    # algorithm 3.5: find low and high that bracket an alpha with both conditions
     low, high, alpha = start, None, first
     while evaluations < max_evaluations:
         point = evaluate(alpha)
@@ -99,7 +99,7 @@ def strong_wolfe(
 
 
 def _between(low: Point, high: Point) -> float:
-    """The minimiser of the cubic through both ends; the middle where there is none between them."""
+    """The minimiser of the cubic through both ends; the midpoint where no minimiser lies between them."""
     width = high.alpha - low.alpha
     d1 = low.slope + high.slope - 3 * (low.value - high.value) / (low.alpha - high.alpha)
     root = d1 * d1 - low.slope * high.slope

@@ -16,19 +16,19 @@ LINE_SEARCH = Hyperparameter(
     "line_search",
     "strong-wolfe",
     ("strong-wolfe", "exact"),
-    "t by the strong Wolfe conditions (c1 = 1e-4, c2 = 0.9), or -g'd / d'(Hessian)d, which is exact on quadratics",
+    "t by the strong Wolfe conditions (c1 = 1e-4, c2 = 0.9), or t = -g'd / d'(Hessian)d, exact on quadratics",
 )
 
 
 class BFGS(Optimizer):
-    """Quasi-Newton with a dense approximation H of the inverse Hessian, H = I at first; one iteration a step.
+    """Quasi-Newton with a dense approximation H of the inverse Hessian, H = I at first. A step is one iteration.
 
-    Both gradients of a pair s, y come from the same batch; still, pairs of small batches disagree with each other, so
-    it is meant for full or large batches. A pair with too little curvature s'y is skipped (``skipped``) and H stays
-    positive definite. Where the line search finds no point in 25 evaluations, the lowest seen is taken and H starts
-    anew (``line_search_failed``). ``exact`` takes the minimiser of the quadratic model along d, by one Hessian product:
-    off quadratics nothing makes the loss fall; where the curvature along d is not positive it searches by Wolfe's
-    conditions. ``lr`` is the first trial of the line search, or a factor on the exact step.
+    Use full or large batches: both gradients of a pair s, y come from one batch, but pairs of different small batches
+    disagree with each other. A pair with too little curvature s'y is skipped, so that H stays positive definite
+    (``skipped``). Where the line search finds no point in 25 evaluations, the step goes to the lowest point and H
+    starts anew (``line_search_failed``). ``exact`` goes to the minimiser of the quadratic model along d, by one Hessian
+    product; where the curvature along d is not positive, it uses the Wolfe conditions. Off quadratics, exact steps may
+    raise the loss. ``lr`` is the first trial of the line search, or a factor on the exact step.
     """
 
     name = "bfgs"

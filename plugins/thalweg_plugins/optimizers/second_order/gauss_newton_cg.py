@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 class GaussNewtonCG(Optimizer):
     """(G + lambda I) d = -g by conjugate gradients on products with the generalised Gauss-Newton matrix G.
 
-    G is the Hessian without the outputs' own curvature: positive semidefinite, and for cross-entropy and squared error
-    equal to the Fisher matrix. lambda follows Levenberg and Marquardt: with ``ratio`` = actual / predicted change of
-    the loss on the same batch by the undamped model, it is multiplied by 2/3 above 3/4 and by 3/2 below 1/4. The step
-    is halved until the loss falls enough; ``step_length`` is 0 where it never does. With ``warm_start`` conjugate
-    gradients begin at that multiple of the last step; where that ends above the model's value at zero, they start over.
-    The ratio speaks for the batch only: on small ones a low ``min_damping`` lets steps fit the batch, on large ones it
-    is faster.
+    G is the Hessian without the curvature of the model's outputs. G is positive semidefinite, and equals the Fisher
+    matrix for cross-entropy and squared error. lambda follows Levenberg and Marquardt: ``ratio`` is the actual change
+    of the loss on the step's batch over the change that the undamped model predicts; lambda is multiplied by 2/3 for
+    ratios above 3/4, and by 3/2 for ratios below 1/4. The step is halved until the loss falls enough; ``step_length``
+    is 0 where it never does. With ``warm_start`` conjugate gradients begin at this multiple of the last step, and begin
+    again at zero where the result is worse than no step.
+
+    ``ratio`` speaks for one batch only. A low ``min_damping`` is faster on large batches, but lets steps fit small
+    batches.
     """
 
     name = "gauss-newton-cg"
@@ -41,11 +43,11 @@ class GaussNewtonCG(Optimizer):
         Hyperparameter("min_damping", 0.3, "(0, inf)", "lambda does not fall below it", Search(1e-4, 1.0)),
         TOLERANCE,
         MAX_ITERATIONS,
-        Hyperparameter("warm_start", 0.0, "[0, 1]", "multiple of the last step where they begin; 0: from zero"),
+        Hyperparameter("warm_start", 0.0, "[0, 1]", "multiple of the last step at which CG begins; 0: zero"),
     )
 
     def misfit(self, hyperparameters: Mapping[str, Any], shape: Shape) -> str | None:
-        """Needs a loss of outputs."""
+        """Fits problems whose loss is a function of outputs."""
         return no_outputs(shape)
 
     def build(self, module: nn.Module, hyperparameters: Mapping[str, Any], context: BuildContext) -> Stepper:

@@ -18,23 +18,24 @@ SEARCH = Search(0.1, 1.0)
 
 
 class LBFGS(Declared):
-    """w <- w - t H g with H from the last ``history_size`` pairs s = dw, y = dg; ``max_iter`` iterations a step.
+    """w <- w - t H g with H from the last ``history_size`` pairs s = dw, y = dg. A step is ``max_iter`` iterations.
 
-    ``strong-wolfe`` is torch's; with torch's own default tolerances and number of evaluations it stops early, and here
-    both are out of the way. ``exact`` takes t = -g'd / d'(Hessian)d, by one Hessian product an iteration: on a
-    quadratic this is conjugate gradients with any memory (Kolda, O'Leary & Nazareth 1998); off quadratics nothing makes
-    the loss fall, and where the curvature along d is not positive it searches by Wolfe's conditions. All iterations of
-    a step see one batch, but torch's first pair of a step is the difference of two batches' gradients, and pairs of
-    small batches disagree with each other: it is meant for full or large batches. ``lr`` is the first length that the
-    line search tries, so that schedules do next to nothing; with ``exact`` it is a factor on the step.
+    ``strong-wolfe`` is torch's line search, without the tolerances and the limit of evaluations by which torch stops
+    early. ``exact`` takes t = -g'd / d'(Hessian)d, by one Hessian product per iteration. On a quadratic, exact steps
+    are conjugate gradients for every ``history_size`` (Kolda, O'Leary & Nazareth 1998); off quadratics they may raise
+    the loss. Where the curvature along d is not positive, ``exact`` uses the Wolfe conditions.
+
+    Use full or large batches: all iterations of a step see one batch, but pairs of different small batches disagree,
+    and torch's first pair in a step is a difference of two batches' gradients. ``lr`` is the first length that the line
+    search tries, so that schedules have nearly no effect; with ``exact`` it is a factor on the step.
     """
 
     name = "lbfgs"
-    summary = "limited-memory BFGS with a strong-Wolfe line search; a step is max_iter iterations on one batch"
+    summary = "limited-memory BFGS with a strong-Wolfe or exact line search; a step is max_iter iterations on one batch"
     equation = "w <- w - t H g,  H from the last history_size pairs s = dw, y = dg;  t by a strong-Wolfe line search"
     source = "Liu & Nocedal 1989; Nocedal & Wright 2006, algorithms 7.4 and 7.5; torch.optim.LBFGS"
     cost = (
-        "1 gradient evaluation an iteration and 1 for each further trial of the line search; "
+        "1 gradient evaluation per iteration and 1 for each further trial of the line search; "
         "exact: 1 + max_iter gradient evaluations and max_iter Hessian products, more where curvature is not positive; "
         "state 2 history_size P numbers"
     )
@@ -44,12 +45,12 @@ class LBFGS(Declared):
     options = (
         Hyperparameter("lr", 1.0, "(0, inf)", "first length of the line search, or factor on exact steps", SEARCH),
         Hyperparameter("max_iter", 5, "[1, inf)", "iterations in one step"),
-        Hyperparameter("history_size", 10, "[1, inf)", "pairs that are kept"),
+        Hyperparameter("history_size", 10, "[1, inf)", "number of pairs to keep"),
         LINE_SEARCH,
     )
 
     def arguments(self, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Torch's defaults stop early: evaluations are left unlimited and the tolerances next to nothing."""
+        """Torch's arguments, with unlimited evaluations and tiny tolerances, since torch's defaults stop early."""
         iterations = hyperparameters["max_iter"]
         return {
             "lr": hyperparameters["lr"],
@@ -62,7 +63,7 @@ class LBFGS(Declared):
         }
 
     def build(self, module: nn.Module, hyperparameters: Mapping[str, Any], context: BuildContext) -> Stepper:
-        """Torch's optimizer, or the two loops with the exact step."""
+        """Torch's optimizer, or for exact steps the two-loop recursion."""
         if hyperparameters["line_search"] == "strong-wolfe":
             return super().build(module, hyperparameters, context)
         from thalweg_plugins.optimizers.second_order._quasi_newton import LBFGSStepper

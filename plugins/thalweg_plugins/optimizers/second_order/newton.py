@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 class Newton(Optimizer):
     """w <- w - (H + lambda I)^-1 g with lambda >= max(0, -lambda_min) + delta, so that the step always descends.
 
-    Where H is indefinite plain Newton would climb towards the saddle; here lambda exceeds -lambda_min, and the step
-    report says ``indefinite`` = 1 with ``lambda_min``. lambda follows Levenberg and Marquardt: with
-    ``ratio`` = actual / predicted change of the loss on the same batch, it is divided by 4 above 3/4 and multiplied by
-    4 below 1/4. A step that raises the loss is not taken: lambda is multiplied by 4 until one lowers it, up to 25 times
-    (``accepted`` = 0 if none does). delta also stays above the rounding errors of H.
+    Where H is indefinite, plain Newton climbs towards the saddle. Here lambda exceeds -lambda_min, and the step reports
+    ``indefinite`` = 1 and ``lambda_min``. lambda follows Levenberg and Marquardt: ``ratio`` is the actual over the
+    predicted change of the loss on the step's batch; lambda is divided by 4 for ratios above 3/4, and multiplied by 4
+    for ratios below 1/4. A step that raises the loss is not taken: lambda is multiplied by 4, in up to 25 attempts,
+    until the step lowers the loss (``accepted`` = 0 if every attempt fails). delta is raised to the rounding errors of
+    H where these are larger.
 
     At the declared defaults lambda starts at delta, and one step reaches the minimum of a positive definite quadratic
-    to rounding. The Hessian of a small batch is singular and differs from the next one's; there a delta of 1e-3 or more
+    to rounding. The Hessian of a small batch is singular and differs from batch to batch; there a delta of 1e-3 or more
     keeps steps from fitting the batch.
     """
 

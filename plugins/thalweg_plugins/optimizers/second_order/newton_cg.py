@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 class NewtonCG(Optimizer):
-    """Newton's equation solved by truncated conjugate gradients on Hessian products, then backtracking.
+    """Solves Newton's equation by truncated conjugate gradients on Hessian products, then backtracks.
 
-    The iteration stops at a residual of min(1/2, sqrt ||g||) ||g||, so that convergence is superlinear, or where a
-    direction of negative curvature comes up: the step is then what was reached before, and the negative gradient where
-    that is nothing (``negative_curvature`` = 1). The step is halved until the loss falls enough; ``step_length`` is 0
-    where it never does.
+    Conjugate gradients stop at a residual of min(1/2, sqrt ||g||) ||g||, so that convergence is superlinear. They also
+    stop at a direction of negative curvature (``negative_curvature`` = 1). The step is then the last iterate, or the
+    negative gradient where the first direction has negative curvature. The step is halved until the loss falls enough;
+    ``step_length`` is 0 where it never does.
 
-    Two things are not in the source. With ``follow`` a step that met negative curvature goes on along that direction,
-    by doubling as long as the loss falls: it leaves a saddle in a few steps instead of creeping away from it.
+    ``follow`` and ``damping`` are not in the source. With ``follow`` a step that met negative curvature continues along
+    this direction, with a length that doubles for as long as the loss falls. So it leaves a saddle in a few steps.
     ``damping`` is added to the Hessian. On small batches, above all with batch norm, a damping of about 1 keeps steps
-    from fitting the batch, and ``follow`` makes that worse.
+    from fitting the batch, and ``follow`` makes them fit it more.
     """
 
     name = "newton-cg"
@@ -41,7 +41,7 @@ class NewtonCG(Optimizer):
         Hyperparameter("damping", 0.0, "[0, inf)", "added to the Hessian's diagonal", Search(1e-4, 1.0)),
         MAX_ITERATIONS,
         Hyperparameter(
-            "follow", False, summary="go on along a direction of negative curvature, as far as the loss falls"
+            "follow", False, summary="continue along a direction of negative curvature for as long as the loss falls"
         ),
     )
 

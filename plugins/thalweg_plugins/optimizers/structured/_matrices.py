@@ -1,4 +1,4 @@
-"""Steppers with a factor for either side of a matrix. Imports torch, so it is imported only when one is built."""
+"""Steppers with a factor for each side of a matrix. Imports torch, so it is imported only when a stepper is built."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def as_matrix(tensor: Tensor) -> Tensor:
-    """(first, rest), leaving out dimensions of 1; a vector or a number is a column (n, 1).
+    """A tensor as a matrix (first, rest), without dimensions of 1. A vector or a number becomes a column (n, 1).
 
-    Of a complex tensor as its real and imaginary parts, side by side.
+    A complex tensor becomes its real and imaginary parts, side by side.
     """
     tensor = as_real(tensor)
     sizes = [size for size in tensor.shape if size > 1]
@@ -29,7 +29,7 @@ def as_matrix(tensor: Tensor) -> Tensor:
 
 
 class MatrixStepper(Stepper):
-    """Takes every parameter by itself, as a matrix, with a state of its own."""
+    """Steps each parameter separately, as a matrix with a separate state."""
 
     def __init__(self, module: nn.Module, hyperparameters: Mapping[str, Any]) -> None:
         self.h = dict(hyperparameters)
@@ -67,10 +67,10 @@ class MatrixStepper(Stepper):
 
     @abstractmethod
     def direction(self, g: Tensor, s: dict[str, Any], name: str, counts: Counts) -> Tensor:
-        """What lr times is subtracted from the parameter ``name``, from its gradient (m, n) and its state."""
+        """The direction d of w <- w - lr d for the parameter ``name``, from its gradient (m, n) and its state."""
 
     def has_factor(self, g: Tensor) -> tuple[bool, bool]:
-        """Whether the left and the right side get one: they are no longer than max_size."""
+        """Whether the left and the right side get a factor: they are no longer than max_size."""
         m, n = g.shape
         return m <= self.h["max_size"], n <= self.h["max_size"] and n > 1
 
@@ -79,7 +79,7 @@ class MatrixStepper(Stepper):
         return {"lr": self.h["lr"], "t": self.t, "states": self.states}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from there."""
+        """Continue from a saved state."""
         state = copy.deepcopy(state)
         self.h["lr"], self.t, self.states = state["lr"], state["t"], state["states"]
 
@@ -122,7 +122,7 @@ class ShampooStepper(MatrixStepper):
         return direction
 
     def _power(self, factor: Tensor, power: float, name: str) -> Tensor:
-        """factor^power; no eigenvalue is smaller than eps but by rounding."""
+        """factor^power. Eigenvalues below eps are rounding errors, and are raised to eps."""
         values, vectors = torch.linalg.eigh(finite(f"a factor of {name}", factor).double())
         root: Tensor = (vectors * values.clamp(min=self.h["eps"]) ** power) @ vectors.T
         return root.to(factor)
@@ -142,7 +142,7 @@ class SOAPStepper(MatrixStepper):
         }
 
     def direction(self, g: Tensor, s: dict[str, Any], name: str, counts: Counts) -> Tensor:
-        """Adam's in the eigenbasis, rotated back; then the factors and, where it is time, the bases."""
+        """Adam's direction in the eigenbasis, rotated back. Then update the factors and, if due, the bases."""
         beta1, beta2, t = self.h["beta1"], self.h["beta2"], self.t - 1
         direction = torch.zeros_like(g)
         if t > 0:
@@ -162,7 +162,7 @@ class SOAPStepper(MatrixStepper):
 
     @staticmethod
     def _basis(factor: Tensor, basis: Tensor | None) -> Tensor:
-        """One step of power iteration; without a basis yet, all eigenvectors, the largest eigenvalue's first."""
+        """The basis after one step of power iteration; at first the eigenvectors, in order of falling eigenvalues."""
         if basis is None:
             basis = torch.linalg.eigh(factor.double())[1].flip(1).to(factor)
         else:
@@ -171,7 +171,7 @@ class SOAPStepper(MatrixStepper):
 
     @staticmethod
     def _rotated(matrix: Tensor, s: dict[str, Any], back: bool = False) -> Tensor:
-        """Q_L' G Q_R, or back: Q_L G Q_R'; a side without basis stays as it is."""
+        """Q_L' G Q_R, or back: Q_L G Q_R'. The basis of a side without factor is the identity."""
         for side, basis in s["bases"].items():
             turn = basis if back else basis.T
             matrix = turn @ matrix if side == 0 else matrix @ turn.T

@@ -1,4 +1,4 @@
-"""Steps Muon and AdamW side by side. Imports torch, so it is imported only when a stepper is built."""
+"""The stepper of Muon and AdamW. Imports torch, so it is imported only when a stepper is built."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
 
 def hidden_matrices(module: nn.Module) -> list[Tensor]:
-    """The weights of linear and convolutional layers that are neither the input's nor the output's: see ``muon``.
+    """The weights of linear and convolutional layers between the input layer and the output layer: see ``muon``.
 
-    A weight that is computed, as by pruning, is no parameter and cannot be moved.
+    Weights that are computed, as by pruning, are no parameters and are left out.
     """
     layers = [layer for layer in module.modules() if _is_trained(layer)]
     trained: set[Tensor] = {parameter for parameter in module.parameters() if parameter.requires_grad}
@@ -34,7 +34,7 @@ def hidden_matrices(module: nn.Module) -> list[Tensor]:
 
 
 def _is_trained(layer: nn.Module) -> bool:
-    """Whether parameters of its own are trained, or those that the weight of a parametrized layer is made of."""
+    """Whether a parameter of the layer is trained, or one from which a parametrized layer computes its weight."""
     parametrized = isinstance(layer, _LAYERS + _EMBEDDINGS)
     return any(parameter.requires_grad for parameter in layer.parameters(recurse=parametrized))
 
@@ -70,7 +70,7 @@ class MuonStepper(Stepper):
 
     @property
     def lr(self) -> float:
-        """Muon's; setting it scales AdamW's in proportion."""
+        """Muon's learning rate. Setting it scales AdamW's learning rate in proportion."""
         return float(self._lr)
 
     @lr.setter
@@ -81,16 +81,16 @@ class MuonStepper(Stepper):
                 group["lr"] = value if isinstance(optimizer, torch.optim.Muon) else value * self._adamw_share
 
     def step(self, objective: Objective) -> StepReport:
-        """Both steps on the same gradient."""
+        """One step of Muon and one of AdamW, on one gradient."""
         objective.backward()
         for matrix, weight in zip(self._matrices, self.weights, strict=True):
-            # views of the weights' own storage, made anew because a copy of module and stepper cuts the tie
+            # a new view of the weight's storage at each step, since copying module and stepper breaks the old view
             matrix.data = weight.detach().flatten(1)
             matrix.grad = None if weight.grad is None else weight.grad.flatten(1)
         for optimizer in self.optimizers:
             optimizer.step()
         for matrix, weight in zip(self._matrices, self.weights, strict=True):
-            if matrix.data_ptr() != weight.data_ptr():  # stored in another order, so that flattening copied it
+            if matrix.data_ptr() != weight.data_ptr():  # flattening copied a weight in another memory order
                 weight.data.copy_(matrix.data.view(weight.shape))
         return StepReport({"muon_matrices": float(len(self.weights))})
 
@@ -99,7 +99,7 @@ class MuonStepper(Stepper):
         return {"lr": self._lr, "optimizers": [optimizer.state_dict() for optimizer in self.optimizers]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from there."""
+        """Continue from a saved state."""
         self._lr = state["lr"]
         for optimizer, own in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(own)

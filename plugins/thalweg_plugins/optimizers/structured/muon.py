@@ -15,18 +15,21 @@ if TYPE_CHECKING:
 
 
 class Muon(Optimizer):
-    """Momentum made orthogonal, for the hidden matrices; AdamW for all other parameters.
+    """Orthogonalised momentum for the hidden matrices, AdamW for all other parameters.
 
-    Muon trains the weights of linear and convolutional layers between input and output, a convolution's as a matrix
-    (out, in * height * width). AdamW trains the rest: the input layer (the first linear or convolutional layer or
-    embedding of the module), the output layer (a linear or convolutional layer after which no other layer has
-    parameters), all embeddings, which may also be the output's weights, and whatever is no weight of such a layer:
-    biases, normalisation, positions, and what a weight is computed from (by pruning or a parametrization). A network
-    without a hidden matrix is trained by AdamW alone; ``muon_matrices`` among a step's figures says how many there are.
-    Setting lr, as schedules do, scales AdamW's in proportion.
+    Muon trains the weights of linear and convolutional layers between input and output; a convolution's weight counts
+    as a matrix (out, in * height * width). AdamW trains:
 
-    Torch runs the Newton-Schulz iteration in bfloat16: results differ between kinds of hardware in the third digit, and
-    a CPU without instructions for it is slow.
+    - the input layer, which is the module's first linear or convolutional layer or embedding;
+    - the output layer, which is a linear or convolutional layer after which no layer has parameters;
+    - all embeddings, even where the output layer shares their weights;
+    - biases, normalisation, positions, and parameters from which a weight is computed (pruning, parametrizations).
+
+    AdamW alone trains a network without hidden matrices; each step reports their number as ``muon_matrices``. A
+    schedule of lr scales AdamW's learning rate in proportion.
+
+    Torch runs the Newton-Schulz iteration in bfloat16. So results on different kinds of hardware differ in the third
+    digit, and a CPU without bfloat16 instructions is slow.
     """
 
     name = "muon"
@@ -52,7 +55,7 @@ class Muon(Optimizer):
     )
 
     def build(self, module: nn.Module, hyperparameters: Mapping[str, Any], context: BuildContext) -> Stepper:
-        """Two optimizers behind one stepper."""
+        """A stepper of both optimizers."""
         from thalweg_plugins.optimizers.structured._muon_stepper import MuonStepper
 
         return MuonStepper(module, hyperparameters)

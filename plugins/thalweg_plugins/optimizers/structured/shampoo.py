@@ -14,20 +14,21 @@ if TYPE_CHECKING:
 
 
 class Shampoo(Optimizer):
-    """Gradients of matrices, preconditioned on both sides by sums of their outer products.
+    """Preconditions the gradients of matrices on both sides, by sums of the gradients' outer products.
 
-    A convolution's weight is a matrix (out, in * height * width), and any other parameter of several dimensions, those
-    of 1 left out, (first, rest). A vector has the one factor L, so that its step is full-matrix AdaGrad, L^-1/2 G: the
-    paper's algorithm 2 for one dimension. A side longer than max_size gets no factor, and the other one's exponent is
-    -1/2 then; with both sides longer, or a longer vector, the step is diagonal AdaGrad's, G / sqrt(eps + sum G^2).
+    A convolution's weight counts as a matrix (out, in * height * width). Any other parameter of several dimensions
+    counts as (first, rest), without dimensions of 1. A vector has only the factor L, so that its step is full-matrix
+    AdaGrad, L^-1/2 G: the paper's algorithm 2 for one dimension. A side longer than max_size gets no factor, and the
+    other side's exponent becomes -1/2. Where no side gets a factor, the step is diagonal AdaGrad, G / sqrt(eps + sum
+    G^2).
 
-    Roots are computed at each of the first ``interval`` steps, while the factors are young, and at every ``interval``
-    steps from there, from eigenvalues in float64; each eigendecomposition counts as a factor inversion. Momentum is
-    over the gradients, before they are preconditioned.
+    Roots are computed at each of the first ``interval`` steps, while the factors change fast, and then at every
+    ``interval``-th step, from eigenvalues in float64. Each eigendecomposition counts as a factor inversion. Momentum
+    sums gradients before they are preconditioned.
     """
 
     name = "shampoo"
-    summary = "gradients of matrices preconditioned on the left and on the right"
+    summary = "gradients of matrices, preconditioned on the left and on the right"
     equation = (
         "L <- L + G G';  R <- R + G' G;  M <- momentum M + G;  W <- W - lr L^-1/4 M R^-1/4;  L_0 = eps I, R_0 = eps I"
     )
@@ -40,12 +41,12 @@ class Shampoo(Optimizer):
         lr(0.03, 1e-3, 1.0),
         Hyperparameter("momentum", 0.9, "[0, 1)", "share of the sum of gradients that is kept"),
         eps(1e-4),
-        Hyperparameter("interval", 10, "[1, inf)", "steps between two computations of the roots"),
+        Hyperparameter("interval", 10, "[1, inf)", "steps between computations of the roots"),
         Hyperparameter("max_size", 1024, "[1, inf)", "the longest side that gets a factor"),
     )
 
     def build(self, module: nn.Module, hyperparameters: Mapping[str, Any], context: BuildContext) -> Stepper:
-        """A stepper with two factors a matrix."""
+        """A stepper with two factors for each matrix."""
         from thalweg_plugins.optimizers.structured._matrices import ShampooStepper
 
         return ShampooStepper(module, hyperparameters)

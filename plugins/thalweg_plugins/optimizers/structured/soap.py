@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 class SOAP(Optimizer):
     """Adam in the eigenbasis of Shampoo's factors.
 
-    The first gradient only sets the eigenbasis up, by an eigendecomposition, and moves no weight, so that no gradient
-    is rotated into a basis made of itself, as in the authors' code. After every ``interval`` steps from there one step
-    of power iteration follows, a QR decomposition of L Q_L and of R Q_R. Each decomposition counts as a factor
+    The first gradient only sets the eigenbasis, by an eigendecomposition, and moves no weight, as in the authors' code.
+    So no gradient is rotated into a basis that was computed from it. After every ``interval`` further steps, one step
+    of power iteration updates the basis, by QR decompositions of L Q_L and R Q_R. Each decomposition counts as a factor
     inversion.
 
-    A convolution's weight is a matrix (out, in * height * width), and any other parameter of several dimensions, those
-    of 1 left out, (first, rest). Vectors, and sides longer than max_size, are not rotated: there it is Adam. Bias
-    corrections are Adam's.
+    A convolution's weight counts as a matrix (out, in * height * width). Any other parameter of several dimensions
+    counts as (first, rest), without dimensions of 1. Vectors, and sides longer than max_size, are not rotated; a vector
+    is trained by Adam. Bias corrections are Adam's.
     """
 
     name = "soap"
-    summary = "Adam in the slowly turning eigenbasis of Shampoo's factors"
+    summary = "Adam in the slowly changing eigenbasis of Shampoo's factors"
     equation = (
         "M <- beta1 M + (1 - beta1) G;  V <- beta2 V + (1 - beta2) (Q_L' G Q_R)^2;  "
         "W <- W - lr Q_L [(Q_L' M Q_R / (1 - beta1^t)) / (sqrt(V / (1 - beta2^t)) + eps)] Q_R';  "
@@ -44,12 +44,12 @@ class SOAP(Optimizer):
         beta1(0.95),
         beta2(0.95),
         eps(),
-        Hyperparameter("interval", 10, "[1, inf)", "steps between two turns of the eigenbasis"),
+        Hyperparameter("interval", 10, "[1, inf)", "steps between updates of the eigenbasis"),
         Hyperparameter("max_size", 1024, "[1, inf)", "the longest side that is rotated"),
     )
 
     def build(self, module: nn.Module, hyperparameters: Mapping[str, Any], context: BuildContext) -> Stepper:
-        """A stepper with two bases a matrix."""
+        """A stepper with two bases for each matrix."""
         from thalweg_plugins.optimizers.structured._matrices import SOAPStepper
 
         return SOAPStepper(module, hyperparameters)

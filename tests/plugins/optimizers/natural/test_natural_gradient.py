@@ -296,7 +296,10 @@ def test_an_analytic_function_is_refused(registry: Registry, name: str) -> None:
 
 
 def test_a_network_that_is_too_large_is_refused(registry: Registry) -> None:
-    with pytest.raises(UserError, match=r"natural-gradient keeps a dense matrix of 99 by 99 .* max_parameters = 98"):
+    with pytest.raises(
+        UserError,
+        match=r"natural-gradient keeps a dense matrix with a row for each of 99 parameters, .* max_parameters = 98",
+    ):
         Bench(registry, "natural-gradient", problem(), network(), max_parameters=98)
 
 

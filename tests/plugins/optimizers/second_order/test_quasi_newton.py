@@ -197,7 +197,9 @@ def test_the_first_trial_of_bfgs_is_no_longer_than_one(
 
 
 def test_bfgs_refuses_a_network_that_is_too_large(registry: Registry) -> None:
-    with pytest.raises(UserError, match=r"bfgs keeps a dense matrix of 99 by 99 .* max_parameters = 50"):
+    with pytest.raises(
+        UserError, match=r"bfgs keeps a dense matrix with a row for each of 99 parameters, .* max_parameters = 50"
+    ):
         Bench(registry, "bfgs", problem(), network(), max_parameters=50)
 
 
