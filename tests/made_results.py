@@ -189,7 +189,7 @@ def browser() -> Iterator[Browser]:
         pytest.skip("THALWEG_SKIP_BROWSER=1")
     path = shutil.which("chromium")
     if path is None:
-        pytest.fail("no chromium on the PATH: install it, or set THALWEG_SKIP_BROWSER=1 to leave the browser tests out")
+        pytest.skip("needs Chromium on the PATH: apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

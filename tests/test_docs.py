@@ -6,6 +6,7 @@ import doctest
 import importlib
 import pkgutil
 import re
+import shlex
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,20 @@ def test_every_built_in_benchmark_is_documented(registry: Registry) -> None:
         assert f"| `{entry.name}` |" in text
 
 
+def test_ci_calls_the_readmes_command_for_all_checks() -> None:
+    _, install = re.findall(r"^\$ (pip install .* && .*)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)[:2]
+    assert (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()[-1] == install.split(" && ")[1]
+
+
+def test_the_tutorials_commands_run(cli: CommandLine) -> None:
+    (cli.folder / "signsgd.py").write_text(blocks("docs/tutorial.md", "python")[0], encoding="utf-8")
+    commands = re.findall(r"^\$ thalweg (?!app)(.*)$", (ROOT / "docs/tutorial.md").read_text(encoding="utf-8"), re.M)
+    assert len(commands) >= 8
+    for command in commands:
+        cli(*shlex.split(command), code=1 if command.startswith("compare") else 0)
+
+
 def test_links_in_the_documentation_lead_somewhere() -> None:
-    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
-        for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\((?!https:)([^)#]+)\)", path.read_text(encoding="utf-8")):
             assert (path.parent / target).exists(), f"{path.name}: {target}"

@@ -65,7 +65,7 @@ def test_the_numbers_are_those_that_other_programs_rely_on() -> None:
 
 
 def test_the_documented_exit_codes_are_those_that_exist(cli: CommandLine) -> None:
-    text = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
     section = text.split("## Exit codes\n", 1)[1].split("\n## ", 1)[0]
     rows = {int(number): told for number, told in re.findall(r"^\| (\d+) \| (.*?) \|$", section, re.MULTILINE)}
     assert rows == {code.value: code.meaning for code in ExitCode}

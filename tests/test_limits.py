@@ -32,7 +32,7 @@ from thalweg.training.extent import check_extent
 
 resource = pytest.importorskip("resource")
 
-DOCS = Path(__file__).resolve().parents[1] / "docs" / "running.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "limits.md"
 
 BASE = """
 seeds = 2

@@ -39,13 +39,14 @@ class ComponentSpec(WithOptions):
     """``"mlp"`` or ``{ name = "mlp", widths = [64, 64] }``."""
 
     name: str
+    """The name of the component. Other keys are its options."""
 
 
 def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-Named = Annotated[ComponentSpec, BeforeValidator(_named)]
+Named = Annotated[ComponentSpec, BeforeValidator(_named, json_schema_input_type=str | ComponentSpec)]
 
 
 class Recipe(BaseModel):
@@ -55,11 +56,15 @@ class Recipe(BaseModel):
     """
 
     schedule: NamedSchedule | None = None
+    """The schedule of the learning rate, by name or with settings; constant by default."""
     clip_norm: ClipNorm | None = None
-    """``inf`` switches clipping off that a more general setting switches on."""
+    """The largest norm of a gradient; ``inf`` switches clipping off that a more general setting switches on."""
     coupled_weight_decay: WeightDecay | None = None
+    """c: a penalty of c/2 times the squared norm of the weights in the loss; 0 by default."""
     decoupled_weight_decay: WeightDecay | None = None
+    """c: each step takes lr c w off the weights w, beside the update; 0 by default."""
     weight_decay_on: DecayOn | None = None
+    """The weights that decay: all (the default), or only those with two or more dimensions."""
 
     @staticmethod
     def settle(*recipes: Recipe) -> dict[str, Any]:
@@ -75,47 +80,66 @@ class Recipe(BaseModel):
 
 
 class WorkloadSpec(Frozen, Recipe):
-    """``[workloads.NAME]``."""
+    """``[workloads.NAME]``: a problem with an architecture, and how it is trained."""
 
     problem: Named
+    """The problem, by name or with options."""
     architecture: Named
+    """The architecture, by name or with options."""
     budget: Budget | None = None
+    """The length of the training; the problem's own by default."""
     batch_size: BatchSize = "full"
+    """Examples in a batch; ``"full"`` is the whole training split."""
     validation_fraction: Annotated[float, Field(ge=0, lt=1, strict=True)] = 0.0
+    """The share of the training examples that is kept for validation."""
     evaluate_every: Interval = Interval(epochs=1)
+    """How often the trial is evaluated."""
     dtype: Literal["float32", "float64"] = "float32"
+    """The type of weights and data."""
     precision: Precision = "full"
+    """The precision of products."""
     target: Target | None = None
+    """The value to reach; the problem's own by default."""
     metric: str | None = None
+    """The metric that ranks; the problem's first metric by default."""
 
 
 class OverrideSpec(WithOptions, Recipe):
     """``[overrides.WORKLOAD.OPTIMIZER]``: hyperparameters, recipe, batch size, budget, evaluation for one pair."""
 
     budget: Budget | None = None
+    """The length of the training; the workload's by default."""
     batch_size: BatchSize | None = None
+    """Examples in a batch; the workload's by default."""
     evaluate_every: Interval | None = None
+    """How often the trial is evaluated; as the workload says by default."""
 
 
 class OptimizerSpec(WithOptions, Recipe):
     """``[optimizers.LABEL]``: an optimizer under a label, which is its name by default. Other keys: hyperparameters."""
 
     optimizer: str | None = None
+    """The name of the optimizer; the label by default."""
 
 
 class ProbeSpec(WithOptions):
     """``[probes.LABEL]``: the trials that a probe runs on, by default all. Other keys: the probe's options."""
 
     probe: str | None = None
+    """The name of the probe; the label by default."""
     workloads: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """The workloads to measure; all by default."""
     optimizers: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """The optimizers to measure; all by default."""
     seeds: tuple[Annotated[int, Field(ge=0, strict=True)], ...] | None = None
+    """The seeds to measure; all by default."""
 
 
 class TuningSpec(Frozen):
     """``[tuning]``: how settings are searched before the final seeds are trained. See docs/tuning.md."""
 
     method: Literal["grid", "halton", "sobol", "random"] = "halton"
+    """The points of the search."""
     budgets: Annotated[tuple[Count, ...], Field(min_length=1)] = (8,)
     """Numbers of settings to try for each optimizer on each workload. The largest decides; the others give a curve."""
     decades: Annotated[float, Field(gt=0, le=20)] = 3.0
@@ -157,18 +181,26 @@ def _check_sizes(key: str, value: Any) -> None:
 
 
 class BenchmarkFile(Frozen):
-    """The whole file."""
+    """A grid of workloads and optimizers, and the probes that measure them."""
 
     title: str = ""
+    """The title for pages and reports."""
     summary: str = ""
+    """One line for lists."""
     seeds: Count = 3
+    """The number of seeds, from 0 up."""
     workloads: Annotated[dict[str, WorkloadSpec], Field(min_length=1)]
+    """``[workloads.NAME]`` tables."""
     optimizers: Annotated[dict[str, OptimizerSpec], Field(min_length=1)]
+    """``[optimizers.LABEL]`` tables."""
     overrides: dict[str, dict[str, OverrideSpec]] = Field(default_factory=dict)
+    """``[overrides.WORKLOAD.OPTIMIZER]`` tables."""
     probes: dict[str, ProbeSpec] = Field(default_factory=dict)
+    """``[probes.LABEL]`` tables."""
     tuning: TuningSpec | None = None
+    """The ``[tuning]`` table; without it, nothing is tuned."""
     keep: Keep | None = None
-    """None keeps the first and last weights of the trials that have probes."""
+    """The weights to keep of every trial; by default only trials with probes keep theirs, the first and the last."""
 
     @model_validator(mode="after")
     def _names(self) -> BenchmarkFile:

@@ -55,7 +55,10 @@ def small(registry: Registry, tmp_path: Path) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def fashion(registry: Registry) -> Supervised:
     """The real data, whole."""
-    registry.problem("fashion-mnist").fetch({})
+    try:
+        registry.problem("fashion-mnist").fetch({})
+    except UserError as error:
+        pytest.skip(f"needs Fashion-MNIST: apt-get install dataset-fashion-mnist, or a network ({error})")
     return load(registry, "fashion-mnist")
 
 

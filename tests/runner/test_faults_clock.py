@@ -33,7 +33,7 @@ def test_times_of_files_do_not_count(cli: CommandLine) -> None:
     cli("results", "verify")
 
 
-@pytest.mark.skipif(not shutil.which("faketime"), reason="needs faketime, which sets a process's clock")
+@pytest.mark.skipif(not shutil.which("faketime"), reason="needs faketime: apt-get install faketime")
 def test_a_clock_set_back_twenty_years_between_two_runs(process_cli: CommandLine, cli: CommandLine) -> None:
     cli(*tiny(cli), "--only", "optimizer=adam")
     words = tiny(cli, "slow")

@@ -20,9 +20,13 @@ class Budget(Frozen):
     """How long to train: exactly one of epochs, steps, gradient evaluations and seconds."""
 
     epochs: Count | None = None
+    """Passes over the training split."""
     steps: Count | None = None
+    """Steps of the optimizer."""
     gradient_evaluations: Count | None = None
+    """Gradients of the loss on a batch, of which a step may take several."""
     seconds: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] | None = None
+    """Seconds of training, evaluations left out."""
 
     @model_validator(mode="after")
     def _one(self) -> Budget:
@@ -53,7 +57,9 @@ class Interval(Frozen):
     """How often to evaluate: every few epochs or every few steps, exactly one of both."""
 
     epochs: Count | None = None
+    """Epochs between evaluations."""
     steps: Count | None = None
+    """Steps between evaluations."""
 
     @model_validator(mode="after")
     def _one(self) -> Interval:
@@ -66,7 +72,9 @@ class Target(Frozen):
     """A value of a metric to reach, on the validation split where there is one, else on the training split."""
 
     metric: str
+    """The metric of the problem."""
     value: Annotated[float, Field(allow_inf_nan=False, strict=True)]
+    """The value to reach."""
 
     def __str__(self) -> str:
         return f"{self.metric} {self.value:g}"

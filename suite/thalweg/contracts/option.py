@@ -42,7 +42,7 @@ class Option:
 
     @property
     def kind(self) -> Kind:
-        """The kind of value: float, int, bool, choice, ints and floats for tuples of numbers, or file."""
+        """The kind of the values, one of float, int, bool, choice, file, and for tuples of numbers ints or floats."""
         if isinstance(self.allowed, tuple):
             return "choice"
         if self.default == NO_FILE:

@@ -41,6 +41,7 @@ class Schedule(Frozen):
     """
 
     name: ScheduleName = "constant"
+    """The shape of the schedule."""
     at: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.5, 0.75)
     """Shares of the budget at which the learning rate drops."""
     factor: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] = 0.1

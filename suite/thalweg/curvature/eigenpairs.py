@@ -35,7 +35,7 @@ def extreme_eigenpairs(
 ) -> tuple[Eigenpairs, Eigenpairs]:
     """The k largest and the k smallest eigenpairs of a symmetric A (P, P), by Lanczos' method.
 
-    The method stops when the error bound of each pair is below ``tolerance`` times the largest |value|, or after
+    The method stops when the error bound of each pair is below ``tolerance`` times the largest ``|value|``, or after
     ``max_steps`` products. Then 2 k further products give the bounds. One run from one start finds a multiple
     eigenvalue once. When the vectors span an invariant subspace, the method goes on from a random vector orthogonal to
     the subspace, and so finds a multiple eigenvalue as often as A has it.

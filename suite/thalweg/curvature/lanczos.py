@@ -37,7 +37,7 @@ class Tridiagonal:
         return self._decomposed()[0]
 
     def errors(self) -> Tensor:
-        """For each Ritz value a bound on the distance to an eigenvalue: |remainder s_m|, s the eigenvector of T."""
+        """For each Ritz value a bound on its distance to an eigenvalue: ``|remainder s_m|``, s the eigenvector of T."""
         return (self.remainder * self._decomposed()[1][-1]).abs()
 
     def eigenpairs(self) -> tuple[Tensor, Tensor]:

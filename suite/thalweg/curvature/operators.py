@@ -152,7 +152,7 @@ class OutputOperator(Operator):
             self._transposed = flat(transposed)
 
     def jacobian_products(self, vectors: Tensor) -> Tensor:
-        """J v for each row of (K, P): shape (K, *outputs.shape)."""
+        """J v for each row v of ``vectors`` (K, P): shape ``(K, *outputs.shape)``."""
         return _backward(self._transposed, [self._dummy], vectors).view(len(vectors), *self.outputs.shape)
 
     def _products(self, vectors: Tensor) -> Tensor:

@@ -1,0 +1,41 @@
+"""All checks of the project. ``nox`` runs what CI runs, in the environment that is active; ``nox -s NAME`` runs one."""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "types", "docs", "tests"]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Formatting and lint."""
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types."""
+    session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation site, in docs/_build; a warning is an error."""
+    session.run("sphinx-build", "--fail-on-warning", "--keep-going", "--quiet", "docs", "docs/_build")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests, or those that are named: ``nox -s tests -- tests/scoring -k paired``."""
+    # each process trains with one thread, so that the processes share the cores
+    session.run("pytest", "-n", "auto", "--dist", "worksteal", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """The performance benchmarks of docs/performance.md, one after the other."""
+    arguments = ("--benchmark-json=benchmarks.json", *session.posargs)
+    session.run("pytest", "tests/benchmarks", *arguments, env={"OMP_NUM_THREADS": "1"})
