@@ -17,7 +17,7 @@ from thalweg.store.documents import TrialDocument
 
 
 def error(cli: CommandLine, *words: str) -> str:
-    """The one line that a mistake gives."""
+    """The error line of a command."""
     done = cli(*words, code=2)
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()

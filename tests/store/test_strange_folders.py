@@ -1,4 +1,4 @@
-"""Folders deeper than Python's recursion, and names as long as a file system has, cost no command its end."""
+"""Every command finishes on folders deeper than Python's recursion, and on the longest names of a file system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Optimizers that are wrong in one way each, which one check of the kit finds; and unusual ones that are right."""
+"""Optimizers with one fault each, which one check of the kit finds, and unusual optimizers that conform."""
 
 from __future__ import annotations
 
