@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 HELD_OUT, START, BATCH, CANDIDATES, NEIGHBOURS = 16, 5, 8, 41, 10
 POWERS = (0.0, 0.25, 0.5, 1.0)
 SAFETY = 3
-HUGE = 1e150  # what is larger has no square, and counts as not finite
+HUGE = 1e150  # the square of a larger loss overflows, so larger losses count as not finite
 
 
 def _kernel(a: Floats, b: Floats, lengths: Floats) -> Floats:

@@ -123,7 +123,7 @@ def stacks(registry: Registry, name: str) -> None:
         members = [resolve(optimizer.options, {"lr": defaults["lr"] * share}, name) for share in (1.0, 0.5, 0.25)]
         with contextlib.suppress(NotImplementedError), seeded(0):
             difference = compare(optimizer, members, steps=STACKED, dtype=torch.float64)
-            assert difference < 1e-12, f"{expected}, each with an lr of its own, and they are {difference:.2g} off"
+            assert difference < 1e-12, f"{expected}, each with another lr, and they are {difference:.2g} off"
 
 
 CHECKS = (
