@@ -1,4 +1,4 @@
-"""``thalweg app`` as a process, started as users start it."""
+"""Starts ``thalweg app`` as a process, as users do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 
 
 class Serving(NamedTuple):
-    """The running command, where it writes, and the address that it has printed."""
+    """The running command, the file of its output, and the address that it has printed."""
 
     process: subprocess.Popen[bytes]
     log: Path
@@ -26,12 +26,12 @@ class Serving(NamedTuple):
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port on which the app listens."""
         return urlsplit(self.printed).port or 0
 
     @property
     def token(self) -> str:
-        """The token in the address; empty where there is none."""
+        """The token in the address; empty for an address without a token."""
         return parse_qs(urlsplit(self.printed).query).get("token", [""])[0]
 
     @property
@@ -42,8 +42,8 @@ class Serving(NamedTuple):
 
 @contextlib.contextmanager
 def serving(folder: Path, *words: str, environment: Mapping[str, str] | None = None) -> Iterator[Serving]:
-    """The app on a free port, until the context ends; it must end when it is told to."""
-    # a test run in the background hands down that SIGINT is ignored
+    """Serve the app on a free port inside the context. The app must end on SIGINT."""
+    # a child of a test run in the background would ignore SIGINT
     program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     program += "from thalweg.cli import main; main()"
     log = folder / "log"

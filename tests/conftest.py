@@ -1,4 +1,4 @@
-"""Fixtures that many tests share: the built-in registry, and the command line as a user runs it."""
+"""Fixtures of many tests: the built-in registry, and the command line as a user runs it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytest_plugins = ["pytester", "made_results"]
 
 torch.set_num_threads(1)
 
-# caches and keys of the tests are not those of whoever runs them
+# tests do not touch the caches and keys of the user who runs them
 _own = tempfile.TemporaryDirectory(prefix="thalweg-tests-")
 os.environ |= {"XDG_CACHE_HOME": f"{_own.name}/cache", "XDG_STATE_HOME": f"{_own.name}/state"}
 
@@ -32,7 +32,7 @@ def registry() -> Registry:
 
 @pytest.fixture(autouse=True)
 def own_main() -> Iterator[None]:
-    """Streamlit's AppTest leaves its script as the main module, which processes that are spawned later would run."""
+    """Restore the main module. AppTest replaces it by its script, and later spawned processes would run the script."""
     main = sys.modules["__main__"]
     yield
     sys.modules["__main__"] = main
@@ -46,7 +46,7 @@ def cli(tmp_path: Path) -> CommandLine:
 
 @pytest.fixture
 def process_cli(tmp_path: Path) -> CommandLine:
-    """The command line in processes of its own."""
+    """The command line, with a new process for each command."""
     return CommandLine(tmp_path, own_process=True)
 
 
@@ -59,6 +59,6 @@ def small(tmp_path: Path) -> Path:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Benchmarks run where they are asked for: ``pytest tests/benchmarks``."""
+    """Run benchmarks only by ``pytest tests/benchmarks``."""
     asked = any("benchmarks" in str(argument) for argument in config.args)
     return True if collection_path.name == "benchmarks" and collection_path.is_dir() and not asked else None

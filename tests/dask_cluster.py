@@ -1,4 +1,4 @@
-"""A dask cluster of separate processes, to be used and killed."""
+"""A dask cluster of separate processes, which tests use and kill."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class Cluster(NamedTuple):
-    """Its scheduler's address, and its processes."""
+    """The scheduler's address, and the processes of the cluster."""
 
     address: str
     scheduler: subprocess.Popen[str]
@@ -24,10 +24,10 @@ class Cluster(NamedTuple):
 def cluster(
     folder: Path, workers: int = 2, hidden: Path | None = None, settings: Mapping[str, str] | None = None
 ) -> Iterator[Cluster]:
-    """A scheduler and workers as anyone starts them, each a process of its own.
+    """A scheduler and workers in separate processes, started by dask's commands.
 
-    Workers see the folder ``hidden`` as an empty one. ``settings`` are dask's, as variables of the environment; with
-    certificates among them the cluster has TLS.
+    Workers see the folder ``hidden`` as empty. ``settings`` are environment variables of dask; with certificates among
+    them the cluster uses TLS.
     """
     protocol = "tls" if settings else "tcp"
     started: list[subprocess.Popen[str]] = []

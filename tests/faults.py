@@ -1,4 +1,4 @@
-"""A plugin with faults, and a benchmark to run it in."""
+"""A plugin with faults, and a benchmark for the plugin."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def thalweg_register_optimizers(register):
 
 
 def tiny(cli: CommandLine, *faults: str) -> list[str]:
-    """The words of a run of two sound trials and one for each fault."""
+    """The arguments of a run of two sound trials and one trial for each fault."""
     (cli.folder / "faulty.py").write_text(FAULTS, encoding="utf-8")
     (cli.folder / "tiny.toml").write_text(TINY, encoding="utf-8")
     words = ["run", "tiny.toml", "--plugin", "faulty.py"]
@@ -76,12 +76,12 @@ def tiny(cli: CommandLine, *faults: str) -> list[str]:
 
 
 def messages(report: dict[str, list[dict[str, str]]]) -> dict[str, str]:
-    """Failures' messages by the fault."""
+    """The message of each failure, by its fault."""
     return {row["trial"].split("fault=")[1].split(" ")[0]: row["message"] for row in report["failures"]}
 
 
 def wait_for_the_faulty(cli: CommandLine, process: subprocess.Popen[str], fault: str = "") -> None:
-    """Until the sound trials are done and the faulty one trains."""
+    """Wait until the sound trials are done and the faulty trial trains."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         there = results(cli, "tiny")
@@ -97,7 +97,7 @@ def wait_for_the_faulty(cli: CommandLine, process: subprocess.Popen[str], fault:
 
 
 def all_gone(group: int, seconds: float = 3.0) -> bool:
-    """Whether no process of a group is left soon."""
+    """Whether all processes of a group end within some seconds."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:

@@ -1,4 +1,4 @@
-"""What tests of unusual parts share: trials of any network, optimizer or problem, and the same training by hand."""
+"""Trials of any network, optimizer or problem, and equal trainings by hand, for tests of unusual parts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def loaded(splits: Sequence[Any] = ("train", "valid", "test"), loss: CrossEntrop
 
 
 class OwnProblem(thalweg.Problem):
-    """Three classes of random vectors, or what ``make`` gives."""
+    """The problem that ``make`` returns, by default three classes of random vectors."""
 
     name, summary, metrics, stacks = "own", "for tests", CLASSIFICATION, True
 
@@ -69,7 +69,7 @@ class OwnNetwork(thalweg.Architecture):
 
 
 class Parts:
-    """A registry with a network, an optimizer and a problem of one's own; the rest is the built-in registry's."""
+    """A registry with a given network, optimizer and problem, and the built-in registry's other components."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Parts:
             optimizer = TorchOptimizer(optimizer, **settings)
         self._optimizer = registry.optimizer(optimizer) if isinstance(optimizer, str) else optimizer
         self._network, self._problem = OwnNetwork(network), OwnProblem(problem)
-        assembly._loaded.clear()  # what another test's problem of this name had loaded
+        assembly._loaded.clear()  # forgets the data of other tests' problems of this name
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._registry, name)
@@ -99,7 +99,7 @@ class Parts:
         return self._optimizer
 
     def trial(self, lr: float | None = None, **given: Any) -> Trial:
-        """In float64, five epochs in batches of 8, unless told otherwise."""
+        """A trial, by default in float64, with five epochs in batches of 8."""
         options = {} if lr is None else {"lr": lr}
         settings: dict[str, Any] = {
             "problem": ref("own"),
@@ -113,7 +113,7 @@ class Parts:
         return Trial(**(settings | given))
 
     def training(self, lr: float | None = None, **given: Any) -> Training:
-        """Put together and not yet run."""
+        """An assembled training that has not run."""
         trial = self.trial(lr, **given)
         with seeded(Draw(trial.seed, None).seed_for("global")):
             return Training(assemble(trial, self), [], lambda *_: None, "weights")  # type: ignore[arg-type]
@@ -125,14 +125,14 @@ class Parts:
 
 
 def start(network: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
-    """The network where a trial of this seed starts."""
+    """The network at the initial weights of a trial with this seed."""
     with torch.random.fork_rng():
         torch.manual_seed(Draw(seed, BATCH).seed_for("init"))
         return network().double()
 
 
 def by_hand(module: nn.Module, step: Callable[[int, Tensor, Tensor], None], steps: int = 5 * EPOCH) -> nn.Module:
-    """Call ``step`` with the step's number and its batch; the module afterwards."""
+    """Call ``step`` with each step's number and batch; return the module after the last step."""
     data, draw = loaded(), Draw(0, BATCH)
     for t in range(steps):
         batch = data.batch("train", t, draw)
@@ -161,6 +161,6 @@ def mlp() -> nn.Module:
 
 
 def farthest(one: nn.Module, other: nn.Module) -> float:
-    """The largest difference of a weight or a buffer."""
+    """The largest difference between two modules in a weight or a buffer."""
     pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
     return max(float((a.double() - b.double()).abs().max()) for a, b in pairs)

@@ -1,6 +1,6 @@
-"""Results from a stranger: sound trials, and among them everything that a folder can do to whoever reads it.
+"""Results from a stranger: sound trials among hostile trials, which try everything that a folder can do to a reader.
 
-All of it is harmless: what would be written, removed or run is a marker beside the folder.
+The attacks are harmless: they write, remove or run only a marker beside the folder.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 FAR = "1" * 12
-"""Where no trial is: the hash of something that is made up."""
+"""The hash of an invented trial, which no real trial has."""
 
 
 def change(folder: Path, edit: Callable[[dict[str, Any]], None]) -> None:
@@ -30,32 +30,32 @@ def change(folder: Path, edit: Callable[[dict[str, Any]], None]) -> None:
 
 
 def put(folder: Path, name: str, content: bytes) -> None:
-    """Give a trial another file, with the digest that its document wants."""
+    """Replace a file of a trial, and its digest in the trial's document."""
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_bytes(content)
     change(folder, lambda document: document["files"].update({name: hashlib.sha256(content).hexdigest()}))
 
 
 def curve_of(folder: Path, count: int, text: str) -> None:
-    """A curve of a few kilobytes with so many rows, each with that text."""
+    """A curve of ``rows`` rows, each with the same text, in a file of a few kilobytes."""
     about = pq.read_schema(folder / "curve.parquet")
     one = {name: pa.array([text]) if name in ("split", "metric") else pa.array([0], about.field(name).type)
            for name in about.names}  # fmt: skip
     codes = pa.array(np.zeros(count, np.int32))
     table = pa.table({name: pa.DictionaryArray.from_arrays(codes, value) for name, value in one.items()})
-    # without the types that were stored, a reader gets plain values
+    # without the stored types, a reader gets plain values
     pq.write_table(table, folder / "curve.parquet", compression="zstd", store_schema=False)
     put(folder, "curve.parquet", (folder / "curve.parquet").read_bytes())
 
 
 def linked(folder: Path, outside: Path) -> None:
-    """The trial itself is a link to a folder elsewhere."""
+    """Replace the trial's folder by a link to a folder elsewhere."""
     shutil.rmtree(folder)
     folder.symlink_to(outside, target_is_directory=True)
 
 
 def replaced(folder: Path, name: str, make: Callable[[Path], object]) -> None:
-    """Something else than a file in a file's place."""
+    """Replace a file by something that is not a regular file."""
     path = folder / name
     path.unlink(missing_ok=True)
     path.parent.mkdir(exist_ok=True)
@@ -79,7 +79,7 @@ def _nested(depth: int) -> Any:
 
 
 def _sized(path: Path, size: int) -> None:
-    """A file without content that has a size."""
+    """A file that has a size but no content on disk."""
     with path.open("wb") as file:
         file.truncate(size)
 
@@ -130,15 +130,18 @@ TRIALS: dict[str, Item] = {
     ),
     "no table as curve": lambda f, out: put(f, "curve.parquet", b"PAR1" + bytes(40) + b"PAR1"),
 }
-"""What a trial is turned into, by what it is; each gets the trial's folder and a folder outside of the results."""
+"""Functions that make a trial hostile, by the name of the attack.
+
+Each is called with the trial's folder and a folder outside of the results.
+"""
 
 SHOWN = {"control signs in the reason", "no table as curve", "deep option", "pipe beside", "pipe among probes"}
 SHOWN |= {"rows by the million", "one long text in each row"}
-"""Those whose documents are sound, so that lists show the trial: what is wrong with it is told where it matters."""
+"""Attacks that leave the document sound. Lists show such a trial; commands that read more report the fault."""
 
 
 def leftovers(results: Path, sound: Path, outside: Path) -> None:
-    """What killed runs would leave, with names that lead elsewhere."""
+    """Leftovers of killed runs, with names that lead elsewhere."""
     working = results / ".working"
     working.mkdir(exist_ok=True)
     climbing = working / "222222222222"
@@ -175,7 +178,7 @@ def outside_of(root: Path) -> Path:
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Every path below a folder with what it is: the digest of a file, the target of a link."""
+    """Every path below a folder, with the digest of a file or the target of a link."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()

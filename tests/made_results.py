@@ -1,4 +1,4 @@
-"""Fixtures for everything that shows results: small real results, made once by the command line, and a browser."""
+"""Fixtures for tests that show results: small real results, made once by the command line, and a browser."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def thalweg_register_probes(register):
 
 @pytest.fixture(scope="session")
 def thalweg() -> Callable[..., int]:
-    """Run the command line in this process; gives its exit code."""
+    """Run the command line in this process, and return its exit code."""
 
     def run(*words: object) -> int:
         return CliRunner().invoke(app, [str(word) for word in words]).exit_code

@@ -1,4 +1,4 @@
-"""Packed files with whatever a test wants to be wrong with them."""
+"""Packed files with faults that a test chooses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from thalweg.store.packed_format import SUMS, directory_entry, end_record, local
 
 @dataclass
 class Entry:
-    """A file in a packed file, as the local header, the directory and the digests tell of it."""
+    """A file in a packed file, with its description in the local header, the directory and the digests."""
 
     name: bytes
     content: bytes
@@ -23,14 +23,14 @@ class Entry:
     central: Callable[[bytes], bytes] = lambda entry: entry
     """Changes the directory's entry."""
     offset: int | None = None
-    """Where the directory says that it begins, instead of where it does."""
+    """The offset in the directory; None means the true offset."""
     listed: bool = True
-    """Whether the digests name it."""
+    """Whether ``SHA256SUMS`` names the file."""
 
 
 @dataclass
 class Pack:
-    """The bytes of a packed file, before they are put together."""
+    """The parts of a packed file, which ``bytes`` joins."""
 
     entries: list[Entry]
     sums: Callable[[bytes], bytes] = lambda text: text
@@ -38,7 +38,7 @@ class Pack:
     before: bytes = b""
     behind: bytes = b""
     last: list[Entry] = field(default_factory=list)
-    """Behind the digests."""
+    """Entries behind the digests."""
 
     def __bytes__(self) -> bytes:
         text = b"".join(

@@ -1,4 +1,4 @@
-"""What tests of probes share: a probe's context at a module's weights, and a probe run through a training."""
+"""Contexts and tables of probes for tests: at a module's weights, and through a training."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ NETWORKS = [
     ref("convnet", channels=[4, 4, 4], widths=[16], padding="same", norm="batch"),
     ref("resnet", depth=8),
 ]
-"""With batch norm but for the first; see ``trained`` for what they are trained on."""
+"""Networks for ``trained``; all but the first have batch norm."""
 
 
 def context(
     registry: Registry, name: str, problem: LoadedProblem, module: nn.Module, seed: int = 0, **given: Any
 ) -> ProbeContext:
-    """At the module's weights, in float64 unless told otherwise; no optimizer."""
+    """A probe's context at the module's weights, by default in float64, without an optimizer."""
     probe = registry.probe(name)
     if any(option.name == "dtype" for option in probe.options):
         given = {"dtype": "float64", **given}
@@ -72,9 +72,9 @@ def trained(
     where: Mapping[str, Any] | None = None,
     **given: Any,
 ) -> pd.DataFrame:
-    """The probe's table of two steps on digits: as vectors for an MLP, as images for the others.
+    """The probe's table of two steps on digits, which are vectors for an MLP and images for other networks.
 
-    ``where``: dtype and device.
+    ``where`` sets dtype and device.
     """
     trial = Trial(
         problem=ref("digits") if architecture.name == "mlp" else ref("digits", layout="image"),
@@ -95,5 +95,5 @@ def trained(
 
 
 def table_of(probe: Probe, looking: ProbeContext) -> pd.DataFrame:
-    """What a probe measures, as the one table that is saved."""
+    """A probe's measurement, as the table that is saved."""
     return joined(probe, [checked(probe, probe.measure(looking))])

@@ -1,4 +1,4 @@
-"""What tests of second-order methods share: a function and an optimizer at work on it, and the network of claim B."""
+"""Helpers for tests of second-order methods: an optimizer on a function, and the network of claim B."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from thalweg.registry import Registry
 
 
 class Bench:
-    """An optimizer of a registry at work on a module; ``step`` makes steps and keeps the last report."""
+    """Trains a module by a registered optimizer. ``step`` makes steps and keeps the last report."""
 
     def __init__(
         self, registry: Registry, optimizer: str, problem: LoadedProblem, module: nn.Module, batch: int | None = None,
@@ -57,7 +57,7 @@ def analytic(
     registry: Registry, optimizer: str, f: Callable[[Tensor], Tensor] | str, start: Tensor | None = None,
     options: dict[str, Any] | None = None, **hyperparameters: Any,
 ) -> Bench:  # fmt: skip
-    """On a function, or on a registered problem by its name, in float64."""
+    """A bench on a function, or on a registered problem by its name, in float64."""
     if isinstance(f, str):
         problem = registry.problem(f)
         settings = resolve(problem.options, options or {}, f)
@@ -71,7 +71,7 @@ def analytic(
 
 
 class Pinned(nn.Module):
-    """8-6-10 with tanh; the last logit is 0, so that no direction leaves all outputs' probabilities as they are."""
+    """8-6-10 with tanh. The last logit is 0, so that every direction in the logits changes a probability."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,13 +99,13 @@ def claim_b(registry: Registry) -> tuple[Supervised, Pinned]:
 
 
 class Reparametrised(nn.Module):
-    """A module as a function of phi, its parameters being theta(phi)."""
+    """A module with parameters theta(phi), as a function of phi."""
 
     def __init__(self, module: nn.Module, theta: Callable[[Tensor], Tensor], phi: Tensor) -> None:
         super().__init__()
         self.phi = nn.Parameter(phi)
         self.theta = theta
-        self._hidden = (module,)  # in a tuple, so that its parameters are not ours
+        self._hidden = (module,)  # in a tuple, so that the module's parameters are not registered here
 
     def forward(self, x: Tensor) -> Tensor:
         (module,) = self._hidden

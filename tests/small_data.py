@@ -1,4 +1,4 @@
-"""Small files in the true formats for every built-in problem whose data is fetched."""
+"""Small files in the original formats, for every built-in problem that downloads its data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def idx_bytes(array: Bytes) -> bytes:
 
 
 def images_and_labels(n: int, classes: int, shape: tuple[int, ...], seed: int) -> tuple[Bytes, Bytes]:
-    """n random images, and labels that go round the classes."""
+    """n random images, with labels that cycle through the classes."""
     images = np.random.default_rng(seed).integers(0, 256, (n, *shape), dtype=np.uint8)
     return images, (np.arange(n) % classes).astype(np.uint8)
 
@@ -47,13 +47,13 @@ def tar_gz(path: Path, members: Mapping[str, bytes]) -> None:
 
 
 def cifar_records(images: Bytes, labels: Bytes, coarse: bool) -> bytes:
-    """Records of the binary version: label, image; with ``coarse`` a coarse label before (20 of them)."""
+    """Records of the binary version: label and image; with ``coarse`` one of 20 coarse labels first."""
     columns = [labels[:, None] % 20] * coarse + [labels[:, None], images.reshape(len(images), -1)]
     return np.hstack(columns).astype(np.uint8).tobytes()
 
 
 def write_idx(folder: Path, train: int = TRAIN, test: int = TEST) -> None:
-    """The four files of MNIST and its relatives."""
+    """Write the four files of MNIST and its relatives."""
     for seed, (prefix, n) in enumerate((("train", train), ("t10k", test))):
         images, labels = images_and_labels(n, 10, (28, 28), seed)
         (folder / f"{prefix}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(images), 1, mtime=0))
@@ -61,7 +61,7 @@ def write_idx(folder: Path, train: int = TRAIN, test: int = TEST) -> None:
 
 
 def write_cifar(folder: Path, classes: int, train: int = TRAIN, test: int = TEST) -> None:
-    """The archive of CIFAR-10 or CIFAR-100, with a file or two besides that are not data."""
+    """Write the archive of CIFAR-10 or CIFAR-100, with one or two files that are not data."""
     records = [
         cifar_records(*images_and_labels(n, classes, (3, 32, 32), seed), coarse=classes == 100)
         for seed, n in enumerate((train, test))
@@ -79,7 +79,7 @@ def write_cifar(folder: Path, classes: int, train: int = TRAIN, test: int = TEST
 
 @contextlib.contextmanager
 def small_data(registry: Registry, folder: Path) -> Iterator[None]:
-    """Within, the built-in problems whose data is fetched find 60 training and 20 test images, in this process."""
+    """Give problems that download their data 60 training and 20 test images, in this process, inside the context."""
     problems = [registry.problem(entry.name) for entry in registry.entries("problems")]
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.dict(os.environ, {"THALWEG_DATA": str(folder)}))

@@ -1,4 +1,4 @@
-"""What tests share besides fixtures."""
+"""Helpers that many tests share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ APP_SCRIPT = str(Path(thalweg.app.__file__).parent / "server" / "script.py")
 
 
 class CommandLine:
-    """Runs ``thalweg`` in a folder of its own: in this process, which is quick, or in one of its own."""
+    """Runs ``thalweg`` in a separate folder: in this process, which is fast, or in a new process."""
 
     def __init__(self, folder: Path, own_process: bool) -> None:
         self.folder = folder
@@ -29,8 +29,8 @@ class CommandLine:
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("THALWEG_")}
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
-        """A process of its own, still running."""
-        # a test run in the background hands down that SIGINT is ignored
+        """Start a new process, and return it while it runs."""
+        # a child of a test run in the background would ignore SIGINT
         program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         command = [sys.executable, "-c", f"{program}from thalweg.cli import main; main()", *words]
         return subprocess.Popen(command, cwd=self.folder, env=self.environment, text=True,
@@ -48,7 +48,7 @@ class CommandLine:
         return subprocess.CompletedProcess(words, returned, out, err)
 
     def anyhow(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run to the end in this process, whatever the exit code."""
+        """Run to the end in this process, with any exit code."""
         out, err, returned = self._here(*words)
         return subprocess.CompletedProcess(words, returned, out, err)
 
@@ -68,7 +68,7 @@ class CommandLine:
         raise AssertionError("the command line did not exit")
 
     def json(self, *words: str, code: int = 0, **options: Any) -> Any:
-        """Run with --json; standard output holds one document and nothing else."""
+        """Run with --json, and return the document, which must be all of standard output."""
         document = json.loads(self(*words, "--json", code=code, **options).stdout)
         assert document["schema"] == 1
         return document

@@ -1,4 +1,4 @@
-"""One plugin that implements every hook, run for real."""
+"""A run with one plugin that implements every hook."""
 
 from __future__ import annotations
 

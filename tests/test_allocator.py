@@ -1,4 +1,4 @@
-"""The allocator's settings, each in a process of its own: they cannot be taken back."""
+"""The allocator's settings, each in a new process, since a process cannot undo them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documented workflow for CI: its ``run:`` steps, executed by bash in a repository with an optimizer of its own."""
+"""The documented workflow for CI: bash executes its ``run:`` steps in a repository that has an optimizer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import yaml
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "gate"
 WORKFLOW = yaml.safe_load((EXAMPLE / "workflow.yml").read_text(encoding="utf-8"))
 KEPT = next(each["with"] for each in WORKFLOW["jobs"]["compare"]["steps"] if "upload" in each.get("uses", ""))
-"""What is kept as an artifact."""
+"""The files that are kept as an artifact."""
 INSTALL = "Install"
 """The one step that needs a network: the test's environment stands in for it."""
 
@@ -30,7 +30,7 @@ COMMITS = {
     "half the rate": ("lr * m", "0.5 * lr * m"),
     "no bias correction": (CORRECTION, ""),
 }
-"""What each commit replaces in the optimizer."""
+"""The text of the optimizer that each commit replaces, and the new text."""
 
 
 def git(folder: Path, *words: str) -> str:
@@ -72,7 +72,7 @@ def filled(value: str, outputs: Mapping[str, str]) -> str:
 
 
 class Runner:
-    """What GitHub's runner does with the steps of the job, cache included."""
+    """Runs the job's steps, with the cache, as GitHub's runner does."""
 
     def __init__(self, origin: Path, branch: str, folder: Path) -> None:
         git(origin.parent, "clone", "-q", "-b", branch, str(origin), str(folder))

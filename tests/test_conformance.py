@@ -13,7 +13,7 @@ REGISTRY = load_registry()
 
 @pytest.fixture(scope="module", autouse=True)
 def _small_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No network: small files in the place of the data that is fetched."""
+    """Replace downloaded data by small files, so that no network is needed."""
     with small_data(REGISTRY, tmp_path_factory.mktemp("data")):
         yield
 

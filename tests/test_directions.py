@@ -28,10 +28,10 @@ def names(cell: str) -> list[str]:
 
 
 LAYERS = [names(rooms) for rooms, _ in table("Rooms, and who may enter whom")]
-"""From the top to the bottom."""
+"""The rooms from top to bottom."""
 HEIGHT = {room: -number for number, layer in enumerate(LAYERS) for room in layer}
 OUTSIDE = "thalweg_plugins"
-"""The built-ins stand outside of the house: what they may enter is a table of its own, and no room enters them."""
+"""The built-ins stand outside of the house: a separate table lists the rooms they may enter; no room enters them."""
 
 
 @cache
@@ -46,7 +46,7 @@ def modules() -> dict[str, Path]:
 
 @cache
 def imports() -> dict[str, set[str]]:
-    """The modules of ours that each module imports, wherever in the file, for type checking too."""
+    """For each module the modules of this repository that it imports, anywhere in its file, for type checking too."""
     edges: dict[str, set[str]] = defaultdict(set)
     for module, path in modules().items():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

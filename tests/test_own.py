@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="modes and pipes are 
 
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A state folder of the test's own."""
+    """An empty state folder for the test."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     own.signing_key.cache_clear()
     yield tmp_path / "thalweg"

@@ -1,4 +1,4 @@
-"""The reference results are those of the benchmark as it is now; and what the project promises of ``quick`` holds."""
+"""The reference results belong to the present benchmarks, and the project's promises for ``quick`` hold."""
 
 from __future__ import annotations
 

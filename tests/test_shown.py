@@ -1,4 +1,4 @@
-"""What is printed shows what it is made of: no text acts on a terminal, hides, or forges a line or a cell."""
+"""No printed text acts on a terminal, hides, or forges a line or a cell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The problems' targets are what the baselines reached, by the rule of docs/benchmarks.md."""
+"""The problems' targets follow from the baselines by the rule of docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WORKLOADS = load_benchmark("baselines", load_registry()).spec.workloads
 
 
 def rounded(value: float, metric: Metric) -> float:
-    """To three digits, to the side that is easier to reach."""
+    """A value rounded to three digits, towards the side that is easier to reach."""
     scale = 10 ** (2 - math.floor(math.log10(abs(value))))
     steps = value * scale
     nearest = math.floor(steps + 1e-9) if metric.better == "higher" else math.ceil(steps - 1e-9)

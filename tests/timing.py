@@ -1,4 +1,4 @@
-"""How benchmarks compare two ways of doing one thing."""
+"""Compares the times of two functions, for benchmarks."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable
 from statistics import median
 
 KEPT = any(word.startswith(("--benchmark-json", "--benchmark-autosave", "--benchmark-save")) for word in sys.argv)
-"""Whether what is measured is kept; otherwise one pair shows that it runs."""
+"""Whether the measurements are kept. Otherwise one pair of runs shows that the benchmark works."""
 
 
 def ratio(ours: Callable[[], object], theirs: Callable[[], object], pairs: int) -> float:
-    """Our time over theirs, the median over alternating pairs: so a noisy neighbour hits both sides."""
+    """The median over alternating pairs of our time over theirs. Alternation lets other load slow down both sides."""
     ratios = []
     for _ in range(pairs if KEPT else 1):
         times = []

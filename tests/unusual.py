@@ -1,4 +1,4 @@
-"""Networks a little out of the ordinary, and what their weights are as real numbers, written out."""
+"""Unusual networks, and their weights as real numbers, computed by hand."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def plain() -> nn.Sequential:
 
 
 def frozen() -> nn.Module:
-    """Its body is not trained."""
+    """A network whose body is not trained."""
     net = nn.Sequential(nn.Linear(INPUTS, 5), nn.Tanh(), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, CLASSES))
     net[0].requires_grad_(False)
     return net
 
 
 def biases() -> nn.Module:
-    """Only biases are trained."""
+    """A network of which only biases are trained."""
     net = plain()
     for name, parameter in net.named_parameters():
         parameter.requires_grad_(name.endswith("bias"))
@@ -44,7 +44,7 @@ def biases() -> nn.Module:
 
 
 class Vectors(nn.Module):
-    """Scales inputs, sums them in threes and adds: no matrix."""
+    """Scales inputs, sums them in threes, and adds a vector. It has no matrix."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Vectors(nn.Module):
 
 
 class Keeps(nn.Module):
-    """Remembers what it computed last: by itself, in a list and in an object."""
+    """Keeps its last result as an attribute, in a list and in an object."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class Spectral(nn.Module):
 
 
 class Counts(nn.Module):
-    """Extra state that is no tensor, and of which the outputs are a function."""
+    """Has extra state that is no tensor and changes the outputs."""
 
     def __init__(self, extra: Any = None) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ def parametrized() -> nn.Module:
 
 
 def transposed() -> nn.Module:
-    """Weights that do not lie one row after the other."""
+    """A network whose weights are not contiguous in memory."""
     net = plain()
     net[0].weight = nn.Parameter(torch.randn(INPUTS, 5).t())
     assert not net[0].weight.is_contiguous()
@@ -149,7 +149,7 @@ def transposed() -> nn.Module:
 
 
 class Mixed(nn.Module):
-    """Its head is in half the precision of its body."""
+    """A network whose head has half the precision of its body."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -177,7 +177,7 @@ KINDS: dict[str, Callable[[], nn.Module]] = {
 
 
 def built(kind: str, dtype: torch.dtype = torch.float64) -> nn.Module:
-    """After a forward pass in training mode, with its graph, as in the middle of training."""
+    """A network after a forward pass in training mode, with the graph, as in the middle of training."""
     torch.manual_seed(0)
     module = KINDS[kind]()
 
@@ -201,7 +201,7 @@ def numbers(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def put(module: nn.Module, vector: Tensor, trained: bool = False) -> None:
-    """Write the numbers of a vector into the parameters, or those that are trained, by hand."""
+    """Write the numbers of a vector into all parameters, or into the trained parameters, by hand."""
     values = iter(vector.tolist())
     with torch.no_grad():
         for parameter in module.parameters():
@@ -216,7 +216,7 @@ def put(module: nn.Module, vector: Tensor, trained: bool = False) -> None:
 
 
 def fresh(kind: str, module: nn.Module) -> nn.Module:
-    """Another one of this kind with the same state, in float64."""
+    """A new network of this kind with equal state, in float64."""
     other = built(kind)
     state = {
         name: value.to(other.state_dict()[name].dtype) if isinstance(value, Tensor) else copy.deepcopy(value)
@@ -227,6 +227,6 @@ def fresh(kind: str, module: nn.Module) -> nn.Module:
 
 
 def loss(module: nn.Module) -> Tensor:
-    """Of all the examples."""
+    """The loss of all examples."""
     x, y = data().data["train"]
     return functional.cross_entropy(module(x), y)

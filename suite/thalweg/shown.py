@@ -1,10 +1,10 @@
-"""How a text that came from somewhere is shown: signs that act, hide or mislead are written out.
+"""Makes texts from outside safe to show: characters that act, hide or mislead are escaped.
 
-Names, reasons and messages come from results, benchmark files, plugins and the command line. A terminal obeys control
-characters in them, bidirectional overrides make a line read otherwise than it is, and signs without width hide in
-names. ``shown`` writes such signs as Python's escapes; a line break becomes ``\\n``, so that no value forges a line.
+Names, reasons and messages come from results, benchmark files, plugins and the command line. Control characters in them
+act on a terminal, bidirectional overrides reorder a line, and characters without width hide in names. ``shown`` writes
+such characters as Python's escapes. A line break becomes ``\\n``, so that no value forges a line.
 
-A value in a message is cut: ``brief`` tells the beginning of one that is long, and how long it is.
+``brief`` shortens a long value in a message to its beginning and its length.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 LONGEST_VALUE = 80
-"""Signs of a value, or of a name, in a message."""
+"""Characters of a value, or of a name, in a message."""
 
 _DEEPEST = 5
 """Lists within lists that a message shows."""
@@ -37,7 +37,7 @@ _HIDDEN_BUT_LINES = re.compile(f"(?!\n){_HIDDEN.pattern}")
 
 
 def shown(text: str) -> str:
-    r"""A text as one line that shows what it is made of.
+    r"""A text as one line, with escapes for characters that act, hide or mislead.
 
     >>> print(shown("up\x1b[A and\nbelow"))
     up\x1b[A and\nbelow
@@ -46,7 +46,7 @@ def shown(text: str) -> str:
 
 
 def shown_lines(text: str) -> str:
-    """A text of several lines, as a benchmark's file is; whatever else acts or hides is written out."""
+    """A text of several lines, such as a benchmark's file, with other characters escaped as in ``shown``."""
     return _HIDDEN_BUT_LINES.sub(_escaped, text)
 
 
@@ -55,7 +55,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def cut(text: str, most: int = LONGEST_VALUE) -> str:
-    """The beginning of a text that is longer than ``most`` signs, and how long it is.
+    """A text; where it has more than ``most`` characters, its beginning and its length.
 
     >>> cut("a" * 1000, 5)
     'aaaaa… (1,000 characters)'
@@ -64,7 +64,7 @@ def cut(text: str, most: int = LONGEST_VALUE) -> str:
 
 
 def brief(value: Any, most: int = LONGEST_VALUE) -> str:
-    """A value as Python writes it; of a long one the beginning, and how long it is. It costs as much as what is told.
+    """A value as ``repr`` writes it; for a long value the beginning and the length. A long value costs no more.
 
     >>> brief([1, "two"]), brief("x" * 1000, 3)
     ("[1, 'two']", "'xxx'… (1,000 characters)")
@@ -80,7 +80,7 @@ def brief(value: Any, most: int = LONGEST_VALUE) -> str:
 
 
 def digits(number: int) -> int:
-    """How many decimal digits a whole number has, to one; Python refuses to write very long ones.
+    """The number of decimal digits of a whole number, up to one too many. Python does not write very long numbers.
 
     >>> digits(999), digits(-(10**5000)), digits(0)
     (3, 5001, 1)
@@ -91,7 +91,7 @@ def digits(number: int) -> int:
 
 
 def _pieces(value: Any, most: int, depth: int) -> Iterator[str]:
-    """What ``repr`` writes, piece by piece; a reader may stop at any."""
+    """The text of ``repr`` in pieces, so that a reader can stop early."""
     match value:
         case str() if len(value) > most:
             yield f"{value[:most]!r}… ({len(value):,} characters)"
@@ -125,7 +125,7 @@ def _entries(brackets: str, entries: Iterable[Iterator[str]]) -> Iterator[str]:
 
 
 def some(names: Sequence[str], most: int = 10) -> str:
-    """Names joined by commas; of many the first, and how many more there are.
+    """Names joined by commas; of many names the first ones, and the number of the others.
 
     >>> some(["a", "b", "c"], 2)
     'a, b and 1 more'
@@ -139,7 +139,7 @@ _ENTITIES: Mapping[str, str] = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def markdown(text: str) -> str:
-    r"""A text inside of Markdown, as text: neither ends the cell of a table, nor is it code, a link or HTML.
+    r"""A text escaped for Markdown, so that it does not end a table's cell, and is no code, link or HTML.
 
     >>> print(markdown("a|b `c` <b>"))
     a\|b \`c\` &lt;b&gt;
@@ -149,11 +149,11 @@ def markdown(text: str) -> str:
 
 
 FORMULAS = tuple("=+-@\t\r\n＝＋－＠")
-"""What a spreadsheet takes for the beginning of a formula."""
+"""Characters that begin a formula in a spreadsheet."""
 
 
 def csv_cell(text: str) -> str:
-    r"""A text as a cell of CSV that spreadsheets read as text: an apostrophe goes before what they would compute.
+    r"""A text as a cell of CSV. An apostrophe before a formula makes spreadsheets read it as text.
 
     >>> csv_cell("=1+1"), csv_cell("adam")
     ("'=1+1", 'adam')

@@ -1,4 +1,4 @@
-"""Whether trials of a benchmark train alone or in a stack: as a run decides it, and as results on disk have it."""
+"""Decides whether trials of a benchmark train alone or in a stack, for a run and for results on disk."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection, Iterable
 from thalweg.trial import Stack, Trial
 
 SIZE = 4
-"""Places of a stack. The numbers depend on it, so it is the same for any number of seeds and settings."""
+"""Places of a stack. The trials' numbers depend on it, so it is equal for every number of seeds and settings."""
 
 Stacks = Callable[[Trial, str, Collection[int]], bool]
-"""Whether a trial that is given with a place in a stack has it; asked with the pair's names and the seeds wanted."""
+"""Whether a trial takes its place in a stack. Called with the trial, the pair's name and the wanted seeds."""
 
 
 def alone(trial: Trial, title: str, seeds: Collection[int]) -> bool:
@@ -31,9 +31,9 @@ def settings_stack(number: int) -> Stack:
 
 
 def group_key(trial: Trial) -> str:
-    """Trials of equal keys may share a stack: all but the seed is equal, and in rows the numbers among hyperparameters.
+    """A key that is equal for trials that may share a stack, in different places.
 
-    They must have different places in it.
+    Such trials differ only in the seed, or, where the optimizer has rows, also in hyperparameters that are numbers.
     """
     optimizer, stack = trial.optimizer, trial.stack
     if stack is not None and stack.rows:
@@ -49,9 +49,9 @@ def group_key(trial: Trial) -> str:
 
 
 class OnDisk:
-    """Decides by what is on disk whether a pair's trials are read from stacks or alone; a leaderboard never mixes both.
+    """Decides from the results on disk whether a pair's stacked trials count, or the trials that were trained alone.
 
-    The way in which more of the wanted trials were trained counts.
+    Results never mix both. The kind counts of which the disk has more of the wanted trials.
 
     Args:
         hashes: the hash of every trial on disk.
@@ -66,7 +66,7 @@ class OnDisk:
         """Configurations on disk that do not count, since their pair's trials of the other kind do."""
 
     def __call__(self, trial: Trial, title: str, seeds: Collection[int]) -> bool:
-        """Whether at least as many were trained in the stack as alone."""
+        """Whether the disk has at least as many wanted trials of the stack as trained alone."""
         kinds = [trial.model_copy(update={"seed": 0, "stack": stack}) for stack in (trial.stack, None)]
         stacked, apart = (self._counts[kind.hash] for kind in kinds)
         if not stacked or not apart:
@@ -79,7 +79,7 @@ class OnDisk:
 
     @property
     def count(self) -> int:
-        """How many trials do not count."""
+        """The number of trials that do not count."""
         return sum(self._counts[key] for key in self.left_out)
 
     @property

@@ -1,4 +1,4 @@
-"""The app's door: who is answered, asked over real connections, by other users too."""
+"""Access to the app: which requests it answers, over real connections, also from other users."""
 
 from __future__ import annotations
 

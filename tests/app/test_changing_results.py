@@ -1,4 +1,4 @@
-"""Results that change while somebody looks at them: the page says so, and shows the rest."""
+"""Results that change while a user looks at them: the page reports the change, and shows the rest."""
 
 from __future__ import annotations
 

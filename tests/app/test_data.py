@@ -1,4 +1,4 @@
-"""Which sources of results there are, and when they are read again."""
+"""The app's sources of results, and when it reads them again."""
 
 from __future__ import annotations
 

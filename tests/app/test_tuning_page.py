@@ -1,4 +1,4 @@
-"""The page of a benchmark that tunes, and that its trials stay out of the other pages."""
+"""The page of a benchmark with tuning. Trials of the tuning stay out of the other pages."""
 
 from __future__ import annotations
 

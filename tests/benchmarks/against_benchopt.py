@@ -1,4 +1,4 @@
-"""Times one grid as a benchopt benchmark and as ours: whole commands, in alternating pairs; wants ``benchopt``.
+"""Times one grid as a benchopt benchmark and as ours, by whole commands in alternating pairs. Needs ``benchopt``.
 
     $ python tests/benchmarks/against_benchopt.py [PAIRS]
 
@@ -142,7 +142,7 @@ def write(folder: Path) -> None:
 
 
 def timed(words: list[str], folder: Path) -> float:
-    """Seconds of a command; AssertionError with what it said where it fails."""
+    """The seconds of a command; AssertionError with its output where the command fails."""
     started = time.perf_counter()
     done = subprocess.run(
         words, cwd=folder, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False

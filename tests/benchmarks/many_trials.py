@@ -1,4 +1,4 @@
-"""Writes a results folder of as many trials as wanted, without training any: genuine folders of a real benchmark.
+"""Writes a results folder of many trials, without training, in the format of a real benchmark's results.
 
     $ python tests/benchmarks/many_trials.py FOLDER [TRIALS]
 
@@ -26,7 +26,7 @@ from thalweg.store.writing import ResultsFolder
 WORKLOADS, OPTIMIZERS = 10, 20
 EVALUATIONS = 10
 CURVES = 2
-"""Different curves of one workload and optimizer; seeds beyond that many have them again."""
+"""Different curves of one workload and optimizer; further seeds repeat these curves."""
 
 
 def benchmark_text(trials: int, workloads: int = WORKLOADS, optimizers: int = OPTIMIZERS) -> str:
@@ -49,7 +49,7 @@ def benchmark_text(trials: int, workloads: int = WORKLOADS, optimizers: int = OP
 
 
 def write_many(folder: Path, trials: int, workloads: int = WORKLOADS, optimizers: int = OPTIMIZERS) -> Path:
-    """Write the benchmark and its results; the benchmark's file."""
+    """Write the benchmark and its results, and return the benchmark's file."""
     path = folder / "many.toml"
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(benchmark_text(trials, workloads, optimizers), encoding="utf-8")

@@ -49,7 +49,7 @@ def deep() -> nn.Module:
 
 @cache
 def surface(build: Callable[[], nn.Module], epochs: int) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
-    """The loss of a trained network on a filter-normalised random plane, and that on a grid of 51 x 51."""
+    """The loss of a trained network on a filter-normalised random plane, as a function and on a grid of 51 x 51."""
     from sklearn.datasets import load_digits
 
     inputs, labels = load_digits(return_X_y=True)
@@ -94,7 +94,7 @@ def test_an_adaptive_surface(benchmark: Any, build: Callable[[], nn.Module], epo
     exact = chart(fine)
 
     def error(found: np.ndarray) -> float:
-        """The largest, as a share of the range; ``found`` is on the scale."""
+        """The largest error as a share of the range; ``found`` is on the requested scale."""
         return float(np.abs(found - exact).max() / np.ptp(exact))
 
     def run(tolerance: float, most: int) -> Any:

@@ -1,4 +1,4 @@
-"""Curvature products against the ways they are done without thalweg: ratios, in the same run."""
+"""Times of curvature products, as ratios to the usual methods without thalweg, in one run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def digits(registry: Registry, batch: int) -> Objective:
 
 
 def compare(benchmark: Any, ours: Callable[[], Tensor], theirs: Callable[[], Tensor]) -> None:
-    """Check that both give the same, then time them in alternating pairs, so that a noisy neighbour hits both sides."""
+    """Check that both results agree, then time both in alternating pairs, so that other load slows down both."""
     torch.testing.assert_close(ours(), theirs(), rtol=1e-8, atol=1e-10)
     benchmark.extra_info["ratio"] = ratio(ours, theirs, PAIRS)
     benchmark.pedantic(ours, rounds=5)

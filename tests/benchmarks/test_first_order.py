@@ -1,6 +1,6 @@
-"""What a training step costs with each first-order optimizer, against bare torch.optim: ratios, in the same run.
+"""Times of training steps with first-order optimizers, as ratios to steps with torch.optim by hand, in one run.
 
-A method of torch's against itself by hand; a rule of our own against torch's nearest method by hand.
+A method of torch is compared with itself. A rule of thalweg is compared with torch's most similar method.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def by_hand(registry: Registry, make: Make) -> Callable[[], None]:
 
 
 def ratio(first: Callable[[], None], second: Callable[[], None], pairs: int) -> float:
-    """The median of first / second over alternating pairs, so that a noisy neighbour hits both sides."""
+    """The median of first / second over alternating pairs, so that other load slows down both."""
     first()
     second()
     gc.disable()

@@ -1,4 +1,4 @@
-"""What the guard of the data costs, timed by itself, as a share of a training step and of a surface's point."""
+"""The time of the guard of the data, as a share of a training step and of a surface's point."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MANY, ROUNDS = 2000, 7
 
 
 def seconds(run: Callable[[], object], times: int) -> float:
-    """Of one call, the median of several rounds."""
+    """The seconds of one call, as the median of several rounds."""
     found = []
     for _ in range(ROUNDS):
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What an iteration of K-FAC costs against one of Adam: ratios, in the same run."""
+"""The time of an iteration of K-FAC, as a ratio to an iteration of Adam, in one run."""
 
 from __future__ import annotations
 

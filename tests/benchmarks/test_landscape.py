@@ -1,4 +1,4 @@
-"""Surfaces of 25 x 25 points against walking a module through them by hand, and what probes in training cost."""
+"""Times of surfaces of 25 x 25 points against evaluation point by point, and times of probes in training."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def by_hand(module: nn.Module, data: Supervised, points: Span) -> Tensor:
 
 
 def compare(benchmark: Any, ours: Callable[[], Tensor], theirs: Callable[[], Tensor]) -> None:
-    """Both give the same; then alternating pairs, so that a noisy neighbour hits both sides."""
+    """Check that both results agree, then time both in alternating pairs, so that other load slows down both."""
     torch.testing.assert_close(ours(), theirs(), rtol=1e-4, atol=1e-6)
     benchmark.extra_info["ratio"] = ratio(ours, theirs, PAIRS)
     benchmark.pedantic(ours, rounds=1)
@@ -116,7 +116,7 @@ def test_a_surface(benchmark: Any, build: Callable[[], nn.Module], examples: int
 @pytest.mark.benchmark(group="a measurement of a probe in training, in training steps")
 @pytest.mark.parametrize("name", ["gradient-flow", "smoothness", "covariate-shift", "noise-scale"])
 def test_a_probe_in_training(benchmark: Any, registry: Registry, name: str) -> None:
-    """The ratio is that of a measurement to a step of the training that it is in."""
+    """The ratio of a measurement to a step of its training."""
     trial = Trial(
         problem=ref("digits"),
         architecture=ref("mlp", widths=[128, 128]),

@@ -1,6 +1,6 @@
-"""What many results cost to list, to rank and to find cached: with an index, and the first time.
+"""Times to list many results, to rank them and to find cached trials, with an index and for the first time.
 
-THALWEG_MANY_TRIALS=100000 measures with as many; writing them takes minutes.
+THALWEG_MANY_TRIALS=100000 measures with 100,000 trials; writing them takes minutes.
 """
 
 from __future__ import annotations

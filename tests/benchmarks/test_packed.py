@@ -1,7 +1,7 @@
-"""Packed results against their folder: the leaderboard, and the first page of the app.
+"""Times of packed results against their folder: the leaderboard, and the first page of the app.
 
-The ratio is ``extra_info["ratio"]``, median over alternating pairs; the aim is at most 1.1. THALWEG_MANY_TRIALS=10000
-measures with as many trials.
+``extra_info["ratio"]`` is the median ratio over alternating pairs; the aim is at most 1.1. THALWEG_MANY_TRIALS=10000
+measures with 10,000 trials.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, Path, Path]:
-    """Benchmark's file and name, root of the folder, and root of the packed file."""
+    """The benchmark's file and name, the root of the folder, and the root of the packed file."""
     folder = tmp_path_factory.mktemp("many")
     file = write_many(folder, TRIALS)
     pack(BenchmarkResults(folder / "results", "many"), folder / "packed")

@@ -1,4 +1,4 @@
-"""What the training loop, the runner and its executors cost, against the same work by hand and one at a time."""
+"""Times of the training loop, the runner and its executors, against equal work by hand or one trial at a time."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_the_whole_loop(benchmark: Any, registry: Registry, optimizer: str) -> N
 def test_overhead_of_a_trial(
     benchmark: Any, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From being handed out to being on disk, without putting its parts together and without training."""
+    """The time from the executor to the disk, without assembling the trial's parts and without training."""
     use_registry(registry)
     inside: list[float] = []
 
@@ -159,7 +159,7 @@ def command(*words: str, folder: Path) -> float:
 
 @pytest.mark.benchmark(group="a run in which everything is done")
 def test_a_cached_run_of_a_thousand_trials(benchmark: Any, tmp_path: Path) -> None:
-    """Against the same command on a benchmark of one trial, which has the imports and nothing else."""
+    """Against this command on a benchmark of one trial, whose time is mostly imports."""
     for name, trials, grid in (("many", 1000 if KEPT else 100, (10, 20)), ("one", 1, (1, 1))):
         write_many(tmp_path / name, trials, *grid)
 

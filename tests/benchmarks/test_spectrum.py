@@ -1,4 +1,4 @@
-"""The spectral density against curvlinops: ratios, in the same run and process, on one thread."""
+"""Times of the spectral density, as ratios to curvlinops, in one process on one thread."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def loss_of_digits(registry: Registry) -> Objective:
 
 
 def density(objective: Objective) -> tuple[Density, torch.Tensor]:
-    """The density from one start vector, and the eigenvalues that it is made of."""
+    """The density from one start vector, and the eigenvalues of its quadrature."""
     like = flat(objective.parameters).detach()
     (run,) = quadratures(Hessian(objective).__matmul__, like, STEPS, 1, torch.Generator().manual_seed(0))
     low, high = run.eigenvalues()[[0, -1]].tolist()

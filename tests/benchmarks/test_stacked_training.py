@@ -1,4 +1,4 @@
-"""Trials trained as one program against the same trials one at a time, on digits."""
+"""Times of trials that train as one program, against the trials one at a time, on digits."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ CASES: dict[str, tuple[dict[str, Any], int, list[float]]] = {
 @pytest.mark.benchmark(group="trials as one program against one at a time")
 @pytest.mark.parametrize("case", CASES)
 def test_trials_together(benchmark: Any, registry: Registry, case: str) -> None:
-    """The ratio is that of the whole of it: building, training and evaluating; batches of 32, with Adam."""
+    """The ratio covers building, training and evaluating, in batches of 32 with Adam."""
     settings, seeds, rates = CASES[case]
     # as a run has them: four seeds of one setting in a stack, or four settings of one seed
     several = len(rates) > 1

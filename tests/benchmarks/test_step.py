@@ -1,4 +1,4 @@
-"""What a training step costs through thalweg, against the same step by hand: a ratio, in the same run."""
+"""The time of a training step through thalweg, as a ratio to the step by hand, in one run."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from thalweg.store.documents import TrialDocument
 
 
 def error(cli: CommandLine, *words: str) -> str:
-    """The one line that a mistake gives."""
+    """The error line of a command."""
     done = cli(*words, code=2)
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
@@ -149,7 +149,7 @@ def test_results_of_another_kind_of_device_are_ranked(cli: CommandLine, small: P
 def test_trials_of_another_grid_are_not_counted_and_are_told(cli: CommandLine, small: Path) -> None:
     cli("run", "small.toml", "--seeds", "3", "--only", "workload=bowl")
     done = cli("leaderboard", "small.toml", "--format", "json")
-    assert "2 trials in the folder are not what is asked for now" in done.stderr
+    assert "left out: 2 trials in the folder, of other seeds, settings or versions of plugins" in done.stderr
     assert "4 of 8 trials are not there yet" in done.stderr
 
 

@@ -1,4 +1,4 @@
-"""What a run shows of itself."""
+"""The display of a run's progress."""
 
 from __future__ import annotations
 

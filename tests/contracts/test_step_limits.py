@@ -112,7 +112,7 @@ def test_a_method_without_preconditioner_has_none(registry: Registry) -> None:
 
 def test_torchs_own_classes_have_limits_and_others_do_not() -> None:
     class Adam(torch.optim.Adam):
-        """Of the same name, and who knows what its steps are."""
+        """Has the name of torch's class, but other steps."""
 
     def limit(made: TorchOptimizer) -> float | None:
         return made.stability_limit({option.name: option.default for option in made.options})

@@ -1,4 +1,4 @@
-"""Classes as people write them: which arguments are hyperparameters, and what the class gets of them."""
+"""Classes as people write them: which arguments are hyperparameters, and which values the class gets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from thalweg.testing.small import network
 
 
 class Kept(torch.optim.Optimizer):
-    """Keeps what it is called with."""
+    """Keeps its arguments."""
 
     def __init__(self, params: Any, **arguments: Any) -> None:
         self.arguments = arguments
@@ -24,7 +24,7 @@ class Kept(torch.optim.Optimizer):
 
 
 def called_with(cls: Any, given: dict[str, Any] | None = None, **settings: Any) -> dict[str, Any]:
-    """What an instance of the class gets, with these hyperparameters."""
+    """The arguments of an instance of the class, for these hyperparameters."""
     optimizer = TorchOptimizer(cls, **settings)
     assert optimizer.contract_violations() == []
     values = resolve(optimizer.options, given or {}, "x")
@@ -62,7 +62,7 @@ def test_a_whole_value_is_hashed_as_it_always_was() -> None:
 
 
 class Annotated(Kept):
-    """Annotations say what is meant."""
+    """Has annotations for the kinds of its arguments."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ def test_words_lists_and_none_among_numbers() -> None:
 
 
 class Infinite(Kept):
-    """A bound that is none, as Prodigy's."""
+    """Has an infinite bound, as Prodigy does."""
 
     def __init__(self, params: Any, lr: float = 1.0, growth_rate: float = float("inf"), d0: float = 1e-6) -> None:
         super().__init__(params, lr=lr, growth_rate=growth_rate, d0=d0)
@@ -192,7 +192,7 @@ def test_the_rate_can_be_left_to_the_class() -> None:
 
 
 class OwnDefault(Kept):
-    """Marks arguments that nobody gave with an object, and knows what it does then, as heavyball's classes do."""
+    """Marks missing arguments by an object, and chooses their values itself, as heavyball's classes do."""
 
     def __init__(self, params: Any, lr: float = 0.1, clipping: Any = object()) -> None:  # noqa: B008
         super().__init__(params, lr=lr)
@@ -214,7 +214,7 @@ def test_arguments_behind_two_stars_are_passed_on_where_they_are_given() -> None
 
 
 class Grabs(Kept):
-    """Has arguments of its own that are called as settings of ours are."""
+    """Has arguments with the names of thalweg's settings."""
 
     def __init__(self, params: Any, lr: float = 0.1, closure: float = 0.5, search: str = "line") -> None:
         super().__init__(params, lr=lr, closure=closure, search=search)

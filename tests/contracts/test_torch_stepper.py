@@ -1,4 +1,4 @@
-"""Classes of torch optimizers as they come: groups, modes, closures, graphs and states of every kind."""
+"""Torch optimizer classes of every kind: with groups, modes, closures, graphs and states."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_without_a_rate_there_is_none_to_read_or_set() -> None:
 
 
 class Twice(Plain):
-    """Takes the gradient where half a step leads to; with a closure that the signature calls optional."""
+    """Takes the gradient after half a step, by a closure that the signature calls optional."""
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:

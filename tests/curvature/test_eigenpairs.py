@@ -1,4 +1,4 @@
-"""Eigenpairs where a matrix has a null space, or fewer directions of curvature than are asked for."""
+"""Eigenpairs of matrices with a null space, or with fewer directions of curvature than wanted."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def test_second_order_optimizers_step_it_as_attention_written_out(registry: Regi
 
 
 class Square(torch.autograd.Function):
-    """Has a gradient, and none of that."""
+    """Has a gradient, but no second derivative."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

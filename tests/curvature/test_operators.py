@@ -1,4 +1,4 @@
-"""Products against dense matrices found another way."""
+"""Products against dense matrices that are computed in another way."""
 
 from __future__ import annotations
 

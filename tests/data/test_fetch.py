@@ -1,4 +1,4 @@
-"""Against an HTTP server of the tests' own, with every fault that a real one has."""
+"""Downloads from a local HTTP server with every fault of real servers."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def document(data: st.DataObject, trial: Path) -> None:
 
 
 def rehashed_document(data: st.DataObject, trial: Path) -> None:
-    """Edit what was asked, with a hash and a folder that fit: as whoever made the folder would."""
+    """Edit the trial's settings, with a matching hash and folder name, as the author of the folder could."""
     from thalweg.trial import Trial
 
     path = trial / "trial.json"
@@ -161,7 +161,7 @@ def bytes_of_a_file(data: st.DataObject, trial: Path) -> None:
 
 
 def kind(data: st.DataObject, trial: Path) -> None:
-    """Something else in a file's place."""
+    """Put something else in a file's place."""
     names = sorted(path.relative_to(trial).as_posix() for path in trial.rglob("*"))
     place = trial / data.draw(st.sampled_from(names), "file")
     if place.is_dir():

@@ -1,4 +1,4 @@
-"""The app and the report on spoiled results: they show what is sound, and no exception."""
+"""The app and the report on spoiled results: they show the sound trials, and no exception."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGES = ("leaderboard", "curves", "landscape", "trial", "tuning")
 
 
 def page(name: str) -> None:
-    """A page by itself, as the frame shows it."""
+    """A page without the frame around it."""
     import importlib
 
     from thalweg.app.main import draw

@@ -105,7 +105,7 @@ CODES = {0, 1, 2, 3, 4}
 
 
 def hold(cli: CommandLine, words: tuple[str, ...]) -> str:
-    """Run a command; what it said. It ends with one of the codes that are documented, and says no traceback."""
+    """Run a command and return its output. It must end with a documented exit code and without a traceback."""
     done = cli.anyhow(*words)
     assert done.returncode in CODES, words
     assert "Traceback" not in done.stderr, done.stderr

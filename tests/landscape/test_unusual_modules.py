@@ -1,4 +1,4 @@
-"""Modules on which saving work would change the numbers: hooks, parametrizations, weights that others read."""
+"""Modules for which saving work would change the numbers: hooks, parametrizations, weights with other readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines, directions, the path and mode connectivity, against what is known of them."""
+"""The probes line, directions, trajectory and mode connectivity, against known results."""
 
 from __future__ import annotations
 

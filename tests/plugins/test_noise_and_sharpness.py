@@ -1,4 +1,4 @@
-"""The noise scale and sharpness against dense and closed forms."""
+"""The noise scale and sharpness against dense matrices and closed forms."""
 
 from __future__ import annotations
 

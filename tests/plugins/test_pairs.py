@@ -1,4 +1,4 @@
-"""Every problem with every architecture: those that fit train, the others are refused with the reason."""
+"""Every problem with every architecture: pairs that fit train, and other pairs are refused with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every picture of every probe, of real tables and of such as have little or nothing to draw."""
+"""Every chart of every probe, for real tables and for tables with little or nothing to draw."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What TensorBoard, and the tracker of the documentation, are given of a trial."""
+"""The data of a trial that TensorBoard, and the documentation's tracker, receive."""
 
 from __future__ import annotations
 

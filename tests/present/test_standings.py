@@ -64,7 +64,7 @@ def test_added_optimizers_are_told_where_there_are_any() -> None:
 
 @pytest.fixture
 def one_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A column more, as somebody would add it."""
+    """One more column, added as a developer would."""
     more = Column("double", "twice the value", lambda row: 2 * row["value"], GENERAL)
     monkeypatch.setattr(standings, "columns", lambda board: [*columns(board), more])
 

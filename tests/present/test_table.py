@@ -1,4 +1,4 @@
-"""A table that is defined once says the same in text, in Markdown, in a report and in the app."""
+"""A table has equal content in text, in Markdown, in a report and in the app."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cluster that thalweg starts: nobody but its user reaches it, asked as others would ask."""
+"""Only its user reaches the cluster that thalweg starts, tested with the requests of other users."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def ours() -> Iterator[tuple[Any, set[tuple[str, int]]]]:
 
 
 def answers_http(place: tuple[str, int]) -> bool:
-    """Whether what listens there speaks HTTP to anyone."""
+    """Whether the listener at an address answers HTTP."""
     with socket.create_connection(place, timeout=10) as plain:
         try:
             plain.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -65,7 +65,7 @@ def answers_http(place: tuple[str, int]) -> bool:
 
 
 def takes(place: tuple[str, int], context: ssl.SSLContext) -> bool:
-    """Whether what listens there goes on after a TLS handshake."""
+    """Whether the listener at an address continues after a TLS handshake."""
     with socket.create_connection(place, timeout=10) as plain:
         try:
             with context.wrap_socket(plain) as inside:

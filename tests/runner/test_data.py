@@ -1,4 +1,4 @@
-"""Data is there before the first trial trains, or nothing trains."""
+"""A run trains nothing unless the data of all trials is on the machine."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def thalweg_register_problems(register):
 
 @pytest.fixture
 def offline(cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
-    """No data, and no server where it is said to be."""
+    """No data on the machine, and no server at the data's address."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/"

@@ -1,4 +1,4 @@
-"""What a run would do."""
+"""The plan that ``thalweg run --dry-run`` prints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong in a trial's own process and on the disk, each the real thing and as a user meets it."""
+"""Real faults in a trial's process and on the disk, as users meet them."""
 
 from __future__ import annotations
 

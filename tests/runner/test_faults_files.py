@@ -27,7 +27,7 @@ def test_damaged_and_foreign_files_are_told_and_never_fatal(cli: CommandLine) ->
     told = cli("results", "verify", code=1).stdout
     for path in (curve, none, slow, there.trials / "notes.txt", there.trials / "photos"):
         assert str(path.relative_to(cli.folder)) in told, told
-    assert "1 trials are whole" in told
+    assert "1 whole trial, " in told
     assert len(cli.json("results", "list")["unreadable"]) == 4
     cli("leaderboard", "tiny.toml")
     run = cli(*words)

@@ -1,4 +1,4 @@
-"""Small trials that differ in seed or in hyperparameters are trained in one job, and saved as if they had not been."""
+"""Small trials that differ in seed or hyperparameters train in one job, and are saved as single trials."""
 
 from __future__ import annotations
 

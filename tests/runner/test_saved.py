@@ -1,4 +1,4 @@
-"""Probes on trials that are there already: nothing is trained again."""
+"""Probes on trials that are already on disk: nothing trains again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights that are not those of the network are refused: PyTorch would cut them to what is there, without a word."""
+"""Weights that do not fit the network are refused. PyTorch would silently cut them to fit."""
 
 from __future__ import annotations
 

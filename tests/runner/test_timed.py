@@ -1,4 +1,4 @@
-"""Step times, and the seconds that leaderboards make of them."""
+"""Step times, and the seconds that leaderboards compute from step times."""
 
 from __future__ import annotations
 

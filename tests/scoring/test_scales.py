@@ -1,4 +1,4 @@
-"""Losses below zero on a declared log scale: means, ranks and verdicts are those of the numbers as they are."""
+"""Losses below zero on a declared log scale: means, ranks and verdicts use the numbers without a logarithm."""
 
 from __future__ import annotations
 

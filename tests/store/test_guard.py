@@ -1,4 +1,4 @@
-"""The guards by themselves: kinds of files, links, sizes, names, and what unfolds to more than it seems."""
+"""The guards alone: kinds of files, links, sizes, names, and content that unpacks to more than it seems."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_what_a_worker_sends_is_the_trial_that_was_asked_for_and_nothing_more(cl
 
 
 def test_an_index_that_came_with_the_results_is_not_read(cli: CommandLine) -> None:
-    """One that says that all trials have failed, made from results with the same times and sizes."""
+    """The foreign index says that all trials have failed. It was made from results with equal times and sizes."""
     (cli.folder / "tiny.toml").write_text(TINY, encoding="utf-8")
     cli("run", "tiny.toml", "--quiet")
     there = results(cli, "tiny")

@@ -1,4 +1,4 @@
-"""Packed files of strangers: archives that lie are refused in one line, and hostile trials in them are named."""
+"""Packed files from strangers: false archives are refused in one line, and hostile trials in sound ones are named."""
 
 from __future__ import annotations
 
@@ -275,7 +275,7 @@ FILES: dict[str, Callable[[Path, Pack], object]] = {
     "link to a file": lambda path, pack: path.symlink_to(path.parents[1] / "outside" / "secret.txt"),
     "link to nothing": lambda path, pack: path.symlink_to("nowhere"),
 }
-"""What has the name of a packed file and is none."""
+"""Things that have the name of a packed file but are none."""
 
 
 @pytest.mark.parametrize("make", FILES.values(), ids=FILES)

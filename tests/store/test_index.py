@@ -1,4 +1,4 @@
-"""The index answers what the directories do, whatever happens to either."""
+"""The index gives the answers of the directories, whatever happens to the index or the directories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packed results: the same as the folder that they were packed from, for every command, and never written to."""
+"""Packed results equal their folder for every command, and no command writes to them."""
 
 from __future__ import annotations
 

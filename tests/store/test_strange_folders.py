@@ -1,4 +1,4 @@
-"""Folders deeper than Python's recursion, and names as long as a file system has, cost no command its end."""
+"""Every command finishes on folders deeper than Python's recursion, and on the longest names of a file system."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_a_results_folder_may_be_a_link_and_a_benchmarks_says_so(tiny_run: Comma
     root.rename(tiny_run.folder / "disk")
     root.symlink_to(tiny_run.folder / "disk", target_is_directory=True)
     tiny_run("run", "tiny.toml", "--quiet", "--seeds", "2")
-    assert "whole, 0 faults" in tiny_run("results", "verify").stdout
+    assert "whole trials, 0 faults" in tiny_run("results", "verify").stdout
     (root / "tiny").rename(tiny_run.folder / "elsewhere")
     (root / "tiny").symlink_to(tiny_run.folder / "elsewhere", target_is_directory=True)
     for words in (["results", "list"], ["leaderboard", "tiny.toml"], ["report", "tiny.toml"]):

@@ -1,4 +1,4 @@
-"""A probe's table may have any columns: what is no table of ours is told, and the others are exported."""
+"""A probe's table may have any columns: tables that cannot be read are reported, and others are exported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of step times may come from anywhere: what is none counts for nothing, and no command ends by it."""
+"""Tables of step times may come from anywhere: invalid tables are ignored, and no command fails."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def names(cli: CommandLine) -> set[str]:
 def test_failed_trials_are_deleted_after_a_question(trained: CommandLine) -> None:
     before = names(trained)
     error = trained("results", "delete", "--failed", code=2).stderr
-    assert "1 trials would be deleted: give --yes" in error
+    assert "1 trial would be deleted: give --yes" in error
     assert names(trained) == before
     trained("results", "delete", "--failed", "--yes")
     assert statuses(trained) == {"done": 2}

@@ -1,4 +1,4 @@
-"""What a state dict may hold comes back from disk as it was, or is left out."""
+"""Every value of a state dict comes back unchanged from disk, or is left out."""
 
 from __future__ import annotations
 

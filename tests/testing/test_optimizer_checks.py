@@ -1,4 +1,4 @@
-"""Optimizers that are wrong in one way each, which one check of the kit finds; and unusual ones that are right."""
+"""Optimizers with one fault each, which one check of the kit finds, and unusual optimizers that conform."""
 
 from __future__ import annotations
 
@@ -103,13 +103,13 @@ TORCH_FAULTS = {
         "def prepare(self): self.m = {}",
         "def direction(self, p, group): m = self.m[p] = 0.9 * self.m.get(p, 0.0) + p.grad; return m",
         {STATE},
-        "part at step 5: something that a step depends on is not in state_dict",
+        "part at step 5: state_dict lacks something that a step depends on",
     ),
     "a count of steps in an attribute": (
         "def prepare(self): self.k = 0",
         "def before(self): self.k += 1\n    def direction(self, p, group): return p.grad / self.k ** 0.5",
         {STATE},
-        "is not in state_dict",
+        "state_dict lacks something that a step depends on",
     ),
     "a count that matters after forty steps": (
         "def prepare(self): self.k = 0",
@@ -121,13 +121,13 @@ TORCH_FAULTS = {
         "def prepare(self): self.first = {}",
         "def direction(self, p, group): return p.grad + 0.1 * (p - self.first.setdefault(p, p.clone()))",
         {STATE},
-        "is not in state_dict",
+        "state_dict lacks something that a step depends on",
     ),
     "a generator of its own": (
         "def prepare(self): self.draw = torch.Generator().manual_seed(0)",
         "def direction(self, p, group): return p.grad + 0.1 * torch.randn(p.shape, generator=self.draw).to(p.dtype)",
         {STATE},
-        "is not in state_dict",
+        "state_dict lacks something that a step depends on",
     ),
     "draws that no seed reaches": (
         "def prepare(self): self.draw = random.SystemRandom()",
@@ -177,7 +177,7 @@ TORCH_FAULTS = {
             "        for p in self.param_groups[0]['params']: self.state[p]['hessian'].lerp_(p.grad.square(), 0.1)"
         ),
         {"calls_what_fills_its_state"},
-        "expected 'hessian' of the state to be filled within 30 steps, and it is zero: update_hessian() fills it",
+        "expected 'hessian' of the state to be filled within 30 steps, and it is zero: step() does not call",
     ),
     "gradients left off": (
         "",
@@ -224,7 +224,7 @@ TORCH_FAULTS = {
         "",
         "def direction(self, p, group): self.state[p]['f'] = lambda: 0; return p.grad",
         {STATE},
-        "expected state_dict to be something that a file can hold",
+        "expected state_dict to be a value that torch.save can write",
     ),
     "a state that is keyed by what is gone": (
         "def prepare(self): self.m = {}",
@@ -265,17 +265,17 @@ OWN_FAULTS = {
     "inputs that are scaled": (
         "def before(self, objective): objective.batch.inputs.mul_(0.9)",
         {EFFECTS},
-        "expected step 0 to leave its batch alone, and it has changed its inputs",
+        "expected step 0 to leave its batch alone, and the step has changed the inputs",
     ),
     "targets that are smoothed": (
         "def before(self, objective): objective.batch.targets.zero_()",
         {EFFECTS},
-        "it has changed its targets",
+        "the step has changed the targets",
     ),
     "data that is written to": (
         "def before(self, objective): objective.problem.data['train'][0].mul_(0.9)",
         {EFFECTS, STATE},
-        "expected the data as before after 30 steps, and batch 0 is another",
+        "expected the data as before after 30 steps, and batch 0 has changed",
     ),
     "a module put into evaluation mode": (
         "def after(self): self.module.eval()",

@@ -1,4 +1,4 @@
-"""The fixture ``step_benchmark``, in projects of their own."""
+"""The fixture ``step_benchmark`` in separate projects."""
 
 from __future__ import annotations
 

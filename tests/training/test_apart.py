@@ -1,4 +1,4 @@
-"""Questions that are answered in a fork."""
+"""Computations in a forked process."""
 
 from __future__ import annotations
 

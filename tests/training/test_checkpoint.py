@@ -1,4 +1,4 @@
-"""A training that was cut off goes on to the very results of one that was not."""
+"""A training that continues after an interruption has exactly the results of an uninterrupted training."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ELEMENTWISE = [optimizer.name for optimizer in FIRST_ORDER if optimizer.elementw
 
 
 class CutOff(BaseException):
-    """As a kill does, it passes through everything."""
+    """An exception that nothing catches, as a kill."""
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +86,7 @@ def run(registry: Registry, asked: Trial, path: Path, probes: Sequence[ActivePro
 
 
 def same(one: Trained, other: Trained) -> None:
-    """All but the seconds is equal, bit by bit."""
+    """Check that everything except seconds is bitwise equal."""
     assert (one.status, one.reason) == (other.status, other.reason)
     pd.testing.assert_frame_equal(
         one.curve.drop(columns="seconds"), other.curve.drop(columns="seconds"), check_exact=True

@@ -1,4 +1,4 @@
-"""What a failed trial leaves behind in the process reaches no trial after it."""
+"""Changes that a failed trial makes to the process do not reach later trials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Optimizers whose training would be another one after an interruption are found out, and start again."""
+"""Optimizers that would train differently after an interruption are detected, and start again."""
 
 from __future__ import annotations
 

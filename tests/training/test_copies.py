@@ -1,4 +1,4 @@
-"""Copies for probes: of now, and kept between measurements."""
+"""Copies for probes: of the present state, and kept between measurements."""
 
 from __future__ import annotations
 

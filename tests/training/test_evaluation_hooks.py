@@ -1,4 +1,4 @@
-"""The hooks around an evaluation: when they are called, what they are told, and that they change nothing."""
+"""The hooks around an evaluation: when they are called, which arguments they get, and that they change nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mixed precision and TF32: what is computed with what."""
+"""Mixed precision and TF32: which operations use which precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batch norm's statistics where averaged weights are evaluated, and complex numbers in modules."""
+"""Batch norm's statistics for averaged weights, and complex numbers in modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A module, an optimizer or a probe that writes into the data is found out, and nothing after it sees other data."""
+"""A module, optimizer or probe that writes into the data is detected, and later code sees the original data."""
 
 from __future__ import annotations
 

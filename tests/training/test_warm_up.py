@@ -1,4 +1,4 @@
-"""What is compiled once takes nothing from a budget of seconds: on a clock that only optimizers move."""
+"""Compilation does not use a budget of seconds, on a clock that only optimizers move."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks of unusual kinds: each trains as a loop written by hand does, or is refused with the reason."""
+"""Networks of unusual kinds: each trains as in a loop by hand, or is refused with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Optimizers of unusual kinds: each makes the steps of a loop written by hand, or is refused with the reason."""
+"""Optimizers of unusual kinds: each makes the steps of a loop by hand, or is refused with the reason."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def gradients(module: nn.Module, x: Tensor, y: Tensor, penalty: float = 0.0) -> 
 
 
 class PerWeight(torch.optim.Optimizer):
-    """What the optimizers here share: ``one`` moves a parameter."""
+    """A base class of this file's optimizers, whose ``one`` moves a parameter."""
 
     def __init__(self, params: Any, lr: float = 0.05) -> None:
         super().__init__(params, {"lr": lr})
@@ -124,7 +124,7 @@ class Lookahead(PerWeight):
 
 
 class Whole(Lookahead):
-    """The same, with all of its state in ``state_dict``."""
+    """Lookahead with all of its state in ``state_dict``."""
 
     def state_dict(self) -> Any:
         return {**super().state_dict(), "inner": self.inner.state_dict()}
@@ -136,7 +136,7 @@ class Whole(Lookahead):
 
 
 class Severed(Lookahead):
-    """The same but for momentum; after loading, its groups are no longer those of what it wraps."""
+    """Lookahead without momentum; after loading, it no longer shares groups with the optimizer that it wraps."""
 
     def __init__(self, params: Any, lr: float = 0.05) -> None:
         super().__init__(params, lr)
@@ -144,7 +144,7 @@ class Severed(Lookahead):
 
 
 class Deaf(Lookahead):
-    """The same, and what it wraps has groups of its own from the start."""
+    """Lookahead that never shares groups with the optimizer that it wraps."""
 
     def __init__(self, params: Any, lr: float = 0.05) -> None:
         super().__init__(params, lr)

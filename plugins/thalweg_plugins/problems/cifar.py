@@ -56,7 +56,7 @@ class Cifar10(_Cifar):
     """60,000 colour photographs of 32 by 32 pixels in ten classes.
 
     The published 10,000 test images are the test split; the option ``examples`` makes the training set smaller.
-    Training images are cropped and mirrored at random, those of evaluations are not. The loss is the mean
+    Training images are cropped and mirrored at random; evaluations use unchanged images. The loss is the mean
     cross-entropy in nats.
     """
 
@@ -81,7 +81,7 @@ class Cifar100(_Cifar):
     """60,000 colour photographs of 32 by 32 pixels in a hundred classes, the "fine" labels.
 
     The published 10,000 test images are the test split; the option ``examples`` makes the training set smaller.
-    Training images are cropped and mirrored at random, those of evaluations are not. The loss is the mean
+    Training images are cropped and mirrored at random; evaluations use unchanged images. The loss is the mean
     cross-entropy in nats.
     """
 

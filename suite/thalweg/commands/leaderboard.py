@@ -23,6 +23,7 @@ from thalweg.errors import UserError, unknown
 from thalweg.exit_codes import ExitCode
 from thalweg.expand import load_benchmark
 from thalweg.plan import Plan
+from thalweg.present import sentences
 from thalweg.present.expansion import best_expansion
 from thalweg.present.standings import Board
 from thalweg.registry import load_registry
@@ -186,7 +187,7 @@ def _warn_of_plan(plan: TunedPlan, seen: Observations, way: OnDisk) -> None:
     beside = seen.beside - way.count
     if beside > 0 and plan.settled:
         why = "other seeds, settings or versions of plugins"
-        errors().print(f"{beside} trials in the folder are not what is asked for now: {why}", markup=False)
+        errors().print(f"left out: {sentences.count(beside, 'trial')} in the folder, of {why}", markup=False)
     _say(way.notes)
     _warn_of_trials(seen)
 

@@ -7,7 +7,7 @@ from typing import Any
 from thalweg.console import console, errors, print_json, print_lines, print_table, print_text
 from thalweg.exit_codes import ExitCode
 from thalweg.plan import Plan
-from thalweg.present import over_all
+from thalweg.present import over_all, sentences
 from thalweg.present.table import Table
 from thalweg.scoring.observations import Observations
 from thalweg.scoring.over_all import OverAll
@@ -39,7 +39,7 @@ def print_over_all(plan: Plan, seen: Observations, format_: str, raw: bool) -> E
     for optimizer, lacking in found.incomplete.items():
         errors().print(f"{optimizer} is not ranked: it has no trial on {', '.join(lacking)}", markup=False)
     if found.partial:
-        errors().print(f"{found.partial} seeds that lack a workload do not count", markup=False)
+        errors().print(f"{sentences.count(found.partial, 'seed')} that lack a workload do not count", markup=False)
     if found.table.empty:
         reason = "no workload has a target" if not found.workloads else "no optimizer has a seed on every workload"
         errors().print(f"nothing can be ranked: {reason}", markup=False)

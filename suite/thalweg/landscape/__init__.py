@@ -1,6 +1,6 @@
-"""The loss at many weight vectors, directions between them, and contours of what comes out.
+"""The loss at many weight vectors, directions in weight space, and contours of loss surfaces.
 
-``thalweg.landscape.losses_at`` is under every landscape probe. Importing this package does not import torch.
+Every landscape probe uses ``thalweg.landscape.losses_at``. Importing this package does not import torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A loss surface from few evaluations, placed where it bends, with its error measured at points held out."""
+"""A loss surface from few evaluations, placed where the surface bends, with its error measured at held-out points."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 HELD_OUT, START, BATCH, CANDIDATES, NEIGHBOURS = 16, 5, 8, 41, 10
 POWERS = (0.0, 0.25, 0.5, 1.0)
 SAFETY = 3
-HUGE = 1e150  # what is larger has no square, and counts as not finite
+HUGE = 1e150  # the square of a larger loss overflows, so larger losses count as not finite
 
 
 def _kernel(a: Floats, b: Floats, lengths: Floats) -> Floats:
@@ -28,7 +28,7 @@ def _kernel(a: Floats, b: Floats, lengths: Floats) -> Floats:
 
 
 def _root(points: Floats, lengths: Floats) -> Floats:
-    """The inverse of the kernel's Cholesky factor, with the least jitter from 1e-9 on, by tens, that has one."""
+    """The inverse of the kernel's Cholesky factor, with the least jitter of 1e-9, 1e-8, ... for which it exists."""
     k, jitter = _kernel(points, points, lengths), 1e-9
     while True:
         try:
@@ -41,9 +41,9 @@ def _root(points: Floats, lengths: Floats) -> Floats:
 class _Process:
     """A Gaussian process through a power of ``losses`` (n,) at ``points`` (n, 2) in [-1, 1]^2; power 0 is the log.
 
-    ``cost`` judges lengths and power together: n times the log of the leave-one-out error on the scale asked for
-    (Rasmussen and Williams 2006, 5.12), less the log-likelihood of the losses (ibid., 5.8), its scale maximised out.
-    The first is what counts, but rests on a few points at the edges; the second steadies it.
+    ``cost`` judges lengths and power together. It is n times the log of the leave-one-out error on the requested scale
+    (Rasmussen and Williams 2006, 5.12), less the log-likelihood of the losses (ibid., 5.8) with the best scale factor.
+    The error matters, but a few points at the edges dominate it; the likelihood makes the cost steadier.
     """
 
     def __init__(self, points: Floats, losses: Floats, log: bool, lengths: tuple[float, float]) -> None:
@@ -62,7 +62,7 @@ class _Process:
             misses = ((np.log(left_out) if log else left_out) - target) / (np.ptp(target) or 1.0)
             cost = n / 2 * np.log(max(float(np.mean(misses**2)), 1e-300)) + determinant + n * np.log(sd)
             cost += n / 2 * np.log(max(float(scaled @ weights) / n, 1e-300))
-            if power != 1:  # the density of the losses from that of their power
+            if power != 1:  # change of variables, from the density of the power to the density of the losses
                 cost -= float(np.log(power or 1.0) * n + (power - 1) * np.log(losses).sum())
             if cost < self.cost:
                 self.cost, self.power, self.mean, self.sd, self.weights = cost, power, mean, sd, weights
@@ -78,7 +78,7 @@ class _Process:
         return self._losses(moved, self.power)
 
     def misfit(self, at: Floats) -> Floats:
-        """Leave-one-out residuals over their standard deviations, averaged near each query, on the scale asked for."""
+        """Leave-one-out residuals over their standard deviations on the requested scale, averaged near each query."""
         ranks = 1 + np.arange(min(NEIGHBOURS, len(self.points)))
         distance, near = map(np.asarray, cKDTree(self.points).query(at, k=ranks))
         w = np.exp(-2 * (distance / (distance[:, -1:] + 1e-12)) ** 2)
@@ -89,7 +89,7 @@ class _Process:
 
 
 def _fit(points: Floats, losses: Floats, log: bool, lengths: tuple[float, float] | None) -> _Process:
-    """The cheapest process; given lengths it looks at those next to them, factors of sqrt 2 apart, within [0.1, 10]."""
+    """The process of least cost. With given lengths it tries neighbours by factors of sqrt 2, within [0.1, 10]."""
     first = [lengths] if lengths else [(each, each) for each in (0.3, 0.6, 1.2, 2.5)]
     best = min((_Process(points, losses, log, each) for each in first), key=lambda process: process.cost)
     for _ in range(1 if lengths else 3):
@@ -103,10 +103,10 @@ def _fit(points: Floats, losses: Floats, log: bool, lengths: tuple[float, float]
 class AdaptiveSurface:
     """Exact losses at ``points`` (K, 2) and an interpolant through all of them, held-out points included.
 
-    ``max_error`` and ``rms_error`` are shares of the range, of the interpolant before it saw the held-out points, and
-    nan if no held-out point could be compared. Only held-out points where loss and interpolant are finite compare.
-    ``reached`` says that these 16 points and the model's own estimate are within the tolerance. That is evidence and no
-    bound: of deep nets without shortcuts the largest error was up to 1.2% in trials that reached 1%.
+    ``max_error`` and ``rms_error`` are the errors of the interpolant before it saw the held-out points, as shares of
+    the range. They count only held-out points where loss and interpolant are finite, and are nan without such a point.
+    ``reached`` says that the errors at the 16 held-out points and the model's own estimate are within the tolerance.
+    This is evidence, not a bound: for deep nets without shortcuts, surfaces that reached 1% had errors up to 1.2%.
     """
 
     points: Floats
@@ -148,18 +148,20 @@ def adaptive_surface(
 ) -> AdaptiveSurface:
     """Interpolate ``function``, (K, 2) -> (K,), on a rectangle with error / (max - min) <= ``tolerance``.
 
-    A Gaussian process starts from 5 x 5 points between even and Chebyshev spacing and the centre (0, 0), and adds
-    eight at a time where its standard deviation, scaled by leave-one-out residuals nearby, is largest. It models the
-    losses or, where all are positive, their logarithms, fourth or square roots, judged by left out points on the scale
-    asked for. It stops when three such deviations and the error at 16 stratified random held-out points are within the
-    tolerance, or at ``most`` evaluations. Placing knows where held-out points lie, since the final interpolant goes
-    through them, and not their losses; only stopping looks at those.
+    A Gaussian process starts from the centre (0, 0) and 5 x 5 points, whose spacing lies between even and Chebyshev.
+    Each round adds the eight points of largest deviation: the standard deviation of the process, scaled by nearby
+    leave-one-out residuals. The process models the losses or, where all are positive, their logarithms, fourth roots or
+    square roots, whichever predicts left-out points best on the requested scale. The rounds stop when three times the
+    deviation and the error at 16 stratified random held-out points are within the tolerance, or at ``most``
+    evaluations. The placement of points uses the positions of the held-out points, since the final interpolant goes
+    through them, but not their losses. Only the decision to stop uses their losses.
 
     Args:
         tolerance: a share of the range of the losses, or with ``log`` of the log-losses.
         most: the most evaluations, held-out points included; at least 42.
 
-    Losses not finite or above 1e150, and with ``log`` those not positive, are nan, and so is what lies nearest to them.
+    Losses that are not finite or above 1e150 count as nan, and with ``log`` also losses that are not positive. The
+    surface is nan wherever the nearest point is.
 
     Raises:
         ValueError: a rectangle without area, a tolerance not above 0, or too few evaluations.
@@ -224,7 +226,7 @@ def adaptive_surface(
             reached = worst <= tolerance
             break
         lengths = process.key
-        # held-out points will be known; where the nearest point is nan, so is the surface, and nothing is to be learned
+        # held-out points will be known in the end; near a nan point the surface is nan, and points there teach nothing
         known = unit(np.concatenate([points, held]))
         v = _root(known, process.lengths) @ _kernel(known, u, process.lengths)
         variance = np.maximum(1 + 10 * (1 + d + d * d) - (v * v).sum(0), 0)

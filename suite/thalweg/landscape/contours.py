@@ -14,10 +14,10 @@ Floats = NDArray[np.float64]
 
 
 def contour_levels(values: Floats, count: int, log: bool) -> Floats:
-    """``count`` levels up to the largest finite value, which is left out, evenly spaced on a linear or log scale.
+    """``count`` levels below the largest finite value, evenly spaced on a linear or log scale.
 
-    The lowest level is the smallest value. On a log scale it is the 1% quantile of the positive values: at a minimum
-    of zero the smallest would be rounding, and its distance from the others would take all the colours.
+    The lowest level is the smallest value, or on a log scale the 1% quantile of the positive values. Near a minimum of
+    zero the smallest positive value is rounding, and the gap above it would take all the colours.
     """
     usable = values[np.isfinite(values) & ((values > 0) | (not log))]
     if usable.size == 0:
@@ -31,23 +31,23 @@ def contour_levels(values: Floats, count: int, log: bool) -> Floats:
 
 
 def filled_contours(x: Floats, y: Floats, z: Floats, levels: Floats) -> pd.DataFrame:
-    """The regions {z >= level} for each level, to be painted over one another in this order.
+    """The regions {z >= level} for each level. Paint them over one another in this order.
 
     Args:
         x: shape (n,), the columns' positions.
         y: shape (m,), the rows' positions.
-        z: shape (m, n); what is not finite is left unpainted.
+        z: shape (m, n); values that are not finite stay unpainted.
         levels: ascending.
 
     Returns:
-        One row a vertex: level, polygon, vertex, x, y. A polygon with holes is one closed path: each hole is entered
-        and left by the same edge, and runs the other way round, so that filling leaves it open.
+        A row for each vertex: level, polygon, vertex, x, y. A polygon with holes is one closed path: the path enters
+        and leaves each hole by one edge, and goes round the hole the other way, so that filling leaves the hole open.
     """
     generator = contourpy.contour_generator(x, y, np.ma.masked_invalid(z), fill_type=contourpy.FillType.OuterOffset)
     top = float(np.nanmax(np.where(np.isfinite(z), z, -np.inf))) if np.isfinite(z).any() else 0.0
     pieces: list[pd.DataFrame] = []
     for level in levels:
-        # the lowest region is everything, rounding of the minimum included
+        # the lowest region covers everything, even where the minimum is rounded
         low = -np.inf if level == levels[0] else float(level)
         found: Any = generator.filled(max(low, -1e300), max(top, float(level)) + abs(top) + 1.0)
         for path, offset in zip(*found, strict=True):

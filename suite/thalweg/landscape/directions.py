@@ -1,7 +1,7 @@
 """Directions in weight space.
 
-A direction is a vector (P,) as ``flat`` gives one: all parameters, a complex one as its real and imaginary parts. It is
-zero for frozen parameters, which no training moves.
+A direction is a vector (P,) in the order of ``flat``: all parameters, with complex parameters as real and imaginary
+parts. It is zero for frozen parameters, which training does not move.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from thalweg.contracts.real import as_real, real_count, real_dtype
 
 
 def random_direction(module: nn.Module, generator: torch.Generator) -> Tensor:
-    """A standard normal vector of shape (P,), drawn on the CPU so that every device sees the same one."""
+    """A standard normal vector of shape (P,), drawn on the CPU, so that it is equal on every device."""
     parameters = list(module.parameters())
     size = sum(map(real_count, parameters))
     drawn = torch.randn(size, generator=generator, dtype=real_dtype(parameters)).to(parameters[0].device)
@@ -27,7 +27,7 @@ def random_direction(module: nn.Module, generator: torch.Generator) -> Tensor:
 
 
 def with_frozen(module: nn.Module, direction: Tensor) -> Tensor:
-    """A vector over the trained parameters alone as one of shape (P,), zero for frozen ones.
+    """A vector over the trained parameters, extended to shape (P,) by zeros for frozen parameters.
 
     >>> net = nn.Sequential(nn.Linear(1, 1).requires_grad_(False), nn.Linear(1, 1))
     >>> with_frozen(net, torch.tensor([3.0, 4.0])).tolist()
@@ -44,11 +44,10 @@ def with_frozen(module: nn.Module, direction: Tensor) -> Tensor:
 
 
 def scaled_parameters(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
-    """Those whose filters or layers are what a direction is measured in: the trained ones of two and more dimensions.
+    """The parameters that a direction changes: trained parameters of at least two dimensions.
 
-    Biases and normalisation then stay where they are (Li et al. 2018). Where no trained parameter has two dimensions
-    (an analytic function's point, a network of vectors, a frozen body with trained biases), each trained one is one
-    filter.
+    So biases and normalisation do not change (Li et al. 2018). Where no trained parameter has two dimensions (an
+    analytic function, a network of vectors, a frozen body with trained biases), each trained parameter is one filter.
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     return [parameter for parameter in trained if parameter.dim() > 1] or trained
@@ -58,7 +57,7 @@ def filter_normalized(module: nn.Module, direction: Tensor) -> Tensor:
     """Rescale a direction filter by filter: d_f <- d_f / ||d_f|| ||w_f|| (Li et al. 2018, section 4).
 
     A filter is an output channel of a convolution or an output neuron of a dense layer: one index of a parameter's
-    first dimension. What is none of ``scaled_parameters`` gets direction zero; of these a vector is one filter.
+    first dimension. A vector among ``scaled_parameters`` is one filter. Other parameters get direction zero.
 
     Args:
         module: holds the weights w that set the scale.
@@ -79,7 +78,7 @@ def filter_normalized(module: nn.Module, direction: Tensor) -> Tensor:
 
 
 def layer_normalized(module: nn.Module, direction: Tensor) -> Tensor:
-    """Rescale a direction parameter by parameter: d_l <- d_l / ||d_l|| ||w_l||; the same ones as for filters."""
+    """Rescale a direction parameter by parameter, for ``scaled_parameters``: d_l <- d_l / ||d_l|| ||w_l||."""
     return _rescaled(module, direction, _to_length_of)
 
 
@@ -100,7 +99,7 @@ def _to_length_of(d: Tensor, w: Tensor) -> Tensor:
 
 
 def _split(vector: Tensor, parameters: Sequence[nn.Parameter]) -> Iterator[Tensor]:
-    """The piece of each parameter, in the shape of its real numbers."""
+    """The part of a vector for each parameter, in the shape of the parameter's real numbers."""
     pieces = torch.split(vector, [real_count(parameter) for parameter in parameters])
     for piece, parameter in zip(pieces, parameters, strict=True):
         yield piece.view_as(as_real(parameter.detach()))

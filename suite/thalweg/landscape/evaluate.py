@@ -1,4 +1,4 @@
-"""The one primitive under every landscape probe: the loss (and metrics) at many weight vectors."""
+"""The primitive of every landscape probe: the loss and other metrics at many weight vectors."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ BatchNorm = Literal["running", "batch", "re-estimated", "interpolated"]
 Method = Literal["auto", "walk", "stack", "plain"]
 
 DEFAULT_MEMORY = 2**30
-"""Bytes of activations at once, where nothing else is said."""
+"""The default for the bytes of activations at one time."""
 
 CHUNK = 2**21
-"""Bytes of the largest activation on a CPU, unless all examples must be seen together: so it stays in the cache."""
+"""Bytes of the largest activation on a CPU, which fit into its cache. Batch statistics may need more."""
 
 SMALL = 2**16
-"""Bytes of the largest activation at one point up to which stacking points pays on a CPU."""
+"""On a CPU, stacking points pays if the largest activation at one point has at most this many bytes."""
 
 _FEW = 4
-"""Fewer points than this in a pass do not pay."""
+"""The fewest points in a pass for which stacking pays."""
 
 _MOST = 64
-"""And more gain nothing."""
+"""The most points in a pass; more gain nothing."""
 
 
 def losses_at(
@@ -65,39 +65,40 @@ def losses_at(
     """The metrics of a split at K weight vectors.
 
     Args:
-        module: the module; it is copied and never changed, also when this raises or is interrupted.
-        problem: where loss and data come from.
+        module: the module. It is copied and never changed, not even by an exception or an interruption.
+        problem: the loss and the data.
         points: weight vectors in the order of ``module.parameters()``, as ``flat`` gives them: a (K, P) tensor, or a
             line, plane or other span.
         split: the data.
-        batch_norm: ``"running"`` uses the module's running statistics at every point; ``"batch"`` those of all examples
-            together at that point, as in training; ``"re-estimated"`` the mean, over batches that fit into memory, of
-            those of the training examples at that point, with the unbiased variance; ``"interpolated"`` takes them from
-            the point, which then has them after the parameters (see ``flat_from``).
-        examples: how many examples of the split; see ``LoadedProblem.reduced``. All of them where None.
-        dtype: the precision of module, points and data, as they are where None.
-        metrics: the names of those that are wanted; all of them where None.
-        method: ``"walk"`` puts one point after the other into the weights; ``"stack"`` evaluates several in one pass;
-            ``"auto"`` takes the one that is faster on this device at this size; ``"plain"`` walks without any saving of
-            work, as the reference for the others.
-        memory: bytes that activations may take: so the examples are cut into chunks.
-        resume: a file that holds what is done, also when this is interrupted, and from which the same call goes on.
-        progress: called with how many evaluations are done of how many.
-        counts: where the examples are counted.
+        batch_norm: the source of batch norm's statistics. ``"running"`` uses the module's running statistics at every
+            point. ``"batch"`` uses the statistics of all examples together at each point, as in training.
+            ``"re-estimated"`` uses the statistics of the training examples at each point, with unbiased variances, as a
+            mean over batches that fit into memory. ``"interpolated"`` takes the statistics from the point, which holds
+            them after the parameters (see ``flat_from``).
+        examples: the number of examples; see ``LoadedProblem.reduced``. None means the whole split.
+        dtype: the precision of module, points and data; None leaves their precisions.
+        metrics: the names of the wanted metrics; None means all metrics.
+        method: ``"walk"`` puts one point after the other into the weights. ``"stack"`` evaluates several points in one
+            pass. ``"auto"`` chooses the faster of the two for this device and size. ``"plain"`` walks without saving
+            any work, as the reference for the others.
+        memory: the bytes that activations may take; examples are cut into chunks to keep this limit.
+        resume: a file that keeps partial sums, from which an equal call continues after an interruption.
+        progress: called with the number of evaluations done and the number of all evaluations.
+        counts: counts the examples.
 
     Returns:
         metric name -> float64 tensor of shape (K,). Values that are not finite are kept as they are.
 
-    Work is saved only where that gives the same outputs: on two examples at one of the points it is compared with
-    ``"plain"``, which is taken where they differ, or where what saves work fails.
+    Before work is saved, the outputs for two examples at one point are compared with the outputs of ``"plain"``. Where
+    they differ, or where the evaluation that saves work fails, ``"plain"`` is used.
 
     As in a run, the process keeps the memory that it frees (see ``thalweg.allocator``), unless ``THALWEG_ALLOCATOR``
     is ``system``.
 
     Raises:
         DataChangedError: the module writes into its inputs.
-        ValueError: a point does not have P numbers, a metric or a mode is not there, or all examples together do not
-            fit into ``memory`` with ``batch_norm = "batch"``.
+        ValueError: a point does not have P numbers; a metric or a mode does not exist; or with ``batch_norm = "batch"``
+            all examples together do not fit into ``memory``.
     """
     set_allocator()
     names = [metric.name for metric in problem.metrics]
@@ -179,19 +180,19 @@ class _Evaluation:
         yield from (tensor for tensor in numbers if tensor is not None)
 
     def extra_state(self) -> str:
-        """What else the module's state is; empty where it is tensors alone."""
+        """The entries of the module's state that are not tensors, as a text."""
         state = self.program.module.state_dict()
         return "".join(f" {name} {value!r}" for name, value in state.items() if not isinstance(value, Tensor))
 
     def points(self, first: int, last: int) -> Tensor:
-        """Points first to last - 1, as rows."""
+        """The points ``first`` to ``last - 1`` as rows."""
         if self.coordinates is not None and self.vectors is not None:
             return self.coordinates[first:last] @ self.vectors
         assert self.listed is not None
         return self.listed[first:last]
 
     def run(self, partial: Partial, progress: Callable[[int, int], None]) -> None:
-        """Add the mean of each metric over the examples to the sums."""
+        """Evaluate all points, and add each metric's mean over the examples to the sums."""
         data = self.data
         if not isinstance(data, Supervised) or type(data).evaluate is not Supervised.evaluate:
             self._each_as_a_whole(partial, progress)
@@ -205,7 +206,7 @@ class _Evaluation:
             return
         if self.batch_norm == "batch" and fits < n:
             need = f"{n} examples need about {n * total / 2**20:.0f} MiB of activations"
-            raise ValueError(f"batch statistics of all examples: {need}, and memory is {self.memory / 2**20:.0f} MiB")
+            raise ValueError(f"batch statistics of all examples: {need}, but memory is {self.memory / 2**20:.0f} MiB")
         if self.device.type == "cpu" and self.batch_norm != "batch":
             fits = max(min(fits, CHUNK // max(largest, 1)), 64)
         together = self._together(min(fits, n), largest, total)
@@ -213,15 +214,15 @@ class _Evaluation:
             self.program = self.plain
         if together > 1 and self.method != "stack" and not self._agrees(data, together):
             together = 1
-        self.plain = self.program  # the copy may go
+        self.plain = self.program  # frees the plain copy
         self._chunk_by_chunk(data, min(fits, n), together, partial, progress)
 
     def _agrees(self, data: Supervised, together: int) -> bool:
-        """Whether two examples at one of the points have the outputs that they have without any saving of work."""
+        """Whether two examples at one point have equal outputs with and without saving work."""
         if self.program is self.plain and together == 1:
             return True
         few = data.prepared(data.data["train"][0][:2])
-        # neither an end nor the centre, where coordinates are 0 and 1
+        # not an end or the centre, where coordinates are 0 or 1
         first = self.count // 3
         point = self.points(first, first + 1)
         self.plain.prepare(few, None)
@@ -242,7 +243,7 @@ class _Evaluation:
     def _chunk_by_chunk(
         self, data: Supervised, chunk: int, together: int, partial: Partial, progress: Callable[[int, int], None]
     ) -> None:
-        """All points on some examples, then on the next ones; so many points in one pass."""
+        """Evaluate all points on one chunk of examples after the other, with ``together`` points in one pass."""
         inputs, targets = data.data["train"]
         n, k = len(inputs), self.count
         for number, start in enumerate(range(0, n, chunk)):
@@ -251,7 +252,7 @@ class _Evaluation:
                 continue
             prepared, answers = data.prepared(inputs[start : start + chunk]), targets[start : start + chunk]
             self.program.prepare(prepared, self.vectors, self.busiest)
-            # what a few points gave travels at once: from a GPU each journey is a wait
+            # the results of several points leave the GPU together, since each transfer waits for the GPU
             for first in range(done, k, _MOST):
                 last = min(first + _MOST, k)
                 passes = [
@@ -268,7 +269,7 @@ class _Evaluation:
         return int((self.coordinates.diff(dim=0) != 0).sum(0).argmax())
 
     def _scores(self, data: Supervised, targets: Tensor, first: int, last: int) -> Tensor:
-        """Means over a chunk of examples: one row a metric, one column a point."""
+        """Means over a chunk of examples, with a row for each metric and a column for each point."""
         points = self.points(first, last)
         if len(points) == 1:
             outputs = self.program.at(points[0], () if self.numbers is None else self.numbers[first])
@@ -282,7 +283,7 @@ class _Evaluation:
     def _each_as_a_whole(
         self, partial: Partial, progress: Callable[[int, int], None], before: Callable[[], None] = lambda: None
     ) -> None:
-        """Each point by the problem's own evaluation; ``before`` is called with the point in the weights."""
+        """Evaluate each point by the problem's own method; ``before`` is called when the point is in the weights."""
         for k in range(partial.done, self.count):
             self.program.put(self.points(k, k + 1)[0])
             before()
@@ -291,7 +292,7 @@ class _Evaluation:
             progress(partial.done, self.count)
 
     def _reestimate(self, chunk: int) -> Callable[[], None]:
-        """Sets batch norm's statistics to those of the training examples at the weights in the module."""
+        """Re-estimates batch norm's statistics on the training examples at the module's present weights."""
         assert isinstance(self.training, Supervised)
         module, layers = self.program.module, batch_norms(self.program.module)
         inputs = self.training.data["train"][0]
@@ -307,11 +308,11 @@ class _Evaluation:
 
     @property
     def device(self) -> torch.device:
-        """Where it is computed."""
+        """The device of the evaluation."""
         return next(self.program.module.parameters()).device
 
     def _together(self, examples: int, largest: int, total: int) -> int:
-        """How many points to evaluate in one pass."""
+        """The number of points to evaluate in one pass."""
         if self.method in ("walk", "plain") or self.count == 1:
             return 1
         if self.device.type == "cpu":
@@ -324,7 +325,7 @@ class _Evaluation:
         return min(max(most, 2), _MOST) if pays or self.method == "stack" else 1
 
     def _activation_bytes(self, data: Supervised) -> tuple[int, int]:
-        """Bytes an example: of the largest output of a layer, and of all of them."""
+        """For one example, the bytes of the largest layer output and of all layer outputs."""
         sizes: list[int] = []
 
         def note(_: nn.Module, __: object, output: object) -> None:
@@ -333,7 +334,7 @@ class _Evaluation:
 
         layers = [layer for layer in self.program.module.modules() if not any(True for _ in layer.children())]
         handles = [layer.register_forward_hook(note) for layer in layers]
-        # of their own: what a module writes into them must not reach the caller's tensors
+        # copies, so that a module that writes into its inputs does not change the caller's tensors
         inputs = data.prepared(data.data["train"][0][:2]).clone()
         self.program.module(inputs)
         for handle in handles:

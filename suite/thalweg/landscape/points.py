@@ -1,4 +1,4 @@
-"""Many weight vectors: explicit ones, and those of a line, a plane or any affine family, made a few at a time."""
+"""Sequences of weight vectors. The points of a line, a plane or another span are computed a few at a time."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from thalweg.contracts.real import as_real
 
 
 class Span:
-    """The K points sum_j c_kj v_j of m vectors v_j (P,), each made when it is asked for.
+    """The K points sum_j c_kj v_j of m vectors v_j (P,). Each point is computed when it is used.
 
     Args:
         vectors: shape (m, P).
-        coordinates: the c_kj, shape (K, m). A one among zeros gives its vector exactly.
+        coordinates: the c_kj, shape (K, m). Where one coordinate is 1 and the others 0, the point is its vector
+        exactly.
 
     >>> points = Span(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 0.0], [0.5, 2.0]]))
     >>> [point.tolist() for point in points]
@@ -41,7 +42,7 @@ class Span:
 
 
 class Line(Span):
-    """The points (1 - t) start + t end for each t; at t = 0 and 1 the ends, exactly."""
+    """The points (1 - t) start + t end for each t; exactly the ends for t = 0 and t = 1."""
 
     def __init__(self, start: Tensor, end: Tensor, t: Sequence[float]) -> None:
         at = torch.tensor(t, dtype=torch.float64)
@@ -49,7 +50,7 @@ class Line(Span):
 
 
 class Plane(Span):
-    """The points center + x d1 + y d2, x running fastest: point number i * len(x) + j is (x[j], y[i])."""
+    """The points center + x d1 + y d2; point number i * len(x) + j is (x[j], y[i])."""
 
     def __init__(self, center: Tensor, d1: Tensor, d2: Tensor, x: Sequence[float], y: Sequence[float]) -> None:
         at = torch.cartesian_prod(torch.tensor(y, dtype=torch.float64), torch.tensor(x, dtype=torch.float64))
@@ -57,9 +58,9 @@ class Plane(Span):
 
 
 def flat(module: nn.Module) -> Tensor:
-    """A module's parameters as one detached vector (P,) of real numbers, frozen ones and all.
+    """A module's parameters, frozen parameters included, as one detached vector (P,) of real numbers.
 
-    A complex parameter is the two parts of each entry, next to each other.
+    Each entry of a complex parameter becomes its real and its imaginary part, next to each other.
     """
     return torch.cat([as_real(parameter.detach()).reshape(-1) for parameter in module.parameters()])
 

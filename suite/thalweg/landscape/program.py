@@ -1,4 +1,4 @@
-"""A copy of a module made ready to be evaluated at many weight vectors on the same inputs."""
+"""A copy of a module, rewritten for fast evaluation at many weight vectors on fixed inputs."""
 
 from __future__ import annotations
 
@@ -15,29 +15,28 @@ from thalweg.contracts.real import real_count, shaped
 from thalweg.landscape.points import running_statistics
 
 _WORTH = 32
-"""A first layer with fewer inputs to each of its outputs costs no more than the sum that would replace it."""
+"""The fewest inputs to each output of a first layer for which the sum in its place costs less."""
 
 _NARROW = 12
-"""Outputs of a linear layer up to which W x' is quicker than x W' (on 1797 examples of 128 numbers: in half the time).
-"""
+"""Up to this many outputs of a linear layer W x' is faster than x W' (by 2 on 1797 examples of 128 numbers)."""
 
 
 class Program:
     """The outputs of a module at weight vectors, for fixed inputs.
 
-    What does not change from point to point is computed once, and passes over the activations are saved:
+    Values that do not change from point to point are computed once, and passes over the activations are saved:
 
     - on a line or a plane the first layer is affine in the point, so it is evaluated at the spanning vectors alone:
       X (sum_j c_j W_j) = sum_j c_j (X W_j);
     - batch norm with fixed statistics is folded into the convolution or linear layer before it;
-    - a ReLU whose input nobody else reads works in place;
-    - images are kept with their channels last, which convolutions and pooling on a CPU like better;
-    - a linear layer of few outputs multiplies from the left, where matrix products are quicker so.
+    - a ReLU works in place if no other node reads its input;
+    - images are stored with channels last, for which convolutions and pooling on a CPU are faster;
+    - a linear layer with few outputs multiplies from the left, where matrix products are faster that way.
 
     Args:
-        module: in the mode that it is to be evaluated in. It is taken apart: hand over a copy.
+        module: a copy, which is modified, in the mode for evaluation.
         with_statistics: whether points hold batch norm's running statistics after the parameters.
-        optimized: whether to save what can be saved; the outputs are the same to rounding.
+        optimized: whether to save work; the outputs then agree up to rounding.
     """
 
     def __init__(self, module: nn.Module, with_statistics: bool = False, optimized: bool = True) -> None:
@@ -66,18 +65,18 @@ class Program:
         self._flat: Tensor | None = None
         alike = len({target.dtype for target in targets}) == 1 and not targets[0].is_complex()
         if alike and all(target.is_contiguous() for target in targets):
-            # one vector under all of them, so that a point is put there by one copy
+            # all parameters are views of one vector, so that one copy writes a point
             self._flat = torch.cat([target.detach().reshape(-1) for target in targets])
             for target, piece in zip(targets, self._pieces(self._flat), strict=True):
                 target.data = piece
 
     def prepare(self, inputs: Tensor, vectors: Tensor | None, busiest: int = 0) -> None:
-        """Fix the inputs, and the vectors (m, P) that span the points, where they are known.
+        """Fix the inputs, and the vectors (m, P) that span the points.
 
         Args:
-            inputs: (N, ...).
-            vectors: None where points are just points.
-            busiest: the vector whose coordinate changes from each point to the next.
+            inputs: shape (N, ...).
+            vectors: None for points without a span.
+            busiest: the number of the vector whose coordinate changes most often from point to point.
         """
         self._inputs = inputs.to(memory_format=self._format) if inputs.dim() == 4 else inputs
         if self._first is not None:
@@ -86,7 +85,7 @@ class Program:
                 self._first.begin(self._outputs_of_first(self._first, vectors), busiest)
 
     def _outputs_of_first(self, first: _First, vectors: Tensor) -> Tensor:
-        """Those of the first layer at each vector: shape (m, N, ...)."""
+        """The first layer's outputs at each vector: shape (m, N, ...)."""
         seen: list[Tensor] = []
         with first.layer.register_forward_pre_hook(lambda _, args: seen.append(args[0])):
             self.module(self._inputs)
@@ -99,7 +98,7 @@ class Program:
         return torch.stack(outputs)
 
     def at(self, point: Tensor, coordinates: tuple[float, ...]) -> Tensor:
-        """The outputs (N, ...) at a point (P,), whose m coordinates are given where ``vectors`` were."""
+        """The outputs (N, ...) at a point (P,). With ``vectors``, the point's m coordinates are needed too."""
         self.put(point)
         if self._first is not None:
             self._first.coordinates = coordinates
@@ -133,7 +132,7 @@ class Program:
 
 
 class _First(nn.Module):
-    """A first layer, or in its place sum_j c_j F_j with its outputs F_j at m spanning vectors."""
+    """A first layer, or in its place the sum over j of c_j F_j, with the layer's outputs F_j at m spanning vectors."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -142,7 +141,7 @@ class _First(nn.Module):
         self.coordinates: Tensor | tuple[float, ...] = ()
 
     def begin(self, outputs: Tensor, busiest: int) -> None:
-        """Use these outputs (m, N, ...) from now on."""
+        """Use the outputs F (m, N, ...) from now on."""
         self.outputs, self._busiest = outputs, busiest
         self._others: tuple[float, ...] = ()
 
@@ -154,7 +153,7 @@ class _First(nn.Module):
             return (self.coordinates @ self.outputs.flatten(1)).view(self.outputs.shape[1:])
         c, j = self.coordinates, self._busiest
         if self._others != c[:j] + c[j + 1 :]:
-            # on a plane this lasts for a whole row
+            # on a plane this sum is valid for a whole row
             self._others = c[:j] + c[j + 1 :]
             quiet = [i for i in range(len(c)) if i != j]
             self._base = sum((c[i] * self.outputs[i] for i in quiet[1:]), c[quiet[0]] * self.outputs[quiet[0]])
@@ -162,7 +161,7 @@ class _First(nn.Module):
 
 
 class _Narrow(nn.Module):
-    """A linear layer as (W x')' where inputs are rows."""
+    """A linear layer that computes (W x')' for inputs in rows."""
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
@@ -188,7 +187,7 @@ class _Folded(nn.Module):
         assert norm.running_mean is not None
         assert norm.running_var is not None
         if isinstance(layer, nn.Linear) and x.dim() > 2:
-            # after a linear layer on sequences batch norm normalises positions, and not the layer's outputs
+            # on sequences, batch norm after a linear layer normalises positions instead of the layer's outputs
             out: Tensor = norm(layer(x))
             return out
         scale = torch.rsqrt(norm.running_var + norm.eps)
@@ -203,7 +202,7 @@ class _Folded(nn.Module):
 
 
 def _multiply_from_the_left(graph: fx.Graph, module: nn.Module) -> None:
-    """Let the linear layers of few outputs do so."""
+    """Replace linear layers with few outputs by ``_Narrow``."""
     for name in {str(node.target) for node in graph.nodes if node.op == "call_module"}:
         layer = module.get_submodule(name)
         if isinstance(layer, nn.Linear) and layer.out_features <= _NARROW and _plain(graph, name, layer):
@@ -211,7 +210,7 @@ def _multiply_from_the_left(graph: fx.Graph, module: nn.Module) -> None:
 
 
 def _plain(graph: fx.Graph, name: str, layer: nn.Module) -> bool:
-    """Whether a layer is torch's own, and nothing else acts on it: no hook, parametrization or use of its weights."""
+    """Whether a layer is of torch's own class, without hooks, parametrizations or other uses of its weights."""
     own = type(layer).__module__.startswith("torch.nn.modules.")
     hooked = any((layer._forward_hooks, layer._forward_pre_hooks, layer._buffers, list(layer.children())))
     read = any(node.op == "get_attr" and str(node.target).startswith(f"{name}.") for node in graph.nodes)
@@ -219,26 +218,26 @@ def _plain(graph: fx.Graph, name: str, layer: nn.Module) -> bool:
 
 
 def _traced(module: nn.Module) -> fx.Graph | None:
-    """Who feeds whom, where the module's forward pass has no branches that depend on data; else None."""
+    """The graph of the module's forward pass; None where the pass branches on data."""
     try:
         return fx.Tracer().trace(module)
-    except Exception:  # whatever a forward pass does with a proxy for its input
+    except Exception:  # a forward pass may fail in any way on a proxy for its input
         return None
 
 
 def _takes_channels_last(graph: fx.Graph, module: nn.Module) -> bool:
-    """Whether it has convolutions of images, and no view that wants numbers to lie in the usual order."""
+    """Whether a module has convolutions of images, and no view that needs the usual memory order."""
     views = any(node.op == "call_method" and node.target == "view" for node in graph.nodes)
     return not views and any(isinstance(layer, nn.Conv2d) for layer in module.modules())
 
 
 def _once(graph: fx.Graph, node: fx.Node) -> bool:
-    """Whether the module of a node is called there and nowhere else."""
+    """Whether the module of a node is called by this node only."""
     return node.op == "call_module" and sum(other.target == node.target for other in graph.nodes) == 1
 
 
 def _first_layer(graph: fx.Graph, module: nn.Module) -> str | None:
-    """The name of the linear layer or convolution that the inputs go into, where it is worth replacing."""
+    """The name of the linear layer or convolution that takes the inputs; None where replacing it does not pay."""
     for node in graph.nodes:
         if node.op != "call_module":
             continue
@@ -253,7 +252,7 @@ def _first_layer(graph: fx.Graph, module: nn.Module) -> str | None:
 
 
 def _is_input(node: object, module: nn.Module) -> bool:
-    """Whether a node is the module's inputs, or those in another shape."""
+    """Whether a node is the module's inputs, perhaps in another shape."""
     if not isinstance(node, fx.Node):
         return False
     if node.op == "call_module" and isinstance(module.get_submodule(str(node.target)), nn.Flatten | nn.Identity):
@@ -264,7 +263,7 @@ def _is_input(node: object, module: nn.Module) -> bool:
 
 
 def _fold_batch_norm(graph: fx.Graph, module: nn.Module, but: str | None) -> None:
-    """Put a layer and its batch norm, where that has fixed statistics, into one."""
+    """Fold each batch norm with fixed statistics into the layer before it."""
     for node in graph.nodes:
         before = node.args[0] if node.args else None
         if not (isinstance(before, fx.Node) and before.target != but and _once(graph, node) and _once(graph, before)):
@@ -280,7 +279,7 @@ def _fold_batch_norm(graph: fx.Graph, module: nn.Module, but: str | None) -> Non
 
 
 def _rectify_in_place(graph: fx.Graph, module: nn.Module) -> None:
-    """Let each ReLU work in place that is the only one to read a tensor which was made for it."""
+    """Make each ReLU work in place whose input is a fresh tensor that no other node reads."""
     for node in graph.nodes:
         before = node.args[0] if node.args else None
         if not (isinstance(before, fx.Node) and _once(graph, node) and len(before.users) == 1):

@@ -1,4 +1,4 @@
-"""What a long evaluation has done so far, in a file: to go on from there after an interruption."""
+"""Partial results of a long evaluation in a file, from which it continues after an interruption."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from thalweg.own import signing_key
 from thalweg.signed import content, write
 
 _EVERY = 10.0
-"""Seconds between two writes."""
+"""Seconds between writes."""
 _COUNT, _SUM = np.dtype("<i8"), np.dtype("<f8")
 
 
 def digest(tensors: Iterable[Tensor], settings: str) -> str:
-    """SHA-256 of tensors and settings: what an evaluation's values depend on."""
+    """SHA-256 of the tensors and settings that determine an evaluation's values."""
     found = hashlib.sha256(settings.encode())
     for tensor in tensors:
         found.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -31,23 +31,22 @@ def digest(tensors: Iterable[Tensor], settings: str) -> str:
 
 
 class Partial:
-    """Sums over part of the work, kept in a file while the work goes on.
+    """Sums over the finished part of the work, in memory and in a file.
 
-    The file is signed with the user's key and holds how much is done, as a number of eight bytes, and the sums, row by
-    row. Where there is no key nothing is kept.
+    The file is signed with the user's key. It holds the number of finished evaluations in eight bytes, and the sums,
+    row by row. Without a key no file is written.
 
     Args:
-        path: the file; None keeps nothing. Who asked for the work deletes it when nothing more is to be done.
-        key: names the work. A file of other work, one that cannot be read, or one that somebody else has written,
-            counts for nothing.
-        sums: where the work begins, zeros; from the file where there is one.
+        path: the file; None writes no file. The caller deletes the file after the work.
+        key: identifies the work. A file of other work, an unreadable file or another user's file is ignored.
+        sums: zeros in the shape of the sums. If the file holds sums of this work, these replace the zeros.
     """
 
     def __init__(self, path: Path | None, key: str, sums: NDArray[np.float64]) -> None:
         self._state = (0, sums)
         self._path, self._key = path, key
         self._written = time.monotonic()
-        # no file, or no file of this user's
+        # the file is missing, or another user's
         with suppress(OSError):
             self._read()
 
@@ -65,25 +64,25 @@ class Partial:
 
     @property
     def done(self) -> int:
-        """How much is in the sums."""
+        """The number of evaluations in the sums."""
         return self._state[0]
 
     @property
     def sums(self) -> NDArray[np.float64]:
-        """One row a metric, one column a point."""
+        """A row for each metric, a column for each point."""
         return self._state[1]
 
     def add(self, first: int, values: NDArray[np.float64]) -> None:
-        """Add to the columns from ``first`` on, so many evaluations; written down now and then."""
+        """Add the values of some evaluations to the columns from ``first`` on. Write the file if the last is old."""
         sums = self.sums.copy()
         sums[:, first : first + values.shape[1]] += values
-        # both at once: an interruption between the two would count these evaluations twice
+        # one assignment: an interruption between two would count these evaluations twice
         self._state = (self.done + values.shape[1], sums)
         if self._path is not None and time.monotonic() - self._written > _EVERY:
             self.write()
 
     def write(self) -> None:
-        """Write it down. What cannot be written is not: the evaluation matters more."""
+        """Write the file. A file that cannot be written is skipped, since the evaluation matters more."""
         if self._path is not None:
             state = np.array([self.done], _COUNT).tobytes() + self.sums.astype(_SUM).tobytes()
             with suppress(OSError):

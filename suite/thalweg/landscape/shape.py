@@ -1,4 +1,4 @@
-"""What the shape of a curve of losses is, in numbers."""
+"""Measures of the shape of a curve of losses."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 CURVATURE_TOLERANCE = 1e-4
-"""A second difference down to this share of the drop below zero counts as convex: rounding is smaller, bends are not.
-"""
+"""A second difference above minus this share of the drop counts as convex. Rounding is smaller, bends are larger."""
 
 ROUNDING = 1e-12
-"""The same for roughness in float64, as a share of the range."""
+"""The tolerance for roughness in float64, as a share of the range."""
 
 
 @dataclass(frozen=True)
 class LineShape:
-    """The shape of L_0, ..., L_n at evenly spaced points from start to finish; shares are fractions of one.
+    """The shape of L_0, ..., L_n at evenly spaced points from start to finish. Shares are fractions of one.
 
-    ``monotone``: the share of steps that do not rise. ``bump``: the largest rise above the least value so far, over the
-    drop L_0 - L_n. ``chord_excess``: the largest L_i - chord_i over the drop, the chord being the straight line from
-    L_0 to L_n. ``convex``: the share of second differences above -1e-4 of the drop. nan where a value is not finite, or
-    nothing drops.
+    ``monotone`` is the share of steps that do not rise. ``bump`` is the largest rise above the least value so far,
+    divided by the drop L_0 - L_n. ``chord_excess`` is the largest L_i - chord_i divided by the drop, where the chord is
+    the straight line from L_0 to L_n. ``convex`` is the share of second differences above -1e-4 of the drop. Values are
+    nan where a loss is not finite, or where the drop is not positive.
     """
 
     monotone: float
@@ -60,11 +59,11 @@ def line_shape(losses: Floats) -> LineShape:
 
 @dataclass(frozen=True)
 class Roughness:
-    """How rough a curve is at evenly spaced points h apart.
+    """The roughness of a curve at evenly spaced points with distance h.
 
-    ``concave``: the share of second differences below -1e-12 of the range. ``range``: max - min. ``excess_variation``:
-    the total variation beyond that of the curve's ends and its least point, over the range: zero for a valley.
-    ``curvature``: the second difference at the middle over h^2.
+    ``concave`` is the share of second differences below -1e-12 of the range. ``range`` is max - min.
+    ``excess_variation`` is the total variation, less the variation of the two straight lines from the ends to the least
+    point, divided by the range; a valley has zero. ``curvature`` is the second difference at the middle over h^2.
     """
 
     concave: float
@@ -74,7 +73,7 @@ class Roughness:
 
 
 def roughness(losses: Floats, h: float) -> Roughness:
-    """The roughness of losses (n,), n odd, at points h apart; nan where a value is not finite.
+    """The roughness of losses (n,), n odd, at points with distance h; nan where a loss is not finite.
 
     >>> roughness(np.array([4.0, 1.0, 0.0, 1.0, 4.0]), 1.0)
     Roughness(concave=0.0, range=4.0, excess_variation=0.0, curvature=2.0)
@@ -95,9 +94,9 @@ def roughness(losses: Floats, h: float) -> Roughness:
 
 
 def barrier(losses: Floats) -> float:
-    """max_t L(t) - ((1 - t) L_0 + t L_n): how far the path between two ends rises above the chord; zero at least.
+    """max_t L(t) - ((1 - t) L_0 + t L_n): the largest rise of a path above the chord between its ends, at least zero.
 
-    Source: Frankle et al. 2020, section 2, with the mean of the ends; with the chord: Entezari et al. 2022.
+    Source: Entezari et al. 2022; with the mean of the ends in place of the chord: Frankle et al. 2020, section 2.
 
     >>> barrier(np.array([1.0, 5.0, 3.0]))
     3.0

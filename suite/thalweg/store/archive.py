@@ -39,7 +39,7 @@ from thalweg.store.packed_format import (
 )
 
 RACY = 2_000_000_000
-"""A file that changed so few nanoseconds ago may change again without a later time."""
+"""Within this many nanoseconds of a change, a file may change again without a later time."""
 
 
 @dataclass(frozen=True)
@@ -50,19 +50,19 @@ class Archive:
     identity: bytes
     """SHA-256 of everything behind the last result: the digests and the directory."""
     names: list[str]
-    """Of the results' files, sorted."""
+    """The names of the results' files, sorted."""
     offsets: list[int]
-    """Where the local header of each file begins."""
+    """The offset of each file's local header."""
     sizes: list[int]
     crcs: list[int]
     sums: list[str]
     """Each file's line in ``SHA256SUMS``."""
     folders: dict[str, list[str]] = field(default_factory=dict)
-    """Names in the folders that were asked for."""
+    """The names in folders, for folders that were listed."""
 
     @cached_property
     def numbers(self) -> dict[str, int]:
-        """Where in these lists a file is, by its name."""
+        """The index of each file in these lists, by its name."""
         return {name: number for number, name in enumerate(self.names)}
 
     def inside(self, folder: str) -> list[str]:
@@ -81,7 +81,7 @@ class Archive:
 
         Raises:
             FileNotFoundError: the packed file has no such file.
-            Refused: it is larger than ``limit``, or its bytes are others than its digest says.
+            Refused: the file is larger than ``limit``, or does not have its digest.
             OSError: the packed file cannot be read.
         """
         size, place = self.size(name), self.path / name
@@ -109,8 +109,8 @@ def open_packed(path: Path) -> Archive:
     """The directory of a packed file; read again when the file has changed.
 
     Raises:
-        Refused: it is no packed file of this format, with the reason.
-        OSError: it cannot be read.
+        Refused: the file is no packed file of this format, with the reason.
+        OSError: the file cannot be read.
     """
     about = path.lstat()
     state = about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
@@ -171,7 +171,11 @@ def _read_directory(path: Path, file: BinaryIO, size: int) -> Archive:
 
 
 def _sums(path: Path, content: bytes) -> tuple[list[str], list[str]]:
-    """The names in ``SHA256SUMS``, and its lines; Refused where a name is none of results, or may be another's."""
+    """The names and the lines of ``SHA256SUMS``.
+
+    Raises:
+        Refused: a name belongs to no result, or may be equal to another name.
+    """
     text = content.decode("ascii", errors="replace")
     lines = text.split("\n")
     if lines.pop() or not _LINES.fullmatch(text):
@@ -184,7 +188,7 @@ def _sums(path: Path, content: bytes) -> tuple[list[str], list[str]]:
     # folders of weights and of probes are at most two deeper than the trial's
     folders |= {folder.rpartition("/")[0] for folder in folders}
     folders |= {folder.rpartition("/")[0] for folder in folders}
-    # without capitals only a file and a folder may have one name
+    # in lower-case content only a file and a folder can have equal names
     there = [*folders.intersection(names), *folders] if content == content.lower() else [*names, *folders]
     if len({name.lower() for name in there}) < len(there):
         counts = Counter(name.lower() for name in there)
@@ -202,7 +206,7 @@ def _directory(path: Path, directory: bytes, names: list[str], end: int) -> tupl
     places = np.cumsum(ENTRY.size + lengths) - lengths - ENTRY.size
     if len(directory) != len(names) * ENTRY.size + lengths.sum():
         raise Refused(f"is no packed file: its directory names other files than {SUMS}, or says more of them", path)
-    # CRC-32 and sizes are a file's own, and everything else in its entry follows
+    # CRC-32 and sizes come from the entry; everything else follows from names and sizes
     own = places[:, None] + np.arange(16, 28)
     free = np.frombuffer(directory, np.uint8)[own].reshape(-1).view("<u4").reshape(-1, 3)
     sizes = free[:, 2].astype(np.int64)
@@ -224,7 +228,7 @@ def _directory(path: Path, directory: bytes, names: list[str], end: int) -> tupl
 
 
 def _first_fault(directory: bytes, entries: list[bytes], names: list[str]) -> str:
-    """What is wrong with the first entry of a directory that is not the wanted one."""
+    """The fault of the first wrong entry in a directory."""
     places = itertools.accumulate(map(len, entries), initial=0)
     number, place = next(
         (number, place)

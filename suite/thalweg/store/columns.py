@@ -116,7 +116,7 @@ def _joined(names: Any) -> str:
 
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, NotImplementedError)
-"""The errors that reading a table may raise, those of pyarrow among them."""
+"""The errors that reading a table may raise, including pyarrow's errors."""
 
 
 def why(failure: Exception) -> str:

@@ -18,7 +18,7 @@ from thalweg.store.writing import CHECKPOINT, ResultsFolder
 
 @dataclass
 class Compacted:
-    """What was done to one benchmark's results."""
+    """The outcome of compacting one benchmark's results."""
 
     trials: int = 0
     """Trials in the index."""

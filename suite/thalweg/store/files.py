@@ -81,7 +81,7 @@ class FolderFiles(Files):
         return "" if guard.is_folder(self.path) else guard.kind_at(self.path)
 
     def names(self, folder: str) -> list[str]:
-        """What the folder lists."""
+        """The names in the folder."""
         place = self.path / folder
         try:
             return sorted(path.name for path in place.iterdir()) if guard.is_folder(place) else []

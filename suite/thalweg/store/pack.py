@@ -34,7 +34,7 @@ from thalweg.store.verify import FOREIGN, faults_of
 
 @dataclass
 class Packing:
-    """What became of a benchmark's folder: names in it, with the reason where they are not in the packed file."""
+    """The outcome of packing a benchmark's folder; names that stay out have the reason."""
 
     path: Path
     """The packed file."""
@@ -43,7 +43,7 @@ class Packing:
     bytes: int = 0
     """Size of the packed file."""
     left: dict[str, str] = field(default_factory=dict)
-    """What belongs to no result, and stays out."""
+    """Names that belong to no result and stay out."""
     damaged: dict[str, str] = field(default_factory=dict)
     """Trials and files that are not whole, and stay out."""
 
@@ -78,7 +78,7 @@ def pack(results: BenchmarkResults, out: Path) -> Packing:
 
 
 def _check_readable(packed: Path, path: Path) -> None:
-    """UserError where readers refuse the file, as they do where two names differ in case alone."""
+    """UserError where readers refuse the file, for example because two names differ only in case."""
     try:
         open_packed(packed)
     except guard.Refused as error:
@@ -90,7 +90,7 @@ Source = Callable[[], BinaryIO]
 
 
 def _sources(results: BenchmarkResults, done: Packing) -> dict[str, tuple[Source, str]]:
-    """By name how to open each file, and the digest it must have (empty for any); ``done`` gets what stays out."""
+    """For each name a function that opens the file, and its digest (empty for any). ``done`` gets names left out."""
     found: dict[str, tuple[Source, str]] = {}
     files = results.files
     if files.has("benchmark.toml"):
@@ -118,7 +118,7 @@ def _sources(results: BenchmarkResults, done: Packing) -> dict[str, tuple[Source
 
 
 def _fault(trial: StoredTrial, name: str, done: Packing) -> str:
-    """Why a trial is not packed; empty where it is. Files that do not belong to it are left, which is no fault."""
+    """Why a trial is not packed; empty for a packed trial. Foreign files in its folder stay out, which is no fault."""
     for fault in faults_of(trial):
         file = fault.path.relative_to(trial.path).as_posix()
         if not fault.reason.endswith(FOREIGN):

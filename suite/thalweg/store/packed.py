@@ -47,7 +47,7 @@ class PackedFiles(Files):
         return "" if not self.folder or archive.inside(self.folder) else f"is not in {self.packed.name}"
 
     def names(self, folder: str) -> list[str]:
-        """What the directory lists below the folder; nothing where the packed file is refused."""
+        """The names below the folder in the directory; none where the packed file is refused."""
         place = self._full(folder)
         try:
             archive = self.archive
@@ -66,7 +66,7 @@ class PackedFiles(Files):
         return ((name[begin:], True) for name in names)
 
     def check(self, name: str) -> None:
-        """The packed file has the file, and it is no larger than its kind may be."""
+        """Check that the packed file has the file, and that the file is not larger than its kind may be."""
         guard.check_size(self.archive.size(self._full(name)), name, self.path / name)
 
     def has(self, name: str) -> bool:

@@ -23,7 +23,7 @@ import numpy as np
 from thalweg import guard
 
 SUFFIX = ".thalweg"
-"""Of a packed file."""
+"""The ending of a packed file's name."""
 SUMS = "SHA256SUMS"
 
 MOST_FILES = 65_534
@@ -35,7 +35,7 @@ MOST_DIRECTORY = 64 * guard.MB
 
 _PART = guard.PART.pattern
 NAMES = re.compile(rf"benchmark\.toml|timings/{_PART}\.parquet|trials/{_PART}(/{_PART}){{1,3}}")
-"""What a benchmark's folder holds, and what may be packed."""
+"""The names of a benchmark's files that may be packed."""
 
 # APPNOTE.TXT 6.3.10 of ZIP, sections 4.3.7, 4.3.12 and 4.3.16
 LOCAL = struct.Struct("<4sHHHHHIIIHH")
@@ -57,7 +57,7 @@ MODE = (stat.S_IFREG | 0o644) << 16
 
 
 def local_header(name: bytes, size: int, crc: int) -> bytes:
-    """What stands before a file's content."""
+    """The local header of a file, before its content."""
     return LOCAL.pack(b"PK\3\4", _VERSION, 0, 0, 0, _FIRST_OF_1980, crc, size, size, len(name), 0) + name
 
 

@@ -69,12 +69,12 @@ class BenchmarkResults:
 
     @property
     def refusal(self) -> str:
-        """Why nothing of these results is read; empty where they are, and where the benchmark has none."""
+        """Why these results are not read; empty for results that are read, and for a benchmark without results."""
         return refusal_of(self.path, self.name) if os.path.lexists(self.path) else ""
 
 
 def both(places: Sequence[Path]) -> str:
-    """What is wrong where a benchmark has a folder and a packed file."""
+    """The message for a benchmark that has a folder and a packed file."""
     return f"{' and '.join(place.name for place in places)}, and only one of the two can count: move one away"
 
 
@@ -98,7 +98,7 @@ def _is_left_behind(folder: Path) -> bool:
 
 
 def refusal_of(place: Path, benchmark: str) -> str:
-    """Why the results of a benchmark are not read from a place, which is there; empty where they are."""
+    """Why the results of a benchmark are not read from an existing place; empty where they are read."""
     packed = _is_packed_place(place)
     if packed and (reason := PackedFiles(place).refusal):
         return reason

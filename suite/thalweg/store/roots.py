@@ -24,12 +24,17 @@ def benchmarks_in(root: Path) -> list[str]:
 
 
 def refused_in(root: Path) -> list[Unreadable]:
-    """What looks like the results of a benchmark and is not read, sorted, and why."""
+    """The paths that look like results but are not read, sorted, with the reasons."""
     return [Unreadable(path, refusal) for _, path, refusal in _found(root) if refusal]
 
 
 def require_benchmark(root: Path, name: str) -> BenchmarkResults:
-    """The results of a benchmark; UserError naming the benchmarks that have some, or why the results are not read."""
+    """The results of a benchmark.
+
+    Raises:
+        UserError: the benchmark has no results, and other benchmarks have; or its results are not read, with the
+        reason.
+    """
     found = _found(root)
     for one, path, refusal in found:
         if one == name and refusal:
@@ -41,7 +46,7 @@ def require_benchmark(root: Path, name: str) -> BenchmarkResults:
 
 
 def _found(root: Path) -> list[tuple[str, Path, str]]:
-    """Name and place of what looks like the results of a benchmark, sorted, and why they are not read."""
+    """Names and paths that look like results, sorted; for results that are not read, the reason."""
     if is_packed(root):
         names = [root.name.removesuffix(SUFFIX)]
     elif root.is_dir():

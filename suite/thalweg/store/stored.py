@@ -35,7 +35,7 @@ class Stored:
     """
     unreadable: list[Unreadable]
     read: int = 0
-    """How many trials were read from their files, and not from the index."""
+    """The number of trials that were read from their files instead of the index."""
     _segments: list[Segment] = field(default_factory=list)
     _places: list[np.ndarray[Any, Any]] = field(default_factory=list)
     """For each segment the number of the trial of each row; -1 where the row does not count."""
@@ -83,7 +83,7 @@ class Stored:
         return self.trials[name].to_numpy(dtype=object).tolist()
 
     def only(self, mask: pd.Series) -> Stored:
-        """The trials of the mask alone; trials keep their numbers."""
+        """Only the trials of the mask; trials keep their numbers."""
         return replace(self, trials=self.trials[mask])
 
     def files_at(self, number: int) -> Files:

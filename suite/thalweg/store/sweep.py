@@ -28,8 +28,8 @@ def sweep(results: ResultsFolder, reasons: Mapping[str, Failure] | None = None) 
     whose lock is free belongs to no process.
 
     Args:
-        results: where to look.
-        reasons: why trials failed, by hash, where that is known better than from the folder alone.
+        results: the results to clear up.
+        reasons: reasons of failures by hash, where they are known better than from the folder.
     """
     swept: list[TrialDocument] = []
     if not guard.is_folder(results.working) or not os.access(results.working, os.W_OK):
@@ -58,14 +58,14 @@ def _left(results: BenchmarkResults) -> list[Path]:
     working = results.path / WORKING
     if not guard.is_folder(working):
         return []
-    # every trial that was ever trained has left a lock file
+    # every trained trial has left a lock file
     with os.scandir(working) as entries:
         names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
     return [working / name for name in sorted(names) if guard.HASH.fullmatch(name.removesuffix(".old"))]
 
 
 def _started(path: Path) -> TrialDocument | None:
-    """What was being trained in a folder; None where the training had not begun."""
+    """The trial that was in training in a folder; None before its training began."""
     document = read_document(FolderFiles(path), "started.json")
     return document if isinstance(document, TrialDocument) and document.hash == path.name else None
 

@@ -38,7 +38,7 @@ class Imported:
     left: dict[str, str] = field(default_factory=dict)
     """Files in a trial's folder that are not copied, and why."""
     damaged: dict[str, str] = field(default_factory=dict)
-    """Not whole in the source, or no results, and why."""
+    """Names that are not whole in the source, or are no results, with the reason."""
 
 
 def take_over(results: ResultsFolder, source: BenchmarkResults) -> Imported:

@@ -12,7 +12,7 @@ from thalweg.store.archive import open_packed
 
 @dataclass
 class Unpacked:
-    """What was made of a packed file."""
+    """The outcome of unpacking a packed file."""
 
     path: Path
     """The benchmark's folder."""

@@ -23,7 +23,7 @@ FOREIGN = "does not belong to the trial"
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong with the results on disk."""
+    """A fault in the results on disk."""
 
     path: Path
     reason: str

@@ -37,7 +37,7 @@ def _built(registry: Registry, name: str, shape: Shape, seed: int) -> nn.Module 
 
 
 def fits_something_and_says_why_not(registry: Registry, name: str) -> None:
-    """At least one shape fits, and a reason is given for each that does not."""
+    """At least one shape fits, and ``misfit`` gives a reason for every other shape."""
     architecture = registry.architecture(name)
     reasons = [architecture.misfit(resolve(architecture.options, {}, name), shape) for shape in SHAPES]
     assert None in reasons, f"no shape fits: {reasons}"
@@ -45,7 +45,7 @@ def fits_something_and_says_why_not(registry: Registry, name: str) -> None:
 
 
 def gives_outputs_of_the_shape(registry: Registry, name: str) -> None:
-    """For every shape that fits the output has the shape asked for, and gradients reach every parameter."""
+    """For every shape that fits, the output has the problem's shape, and gradients reach every parameter."""
     for shape in SHAPES:
         module = _built(registry, name, shape, 0)
         if module is None:
@@ -61,19 +61,19 @@ def gives_outputs_of_the_shape(registry: Registry, name: str) -> None:
 
 
 def starts_from_the_seed(registry: Registry, name: str) -> None:
-    """The same seed gives the same initial weights, another seed others (unless the problem sets the start)."""
+    """Equal seeds give equal initial weights, different seeds different weights, unless the problem sets the start."""
     for shape in SHAPES:
         modules = [_built(registry, name, shape, seed) for seed in (0, 0, 1)]
         weights = [list(module.parameters()) for module in modules if module is not None]
         if weights:
             repeats = same(weights[0], weights[1])  # type: ignore[arg-type]
-            assert repeats, f"expected one seed to give one set of initial weights, and it gave two, for {shape}"
+            assert repeats, f"expected one seed to give equal initial weights twice, and they differ, for {shape}"
             others = shape.task == "function" or not same(weights[0], weights[2])  # type: ignore[arg-type]
-            assert others, f"expected two seeds to give other initial weights, and they gave the same, for {shape}"
+            assert others, f"expected two seeds to give different initial weights, and they are equal, for {shape}"
 
 
 def repeats_its_output(registry: Registry, name: str) -> None:
-    """In evaluation mode the output is a function of the input; in training mode too, if no draws are declared."""
+    """In evaluation mode the output is a function of the input; in training mode too, unless draws are declared."""
     architecture = registry.architecture(name)
     draws = architecture.draws_in_forward(resolve(architecture.options, {}, name))
     for shape in SHAPES:
@@ -87,7 +87,7 @@ def repeats_its_output(registry: Registry, name: str) -> None:
 
 
 def leaves_its_input_alone(registry: Registry, name: str) -> None:
-    """The forward pass writes nothing into its input, which is part of the data set."""
+    """The forward pass does not write into its input, which is part of the data set."""
     for shape in SHAPES:
         module = _built(registry, name, shape, 0)
         if module is None or shape.task == "function":
@@ -96,13 +96,13 @@ def leaves_its_input_alone(registry: Registry, name: str) -> None:
         for mode in (False, True):
             module.train(mode)(x)
             unchanged = torch.equal(x, example_inputs(shape, 4))
-            assert unchanged, f"expected the forward pass to leave its input alone, and it wrote into it, for {shape}"
+            assert unchanged, f"expected the forward pass to leave its input alone, and the input changed, for {shape}"
 
 
 def can_be_differentiated_twice(registry: Registry, name: str) -> None:
-    """Products of the Hessian with a vector exist: probes and second-order methods need them.
+    """The Hessian has products with vectors, as probes and second-order methods need.
 
-    Attention and weight normalisation are computed as they do, by their plain formulas.
+    The check computes attention and weight normalisation by their plain formulas, as probes and methods do.
     """
     for shape in SHAPES:
         module = _built(registry, name, shape, 0)

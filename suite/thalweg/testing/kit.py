@@ -1,4 +1,4 @@
-"""Which checks apply to what is registered."""
+"""The checks of registered components."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ CHECKS: dict[str, tuple[Callable[[Registry, str], None], ...]] = {
     "executors": others.EXECUTOR_CHECKS,
     "claims": (others.contract,),
 }
-"""By kind: functions of a registry and a name that raise AssertionError. Their names say what must hold."""
+"""For each kind of component its checks: functions of a registry and a name, named by the condition that they check.
+
+They raise AssertionError where a component does not meet the condition.
+"""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check of one component; calling it raises AssertionError when the component does not conform."""
+    """One check of one component. Its call raises AssertionError where the component does not conform."""
 
     registry: Registry
     kind: str
@@ -31,7 +34,7 @@ class Check:
     run: Callable[[Registry, str], None]
 
     def __call__(self) -> None:
-        """Run the check; what a component changes of torch's own settings is put back for the next one."""
+        """Run the check, and restore torch's settings where the component has changed them."""
         with contained():
             self.run(self.registry, self.name)
 
@@ -40,7 +43,7 @@ class Check:
 
 
 def checks(registry: Registry, plugin: str | None = None) -> list[Check]:
-    """Every check of everything registered, or of what one plugin registered."""
+    """Every check of all registered components, or of one plugin's components."""
     return [
         Check(registry, kind, entry.name, run)
         for kind, functions in CHECKS.items()

@@ -1,4 +1,4 @@
-"""A check of whether all methods of a torch class are called that its steps rely on."""
+"""Checks that the training calls all methods on which a torch class relies."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ STEPS = 30
 
 
 def calls_what_fills_its_state(registry: Registry, name: str) -> None:
-    """No state of a torch class stays zero for thirty steps because the method that fills it is never called.
+    """No state of a torch class stays zero for thirty steps because no one calls the method that fills the state.
 
-    So it is where a training loop has to call more than ``step``, as Sophia's ``update_hessian``.
+    Some torch classes need more calls than ``step``, such as Sophia's ``update_hessian``.
     """
     with seeded(0):
         bench = Workbench(registry, name)
@@ -35,13 +35,13 @@ def calls_what_fills_its_state(registry: Registry, name: str) -> None:
     for key in _always_zero(optimizer):
         unasked = [label for label, source in idle.items() if repr(key) in source or f'"{key}"' in source]
         assert not unasked, (
-            f"expected {key!r} of the state to be filled within {STEPS} steps, and it is zero: {unasked[0]}() fills "
-            "it, and step() does not call it. A thalweg.Optimizer of your own can"
+            f"expected {key!r} of the state to be filled within {STEPS} steps, and it is zero: step() does not call "
+            f"{unasked[0]}(), which fills it. Write a thalweg.Optimizer that calls {unasked[0]}()"
         )
 
 
 def _own_methods(cls: type[torch.optim.Optimizer]) -> dict[str, Callable[..., Any]]:
-    """The public methods that a class has beyond torch's."""
+    """The public methods of a class that torch's optimizers do not have."""
     return {
         label: method
         for label, method in inspect.getmembers(cls, inspect.isfunction)
@@ -59,7 +59,7 @@ def _noted(method: Callable[..., Any], label: str, called: set[str]) -> Callable
 
 
 def _always_zero(optimizer: torch.optim.Optimizer) -> list[str]:
-    """The keys of the state that are tensors of zeros for every parameter."""
+    """The keys of the state whose tensors are zero for every parameter."""
     found: dict[str, bool] = {}
     for state in optimizer.state.values():
         for key, value in state.items() if isinstance(state, dict) else ():

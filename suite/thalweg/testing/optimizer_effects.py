@@ -1,4 +1,4 @@
-"""Checks of what an optimizer does besides moving weights: nothing, but for evaluation."""
+"""Checks that an optimizer has no effects besides moving weights and preparing evaluations."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ STEPS = 30
 
 
 def changes_nothing_but_the_weights(registry: Registry, name: str) -> None:
-    """Data and targets, the modules and torch's own settings are after thirty steps what they were before.
+    """Thirty steps do not change data, targets, modules or torch's settings.
 
-    (The gradients of its own parameters may be changed: many methods clip or project them in place.)
+    They may change the gradients of the optimizer's parameters, since many methods clip or project them in place.
     """
     with contained(), seeded(0):
         bench = Workbench(registry, name)
@@ -33,7 +33,9 @@ def changes_nothing_but_the_weights(registry: Registry, name: str) -> None:
             bench.objective.begin_step(batch, step)
             bench.stepper.step(bench.objective)
             changed = [what for what, old in copies[step].items() if not torch.equal(old, _copied(batch)[what])]
-            assert not changed, f"expected step {step} to leave its batch alone, and it has changed its {changed[0]}"
+            assert not changed, (
+                f"expected step {step} to leave its batch alone, and the step has changed the {changed[0]}"
+            )
         after = torch_settings()
     for what, value in after.items():
         assert value == settings[what], f"expected torch's {what} as before, {settings[what]}, and it is {value}"
@@ -42,11 +44,11 @@ def changes_nothing_but_the_weights(registry: Registry, name: str) -> None:
     for step, old in enumerate(copies):
         again = _copied(bench.problem.batch("train", step, bench.draw))
         unchanged = all(torch.equal(again[what], old[what]) for what in old)
-        assert unchanged, f"expected the data as before after {STEPS} steps, and batch {step} is another"
+        assert unchanged, f"expected the data as before after {STEPS} steps, and batch {step} has changed"
 
 
 def leaves_the_seeds_alone(registry: Registry, name: str) -> None:
-    """It may draw from the global generators and does not seed them: augmentation or dropout would repeat itself."""
+    """An optimizer may draw from the global generators, but does not seed them: dropout would repeat its masks."""
     states = []
     for seed in (0, 1):
         with seeded(seed):
@@ -70,13 +72,13 @@ def evaluates_at_the_weights_it_means(registry: Registry, name: str) -> None:
         with bench.stepper.evaluation_weights():
             found = [parameter.detach().clone() for parameter in bench.module.parameters()]
     assert same(meant, found), (
-        f"expected evaluation at the weights that {type(optimizer).__name__}.eval() puts in place, and it is at "
-        "others: evaluation_weights must call eval() and, afterwards, train()"
+        f"expected evaluation at the weights that {type(optimizer).__name__}.eval() puts in place, and found other "
+        "weights: evaluation_weights must call eval() and, afterwards, train()"
     )
 
 
 def restores_weights_after_evaluation(registry: Registry, name: str) -> None:
-    """``evaluation_weights`` gives the training weights back, also after an exception."""
+    """``evaluation_weights`` restores the training weights, also after an exception."""
     with seeded(0):
         bench = Workbench(registry, name)
         bench.path(0, STEPS)
@@ -87,7 +89,7 @@ def restores_weights_after_evaluation(registry: Registry, name: str) -> None:
         except KeyError:
             pass
         back = same(before, bench.weights())
-    assert back, "expected the training weights back after an evaluation that raised, and they are others"
+    assert back, "expected the training weights back after an evaluation that raised, and found other weights"
 
 
 def _copied(batch: Batch) -> dict[str, Tensor]:
@@ -96,7 +98,7 @@ def _copied(batch: Batch) -> dict[str, Tensor]:
 
 
 def _about(bench: Workbench) -> dict[str, Any]:
-    """What is known of the module besides its weights and batch norm's statistics."""
+    """The properties of the module besides its weights and batch norm's statistics."""
     modules, parameters = dict(bench.module.named_modules()), dict(bench.module.named_parameters())
     return {
         "names of modules and parameters": [*modules, *parameters],

@@ -1,4 +1,4 @@
-"""Checks of what an optimizer remembers from step to step."""
+"""Checks of the state that an optimizer keeps from step to step."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from thalweg.training.randomness import seeded
 from thalweg.training.state_precision import coarser_than
 
 STEPS = 85
-"""Of the training that is not interrupted."""
+"""Steps of the training that is not interrupted."""
 INTERRUPTED = (5, 30)
-"""After how many steps the others are: in a warm-up, and after it. At least 55 steps follow."""
+"""The steps after which the other trainings are interrupted: in a warm-up, and after a warm-up. At least 55 follow."""
 
 
 def continues_from_its_state(registry: Registry, name: str) -> None:
-    """A trial that is interrupted and goes on is the one that is not, bitwise, for 55 steps and more.
+    """A trial that continues after an interruption equals an uninterrupted trial, bitwise, for 55 steps and more.
 
-    The state is written to a file and read again, and loaded into a new stepper of a new network, as a run does that
-    was killed. So it must hold all that a step depends on, counts of steps and generators included, and be keyed by
-    nothing that is gone by then.
+    The check writes the state to a file, reads the file, and loads the state into a new stepper of a new network, as
+    after a killed run. So the state must hold everything that a step depends on, including counts of steps and
+    generators. Its keys must not be objects of the old process.
     """
     with seeded(0):
         whole = Workbench(registry, name).path(0, STEPS)
@@ -32,7 +32,7 @@ def continues_from_its_state(registry: Registry, name: str) -> None:
         with seeded(0):
             bench = Workbench(registry, name)
             if len(bench.path(0, at)) < at:
-                return  # it diverges before, so there is nothing to go on with
+                return  # the optimizer diverges before the interruption
             saved = _through_a_file(
                 {"module": bench.module.state_dict(), "stepper": bench.stepper.state_dict(), "random": random_state()}
             )
@@ -47,15 +47,15 @@ def continues_from_its_state(registry: Registry, name: str) -> None:
             set_random_state(saved["random"])
             place = parting(whole[at:], other.path(at, STEPS))
         assert place is None, (
-            f"expected {STEPS - at} steps after an interruption at step {at} to be those without it, and they part at "
-            f"step {at + (place or 0)}: something that a step depends on is not in state_dict"
+            f"expected {STEPS - at} steps after an interruption at step {at} to equal uninterrupted steps, and they "
+            f"part at step {at + (place or 0)}: state_dict lacks something that a step depends on"
         )
 
 
 def keeps_its_state_in_the_precision_of_the_weights(registry: Registry, name: str) -> None:
-    """In a float64 trial neither weights nor tensors of the state are of fewer bits.
+    """In a float64 trial the weights and the state's tensors are float64.
 
-    Single numbers may be: torch counts steps in float32.
+    Single numbers may have lower precision: torch counts steps in float32.
     """
     with seeded(0):
         bench = Workbench(registry, name, torch.float64)
@@ -73,7 +73,7 @@ def _through_a_file(state: dict[str, Any]) -> Any:
         torch.save(state, file)
     except Exception as error:
         told = f"{type(error).__name__}: {error}"
-        raise AssertionError(f"expected state_dict to be something that a file can hold: {told}") from error
+        raise AssertionError(f"expected state_dict to be a value that torch.save can write: {told}") from error
     file.seek(0)
     return torch.load(file, weights_only=False)
 

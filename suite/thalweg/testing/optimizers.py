@@ -1,4 +1,4 @@
-"""Checks of optimizers: what they say of themselves, and that their steps are steps."""
+"""Checks of optimizers' declarations and steps."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from thalweg.training.randomness import seeded
 from thalweg.training.stacked.elementwise import compare
 
 PATIENCE = 30
-"""Steps in which something has to happen: RAdam moves nothing in the first 5, AdaShift in the first 10."""
+"""Steps within which the weights must move: RAdam moves nothing in the first 5, AdaShift in the first 10."""
 STACKED = 64
-"""Steps of members at once and alone: some methods begin with what couples weights after 25."""
+"""Steps of stacked and of single members: some methods couple weights only after 25 steps."""
 
 
 def has_a_learning_rate(registry: Registry, name: str) -> None:
-    """The stepper's lr can be read and set, as schedules do, and has an effect; or the optimizer says it has none."""
+    """The stepper's lr can be read and set, as schedules do, and has an effect, unless ``has_lr`` is false."""
     optimizer = registry.optimizer(name)
     declared = "lr" in [option.name for option in optimizer.options]
     assert optimizer.has_lr or not declared, "expected has_lr to be true where 'lr' is an option, and it is false"
@@ -53,7 +53,9 @@ def has_a_learning_rate(registry: Registry, name: str) -> None:
     with seeded(0):
         slow_path = slow.path(0, PATIENCE)
     apart = parting(fast_path, slow_path) is not None
-    assert apart, f"expected other weights with an eighth of lr, and {PATIENCE} steps end at the same: lr has no effect"
+    assert apart, (
+        f"expected other weights with an eighth of lr, and {PATIENCE} steps end at equal weights: lr has no effect"
+    )
 
 
 def says_what_it_cannot_train(registry: Registry, name: str) -> None:
@@ -76,7 +78,7 @@ def moves_every_parameter(registry: Registry, name: str) -> None:
             still = [
                 label
                 for (label, parameter), old in zip(bench.module.named_parameters(), before, strict=True)
-                # a bias before batch norm has a gradient of rounding errors, which some methods divide away
+                # the gradient of a bias before batch norm is rounding errors, which some methods scale up
                 if label != "0.bias" and torch.equal(parameter, old)
             ]
             if step >= 2 and not still:
@@ -91,7 +93,7 @@ def moves_every_parameter(registry: Registry, name: str) -> None:
 
 
 def is_deterministic(registry: Registry, name: str) -> None:
-    """Two runs from the same seed are bitwise equal, as two trials of the same seed have to be."""
+    """Two runs from one seed are bitwise equal, as two trials of one seed must be."""
     paths = []
     for _ in range(2):
         with seeded(0):
@@ -104,10 +106,10 @@ def is_deterministic(registry: Registry, name: str) -> None:
 
 
 def stacks(registry: Registry, name: str) -> None:
-    """An elementwise optimizer trains three members at once as it trains each alone: 64 steps, float64, to 1e-12.
+    """An elementwise optimizer trains three stacked members as it trains each alone: 64 steps, float64, to 1e-12.
 
-    (Both round at 1e-16, and steps that converge do not add that up.) Members whose
-    hyperparameters differ may be refused with NotImplementedError, members that are alike may not.
+    (Both round at 1e-16, and converging steps do not accumulate rounding.) An optimizer may refuse members with
+    different hyperparameters by NotImplementedError, but not members with equal ones.
     """
     optimizer = registry.optimizer(name)
     if not optimizer.elementwise:
@@ -121,7 +123,7 @@ def stacks(registry: Registry, name: str) -> None:
         members = [resolve(optimizer.options, {"lr": defaults["lr"] * share}, name) for share in (1.0, 0.5, 0.25)]
         with contextlib.suppress(NotImplementedError), seeded(0):
             difference = compare(optimizer, members, steps=STACKED, dtype=torch.float64)
-            assert difference < 1e-12, f"{expected}, each with an lr of its own, and they are {difference:.2g} off"
+            assert difference < 1e-12, f"{expected}, each with another lr, and they are {difference:.2g} off"
 
 
 CHECKS = (

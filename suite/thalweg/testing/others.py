@@ -1,4 +1,4 @@
-"""Checks of benchmarks, executors and claims, and the one that every component shares."""
+"""Checks of benchmarks, executors and claims, and the check of contracts for every component."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from thalweg.registry import KINDS, Registry
 
 
 def contract(registry: Registry, name: str) -> None:
-    """Every component of that name declares itself as its contract asks."""
+    """Every component of this name keeps its contract's rules for declarations."""
     for kind in KINDS:
         for entry in registry.entries(kind):
             if entry.name == name and isinstance(entry.component, Component):
@@ -19,7 +19,7 @@ def contract(registry: Registry, name: str) -> None:
 
 
 def expands(registry: Registry, name: str) -> None:
-    """The benchmark's file is valid and every name in it is registered."""
+    """The benchmark's file is valid, and every name in the file is registered."""
     plan = load_benchmark(name, registry).expand(registry)
     assert plan.trials, "expected the benchmark to have trials, and it has none"
     unknown = {planned.workload for planned in plan.trials} - plan.workloads.keys()
@@ -27,7 +27,7 @@ def expands(registry: Registry, name: str) -> None:
 
 
 def does_each_job_once(registry: Registry, name: str) -> None:
-    """Every job comes back exactly once, with its own result, and progress is passed on."""
+    """Every job returns exactly once, with its own result, and its progress is passed on."""
     seen: list[tuple[Any, int, int]] = []
     jobs = list(range(5))
     results = list(registry.executor(name).run(_square, jobs, _lost, lambda *args: seen.append(args)))

@@ -19,11 +19,11 @@ from thalweg.testing.small import Workbench, same
 from thalweg.training.tables import checked, joined
 
 CHEAP: dict[str, Any] = {"resolution": 3, "points": 5, "steps": 5, "draws": 2, "vectors": 6, "restarts": 2}
-"""Values for options that set a probe's cost, where it has them."""
+"""Values for options that set a probe's cost; only the options that a probe has are used."""
 
 
 def _context(registry: Registry, name: str, bench: Workbench) -> ProbeContext:
-    """A context after a short training, with every kind of weights."""
+    """A probe's context after a short training, with every kind of saved weights."""
     probe = registry.probe(name)
     given = {option.name: CHEAP[option.name] for option in probe.options if option.name in CHEAP}
     initial, path = state_of(bench.module), [flat(bench.module)]
@@ -58,7 +58,7 @@ def _measured(registry: Registry, name: str) -> pd.DataFrame:
 
 
 def table_has_the_declared_columns(registry: Registry, name: str) -> None:
-    """The table's columns are those declared, in that order, and it has rows."""
+    """The table has rows, and has the declared columns in the declared order."""
     table = _measured(registry, name)
     declared = [column.name for column in registry.probe(name).columns]
     assert list(table.columns) == declared, f"expected the declared columns {declared}, and found {list(table.columns)}"
@@ -66,12 +66,12 @@ def table_has_the_declared_columns(registry: Registry, name: str) -> None:
 
 
 def repeats_itself(registry: Registry, name: str) -> None:
-    """The same context gives the same table, bitwise."""
+    """Equal contexts give bitwise equal tables."""
     pd.testing.assert_frame_equal(_measured(registry, name), _measured(registry, name), check_exact=True)
 
 
 def leaves_the_model_unchanged(registry: Registry, name: str) -> None:
-    """Parameters, buffers, gradients, mode, data and torch's random state are as before."""
+    """A probe does not change parameters, buffers, gradients, mode, data or torch's random state."""
     bench = Workbench(registry, "sgd")
     context = _context(registry, name, bench)
     weights = bench.weights()
@@ -89,9 +89,7 @@ def leaves_the_model_unchanged(registry: Registry, name: str) -> None:
     assert same(gradients, left), "expected gradients as before, and they have changed"
     assert bench.module.training == mode, "expected the mode as before, and it has changed"
     unused = torch.equal(random, torch.random.get_rng_state())
-    assert unused, (
-        "expected torch's random state as before, and it has changed: context.generator is there to draw from"
-    )
+    assert unused, "expected torch's random state as before, and it has changed: draw from context.generator"
 
 
 def draws_its_table(registry: Registry, name: str) -> None:

@@ -23,7 +23,7 @@ from thalweg.testing.others import contract
 
 @contextmanager
 def _small(registry: Registry, name: str) -> Iterator[tuple[Problem, dict[str, Any]]]:
-    """The problem and options of a small case of it."""
+    """The problem, and options that make it small."""
     problem = registry.problem(name)
     with tempfile.TemporaryDirectory() as folder:
         options = resolve(problem.options, problem.small(Path(folder)), name)
@@ -36,7 +36,7 @@ def _load(problem: Problem, options: dict[str, Any], validation_fraction: float 
 
 
 def _module(registry: Registry, problem: Problem, options: dict[str, Any], loaded: LoadedProblem) -> nn.Module:
-    """The first architecture that fits."""
+    """A module of the first architecture that fits."""
     shape = problem.shape(options)
     for preferred in ("point", "linear", *(entry.name for entry in registry.entries("architectures"))):
         architecture = registry.architecture(preferred)
@@ -51,7 +51,7 @@ def _module(registry: Registry, problem: Problem, options: dict[str, Any], loade
 
 
 def declares_what_it_loads(registry: Registry, name: str) -> None:
-    """Metrics, splits and sizes are those declared; a validation split is taken from the training examples."""
+    """Metrics, splits and sizes are as declared. The validation split comes from the training examples."""
     with _small(registry, name) as (problem, options):
         loaded = _load(problem, options)
         metrics = tuple(loaded.metrics)
@@ -72,7 +72,7 @@ def declares_what_it_loads(registry: Registry, name: str) -> None:
 
 
 def evaluates_every_metric(registry: Registry, name: str) -> None:
-    """Every metric of every split is a finite number, not below zero on a log scale, and the same when asked again."""
+    """Every metric of every split is finite, not negative on a log scale, and equal in a second evaluation."""
     with _small(registry, name) as (problem, options):
         loaded = _load(problem, options)
         module = _module(registry, problem, options, loaded).eval()
@@ -87,11 +87,11 @@ def evaluates_every_metric(registry: Registry, name: str) -> None:
             assert finite, f"expected finite values on {split}, and found {values}"
             below = [one.name for one in loaded.metrics if one.scale == "log" and values[one.name] < 0]
             told = f"expected no value below zero of metrics with a log scale on {split}, and found {values}"
-            assert not below, f'{told}: Metric("{below[0]}", ..., "linear") is for those that can be'
+            assert not below, f'{told}: declare Metric("{below[0]}", ..., "linear")'
 
 
 def repeats_its_batches(registry: Registry, name: str) -> None:
-    """A step's batch is a function of seed and step alone; its loss is a finite scalar with a gradient."""
+    """A step's batch is a function of seed and step. Its loss is a finite scalar with a gradient."""
     with _small(registry, name) as (problem, options):
         loaded = _load(problem, options)
         module = _module(registry, problem, options, loaded)
@@ -121,7 +121,7 @@ def full_batch_loss_is_the_evaluated_one(registry: Registry, name: str) -> None:
         loaded = _load(problem, options)
         module = _module(registry, problem, options, loaded).eval()
     if loaded.online:
-        return  # a step is one of its losses, and there is no batch of all
+        return  # each step has one loss, and no batch holds all losses
     if isinstance(loaded, Supervised):
         loaded = loaded.without_augmentation()
     batch = loaded.loss(module, loaded.batch("train", 0, Draw(0, None))).item()
@@ -130,7 +130,7 @@ def full_batch_loss_is_the_evaluated_one(registry: Registry, name: str) -> None:
 
 
 def every_split_can_be_reduced(registry: Registry, name: str) -> None:
-    """A split by itself has the split's loss, in either precision; a few of its examples are the same each time."""
+    """A split alone has the split's loss in float64 and in float32. A reduced split has equal examples each time."""
     with _small(registry, name) as (problem, options):
         loaded = _load(problem, options)
         module = _module(registry, problem, options, loaded).eval()
@@ -149,7 +149,7 @@ def every_split_can_be_reduced(registry: Registry, name: str) -> None:
 
 
 def closed_forms_are_right(registry: Registry, name: str) -> None:
-    """A function's gradient, Hessian and minimum, where it has them, against automatic differentiation, to 1e-8."""
+    """A function's declared gradient, Hessian and minimum agree with automatic differentiation, to 1e-8."""
     with _small(registry, name) as (problem, options):
         loaded = _load(problem, options)
     if not isinstance(loaded, AnalyticFunction):

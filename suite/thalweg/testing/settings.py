@@ -1,4 +1,4 @@
-"""Torch's own settings, which one component must not leave changed for the next."""
+"""Torch's settings, which a component must not leave changed for the next component."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 def torch_settings() -> dict[str, Any]:
-    """Those that are kept in the process, by name."""
+    """Torch's settings in this process, by name."""
     return {
         "grad mode": torch.is_grad_enabled(),
         "default dtype": torch.get_default_dtype(),

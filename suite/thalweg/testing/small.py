@@ -1,4 +1,4 @@
-"""Small things to check plugins with: a few real digits, a small network with batch norm, a short trial."""
+"""Small test objects for plugins: a data set, a network with batch norm and a short training."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def network(dtype: torch.dtype = torch.float32) -> nn.Module:
 
 
 class Unguarded(Objective):
-    """Lets a stepper write into its batch: the check that is for it finds it, and tells more."""
+    """An objective that lets a stepper write into its batch, since the check of effects reports this better."""
 
     def check_batch(self) -> None:
         """Nothing."""
 
 
 class Workbench:
-    """An optimizer of a registry at its defaults, at work on the small network; batches of 16.
+    """Trains the small network with a registered optimizer at its defaults, in batches of 16.
 
-    Its steps are to be made under ``thalweg.training.randomness.seeded``, as those of a trial are: then an optimizer
-    may draw from torch's, numpy's and Python's global generators.
+    Make the steps inside ``thalweg.training.randomness.seeded``, as a trial does, since an optimizer may draw from
+    torch's, numpy's and Python's global generators.
     """
 
     def __init__(self, registry: Registry, optimizer: str, dtype: torch.dtype = torch.float32) -> None:
@@ -52,19 +52,19 @@ class Workbench:
         self.stepper = self.build()
 
     def build(self) -> Stepper:
-        """A fresh stepper for the module as it is."""
+        """A new stepper for the module in its present state."""
         hyperparameters = resolve(self.optimizer.options, {}, self.optimizer.name)
         return self.optimizer.build(self.module, hyperparameters, BuildContext(0, 64, 16, steps=1000))
 
     def steps(self, start: int, stop: int) -> None:
-        """Steps start to stop - 1."""
+        """Make the steps ``start`` to ``stop - 1``."""
         for step in range(start, stop):
             self.objective.begin_step(self.problem.batch("train", step, self.draw), step)
             report = self.stepper.step(self.objective)
             assert isinstance(report, StepReport), f"a step returned {type(report).__name__} and no StepReport"
 
     def path(self, start: int, stop: int) -> list[list[Tensor]]:
-        """The weights after each of the steps start to stop - 1; they end where the optimizer diverges."""
+        """The weights after each of the steps ``start`` to ``stop - 1``, or up to the step that diverges."""
         found = []
         for step in range(start, stop):
             try:
@@ -80,7 +80,7 @@ class Workbench:
 
 
 def same(first: list[Tensor], second: list[Tensor]) -> bool:
-    """Whether two lists of tensors are equal, bit for bit; what is no number in both is equal."""
+    """Whether two lists of tensors are bitwise equal; nan equals nan."""
     return len(first) == len(second) and all(map(_equal, first, second))
 
 
@@ -91,7 +91,7 @@ def _equal(a: Tensor, b: Tensor) -> bool:
 
 
 def parting(first: list[list[Tensor]], second: list[list[Tensor]]) -> int | None:
-    """At which place two paths (see ``Workbench.path``) are not the ``same`` any more; None where they always are."""
+    """The first index at which two paths (see ``Workbench.path``) differ; None where they are equal."""
     for place, (a, b) in enumerate(zip(first, second, strict=False)):
         if not same(a, b):
             return place

@@ -1,4 +1,4 @@
-"""What a step of an optimizer costs against a step of another one, for pytest-benchmark."""
+"""Compares the cost of two optimizers' steps, for pytest-benchmark."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from thalweg.registry import Registry, load_registry
 from thalweg.trial import Trial
 
 PAIRS = 20
-"""Blocks of each side."""
+"""Timed blocks of steps of each optimizer."""
 STEPS = 20
-"""In each block, whatever a step takes, so that the times of one run can be compared with those of another."""
+"""Steps in each block. The number is fixed, so that times of different runs can be compared."""
 WARM_UP = 10
-"""Steps of each side that are not timed."""
+"""Steps of each optimizer before the timing."""
 
 _DEFAULT = """
 [workloads.digits-mlp]
@@ -38,7 +38,7 @@ class StepBenchmark:
 
     Args:
         benchmark: pytest-benchmark's fixture.
-        root: what paths of plugins and benchmark files are relative to.
+        root: the folder of relative paths of plugins and benchmark files.
     """
 
     def __init__(self, benchmark: Any, root: Path) -> None:
@@ -52,21 +52,20 @@ class StepBenchmark:
         settings: Mapping[str, Any] | None = None,
         plugins: Iterable[str | Path] = (),
     ) -> float:
-        """Time blocks of steps of both sides in alternation; gives the median ratio of the pairs.
+        """Time blocks of both optimizers' steps in alternation, and return the median ratio of the pairs of blocks.
 
-        The benchmark's times are those of ``optimizer``'s blocks, and ``extra_info`` has the ratio with its quartiles,
-        the number of steps in a block, and what was compared.
+        The benchmark's times are the times of ``optimizer``'s blocks. ``extra_info`` has the ratio with its quartiles,
+        the number of steps in a block, and the names of the optimizers and the workload.
 
         Args:
-            optimizer: the name it is registered with.
-            against: the other one's.
-            workload: ``BENCHMARK/WORKLOAD``, of a benchmark's name or file; a small network on digits where none is
-                given.
-            settings: hyperparameters of ``optimizer``; the other one has its defaults.
-            plugins: plugin files to load beside what is installed.
+            optimizer: the registered name of the optimizer.
+            against: the registered name of the other optimizer.
+            workload: ``BENCHMARK/WORKLOAD``, with a benchmark's name or file; None means a small network on digits.
+            settings: hyperparameters of ``optimizer``. The other optimizer has its defaults.
+            plugins: plugin files to load besides the installed plugins.
 
         Raises:
-            UserError: there is no such optimizer, workload or hyperparameter.
+            UserError: an optimizer, the workload or a hyperparameter does not exist.
         """
         registry = load_registry([self.root / plugin for plugin in plugins])
         trials = [
@@ -105,7 +104,7 @@ class StepBenchmark:
 
 
 def _trial(registry: Registry, workload: str | None, optimizer: str, options: dict[str, Any], root: Path) -> Trial:
-    """A trial of that workload with that optimizer."""
+    """A trial of a workload with an optimizer."""
     entry = registry.entry("optimizers", optimizer, "step_benchmark")
     name, _, key = (workload or "").rpartition("/")
     if workload is not None and not name:
@@ -131,7 +130,7 @@ def _trial(registry: Registry, workload: str | None, optimizer: str, options: di
 
 
 def _stepper(trial: Trial, registry: Registry) -> Callable[[int], None]:
-    """A function that makes so many steps, batches and gradients included, as training does."""
+    """A function that makes ``count`` steps as training does, with batches and gradients."""
     from thalweg.training.assembly import assemble
     from thalweg.training.precision import products_of
 

@@ -1,4 +1,4 @@
-"""What every built-in optimizer must do, by its declaration alone."""
+"""Every built-in optimizer keeps its declaration."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def ref(name: str, **options: Any) -> ComponentRef:
 
 
 def is_dense(registry: Registry, name: str) -> bool:
-    """Whether it keeps a matrix over all parameters: such methods say how many they take."""
+    """Whether an optimizer keeps a matrix over all parameters; such methods declare ``max_parameters``."""
     return any(option.name == "max_parameters" for option in registry.optimizer(name).options)
 
 

@@ -1,4 +1,4 @@
-"""Members trained at once are the members trained one at a time, whatever hyperparameters each has."""
+"""Stacked members train as they train alone, with equal or different hyperparameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Charts as the specifications that they are."""
+"""The specifications of charts."""
 
 from __future__ import annotations
 

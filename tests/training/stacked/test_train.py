@@ -1,4 +1,4 @@
-"""Trials trained as one program are those trained one at a time."""
+"""Trials that train as one program equal trials that train one at a time."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def alone(asked: Trial, registry: Registry, keep: Any = None) -> Trained:
 
 
 def compare(trials: Sequence[Trial], registry: Registry, tolerance: float, keep: Any = None) -> list[Trained]:
-    """Everything that a trial gives is the same; what is measured within the tolerance."""
+    """Check that all results of the trials are equal, and metrics within the tolerance."""
     together = train_together(trials, registry, keep=keep)
     assert len(together) == len(trials)
     for asked, ours in zip(trials, together, strict=True):

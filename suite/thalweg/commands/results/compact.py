@@ -8,6 +8,7 @@ from thalweg.commands.results.find import chosen_results, nothing_in
 from thalweg.console import console, errors, print_json
 from thalweg.errors import UserError
 from thalweg.exit_codes import ExitCode
+from thalweg.present import sentences
 from thalweg.present.numbers import number
 from thalweg.store.compact import Compacted, compact
 from thalweg.store.roots import results_root
@@ -27,7 +28,7 @@ def compact_command(benchmark: str | None, results: Path | None, as_json: bool) 
     if as_json:
         print_json({"results": str(root), "benchmarks": {name: vars(each) for name, each in done.items()}})
     for name, each in done.items() if not as_json else ():
-        parts = [f"{each.trials} trials in the index"]
+        parts = [f"{sentences.count(each.trials, 'trial')} in the index"]
         for trial, reason in each.refused.items():
             errors().print(f"{name}/{trial} cannot be read: {reason}", markup=False)
         parts += [f"{each.unreadable} cannot be read"] if each.unreadable else []

@@ -10,6 +10,7 @@ from thalweg.commands.results.find import chosen_results, find_trial
 from thalweg.console import console, errors
 from thalweg.errors import UserError
 from thalweg.exit_codes import ExitCode
+from thalweg.present import sentences
 from thalweg.store.index import read_stored
 from thalweg.store.roots import results_root
 from thalweg.store.transfer import delete
@@ -56,10 +57,10 @@ def delete_command(options: DeleteOptions) -> ExitCode:
         return ExitCode.NOTHING
     if not options.sure:
         if not sys.stdin.isatty():
-            raise UserError(f"{len(chosen)} trials would be deleted: give --yes")
+            raise UserError(f"{sentences.count(len(chosen), 'trial')} would be deleted: give --yes")
         import typer
 
-        typer.confirm(f"Delete {len(chosen)} trials?", abort=True, err=True)
+        typer.confirm(f"Delete {sentences.count(len(chosen), 'trial')}?", abort=True, err=True)
     kept = 0
     for folder, trial in chosen.values():
         try:
@@ -67,5 +68,5 @@ def delete_command(options: DeleteOptions) -> ExitCode:
         except OSError as error:
             errors().print(f"{trial.path} cannot be deleted: {error.strerror or error}", markup=False)
             kept += 1
-    console().print(f"{len(chosen) - kept} trials deleted", markup=False)
+    console().print(f"{sentences.count(len(chosen) - kept, 'trial')} deleted", markup=False)
     return ExitCode.FAILED if kept else ExitCode.DONE

@@ -9,6 +9,7 @@ from thalweg.commands.results.find import chosen_results, nothing_in
 from thalweg.console import console, warn_of_unreadable
 from thalweg.errors import UserError, unknown
 from thalweg.exit_codes import ExitCode
+from thalweg.present import sentences
 from thalweg.store.export import FORMATS, export
 from thalweg.store.roots import refused_in, results_root
 from thalweg.store.trials import StoredTrial
@@ -36,5 +37,5 @@ def export_command(out: Path, benchmark: str | None, results: Path | None, raw: 
         warn_of_unreadable(export(stored, out, raw))
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror}") from error
-    console().print(f"{len(stored)} trials in {out}", markup=False)
+    console().print(f"{sentences.count(len(stored), 'trial')} in {out}", markup=False)
     return ExitCode.DONE

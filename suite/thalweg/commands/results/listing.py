@@ -10,6 +10,7 @@ import pandas as pd
 from thalweg.commands.results.find import chosen_results, nothing_in
 from thalweg.console import errors, print_json, print_table, warn_of_unreadable
 from thalweg.exit_codes import ExitCode
+from thalweg.present import sentences
 from thalweg.present.numbers import number
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
@@ -61,7 +62,7 @@ def _print_trials(trials: pd.DataFrame, root: Path) -> None:
     keys = ["benchmark", "workload", "optimizer", "seed", "hash", "status"]
     told = [reason or _final(final) for reason, final in zip(trials["reason"], trials["final"], strict=True)]
     rows = trials[keys].assign(result=told).to_numpy(dtype=object).tolist()
-    print_table(f"{len(rows)} trials in {root}", [*keys, "result"], rows, right=["seed"])
+    print_table(f"{sentences.count(len(rows), 'trial')} in {root}", [*keys, "result"], rows, right=["seed"])
 
 
 def _print_counts(trials: pd.DataFrame, root: Path, benchmark: str | None) -> None:
@@ -72,7 +73,7 @@ def _print_counts(trials: pd.DataFrame, root: Path, benchmark: str | None) -> No
     counts = groups[["seed"]].nunique().join(groups[statuses].sum()).reset_index()
     numbers = ["seeds", *statuses]
     rows = counts.to_numpy(dtype=object).tolist()
-    print_table(f"{len(trials)} trials in {root}", [*keys, *numbers], rows, right=numbers)
+    print_table(f"{sentences.count(len(trials), 'trial')} in {root}", [*keys, *numbers], rows, right=numbers)
     which = "" if benchmark else f", or the name of a benchmark with at most {MOST_LISTED}"
     errors().print()
     errors().print(f"trial by trial: --json{which}", markup=False)

@@ -10,6 +10,7 @@ from thalweg.commands.results.find import nothing_in
 from thalweg.console import console, errors, print_json
 from thalweg.errors import UserError
 from thalweg.exit_codes import ExitCode
+from thalweg.present import sentences
 from thalweg.present.numbers import number
 from thalweg.store.pack import Packing, pack
 from thalweg.store.packed_format import SUFFIX, is_packed
@@ -47,8 +48,8 @@ def pack_command(folder: Path, out: Path, force: bool, as_json: bool) -> ExitCod
         for file, reason in each.left.items():
             errors().print(f"{name}/{file}: not packed: {reason}", markup=False)
     for name, each in written.items() if not as_json else ():
-        counts = f"{each.trials} trials, {each.files} files, {number(each.bytes, 'bytes')} bytes"
-        console().print(f"{name}: {counts}: {each.path}", markup=False)
+        counts = f"{sentences.count(each.trials, 'trial')}, {sentences.count(each.files, 'file')}"
+        console().print(f"{name}: {counts}, {number(each.bytes, 'bytes')} bytes: {each.path}", markup=False)
     if not written:
         return nothing_in(folder)
     return ExitCode.FAILED if refused or any(each.damaged for each in done.values()) else ExitCode.DONE

@@ -9,6 +9,7 @@ from thalweg.benchmark_file import NAME, NAMING
 from thalweg.console import console, print_json
 from thalweg.errors import UserError
 from thalweg.exit_codes import ExitCode
+from thalweg.present import sentences
 from thalweg.store.packed_format import SUFFIX, is_packed
 from thalweg.store.roots import results_root
 from thalweg.store.unpack import unpack
@@ -34,5 +35,8 @@ def unpack_command(packed: Path, out: Path | None, force: bool, as_json: bool) -
     if as_json:
         print_json({"benchmark": name, "path": str(done.path), "trials": done.trials, "files": done.files})
     else:
-        console().print(f"{name}: {done.trials} trials, {done.files} files: {done.path}", markup=False)
+        console().print(
+            f"{name}: {sentences.count(done.trials, 'trial')}, {sentences.count(done.files, 'file')}: {done.path}",
+            markup=False,
+        )
     return ExitCode.DONE

@@ -7,6 +7,7 @@ from pathlib import Path
 from thalweg.commands.results.find import chosen_results
 from thalweg.console import console, errors, print_json
 from thalweg.exit_codes import ExitCode
+from thalweg.present import sentences
 from thalweg.store.roots import refused_in, results_root
 from thalweg.store.verify import Fault, set_aside, verify
 from thalweg.store.writing import ResultsFolder
@@ -38,7 +39,9 @@ def verify_command(benchmark: str | None, results: Path | None, as_json: bool, a
     else:
         for fault in faults:
             console().print(f"{fault.path}: {fault.reason}", markup=False)
-        console().print(f"{whole} trials are whole, {len(faults)} faults", markup=False)
+        console().print(
+            f"{sentences.count(whole, 'whole trial')}, {sentences.count(len(faults), 'fault')}", markup=False
+        )
         for path in moved:
             console().print(f"set aside: {path}", markup=False)
     for fault in stuck:

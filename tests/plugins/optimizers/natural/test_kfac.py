@@ -1,4 +1,4 @@
-"""K-FAC against independent references, closed forms, and the words of its own documentation."""
+"""K-FAC against independent references, closed forms, and its documentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""K-FAC against an implementation in NumPy that shares nothing with it: factors by hand, the dense Fisher matrix."""
+"""K-FAC against an independent implementation in NumPy, with factors by hand and the dense Fisher matrix."""
 
 from __future__ import annotations
 
