@@ -39,7 +39,8 @@ NAMES = {"integer": "whole number", "number": "number", "string": "text"}
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 HEAD = """# Keys of a benchmark file
 
-This page is made from the schema that checks a [benchmark file](../../benchmarks.md). A key without a default is required.
+This page is made from the schema that checks a [benchmark file](../../benchmarks.md). A key without a default is
+required.
 Where the default is –, the meaning says what happens without the key.
 """
 
