@@ -1,6 +1,6 @@
-"""Simulates how often bootstrap intervals that say 95% cover the truth: the tables of docs/scoring.md.
+"""Simulates how often bootstrap intervals that claim 95% cover the truth, and prints the numbers of docs/scoring.md.
 
-Run ``python docs/coverage.py``. (Those of t are in tests/scoring/test_coverage.py.)
+Run ``python docs/coverage.py``. tests/scoring/test_coverage.py simulates t-intervals.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ REPETITIONS = 600
 
 
 def means() -> None:
-    """Of the mean of n normal numbers."""
+    """Print the coverage of the mean of n normal numbers."""
     for n in (3, 5, 10):
         draw = np.random.default_rng(n)
         covered = dict.fromkeys(("percentile", "BCa"), 0)
@@ -30,11 +30,14 @@ def means() -> None:
 
 
 def interquartile_means() -> None:
-    """Of pooled scores: workloads of means from 0.2 to 0.8, seeds normal around them with deviation 0.05."""
+    """Print the coverage of pooled scores.
+
+    The means of workloads go from 0.2 to 0.8. Seeds are normal around them with standard deviation 0.05.
+    """
     for workloads, seeds in ((7, 3), (4, 5), (2, 10), (20, 3), (12, 5)):
         draw = np.random.default_rng([workloads, seeds])
         centres = np.linspace(0.2, 0.8, workloads)
-        # what many experiments of this size give on average
+        # the average over many experiments of this size
         many = draw.normal(np.repeat(centres, seeds), 0.05, (20_000, workloads * seeds))
         truth = float(np.mean(interquartile_mean(many)))
         names = ["optimizer", "seed", "workload"]

@@ -66,6 +66,31 @@ def test_every_plugin_in_the_documentation_loads_and_conforms(tmp_path: Path, so
         check()
 
 
+def test_the_documented_dead_units_are_those_that_never_fire() -> None:
+    (source,) = [block for block in blocks("docs/plugins.md", "python") if "dead_units" in block]
+    names: dict[str, Any] = {}
+    exec(compile(source, "docs/plugins.md", "exec"), names)
+    module = torch.nn.Sequential(torch.nn.Linear(1, 4), torch.nn.ReLU())
+    with torch.no_grad():
+        module[0].weight.copy_(torch.ones(4, 1))
+        module[0].bias.copy_(torch.tensor([-9.0, 0.0, 1.0, 2.0]))
+    assert names["dead_units"](module, torch.ones(5, 1)) == {"1": 0.25}
+
+
+def test_the_documented_download_uses_functions_that_exist() -> None:
+    (source,) = [block for block in blocks("docs/plugins.md", "python") if "thalweg.data.fetch" in block]
+    names: dict[str, Any] = {}
+    exec(compile(source, "docs/plugins.md", "exec"), names)
+    assert names["FILES"][0].size == 1_234_567
+
+
+def test_the_documented_conformance_test_passes(pytester: pytest.Pytester, registry: Registry) -> None:
+    (source,) = [block for block in blocks("docs/plugins.md", "python") if "thalweg.testing" in block]
+    plugin = "thalweg_plugins.benchmarks"
+    pytester.makepyfile(source.replace("signsgd", plugin))
+    pytester.runpytest("-q").assert_outcomes(passed=len(checks(registry, plugin=plugin)))
+
+
 def test_the_readmes_plugin_is_about_ten_lines_and_runs(cli: CommandLine) -> None:
     source = blocks("README.md", "python")[0]
     assert len([line for line in source.splitlines() if line.strip()]) <= 12

@@ -22,7 +22,7 @@ MARGIN, DEVIATION = 0.01, 0.01
 
 
 def power(rows: int, seeds: int, loss: float) -> float:
-    """How often one truly worse row among others that are the same is called worse."""
+    """The share of comparisons that call the one truly worse row worse; all other rows are equal on both sides."""
     rng = np.random.default_rng([rows, seeds, round(1000 * loss)])
     before, after = rng.normal(0.0, DEVIATION, (2, REPETITIONS, rows, seeds))
     before[:, 0] += loss
@@ -30,7 +30,7 @@ def power(rows: int, seeds: int, loss: float) -> float:
 
 
 def main() -> None:
-    """Print the table, draw the picture."""
+    """Print the table and draw the picture."""
     table = pd.DataFrame(
         [(rows, seeds, loss, power(rows, seeds, loss)) for loss in LOSSES for rows in ROWS for seeds in SEEDS],
         columns=["rows", "seeds", "loss", "power"],

@@ -1,4 +1,4 @@
-"""The optimizer of the sample repository: an Adam of its own."""
+"""The optimizer of the example: an implementation of Adam."""
 
 import torch
 
@@ -30,5 +30,5 @@ class MyAdam(torch.optim.Optimizer):
 
 @thalweg.hookimpl
 def thalweg_register_optimizers(register):
-    """Make it known to thalweg."""
+    """Register the optimizer."""
     register(MyAdam, elementwise=True)
