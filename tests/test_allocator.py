@@ -24,9 +24,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before, allocator(), 
 
 
 def faults(settings: str, **environment: str) -> tuple[int, str]:
-    """Page faults of 20 temporary tensors of 9 to 28 MB, and what is recorded.
+    """Page faults of 20 temporary tensors of 9 to 28 MB, and the recorded settings.
 
-    Each is larger than the one before: glibc's own threshold, which follows the largest block freed, maps each anew.
+    Each tensor is larger than the last. So glibc's default threshold, the largest freed block, maps each tensor anew.
     """
     clean = {name: value for name, value in os.environ.items() if "MALLOC" not in name and name != "LD_PRELOAD"}
     done = subprocess.run(

@@ -91,7 +91,7 @@ def test_what_with_adds_is_never_dropped(
 
 
 def test_with_that_only_would_leave_out_is_refused_with_the_way_out(tmp_path: Path, registry: Registry) -> None:
-    # the label `slow` is an adam: what is named is the label, and not what it stands for
+    # the label `slow` is an adam; the message names the label, not the optimizer
     for only in ("optimizer=sgd", "optimizer=slow"):
         with pytest.raises(UserError) as refused:
             expand(tmp_path, registry, GOOD, Selection(extra=("optimizer=adam:lr=0.5",), only=(only,)))

@@ -200,7 +200,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def test_counting_leaves_nothing_behind() -> None:
-    """As a plugin that keeps what it once made, draws, or ends the process."""
+    """A plugin may keep modules that it made, draw random numbers, or end the process."""
     kept: list[torch.Tensor] = []
 
     def keeps() -> nn.Module:

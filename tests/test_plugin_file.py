@@ -1,4 +1,4 @@
-"""Plugin files with modules beside them: which module is meant, and what the plugin's digest covers."""
+"""Plugin files with modules beside them: which module an import finds, and which files the plugin's digest covers."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_sources_on_the_path_that_are_not_installed_are_in_the_digest(
     before = digest(path)
     source.write_text("A = 2\n", encoding="utf-8")
     assert digest(path) != before
-    # but not those of an installation, whose packages have versions
+    # but not the modules of an installation, whose packages have versions
     (tmp_path / "elsewhere" / "some-1.0.dist-info").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
     assert digest(path) == hashlib.sha256(b"sib.py\0" + path.read_bytes() + b"\0").hexdigest()[:12]
@@ -151,7 +151,7 @@ def test_an_editable_install_that_a_finder_of_its_own_finds_is_hashed_and_not_sh
     source.write_text("RATE = 0.5\n", encoding="utf-8")
 
     class Finder:
-        """As setuptools installs one."""
+        """A finder of modules, as setuptools installs for editable packages."""
 
         @staticmethod
         def find_spec(name: str, path: object = None, target: object = None) -> object:

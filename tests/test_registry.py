@@ -138,7 +138,7 @@ def test_a_broken_plugin_is_kept_as_a_failure_with_its_cause(tmp_path: Path, sou
     assert "\n" not in broken.error
     assert broken.traceback
     assert broken.registered == {}
-    # and the next one is none the worse for it
+    # and the next plugin loads normally
     assert good.error is None
     assert good.registered == {"optimizers": ["signsgd"]}
 

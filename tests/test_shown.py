@@ -21,7 +21,7 @@ def test_every_sign_that_acts_or_hides_is_written_out() -> None:
     for number in range(0x110000):
         if unicodedata.category(chr(number)) in {"Cc", "Cf", "Zl", "Zp", "Cs"}:
             told = shown(chr(number))
-            # as Python writes it in a literal
+            # the escape of a Python literal
             assert told.isascii(), hex(number)
             assert eval(f"'{told}'") == chr(number)
     assert (
@@ -58,7 +58,7 @@ def test_a_mistake_is_told_without_the_signs_in_it(cli: CommandLine, words: list
     (cli.folder / "bowl.toml").write_text(TINY, encoding="utf-8")
     done = cli(*words, code=2)
     assert acting(done.stdout + done.stderr) == []
-    # what begins a line after a break inside of the value would be a line of its own
+    # text after a line break in the value must not become a separate line
     assert not any(line.startswith("b") for line in done.stderr.splitlines())
 
 

@@ -67,7 +67,7 @@ def test_it_stops_when_both_ends_are_good_enough() -> None:
 
 @pytest.mark.parametrize("values", [[1.0, 100.0] * 10, [0.0] * 16 + [2.0, 3.0, 3.0, 5.0], [4.0] * 20])
 def test_an_eigenvalue_is_found_as_often_as_it_is_there(values: list[float]) -> None:
-    """Lanczos' method from one vector finds each once: it has to go on from another."""
+    """Lanczos' method from one vector finds an eigenvalue once, so it must continue from another vector."""
     exact = torch.tensor(values, dtype=torch.float64).sort().values
     matrix = with_eigenvalues(exact)
     top, bottom = extreme_eigenpairs(matrix.matmul, matrix[0], 5, generator())

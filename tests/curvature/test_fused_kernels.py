@@ -208,6 +208,6 @@ def test_a_gradient_through_the_fused_weight_normalisation_is_refused() -> None:
 
 @pytest.mark.parametrize("make", [Hessian, GGN])
 def test_what_has_no_second_derivative_is_refused(make: type[OutputOperator]) -> None:
-    """torch.autograd.grad gives a number for it: that of the other parts alone."""
+    """torch.autograd.grad would return the second derivative of the other parts alone."""
     with pytest.raises(ValueError, match="once_differentiable, so there are no second derivatives"):
         make(objective(built(Once)))

@@ -176,7 +176,7 @@ def test_the_empirical_fisher_of_sequences_whose_labels_the_model_drew_has_the_e
 
 
 def test_the_penalty_is_in_the_ggn_and_in_no_fisher_matrix() -> None:
-    """A Fisher matrix is the model's alone."""
+    """A Fisher matrix depends on the model alone."""
     with_penalty, without = (objective(CrossEntropy(), network(torch.float64), l2) for l2 in (0.2, 0.0))
     unpenalised: list[Callable[[Objective], Operator]] = [Fisher, EmpiricalFisher, lambda it: MCFisher(it, 3)]
     for fisher in unpenalised:

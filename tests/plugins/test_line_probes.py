@@ -44,7 +44,7 @@ def test_each_probe_runs_on_dense_convolutional_and_residual_networks(
 
 @pytest.mark.parametrize("architecture", NETWORKS, ids=lambda one: one.name)
 def test_two_networks_of_each_kind_are_compared(registry: Registry, architecture: ComponentRef) -> None:
-    """As ``--other`` does; the ends of the line are the two networks' own losses."""
+    """The option ``--other`` does so; the ends of the line have the two networks' losses."""
     digits = ref("digits") if architecture.name == "mlp" else ref("digits", layout="image")
     one, other = (
         assemble(

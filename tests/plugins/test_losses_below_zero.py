@@ -21,7 +21,7 @@ DEPTH = 3.0
 
 
 class Point(nn.Module):
-    """Where the function is evaluated."""
+    """The point at which the function is evaluated."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ def test_a_curve_below_zero_is_drawn_on_a_linear_scale_that_is_named(
 
 
 def moved(table: pd.DataFrame, by: float) -> pd.DataFrame:
-    """All losses that much higher."""
+    """The table with all losses raised by a constant."""
     columns = [column for column in ("loss", "loss_low", "loss_high", "value") if column in table]
     return table.assign(**{column: table[column] + by for column in columns})
 

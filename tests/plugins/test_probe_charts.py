@@ -34,7 +34,7 @@ def nowhere(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def infinite(table: pd.DataFrame) -> pd.DataFrame:
-    """Positions as they are, and every value infinite, by turns above and below."""
+    """A table with its positions, and values that alternate between infinity and minus infinity."""
     where = {"step", "epoch", "depth", "draw", "t", "x", "y", "at", "index", "rho", "restart", "lr", "draws", "vectors"}
     values = [name for name in table.select_dtypes("number") if name not in where]
     return table.assign(**{name: np.where(np.arange(len(table)) % 2, np.inf, -np.inf) for name in values})
@@ -60,7 +60,7 @@ TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
 
 
 def document(name: str, view: str, table: pd.DataFrame) -> dict[str, Any]:
-    """The picture as it is sent to a browser."""
+    """The chart as the browser receives it."""
     probe = REGISTRY.probe(name)
     drawn: Any = probe.views()[view](table) if view else probe.chart(table)
     found: dict[str, Any] = json.loads(drawn.to_json())

@@ -231,7 +231,7 @@ def test_probes_of_the_ends_change_no_number_of_a_batched_trial(cli: CommandLine
             assert document.status == "done"
             pd.testing.assert_frame_equal(one.table(key), later[hash_].table(key), check_exact=True)
     assert cli.json("run", "small.toml", *words, "--results", "probed")["trials"]["cached"] == 4
-    # one that looks while it trains has its pair trained alone
+    # a probe that measures during training makes its pair train alone
     benchmark_file.write_text(text + "\n[probes.gradient-flow]\nseeds = [0]\n", encoding="utf-8")
     assert cli.json("run", "small.toml", *words, "--results", "probed")["trials"]["trained"] == 4
 

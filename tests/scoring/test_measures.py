@@ -121,7 +121,7 @@ def test_what_no_workload_has_is_said() -> None:
         check_metric({"q": QUADRATIC}, "stability")
     with pytest.raises(UserError, match="did you mean 'area_under_curve'"):
         check_metric({"q": QUADRATIC}, "area_under_curv")
-    assert set(MEASURES) == RESERVED  # what no problem may call a metric of its own
+    assert set(MEASURES) == RESERVED  # names that no problem may give to a metric
     for name in MEASURES:
         check_metric({"q": QUADRATIC, "digits": DIGITS}, name)
 

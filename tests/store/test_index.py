@@ -84,7 +84,7 @@ def bare_copy(cli: CommandLine, results: ResultsFolder) -> ResultsFolder:
 
 
 def told(stored: Stored) -> tuple[list[Any], list[tuple[str, str]]]:
-    """The trials, and what cannot be read with its reason."""
+    """The trials, and the unreadable names with their reasons."""
     trials = stored.trials.drop(columns="json_ns").astype(object)
     rows = trials.where(trials.notna(), None).to_numpy().tolist()
     return rows, [(item.path.name, item.reason) for item in stored.unreadable]

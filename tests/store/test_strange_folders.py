@@ -115,7 +115,7 @@ def test_a_file_in_place_of_a_folder_is_told_by_its_kind(tiny_run: CommandLine) 
 
 
 def _theirs(cli: CommandLine) -> Path:
-    """The same results as somebody else's."""
+    """Equal results that belong to another user."""
     (cli.folder / "results" / "local").rename(cli.folder / "theirs")
     return cli.folder / "theirs" / "tiny"
 
@@ -149,7 +149,7 @@ def test_a_trial_that_changes_while_it_is_imported_costs_itself_alone(
     seen: list[object] = []
 
     def check(folder: Path, file: str) -> os.stat_result:
-        """Between the look at a file and its opening, as whoever may write there can have it."""
+        """A user who may write to the folder can act between the check of a file and its opening."""
         found = real_check(folder, file)
         if folder.absolute() == first and file == "curve.parquet":
             seen.append(file)

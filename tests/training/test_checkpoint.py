@@ -69,7 +69,7 @@ def trial(**changes: Any) -> Trial:
 
 
 def run(registry: Registry, asked: Trial, path: Path, probes: Sequence[ActiveProbe] = (), cut: int = 0) -> Trained:
-    """Train, from the checkpoint where there is one; with ``cut`` until after the evaluation at that step."""
+    """Train, from the checkpoint if it exists; with ``cut`` only until after the evaluation at this step."""
     kept = Checkpoint(path, "this")
 
     def progress(done: int, total: int) -> None:
@@ -210,7 +210,7 @@ def test_a_group_goes_on_as_if_nothing_had_been(registry: Registry, name: str, t
 
 
 class Bomb:
-    """A pickle of it makes the marker file where it is loaded."""
+    """An object whose pickle, when loaded, creates the marker file."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker

@@ -72,7 +72,7 @@ class InAClosureOfItsOwn(Kept):
 
 
 class CannotLoad(Kept):
-    """Raises where it should load."""
+    """Raises an error on loading its state."""
 
     def load_state_dict(self, state: Any) -> None:
         raise KeyError("param_groups")

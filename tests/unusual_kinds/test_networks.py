@@ -104,7 +104,7 @@ def test_curvature_of_a_checkpointed_network_leaves_its_statistics() -> None:
 
 
 class Late(nn.Module):
-    """Makes its head when it first sees something."""
+    """Creates its head in its first forward pass."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -159,7 +159,7 @@ def test_examples_that_are_all_one_tensor_in_memory(registry: Registry) -> None:
 
 
 class Fills(nn.Module):
-    """Takes what is missing for zero."""
+    """Replaces missing values by zero."""
 
     def __init__(self) -> None:
         super().__init__()

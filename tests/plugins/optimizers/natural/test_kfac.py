@@ -179,7 +179,7 @@ def test_undamped_on_one_linear_layer_with_squared_loss_it_is_the_exact_natural_
 
 
 def test_one_quadratic_step_without_damping_reaches_the_minimum_of_a_linear_model(registry: Registry) -> None:
-    """There the factors and the model are exact; the damping that must be is next to nothing."""
+    """For a linear model the factors and the quadratic model are exact, and the least damping is negligible."""
     module = nn.Linear(6, 3).double()
     it = objective(module, SquaredError())
     kfac = stepper(registry, module, labels="exact", damping=1e-12, adapt=False, kl_clip=0.0)
@@ -611,7 +611,7 @@ def thalweg_register_optimizers(register):
 
 
 def test_its_state_is_independent_of_the_stepper_it_was_taken_from(registry: Registry) -> None:
-    """One that takes it on leaves it as it is, and makes the steps that the first one would make."""
+    """A stepper that loads the state does not change the state, and makes the first stepper's next steps."""
     module = network(DOUBLE)
     it = objective(module)
     kfac = stepper(registry, module, inverse_interval=2)

@@ -241,7 +241,7 @@ def test_a_gauss_newton_step_equals_a_dense_solve(registry: Registry, warm_start
 def test_a_gauss_newton_step_that_promises_too_much_is_shortened_and_raises_the_damping(
     registry: Registry, lr: float
 ) -> None:
-    """The ratio is that of the whole step, not of what is left of it: a short one always keeps its promise."""
+    """The ratio judges the whole step, since a shortened step always keeps its promise."""
     data, module = claim_b(registry)
     with torch.no_grad():
         for parameter in module.parameters():

@@ -46,7 +46,7 @@ def examples() -> tuple[Array, Array]:
 
 
 def gradient(weights: Arrays) -> Arrays:
-    """That of 1/2 mean ||z - y||^2, by hand."""
+    """The gradient of 1/2 mean ||z - y||^2, by hand."""
     x, y = examples()
     activations = [x]
     for layer in (0, 2, 4):
