@@ -119,7 +119,8 @@ def _checked(places: dict[str, tuple[Path, str | None]], headers: dict[str, Head
             raise UserError(f"{where(name)} holds {header.dtype}; numbers are needed")
         if not header.shape or min(header.shape) < 1:
             raise UserError(
-                f"{where(name)} has shape {brief(header.shape)}: the first dimension counts examples, and no dimension is empty"
+                f"{where(name)} has shape {brief(header.shape)}: the first dimension counts examples, "
+                "and no dimension may be 0"
             )
         if header.bytes > header.there:
             told = f"has shape {brief(header.shape)} of {header.dtype}, but the file has only {header.there:,} bytes"
