@@ -475,11 +475,11 @@ def test_an_array_is_not_unpacked_beyond_the_limit(process_cli: CommandLine) -> 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (npy("(10, 1000000000000)"), "and the file has 0 bytes for it: it is broken"),
-        (npy("(10, 4)", content=bytes(319)), "and the file has 319 bytes for it: it is broken"),
-        (npy("(10, -4)"), "has shape (10, -4): examples come first"),
+        (npy("(10, 1000000000000)"), "but the file has only 0 bytes: it is broken"),
+        (npy("(10, 4)", content=bytes(319)), "but the file has only 319 bytes: it is broken"),
+        (npy("(10, -4)"), "has shape (10, -4): the first dimension counts examples"),
         (npy("(10, 0x1" + "0" * 5000 + ")"), "it is broken"),
-        (b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**32 - 1) + b" " * 200_000, "is no .npy file, or broken"),
+        (b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**32 - 1) + b" " * 200_000, "is no .npy file, or is broken"),
         (npy("(10, 4)", "|O"), "holds object"),
     ],
 )
@@ -499,7 +499,7 @@ def test_a_member_that_unpacks_beyond_its_declared_size_is_told(cli: CommandLine
     claimed = npy("(10, 4)", content=bytes(320))
     whole = path.read_bytes().replace(struct.pack("<I", len(inputs)), struct.pack("<I", len(claimed)))
     path.write_bytes(whole)
-    assert "x.npz: is no .npz file, or broken: Bad CRC-32" in error(cli, ARRAYS)
+    assert "x.npz: is no .npz file, or is broken: Bad CRC-32" in error(cli, ARRAYS)
 
 
 def test_the_bytes_of_examples_are_an_estimate_of_what_is_loaded(registry: Registry) -> None:

@@ -139,7 +139,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"x_train": X[:, 0], "y_train": Y}, "(examples, features) is needed"),
     ({"x_train": X.astype(str), "y_train": Y}, "numbers are needed"),
     ({"x_train": np.array([None, 1, 2, 3], dtype=object), "y_train": Y}, "numbers are needed"),
-    ({"x_train": X[:0], "y_train": Y[:0]}, "and so no examples"),
+    ({"x_train": X[:0], "y_train": Y[:0]}, "the first dimension counts examples"),
     ({"x_train": X, "y_train": Y, "x_test": X}, "has x_test without its partner"),
     ({"x_train": X, "y_train": Y, "x_test": X[:, :1], "y_test": Y}, "differ in shape"),
     ({"x_train": X, "y_train": Y, "x_test": X, "y_test": Y + 1}, "has the class 2"),

@@ -118,7 +118,10 @@ def _checked(places: dict[str, tuple[Path, str | None]], headers: dict[str, Head
         if header.dtype.kind not in "fiub":
             raise UserError(f"{where(name)} holds {header.dtype}; numbers are needed")
         if not header.shape or min(header.shape) < 1:
-            raise UserError(f"{where(name)} has shape {brief(header.shape)} and so no examples, which come first")
+            raise UserError(
+                f"{where(name)} has shape {brief(header.shape)}: the first dimension counts examples, "
+                "and no dimension may be 0"
+            )
         if header.bytes > header.there:
             told = f"has shape {brief(header.shape)} of {header.dtype}, but the file has only {header.there:,} bytes"
             raise UserError(f"{where(name)} {told}: it is broken")

@@ -59,7 +59,7 @@ class NaturalGradientStepper(FlatStepper):
         operator.objective.counts.factor_inversions += 1
         factor, failed = torch.linalg.cholesky_ex(matrix)
         if int(failed):
-            raise Diverged("rounding makes the damped Fisher matrix indefinite: use a larger damping")
+            raise Diverged("the damped Fisher matrix is not positive definite to rounding: a larger damping helps")
         return -torch.cholesky_solve(g.double()[:, None], factor)[:, 0].to(g)
 
     def _by_products(self, operator: OutputOperator, g: Tensor, info: dict[str, float]) -> Tensor:
