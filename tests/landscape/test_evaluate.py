@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from networks import build
+from thalweg import signed
 from thalweg.contracts import Shape
 from thalweg.contracts.analytic import AnalyticFunction
 from thalweg.contracts.losses import CrossEntropy
@@ -21,7 +22,6 @@ from thalweg.landscape.evaluate import BatchNorm, Line, Method, Plane, Span, fla
 from thalweg.landscape.resume import Partial
 from thalweg.own import signing_key
 from thalweg.registry import Registry
-from thalweg.store import signed
 from thalweg.testing.small import network, problem, same
 from thalweg.training.example import example_inputs
 

@@ -23,12 +23,12 @@ import pytest
 import torch
 
 from probing import ref
+from thalweg import signed
 from thalweg.contracts.budget import Budget, Interval
 from thalweg.contracts.option import resolve
 from thalweg.contracts.schedule import Schedule
 from thalweg.own import signing_key
 from thalweg.registry import Registry, load_registry
-from thalweg.store import signed
 from thalweg.training import checkpoint
 from thalweg.training.alone import Training
 from thalweg.training.assembly import ActiveProbe, assemble
