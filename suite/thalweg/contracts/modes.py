@@ -13,7 +13,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from thalweg.contracts.untouched import Untouched
 
 BatchStatistics = Literal["running", "batch"]
-"""Batch norm's statistics: those that training collected (``running``), or those of the present batch (``batch``)."""
+"""Batch norm's statistics: ``running``, which training collected, or ``batch``, of the present examples."""
 
 
 def batch_norms(module: nn.Module) -> list[_NormBase]:

@@ -83,7 +83,7 @@ class Arguments:
         return any(option.name == "lr" for option in self.options)
 
     def of(self, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments to call the class with: those that the hyperparameters give, and the fixed ones."""
+        """The arguments of a call of the class: the hyperparameters and the fixed arguments."""
         values = dict(hyperparameters)
         return {name: write(values) for name, write in self._back.items()}
 

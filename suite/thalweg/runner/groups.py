@@ -146,7 +146,7 @@ def _train_and_save_group(group: Group, progress: Progress, told: list[bool]) ->
 
 
 def _kept(planned: Sequence[PlannedTrial], registry: Registry) -> Keep | None:
-    """The weights that a group needs: those that a trial must keep or a probe looks at."""
+    """Which weights a group must keep, for its trials or for their probes."""
     needs = {need for one in planned for request in one.probes for need in registry.probe(request.probe.name).needs}
     if "trajectory" in needs or any(one.keep == "trajectory" for one in planned):
         return "trajectory"

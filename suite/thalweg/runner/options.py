@@ -52,7 +52,7 @@ def executor_of(options: RunOptions, registry: Registry) -> tuple[Executor, dict
     """The executor of a run, and the arguments that only some executors take.
 
     Raises:
-        UserError: there is no such executor, or it cannot do what the options ask for; names those that can.
+        UserError: the executor does not exist, or cannot do what the options ask; the error names executors that can.
     """
     chosen = registry.executor(options.executor, "--executor")
     wanted = {need: getattr(options, need.field) for need in _NEEDS if getattr(options, need.field) is not None}

@@ -122,7 +122,7 @@ def _load(module: nn.Module, state: dict[str, Any]) -> None:
         saved = state.get(name)
         # torch would convert the numbers to the types of the module without a word
         if isinstance(saved, Tensor) and isinstance(here, Tensor) and saved.dtype != here.dtype:
-            raise ValueError(f"the saved {name} has {saved.dtype}, and that of the network {here.dtype}")
+            raise ValueError(f"the saved {name} has {saved.dtype}, and the network has {here.dtype}")
     module.load_state_dict(state)
 
 
