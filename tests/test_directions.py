@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from collections import defaultdict
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -44,21 +43,61 @@ def modules() -> dict[str, Path]:
     return found
 
 
+def targets_of(source: str, module: str, package: bool) -> set[str]:
+    """The modules of this repository that a source imports, anywhere in its text, for type checking too.
+
+    Relative imports count, and so do names of modules that are given to ``import_module`` or ``__import__``.
+    """
+    targets: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            targets += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = module.split(".")
+            above = above[: len(above) + package - node.level] if node.level else []
+            begin = ".".join([*above, *([node.module] if node.module else [])])
+            wholes = [f"{begin}.{alias.name}" for alias in node.names]
+            targets += [whole if whole in modules() else begin for whole in wholes]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in (
+            "import_module",
+            "__import__",
+        ):
+            words = [*node.args, *(keyword.value for keyword in node.keywords)]
+            targets += [word.value for word in words if isinstance(word, ast.Constant) and isinstance(word.value, str)]
+    return {target for target in targets if target in modules() and target != module}
+
+
 @cache
 def imports() -> dict[str, set[str]]:
-    """For each module the modules of this repository that it imports, anywhere in its file, for type checking too."""
-    edges: dict[str, set[str]] = defaultdict(set)
-    for module, path in modules().items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                targets = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                wholes = [f"{node.module}.{alias.name}" for alias in node.names]
-                targets = [whole if whole in modules() else node.module for whole in wholes]
-            else:
-                continue
-            edges[module] |= {target for target in targets if target in modules() and target != module}
-    return edges
+    """For each module the modules of this repository that it imports."""
+    return {
+        module: targets_of(path.read_text(encoding="utf-8"), module, path.name == "__init__.py")
+        for module, path in modules().items()
+    }
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import thalweg.app.pages as pages",
+        "from thalweg.app import pages",
+        "from thalweg.app.pages import anything",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import thalweg.app.pages",
+        "def late():\n    from thalweg.app import pages",
+        "from ..app import pages",
+        "from ..app.pages import anything",
+        "from .. import app",
+        "import importlib\nimportlib.import_module('thalweg.app.pages')",
+        "from importlib import import_module\nimport_module(name='thalweg.app.pages')",
+        "__import__('thalweg.app')",
+    ],
+)
+def test_no_way_of_importing_is_overlooked(source: str) -> None:
+    assert {room(target) for target in targets_of(source, "thalweg.present.view", package=False)} == {"app"}
+
+
+def test_relative_imports_of_a_package_begin_in_the_package() -> None:
+    assert targets_of("from . import view", "thalweg.present", package=True) == {"thalweg.present.view"}
 
 
 def room(module: str) -> str:

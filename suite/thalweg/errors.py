@@ -39,4 +39,6 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
     if len(names) > CHOICES:
         first = list(dict.fromkeys([*near, *(cut(one) for one in names[:CHOICES])]))[:CHOICES]
         listed = [*first, f"… and {len(names) - len(first):,} more"]
-    return f"no {kind} {brief(name)}; {hint}" + (f"There are: {', '.join(listed)}" if names else "there are none")
+    return f"no {kind} {brief(name)}; {hint}" + (
+        f"{'There' if near else 'there'} are: {', '.join(listed)}" if names else "there are none"
+    )

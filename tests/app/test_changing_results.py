@@ -29,6 +29,19 @@ def _read(root: Path) -> Loaded:
     return read_loaded(BenchmarkResults(root, "tiny"), load_registry([]))
 
 
+def test_every_page_names_results_that_are_not_read(show: Show, copied: Path) -> None:
+    """A packed file that another program replaced, and a packed file beside its folder."""
+    (copied / "hers.thalweg").write_bytes(b"cut off")
+    page = show("leaderboard", copied, benchmark="tiny")
+    assert not page.exception
+    assert "hers.thalweg: is no packed file" in page.warning[0].value
+    assert page.dataframe
+    (copied / "tiny.thalweg").write_bytes(b"cut off")
+    page = show("leaderboard", copied, benchmark="tiny")
+    assert not page.exception
+    assert "only one of the two can count" in page.warning[0].value
+
+
 def test_a_report_does_without_a_trial_that_goes_while_it_is_made(copied: Path) -> None:
     loaded = _read(copied)
     before = probes_by_label(loaded.view.seen.trials, loaded.view.stored)

@@ -70,7 +70,7 @@ def test_inverse_sqrt() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"name": "cosine", "at": (0.5,)}, "schedule 'cosine': no setting 'at'; There are: final"),
+        ({"name": "cosine", "at": (0.5,)}, "schedule 'cosine': no setting 'at'; there are: final"),
         ({"name": "inverse-sqrt", "final": 0.1}, "schedule 'inverse-sqrt': there is no setting 'final': it has none"),
         ({"name": "step", "factr": 0.1}, "did you mean 'factor'"),
         ({"name": "step", "at": ()}, "at least 1 item"),

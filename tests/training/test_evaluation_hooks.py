@@ -94,3 +94,48 @@ def test_a_hook_that_raises_is_told_and_the_trial_is_kept(cli: CommandLine, mine
     assert report["trials"] == {"total": 1, "trained": 1, "cached": 0, "diverged": 0, "failed": 0}
     assert [(failure["kind"], failure["message"]) for failure in report["failures"]] == [("OSError", "away")]
     assert "thalweg_evaluation_started" in report["failures"][0]["trial"]
+
+
+CARELESS = """
+import sys
+import thalweg
+
+@thalweg.hookimpl
+def thalweg_trial_started(trial):
+    trial.optimizer.options["lr"] = 50.0
+
+@thalweg.hookimpl
+def thalweg_evaluation_started(trial, step):
+    import torch
+    trial.optimizer.options["lr"] = 77.0
+    object.__setattr__(trial, "seed", 9)
+    trial.__dict__["hash"] = "0" * 12
+    torch.set_grad_enabled(False)
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(2)
+    torch.set_flush_denormal(True)
+    torch.set_float32_matmul_precision("medium")
+    torch.use_deterministic_algorithms(True)
+
+@thalweg.hookimpl
+def thalweg_evaluation_finished(trial, step, metrics):
+    sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize("batching", [["--no-batching"], []], ids=["alone", "stacked"])
+def test_a_careless_hook_costs_no_trial_and_changes_no_number(
+    cli: CommandLine, mine: Path, batching: list[str]
+) -> None:
+    """Hooks that change their arguments and torch's settings, and exit."""
+    cli("run", "mine.toml", *batching)
+    without = curves(cli)
+    (cli.folder / "careless.py").write_text(CARELESS, encoding="utf-8")
+    report = cli.json("run", "mine.toml", "--fresh", "--plugin", "careless.py", *batching, code=1)
+    assert (report["trials"]["trained"], report["trials"]["failed"]) == (2, 0)
+    assert {failure["kind"] for failure in report["failures"]} == {"SystemExit"}
+    assert results(cli, "mine").scan()[1] == []
+    with_hooks = curves(cli)
+    assert without.keys() == with_hooks.keys() == {0, 1}
+    for seed, curve in with_hooks.items():
+        pd.testing.assert_frame_equal(curve, without[seed], check_exact=True)

@@ -48,9 +48,9 @@ def main() -> None:
 
 
 def draw(show: Show, chosen: tuple[Source, Loaded] | None) -> None:
-    """Draw a page for the chosen results; without results, say how to get some."""
+    """Draw warnings and a page for the chosen results; without results, say how to get some."""
+    warnings(chosen[1] if chosen else None)
     if chosen is None:
         welcome()
         return
-    warnings(chosen[1])
     show(*chosen)

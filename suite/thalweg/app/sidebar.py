@@ -58,7 +58,8 @@ def welcome() -> None:
     st.caption("Another folder: `thalweg app --results DIR`, or the environment variable THALWEG_RESULTS.")
 
 
-def warnings(loaded: Loaded) -> None:
-    """Draw warnings about the results and the benchmark, above a page's content."""
-    for note in notes.warnings(loaded):
+def warnings(loaded: Loaded | None) -> None:
+    """Draw warnings about all results and about the chosen benchmark, above a page's content."""
+    refused = [note for source in sources() if (note := notes.refused(source.path))]
+    for note in [*refused, *(notes.warnings(loaded) if loaded else [])]:
         st.warning("\n\n".join([plain(note.text), "\n".join(f"- {plain(item)}" for item in note.items)]))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 from thalweg.present.loaded import Loaded
 from thalweg.present.sentences import count
 from thalweg.present.view import IN_BENCHMARK, View
 from thalweg.scoring.tuning import effectless
+from thalweg.store.roots import refused_in
+
+MOST_REFUSED = 20
+"""Files that a warning names, at most."""
 
 
 class Note(NamedTuple):
@@ -41,6 +46,14 @@ def warnings(loaded: Loaded) -> list[Note]:
         lines = [f"{item.path.name}: {item.reason}" for item in loaded.unreadable]
         notes.append(Note(f"{damaged} among the trials cannot be read:", lines))
     return notes
+
+
+def refused(root: Path) -> Note | None:
+    """The packed files and folders under a results root that are not read, with the reasons; None if all are read."""
+    found = refused_in(root)
+    lines = [f"{item.path.name}: {item.reason}" for item in found[:MOST_REFUSED]]
+    more = [f"and {len(found) - len(lines):,} more"] if len(found) > len(lines) else []
+    return Note(f"Results in {root} that are not read:", lines + more) if found else None
 
 
 def remarks(view: View) -> list[Note]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from thalweg.contracts.executor import Executor, ExecutorGone
 from thalweg.contracts.option import resolve
@@ -114,14 +114,7 @@ def run_benchmark(
     try:
         while todo:
             apart: list[Group] = []
-            for group, outcomes in executor.run(
-                train_and_save_group,
-                todo,
-                _lost,
-                lambda group, done, total: watcher.step(group.jobs[0].planned, done, total),
-                options.workers,
-                **limits,
-            ):
+            for group, outcomes in _trained_by(executor, todo, watcher, options.workers, limits):
                 if len(group.jobs) > 1 and all(_is_lost(result) for result in outcomes):
                     # training each trial by itself shows which one ended the worker
                     apart += [Group((job,)) for job in group.jobs]
@@ -160,6 +153,40 @@ def run_benchmark(
     for label, failure in report.errors.items():
         watcher.say(f"{label}: {failure.message}")
     return report
+
+
+def _trained_by(
+    executor: Executor, groups: Sequence[Group], watcher: Watcher, workers: int | None, limits: dict[str, Any]
+) -> Iterator[tuple[Group, list[TrialResult]]]:
+    """Each group with its results, as an executor yields them.
+
+    Raises:
+        ExecutorGone: the executor raised an exception, yielded a group twice, or left groups out.
+    """
+    left = {_hashes(group) for group in groups}
+    try:
+        for group, outcomes in executor.run(
+            train_and_save_group,
+            groups,
+            _lost,
+            lambda group, done, total: watcher.step(group.jobs[0].planned, done, total),
+            workers,
+            **limits,
+        ):
+            if _hashes(group) not in left:
+                raise ExecutorGone("it gave a job's result twice")
+            left.remove(_hashes(group))
+            yield group, outcomes
+    except (ExecutorGone, UserError):
+        raise
+    except Exception as error:  # a plugin's mistake
+        raise ExecutorGone(Failure.of(error).line) from error
+    if left:
+        raise ExecutorGone(f"it ended without a result for {len(left)} of {len(groups)} jobs")
+
+
+def _hashes(group: Group) -> tuple[str, ...]:
+    return tuple(job.planned.trial.hash for job in group.jobs)
 
 
 def trials_of(plan: Plan) -> list[PlannedTrial]:

@@ -21,6 +21,7 @@ from thalweg.hooks import call_hook, has_hook
 from thalweg.landscape.points import flat
 from thalweg.training.assembly import ActiveProbe, Assembly
 from thalweg.training.checkpoint import random_state, set_random_state
+from thalweg.training.contained import contained
 from thalweg.training.divergence import Divergence
 from thalweg.training.hidden import check_states
 from thalweg.training.probing import Probing
@@ -249,10 +250,11 @@ class Recording:
         it.module.load_state_dict(final)
 
     def _call_hook(self, name: str, **arguments: Any) -> None:
-        """Call a hook of the evaluation, and restore the random generators afterwards."""
+        """Call a hook of the evaluation, and restore torch's settings and the random generators afterwards."""
         if has_hook(self.it.registry, name):
             state = random_state()
-            call_hook(self.it.registry, name, self.hook_failures, trial=self.it.trial, **arguments)
+            with contained():
+                call_hook(self.it.registry, name, self.hook_failures, trial=self.it.trial, **arguments)
             set_random_state(state)
 
     @contextmanager
