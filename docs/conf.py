@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import benchmark_keys
 
 project = "thalweg"
-author = "The thalweg developers"
+author = project_copyright = "The thalweg developers"
 version = release = thalweg.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]

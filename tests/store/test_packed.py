@@ -93,6 +93,37 @@ def test_an_emptied_folder_beside_the_packed_file_does_not_count(both: CommandLi
     assert "only one of the two can count" in one_line(both("leaderboard", "small.toml", "--results", "packed", code=2))
 
 
+def test_a_shared_file_of_ones_own_benchmark_is_ranked_and_continued(both: CommandLine) -> None:
+    before = both.json("leaderboard", "small.toml", "--results", "folder")
+    (both.folder / "small.toml").unlink()
+    assert both.json("leaderboard", "small", "--results", "packed/small.thalweg") == before
+    both("report", "small", "--results", "packed", "--out", "small.html")
+    assert both.json("run", "small", "--results", "packed")["trials"]["trained"] == 0
+    both("results", "unpack", "packed/small.thalweg", "--out", "again")
+    trials = both.json("run", "small", "--seeds", "3", "--results", "again")["trials"]
+    assert trials["cached"] == len(both.json("results", "list", "--results", "packed")["trials"])
+    assert trials["trained"] == trials["total"] - trials["cached"] > 0
+    assert "no benchmark 'other'" in one_line(both("leaderboard", "other", "--results", "packed", code=2))
+
+
+def test_a_renamed_or_missing_packed_file_is_told(both: CommandLine) -> None:
+    shutil.copy(both.folder / "packed" / "small.thalweg", both.folder / "small (1).thalweg")
+    told = one_line(both("leaderboard", "small.toml", "--results", "small (1).thalweg", code=2))
+    assert "it holds the results of 'small (1)', and not those of 'small'" in told
+    for words in (["run", "small.toml"], ["leaderboard", "small.toml"], ["results", "list"]):
+        told = one_line(both(*words, "--results", "nope.thalweg", code=2))
+        assert "nope.thalweg: there is no such packed file" in told
+    assert not (both.folder / "nope.thalweg").exists()
+
+
+def test_the_doctor_takes_a_packed_file_for_sound_and_names_a_damaged_one(both: CommandLine) -> None:
+    assert "a packed file, which is only read" in both("doctor", "--results", "packed/small.thalweg").stdout
+    packed = both.folder / "packed" / "small.thalweg"
+    packed.write_bytes(packed.read_bytes()[:-100])
+    done = both("doctor", "--results", "packed/small.thalweg", code=1)
+    assert "damaged" in done.stdout
+
+
 def test_equal_results_give_equal_bytes_that_other_programs_read_and_check(both: CommandLine) -> None:
     packed = both.folder / "packed" / "small.thalweg"
     first = packed.read_bytes()
@@ -205,11 +236,12 @@ def test_what_would_write_says_how_to_unpack(both: CommandLine, words: list[str]
 
 def test_a_root_that_is_a_packed_file_takes_no_other_benchmark(both: CommandLine) -> None:
     (both.folder / "other.toml").write_text(BENCHMARK, encoding="utf-8")
-    for words in (["run", "other.toml"], ["results", "import", "folder"]):
-        (both.folder / "packed" / "small.thalweg").rename(both.folder / "packed" / "kept.thalweg")
-        assert "only read" in one_line(both(*words, "--results", "packed/kept.thalweg", code=2))
-        (both.folder / "packed" / "kept.thalweg").rename(both.folder / "packed" / "small.thalweg")
-    both("leaderboard", "other.toml", "--results", "packed/small.thalweg", code=3)
+    (both.folder / "packed" / "small.thalweg").rename(both.folder / "packed" / "kept.thalweg")
+    told = one_line(both("results", "import", "folder", "--results", "packed/kept.thalweg", code=2))
+    assert "only read" in told
+    for command in ("run", "leaderboard", "report"):
+        told = one_line(both(command, "other.toml", "--results", "packed/kept.thalweg", code=2))
+        assert "it holds the results of 'kept', and not those of 'other'" in told
 
 
 def test_trials_are_imported_from_packed_results_and_not_into_them(both: CommandLine) -> None:

@@ -12,15 +12,17 @@ from thalweg.exit_codes import ExitCode
 from thalweg.own import cache_folder
 from thalweg.registry import load_registry
 from thalweg.runner.environment import machine
-from thalweg.store.roots import benchmarks_in, results_root
+from thalweg.store.packed_format import is_packed
+from thalweg.store.roots import benchmarks_in, refused_in, results_root
 
 
 def doctor_command(results: Path | None, plugin_files: list[Path], as_json: bool) -> ExitCode:
-    """Print what this installation can use; ``FAILED`` if a plugin failed or the results cannot be written."""
+    """Print what this installation can use; ``FAILED`` if a plugin failed or the results are of no use."""
     registry = load_registry(plugin_files)
     root = results_root(results)
     existing = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
     writable = existing.is_dir() and os.access(existing, os.W_OK)
+    refused = refused_in(root)
     failures = [{"plugin": record.name, "error": record.error} for record in registry.plugins if record.error]
     document = {
         **machine(),
@@ -30,7 +32,8 @@ def doctor_command(results: Path | None, plugin_files: list[Path], as_json: bool
         "data": {"given": os.environ.get("THALWEG_DATA"), "cache": str(cache_folder())},
         "plugin_failures": failures,
     }
-    code = ExitCode.DONE if writable and not failures else ExitCode.FAILED
+    fit = writable or is_packed(root)
+    code = ExitCode.DONE if fit and not failures and not refused else ExitCode.FAILED
     if as_json:
         print_json(document)
         return code
@@ -43,7 +46,8 @@ def doctor_command(results: Path | None, plugin_files: list[Path], as_json: bool
         ["processor", f"{document['cpu']}, {document['cores']} cores"],
         ["device", document["device"]],
         ["allocator", document["allocator"]],
-        ["results", f"{root} ({'writable' if writable else 'NOT writable'})"],
+        ["results", f"{root} ({_use_of(root, writable)})"],
+        *[["  damaged", f"{item.path}: {item.reason}"] for item in refused],
         ["benchmarks", ", ".join(document["results"]["benchmarks"]) or "none there yet: type 'thalweg run quick'"],
         ["data", f"{data['given'] or 'THALWEG_DATA is not set'}; downloads go to {data['cache']}"],
         ["plugins", f"{len(registry.plugins)} loaded, {len(failures)} failed"],
@@ -51,3 +55,9 @@ def doctor_command(results: Path | None, plugin_files: list[Path], as_json: bool
     ]
     print_table("", ["", ""], rows)
     return code
+
+
+def _use_of(root: Path, writable: bool) -> str:
+    if is_packed(root):
+        return "a packed file, which is only read"
+    return "writable" if writable else "NOT writable"

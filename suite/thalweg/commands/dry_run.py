@@ -62,9 +62,8 @@ def dry_run(plan: Plan, registry: Registry, root: Path, options: RunOptions, as_
     print_table(f"{plan.benchmark}, to be saved in {root}", heads, table, right=["seed", "about"])
     at_once = f" with {workers} at once" if workers > 1 else ""
     rest = f"; the time of {unknown} of them is not known" if unknown else ""
-    line = (
-        f"{len(rows)} trials: {len(rows) - len(left)} done, {len(left)} to train in about {total:.0f} s{at_once}{rest}"
-    )
+    about = f" in about {total:.0f} s" if unknown < len(left) else ""
+    line = f"{len(rows)} trials: {len(rows) - len(left)} done, {len(left)} to train{about}{at_once}{rest}"
     console().print()
     console().print(line)
     return ExitCode.DONE

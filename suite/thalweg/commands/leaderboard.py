@@ -21,7 +21,7 @@ from thalweg.console import (
 )
 from thalweg.errors import UserError, unknown
 from thalweg.exit_codes import ExitCode
-from thalweg.expand import load_benchmark
+from thalweg.kept import find_benchmark
 from thalweg.plan import Plan
 from thalweg.present import sentences
 from thalweg.present.expansion import best_expansion
@@ -82,8 +82,8 @@ def leaderboard_command(options: LeaderboardOptions) -> ExitCode:
     registry = load_registry(options.plugin_files)
     # a plugin that the user did not name matters only where the benchmark needs it, and then it is an error
     warn_of_failures(record for record in registry.plugins if record.origin == "file")
-    benchmark = load_benchmark(options.benchmark, registry)
     root = results_root(options.results)
+    benchmark = find_benchmark(options.benchmark, registry, root)
     stored = read_stored(BenchmarkResults(root, benchmark.name))
     warn_of_unreadable(stored.unreadable)
     benchmark = replace(benchmark, files=stored.files)

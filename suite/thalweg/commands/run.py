@@ -18,7 +18,7 @@ from thalweg.commands.progress import make_progress
 from thalweg.console import console, errors, print_json, warn_of_failures
 from thalweg.errors import UserError, unknown
 from thalweg.exit_codes import ExitCode
-from thalweg.expand import load_benchmark
+from thalweg.kept import find_benchmark
 from thalweg.memory import GB
 from thalweg.registry import Registry, load_registry
 from thalweg.runner.interrupts import second_ends_at_once
@@ -68,8 +68,8 @@ def run_command(arguments: RunArguments) -> ExitCode:
     registry = load_registry(arguments.plugins)
     # plugins that were asked for by name; others are an error only where the benchmark needs them
     warn_of_failures(record for record in registry.plugins if record.origin == "file")
-    benchmark = load_benchmark(arguments.benchmark, registry)
     root = results_root(arguments.results)
+    benchmark = find_benchmark(arguments.benchmark, registry, root)
     stored_in = BenchmarkResults(root, benchmark.name)
     rule = Rule(registry, stored_in)
     stacks: Stacks = rule if arguments.batching else alone

@@ -8,7 +8,7 @@ from pathlib import Path
 from thalweg.console import errors, print_json, print_table, warn_of_failures, warn_of_unreadable
 from thalweg.errors import UserError
 from thalweg.exit_codes import ExitCode
-from thalweg.expand import load_benchmark
+from thalweg.kept import find_benchmark
 from thalweg.present.tuning import best_table
 from thalweg.registry import load_registry
 from thalweg.scoring.tuning import best_settings, by_budget, effectless
@@ -23,10 +23,10 @@ def tuning_command(benchmark_name: str, results: Path | None, plugin_files: list
     """Print the best settings and the cost of finding them; ``NOTHING`` when no setting is known."""
     registry = load_registry(plugin_files)
     warn_of_failures(record for record in registry.plugins if record.origin == "file")
-    benchmark = load_benchmark(benchmark_name, registry)
+    root = results_root(results)
+    benchmark = find_benchmark(benchmark_name, registry, root)
     if benchmark.spec.tuning is None:
         raise UserError(f"{benchmark.path.name}: has no [tuning]: the file itself holds the settings")
-    root = results_root(results)
     stored = read_stored(BenchmarkResults(root, benchmark.name))
     warn_of_unreadable(stored.unreadable)
     benchmark = replace(benchmark, files=stored.files)

@@ -9,7 +9,7 @@ from pathlib import Path
 from thalweg.console import console, errors, warn_of_failures, warn_of_unreadable
 from thalweg.errors import UserError
 from thalweg.exit_codes import ExitCode
-from thalweg.expand import load_benchmark
+from thalweg.kept import find_benchmark
 from thalweg.present.loaded import read_loaded
 from thalweg.registry import load_registry
 from thalweg.report.content import report_of
@@ -23,8 +23,8 @@ def report_command(name: str, out: Path, results: Path | None, plugin_files: lis
     _check(out)
     registry = load_registry(plugin_files)
     warn_of_failures(record for record in registry.plugins if record.origin == "file")
-    benchmark = load_benchmark(name, registry)
     root = results_root(results)
+    benchmark = find_benchmark(name, registry, root)
     loaded = read_loaded(BenchmarkResults(root, benchmark.name), registry, benchmark=benchmark)
     if loaded.view.seen.trials.empty:
         warn_of_unreadable(loaded.unreadable)

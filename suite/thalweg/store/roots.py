@@ -14,8 +14,11 @@ from thalweg.store.trials import Unreadable
 
 
 def results_root(given: Path | None) -> Path:
-    """``--results``, else ``$THALWEG_RESULTS``, else ``./results/local``."""
-    return given or Path(os.environ.get("THALWEG_RESULTS") or Path("results") / "local")
+    """``--results``, else ``$THALWEG_RESULTS``, else ``./results/local``; UserError if it is a missing packed file."""
+    root = given or Path(os.environ.get("THALWEG_RESULTS") or Path("results") / "local")
+    if root.suffix == SUFFIX and not os.path.lexists(root):
+        raise UserError(f"{root}: there is no such packed file; the name of a results folder does not end in {SUFFIX}")
+    return root
 
 
 def benchmarks_in(root: Path) -> list[str]:
