@@ -467,3 +467,10 @@ def test_a_root_may_be_a_link_to_a_packed_file_and_no_packed_file_in_it_may(both
     assert len(both.json("results", "list", "--results", "link/small.thalweg")["trials"]) == 4
     told = both("results", "list", "--results", "link", code=3).stderr
     assert "is a symbolic link" in told
+
+
+def test_a_root_that_leads_to_a_file_of_another_name_is_refused_with_the_reason(both: CommandLine) -> None:
+    (both.folder / "blob").write_bytes((both.folder / "packed" / "small.thalweg").read_bytes())
+    (both.folder / "small.thalweg").symlink_to("blob")
+    told = both("results", "list", "--results", "small.thalweg", code=3).stderr
+    assert "the name of a packed file ends with .thalweg" in told

@@ -103,8 +103,12 @@ def refusal_of(place: Path, benchmark: str) -> str:
     if packed and (reason := PackedFiles(place).refusal):
         return reason
     if not packed and not guard.is_folder(place):
-        way = ", and no link is followed inside of results: only the results folder itself may be a link"
-        return guard.kind_at(place) + (way if place.is_symlink() else "")
+        way = ""
+        if place.is_symlink():
+            way = ", and no link is followed inside of results: only the results folder itself may be a link"
+        elif place.is_file():
+            way = f", and the name of a packed file ends with {SUFFIX}"
+        return guard.kind_at(place) + way
     if not NAME.fullmatch(benchmark):
         return f"the name {NAMING}"
     parts = () if packed else ("trials", WORKING)
