@@ -257,7 +257,7 @@ ELEMENTWISE = {
     ),
     "the first group's rate for all": (
         "def direction(self, p, group): return p.grad * (self.param_groups[0]['lr'] / group['lr'])",
-        "each with an lr of its own",
+        "each with another lr",
     ),
 }
 
