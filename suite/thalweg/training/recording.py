@@ -112,7 +112,7 @@ class Recording:
         self.coarse_state = self._coarse_state()
         self._test()
         if self._keeps:
-            with self._looking():
+            with self.looking():
                 self.weights.final = state_of(self.it.module, "cpu")
             if self._trajectory:
                 steps, points = zip(*self._trajectory, strict=True)
@@ -196,11 +196,11 @@ class Recording:
         position = self._position()
         self._call_hook("thalweg_evaluation_started", step=self.spent.step)
         values: dict[str, dict[str, float]] = {}
-        with self._looking():
+        with self.looking():
             splits: tuple[Split, ...] = ("train", "valid")
             for split in splits:
                 if split in it.problem.sizes:
-                    values[split] = it.problem.evaluate(it.module, split)
+                    values[split] = self.measured(split)
                     it.check_data()
                     if it.problem.online:
                         total = self._online_total.item()
@@ -217,6 +217,10 @@ class Recording:
         self._call_hook("thalweg_evaluation_finished", step=self.spent.step, metrics=copy.deepcopy(values))
         self.divergence.check(values["train"]["loss"], self.spent.step)
 
+    def measured(self, split: Split) -> dict[str, float]:
+        """The problem's metrics on a split, at the weights that the module holds."""
+        return self.it.problem.evaluate(self.it.module, split)
+
     def _check_metrics(self, values: dict[str, float]) -> None:
         missing = [metric.name for metric in self.it.problem.metrics if metric.name not in values]
         if missing:
@@ -227,7 +231,7 @@ class Recording:
         primary = self.it.problem.metrics[0]
         value = values[primary.name] * (1 if primary.better == "higher" else -1)
         if math.isfinite(value) and (self._best is None or value > self._best[0]):
-            self._best = (value, self.spent.step, copy.deepcopy(self.it.module.state_dict()))
+            self._best = (value, self.spent.step, state_of(self.it.module))
 
     def _test(self) -> None:
         """Read the test split once: at the weights that validation selects, or at the last ones without validation."""
@@ -236,7 +240,7 @@ class Recording:
             return
         final = state_of(it.module)
         position = self._position()
-        with self._looking():
+        with self.looking():
             if self._best is not None:
                 at = self._best[1]
                 position = next({key: row[key] for key in position} for row in self.recorder.rows if row["step"] == at)
@@ -258,7 +262,7 @@ class Recording:
             set_random_state(state)
 
     @contextmanager
-    def _looking(self) -> Iterator[None]:
+    def looking(self) -> Iterator[None]:
         """While active, the module has the weights to evaluate, their batch norm statistics, and is in eval mode."""
         it = self.it
         self._check_precision()

@@ -20,9 +20,10 @@ from thalweg.stacking import group_key
 from thalweg.training.alone import Training
 from thalweg.training.assembly import assemble, load_problem
 from thalweg.training.stacked.module import StackedModule
+from thalweg.training.stacked.objective import StackedObjective
 from thalweg.training.stacked.problem import StackedProblem, misfit
-from thalweg.training.stacked.stack import CannotStackError
 from thalweg.training.stacked.stackable import may_not, why_alone
+from thalweg.training.stacked.together import CannotStackError
 from thalweg.training.stacked.train import train_together
 from thalweg.training.trained import Trained
 from thalweg.trial import Stack, Trial
@@ -37,6 +38,21 @@ NETWORKS = {
     "deep-mlp-residual": (ref("digits"), ref("deep-mlp", depth=3, width=12, residual="plain", norm="batch")),
     "convnet": (IMAGES, ref("convnet", channels=[3, 4, 5], widths=[8], padding="same", norm="batch")),
     "resnet": (IMAGES, ref("resnet", depth=8, width=2)),
+}
+
+MORE_NETWORKS = {
+    "mlp-gelu": (ref("digits"), ref("mlp", widths=[12, 7], activation="gelu")),
+    "mlp-tanh-odd": (ref("digits"), ref("mlp", widths=[11, 9], activation="tanh", norm="batch")),
+    "deep-linear": (ref("digits"), ref("deep-linear")),
+    "convnet-1d": (
+        ref("mnist1d", layout="sequence"),
+        ref("convnet", channels=[3, 4, 5], widths=[8], padding="same", norm="batch"),
+    ),
+    "convnet-8": (IMAGES, ref("convnet", channels=[8, 8, 8], widths=[16], padding="same", norm="batch")),
+    "resnet-8": (IMAGES, ref("resnet", depth=8, width=8)),
+    "resnet-plain": (IMAGES, ref("resnet", depth=8, width=3, shortcuts=False, norm="none")),
+    "wide-resnet": (IMAGES, ref("wide-resnet", depth=10, widen=1)),
+    "autoencoder": (ref("digits-autoencoder"), ref("autoencoder", widths=[16, 4])),
 }
 
 
@@ -128,29 +144,84 @@ def test_members_of_every_kind_of_network_are_those_alone(registry: Registry, ne
     compare([asked.model_copy(update=changes) for asked in trials], registry, 1e-5)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-def test_both_ways_forward_give_the_same(registry: Registry, network: str) -> None:
-    problem, architecture = NETWORKS[network]
-    its = [assemble(trial(problem=problem, architecture=architecture, seed=seed), registry) for seed in range(4)]
-    assert isinstance(its[0].problem, Supervised)
-    batches = StackedProblem(its[0].problem, [it.draw for it in its])
-    batch = batches.batch("train", 0, its[0].draw)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("network", [*NETWORKS, *MORE_NETWORKS])
+def test_the_program_without_autograd_gives_the_gradients_of_autograd(
+    registry: Registry, network: str, dtype: str
+) -> None:
+    problem, architecture = (NETWORKS | MORE_NETWORKS)[network]
+    trials = [trial(problem=problem, architecture=architecture, seed=seed, dtype=dtype) for seed in range(4)]
+    its = [assemble(one, registry) for one in trials]
     found = []
     for direct in (True, False):
         module = StackedModule([it.module for it in its], settings=2, direct=direct)
-        loss = batches.loss(module, batch)
-        found.append([loss, *torch.autograd.grad(loss, list(module.parameters())), *module.buffers()])
-    assert module._layers is None
-    for ours, theirs in zip(*found, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+        assert (module.program is not None) == direct
+        assert isinstance(its[0].problem, Supervised)
+        batches = StackedProblem(its[0].problem, [it.draw for it in its])
+        objective = StackedObjective(module, batches, its[0].draw, l2=0.1, penalized=[*module.pieces][:1])
+        # batch norm's way back needs more than one step to show that buffers move
+        for step in range(2):
+            objective.begin_step(batches.batch("train", step, its[0].draw), step)
+            loss = objective.backward()
+            buffers = [buffer.clone() for buffer in module.buffers()]
+            objective.backward()
+            assert all(map(torch.equal, buffers, module.buffers()))
+            found.append([loss, batches.losses, module.gradient.clone(), *buffers])
+        (graph,) = objective.gradient()[1]
+        torch.testing.assert_close(graph, module.gradient, rtol=1e-8 if dtype == "float64" else 1e-3, atol=1e-5)
+    half = len(found) // 2
+    close = {"rtol": 1e-10, "atol": 1e-12} if dtype == "float64" else {"rtol": 1e-3, "atol": 1e-5}
+    for direct_step, graph_step in zip(found[:half], found[half:], strict=True):
+        for ours, theirs in zip(direct_step, graph_step, strict=True):
+            torch.testing.assert_close(ours, theirs, **close)
 
 
-def test_a_plain_sequential_network_needs_no_vmap(registry: Registry) -> None:
-    ways = {}
-    for name, (problem, architecture) in NETWORKS.items():
-        module = assemble(trial(problem=problem, architecture=architecture), registry).module
-        ways[name] = StackedModule([module, module])._layers is not None
-    assert ways == {name: name not in ("deep-mlp-residual", "resnet") for name in NETWORKS}
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("network", [*NETWORKS, *MORE_NETWORKS])
+def test_bits_do_not_depend_on_the_other_members(registry: Registry, network: str, size: int) -> None:
+    problem, architecture = (NETWORKS | MORE_NETWORKS)[network]
+    asked = [
+        trial(problem=problem, architecture=architecture, optimizer=ref("adam", lr=lr), seed=seed, dtype="float32",
+              budget=Budget(steps=12), evaluate_every=Interval(steps=5), batch_size=20)
+        for seed, lr in enumerate((0.01, 0.02, 1e9, 0.01, 0.03, 0.02, 0.01, 0.01))
+    ]  # fmt: skip
+    alone_ = [train_together([one], registry, keep="weights")[0] for one in (asked[0], asked[size - 1])]
+    together = train_together(asked[:size], registry, keep="weights")
+    for ours, theirs in zip((together[0], together[-1]), alone_, strict=True):
+        assert ours.curve.drop(columns="seconds").equals(theirs.curve.drop(columns="seconds"))
+        for name, weight in (theirs.weights.final or {}).items():
+            assert ours.weights.final is not None
+            assert torch.equal(ours.weights.final[name], weight)
+
+
+def test_networks_that_a_program_does_not_know_run_by_vmap(registry: Registry) -> None:
+    known = assemble(trial(), registry).module
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(64, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inner(x) * 2
+
+    class Counting(Twice):
+        calls = 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            return self.inner(x) + self.inner(x) * 0
+
+    tied = nn.Linear(10, 10)
+    hooked = nn.Sequential(nn.Linear(64, 10))
+    hooked.register_forward_hook(lambda *_: None)
+    unknown = [
+        Twice(), Counting(), nn.Sequential(nn.Linear(64, 10), tied, nn.ReLU(), tied), hooked,
+        nn.Sequential(nn.Linear(64, 10), nn.Dropout()), nn.Sequential(nn.Unflatten(1, (8, 8)), nn.Linear(8, 2)),
+        nn.utils.parametrizations.weight_norm(nn.Linear(64, 10)),
+    ]  # fmt: skip
+    assert StackedModule([known, known]).program is not None
+    assert [StackedModule([one, one]).program for one in unknown] == [None] * len(unknown)
 
 
 def test_a_member_that_diverges_ends_where_it_would_and_leaves_the_others_alone(registry: Registry) -> None:

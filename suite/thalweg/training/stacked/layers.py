@@ -1,203 +1,536 @@
-"""The layers of plain sequential networks for K members at once, without ``vmap``.
+"""The operations of plain networks for K members at once: each goes forward, and back to gradients, without autograd.
 
-Activations are rows (K, N, ...), or channels (N, K C, ...) from a convolution to the next flattening.
+Activations are rows (K, N, ...), or channels (N, K C, ...) between convolutions. A layer remembers what its way back
+needs. Derivatives are torch's own kernels, which autograd calls too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils import parametrize
 
-Layer = Callable[[Tensor], Tensor]
-Find = Callable[[Tensor], Callable[[], Tensor]]
-"""Maps a member's parameter or buffer to a function that gives the stack of it."""
-
-_ELEMENTWISE = (
-    nn.ReLU, nn.Tanh, nn.GELU, nn.Sigmoid, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softplus, nn.Identity,
-)  # fmt: skip
-_CONVOLUTIONS = {nn.Conv1d: functional.conv1d, nn.Conv2d: functional.conv2d}
-_POOLS = (
-    nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d,
-)  # fmt: skip
+aten = torch.ops.aten
 
 
-def stacked_layers(module: nn.Module, members: int, find: Find) -> list[Layer] | None:
-    """The layers of K members in training mode, in order; None where the module has a layer of another kind.
+@dataclass
+class Weight:
+    """A parameter of K members."""
 
-    Supported are (nested) ``nn.Sequential`` of linear layers, convolutions, poolings, batch norm, layer norm,
-    flattening and elementwise activations.
+    value: Tensor
+    """(K, ...), a view of the memory that trains."""
+    gradient: Tensor | None
+    """(K, ...), where the way back writes the gradient; None for a parameter that does not train."""
+
+
+class Layer(ABC):
+    """An operation on the activations of K members."""
+
+    fresh = True
+    """Whether the result is new memory that the layer's way back does not need. The next layer may write there."""
+    weights: tuple[Weight, ...] = ()
+
+    @abstractmethod
+    def forward(self, *inputs: Tensor, train: bool) -> Tensor:
+        """The result; with ``train`` in training mode, with what ``backward`` needs kept."""
+
+    @abstractmethod
+    def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
+        """Write the gradients of the weights, and give those of the inputs, from the gradient g of the result.
+
+        Args:
+            g: the gradient of the result, which may be overwritten.
+            wanted: whether the inputs' gradients are of use; None may stand for them otherwise.
+        """
+
+    @abstractmethod
+    def forget(self) -> None:
+        """Let go of what ``forward`` kept."""
+
+
+class Dense(Layer):
+    """x W' + b: (K, N, ..., I) to (K, N, ..., O)."""
+
+    def __init__(self, weight: Weight, bias: Weight | None) -> None:
+        self.weight, self.bias = weight, bias
+        self.weights = (weight,) if bias is None else (weight, bias)
+        self._transposed = weight.value.transpose(1, 2)
+        self._bias = None if bias is None else bias.value.unsqueeze(1)
+        self._x: Tensor | None = None
+        self._shape: torch.Size | None = None
+
+    def forward(self, *inputs: Tensor, train: bool) -> Tensor:
+        """One batched product."""
+        (x,) = inputs
+        rows = x if x.dim() == 3 else x.flatten(1, -2)
+        if self._bias is None:
+            out = torch.bmm(rows, self._transposed)
+        else:
+            out = torch.baddbmm(self._bias, rows, self._transposed)
+        if train:
+            self._x, self._shape = rows, x.shape
+        return out if x.dim() == 3 else out.view(*x.shape[:-1], -1)
+
+    def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
+        """g' x, the sum of g over rows, and g W."""
+        assert self._x is not None
+        assert self._shape is not None
+        rows = g if g.dim() == 3 else g.flatten(1, -2)
+        if self.weight.gradient is not None:
+            self.weight.gradient.copy_(torch.bmm(rows.transpose(1, 2), self._x))
+        if self.bias is not None and self.bias.gradient is not None:
+            torch.sum(rows, 1, out=self.bias.gradient)
+        if not wanted:
+            return (None,)
+        back = torch.bmm(rows, self.weight.value)
+        return (back if g.dim() == 3 else back.view(self._shape),)
+
+    def forget(self) -> None:
+        """Let go of the inputs."""
+        self._x = None
+
+
+BLOCK = 64
+"""Numbers that a kernel takes at once at most. It computes those that are left over at the end by other instructions,
+whose last bit may differ."""
+
+
+def apart(x: Tensor, blocks: int) -> Tensor:
+    """A copy of x as (blocks, ...) with gaps between, so that kernels begin anew at every block.
+
+    Then the bits of a member's numbers do not depend on the numbers before them.
     """
-    found: list[Layer] = []
-    place = _Place(members)
-    for layer in _leaves(module):
-        made = _made(layer, place, find) if _plain(layer) else None
-        if made is None:
-            return None
-        found.append(made)
-    found.append(place.end())
-    return found
+    length = x.numel() // blocks
+    gap = -length % BLOCK or BLOCK
+    return x.new_empty(blocks, length + gap)[:, :length].copy_(x.reshape(blocks, length))
 
 
-def _leaves(module: nn.Module) -> list[nn.Module]:
-    if type(module) is not nn.Sequential or not _plain(module):
-        return [module]
-    return [leaf for child in module for leaf in _leaves(child)]
+class Elementwise(Layer):
+    """f(x) of each number, with f'(x) g from f(x) or from x.
+
+    Args:
+        function: f.
+        in_place: f into the memory of x; None where torch has no such form.
+        derivative: f'(x) g, from g and x, or from g and f(x) where ``of_result``.
+        of_result: whether the derivative is computed from f(x). Then ``in_place`` is given.
+        exact: whether f and the derivative are exact, so that their bits cannot depend on instructions.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Tensor], Tensor],
+        in_place: Callable[[Tensor], Tensor] | None,
+        derivative: Callable[[Tensor, Tensor], Tensor],
+        of_result: bool,
+        exact: bool = False,
+    ) -> None:
+        self.fresh = not of_result
+        self._function, self._in_place, self._derivative = function, in_place, derivative
+        self._of_result, self._exact = of_result, exact
+        self.overwrites = False
+        """Whether the input may be overwritten; the program says so."""
+        self.members, self.channels = 1, False
+        """K, and whether activations are channels (N, K C, ...); the graph says so."""
+        self._kept: Tensor | None = None
+
+    def forward(self, *inputs: Tensor, train: bool) -> Tensor:
+        """f(x), in the memory of x where that is allowed."""
+        (x,) = inputs
+        overwrites = self.overwrites
+        blocks = self.members * (len(x) if self.channels else 1)
+        shape = x.shape
+        if not self._exact and (x.numel() // blocks) % BLOCK:
+            x, overwrites = apart(x, blocks), True
+        y = self._function(x) if self._in_place is None or not overwrites else self._in_place(x)
+        if train:
+            self._kept = y if self._of_result else x
+        return y.reshape(shape)
+
+    def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
+        """f'(x) g."""
+        assert self._kept is not None
+        return (self._derivative(g.reshape(self._kept.shape), self._kept).view(g.shape) if wanted else None,)
+
+    def forget(self) -> None:
+        """Let go of the activations."""
+        self._kept = None
 
 
-def _plain(layer: nn.Module) -> bool:
-    """Whether a call of the layer runs its ``forward`` and nothing else, on parameters that are plain tensors."""
-    hooks: tuple[Mapping[int, object], ...] = (
-        layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks,
-    )  # fmt: skip
-    return not any(hooks) and not parametrize.is_parametrized(layer)
+def _relu_back(g: Tensor, y: Tensor) -> Tensor:
+    back: Tensor = aten.threshold_backward(g, y, 0)
+    return back
 
 
-def _is(layer: nn.Module, kind: type[nn.Module]) -> bool:
-    return isinstance(layer, kind) and type(layer).forward is kind.forward
-
-
-class _Place:
-    """The present layout of activations: rows (K, N, ...) or channels (N, K C, ...)."""
-
-    def __init__(self, members: int) -> None:
-        self.members = members
-        self.channels = False
-
-    def to_channels(self) -> Layer:
-        """(K, N, C, ...) -> (N, K C, ...)."""
-        if self.channels:
-            return _same
-        self.channels = True
-        return lambda h: h.transpose(0, 1).flatten(1, 2)
-
-    def end(self) -> Layer:
-        """Back to rows (K, N, ...)."""
-        if not self.channels:
-            return _same
-        self.channels, k = False, self.members
-        return lambda h: _rows(h, k)
-
-
-def _same(h: Tensor) -> Tensor:
-    return h
-
-
-def _rows(h: Tensor, members: int) -> Tensor:
-    """(N, K C, ...) -> (K, N, C, ...)."""
-    return h.view(len(h), members, -1, *h.shape[2:]).transpose(0, 1)
-
-
-def _made(layer: Any, place: _Place, find: Find) -> Layer | None:
-    if any(_is(layer, kind) for kind in _ELEMENTWISE):
-        return lambda h: layer(h)
-    if _is(layer, nn.Flatten):
-        return _flatten(layer, place)
-    if _is(layer, nn.Linear):
-        return None if place.channels else _linear(layer, find)
-    if _is(layer, nn.LayerNorm):
-        return None if place.channels else _layer_norm(layer, find)
-    for kind, function in _CONVOLUTIONS.items():
-        if _is(layer, kind):
-            return _convolution(layer, function, place, find)
-    if any(_is(layer, kind) for kind in _POOLS) and not getattr(layer, "return_indices", False):
-        enter = place.to_channels()
-        return lambda h: layer(enter(h))
-    if isinstance(layer, _BatchNorm) and type(layer) in (nn.BatchNorm1d, nn.BatchNorm2d):
-        return _batch_norm(layer, place, find)
+def elementwise(layer: Any) -> Elementwise | None:
+    """An activation of torch as a layer; None for other modules."""
+    if is_of(layer, nn.ReLU):
+        return Elementwise(torch.relu, torch.relu_, _relu_back, of_result=True, exact=True)
+    simple: dict[type[nn.Module], tuple[Any, Any, Any]] = {
+        nn.Tanh: (torch.tanh, torch.tanh_, aten.tanh_backward),
+        nn.Sigmoid: (torch.sigmoid, torch.sigmoid_, aten.sigmoid_backward),
+    }
+    for kind, functions in simple.items():
+        if is_of(layer, kind):
+            return Elementwise(*functions, of_result=True)
+    own: dict[type[nn.Module], Callable[[Tensor, Tensor], Tensor]] = {
+        nn.GELU: lambda g, x: aten.gelu_backward(g, x, approximate=layer.approximate),
+        nn.SiLU: lambda g, x: aten.silu_backward(g, x),
+        nn.ELU: lambda g, x: aten.elu_backward(g, layer.alpha, 1, 1, False, x),
+        nn.LeakyReLU: lambda g, x: aten.leaky_relu_backward(g, x, layer.negative_slope, False),
+        nn.Softplus: lambda g, x: aten.softplus_backward(g, x, layer.beta, layer.threshold),
+    }
+    for kind, derivative in own.items():
+        if is_of(layer, kind) and not getattr(layer, "inplace", False):
+            return Elementwise(lambda x: layer(x), None, derivative, of_result=False)
     return None
 
 
-def _flatten(layer: Any, place: _Place) -> Layer | None:
-    if (layer.start_dim, layer.end_dim) != (1, -1):
-        return None
-    if not place.channels:
-        return lambda h: h.flatten(2)
-    place.channels, k = False, place.members
-    return lambda h: h.reshape(len(h), k, -1).transpose(0, 1)
+def is_of(layer: object, kind: type[nn.Module]) -> bool:
+    """Whether a module computes what torch's class computes."""
+    return isinstance(layer, kind) and type(layer).forward is kind.forward
 
 
-class _Affine(torch.autograd.Function):
-    """x W' + b of K members: (K, N, I), (K, O, I) and (K, O) to (K, N, O).
+class Same(Layer):
+    """The identity, and changes of shape or layout: g goes back by ``back``."""
 
-    The gradient g'x of W has the memory layout of W. That saves a sixth of a step against the derivative of
-    ``baddbmm``.
+    fresh = False
+
+    def __init__(
+        self, function: Callable[[Tensor], Tensor], back: Callable[[Tensor, torch.Size], Tensor] | None = None
+    ) -> None:
+        self._function, self._back = function, back
+        self._shape: torch.Size | None = None
+
+    def forward(self, *inputs: Tensor, train: bool) -> Tensor:
+        """The input in another shape."""
+        self._shape = inputs[0].shape
+        return self._function(inputs[0])
+
+    def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
+        """g in the input's shape."""
+        assert self._shape is not None
+        return (g if self._back is None else self._back(g, self._shape),)
+
+    def forget(self) -> None:
+        """Nothing: only the shape is kept."""
+
+
+class Add(Layer):
+    """a + alpha b."""
+
+    def __init__(self, alpha: float) -> None:
+        self.alpha = alpha
+
+    def forward(self, *inputs: Tensor, train: bool) -> Tensor:
+        """The sum. A product that is rounded by itself has equal bits by all instructions."""
+        first, second = inputs
+        return torch.add(first, second if self.alpha == 1 else second * self.alpha)
+
+    def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
+        """g, and alpha g in memory of its own."""
+        return g, g * self.alpha
+
+    def forget(self) -> None:
+        """Nothing: only the shape is kept."""
+
+
+class Subsample(Layer):
+    """Every ``stride``-th pixel, and zeros as further channels: (N, K C, H, W) to (N, K C', H', W')."""
+
+    def __init__(self, members: int, strides: tuple[int, ...], extra: tuple[int, int]) -> None:
+        self._members, self._strides, self._extra = members, strides, extra
+        self._pixels: Any = (..., *(slice(None, None, stride) for stride in strides))
+        self._shape: torch.Size | None = None
+
+    def forward(self, *inputs: Tensor, train: bool) -> Tensor:
+        """The pixels, in channels of each member."""
+        (x,) = inputs
+        self._shape = x.shape
+        x = x.view(len(x), self._members, -1, *x.shape[2:])
+        x = x[self._pixels]
+        return functional.pad(x, (0, 0) * len(self._strides) + self._extra).flatten(1, 2)
+
+    def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
+        """The gradient at the pixels, zeros between."""
+        assert self._shape is not None
+        n, channels, *sides = self._shape
+        first = self._extra[0]
+        g = g.view(len(g), self._members, -1, *g.shape[2:])[:, :, first : first + channels // self._members]
+        if all(stride == 1 for stride in self._strides):
+            return (g.reshape(self._shape),)
+        back = g.new_zeros(n, self._members, channels // self._members, *sides)
+        back[self._pixels] = g
+        return (back.view(self._shape),)
+
+    def forget(self) -> None:
+        """Nothing: only the shape is kept."""
+
+
+class Convolution(Layer):
+    """One convolution whose groups are the members: (N, K C, ...) to (N, K O, ...)."""
+
+    def __init__(self, weight: Weight, bias: Weight | None, layer: Any, members: int) -> None:
+        self.weight, self.bias = weight, bias
+        self.weights = (weight,) if bias is None else (weight, bias)
+        self._stride, self._dilation = list(layer.stride), list(layer.dilation)
+        self._padding = _padding(layer)
+        self._groups = members * layer.groups
+        self._x: Tensor | None = None
+
+    def forward(self, *inputs: Tensor, train: bool) -> Tensor:
+        """The convolution."""
+        (x,) = inputs
+        if train:
+            self._x = x
+        bias = None if self.bias is None else self.bias.value.flatten()
+        how = (self._stride, self._padding, self._dilation, False, [0] * len(self._stride), self._groups)
+        out: Tensor = torch.convolution(x, self.weight.value.flatten(0, 1), bias, *how)
+        return out
+
+    def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
+        """The derivatives of a convolution."""
+        assert self._x is not None
+        weight = self.weight.value.flatten(0, 1)
+        how = (self._stride, self._padding, self._dilation, False, [0] * len(self._stride), self._groups)
+        back, of_weight, _ = aten.convolution_backward(
+            g, self._x, weight, None, *how, [wanted, self.weight.gradient is not None, False]
+        )
+        if self.weight.gradient is not None:
+            self.weight.gradient.copy_(of_weight.view(self.weight.gradient.shape))
+        if self.bias is not None and self.bias.gradient is not None:
+            summed = g.sum([0, *range(2, g.dim())])
+            self.bias.gradient.copy_(summed.view(self.bias.gradient.shape))
+        return (back,)
+
+    def forget(self) -> None:
+        """Let go of the inputs."""
+        self._x = None
+
+
+def _padding(layer: Any) -> list[int]:
+    """The padding of each side as numbers."""
+    if layer.padding == "valid":
+        return [0] * len(layer.kernel_size)
+    if layer.padding == "same":
+        return [d * (k - 1) // 2 for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
+    return list(layer.padding)
+
+
+def pads_evenly(layer: Any) -> bool:
+    """Whether a convolution pads zeros, and equally many at both ends."""
+    if layer.padding_mode != "zeros":
+        return False
+    return layer.padding != "same" or not any(
+        d * (k - 1) % 2 for d, k in zip(layer.dilation, layer.kernel_size, strict=True)
+    )
+
+
+class MaxPool(Layer):
+    """The maximum of each window of one or two dimensions."""
+
+    def __init__(self, layer: Any, dimensions: int) -> None:
+        self._flat = dimensions == 1
+        kernel, stride, padding, dilation = (
+            self._sides(value, filler)
+            for value, filler in (
+                (layer.kernel_size, 1), (layer.stride, 1), (layer.padding, 0), (layer.dilation, 1),
+            )
+        )  # fmt: skip
+        self._how = (kernel, stride, padding, dilation, bool(layer.ceil_mode))
+        self._kept: tuple[Tensor, Tensor] | None = None
+
+    def _sides(self, value: Any, filler: int) -> list[int]:
+        numbers = list(value) if isinstance(value, tuple | list) else [value] * (1 if self._flat else 2)
+        return [filler, *numbers] if self._flat else numbers
+
+    def forward(self, *inputs: Tensor, train: bool) -> Tensor:
+        """The maxima."""
+        x = inputs[0].unsqueeze(-2) if self._flat else inputs[0]
+        out, at = aten.max_pool2d_with_indices(x, *self._how)
+        if train:
+            self._kept = x, at
+        maxima: Tensor = out.squeeze(-2) if self._flat else out
+        return maxima
+
+    def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
+        """g at the maxima."""
+        assert self._kept is not None
+        g = g.unsqueeze(-2) if self._flat else g
+        back: Tensor = aten.max_pool2d_with_indices_backward(g, self._kept[0], *self._how, self._kept[1])
+        return (back.squeeze(-2) if self._flat else back,)
+
+    def forget(self) -> None:
+        """Let go of the inputs."""
+        self._kept = None
+
+
+class Mean(Layer):
+    """The mean over all pixels, which stay as one: ``AdaptiveAvgPool`` to size 1."""
+
+    def __init__(self, dimensions: int) -> None:
+        self._over = list(range(-dimensions, 0))
+        self._shape: torch.Size | None = None
+
+    def forward(self, *inputs: Tensor, train: bool) -> Tensor:
+        """The mean."""
+        self._shape = inputs[0].shape
+        return inputs[0].mean(self._over, keepdim=True)
+
+    def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
+        """An equal share of g for each pixel."""
+        assert self._shape is not None
+        pixels = self._shape[self._over[0] :].numel()
+        return ((g / pixels).expand(self._shape).contiguous(),)
+
+    def forget(self) -> None:
+        """Nothing: only the shape is kept."""
+
+
+class BatchNorm(Layer):
+    """One batch norm over all members' channels: (N, K C, ...). Running statistics advance in place."""
+
+    def __init__(
+        self, layer: Any, weight: Weight | None, bias: Weight | None, mean: Tensor, variance: Tensor, seen: Tensor
+    ) -> None:
+        self.weight, self.bias = weight, bias
+        self.weights = tuple(one for one in (weight, bias) if one is not None)
+        self._mean, self._variance, self._seen = mean.view(-1), variance.view(-1), seen
+        self._momentum, self._eps = float(layer.momentum), float(layer.eps)
+        self._kept: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def forward(self, *inputs: Tensor, train: bool) -> Tensor:
+        """The normalised activations."""
+        (x,) = inputs
+        if train and x.numel() == x.shape[1]:
+            raise ValueError(f"Expected more than 1 value per channel when training, got input size {x.shape}")
+        if train:
+            self._seen.add_(1)
+        scale, shift = (None if one is None else one.value.flatten() for one in (self.weight, self.bias))
+        how = (self._mean, self._variance, train, self._momentum, self._eps)
+        out, mean, inverse = torch.native_batch_norm(x, scale, shift, *how)
+        if train:
+            self._kept = x, mean, inverse
+        return out
+
+    def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
+        """The derivatives of a batch norm in training."""
+        assert self._kept is not None
+        x, mean, inverse = self._kept
+        scale = None if self.weight is None else self.weight.value.flatten()
+        trains = [one is not None and one.gradient is not None for one in (self.weight, self.bias)]
+        back, *gradients = aten.native_batch_norm_backward(
+            g, x, scale, None, None, mean, inverse, True, self._eps, [wanted, *trains]
+        )
+        for one, gradient in zip((self.weight, self.bias), gradients, strict=True):
+            if one is not None and one.gradient is not None:
+                one.gradient.copy_(gradient.view(one.gradient.shape))
+        return (back,)
+
+    def forget(self) -> None:
+        """Let go of the inputs."""
+        self._kept = None
+
+
+class BatchNormOfRows(Layer):
+    """Batch norm of (K, N, F) over N. Running statistics advance in place.
+
+    With x^ = (x - m) / sqrt(v + eps), the derivative is w / sqrt(v + eps) (g - mean g - x^ mean(g x^)) (Ioffe & Szegedy
+    2015). torch's kernel works on all K F channels side by side, and its bits depend on a channel's place.
     """
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.has_bias = bias is not None
-        transposed = weight.transpose(1, 2)
-        return torch.bmm(x, transposed) if bias is None else torch.baddbmm(bias.unsqueeze(1), x, transposed)
+    def __init__(
+        self, layer: Any, weight: Weight | None, bias: Weight | None, mean: Tensor, variance: Tensor, seen: Tensor
+    ) -> None:
+        self.weight, self.bias = weight, bias
+        self.weights = tuple(one for one in (weight, bias) if one is not None)
+        self._mean, self._variance, self._seen = mean, variance, seen
+        self._momentum, self._eps = float(layer.momentum), float(layer.eps)
+        self._kept: tuple[Tensor, Tensor] | None = None
 
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
-        x, weight = ctx.saved_tensors
-        of_x = torch.bmm(g, weight) if ctx.needs_input_grad[0] else None
-        return of_x, torch.bmm(g.transpose(1, 2), x), g.sum(1) if ctx.has_bias else None
+    def forward(self, *inputs: Tensor, train: bool) -> Tensor:
+        """The normalised activations, scaled and shifted."""
+        (x,) = inputs
+        n = x.shape[1]
+        if train:
+            if n == 1:
+                raise ValueError(f"Expected more than 1 value per channel when training, got input size {x.shape}")
+            mean = x.mean(1, keepdim=True)
+            centred = x - mean
+            variance = (centred * centred).mean(1, keepdim=True)
+            self._seen.add_(1)
+            self._mean.mul_(1 - self._momentum).add_(mean.squeeze(1) * self._momentum)
+            self._variance.mul_(1 - self._momentum).add_(variance.squeeze(1) * (self._momentum * n / (n - 1)))
+        else:
+            centred, variance = x - self._mean.unsqueeze(1), self._variance.unsqueeze(1)
+        inverse = (variance + self._eps).rsqrt()
+        normal = centred.mul_(inverse)
+        if train:
+            self._kept = normal, inverse
+        if self.weight is None or self.bias is None:
+            return normal.clone()  # x^ is kept for the way back
+        return (normal * self.weight.value.unsqueeze(1)).add_(self.bias.value.unsqueeze(1))
 
+    def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
+        """The derivatives of a batch norm in training."""
+        assert self._kept is not None
+        normal, inverse = self._kept
+        shift, scale = g.sum(1), (g * normal).sum(1)
+        for one, gradient in ((self.bias, shift), (self.weight, scale)):
+            if one is not None and one.gradient is not None:
+                one.gradient.copy_(gradient)
+        if not wanted:
+            return (None,)
+        factor = inverse if self.weight is None else inverse * self.weight.value.unsqueeze(1)
+        shift, scale = (part.div_(g.shape[1]).unsqueeze(1) for part in (shift, scale))
+        return ((g - shift).sub_(normal * scale).mul_(factor),)
 
-def _linear(layer: nn.Module, find: Find) -> Layer:
-    """x W' + b of each member: one batched product."""
-    weight = find(layer.get_parameter("weight"))
-    bias = None if layer.bias is None else find(layer.get_parameter("bias"))
-
-    def forward(h: Tensor) -> Tensor:
-        rows = h if h.dim() == 3 else h.flatten(1, -2)
-        apply: Callable[..., Tensor] = _Affine.apply
-        out = apply(rows, weight(), None if bias is None else bias())
-        return out if h.dim() == 3 else out.view(*h.shape[:-1], -1)
-
-    return forward
-
-
-def _layer_norm(layer: Any, find: Find) -> Layer | None:
-    shape, eps = layer.normalized_shape, float(layer.eps)
-    if len(shape) != 1 or layer.weight is None or layer.bias is None:
-        return None
-    weight, bias = find(layer.get_parameter("weight")), find(layer.get_parameter("bias"))
-
-    def forward(h: Tensor) -> Tensor:
-        w, b = (p.view(len(p), *[1] * (h.dim() - 2), -1) for p in (weight(), bias()))
-        return torch.addcmul(b, functional.layer_norm(h, shape, eps=eps), w)
-
-    return forward
-
-
-def _convolution(layer: Any, function: Callable[..., Tensor], place: _Place, find: Find) -> Layer | None:
-    """One convolution whose groups are the members."""
-    if layer.padding_mode != "zeros":
-        return None
-    enter, k = place.to_channels(), place.members
-    weight = find(layer.get_parameter("weight"))
-    bias = None if layer.bias is None else find(layer.get_parameter("bias"))
-    how = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation, "groups": k * layer.groups}
-
-    def forward(h: Tensor) -> Tensor:
-        return function(enter(h), weight().flatten(0, 1), None if bias is None else bias().flatten(), **how)
-
-    return forward
+    def forget(self) -> None:
+        """Let go of the activations."""
+        self._kept = None
 
 
-def _batch_norm(layer: _BatchNorm, place: _Place, find: Find) -> Layer | None:
-    """One batch norm over all members' channels; running statistics advance in place."""
-    if layer.momentum is None or not layer.track_running_stats:
-        return None
-    mean, variance, seen = (find(layer.get_buffer(n)) for n in ("running_mean", "running_var", "num_batches_tracked"))
-    weight, bias = (None if p is None else find(p) for p in (layer.weight, layer.bias))
-    momentum, eps, k = float(layer.momentum), float(layer.eps), place.members
+class LayerNorm(Layer):
+    """Layer norm over the last dimension of (K, N, ..., F), with weights of each member."""
 
-    def normalised(h: Tensor) -> Tensor:
-        seen().add_(1)
-        scale, shift = (None if p is None else p().flatten() for p in (weight, bias))
-        return functional.batch_norm(h, mean().view(-1), variance().view(-1), scale, shift, True, momentum, eps)
+    def __init__(self, layer: Any, weight: Weight, bias: Weight) -> None:
+        self.weight, self.bias = weight, bias
+        self.weights = (weight, bias)
+        self._features, self._eps = list(layer.normalized_shape), float(layer.eps)
+        self._kept: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
 
-    if place.channels:
-        return normalised
-    return lambda h: _rows(normalised(h.transpose(0, 1).flatten(1, 2)), k)
+    def _spread(self, weight: Weight, dimensions: int) -> Tensor:
+        """(K, F) as (K, 1, ..., F)."""
+        return weight.value.view(len(weight.value), *[1] * (dimensions - 2), -1)
+
+    def forward(self, *inputs: Tensor, train: bool) -> Tensor:
+        """The normalised activations, scaled and shifted."""
+        (x,) = inputs
+        normal, mean, inverse = torch.native_layer_norm(x, self._features, None, None, self._eps)
+        if train:
+            self._kept = x, normal, mean, inverse
+        return torch.addcmul(self._spread(self.bias, x.dim()), normal, self._spread(self.weight, x.dim()))
+
+    def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
+        """The derivatives of a layer norm."""
+        assert self._kept is not None
+        x, normal, mean, inverse = self._kept
+        rows = [*range(1, g.dim() - 1)]
+        if self.weight.gradient is not None:
+            self.weight.gradient.copy_((g * normal).sum(rows))
+        if self.bias.gradient is not None:
+            self.bias.gradient.copy_(g.sum(rows))
+        if not wanted:
+            return (None,)
+        back, *_ = aten.native_layer_norm_backward(
+            g * self._spread(self.weight, g.dim()), x, self._features, mean, inverse, None, None, [True, False, False]
+        )
+        return (back,)
+
+    def forget(self) -> None:
+        """Let go of the activations."""
+        self._kept = None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from thalweg.benchmark_file import Keep
 from thalweg.contracts import Stepper, StepReport
 from thalweg.contracts.objective import Objective
+from thalweg.contracts.problem import Split
 from thalweg.errors import Diverged
 from thalweg.failure import Failure
 from thalweg.training.assembly import Assembly
@@ -61,6 +63,21 @@ class Member(Recording):
         self.trained: Trained | None = None
         """The result, once the training has ended."""
         self.stepped = False
+        self.given: dict[Split, dict[str, float]] = {}
+        """Metrics that the stack has computed for all members; each split is used once."""
+
+    def measured(self, split: Split) -> dict[str, float]:
+        """The metrics that the stack has given, or those of the trial's own module."""
+        return self.given.pop(split, None) or super().measured(split)
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """As for a trial alone, unless the metrics are given: then the module is not called."""
+        if self.given:
+            yield
+            return
+        with super().looking():
+            yield
 
     def attempt(self, *parts: Callable[[], None]) -> None:
         """Do parts of a training; divergence and exceptions are how it ends."""

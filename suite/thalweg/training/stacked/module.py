@@ -1,34 +1,38 @@
-"""K modules of one architecture as one module, whose parameters and buffers have the members in front."""
+"""K modules of one architecture as one module, whose parameters are rows of one tensor."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from thalweg.contracts.copies import copied
-from thalweg.training.stacked.layers import stacked_layers
+from thalweg.training.stacked.graph import steps_of
+from thalweg.training.stacked.layers import BLOCK, Weight
+from thalweg.training.stacked.program import Program
+
+ALIGNED = 16
+"""Numbers that a parameter's place in the row is a multiple of: 64 bytes in single precision."""
 
 
 class StackedModule(nn.Module):
     """Maps inputs (K, N, ...) of K members in training mode to outputs (K, N, ...).
 
-    A parameter of shape (...) has shape (D, m, ...) here, with D m = K: D settings of the hyperparameters, and m
-    members for each setting, in order. To an elementwise rule, the members of one setting are one network that is m
-    times as large.
-
-    Plain sequential networks of dense layers and convolutions run as batched products and grouped convolutions. Other
-    networks run by ``torch.func.vmap``. On one core of a CPU, 8 members at once took a forward and a backward pass
-    faster than one after the other, by these factors (in brackets with vmap): 3.8 (2.1) for an MLP of width 64, 2.0
-    (1.0) for width 128, 2.4 (1.7) for a convnet of 8 channels, 1.4 (1.2) for a convnet of 32 to 64 channels. A call of
-    each member on its slice of the stack gained nothing.
+    The trained parameters of all members are one parameter ``rows`` of shape (D, m, P), with D m = K: D settings of the
+    hyperparameters, and m members for each setting, in order. To an elementwise rule, the members of one setting are
+    one network that is m times as large. A row holds a member's P numbers, with zeros between parameters, which get no
+    gradient.
 
     Args:
         members: the modules, all of one architecture; their parameters are copied.
         settings: D, the number of settings.
-        direct: whether plain sequential networks run without ``vmap``.
+        direct: whether a network with known operations runs as a ``Program``; others run by ``torch.func.vmap``.
+
+    Raises:
+        TypeError: the parameters are not real numbers of one precision.
     """
 
     def __init__(self, members: Sequence[nn.Module], settings: int = 1, direct: bool = True) -> None:
@@ -36,48 +40,91 @@ class StackedModule(nn.Module):
         self.members = len(members)
         base = copied(members[0]).train()
         self._base = (base,)  # in a tuple: its parameters are not to be trained
-        self._parameter_names = [name for name, _ in base.named_parameters()]
-        self._buffer_names = [name for name, _ in base.named_buffers()]
-        shape = (settings, self.members // settings)
-        own: dict[int, tuple[str, bool]] = {}
-        for index, (name, parameter) in enumerate(base.named_parameters()):
+        named = dict(base.named_parameters())
+        kinds = {(parameter.dtype, parameter.device) for parameter in named.values()}
+        if len(kinds) != 1 or not next(iter(named.values())).is_floating_point():
+            raise TypeError("the parameters of a stack are real numbers of one precision, on one device")
+        (self._dtype, device) = kinds.pop()
+        offsets: dict[str, int] = {}
+        end = 0
+        for name, parameter in named.items():
+            if parameter.requires_grad:
+                offsets[name] = end
+                end += -(-parameter.numel() // ALIGNED) * ALIGNED
+        # rows of whole blocks, so that each member's numbers meet the same instructions
+        row = torch.zeros(self.members, -(-max(end, 1) // BLOCK) * BLOCK, dtype=self._dtype, device=device)
+        self.rows = nn.Parameter(row.view(settings, self.members // settings, -1))
+        self._memory = self.rows.detach()
+        self.gradient = torch.zeros_like(self._memory)
+        """Where the gradient is written, in the shape of ``rows``."""
+        own: dict[int, Any] = {}
+        self.pieces: dict[str, Weight] = {}
+        """Each parameter of K members by its name in a member; the trained ones are views of ``rows``."""
+        for name, parameter in named.items():
             stack = torch.stack([member.get_parameter(name).detach() for member in members])
-            stacked = nn.Parameter(stack.view(*shape, *parameter.shape), requires_grad=parameter.requires_grad)
-            self.register_parameter(f"parameter{index}", stacked)
-            own[id(parameter)] = f"parameter{index}", True
+            if name in offsets:
+                value, gradient = (
+                    whole.view(self.members, -1)[:, offsets[name] : offsets[name] + parameter.numel()].view(
+                        self.members, *parameter.shape
+                    )
+                    for whole in (self._memory, self.gradient)
+                )
+                value.copy_(stack)
+                self.pieces[name] = Weight(value, gradient)
+            else:
+                self.pieces[name] = Weight(stack, None)
+            own[id(parameter)] = self.pieces[name]
+        self._buffer_names = [name for name, _ in base.named_buffers()]
         for index, (name, buffer) in enumerate(base.named_buffers()):
             self.register_buffer(f"buffer{index}", torch.stack([member.get_buffer(name) for member in members]))
-            own[id(buffer)] = f"buffer{index}", False
-
-        def find(tensor: Tensor) -> Callable[[], Tensor]:
-            name, is_parameter = own[id(tensor)]
-            if is_parameter:
-                parameters = self._parameters
-                return lambda: parameters[name].flatten(0, 1)  # type: ignore[union-attr]
-            buffers = self._buffers
-            return lambda: buffers[name]  # type: ignore[return-value]
-
-        self._layers = stacked_layers(base, self.members, find) if direct else None
+            own[id(buffer)] = self.get_buffer(f"buffer{index}")
+        steps = steps_of(base, self.members, lambda tensor: own[id(tensor)]) if direct else None
+        self.program = None if steps is None else Program(steps)
+        """The forward and backward pass without autograd; None where the network has other operations."""
         self._vmapped = vmap(lambda state, x: functional_call(base, state, (x,)))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Map (K, N, ...) to (K, N, ...); each member's buffers change as they would alone."""
-        if self._layers is None:
-            outputs: Tensor = self._vmapped(self.state(), inputs)
-            return outputs
-        for layer in self._layers:
-            inputs = layer(inputs)
-        return inputs
+        """Map (K, N, ...) to (K, N, ...) with a graph; each member's buffers change as they would alone."""
+        return self.outputs(self.trained(), inputs)
 
-    def state(self) -> dict[str, Tensor]:
-        """Parameters and buffers of shape (K, ...), by their names in a member."""
-        parameters = zip(self._parameter_names, self.parameters(), strict=True)
-        buffers = zip(self._buffer_names, self.buffers(), strict=True)
-        return {name: parameter.flatten(0, 1) for name, parameter in parameters} | dict(buffers)
+    def trained(self) -> dict[str, Tensor]:
+        """The trained parameters (K, ...) by name, with the graph that leads to ``rows``."""
+        flat = self.rows.flatten(0, 1)
+        return {
+            name: flat[:, self._offset(piece) :][:, : piece.value[0].numel()].view_as(piece.value)
+            for name, piece in self.pieces.items()
+            if piece.gradient is not None
+        }
+
+    def leaves(self) -> dict[str, Tensor]:
+        """The trained parameters (K, ...) as leaves of a new graph, by name; they share the memory of ``rows``."""
+        pieces = self.pieces.items()
+        return {name: piece.value.detach().requires_grad_() for name, piece in pieces if piece.gradient is not None}
+
+    def outputs(self, leaves: dict[str, Tensor], inputs: Tensor) -> Tensor:
+        """The outputs (K, N, ...) at ``leaves``, with a graph."""
+        outputs: Tensor = self._vmapped(self._state(leaves), inputs)
+        return outputs
+
+    def _offset(self, piece: Weight) -> int:
+        return int(piece.value.storage_offset() - self._memory.storage_offset())
+
+    def _state(self, trained: dict[str, Tensor]) -> dict[str, Tensor]:
+        fixed = {name: piece.value for name, piece in self.pieces.items() if name not in trained}
+        return fixed | trained | self._buffers_by_name()
+
+    def _buffers_by_name(self) -> dict[str, Tensor]:
+        return dict(zip(self._buffer_names, self.buffers(), strict=True))
+
+    def keep_memory(self) -> None:
+        """Move the weights back into the memory that ``pieces`` look at, where an optimizer has put others there."""
+        if self.rows.data_ptr() != self._memory.data_ptr():
+            self._memory.copy_(self.rows.detach())
+            self.rows.data = self._memory
 
     @torch.no_grad()
     def write(self, member: int, module: nn.Module) -> None:
         """Copy a member's parameters and buffers into a module."""
         own: dict[str, Tensor] = dict(module.named_parameters()) | dict(module.named_buffers())
-        for name, stack in self.state().items():
-            own[name].copy_(stack[member])
+        stacks = {name: piece.value for name, piece in self.pieces.items()} | self._buffers_by_name()
+        torch._foreach_copy_([own[name] for name in stacks], [stack[member] for stack in stacks.values()])

@@ -67,12 +67,15 @@ class StackedProblem(LoadedProblem):
         orders = [draw.permutation(epoch, self._n)[: steps * self._size].view(steps, -1) for draw in self.draws]
         return torch.cat(orders, 1)
 
+    def member_losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Each member's mean loss (K,), from outputs (K, N, ...)."""
+        assert batch.targets is not None
+        each = self.problem.output_loss.per_example(outputs.flatten(0, 1), batch.targets.flatten(0, 1))
+        return each.view(len(self.draws), -1).mean(1)
+
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """The sum of the members' mean losses: its gradient is the stack of the members' gradients."""
-        assert batch.targets is not None
-        outputs: Tensor = module(batch.inputs)
-        each = self.problem.output_loss.per_example(outputs.flatten(0, 1), batch.targets.flatten(0, 1))
-        losses = each.view(len(self.draws), -1).mean(1)
+        losses = self.member_losses(module(batch.inputs), batch)
         self.losses = losses.detach()
         return losses.sum()
 

@@ -15,6 +15,7 @@ from thalweg.contracts import BuildContext, Draw, StackedStepper, StepReport
 from thalweg.contracts.copies import copied
 from thalweg.contracts.objective import Objective, kept_buffers
 from thalweg.contracts.option import resolve
+from thalweg.contracts.problem import Split
 from thalweg.contracts.supervised import Supervised
 from thalweg.failure import Failure
 from thalweg.registry import Registry
@@ -23,24 +24,20 @@ from thalweg.training.checkpoint import Checkpoint, random_state
 from thalweg.training.loop import StepLoop
 from thalweg.training.precision import products_of
 from thalweg.training.randomness import seeded
-from thalweg.training.recipe import decayed
+from thalweg.training.stacked.evaluation import evaluate, evaluates
 from thalweg.training.stacked.member import Member
-from thalweg.training.stacked.module import StackedModule
 from thalweg.training.stacked.problem import StackedProblem
+from thalweg.training.stacked.together import BitsDependError, CannotStackError, Kind, Together
+from thalweg.training.stacked.witness import keeps_bits
 from thalweg.training.trained import Trained
 from thalweg.trial import Trial
 
 
-class CannotStackError(Exception):
-    """These trials do not train as one program: train them one at a time."""
-
-
 class StackTraining(StepLoop):
-    """Trains a stack, in which each trial has a place of its own.
+    """Trains trials of one kind as one program, each in a row of its own.
 
-    Copies fill the places that no trial has, so that every operation always has equal shapes. Then what a member
-    computes depends on the member's place alone: not on how many other members there are, who they are, or whether they
-    diverge.
+    What a member computes depends on the member alone: not on how many other members there are, who they are, or
+    whether they diverge. The first steps show whether the machine's libraries keep to that.
 
     Args:
         trials: what is trained; they differ in seed, or in hyperparameters where the stack has rows.
@@ -50,6 +47,7 @@ class StackTraining(StepLoop):
         checkpoint: where the state is kept.
 
     Raises:
+        BitsDependError: on this machine, the bits of the trials would depend on each other; they train one at a time.
         CannotStackError: the trials do not train as one program, and why.
     """
 
@@ -66,7 +64,6 @@ class StackTraining(StepLoop):
     ) -> None:
         trial = trials[0]
         assert trial.stack is not None
-        self.size, rows = trial.stack.size, trial.stack.rows
         optimizer = registry.optimizer(trial.optimizer.name)
         settings = [resolve(optimizer.options, one.optimizer.settings, optimizer.name) for one in trials]
         self.members: list[Member] = []
@@ -78,36 +75,31 @@ class StackTraining(StepLoop):
             # a stepper of the whole stack is built for no seed: an elementwise optimizer draws nothing
             context = assembly.context(seed=0)
             weigh = functools.partial(self._state_bytes, assembly, settings.index(settings[index]), context)
-            self.members.append(Member(assembly, functools.partial(progress, index), keep, self.size, weigh))
+            self.members.append(Member(assembly, functools.partial(progress, index), keep, trial.stack.size, weigh))
         assert context is not None
-        self.places = [one.place for one in trials]
-        # the member whose numbers are at each place; the first one's where no trial has the place
-        filled = [self.places.index(place) if place in self.places else 0 for place in range(self.size)]
         first = self.members[0].it
         if not isinstance(first.problem, Supervised):
             raise CannotStackError("the problem has no examples held as tensors")
-        problem = StackedProblem(first.problem, [self.members[index].it.draw for index in filled])
+        kind = Kind(trial, optimizer, context, first.problem)
+        modules, draws = [member.it.module for member in self.members], [member.it.draw for member in self.members]
         try:
-            modules = [self.members[index].it.module for index in filled]
-            self.module = StackedModule(modules, self.size if rows else 1)
-            stepper = optimizer.build_stacked(
-                self.module, [settings[index] for index in filled] if rows else settings[:1], context
-            )
-            self._check_forward(problem)
+            self._it = Together(kind, modules, settings, draws)
+            self._check_forward()
+            if not keeps_bits(kind, modules, settings, draws):
+                raise BitsDependError("the bits of a member depend on how many members train together")
+        except BitsDependError:
+            raise
         except Exception as error:
             raise CannotStackError(Failure.of(error).line) from error
-        # the first two dimensions of a stack's parameters count settings and members
-        self.decayed = decayed((p for p in self.module.parameters() if p.requires_grad), trial.weight_decay_on, 2)
-        objective = Objective(self.module, problem, first.draw, l2=trial.coupled_weight_decay, penalized=self.decayed)
+        self.module = self._it.module
         for member in self.members:
-            member.it.objective.counts = objective.counts
-        super().__init__(trial, problem, first.draw, objective, stepper, checkpoint)
+            member.it.objective.counts = self._it.objective.counts
+        super().__init__(trial, self._it.problem, first.draw, self._it.objective, self._it.stepper, checkpoint)
         total = trial.budget.total_steps(self.steps_per_epoch)
         assert total is not None, "a stack's budget is in epochs or steps"
         self.total = total
-        self.lrs = [float(lr) for lr in self.stepper.lrs]
         self._share = 0.0
-        self._before: list[torch.Tensor] = []
+        self._factor: float | None = None
         self._random = random_state()
 
     def state(self) -> dict[str, Any]:
@@ -147,38 +139,27 @@ class StackTraining(StepLoop):
         return self.spent.step < self.total and any(member.trained is None for member in self.members)
 
     def before_step(self) -> None:
-        """Set the learning rate of each setting, as ``StepRecipe.before`` does for one."""
+        """Set the learning rates."""
         schedule, step = self.trial.schedule, self.spent.step
         if not schedule.is_constant:
             share = step / self.total
             one = share - self._share if step else 1 / self.total
             self._share = share
-            factor = schedule.factor_at(step, share, one)
-            self.stepper.lrs = [lr * factor for lr in self.lrs]
-        if self.trial.decoupled_weight_decay:
-            self._before = [parameter.detach().clone() for parameter in self.decayed]
-        self.problem.losses = None
+            self._factor = schedule.factor_at(step, share, one)
+        self._it.prepare(self._factor)
 
-    @torch.no_grad()
     def after_step(self, report: StepReport) -> None:
-        """w <- w - lr c w for each setting, as ``StepRecipe.after`` does for one."""
-        if report.info:
-            raise CannotStackError("the optimizer tells numbers of its steps")
-        if self._before:
-            shares = [lr * self.trial.decoupled_weight_decay for lr in self.stepper.lrs]
-            for parameter, before in zip(self.decayed, self._before, strict=True):
-                for index, share in enumerate(shares):
-                    parameter[index].sub_(before[index], alpha=share)
+        """Decay the weights."""
+        self._it.finish(report)
 
     def check_loss(self) -> None:
         """End the members whose loss is past its bound."""
         if self.problem.losses is None:
             raise CannotStackError("the optimizer took a step without evaluating the loss")
-        losses = self.problem.losses.tolist()
-        for member, place in zip(self.members, self.places, strict=True):
-            if member.trained is None and not abs(losses[place]) <= member.divergence.bound:
+        for member, loss in zip(self.members, self.problem.losses.tolist(), strict=True):
+            if member.trained is None and not abs(loss) <= member.divergence.bound:
                 self._tell_spent(member, stepped=True)
-                member.check(losses[place])
+                member.check(loss)
 
     def count_step(self, report: StepReport) -> None:
         """Nothing: a stack has no probes, and no problem that pays."""
@@ -186,20 +167,29 @@ class StackTraining(StepLoop):
     def evaluate(self, last: bool) -> None:
         """Evaluate each member that has not ended, in a module of its own."""
         _check_random(self._random)
-        lrs = self.stepper.lrs
-        each = self.size // len(lrs)
         with self.stepper.evaluation_weights():
-            for member, place in zip(self.members, self.places, strict=True):
+            values = self._values()
+            for index, member in enumerate(self.members):
                 if member.trained is None:
                     self._tell_spent(member, stepped=self.spent.step > 0)
-                    self.module.write(place, member.it.module)
-                    member.look({} if self.trial.schedule.is_constant else {"lr": lrs[place // each]})
+                    self.module.write(index, member.it.module)
+                    member.given = {split: of_all[index] for split, of_all in values.items()}
+                    member.look({} if self.trial.schedule.is_constant else {"lr": self._it.lr(index)})
                     went_on = member.trained is None
                     if last and went_on:
                         member.end()
                     if went_on:
                         member.progress(self.spent.step, self.total)
         self._random = random_state()
+
+    def _values(self) -> dict[Split, list[dict[str, float]]]:
+        """The metrics of all members on train and valid; empty where each member is evaluated by itself."""
+        problem = self.problem.problem
+        averages_norms = self.members[0].it.stepper.averages and any(True for _ in self.module.buffers())
+        if averages_norms or not evaluates(self.module, problem):
+            return {}
+        splits: tuple[Split, ...] = ("train", "valid")
+        return {split: evaluate(self.module, problem, split) for split in splits if split in problem.sizes}
 
     def _tell_spent(self, member: Member, stepped: bool) -> None:
         """Tell a member the steps so far, and its share of the seconds."""
@@ -218,20 +208,18 @@ class StackTraining(StepLoop):
         return self._bytes[key]
 
     @torch.no_grad()
-    def _check_forward(self, problem: StackedProblem) -> None:
+    def _check_forward(self) -> None:
         """Check that the losses of the first batch agree with the losses of the members' own modules."""
-        batch = problem.batch("train", 0, problem.draws[0])
-        with kept_buffers(self.module):
-            problem.loss(self.module, batch)
-        assert problem.losses is not None
-        for member, place in zip(self.members, self.places, strict=True):
+        objective = self._it.objective
+        objective.begin_step(self._it.problem.batch("train", 0, self._it.problem.draws[0]), 0)
+        losses = objective.member_losses()
+        for member, stacked in zip(self.members, losses, strict=True):
             it = member.it
             it.module.train()
             with kept_buffers(it.module):
                 alone = it.problem.loss(it.module, it.problem.batch("train", 0, it.draw))
-            both = problem.losses[place], alone
-            if not torch.allclose(*both, rtol=1e-4, atol=1e-5, equal_nan=True):
-                raise CannotStackError(f"stacked, the first loss is {both[0]:.6g} and not {both[1]:.6g}")
+            if not torch.allclose(stacked, alone, rtol=1e-4, atol=1e-5, equal_nan=True):
+                raise CannotStackError(f"stacked, the first loss is {stacked:.6g} and not {alone:.6g}")
 
 
 def _check_random(before: dict[str, Any]) -> None:
@@ -243,9 +231,9 @@ def _check_random(before: dict[str, Any]) -> None:
 def _same(one: Any, other: Any) -> bool:
     if isinstance(one, dict):
         return all(_same(value, other[name]) for name, value in one.items())
-    if isinstance(one, list | tuple):
+    if isinstance(one, list | tuple) and any(isinstance(value, np.ndarray | torch.Tensor) for value in one):
         return len(one) == len(other) and all(map(_same, one, other))
-    return bool(np.array_equal(one, other))
+    return bool(np.array_equal(one, other)) if isinstance(one, np.ndarray | torch.Tensor) else bool(one == other)
 
 
 def _bytes_of_own(assembly: Assembly, context: BuildContext, stepped: bool) -> int:

@@ -13,8 +13,9 @@ from thalweg.training.checkpoint import Checkpoint
 from thalweg.training.continuing import TRAINED_ANEW, cannot_continue
 from thalweg.training.rate import check_rate
 from thalweg.training.stacked.problem import misfit
-from thalweg.training.stacked.stack import CannotStackError, StackTraining
+from thalweg.training.stacked.stack import StackTraining
 from thalweg.training.stacked.stackable import may_not
+from thalweg.training.stacked.together import BitsDependError, CannotStackError
 from thalweg.training.trained import Trained
 from thalweg.trial import Trial
 
@@ -26,7 +27,7 @@ def train_together(
     keep: Keep | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> list[Trained]:
-    """Train trials in a stack. The bits of a trial's result depend on the trial's place in the stack alone.
+    """Train trials in a stack. The bits of a trial's result do not depend on the other trials.
 
     The result agrees with that of the trial alone up to rounding: one step from equal weights to rounding, and 100
     steps in float64 to 1e-12. In float32 rounding errors grow as between two machines. An example is a gradient that is
@@ -37,7 +38,7 @@ def train_together(
     that diverges ends where it would have ended alone.
 
     Args:
-        trials: the trials, with equal ``group_key`` and different places.
+        trials: the trials, with equal ``group_key``.
         registry: where their components are.
         progress: called with a trial's index, its steps done and all its steps.
         keep: which weights are kept of each trial.
@@ -48,11 +49,28 @@ def train_together(
     """
     if len({group_key(trial) for trial in trials}) != 1:
         raise CannotStackError("trials differ in more than seed and hyperparameters")
-    if trials[0].stack is None or len({trial.place for trial in trials}) != len(trials):
-        raise CannotStackError("each trial needs a place of its own in the stack")
+    if trials[0].stack is None:
+        raise CannotStackError("these trials train alone")
     if reason := may_not(trials[0], registry) or misfit(load_problem(trials[0], registry)):
         raise CannotStackError(reason)
     check_rate(trials[0], registry)
+    try:
+        return _trained(trials, registry, progress, keep, checkpoint)
+    except BitsDependError:
+        return [
+            _trained([trial], registry, lambda _, *told, index=index: progress(index, *told), keep, None)[0]
+            for index, trial in enumerate(trials)
+        ]
+
+
+def _trained(
+    trials: Sequence[Trial],
+    registry: Registry,
+    progress: Callable[[int, int, int], None],
+    keep: Keep | None,
+    checkpoint: Checkpoint | None,
+) -> list[Trained]:
+    """Train one stack, from its checkpoint where that can be gone on from."""
     state = None if checkpoint is None else checkpoint.load()
     refused = "" if checkpoint is None else checkpoint.refused
     anew = refused if state is None else cannot_continue(trials[0], registry, state["step"]) or ""

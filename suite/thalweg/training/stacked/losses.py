@@ -1,0 +1,42 @@
+"""The losses of K members and their gradients with respect to the outputs, without autograd."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from thalweg.contracts.losses import CrossEntropy, OutputLoss
+from thalweg.training.stacked.layers import BLOCK, apart
+
+
+def losses_and_gradient(loss: OutputLoss, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Each member's mean loss (K,), and the gradient of their sum with respect to the outputs.
+
+    Args:
+        loss: the loss of an output.
+        outputs: (K, N, ...).
+        targets: (K, N, ...).
+    """
+    k, n = outputs.shape[:2]
+    if type(loss) is CrossEntropy and outputs.dim() == 3 and targets.shape == (k, n):
+        return cross_entropy(outputs, targets)
+    flat, aims = outputs.flatten(0, 1), targets.flatten(0, 1)
+    losses = loss.per_example(flat, aims).view(k, n).mean(1)
+    return losses, loss.gradient(flat, aims).view_as(outputs).div_(n)
+
+
+def cross_entropy(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropy of each member (K,), and (softmax - one-hot) / N in the shape of the outputs (K, N, C).
+
+    With the classes before the examples, one instruction works on the same class of many examples. torch's own
+    softmax takes the classes last, which takes three times as long for ten classes.
+    """
+    n = outputs.shape[1]
+    at = targets.long().unsqueeze(1)
+    z = outputs.transpose(1, 2)
+    z = apart(z, len(z)).view(z.shape) if z[0].numel() % BLOCK else z.contiguous()
+    z.sub_(z.amax(1, keepdim=True))
+    of_target = z.gather(1, at)
+    total = z.exp_().sum(1, keepdim=True)
+    losses = (total.log() - of_target).mean((1, 2))
+    z.div_(total.mul_(n)).scatter_add_(1, at, z.new_full((1, 1, 1), -1 / n).expand_as(at))
+    return losses, z.transpose(1, 2)

@@ -1,0 +1,104 @@
+"""The objective of K members at once: the sum of their losses, whose gradient is the stack of theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from thalweg.contracts.objective import Objective, squared_norm
+from thalweg.contracts.problem import Draw
+from thalweg.training.stacked.layers import Weight
+from thalweg.training.stacked.losses import losses_and_gradient
+from thalweg.training.stacked.module import StackedModule
+from thalweg.training.stacked.problem import StackedProblem
+
+
+class StackedObjective(Objective):
+    """Evaluates losses and gradients of K members, as a program without autograd where the network has one.
+
+    Args:
+        module: the K members.
+        problem: their batches.
+        draw: a member's randomness; its batch size is everyone's.
+        l2: coefficient of a penalty l2/2 ||w||^2 in each member's loss.
+        penalized: the names of the trained parameters w of the penalty.
+    """
+
+    module: StackedModule
+    problem: StackedProblem
+
+    def __init__(
+        self, module: StackedModule, problem: StackedProblem, draw: Draw, l2: float = 0.0, penalized: Sequence[str] = ()
+    ) -> None:
+        super().__init__(module, problem, draw)
+        self._coefficient = l2
+        self._names = [name for name in penalized if l2]
+
+    def loss(self, outputs: Tensor | None = None) -> Tensor:
+        """The sum of the members' mean losses, penalties included: a scalar with its graph."""
+        loss = super().loss(outputs)
+        if not self._names:
+            return loss
+        weights = self.module.trained()
+        return loss + 0.5 * self._coefficient * squared_norm(weights[name] for name in self._names)
+
+    def backward(self, create_graph: bool = False) -> Tensor:
+        """Evaluate the losses and put the gradient of their sum into ``.grad``; returns the sum, detached."""
+        if create_graph:
+            return super().backward(create_graph)
+        self.counts.gradient_evaluations += 1
+        self.counts.examples += self.batch.size
+        # only the first evaluation of a step moves the buffers
+        kept = [(buffer, buffer.clone()) for buffer in self.module.buffers()] if self._evaluated else []
+        self._evaluated = True
+        losses = self._by_program() if self.module.program is not None else self._by_autograd()
+        for buffer, before in kept:
+            buffer.copy_(before)
+        self.check_batch()
+        total = losses.sum()
+        if self.step_loss is None:
+            self.step_loss, self.problem.losses = total, losses
+        for name in self._names:
+            total = total + 0.5 * self._coefficient * self._penalty(self.module.pieces[name])
+        self.module.rows.grad = self.module.gradient
+        return total
+
+    @torch.no_grad()
+    def member_losses(self) -> Tensor:
+        """Each member's mean loss (K,) on the current batch, in training mode; uncounted, and the buffers stay."""
+        kept = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
+        program, inputs = self.module.program, self.batch.inputs
+        assert inputs is not None
+        outputs = self.module(inputs) if program is None else program.outputs(inputs, train=True)
+        for buffer, before in kept:
+            buffer.copy_(before)
+        return losses_and_gradient(self.problem.problem.output_loss, outputs, self.targets)[0]
+
+    @torch.no_grad()
+    def _penalty(self, weight: Weight) -> Tensor:
+        """Add the gradient of the penalty on one parameter of all members; the squared norm of the parameter."""
+        assert weight.gradient is not None
+        weight.gradient.add_(weight.value, alpha=self._coefficient)
+        return weight.value.square().sum()
+
+    @torch.no_grad()
+    def _by_program(self) -> Tensor:
+        program = self.module.program
+        assert program is not None
+        assert self.batch.inputs is not None
+        outputs = program.outputs(self.batch.inputs, train=True)
+        losses, gradient = losses_and_gradient(self.problem.problem.output_loss, outputs, self.targets)
+        program.backward(gradient)
+        return losses
+
+    def _by_autograd(self) -> Tensor:
+        leaves, inputs = self.module.leaves(), self.batch.inputs
+        assert inputs is not None
+        with torch.enable_grad():
+            losses = self.problem.member_losses(self.module.outputs(leaves, inputs), self.batch)
+            gradients = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
+        own = [self.module.pieces[name].gradient for name in leaves]
+        torch._foreach_copy_([gradient for gradient in own if gradient is not None], gradients)
+        return losses.detach()

@@ -1,0 +1,64 @@
+"""The forward and backward pass of K members as a list of operations, without autograd."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from thalweg.training.stacked.graph import Step
+from thalweg.training.stacked.layers import Elementwise
+
+
+class Program:
+    """Maps inputs (K, N, ...) of K members to outputs, and the outputs' gradient to the gradients of all weights.
+
+    Args:
+        steps: the operations, in order; the last one gives the outputs.
+    """
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self.steps = list(steps)
+        uses = Counter(place for step in steps for place in step.inputs)
+        trains = [False]
+        fresh = [False]
+        for step in self.steps:
+            if isinstance(step.layer, Elementwise):
+                (place,) = step.inputs
+                step.layer.overwrites = fresh[place] and uses[place] == 1
+            own = any(weight.gradient is not None for weight in step.layer.weights)
+            trains.append(own or any(trains[place] for place in step.inputs))
+            fresh.append(step.layer.fresh)
+        self._trains = trains
+        """Whether weights before a value train, so that the value's gradient is of use."""
+        self._plain = all(step.inputs == (place,) for place, step in enumerate(self.steps))
+
+    def outputs(self, inputs: Tensor, train: bool) -> Tensor:
+        """The outputs (K, N, ...). In training mode the layers keep what ``backward`` needs."""
+        if self._plain:
+            for step in self.steps:
+                inputs = step.layer.forward(inputs, train=train)
+            return inputs
+        values = [inputs]
+        for step in self.steps:
+            values.append(step.layer.forward(*(values[place] for place in step.inputs), train=train))
+        return values[-1]
+
+    def backward(self, g: Tensor) -> None:
+        """Write the gradients of all weights, from the gradient of the outputs, which may be overwritten."""
+        gradients: dict[int, Tensor] = {len(self.steps): g}
+        for place in range(len(self.steps), 0, -1):
+            if not self._trains[place] or place not in gradients:
+                continue
+            step = self.steps[place - 1]
+            wanted = any(self._trains[source] for source in step.inputs)
+            for source, back in zip(step.inputs, step.layer.backward(gradients.pop(place), wanted), strict=True):
+                if back is not None and self._trains[source]:
+                    # no layer overwrites a gradient that it passes on, so two ways may share one
+                    gradients[source] = gradients[source] + back if source in gradients else back
+
+    def forget(self) -> None:
+        """Let go of what the layers keep for the way back."""
+        for step in self.steps:
+            step.layer.forget()

@@ -1,0 +1,108 @@
+"""K members that make steps together: their weights, their objective and their stepper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from thalweg.contracts import Batch, BuildContext, Draw, Optimizer, StepReport
+from thalweg.contracts.supervised import Supervised
+from thalweg.training.recipe import decayed
+from thalweg.training.stacked.module import StackedModule
+from thalweg.training.stacked.objective import StackedObjective
+from thalweg.training.stacked.problem import StackedProblem
+from thalweg.trial import Trial
+
+
+class CannotStackError(Exception):
+    """These trials do not train as one program: train them one at a time."""
+
+
+class BitsDependError(CannotStackError):
+    """The bits of trials in a program would depend on the other trials. Each in a program of its own is right."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What all members of a stack have in common."""
+
+    trial: Trial
+    """Any of the trials."""
+    optimizer: Optimizer
+    context: BuildContext
+    problem: Supervised
+
+    @property
+    def several(self) -> bool:
+        """Whether each member has hyperparameters of its own."""
+        return self.trial.stack is not None and self.trial.stack.rows
+
+
+class Together:
+    """Makes steps of K members.
+
+    Args:
+        kind: what they have in common.
+        modules: one for each member; the weights are copied.
+        settings: the hyperparameters of each member.
+        draws: the draw of each member.
+
+    Raises:
+        Exception: the members do not fit into one program.
+    """
+
+    def __init__(
+        self, kind: Kind, modules: Sequence[nn.Module], settings: Sequence[Mapping[str, Any]], draws: Sequence[Draw]
+    ) -> None:
+        trial = kind.trial
+        self._trial = trial
+        self.problem = StackedProblem(kind.problem, draws)
+        self.module = StackedModule(modules, len(modules) if kind.several else 1)
+        self.stepper = kind.optimizer.build_stacked(
+            self.module, settings if kind.several else settings[:1], kind.context
+        )
+        fading = [
+            name
+            for name, parameter in modules[0].named_parameters()
+            if parameter.requires_grad and decayed([parameter], trial.weight_decay_on)
+        ]
+        self.objective = StackedObjective(
+            self.module, self.problem, draws[0], l2=trial.coupled_weight_decay, penalized=fading
+        )
+        self._decayed = [self.module.pieces[name].value for name in fading] if trial.decoupled_weight_decay else []
+        self._lrs = [float(lr) for lr in self.stepper.lrs]
+        self._before: list[Tensor] = []
+
+    def lr(self, member: int) -> float:
+        """The present learning rate of a member."""
+        lrs = self.stepper.lrs
+        return lrs[member // (self.module.members // len(lrs))]
+
+    def prepare(self, factor: float | None) -> None:
+        """Set the learning rates to ``factor`` times those at the start, as ``StepRecipe.before`` does for one."""
+        if factor is not None:
+            self.stepper.lrs = [lr * factor for lr in self._lrs]
+        self._before = [weight.clone() for weight in self._decayed]
+        self.problem.losses = None
+
+    @torch.no_grad()
+    def finish(self, report: StepReport) -> None:
+        """w <- w - lr c w for each member, as ``StepRecipe.after`` does for one."""
+        if report.info:
+            raise CannotStackError("the optimizer tells numbers of its steps")
+        self.module.keep_memory()
+        if self._before:
+            shares = [self.lr(member) * self._trial.decoupled_weight_decay for member in range(self.module.members)]
+            for weight, before in zip(self._decayed, self._before, strict=True):
+                for member, share in enumerate(shares):
+                    weight[member].sub_(before[member], alpha=share)
+
+    def step(self, batch: Batch, step: int, factor: float | None) -> None:
+        """One whole step."""
+        self.objective.begin_step(batch, step)
+        self.prepare(factor)
+        self.finish(self.stepper.step(self.objective))
