@@ -8,7 +8,7 @@ from torch import Tensor
 from thalweg.contracts.losses import CrossEntropy
 from thalweg.contracts.problem import Split
 from thalweg.contracts.supervised import Supervised
-from thalweg.training.stacked.layers import Convolution
+from thalweg.training.stacked.layers import Convolution, Unfolded
 from thalweg.training.stacked.module import StackedModule
 
 CHUNK = 256
@@ -22,7 +22,7 @@ def evaluates(module: StackedModule, problem: Supervised) -> bool:
     own = kind.evaluate is Supervised.evaluate and kind.outputs is Supervised.outputs
     if module.program is None or not own or module.rows.device.type != "cpu":
         return False
-    return not any(isinstance(step.layer, Convolution) for step in module.program.steps)
+    return not any(isinstance(step.layer, Convolution | Unfolded) for step in module.program.steps)
 
 
 @torch.no_grad()

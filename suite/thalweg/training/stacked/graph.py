@@ -210,9 +210,13 @@ class _Reader:
             weight, bias = self._weights(layer)
             self._at[node] = self._add(layers.LayerNorm(layer, weight, bias), self._rows(place))
         elif any(is_of(layer, kind) for kind in _CONVOLUTIONS) and layers.pads_evenly(layer):
-            made_one = layers.Convolution(*self._weights(layer), layer, self.members)
             sides = len(layer.kernel_size)
-            self._at[node] = self._add(made_one, self._images(place), channels=True, sides=sides)
+            if place == 0 and layer.groups == 1 and layer.weight[0].numel() <= layers.Unfolded.MOST:
+                first = layers.Unfolded(*self._weights(layer), layer)
+                self._at[node] = self._add(first, place, channels=True, sides=sides)
+            else:
+                grouped = layers.Convolution(*self._weights(layer), layer, self.members)
+                self._at[node] = self._add(grouped, self._images(place), channels=True, sides=sides)
         elif type(layer) in _MAX_POOLS and not layer.return_indices:
             pool = layers.MaxPool(layer, _MAX_POOLS[type(layer)])
             self._at[node] = self._add(pool, self._images(place), channels=True)
