@@ -364,17 +364,15 @@ def test_an_interrupted_group_is_on_record_as_cut_off(
     assert cli.json("run", "small.toml", "--only", "optimizer=sgd")["trials"]["trained"] == 4
 
 
-def test_groups_are_of_different_places(registry: Registry, benchmark_file: Path) -> None:
+def test_groups_are_large_and_leave_no_worker_idle(registry: Registry, benchmark_file: Path) -> None:
     given = jobs(benchmark_file, registry)
     assert sizes(groups_of(given)) == [4, 4, 4]
-    many = groups_of(jobs(benchmark_file, registry, 10))
-    assert sizes(many) == [2, 2, 2, 4, 4, 4, 4, 4, 4]
-    for group in many:
-        places = [job.planned.trial.place for job in group.jobs]
-        assert len(set(places)) == len(places)
-    assert {job.planned.title for group in many for job in group.jobs} == {
-        job.planned.title for job in jobs(benchmark_file, registry, 10)
-    }
+    assert sizes(groups_of(jobs(benchmark_file, registry, 20))) == [10] * 6
+    assert sizes(groups_of(given, workers=4)) == [2] * 6
+    assert sizes(groups_of(given, workers=50)) == [1] * 12
+    many = groups_of(jobs(benchmark_file, registry, 10), workers=3)
+    titles = [job.planned.title for group in many for job in group.jobs]
+    assert sorted(titles) == sorted(job.planned.title for job in jobs(benchmark_file, registry, 10))
     assert sizes(groups_of([job for job in given if job.planned.trial.seed in (1, 3)])) == [2, 2, 2]
 
 

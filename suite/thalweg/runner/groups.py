@@ -1,8 +1,9 @@
-"""Trains trials with places in a stack together, in one job, and saves each by itself."""
+"""Trains trials of one kind together, in one job, and saves each by itself."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -39,31 +40,34 @@ class Group:
     jobs: tuple[Job, ...]
 
 
-def groups_of(jobs: Sequence[Job]) -> list[Group]:
-    """The jobs in groups, ordered by each group's first job. A group has different places of equal stacks.
+MEMBERS = 16
+"""Trials that train together at most. More share the time around each operation among more, but leave the cache."""
 
-    The grouping changes no number, because a trial's numbers depend on its own place alone.
+
+def groups_of(jobs: Sequence[Job], workers: int = 1) -> list[Group]:
+    """The jobs in groups of trials that may train together, ordered by each group's first job.
+
+    The grouping changes no number, because a trial's numbers do not depend on the other trials of its group.
+
+    Args:
+        jobs: what is trained.
+        workers: how many groups train at once. Groups are small enough to give each worker one.
     """
-    groups: list[list[Job]] = []
-    waiting: dict[str, list[list[Job]]] = {}
-    for job in jobs:
+    together: dict[str, list[int]] = {}
+    for index, job in enumerate(jobs):
         trial = job.planned.trial
-        open_groups = [] if trial.stack is None else waiting.setdefault(group_key(trial), [])
-        for members in open_groups:
-            if trial.place not in {other.planned.trial.place for other in members}:
-                members.append(job)
-                if trial.stack is not None and len(members) == trial.stack.size:
-                    open_groups.remove(members)
-                break
-        else:
-            groups.append([job])
-            if trial.stack is not None:
-                open_groups.append(groups[-1])
-    return [Group(tuple(members)) for members in groups]
+        together.setdefault(f"alone {index}" if trial.stack is None else group_key(trial), []).append(index)
+    most = min(MEMBERS, -(-len(jobs) // workers))
+    groups: list[list[int]] = []
+    for members in together.values():
+        count = -(-len(members) // most)
+        ends = [len(members) * number // count for number in range(count + 1)]
+        groups += [members[start:end] for start, end in itertools.pairwise(ends)]
+    return [Group(tuple(jobs[index] for index in members)) for members in sorted(groups)]
 
 
 def train_and_save_group(group: Group, progress: Progress) -> list[TrialResult]:
-    """Train a group and save each trial. If one trial makes the others fail, each trains in a stack without the others.
+    """Train a group and save each trial. If one trial makes the others fail, each trains without the others.
 
     A failure becomes a result. Only KeyboardInterrupt is raised.
     """

@@ -22,7 +22,7 @@ from thalweg.runner.cost import Usual, usual_seconds
 from thalweg.runner.done import left_to_do
 from thalweg.runner.extent import check_extents
 from thalweg.runner.groups import Group, groups_of, train_and_save_group
-from thalweg.runner.options import RunOptions, executor_of, idle_devices
+from thalweg.runner.options import RunOptions, executor_of, idle_devices, workers_at_once
 from thalweg.runner.work import Job, skeleton_of, use_registry
 from thalweg.shown import cut
 from thalweg.store.curve import curve_table
@@ -110,7 +110,7 @@ def run_benchmark(
         _tell_without_key(watcher)
         _tell_of_idle_devices(jobs, executor, registry, watcher)
     use_registry(registry)
-    todo = groups_of(jobs)
+    todo = groups_of(jobs, workers_at_once(executor, options.workers))
     try:
         while todo:
             apart: list[Group] = []

@@ -6,8 +6,9 @@ needs. Derivatives are torch's own kernels, which autograd calls too.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,10 +69,8 @@ class Dense(Layer):
         """One batched product."""
         (x,) = inputs
         rows = x if x.dim() == 3 else x.flatten(1, -2)
-        if self._bias is None:
-            out = torch.bmm(rows, self._transposed)
-        else:
-            out = torch.baddbmm(self._bias, rows, self._transposed)
+        rows = aligned(rows)
+        out = product(rows, self._transposed, self._bias)
         if train:
             self._x, self._shape = rows, x.shape
         return out if x.dim() == 3 else out.view(*x.shape[:-1], -1)
@@ -80,14 +79,14 @@ class Dense(Layer):
         """g' x, the sum of g over rows, and g W."""
         assert self._x is not None
         assert self._shape is not None
-        rows = g if g.dim() == 3 else g.flatten(1, -2)
+        rows = aligned(g if g.dim() == 3 else g.flatten(1, -2))
         if self.weight.gradient is not None:
-            self.weight.gradient.copy_(torch.bmm(rows.transpose(1, 2), self._x))
+            self.weight.gradient.copy_(product(rows.transpose(1, 2), self._x))
         if self.bias is not None and self.bias.gradient is not None:
             torch.sum(rows, 1, out=self.bias.gradient)
         if not wanted:
             return (None,)
-        back = torch.bmm(rows, self.weight.value)
+        back = product(rows, self.weight.value)
         return (back if g.dim() == 3 else back.view(self._shape),)
 
     def forget(self) -> None:
@@ -99,15 +98,43 @@ BLOCK = 64
 """Numbers that a kernel takes at once at most. It computes those that are left over at the end by other instructions,
 whose last bit may differ."""
 
+ALIGNMENT = 64
+"""Bytes that the address of a member's matrix is a multiple of: a product's bits may depend on it."""
 
-def apart(x: Tensor, blocks: int) -> Tensor:
-    """A copy of x as (blocks, ...) with gaps between, so that kernels begin anew at every block.
 
-    Then the bits of a member's numbers do not depend on the numbers before them.
-    """
-    length = x.numel() // blocks
-    gap = -length % BLOCK or BLOCK
-    return x.new_empty(blocks, length + gap)[:, :length].copy_(x.reshape(blocks, length))
+def room(like: Tensor, shape: Sequence[int]) -> Tensor:
+    """Empty memory of shape (K, ...), in which each member's part begins at a multiple of ALIGNMENT."""
+    k, length = shape[0], math.prod(shape[1:])
+    step = ALIGNMENT // like.element_size()
+    if length % step == 0:
+        return like.new_empty(shape)
+    return like.new_empty(k, -(-length // step) * step)[:, :length].view(shape)
+
+
+def aligned(tensor: Tensor) -> Tensor:
+    """The matrices (K, N, M), or a copy in which each member's begins at a multiple of ALIGNMENT, in the same order."""
+    size = tensor.element_size()
+    fits = len(tensor) == 1 or tensor.stride(0) * size % ALIGNMENT == 0
+    if fits and tensor.storage_offset() * size % ALIGNMENT == 0:
+        return tensor
+    if tensor.stride(1) == 1 and tensor.stride(2) != 1:  # a product's bits may also depend on the order
+        return aligned(tensor.transpose(1, 2)).transpose(1, 2)
+    return room(tensor, tensor.shape).copy_(tensor)
+
+
+def product(one: Tensor, other: Tensor, added: Tensor | None = None) -> Tensor:
+    """The products (K, N, O) of members' matrices, plus what broadcasts to them, with the bits of each member alone."""
+    one, other = aligned(one), aligned(other)
+    out = room(one, (len(one), one.shape[1], other.shape[2]))
+    if out.shape[1:].numel() * out.element_size() % ALIGNMENT == 0:
+        return torch.bmm(one, other, out=out) if added is None else torch.baddbmm(added, one, other, out=out)
+    # a library computes one product of this kind otherwise than several, so each member has a call of its own
+    for index in range(len(out)):
+        if added is None:
+            torch.mm(one[index], other[index], out=out[index])
+        else:
+            torch.addmm(added[index], one[index], other[index], out=out[index])
+    return out
 
 
 class Elementwise(Layer):
@@ -136,29 +163,41 @@ class Elementwise(Layer):
         """Whether the input may be overwritten; the program says so."""
         self.members, self.channels = 1, False
         """K, and whether activations are channels (N, K C, ...); the graph says so."""
-        self._kept: Tensor | None = None
+        self._kept: list[Tensor] = []
 
     def forward(self, *inputs: Tensor, train: bool) -> Tensor:
         """f(x), in the memory of x where that is allowed."""
         (x,) = inputs
-        overwrites = self.overwrites
-        blocks = self.members * (len(x) if self.channels else 1)
-        shape = x.shape
-        if not self._exact and (x.numel() // blocks) % BLOCK:
-            x, overwrites = apart(x, blocks), True
-        y = self._function(x) if self._in_place is None or not overwrites else self._in_place(x)
-        if train:
-            self._kept = y if self._of_result else x
-        return y.reshape(shape)
+        self._kept = []
+        if self._exact or self.members == 1 or (x.numel() // self.members) % BLOCK == 0:
+            y = self._function(x) if self._in_place is None or not self.overwrites else self._in_place(x)
+            self._kept = [y if self._of_result else x] if train else []
+            return y
+        parts = self._parts(x)
+        results = [self._function(part) for part in parts]
+        self._kept = (results if self._of_result else parts) if train else []
+        return self._whole(results)
 
     def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
         """f'(x) g."""
-        assert self._kept is not None
-        return (self._derivative(g.reshape(self._kept.shape), self._kept).view(g.shape) if wanted else None,)
+        if not wanted:
+            return (None,)
+        if len(self._kept) == 1:
+            return (self._derivative(g.contiguous(), self._kept[0]).view(g.shape),)
+        pairs = zip(self._parts(g), self._kept, strict=True)
+        return (self._whole([self._derivative(part, kept) for part, kept in pairs]),)
+
+    def _parts(self, tensor: Tensor) -> list[Tensor]:
+        """Each member's numbers by themselves, so that none of them is left over because of another member."""
+        parts = tensor.chunk(self.members, 1) if self.channels else tensor.unbind()
+        return [part.contiguous() for part in parts]
+
+    def _whole(self, parts: list[Tensor]) -> Tensor:
+        return torch.cat(parts, 1) if self.channels else torch.stack(parts)
 
     def forget(self) -> None:
         """Let go of the activations."""
-        self._kept = None
+        self._kept = []
 
 
 def _relu_back(g: Tensor, y: Tensor) -> Tensor:
@@ -354,13 +393,10 @@ class Unfolded(Layer):
             (over_k, over_c, *(s * d for s, d in zip(strides, self._dilation, strict=True)), over_n,
              *(s * step for s, step in zip(strides, self._stride, strict=True))),
         )  # fmt: skip
-        columns = windows.reshape(k, self._matrix.shape[2], -1)
+        columns = aligned(windows.reshape(k, self._matrix.shape[2], -1))
         if train:
             self._columns = columns
-        if self.bias is None:
-            y = torch.bmm(self._matrix, columns)
-        else:
-            y = torch.baddbmm(self.bias.value.unsqueeze(2), self._matrix, columns)
+        y = product(self._matrix, columns, None if self.bias is None else self.bias.value.unsqueeze(2))
         return y.view(k, -1, n, *out).movedim(2, 0).flatten(1, 2).contiguous()
 
     def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
@@ -369,7 +405,7 @@ class Unfolded(Layer):
         k = len(self._matrix)
         rows = g.view(len(g), k, -1, *g.shape[2:]).movedim(0, 2).reshape(k, self._matrix.shape[1], -1)
         if self.weight.gradient is not None:
-            self.weight.gradient.flatten(2).copy_(torch.bmm(rows, self._columns.transpose(1, 2)))
+            self.weight.gradient.flatten(2).copy_(product(rows, self._columns.transpose(1, 2)))
         if self.bias is not None and self.bias.gradient is not None:
             torch.sum(rows, 2, out=self.bias.gradient)
         return (None,)

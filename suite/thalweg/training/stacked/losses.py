@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from thalweg.contracts.losses import CrossEntropy, OutputLoss
-from thalweg.training.stacked.layers import BLOCK, apart
+from thalweg.training.stacked.layers import BLOCK
 
 
 def losses_and_gradient(loss: OutputLoss, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -33,10 +33,17 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     n = outputs.shape[1]
     at = targets.long().unsqueeze(1)
     z = outputs.transpose(1, 2)
-    z = apart(z, len(z)).view(z.shape) if z[0].numel() % BLOCK else z.contiguous()
+    z = apart(z) if z[0].numel() % BLOCK else z.contiguous()
     z.sub_(z.amax(1, keepdim=True))
     of_target = z.gather(1, at)
     total = z.exp_().sum(1, keepdim=True)
     losses = (total.log() - of_target).mean((1, 2))
     z.div_(total.mul_(n)).scatter_add_(1, at, z.new_full((1, 1, 1), -1 / n).expand_as(at))
     return losses, z.transpose(1, 2)
+
+
+def apart(z: Tensor) -> Tensor:
+    """A copy with a gap after each member's numbers, so that kernels begin anew at every member."""
+    length = z[0].numel()
+    gap = BLOCK + -length % BLOCK
+    return z.new_empty(len(z), length + gap)[:, :length].view(z.shape).copy_(z)

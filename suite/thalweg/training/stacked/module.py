@@ -11,11 +11,8 @@ from torch.func import functional_call, vmap
 
 from thalweg.contracts.copies import copied
 from thalweg.training.stacked.graph import steps_of
-from thalweg.training.stacked.layers import BLOCK, Weight
+from thalweg.training.stacked.layers import ALIGNMENT, BLOCK, Weight
 from thalweg.training.stacked.program import Program
-
-ALIGNED = 16
-"""Numbers that a parameter's place in the row is a multiple of: 64 bytes in single precision."""
 
 
 class StackedModule(nn.Module):
@@ -46,11 +43,12 @@ class StackedModule(nn.Module):
             raise TypeError("the parameters of a stack are real numbers of one precision, on one device")
         (self._dtype, device) = kinds.pop()
         offsets: dict[str, int] = {}
+        step = ALIGNMENT // next(iter(named.values())).element_size()
         end = 0
         for name, parameter in named.items():
             if parameter.requires_grad:
                 offsets[name] = end
-                end += -(-parameter.numel() // ALIGNED) * ALIGNED
+                end += -(-parameter.numel() // step) * step
         # rows of whole blocks, so that each member's numbers meet the same instructions
         row = torch.zeros(self.members, -(-max(end, 1) // BLOCK) * BLOCK, dtype=self._dtype, device=device)
         self.rows = nn.Parameter(row.view(settings, self.members // settings, -1))
