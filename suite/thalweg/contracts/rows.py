@@ -36,9 +36,19 @@ class Rows:
         """A copy of their gradients; a parameter that the loss does not depend on counts as zero."""
         return self._joined([_real(_dense(torch.zeros_like(p) if p.grad is None else p.grad)) for p in self._trained])
 
+    def live(self) -> tuple[Tensor, Tensor]:
+        """Weights and gradients that an optimizer may change: the memory of a single parameter itself, else copies."""
+        if len(self.parameters) == 1 and not self._trained[0].is_complex():
+            (parameter,) = self.parameters
+            if parameter.is_contiguous() and (gradient := parameter.grad) is not None and gradient.is_contiguous():
+                return parameter.detach().view(self._shape), gradient.view(self._shape)
+        return self.weights(), self.gradients()
+
     @torch.no_grad()
     def write(self, values: Tensor) -> None:
-        """Put (P,) or (K, P) numbers into the parameters."""
+        """Put (P,) or (K, P) numbers into the parameters; what ``live`` gave of a parameter itself is there already."""
+        if len(self.parameters) == 1 and values.data_ptr() == self.parameters[0].data_ptr():
+            return
         parts = torch.split(values, self._widths, -1)
         torch._foreach_copy_(
             self.parameters, [part.view(shape) for part, shape in zip(parts, self._shapes, strict=True)]

@@ -287,8 +287,8 @@ class TorchRows(StackedStepper):
     def step(self, objective: Objective) -> StepReport:
         """One ``optimizer.step`` for all members, on the gradient of the current batch."""
         objective.backward()
-        weights = self._rows.weights()
-        for member, row, gradient in zip(self._members, weights, self._rows.gradients(), strict=True):
+        weights, gradients = self._rows.live()
+        for member, row, gradient in zip(self._members, weights, gradients, strict=True):
             member.data, member.grad = row, gradient
         self.optimizer.step()
         for member, row in zip(self._members, weights, strict=True):

@@ -113,9 +113,8 @@ def room(like: Tensor, shape: Sequence[int]) -> Tensor:
 
 def aligned(tensor: Tensor) -> Tensor:
     """The matrices (K, N, M), or a copy in which each member's begins at a multiple of ALIGNMENT, in the same order."""
-    size = tensor.element_size()
-    fits = len(tensor) == 1 or tensor.stride(0) * size % ALIGNMENT == 0
-    if fits and tensor.storage_offset() * size % ALIGNMENT == 0:
+    step = ALIGNMENT // tensor.element_size()
+    if (tensor.stride(0) % step == 0 or len(tensor) == 1) and tensor.storage_offset() % step == 0:
         return tensor
     if tensor.stride(1) == 1 and tensor.stride(2) != 1:  # a product's bits may also depend on the order
         return aligned(tensor.transpose(1, 2)).transpose(1, 2)
@@ -125,9 +124,9 @@ def aligned(tensor: Tensor) -> Tensor:
 def product(one: Tensor, other: Tensor, added: Tensor | None = None) -> Tensor:
     """The products (K, N, O) of members' matrices, plus what broadcasts to them, with the bits of each member alone."""
     one, other = aligned(one), aligned(other)
+    if one.shape[1] * other.shape[2] * one.element_size() % ALIGNMENT == 0:
+        return torch.bmm(one, other) if added is None else torch.baddbmm(added, one, other)
     out = room(one, (len(one), one.shape[1], other.shape[2]))
-    if out.shape[1:].numel() * out.element_size() % ALIGNMENT == 0:
-        return torch.bmm(one, other, out=out) if added is None else torch.baddbmm(added, one, other, out=out)
     # a library computes one product of this kind otherwise than several, so each member has a call of its own
     for index in range(len(out)):
         if added is None:

@@ -42,6 +42,14 @@ class Kind:
         return self.trial.stack is not None and self.trial.stack.rows
 
 
+def _rows(settings: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """The different settings, if equally many members next to each other share each; else those of every member."""
+    different = [one for index, one in enumerate(settings) if one not in settings[:index]]
+    each = len(settings) // len(different)
+    spread = [one for one in different for _ in range(each)]
+    return different if spread == list(settings) else settings
+
+
 class Together:
     """Makes steps of K members.
 
@@ -61,10 +69,9 @@ class Together:
         trial = kind.trial
         self._trial = trial
         self.problem = StackedProblem(kind.problem, draws)
-        self.module = StackedModule(modules, len(modules) if kind.several else 1)
-        self.stepper = kind.optimizer.build_stacked(
-            self.module, settings if kind.several else settings[:1], kind.context
-        )
+        rows = _rows(settings) if kind.several else settings[:1]
+        self.module = StackedModule(modules, len(rows))
+        self.stepper = kind.optimizer.build_stacked(self.module, rows, kind.context)
         fading = [
             name
             for name, parameter in modules[0].named_parameters()

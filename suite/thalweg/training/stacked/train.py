@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 from thalweg.benchmark_file import Keep
@@ -54,13 +55,26 @@ def train_together(
     if reason := may_not(trials[0], registry) or misfit(load_problem(trials[0], registry)):
         raise CannotStackError(reason)
     check_rate(trials[0], registry)
+    # those of equal settings next to each other, since they share what an optimizer does once for a setting
+    settings = [trial.optimizer.settings for trial in trials]
+    order = sorted(range(len(trials)), key=lambda index: settings.index(settings[index]))
+
+    def report(index: int, done: int, total: int) -> None:
+        progress(order[index], done, total)
+
+    ordered = [trials[index] for index in order]
     try:
-        return _trained(trials, registry, progress, keep, checkpoint)
+        trained = _trained(ordered, registry, report, keep, checkpoint)
     except BitsDependError:
-        return [
-            _trained([trial], registry, lambda _, *told, index=index: progress(index, *told), keep, None)[0]
-            for index, trial in enumerate(trials)
+        trained = [
+            _trained([trial], registry, functools.partial(_as_member, report, index), keep, None)[0]
+            for index, trial in enumerate(ordered)
         ]
+    return [trained[order.index(index)] for index in range(len(trials))]
+
+
+def _as_member(report: Callable[[int, int, int], None], index: int, _: int, done: int, total: int) -> None:
+    report(index, done, total)
 
 
 def _trained(
