@@ -8,7 +8,7 @@ from torch import Tensor
 from thalweg.contracts.losses import CrossEntropy
 from thalweg.contracts.problem import Split
 from thalweg.contracts.supervised import Supervised
-from thalweg.training.stacked.layers import Convolution, Unfolded
+from thalweg.training.direct.members import Convolution, Unfolded
 from thalweg.training.stacked.module import StackedModule
 
 CHUNK = 256

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from thalweg.contracts.losses import CrossEntropy, OutputLoss
-from thalweg.training.stacked.layers import BLOCK
+from thalweg.training.direct.common import BLOCK
 
 
 def losses_and_gradient(loss: OutputLoss, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

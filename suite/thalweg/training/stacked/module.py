@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from thalweg.contracts.copies import copied
-from thalweg.training.stacked.graph import steps_of
-from thalweg.training.stacked.layers import ALIGNMENT, BLOCK, Weight
-from thalweg.training.stacked.program import Program
+from thalweg.training.direct.common import BLOCK
+from thalweg.training.direct.graph import steps_of
+from thalweg.training.direct.members import ALIGNMENT, MembersReader, Weight
+from thalweg.training.direct.program import Program
 
 
 class StackedModule(nn.Module):
@@ -76,7 +77,7 @@ class StackedModule(nn.Module):
         for index, (name, buffer) in enumerate(base.named_buffers()):
             self.register_buffer(f"buffer{index}", torch.stack([member.get_buffer(name) for member in members]))
             own[id(buffer)] = self.get_buffer(f"buffer{index}")
-        steps = steps_of(base, self.members, lambda tensor: own[id(tensor)]) if direct else None
+        steps = steps_of(base, MembersReader(base, self.members, lambda tensor: own[id(tensor)])) if direct else None
         self.program = None if steps is None else Program(steps)
         """The forward and backward pass without autograd; None where the network has other operations."""
         self._vmapped = vmap(lambda state, x: functional_call(base, state, (x,)))

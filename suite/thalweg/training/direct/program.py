@@ -1,4 +1,4 @@
-"""The forward and backward pass of K members as a list of operations, without autograd."""
+"""The forward and backward pass of a network, or of K members, as a list of operations."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from thalweg.training.stacked.graph import Step
-from thalweg.training.stacked.layers import Elementwise
+from thalweg.training.direct.common import Elementwise
+from thalweg.training.direct.graph import Step
 
 
 class Program:
-    """Maps inputs (K, N, ...) of K members to outputs, and the outputs' gradient to the gradients of all weights.
+    """Maps inputs to outputs, and the outputs' gradient to the gradients of all weights.
 
     Args:
         steps: the operations, in order; the last one gives the outputs.
@@ -27,15 +27,14 @@ class Program:
             if isinstance(step.layer, Elementwise):
                 (place,) = step.inputs
                 step.layer.overwrites = fresh[place] and uses[place] == 1
-            own = any(weight.gradient is not None for weight in step.layer.weights)
-            trains.append(own or any(trains[place] for place in step.inputs))
+            trains.append(step.layer.trains or any(trains[place] for place in step.inputs))
             fresh.append(step.layer.fresh)
         self._trains = trains
         """Whether weights before a value train, so that the value's gradient is of use."""
         self._plain = all(step.inputs == (place,) for place, step in enumerate(self.steps))
 
     def outputs(self, inputs: Tensor, train: bool) -> Tensor:
-        """The outputs (K, N, ...). In training mode the layers keep what ``backward`` needs."""
+        """The outputs. In training mode the layers keep what ``backward`` needs."""
         if self._plain:
             for step in self.steps:
                 inputs = step.layer.forward(inputs, train=train)

@@ -7,7 +7,6 @@ needs. Derivatives are torch's own kernels, which autograd calls too.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from thalweg.training.direct.common import Add, Elementwise, MaxPool, Mean, Same, Subsample, elementwise
+from thalweg.training.direct.graph import Reader
+from thalweg.training.direct.layer import Layer, is_of, padding_of, pads_evenly
 
 aten = torch.ops.aten
 
@@ -29,29 +32,8 @@ class Weight:
     """(K, ...), where the way back writes the gradient; None for a parameter that does not train."""
 
 
-class Layer(ABC):
-    """An operation on the activations of K members."""
-
-    fresh = True
-    """Whether the result is new memory that the layer's way back does not need. The next layer may write there."""
-    weights: tuple[Weight, ...] = ()
-
-    @abstractmethod
-    def forward(self, *inputs: Tensor, train: bool) -> Tensor:
-        """The result; with ``train`` in training mode, with what ``backward`` needs kept."""
-
-    @abstractmethod
-    def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
-        """Write the gradients of the weights, and give those of the inputs, from the gradient g of the result.
-
-        Args:
-            g: the gradient of the result, which may be overwritten.
-            wanted: whether the inputs' gradients are of use; None may stand for them otherwise.
-        """
-
-    @abstractmethod
-    def forget(self) -> None:
-        """Let go of what ``forward`` kept."""
+def _trains(*weights: Weight | None) -> bool:
+    return any(weight is not None and weight.gradient is not None for weight in weights)
 
 
 class Dense(Layer):
@@ -59,7 +41,7 @@ class Dense(Layer):
 
     def __init__(self, weight: Weight, bias: Weight | None) -> None:
         self.weight, self.bias = weight, bias
-        self.weights = (weight,) if bias is None else (weight, bias)
+        self.trains = _trains(weight, bias)
         self._transposed = weight.value.transpose(1, 2)
         self._bias = None if bias is None else bias.value.unsqueeze(1)
         self._x: Tensor | None = None
@@ -93,10 +75,6 @@ class Dense(Layer):
         """Let go of the inputs."""
         self._x = None
 
-
-BLOCK = 64
-"""Numbers that a kernel takes at once at most. It computes those that are left over at the end by other instructions,
-whose last bit may differ."""
 
 ALIGNMENT = 64
 """Bytes that the address of a member's matrix is a multiple of: a product's bits may depend on it."""
@@ -136,179 +114,6 @@ def product(one: Tensor, other: Tensor, added: Tensor | None = None) -> Tensor:
     return out
 
 
-class Elementwise(Layer):
-    """f(x) of each number, with f'(x) g from f(x) or from x.
-
-    Args:
-        function: f.
-        in_place: f into the memory of x; None where torch has no such form.
-        derivative: f'(x) g, from g and x, or from g and f(x) where ``of_result``.
-        of_result: whether the derivative is computed from f(x). Then ``in_place`` is given.
-        exact: whether f and the derivative are exact, so that their bits cannot depend on instructions.
-    """
-
-    def __init__(
-        self,
-        function: Callable[[Tensor], Tensor],
-        in_place: Callable[[Tensor], Tensor] | None,
-        derivative: Callable[[Tensor, Tensor], Tensor],
-        of_result: bool,
-        exact: bool = False,
-    ) -> None:
-        self.fresh = not of_result
-        self._function, self._in_place, self._derivative = function, in_place, derivative
-        self._of_result, self._exact = of_result, exact
-        self.overwrites = False
-        """Whether the input may be overwritten; the program says so."""
-        self.members, self.channels = 1, False
-        """K, and whether activations are channels (N, K C, ...); the graph says so."""
-        self._kept: list[Tensor] = []
-
-    def forward(self, *inputs: Tensor, train: bool) -> Tensor:
-        """f(x), in the memory of x where that is allowed."""
-        (x,) = inputs
-        self._kept = []
-        if self._exact or self.members == 1 or (x.numel() // self.members) % BLOCK == 0:
-            y = self._function(x) if self._in_place is None or not self.overwrites else self._in_place(x)
-            self._kept = [y if self._of_result else x] if train else []
-            return y
-        parts = self._parts(x)
-        results = [self._function(part) for part in parts]
-        self._kept = (results if self._of_result else parts) if train else []
-        return self._whole(results)
-
-    def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
-        """f'(x) g."""
-        if not wanted:
-            return (None,)
-        if len(self._kept) == 1:
-            return (self._derivative(g.contiguous(), self._kept[0]).view(g.shape),)
-        pairs = zip(self._parts(g), self._kept, strict=True)
-        return (self._whole([self._derivative(part, kept) for part, kept in pairs]),)
-
-    def _parts(self, tensor: Tensor) -> list[Tensor]:
-        """Each member's numbers by themselves, so that none of them is left over because of another member."""
-        parts = tensor.chunk(self.members, 1) if self.channels else tensor.unbind()
-        return [part.contiguous() for part in parts]
-
-    def _whole(self, parts: list[Tensor]) -> Tensor:
-        return torch.cat(parts, 1) if self.channels else torch.stack(parts)
-
-    def forget(self) -> None:
-        """Let go of the activations."""
-        self._kept = []
-
-
-def _relu_back(g: Tensor, y: Tensor) -> Tensor:
-    back: Tensor = aten.threshold_backward(g, y, 0)
-    return back
-
-
-def elementwise(layer: Any) -> Elementwise | None:
-    """An activation of torch as a layer; None for other modules."""
-    if is_of(layer, nn.ReLU):
-        return Elementwise(torch.relu, torch.relu_, _relu_back, of_result=True, exact=True)
-    simple: dict[type[nn.Module], tuple[Any, Any, Any]] = {
-        nn.Tanh: (torch.tanh, torch.tanh_, aten.tanh_backward),
-        nn.Sigmoid: (torch.sigmoid, torch.sigmoid_, aten.sigmoid_backward),
-    }
-    for kind, functions in simple.items():
-        if is_of(layer, kind):
-            return Elementwise(*functions, of_result=True)
-    own: dict[type[nn.Module], Callable[[Tensor, Tensor], Tensor]] = {
-        nn.GELU: lambda g, x: aten.gelu_backward(g, x, approximate=layer.approximate),
-        nn.SiLU: lambda g, x: aten.silu_backward(g, x),
-        nn.ELU: lambda g, x: aten.elu_backward(g, layer.alpha, 1, 1, False, x),
-        nn.LeakyReLU: lambda g, x: aten.leaky_relu_backward(g, x, layer.negative_slope, False),
-        nn.Softplus: lambda g, x: aten.softplus_backward(g, x, layer.beta, layer.threshold),
-    }
-    for kind, derivative in own.items():
-        if is_of(layer, kind) and not getattr(layer, "inplace", False):
-            return Elementwise(lambda x: layer(x), None, derivative, of_result=False)
-    return None
-
-
-def is_of(layer: object, kind: type[nn.Module]) -> bool:
-    """Whether a module computes what torch's class computes."""
-    return isinstance(layer, kind) and type(layer).forward is kind.forward
-
-
-class Same(Layer):
-    """The identity, and changes of shape or layout: g goes back by ``back``."""
-
-    fresh = False
-
-    def __init__(
-        self, function: Callable[[Tensor], Tensor], back: Callable[[Tensor, torch.Size], Tensor] | None = None
-    ) -> None:
-        self._function, self._back = function, back
-        self._shape: torch.Size | None = None
-
-    def forward(self, *inputs: Tensor, train: bool) -> Tensor:
-        """The input in another shape."""
-        self._shape = inputs[0].shape
-        return self._function(inputs[0])
-
-    def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
-        """g in the input's shape."""
-        assert self._shape is not None
-        return (g if self._back is None else self._back(g, self._shape),)
-
-    def forget(self) -> None:
-        """Nothing: only the shape is kept."""
-
-
-class Add(Layer):
-    """a + alpha b."""
-
-    def __init__(self, alpha: float) -> None:
-        self.alpha = alpha
-
-    def forward(self, *inputs: Tensor, train: bool) -> Tensor:
-        """The sum. A product that is rounded by itself has equal bits by all instructions."""
-        first, second = inputs
-        return torch.add(first, second if self.alpha == 1 else second * self.alpha)
-
-    def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
-        """g, and alpha g in memory of its own."""
-        return g, g * self.alpha
-
-    def forget(self) -> None:
-        """Nothing: only the shape is kept."""
-
-
-class Subsample(Layer):
-    """Every ``stride``-th pixel, and zeros as further channels: (N, K C, H, W) to (N, K C', H', W')."""
-
-    def __init__(self, members: int, strides: tuple[int, ...], extra: tuple[int, int]) -> None:
-        self._members, self._strides, self._extra = members, strides, extra
-        self._pixels: Any = (..., *(slice(None, None, stride) for stride in strides))
-        self._shape: torch.Size | None = None
-
-    def forward(self, *inputs: Tensor, train: bool) -> Tensor:
-        """The pixels, in channels of each member."""
-        (x,) = inputs
-        self._shape = x.shape
-        x = x.view(len(x), self._members, -1, *x.shape[2:])
-        x = x[self._pixels]
-        return functional.pad(x, (0, 0) * len(self._strides) + self._extra).flatten(1, 2)
-
-    def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
-        """The gradient at the pixels, zeros between."""
-        assert self._shape is not None
-        n, channels, *sides = self._shape
-        first = self._extra[0]
-        g = g.view(len(g), self._members, -1, *g.shape[2:])[:, :, first : first + channels // self._members]
-        if all(stride == 1 for stride in self._strides):
-            return (g.reshape(self._shape),)
-        back = g.new_zeros(n, self._members, channels // self._members, *sides)
-        back[self._pixels] = g
-        return (back.view(self._shape),)
-
-    def forget(self) -> None:
-        """Nothing: only the shape is kept."""
-
-
 class Convolution(Layer):
     """One convolution whose groups are the members: (N, K C, ...) to (N, K O, ...).
 
@@ -318,11 +123,11 @@ class Convolution(Layer):
 
     def __init__(self, weight: Weight, bias: Weight | None, layer: Any, members: int) -> None:
         self.weight, self.bias = weight, bias
-        self.weights = (weight,) if bias is None else (weight, bias)
+        self.trains = _trains(weight, bias)
         self._twice = members == 1
         zeros = [0] * len(layer.stride)
         groups = max(2, members) * layer.groups
-        self._how = list(layer.stride), _padding(layer), list(layer.dilation), False, zeros, groups
+        self._how = list(layer.stride), padding_of(layer), list(layer.dilation), False, zeros, groups
         self._x: Tensor | None = None
 
     def _grouped(self, tensor: Tensor, dimension: int) -> Tensor:
@@ -372,9 +177,9 @@ class Unfolded(Layer):
 
     def __init__(self, weight: Weight, bias: Weight | None, layer: Any) -> None:
         self.weight, self.bias = weight, bias
-        self.weights = (weight,) if bias is None else (weight, bias)
+        self.trains = _trains(weight, bias)
         self._kernel, self._stride, self._dilation = layer.kernel_size, layer.stride, layer.dilation
-        self._padding = [side for side in reversed(_padding(layer)) for _ in range(2)]
+        self._padding = [side for side in reversed(padding_of(layer)) for _ in range(2)]
         self._matrix = weight.value.flatten(2)
         self._columns: Tensor | None = None
 
@@ -414,85 +219,6 @@ class Unfolded(Layer):
         self._columns = None
 
 
-def _padding(layer: Any) -> list[int]:
-    """The padding of each side as numbers."""
-    if layer.padding == "valid":
-        return [0] * len(layer.kernel_size)
-    if layer.padding == "same":
-        return [d * (k - 1) // 2 for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
-    return list(layer.padding)
-
-
-def pads_evenly(layer: Any) -> bool:
-    """Whether a convolution pads zeros, and equally many at both ends."""
-    if layer.padding_mode != "zeros":
-        return False
-    return layer.padding != "same" or not any(
-        d * (k - 1) % 2 for d, k in zip(layer.dilation, layer.kernel_size, strict=True)
-    )
-
-
-class MaxPool(Layer):
-    """The maximum of each window of one or two dimensions."""
-
-    def __init__(self, layer: Any, dimensions: int) -> None:
-        self._flat = dimensions == 1
-        kernel, stride, padding, dilation = (
-            self._sides(value, filler)
-            for value, filler in (
-                (layer.kernel_size, 1), (layer.stride, 1), (layer.padding, 0), (layer.dilation, 1),
-            )
-        )  # fmt: skip
-        self._how = (kernel, stride, padding, dilation, bool(layer.ceil_mode))
-        self._kept: tuple[Tensor, Tensor] | None = None
-
-    def _sides(self, value: Any, filler: int) -> list[int]:
-        numbers = list(value) if isinstance(value, tuple | list) else [value] * (1 if self._flat else 2)
-        return [filler, *numbers] if self._flat else numbers
-
-    def forward(self, *inputs: Tensor, train: bool) -> Tensor:
-        """The maxima. torch looks for them ten times faster where the channels are next to each other."""
-        x = inputs[0].unsqueeze(-2) if self._flat else inputs[0]
-        out, at = aten.max_pool2d_with_indices(x.contiguous(memory_format=torch.channels_last), *self._how)
-        if train:
-            self._kept = x, at.contiguous()
-        maxima: Tensor = out.contiguous()
-        return maxima.squeeze(-2) if self._flat else maxima
-
-    def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
-        """g at the maxima."""
-        assert self._kept is not None
-        g = g.unsqueeze(-2) if self._flat else g
-        back: Tensor = aten.max_pool2d_with_indices_backward(g.contiguous(), self._kept[0], *self._how, self._kept[1])
-        return (back.squeeze(-2) if self._flat else back,)
-
-    def forget(self) -> None:
-        """Let go of the inputs."""
-        self._kept = None
-
-
-class Mean(Layer):
-    """The mean over all pixels, which stay as one: ``AdaptiveAvgPool`` to size 1."""
-
-    def __init__(self, dimensions: int) -> None:
-        self._over = list(range(-dimensions, 0))
-        self._shape: torch.Size | None = None
-
-    def forward(self, *inputs: Tensor, train: bool) -> Tensor:
-        """The mean."""
-        self._shape = inputs[0].shape
-        return inputs[0].mean(self._over, keepdim=True)
-
-    def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
-        """An equal share of g for each pixel."""
-        assert self._shape is not None
-        pixels = self._shape[self._over[0] :].numel()
-        return ((g / pixels).expand(self._shape).contiguous(),)
-
-    def forget(self) -> None:
-        """Nothing: only the shape is kept."""
-
-
 class BatchNorm(Layer):
     """One batch norm over all members' channels: (N, K C, ...). Running statistics advance in place."""
 
@@ -500,7 +226,7 @@ class BatchNorm(Layer):
         self, layer: Any, weight: Weight | None, bias: Weight | None, mean: Tensor, variance: Tensor, seen: Tensor
     ) -> None:
         self.weight, self.bias = weight, bias
-        self.weights = tuple(one for one in (weight, bias) if one is not None)
+        self.trains = _trains(weight, bias)
         self._mean, self._variance, self._seen = mean.view(-1), variance.view(-1), seen
         self._momentum, self._eps = float(layer.momentum), float(layer.eps)
         self._kept: tuple[Tensor, Tensor, Tensor] | None = None
@@ -549,7 +275,7 @@ class BatchNormOfRows(Layer):
         self, layer: Any, weight: Weight | None, bias: Weight | None, mean: Tensor, variance: Tensor, seen: Tensor
     ) -> None:
         self.weight, self.bias = weight, bias
-        self.weights = tuple(one for one in (weight, bias) if one is not None)
+        self.trains = _trains(weight, bias)
         self._mean, self._variance, self._seen = mean, variance, seen
         self._momentum, self._eps = float(layer.momentum), float(layer.eps)
         self._kept: tuple[Tensor, Tensor] | None = None
@@ -601,7 +327,7 @@ class LayerNorm(Layer):
 
     def __init__(self, layer: Any, weight: Weight, bias: Weight) -> None:
         self.weight, self.bias = weight, bias
-        self.weights = (weight, bias)
+        self.trains = _trains(weight, bias)
         self._features, self._eps = list(layer.normalized_shape), float(layer.eps)
         self._kept: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
 
@@ -636,3 +362,116 @@ class LayerNorm(Layer):
     def forget(self) -> None:
         """Let go of the activations."""
         self._kept = None
+
+
+Find = Callable[[Tensor], Any]
+"""Maps a member's parameter to the ``Weight`` of K members, and a member's buffer to their buffer (K, ...)."""
+
+
+class MembersReader(Reader):
+    """Makes the steps of K members, and changes the layout of activations where a layer wants another one.
+
+    Args:
+        module: one member.
+        members: K.
+        find: where the weights of all members are.
+    """
+
+    def __init__(self, module: nn.Module, members: int, find: Find) -> None:
+        super().__init__(module)
+        self.members, self.find = members, find
+        self._channels: list[bool] = [False]
+
+    def add(self, layer: Layer, *inputs: int, sides: int | None = None, channels: bool | None = None) -> int:
+        """Add a step whose result has channels (N, K C, ...) or rows (K, N, ...); as its input where None."""
+        self._channels.append(self._channels[inputs[0]] if channels is None else channels)
+        return super().add(layer, *inputs, sides=sides)
+
+    def _rows(self, place: int) -> int:
+        """The place of a value as rows (K, N, ...)."""
+        k = self.members
+        if not self._channels[place]:
+            return place
+        as_rows = Same(lambda h: h.view(len(h), k, -1, *h.shape[2:]).transpose(0, 1), lambda g, _: _to_channels(g))
+        return self.add(as_rows, place, channels=False)
+
+    def _images(self, place: int) -> int:
+        """The place of a value as channels (N, K C, ...)."""
+        k = self.members
+        if self._channels[place]:
+            return place
+        as_images = Same(
+            _to_channels, lambda g, shape: g.view(len(g), k, -1, *g.shape[2:]).transpose(0, 1).reshape(shape)
+        )
+        return self.add(as_images, place, channels=True)
+
+    def layer(self, layer: Any, place: int) -> int | None:
+        """Add the steps of a module of torch."""
+        made = elementwise(layer)
+        if made is not None:
+            return self._elementwise(made, place)
+        if is_of(layer, nn.Linear):
+            return self.add(Dense(*self._weights(layer)), self._rows(place))
+        if is_of(layer, nn.LayerNorm) and len(layer.normalized_shape) == 1 and layer.bias is not None:
+            return self.add(LayerNorm(layer, *self._weights(layer)), self._rows(place))
+        if (is_of(layer, nn.Conv1d) or is_of(layer, nn.Conv2d)) and pads_evenly(layer):
+            sides = len(layer.kernel_size)
+            if place == 0 and layer.groups == 1 and layer.weight[0].numel() <= Unfolded.MOST:
+                return self.add(Unfolded(*self._weights(layer), layer), place, sides=sides, channels=True)
+            grouped = Convolution(*self._weights(layer), layer, self.members)
+            return self.add(grouped, self._images(place), sides=sides)
+        for pool, sides in ((nn.MaxPool1d, 1), (nn.MaxPool2d, 2)):
+            if is_of(layer, pool) and not layer.return_indices:
+                return self.add(MaxPool(layer, sides), self._images(place))
+        for mean, sides in ((nn.AdaptiveAvgPool1d, 1), (nn.AdaptiveAvgPool2d, 2)):
+            if is_of(layer, mean) and layer.output_size in (1, (1, 1)):
+                return self.add(Mean(sides), self._images(place))
+        if type(layer) in (nn.BatchNorm1d, nn.BatchNorm2d) and layer.momentum is not None and layer.track_running_stats:
+            weight, bias = (None if one is None else self.find(one) for one in (layer.weight, layer.bias))
+            buffers = (self.find(one) for one in (layer.running_mean, layer.running_var, layer.num_batches_tracked))
+            kind = BatchNorm if self._channels[place] else BatchNormOfRows
+            return self.add(kind(layer, weight, bias, *buffers), place)
+        return None
+
+    def _weights(self, layer: Any) -> tuple[Any, Any]:
+        return self.find(layer.weight), None if layer.bias is None else self.find(layer.bias)
+
+    def _elementwise(self, made: Elementwise, place: int) -> int:
+        made.members, made.channels = self.members, self._channels[place]
+        return self.add(made, place)
+
+    def relu(self, place: int) -> int:
+        """Add a ReLU."""
+        made = elementwise(nn.ReLU())
+        assert made is not None
+        return self._elementwise(made, place)
+
+    def flattened(self, place: int) -> int:
+        """Add a flattening of every example of every member."""
+        k = self.members
+        if not self._channels[place]:
+            return self.add(Same(lambda h: h.flatten(2), lambda g, shape: g.reshape(shape)), place)
+        flat = Same(
+            lambda h: h.reshape(len(h), k, -1).transpose(0, 1), lambda g, shape: g.transpose(0, 1).reshape(shape)
+        )
+        return self.add(flat, place, channels=False)
+
+    def added(self, first: int, second: int, alpha: float) -> int:
+        """Add a sum."""
+        if self._channels[first] or self._channels[second]:
+            first, second = self._images(first), self._images(second)
+        return self.add(Add(alpha), first, second)
+
+    def subsampled(self, place: int, strides: tuple[int, ...], extra: tuple[int, int]) -> int:
+        """Add a subsampling."""
+        return self.add(Subsample(self.members, strides, extra), self._images(place))
+
+    def ended(self, place: int) -> int:
+        """The network's result as rows, in a step of its own."""
+        end = self._rows(place)
+        return end if end == len(self.steps) and end else self.add(Same(lambda h: h), end)
+
+
+def _to_channels(h: Tensor) -> Tensor:
+    """(K, N, C, ...) -> (N, K C, ...)."""
+    return h.transpose(0, 1).flatten(1, 2)
