@@ -97,8 +97,9 @@ class Benchmark:
                     check_optimizer(bases[0], registry, shape, self.path.name, f"{workload_name}.{label}")
                 keep = selection.keep or self.spec.keep
                 requests = self._probes(registry, workload_name, label)
-                kept = all(registry.probe(request.probe.name).weights_suffice for _, request in requests)
-                if kept and self.spec.seeds > 1:
+                probes_wanted = [registry.probe(request.probe.name) for _, request in requests]
+                fit = all(probe.weights_suffice or not probe.looks_at_optimizer for probe in probes_wanted)
+                if fit and self.spec.seeds > 1:
                     place = {"stack": seeds_stack()}
                     candidates = [base.model_copy(update=place) for base in bases]
                     title = f"{workload_name} · {label}"

@@ -231,8 +231,13 @@ def test_probes_of_the_ends_change_no_number_of_a_batched_trial(cli: CommandLine
             assert document.status == "done"
             pd.testing.assert_frame_equal(one.table(key), later[hash_].table(key), check_exact=True)
     assert cli.json("run", "small.toml", *words, "--results", "probed")["trials"]["cached"] == 4
-    # a probe that measures during training makes its pair train alone
+    # a probe that measures during training needs its own trial anew, which has the bits that it had
     benchmark_file.write_text(text + "\n[probes.gradient-flow]\nseeds = [0]\n", encoding="utf-8")
+    assert cli.json("run", "small.toml", *words, "--results", "probed")["trials"]["trained"] == 1
+    for key, curve in curves_in(cli, "probed").items():
+        pd.testing.assert_frame_equal(curve, plain[key], check_exact=True)
+    # a probe that looks at the optimizer makes its pair train alone
+    benchmark_file.write_text(text + "\n[probes.smoothness]\nseeds = [0]\n", encoding="utf-8")
     assert cli.json("run", "small.toml", *words, "--results", "probed")["trials"]["trained"] == 4
 
 
@@ -390,7 +395,7 @@ def test_what_trains_alone_follows_from_the_file(
 
     assert stacked(text) == {"sgd": 4, "adam": 4, "adam-fast": 4}
     # a pair is of one kind, also where only one seed is looked at
-    probed = text + '\n[probes.gradient-flow]\nseeds = [0]\noptimizers = ["adam"]\n'
+    probed = text + '\n[probes.smoothness]\nseeds = [0]\noptimizers = ["adam"]\n'
     assert stacked(probed) == {"sgd": 4, "adam": 0, "adam-fast": 4}
     assert set(stacked(text.replace("[8]", "[512, 512]")).values()) == {0}
     assert set(stacked(text.replace("seeds = 4", "seeds = 1")).values()) == {0}

@@ -44,6 +44,7 @@ class GradientFlow(Probe):
     equation = "||dL/dW_l||_2,  rms(a_l),  ||da_l/dx||_F = sqrt(E ||J_l u||^2), u ~ N(0, I)"
     source = "Glorot & Bengio 2010, section 4.2.2; Hanin & Rolnick 2018; Pearlmutter 1994 (forward mode)"
     revision = 3
+    looks_at_optimizer = False
     when = ("start", "epoch")
     options = (
         Option("jacobian", "start", ("start", "always", "never"), "when to measure it: it takes a pass of its own"),

@@ -43,6 +43,7 @@ class NoiseScale(Probe):
     summary = "the gradient noise scale, before training and after each epoch"
     equation = "B = tr(Sigma) / ||G||^2"
     source = "McCandlish, Kaplan, Amodei et al. 2018, appendix A.1; interval: Fieller 1954"
+    looks_at_optimizer = False
     when = ("start", "epoch")
     options = (
         Option("small", 16, "[1, inf)", "b: examples in a small batch"),

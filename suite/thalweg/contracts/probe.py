@@ -148,6 +148,9 @@ class Probe(Component, ABC):
 
     Then its trials can be batched.
     """
+    looks_at_optimizer: bool = True
+    """Whether it looks at the optimizer, its learning rate or its stepper. Trials whose probes do not can be batched,
+    where the probes look while the trials train."""
     when: tuple[When, ...] = ("end",)
     needs: tuple[Weights, ...] = ()
     columns: tuple[Column, ...] = ()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from thalweg.registry import Registry
     from thalweg.store.documents import TrialDocument
     from thalweg.store.trials import StoredTrial
+    from thalweg.training.assembly import ActiveProbe
     from thalweg.training.checkpoint import Checkpoint
     from thalweg.training.trained import Trained
 
@@ -124,7 +125,8 @@ def _train_and_save_group(group: Group, progress: Progress, told: list[bool]) ->
         try:
             with contained(first.threads):
                 keep = _kept([job.planned for _, job, *_ in left], registry)
-                trained = train_together(trials, registry, members, keep, checkpoint) if trials else []
+                looking = [_in_training(job.planned, registry) for _, job, *_ in left]
+                trained = train_together(trials, registry, members, keep, checkpoint, looking) if trials else []
                 for (_, job, *_), one in zip(left, trained, strict=True):
                     _measure(job.planned, one, registry)
         except (Exception, SystemExit) as error:
@@ -157,13 +159,22 @@ def _kept(planned: Sequence[PlannedTrial], registry: Registry) -> Keep | None:
     return "weights" if any(one.probes or one.keep for one in planned) else None
 
 
+def _in_training(planned: PlannedTrial, registry: Registry) -> list[ActiveProbe]:
+    """The probes of a trial that look while it trains."""
+    from thalweg.training.assembly import active_probes
+
+    looking = tuple(one for one in planned.probes if not registry.probe(one.probe.name).weights_suffice)
+    return active_probes(looking, registry)
+
+
 def _measure(planned: PlannedTrial, trained: Trained, registry: Registry) -> None:
-    """Run a member's probes, which look at the start and the end, and drop weights that nobody asked for."""
+    """Run a member's probes that look at saved weights, and drop weights that nobody asked for."""
     from thalweg.contracts.probe import SavedWeights
     from thalweg.training.assembly import active_probes
     from thalweg.training.measure import measure_saved
 
-    for active in active_probes(planned.probes, registry) if trained.status == "done" else []:
+    saved = tuple(one for one in planned.probes if registry.probe(one.probe.name).weights_suffice)
+    for active in active_probes(saved, registry) if trained.status == "done" else []:
         key = active.request.key
         cost = trained.probe_costs.setdefault(key, {})
         try:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as hooks
 from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
 
 from thalweg.contracts import Architecture, Shape
 from thalweg.limits import MODULES, PARAMETERS, Limit
@@ -24,6 +25,19 @@ class _EnoughError(BaseException):
     def __init__(self, limit: Limit) -> None:
         super().__init__(limit.unit)
         self.limit = limit
+
+
+_DRAWS = {torch.Tensor.normal_}
+"""What imports torch's compiler when it draws for a tensor without content, which takes a second in every fork."""
+
+
+class _NoDraws(TorchFunctionMode):
+    """While active, no normal numbers are drawn for tensors without content."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _DRAWS and args and isinstance(args[0], torch.Tensor) and args[0].is_meta:
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 def check_extent(architecture: Architecture, options: Mapping[str, Any], shape: Shape, where: str) -> int | None:
@@ -63,7 +77,7 @@ def _numbers(
     """The number of trained parameters, or the unit of the limit at which counting ended."""
     for device in ("meta", "cpu"):
         try:
-            with contained(), seeded(0), torch.device(device), _counted(most_modules, most_parameters):
+            with contained(), seeded(0), torch.device(device), _NoDraws(), _counted(most_modules, most_parameters):
                 module = architecture.build(options, shape)
             return sum(one.numel() for one in module.parameters() if not is_lazy(one))
         except _EnoughError as reached:

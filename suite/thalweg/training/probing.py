@@ -36,6 +36,15 @@ class Probing:
         """Go on from ``state``."""
         self._measurements, self.failures, self.costs = state["measurements"], state["failures"], state["costs"]
 
+    def due(self, when: When, step: int) -> bool:
+        """Whether a probe is to be measured."""
+        return any(
+            when in active.probe.when
+            and active.request.key not in self.failures
+            and active.probe.due(active.options, step)
+            for active in self.probes
+        )
+
     def measure(self, when: When, step: int, epoch: float, weights: SavedWeights) -> None:
         """Run the probes that are due."""
         for active in self.probes:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -18,7 +19,7 @@ from thalweg.contracts.supervised import Supervised
 from thalweg.registry import Registry
 from thalweg.stacking import group_key
 from thalweg.training.alone import Training
-from thalweg.training.assembly import assemble, load_problem
+from thalweg.training.assembly import active_probes, assemble, load_problem
 from thalweg.training.stacked.module import StackedModule
 from thalweg.training.stacked.objective import StackedObjective
 from thalweg.training.stacked.problem import StackedProblem, misfit
@@ -26,11 +27,12 @@ from thalweg.training.stacked.stackable import may_not, why_alone
 from thalweg.training.stacked.together import CannotStackError
 from thalweg.training.stacked.train import train_together
 from thalweg.training.trained import Trained
-from thalweg.trial import Stack, Trial
+from thalweg.trial import ProbeRequest, Stack, Trial
 from thalweg_plugins.optimizers import FIRST_ORDER
 
 ELEMENTWISE = [optimizer.name for optimizer in FIRST_ORDER if optimizer.elementwise]
 IMAGES = ref("digits", layout="image")
+SHARED = Stack(size=4, slot=0)
 NETWORKS = {
     "mlp": (ref("digits"), ref("mlp", widths=[12, 8], activation="tanh")),
     "mlp-layer-norm": (ref("digits"), ref("mlp", widths=[12], norm="layer")),
@@ -192,6 +194,24 @@ def test_bits_do_not_depend_on_the_other_members(registry: Registry, network: st
         for name, weight in (theirs.weights.final or {}).items():
             assert ours.weights.final is not None
             assert torch.equal(ours.weights.final[name], weight)
+
+
+def test_probes_that_look_at_a_member_in_training_see_what_they_see_alone(registry: Registry) -> None:
+    requests = (ProbeRequest(label="flow", probe=ref("gradient-flow")),)
+    for network in ("mlp", "deep-mlp-residual"):
+        problem, architecture = NETWORKS[network]
+        trials = [
+            trial(problem=problem, architecture=architecture, budget=Budget(epochs=2), seed=seed, stack=SHARED)
+            for seed in range(3)
+        ]
+        looking = [active_probes(requests if seed != 1 else (), registry) for seed in range(3)]
+        together = train_together(trials, registry, probes=looking)
+        assert together[1].tables == {}
+        for seed in (0, 2):
+            asked = trials[seed].model_copy(update={"stack": None})
+            (expected,) = Training(assemble(asked, registry), looking[seed], lambda *_: None).run().tables.values()
+            (found,) = together[seed].tables.values()
+            pd.testing.assert_frame_equal(found, expected, rtol=1e-9)
 
 
 def test_networks_that_a_program_does_not_know_run_by_vmap(registry: Registry) -> None:

@@ -12,7 +12,7 @@ from thalweg.contracts.objective import Objective
 from thalweg.contracts.problem import Split
 from thalweg.errors import Diverged
 from thalweg.failure import Failure
-from thalweg.training.assembly import Assembly
+from thalweg.training.assembly import ActiveProbe, Assembly
 from thalweg.training.recording import Recording
 from thalweg.training.spent import Spent
 from thalweg.training.trained import Trained
@@ -43,6 +43,7 @@ class Member(Recording):
         keep: which weights are kept.
         size: K, the number of places in the stack.
         weigh: gives the bytes of a stepper's state, after a step (True) or before the first (False).
+        probes: measured while the trial trains. They do not look at the optimizer.
 
     The stepper of the assembly decides whether the weights that are evaluated differ from those that train.
     """
@@ -54,9 +55,10 @@ class Member(Recording):
         keep: Keep | None,
         size: int,
         weigh: Callable[[bool], int | None],
+        probes: list[ActiveProbe],
     ) -> None:
         assembly.stepper = _NoStepper(assembly.stepper.averages)
-        super().__init__(assembly, [], keep, Spent())
+        super().__init__(assembly, probes, keep, Spent())
         self.progress = progress
         self.size = size
         self.weigh = weigh

@@ -15,11 +15,12 @@ from thalweg.contracts import BuildContext, Draw, StackedStepper, StepReport
 from thalweg.contracts.copies import copied
 from thalweg.contracts.objective import Objective, kept_buffers
 from thalweg.contracts.option import resolve
+from thalweg.contracts.probe import When
 from thalweg.contracts.problem import Split
 from thalweg.contracts.supervised import Supervised
 from thalweg.failure import Failure
 from thalweg.registry import Registry
-from thalweg.training.assembly import Assembly, assemble
+from thalweg.training.assembly import ActiveProbe, Assembly, assemble
 from thalweg.training.checkpoint import Checkpoint, random_state
 from thalweg.training.loop import StepLoop
 from thalweg.training.precision import products_of
@@ -27,7 +28,7 @@ from thalweg.training.randomness import seeded
 from thalweg.training.stacked.evaluation import evaluate, evaluates
 from thalweg.training.stacked.member import Member
 from thalweg.training.stacked.problem import StackedProblem
-from thalweg.training.stacked.together import BitsDependError, CannotStackError, Kind, Together
+from thalweg.training.stacked.together import BitsDependError, CannotStackError, Kind, Together, only
 from thalweg.training.stacked.witness import keeps_bits
 from thalweg.training.trained import Trained
 from thalweg.trial import Trial
@@ -45,6 +46,7 @@ class StackTraining(StepLoop):
         progress: called with a trial's index, its steps done and all steps.
         keep: which weights are kept of each.
         checkpoint: where the state is kept.
+        probes: what is measured of each trial while it trains; nothing where empty.
 
     Raises:
         BitsDependError: on this machine, the bits of the trials would depend on each other; they train one at a time.
@@ -61,6 +63,7 @@ class StackTraining(StepLoop):
         progress: Callable[[int, int, int], None],
         keep: Keep | None,
         checkpoint: Checkpoint | None = None,
+        probes: Sequence[list[ActiveProbe]] = (),
     ) -> None:
         trial = trials[0]
         assert trial.stack is not None
@@ -75,7 +78,9 @@ class StackTraining(StepLoop):
             # a stepper of the whole stack is built for no seed: an elementwise optimizer draws nothing
             context = assembly.context(seed=0)
             weigh = functools.partial(self._state_bytes, assembly, settings.index(settings[index]), context)
-            self.members.append(Member(assembly, functools.partial(progress, index), keep, trial.stack.size, weigh))
+            own = probes[index] if probes else []
+            told = functools.partial(progress, index)
+            self.members.append(Member(assembly, told, keep, trial.stack.size, weigh, own))
         assert context is not None
         first = self.members[0].it
         if not isinstance(first.problem, Supervised):
@@ -162,7 +167,16 @@ class StackTraining(StepLoop):
                 member.check(loss)
 
     def count_step(self, report: StepReport) -> None:
-        """Nothing: a stack has no probes, and no problem that pays."""
+        """Measure the probes that are due, each in a module of the member's own on the member's own batch."""
+        step = self.spent.step
+        times: list[When] = ["step", "epoch"] if step % self.steps_per_epoch == 0 else ["step"]
+        for index, member in enumerate(self.members):
+            due = [when for when in times if member.probing.due(when, step)] if member.trained is None else []
+            if due:
+                self._tell_spent(member, stepped=True)
+                self.module.write(index, member.it.module)
+                member.it.objective.begin_step(only(self.objective.batch, index, kept=False), step - 1)
+                member.attempt(*(functools.partial(member.probe, when) for when in due))
 
     def evaluate(self, last: bool) -> None:
         """Evaluate each member that has not ended, in a module of its own."""

@@ -113,3 +113,10 @@ class Together:
         self.objective.begin_step(batch, step)
         self.prepare(factor)
         self.finish(self.stepper.step(self.objective))
+
+
+def only(batch: Batch, member: int, kept: bool) -> Batch:
+    """One member's part of a batch: with the dimension of members ``kept``, or as a trial alone has it."""
+    at: Any = slice(member, member + 1) if kept else member
+    inputs, targets = (None if part is None else part[at] for part in (batch.inputs, batch.targets))
+    return Batch(inputs, targets, batch.size)

@@ -9,7 +9,7 @@ from thalweg.benchmark_file import Keep
 from thalweg.failure import Failure
 from thalweg.registry import Registry
 from thalweg.stacking import group_key
-from thalweg.training.assembly import load_problem
+from thalweg.training.assembly import ActiveProbe, load_problem
 from thalweg.training.checkpoint import Checkpoint
 from thalweg.training.continuing import TRAINED_ANEW, cannot_continue
 from thalweg.training.rate import check_rate
@@ -27,6 +27,7 @@ def train_together(
     progress: Callable[[int, int, int], None] = lambda *_: None,
     keep: Keep | None = None,
     checkpoint: Checkpoint | None = None,
+    probes: Sequence[list[ActiveProbe]] = (),
 ) -> list[Trained]:
     """Train trials in a stack. The bits of a trial's result do not depend on the other trials.
 
@@ -44,6 +45,7 @@ def train_together(
         progress: called with a trial's index, its steps done and all its steps.
         keep: which weights are kept of each trial.
         checkpoint: where the state of the stack is kept. A state that is there already is gone on from.
+        probes: what is measured of each trial while it trains; nothing where empty.
 
     Raises:
         CannotStackError: the trials cannot train together; the message says why.
@@ -63,11 +65,12 @@ def train_together(
         progress(order[index], done, total)
 
     ordered = [trials[index] for index in order]
+    looking = [probes[index] for index in order] if probes else [[] for _ in order]
     try:
-        trained = _trained(ordered, registry, report, keep, checkpoint)
+        trained = _trained(ordered, registry, report, keep, checkpoint, looking)
     except BitsDependError:
         trained = [
-            _trained([trial], registry, functools.partial(_as_member, report, index), keep, None)[0]
+            _trained([trial], registry, functools.partial(_as_member, report, index), keep, None, [looking[index]])[0]
             for index, trial in enumerate(ordered)
         ]
     return [trained[order.index(index)] for index in range(len(trials))]
@@ -83,18 +86,19 @@ def _trained(
     progress: Callable[[int, int, int], None],
     keep: Keep | None,
     checkpoint: Checkpoint | None,
+    probes: Sequence[list[ActiveProbe]],
 ) -> list[Trained]:
     """Train one stack, from its checkpoint where that can be gone on from."""
     state = None if checkpoint is None else checkpoint.load()
     refused = "" if checkpoint is None else checkpoint.refused
     anew = refused if state is None else cannot_continue(trials[0], registry, state["step"]) or ""
-    stack = StackTraining(trials, registry, progress, keep, checkpoint)
+    stack = StackTraining(trials, registry, progress, keep, checkpoint, probes)
     if state is not None and not anew:
         try:
             stack.restore(state)
         except Exception as error:  # train from the start, with new parts
             anew = f"its state could not be loaded ({Failure.of(error).line})"
-            stack = StackTraining(trials, registry, progress, keep, checkpoint)
+            stack = StackTraining(trials, registry, progress, keep, checkpoint, probes)
     trained = stack.run()
     for one in trained:
         one.summary |= {TRAINED_ANEW: anew} if anew else {}

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thalweg.contracts import Batch, Draw
+from thalweg.contracts import Draw
 from thalweg.stacking import group_key
-from thalweg.training.stacked.together import Kind, Together
+from thalweg.training.stacked.together import Kind, Together, only
 
 STEPS = 2
 """Steps that are compared. Libraries choose kernels by shapes, so the later steps run as the second one."""
@@ -44,16 +44,10 @@ def keeps_bits(
             batch = stack.problem.batch("train", step, draws[0])
             stack.step(batch, step, None)
             for at, single in few.items():
-                single.step(_only(batch, at), step, None)
+                single.step(only(batch, at, kept=True), step, None)
         rows = stack.module.rows.detach().view(len(modules), -1)
         _found[key] = all(_same_bits(single.module.rows.detach().flatten(), rows[at]) for at, single in few.items())
     return _found[key]
-
-
-def _only(batch: Batch, member: int) -> Batch:
-    """One member's part of a batch."""
-    inputs, targets = (None if part is None else part[member : member + 1] for part in (batch.inputs, batch.targets))
-    return Batch(inputs, targets, batch.size)
 
 
 def _same_bits(one: Tensor, other: Tensor) -> bool:
