@@ -145,8 +145,15 @@ class Alike(StackedStepper):
         self.stepper.lr = values[0]
 
     def step(self, objective: Objective) -> StepReport:
-        """One step of the inner stepper."""
-        return self.stepper.step(objective)
+        """One step of the inner stepper.
+
+        Raises:
+            NotImplementedError: the step reports numbers. They are numbers of all members together.
+        """
+        report = self.stepper.step(objective)
+        if report.info:
+            raise NotImplementedError("the optimizer tells numbers of its steps")
+        return report
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the inner stepper."""
@@ -178,6 +185,8 @@ class Optimizer(Component, ABC):
     options: tuple[Hyperparameter, ...] = ()
     elementwise: bool = False
     """Whether each weight's update uses that weight's gradients and state only: then seeds can be batched."""
+    stacks: bool = False
+    """Whether ``build_stacked`` makes the steps of K members although the optimizer is not elementwise."""
     has_lr: bool = True
     """Whether there is a learning rate, ``lr``, which is tuned, follows a schedule, and scales decoupled decay."""
     takes_any_gradient: bool = True
@@ -215,11 +224,12 @@ class Optimizer(Component, ABC):
     def build_stacked(
         self, module: nn.Module, members: Sequence[Mapping[str, Any]], context: BuildContext
     ) -> StackedStepper:
-        """For elementwise optimizers, a stepper for K members at once.
+        """A stepper for K members at once, of elementwise optimizers and of those that declare ``stacks``.
 
-        Parameters of ``module`` have shape (K, ...) where ``members`` has K entries, one for each member. They have
-        shape (1, K, ...) where ``members`` has one entry, which all members share. The steps must be those of K
-        steppers, one for each member. The bits of a member's steps must not depend on other members.
+        Parameters of ``module`` have shape (K, 1, ...) where ``members`` has K entries, one for each member. They have
+        shape (D, m, ...) where ``members`` has D < K entries, each of which m neighbours share. The steps must be those
+        of K steppers, one for each member. The bits of a member's steps must not depend on other members. ``module`` is
+        a ``thalweg.contracts.stacked.StackedNetwork``. What a step reports holds for every member.
 
         Raises:
             NotImplementedError: the members' hyperparameters differ, and this method has no form for that.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Hyperparameter, Optimizer, Search, Stepper
-from thalweg.contracts import BuildContext
+from thalweg.contracts import BuildContext, StackedStepper
 from thalweg_plugins.optimizers.options import beta1, beta2, decoupled_weight_decay, eps, lr
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Muon(Optimizer):
     """
 
     name = "muon"
+    stacks = True
     summary = "orthogonalised momentum for hidden matrices, AdamW for the other parameters"
     equation = (
         "B <- momentum B + (1 - momentum) G;  O = NewtonSchulz((1 - momentum) G + momentum B, 5 steps) ~ U V' "
@@ -59,3 +60,13 @@ class Muon(Optimizer):
         from thalweg_plugins.optimizers.structured._muon_stepper import MuonStepper
 
         return MuonStepper(module, hyperparameters)
+
+    def build_stacked(
+        self, module: nn.Module, members: Sequence[Mapping[str, Any]], context: BuildContext
+    ) -> StackedStepper:
+        """The same for K members, whose matrices are orthogonalised together."""
+        from thalweg.contracts.stacked import StackedNetwork
+        from thalweg_plugins.optimizers.structured._muon_stacked import StackedMuonStepper
+
+        assert isinstance(module, StackedNetwork)
+        return StackedMuonStepper(module, members)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Hyperparameter, Optimizer, Stepper
-from thalweg.contracts import BuildContext
+from thalweg.contracts import BuildContext, StackedStepper
 from thalweg_plugins.optimizers.options import eps, lr
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class Shampoo(Optimizer):
     """
 
     name = "shampoo"
+    stacks = True
     summary = "gradients of matrices, preconditioned on the left and on the right"
     equation = (
         "L <- L + G G';  R <- R + G' G;  M <- momentum M + G;  W <- W - lr L^-1/4 M R^-1/4;  L_0 = eps I, R_0 = eps I"
@@ -47,6 +48,14 @@ class Shampoo(Optimizer):
 
     def build(self, module: nn.Module, hyperparameters: Mapping[str, Any], context: BuildContext) -> Stepper:
         """A stepper with two factors for each matrix."""
-        from thalweg_plugins.optimizers.structured._matrices import ShampooStepper
+        from thalweg_plugins.optimizers.structured._matrices import MatrixStepper, ShampooRule
 
-        return ShampooStepper(module, hyperparameters)
+        return MatrixStepper(ShampooRule([hyperparameters]), module)
+
+    def build_stacked(
+        self, module: nn.Module, members: Sequence[Mapping[str, Any]], context: BuildContext
+    ) -> StackedStepper:
+        """The same for K members; their decompositions are computed one after the other."""
+        from thalweg_plugins.optimizers.structured._matrices import ShampooRule, stacked_matrices
+
+        return stacked_matrices(ShampooRule, module, members)

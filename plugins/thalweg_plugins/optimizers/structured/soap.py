@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Hyperparameter, Optimizer, Stepper
-from thalweg.contracts import BuildContext
+from thalweg.contracts import BuildContext, StackedStepper
 from thalweg_plugins.optimizers.options import beta1, beta2, eps, lr
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class SOAP(Optimizer):
     """
 
     name = "soap"
+    stacks = True
     summary = "Adam in the slowly changing eigenbasis of Shampoo's factors"
     equation = (
         "M <- beta1 M + (1 - beta1) G;  V <- beta2 V + (1 - beta2) (Q_L' G Q_R)^2;  "
@@ -50,6 +51,14 @@ class SOAP(Optimizer):
 
     def build(self, module: nn.Module, hyperparameters: Mapping[str, Any], context: BuildContext) -> Stepper:
         """A stepper with two bases for each matrix."""
-        from thalweg_plugins.optimizers.structured._matrices import SOAPStepper
+        from thalweg_plugins.optimizers.structured._matrices import MatrixStepper, SOAPRule
 
-        return SOAPStepper(module, hyperparameters)
+        return MatrixStepper(SOAPRule([hyperparameters]), module)
+
+    def build_stacked(
+        self, module: nn.Module, members: Sequence[Mapping[str, Any]], context: BuildContext
+    ) -> StackedStepper:
+        """The same for K members; their decompositions are computed one after the other."""
+        from thalweg_plugins.optimizers.structured._matrices import SOAPRule, stacked_matrices
+
+        return stacked_matrices(SOAPRule, module, members)

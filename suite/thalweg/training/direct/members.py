@@ -6,30 +6,19 @@ needs. Derivatives are torch's own kernels, which autograd calls too.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from thalweg.contracts.stacked import Weight, aligned, product
 from thalweg.training.direct.common import Add, Elementwise, MaxPool, Mean, Same, Subsample, elementwise
 from thalweg.training.direct.graph import Reader
 from thalweg.training.direct.layer import Layer, is_of, padding_of, pads_evenly
 
 aten = torch.ops.aten
-
-
-@dataclass
-class Weight:
-    """A parameter of K members."""
-
-    value: Tensor
-    """(K, ...), a view of the memory that trains."""
-    gradient: Tensor | None
-    """(K, ...), where the way back writes the gradient; None for a parameter that does not train."""
 
 
 def _trains(*weights: Weight | None) -> bool:
@@ -74,44 +63,6 @@ class Dense(Layer):
     def forget(self) -> None:
         """Let go of the inputs."""
         self._x = None
-
-
-ALIGNMENT = 64
-"""Bytes that the address of a member's matrix is a multiple of: a product's bits may depend on it."""
-
-
-def room(like: Tensor, shape: Sequence[int]) -> Tensor:
-    """Empty memory of shape (K, ...), in which each member's part begins at a multiple of ALIGNMENT."""
-    k, length = shape[0], math.prod(shape[1:])
-    step = ALIGNMENT // like.element_size()
-    if length % step == 0:
-        return like.new_empty(shape)
-    return like.new_empty(k, -(-length // step) * step)[:, :length].view(shape)
-
-
-def aligned(tensor: Tensor) -> Tensor:
-    """The matrices (K, N, M), or a copy in which each member's begins at a multiple of ALIGNMENT, in the same order."""
-    step = ALIGNMENT // tensor.element_size()
-    if (tensor.stride(0) % step == 0 or len(tensor) == 1) and tensor.storage_offset() % step == 0:
-        return tensor
-    if tensor.stride(1) == 1 and tensor.stride(2) != 1:  # a product's bits may also depend on the order
-        return aligned(tensor.transpose(1, 2)).transpose(1, 2)
-    return room(tensor, tensor.shape).copy_(tensor)
-
-
-def product(one: Tensor, other: Tensor, added: Tensor | None = None) -> Tensor:
-    """The products (K, N, O) of members' matrices, plus what broadcasts to them, with the bits of each member alone."""
-    one, other = aligned(one), aligned(other)
-    if one.shape[1] * other.shape[2] * one.element_size() % ALIGNMENT == 0:
-        return torch.bmm(one, other) if added is None else torch.baddbmm(added, one, other)
-    out = room(one, (len(one), one.shape[1], other.shape[2]))
-    # a library computes one product of this kind otherwise than several, so each member has a call of its own
-    for index in range(len(out)):
-        if added is None:
-            torch.mm(one[index], other[index], out=out[index])
-        else:
-            torch.addmm(added[index], one[index], other[index], out=out[index])
-    return out
 
 
 class Convolution(Layer):

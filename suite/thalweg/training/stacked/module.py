@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from thalweg.contracts.copies import copied
+from thalweg.contracts.stacked import ALIGNMENT, StackedNetwork, Weight
 from thalweg.training.direct.common import BLOCK
 from thalweg.training.direct.graph import steps_of
-from thalweg.training.direct.members import ALIGNMENT, MembersReader, Weight
+from thalweg.training.direct.members import MembersReader
 from thalweg.training.direct.program import Program
 
 
-class StackedModule(nn.Module):
+class StackedModule(StackedNetwork):
     """Maps inputs (K, N, ...) of K members in training mode to outputs (K, N, ...).
 
     The trained parameters of all members are one parameter ``rows`` of shape (D, m, P), with D m = K: D settings of the
@@ -57,8 +58,7 @@ class StackedModule(nn.Module):
         self.gradient = torch.zeros_like(self._memory)
         """Where the gradient is written, in the shape of ``rows``."""
         own: dict[int, Any] = {}
-        self.pieces: dict[str, Weight] = {}
-        """Each parameter of K members by its name in a member; the trained ones are views of ``rows``."""
+        pieces: dict[str, Weight] = {}
         for name, parameter in named.items():
             stack = torch.stack([member.get_parameter(name).detach() for member in members])
             if name in offsets:
@@ -69,10 +69,11 @@ class StackedModule(nn.Module):
                     for whole in (self._memory, self.gradient)
                 )
                 value.copy_(stack)
-                self.pieces[name] = Weight(value, gradient)
+                pieces[name] = Weight(value, gradient)
             else:
-                self.pieces[name] = Weight(stack, None)
-            own[id(parameter)] = self.pieces[name]
+                pieces[name] = Weight(stack, None)
+            own[id(parameter)] = pieces[name]
+        self.pieces = pieces
         self._buffer_names = [name for name, _ in base.named_buffers()]
         for index, (name, buffer) in enumerate(base.named_buffers()):
             self.register_buffer(f"buffer{index}", torch.stack([member.get_buffer(name) for member in members]))
@@ -85,6 +86,11 @@ class StackedModule(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Map (K, N, ...) to (K, N, ...) with a graph; each member's buffers change as they would alone."""
         return self.outputs(self.trained(), inputs)
+
+    @property
+    def member(self) -> nn.Module:
+        """The first member as it was at the start."""
+        return self._base[0]
 
     def trained(self) -> dict[str, Tensor]:
         """The trained parameters (K, ...) by name, with the graph that leads to ``rows``."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from thalweg.contracts.objective import Objective, squared_norm
 from thalweg.contracts.problem import Draw
-from thalweg.training.direct.members import Weight
+from thalweg.contracts.stacked import Weight
 from thalweg.training.stacked.losses import losses_and_gradient
 from thalweg.training.stacked.module import StackedModule
 from thalweg.training.stacked.problem import StackedProblem

@@ -188,7 +188,7 @@ class StackTraining(StepLoop):
                     self._tell_spent(member, stepped=self.spent.step > 0)
                     self.module.write(index, member.it.module)
                     member.given = {split: of_all[index] for split, of_all in values.items()}
-                    member.look({} if self.trial.schedule.is_constant else {"lr": self._it.lr(index)})
+                    member.look(self._it.info | ({} if self.trial.schedule.is_constant else {"lr": self._it.lr(index)}))
                     went_on = member.trained is None
                     if last and went_on:
                         member.end()

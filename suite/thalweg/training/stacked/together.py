@@ -83,6 +83,8 @@ class Together:
         self._decayed = [self.module.pieces[name].value for name in fading] if trial.decoupled_weight_decay else []
         self._lrs = [float(lr) for lr in self.stepper.lrs]
         self._before: list[Tensor] = []
+        self.info: dict[str, float] = {}
+        """What the last step reported, which holds for every member."""
 
     def lr(self, member: int) -> float:
         """The present learning rate of a member."""
@@ -99,8 +101,7 @@ class Together:
     @torch.no_grad()
     def finish(self, report: StepReport) -> None:
         """w <- w - lr c w for each member, as ``StepRecipe.after`` does for one."""
-        if report.info:
-            raise CannotStackError("the optimizer tells numbers of its steps")
+        self.info = dict(report.info)
         self.module.keep_memory()
         if self._before:
             shares = [self.lr(member) * self._trial.decoupled_weight_decay for member in range(self.module.members)]

@@ -1,0 +1,77 @@
+"""What an optimizer sees of K networks that train together, and products with bits that no other network changes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class Weight:
+    """A parameter of K members."""
+
+    value: Tensor
+    """(K, ...), a view of the memory that trains."""
+    gradient: Tensor | None
+    """(K, ...), where the way back writes the gradient; None for a parameter that does not train."""
+
+
+class StackedNetwork(nn.Module):
+    """K networks of one architecture as one module.
+
+    Its parameters have the shapes that ``Optimizer.build_stacked`` names. An optimizer that works on matrices uses
+    ``pieces``, which are views of these parameters and of their gradients after ``Objective.backward``.
+    """
+
+    pieces: Mapping[str, Weight]
+    """Each parameter of K members, by its name in a member."""
+    members: int
+    """K."""
+
+    @property
+    def member(self) -> nn.Module:
+        """One of the networks, to look at its layers and names; its weights do not train."""
+        raise NotImplementedError
+
+
+ALIGNMENT = 64
+"""Bytes that the address of a member's matrix is a multiple of: a product's bits may depend on it."""
+
+
+def room(like: Tensor, shape: Sequence[int]) -> Tensor:
+    """Empty memory of shape (K, ...), in which each member's part begins at a multiple of ALIGNMENT."""
+    k, length = shape[0], math.prod(shape[1:])
+    step = ALIGNMENT // like.element_size()
+    if length % step == 0:
+        return like.new_empty(shape)
+    return like.new_empty(k, -(-length // step) * step)[:, :length].view(shape)
+
+
+def aligned(tensor: Tensor) -> Tensor:
+    """The matrices (K, N, M), or a copy in which each member's begins at a multiple of ALIGNMENT, in the same order."""
+    step = ALIGNMENT // tensor.element_size()
+    if (tensor.stride(0) % step == 0 or len(tensor) == 1) and tensor.storage_offset() % step == 0:
+        return tensor
+    if tensor.stride(1) == 1 and tensor.stride(2) != 1:  # a product's bits may also depend on the order
+        return aligned(tensor.transpose(1, 2)).transpose(1, 2)
+    return room(tensor, tensor.shape).copy_(tensor)
+
+
+def product(one: Tensor, other: Tensor, added: Tensor | None = None) -> Tensor:
+    """The products (K, N, O) of members' matrices, plus what broadcasts to them, with the bits of each member alone."""
+    one, other = aligned(one), aligned(other)
+    rows, columns = one.shape[1], other.shape[2]
+    if rows > 1 and columns > 1 and rows * columns * one.element_size() % ALIGNMENT == 0:
+        return torch.bmm(one, other) if added is None else torch.baddbmm(added, one, other)
+    out = room(one, (len(one), rows, columns))
+    # a library computes one product of this kind otherwise than several, so each member has a call of its own
+    for index in range(len(out)):
+        if added is None:
+            torch.mm(one[index], other[index], out=out[index])
+        else:
+            torch.addmm(added[index], one[index], other[index], out=out[index])
+    return out
