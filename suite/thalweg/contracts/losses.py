@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -51,6 +52,10 @@ class OutputLoss(ABC):
     @abstractmethod
     def hessian_product(self, outputs: Tensor, vectors: Tensor) -> Tensor:
         """For each example the Hessian of l with respect to its output, times its vector; shape of ``outputs``."""
+
+    def hessian_at(self, outputs: Tensor) -> Callable[[Tensor], Tensor]:
+        """The function vectors -> ``hessian_product(outputs, vectors)``, for many vectors at the same outputs."""
+        return lambda vectors: self.hessian_product(outputs, vectors)
 
     def kl(self, outputs: Tensor, others: Tensor) -> Tensor:
         """KL(p(.|outputs) || p(.|others)) of each example, shape (N,), scaled as the loss is."""
@@ -107,9 +112,17 @@ class CrossEntropy(OutputLoss):
 
     def hessian_product(self, outputs: Tensor, vectors: Tensor) -> Tensor:
         """(diag p - p p') v with p = softmax(z); for sequences that over T at each position."""
-        p = outputs.softmax(-1)
-        pv = p * vectors
-        return (pv - p * pv.sum(-1, keepdim=True)) / self.positions(outputs)
+        return self.hessian_at(outputs)(vectors)
+
+    def hessian_at(self, outputs: Tensor) -> Callable[[Tensor], Tensor]:
+        """The same products, with softmax(z) computed once."""
+        p, positions = outputs.softmax(-1), self.positions(outputs)
+
+        def product(vectors: Tensor) -> Tensor:
+            pv = p * vectors
+            return (pv - p * pv.sum(-1, keepdim=True)) / positions
+
+        return product
 
     def positions(self, outputs: Tensor) -> int:
         """T for logits of shape (N, T, C)."""

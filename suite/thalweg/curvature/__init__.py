@@ -1,6 +1,7 @@
 """Curvature of an objective: products with its Hessian, GGN and Fisher matrices, and algorithms that use products."""
 
 from thalweg.curvature.cg import CGResult, conjugate_gradients
+from thalweg.curvature.chain import ChainHessian, hessian
 from thalweg.curvature.density import Density, quadratures, smoothed, spectral_density, width
 from thalweg.curvature.eigenpairs import Eigenpairs, extreme_eigenpairs
 from thalweg.curvature.lanczos import Tridiagonal, lanczos, random_start
@@ -20,6 +21,7 @@ from thalweg.curvature.vectors import flat, pieces
 __all__ = [
     "GGN",
     "CGResult",
+    "ChainHessian",
     "Density",
     "Eigenpairs",
     "EmpiricalFisher",
@@ -33,6 +35,7 @@ __all__ = [
     "conjugate_gradients",
     "extreme_eigenpairs",
     "flat",
+    "hessian",
     "hutch_plus_plus",
     "hutchinson",
     "lanczos",
