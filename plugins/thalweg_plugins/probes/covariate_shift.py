@@ -46,9 +46,8 @@ class CovariateShift(Probe):
         """At every multiple of ``every`` steps."""
         return bool(step % options["every"] == 0)
 
-    def measure(self, context: ProbeContext) -> pandas.DataFrame:
+    def measure(self, context: ProbeContext) -> dict[str, Any]:
         """One gradient, one step, and a gradient for each layer."""
-        import pandas as pd
         import torch
 
         from thalweg.contracts.real import as_real
@@ -97,7 +96,7 @@ class CovariateShift(Probe):
         with torch.no_grad():
             for target, old in zip(parameters, before, strict=True):
                 target.copy_(old)
-        return pd.DataFrame(rows)
+        return {column.name: [row[column.name] for row in rows] for column in self.columns}
 
     def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
         """The relative shift of each layer over the steps."""

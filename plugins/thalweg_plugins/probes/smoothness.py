@@ -68,10 +68,9 @@ class Smoothness(Probe):
         """The gradients along the gradient."""
         return int(options["count"])
 
-    def measure(self, context: ProbeContext) -> pandas.DataFrame:
+    def measure(self, context: ProbeContext) -> dict[str, Any]:
         """One gradient at the weights and one at each step size."""
         import numpy as np
-        import pandas as pd
         import torch
 
         from thalweg.contracts.real import as_real
@@ -101,7 +100,7 @@ class Smoothness(Probe):
         with torch.no_grad():
             for parameter, at in zip(parameters, start, strict=True):
                 parameter.copy_(at)
-        row = {
+        return {
             "step": context.step,
             "loss": float(loss),
             "gradient_norm": float(norm),
@@ -112,7 +111,6 @@ class Smoothness(Probe):
             "beta": float(np.max(betas)),
             "lr": context.lr,
         }
-        return pd.DataFrame([row])
 
     def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
         """The range of the loss as a band around it."""

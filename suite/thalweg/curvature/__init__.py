@@ -14,6 +14,7 @@ from thalweg.curvature.operators import (
     Operator,
     OutputOperator,
 )
+from thalweg.curvature.per_example import ExampleGradients, example_gradients, examples_at_once
 from thalweg.curvature.scipy_operator import linear_operator
 from thalweg.curvature.trace import TraceEstimate, hutch_plus_plus, hutchinson, rademacher
 from thalweg.curvature.vectors import flat, pieces
@@ -25,6 +26,7 @@ __all__ = [
     "Density",
     "Eigenpairs",
     "EmpiricalFisher",
+    "ExampleGradients",
     "Fisher",
     "Hessian",
     "MCFisher",
@@ -33,6 +35,8 @@ __all__ = [
     "TraceEstimate",
     "Tridiagonal",
     "conjugate_gradients",
+    "example_gradients",
+    "examples_at_once",
     "extreme_eigenpairs",
     "flat",
     "hessian",
