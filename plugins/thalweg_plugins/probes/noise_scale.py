@@ -90,7 +90,7 @@ class NoiseScale(Probe):
         """Gradients of at most ``draws`` times ``big`` examples."""
         import numpy as np
 
-        objective = context.objective_on("train")
+        objective = context.objective_on("train", fresh=False)
         draws, found = 0, _of_every_example(context, objective)
         if found is None:
             draws = context.options["draws"]
@@ -149,8 +149,6 @@ class NoiseScale(Probe):
 
 def _of_every_example(context: ProbeContext, objective: Objective) -> dict[str, tuple[float, float, float]] | None:
     """The exact values; None where they would take more examples than the options allow, or cannot be had."""
-    import torch
-
     from thalweg.curvature import flat
 
     options, whole = context.options, objective.batch
@@ -158,7 +156,7 @@ def _of_every_example(context: ProbeContext, objective: Objective) -> dict[str, 
         return _exact(0.0, float(flat(objective.gradient()[1]).double().square().sum()))
     if whole.size > options["draws"] * options["big"]:
         return None
-    found = _of_rows(objective, torch.arange(whole.size), options["small"])
+    found = _of_rows(objective, None, options["small"])
     if found is None:
         return None
     of_one, of_all = found
@@ -199,36 +197,43 @@ def _unbiased(small: int, of_small: float, of_big: float, big: int) -> tuple[flo
     return (of_small - of_big) / (1 / small - 1 / big), (big * of_big - small * of_small) / (big - small)
 
 
-def _chosen(whole: Batch, rows: torch.Tensor) -> Batch:
+def _chosen(whole: Batch, rows: torch.Tensor | slice) -> Batch:
     from thalweg.contracts.problem import Batch
 
     assert whole.inputs is not None
-    rows = rows.to(whole.inputs.device)
-    return Batch(whole.inputs[rows], None if whole.targets is None else whole.targets[rows], len(rows))
+    if not isinstance(rows, slice):
+        rows = rows.to(whole.inputs.device)
+    inputs = whole.inputs[rows]
+    return Batch(inputs, None if whole.targets is None else whole.targets[rows], len(inputs))
 
 
-def _of_rows(objective: Objective, rows: torch.Tensor, least: int) -> tuple[float, float] | None:
+def _of_rows(objective: Objective, rows: torch.Tensor | None, least: int) -> tuple[float, float] | None:
     """The mean of the examples' squared gradient norms, and the squared norm of their mean gradient.
 
-    A pass takes at least ``least`` examples. None where single examples have no gradients.
+    ``rows`` None stands for all examples. A pass takes at least ``least`` examples. The result is None where single
+    examples have no gradients.
     """
     import torch
 
     from thalweg.curvature import example_gradients, examples_at_once
 
-    whole, at_once = objective.batch, examples_at_once(objective)
+    whole = before = objective.batch
+    at_once = examples_at_once(objective)
     if not at_once:
         return None
+    if rows is not None:
+        whole = _chosen(whole, rows)
     squares: list[torch.Tensor] = []
     total: torch.Tensor | None = None
-    for part in torch.split(rows, max(least, at_once)):
-        objective.begin_step(_chosen(whole, part), 0)
+    for start in range(0, whole.size, max(least, at_once)):
+        part = _chosen(whole, slice(start, start + max(least, at_once)))
+        objective.begin_step(part, 0)
         found = example_gradients(objective, checked=True)
-        objective.begin_step(whole, 0)
+        objective.begin_step(before, 0)
         if found is None:
             return None
         squares.append(found.squares)
-        gradient = found.mean * (len(part) / len(rows))
+        gradient = found.mean * (part.size / whole.size)
         total = gradient if total is None else total + gradient
     assert total is not None
     return float(torch.cat(squares).mean()), float(total.square().sum())

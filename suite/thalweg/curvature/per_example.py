@@ -201,7 +201,8 @@ def _by_vmap(objective: Objective, parameters: dict[str, nn.Parameter]) -> Tenso
     chunk = max(1, HELD // sum(parameter.numel() for parameter in parameters.values()))
     objective.counts.examples += batch.size
     try:
-        found: Tensor = torch.func.vmap(square, chunk_size=chunk)(batch.inputs, batch.targets)
+        with torch.no_grad():  # which torch.func.grad leaves to others
+            found: Tensor = torch.func.vmap(square, chunk_size=chunk)(batch.inputs, batch.targets)
     except RuntimeError:  # an operation that cannot be batched
         return None
     return found
