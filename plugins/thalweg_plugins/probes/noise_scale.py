@@ -90,12 +90,15 @@ class NoiseScale(Probe):
         """Gradients of at most ``draws`` times ``big`` examples."""
         import numpy as np
 
-        objective = context.objective_on("train", fresh=False)
-        draws, found = 0, _of_every_example(context, objective)
-        if found is None:
-            draws = context.options["draws"]
-            found = estimates(_drawn(context, objective))
-        elif not np.isfinite([found[TRACE], found[NORM]]).all():
+        from thalweg.contracts.modes import has_own_modes, kept_modes
+
+        with kept_modes(context.module):
+            objective = context.objective_on("train", fresh=has_own_modes(context.module))
+            draws, found = 0, _of_every_example(context, objective)
+            if found is None:
+                draws = context.options["draws"]
+                found = estimates(_drawn(context, objective))
+        if not np.isfinite([found[TRACE][0], found[NORM][0]]).all():
             raise ValueError(NOT_FINITE)
         values, lows, highs = zip(*found.values(), strict=True)
         return {

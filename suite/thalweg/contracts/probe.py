@@ -120,8 +120,8 @@ class ProbeContext:
             examples: how many; see ``LoadedProblem.reduced``.
             dtype: the precision of module and data, as they are where None.
             batch_norm: the statistics that batch norm uses.
-            fresh: whether to copy ``module``. Otherwise ``module`` itself goes into evaluation mode, for a probe that
-                needs it in no other. A copy of a small network takes as long as a training step.
+            fresh: whether to copy ``module``, which takes as long as a training step if ``module`` is small. Otherwise
+                ``module`` itself goes into evaluation mode, and the probe puts it back.
         """
         from thalweg.contracts.copies import copied
         from thalweg.contracts.modes import set_evaluating
