@@ -1,4 +1,7 @@
-"""Times of probes in training, in steps of the training and in gradients."""
+"""Times of probes in training, in steps of the training and in gradients.
+
+Memory is allocated as in a run of ``thalweg run``, whose processes call ``set_allocator``.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import pytest
 import torch
 
 from probing import ref
+from thalweg.allocator import set_allocator
 from thalweg.contracts.budget import Budget
 from thalweg.contracts.option import resolve
 from thalweg.contracts.probe import ProbeContext, SavedWeights
@@ -34,6 +38,7 @@ TRIAL = Trial(
 @pytest.mark.parametrize("name", ["gradient-flow", "smoothness", "covariate-shift", "noise-scale"])
 def test_a_probe_in_training(benchmark: Any, registry: Registry, name: str) -> None:
     """The ratio of a measurement to a step of its training."""
+    set_allocator()
     probe = registry.probe(name)
     given = {"jacobian": "never"} if name == "gradient-flow" else {"every": 1} if "every" in [
         option.name for option in probe.options
@@ -54,6 +59,7 @@ def test_a_probe_in_training(benchmark: Any, registry: Registry, name: str) -> N
 @pytest.mark.benchmark(group="a noise scale, in gradients of the examples that it sees")
 def test_a_noise_scale_in_gradients(benchmark: Any, registry: Registry) -> None:
     """Against the gradients of the same examples, in batches of the same size, on the same module."""
+    set_allocator()
     it = assemble(TRIAL, registry)
     it.objective.begin_step(it.problem.batch("train", 0, it.draw), 0)
     probe = registry.probe("noise-scale")

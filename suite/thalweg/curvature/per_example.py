@@ -8,12 +8,14 @@ computations; sequences and convolutions: Li, Tramer, Liang & Hashimoto 2022, se
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Set
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.utils.hooks import RemovableHandle
 
 from thalweg.contracts.losses import CrossEntropy, OutputLoss
 from thalweg.contracts.objective import Objective
@@ -56,28 +58,27 @@ def example_gradients(objective: Objective, checked: bool = False) -> ExampleGra
     if not checked and not examples_at_once(objective):
         return None
     loss, watched = _forward(objective)
-    rules = _rules(loss, watched, objective)
-    edges: list[Any] = [watched[layer][0].edge for layer in rules]
-    objective.counts.gradient_evaluations += 1
-    with objective.going_back():
-        found = torch.autograd.grad(loss, [*edges, *objective.parameters], allow_unused=True)
     squares = torch.zeros(objective.batch.size, dtype=torch.float64, device=loss.device)
     free, covered = set(map(id, objective.parameters)), set()
-    with torch.no_grad():
-        for (layer, of_layer), d in zip(rules.items(), found, strict=False):
-            own = {name: id(p) for name, p in layer._parameters.items() if id(p) in free}
-            covered |= set(own.values())
-            if d is not None:
-                squares += of_layer(layer, watched[layer][0].inputs, d, set(own)).double()
+    handles = []
+    for layer, its_rule in _rules(loss, watched, objective).items():
+        own = {name: id(p) for name, p in layer._parameters.items() if id(p) in free}
+        covered |= set(own.values())
+        if own:
+            handles.append(watched[layer][0].when_it_goes_back(partial(_add, squares, its_rule, layer, set(own))))
+    objective.counts.gradient_evaluations += 1
+    try:
+        with objective.going_back():
+            gradients = torch.autograd.grad(loss, objective.parameters, materialize_grads=True)
+    finally:
+        for handle in handles:
+            handle.remove()
     others = {name: p for name, p in objective.module.named_parameters() if id(p) in free - covered}
     if others:
         more = _by_vmap(objective, others)
         if more is None:
             return None
         squares += more
-    gradients = [
-        torch.zeros_like(p) if g is None else g for p, g in zip(objective.parameters, found[len(edges) :], strict=True)
-    ]
     return ExampleGradients(squares, flat(gradients).detach().double() / objective.batch.size)
 
 
@@ -125,6 +126,21 @@ class _Call:
     """With examples first."""
     edge: GradientEdge
     """Where the gradient of the output arrives, even if a later operation changes the output in place."""
+
+    def when_it_goes_back(self, function: Callable[[Tensor, Tensor], None]) -> RemovableHandle:
+        """Call a function with the inputs and the gradient of the output, while both are in the processor's cache."""
+
+        def before(gradients: tuple[Tensor | None, ...]) -> None:
+            d = gradients[self.edge.output_nr]
+            if d is not None:
+                function(self.inputs, d)
+
+        return self.edge.node.register_prehook(before)
+
+
+def _add(squares: Tensor, rule: Rule, layer: nn.Module, free: Set[str], a: Tensor, d: Tensor) -> None:
+    with torch.no_grad():
+        squares += rule(layer, a, d, free).double()
 
 
 _Watched = dict[nn.Module, list[_Call]]
