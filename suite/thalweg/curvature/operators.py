@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import torch
@@ -209,8 +209,12 @@ class OutputOperator(Operator):
 class GGN(OutputOperator):
     """The generalised Gauss-Newton matrix J' H_l J / N + l2 I, H_l the Hessian of the loss in the outputs."""
 
+    @cached_property
+    def _of_outputs(self) -> Callable[[Tensor], Tensor]:
+        return self.objective.output_loss.hessian_at(self.outputs.detach())
+
     def _middle(self, changes: Tensor) -> Tensor:
-        return self.objective.output_loss.hessian_product(self.outputs.detach(), changes)
+        return self._of_outputs(changes)
 
 
 class Fisher(GGN):
