@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from curvature_peers import loss_of_digits, matrix_products, mlp, peer
+from curvature_peers import convnet, loss_of_digits, matrix_products, mlp, peer
 from thalweg.contracts.budget import Budget
 from thalweg.contracts.objective import Objective
 from thalweg.curvature import Fisher, Hessian, flat, hessian, hutchinson, lanczos, rademacher, random_start
@@ -159,3 +159,28 @@ def test_the_memory_of_a_trace(benchmark: Any, side: str) -> None:
 
     record(benchmark, f"trace-memory-{side}", [measured() for _ in range(5 if KEPT else 1)], unit="MB")
     benchmark.pedantic(lambda: None, rounds=1)
+
+
+@pytest.mark.benchmark(group="64 products at once, by the rule, against one by one and against a stack")
+@pytest.mark.parametrize("other", ["one-by-one", "stacked"])
+@pytest.mark.parametrize(
+    ("build", "examples"), [(mlp, 8), (mlp, 32), (mlp, 128), (mlp, 512), (convnet, 8), (convnet, 64)]
+)
+def test_the_rule_for_products_at_once(
+    benchmark: Any, build: Callable[[], nn.Module], examples: int, other: str
+) -> None:
+    """On a graph. The rule depends on sizes alone; these ratios keep it honest."""
+    hessian_on_graph = Hessian(loss_of_digits(build, examples))
+    vectors = rademacher(64, hessian_on_graph.gradient, torch.Generator().manual_seed(0))
+    chunk = 1 if other == "one-by-one" else len(vectors)
+
+    def ours() -> Tensor:
+        return hessian_on_graph.products(vectors)
+
+    def theirs() -> Tensor:
+        return hessian_on_graph._in_chunks(vectors, chunk)
+
+    torch.testing.assert_close(ours(), theirs(), rtol=1e-3, atol=1e-4)
+    benchmark.extra_info["at_once"] = hessian_on_graph._at_once()
+    record(benchmark, f"products-{build.__name__}-{examples}-over-{other}", ratios(ours, theirs, 7))
+    benchmark.pedantic(ours, rounds=1)
