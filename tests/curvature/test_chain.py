@@ -234,3 +234,13 @@ def test_layers_that_mix_examples_have_a_graph() -> None:
     it.begin_step(Batch(x, torch.zeros(4 * N, dtype=torch.long), N), 0)
     assert isinstance(hessian(it), Hessian)
     assert isinstance(hessian(objective(nn.Sequential(nn.MaxPool1d(2), nn.Linear(3, CLASSES)), (6,))), Hessian)
+
+
+def test_a_first_layer_in_place_does_not_write_into_the_data() -> None:
+    torch.manual_seed(0)
+    linear = nn.Linear(6, CLASSES)
+    plain, writing = (objective(nn.Sequential(nn.ELU(inplace=i), linear), (6,)) for i in (False, True))
+    writing.begin_step(plain.batch, 0)
+    kept = plain.batch.inputs.clone()  # type: ignore[union-attr]
+    torch.testing.assert_close(hessian(writing).gradient, Hessian(plain).gradient, rtol=1e-10, atol=1e-13)
+    assert torch.equal(kept, plain.batch.inputs)  # type: ignore[arg-type]
