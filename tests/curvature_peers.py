@@ -137,6 +137,7 @@ class PyHessian(_LikePyHessian):
     def __init__(self, it: Objective) -> None:
         super().__init__(it)
         self.pyhessian = pytest.importorskip("pyhessian")
+        self.once = self._made()
 
     def _made(self) -> Any:
         return self.pyhessian.hessian(self.module, nn.CrossEntropyLoss(), data=self.batch, cuda=False)
@@ -144,8 +145,7 @@ class PyHessian(_LikePyHessian):
     def _product(self, vector: list[Tensor]) -> list[Tensor]:
         from pyhessian.utils import hessian_vector_product
 
-        made = self._made()
-        found: list[Tensor] = hessian_vector_product(made.gradsH, made.params, vector)
+        found: list[Tensor] = hessian_vector_product(self.once.gradsH, self.once.params, vector)
         return found
 
     def density(self) -> object:

@@ -108,7 +108,7 @@ def test_smoothness_on_a_quadratic_is_known(registry: Registry) -> None:
     loaded, module = function(registry, "quadratic", dim=6)
     looking = context(registry, "smoothness", loaded, module, count=8)
     looking.lr = 0.01
-    row = registry.probe("smoothness").measure(looking)
+    (row,) = pd.DataFrame(registry.probe("smoothness").measure(looking)).to_dict("records")
     hessian = Hessian(looking.objective_on())
     g = hessian.gradient
     alphas = np.linspace(0.5, 4, 8) * 0.01

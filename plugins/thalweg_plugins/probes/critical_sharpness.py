@@ -89,7 +89,7 @@ class CriticalSharpness(Probe):
             torch._foreach_copy_(parameters, pieces(start, parameters))
         low, high = found or (float("nan"), float("nan"))
         return {
-            "step": context.step,
+            "step": [context.step],
             "epoch": context.epoch,
             "value": 4 / (low + high),
             "low": 2 / high,

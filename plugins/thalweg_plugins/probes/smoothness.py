@@ -102,15 +102,15 @@ class Smoothness(Probe):
         with torch.no_grad():
             torch._foreach_copy_(parameters, pieces(start, parameters))
         return {
-            "step": context.step,
-            "loss": float(loss),
-            "gradient_norm": float(norm),
-            "loss_low": float(np.min(losses)),
-            "loss_high": float(np.max(losses)),
-            "gradient_low": float(np.min(changes)),
-            "gradient_high": float(np.max(changes)),
-            "beta": float(np.max(betas)),
-            "lr": context.lr,
+            "step": [context.step],
+            "loss": [float(loss)],
+            "gradient_norm": [float(norm)],
+            "loss_low": [float(np.min(losses))],
+            "loss_high": [float(np.max(losses))],
+            "gradient_low": [float(np.min(changes))],
+            "gradient_high": [float(np.max(changes))],
+            "beta": [float(np.max(betas))],
+            "lr": [context.lr],
         }
 
     def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
