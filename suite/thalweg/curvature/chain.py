@@ -27,6 +27,9 @@ Product = Callable[[Tensor], Tensor]
 PIECE = 2**22
 """The most numbers that the activations of one piece of the examples hold: 16 MiB in float32."""
 
+MANY = 32
+"""A graph takes less time where at least as many products are computed at once."""
+
 
 def hessian(objective: Objective) -> Hessian | ChainHessian:
     """The Hessian of an objective, with its ``loss`` and ``gradient``, by the fastest exact products.
@@ -126,7 +129,7 @@ class ChainHessian(Operator):
 
     def _in_chunks(self, vectors: Tensor, chunk: int) -> Tensor:
         """Where many products fit into the processor's cache, a graph computes them at once in less time."""
-        if len(vectors) > 1 and self._at_once() > 1:
+        if len(vectors) > 1 and self._at_once() >= MANY:
             return self._graph._in_chunks(vectors, chunk)
         return super()._in_chunks(vectors, 1)
 

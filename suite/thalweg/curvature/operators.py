@@ -31,7 +31,7 @@ from thalweg.curvature.vectors import flat
 
 CHUNK = 256
 """The most products that are computed at once."""
-NUMBERS = 2**20
+NUMBERS = 2**21
 """On a CPU, the most numbers in the vectors and activations of all products at once, so that they stay in its cache."""
 FEWEST = 8
 """On a CPU, products of which fewer than this fit are computed one by one, which then takes less time."""
