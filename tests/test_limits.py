@@ -301,6 +301,7 @@ SIZES = {
     "sharpness": "steps = 100_000_000",
     "smoothness": "count = 100_000_000",
     "edge-of-stability": "iterations = 100_000_000",
+    "critical-sharpness": "passes = 100_000_000",
 }
 
 

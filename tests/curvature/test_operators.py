@@ -204,3 +204,18 @@ def test_a_parameter_that_is_one_number_has_its_row_and_column() -> None:
     torch.testing.assert_close(dense.dense(), expected, rtol=1e-9, atol=1e-11)
     rows = [one_by_one @ row for row in torch.eye(len(at), dtype=torch.float64)]
     torch.testing.assert_close(torch.stack(rows), expected, rtol=1e-9, atol=1e-11)
+
+
+class Weighted(CrossEntropy):
+    """Cross-entropy with a Hessian of its own: three times as large."""
+
+    def hessian_product(self, outputs: Tensor, vectors: Tensor) -> Tensor:
+        return 3 * super().hessian_product(outputs, vectors)
+
+
+def test_products_at_the_same_outputs_are_those_of_a_subclass() -> None:
+    z, v = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    plain = CrossEntropy().hessian_product(z, v)
+    for loss, expected in ((CrossEntropy(), plain), (Weighted(), 3 * plain)):
+        torch.testing.assert_close(loss.hessian_product(z, v), expected)
+        torch.testing.assert_close(loss.hessian_at(z)(v), expected)

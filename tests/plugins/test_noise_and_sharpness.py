@@ -12,7 +12,10 @@ import torch
 from torch import nn
 
 from probing import context, function, ref, trained
+from thalweg import curvature
+from thalweg.contracts.losses import SquaredError
 from thalweg.contracts.option import resolve
+from thalweg.contracts.supervised import LOSS, Supervised
 from thalweg.curvature import flat
 from thalweg.registry import Registry
 from thalweg.testing.small import network, problem
@@ -20,9 +23,11 @@ from thalweg_plugins.probes.noise_scale import estimates
 from thalweg_plugins.probes.sharpness import AVERAGE, BOUND, RESTART
 from thalweg_plugins.problems.quadratic import Quadratic
 
+REPEATED = 200
+
 
 def measure(registry: Registry, name: str, it: Any, seed: int = 0, **given: Any) -> pd.DataFrame:
-    return registry.probe(name).measure(context(registry, name, *it, seed=seed, **given))
+    return pd.DataFrame(registry.probe(name).measure(context(registry, name, *it, seed=seed, **given)))
 
 
 def values(table: pd.DataFrame, quantity: str, column: str) -> list[float]:
@@ -30,7 +35,7 @@ def values(table: pd.DataFrame, quantity: str, column: str) -> list[float]:
     return found
 
 
-def test_both_parts_of_the_noise_scale_are_unbiased(registry: Registry) -> None:
+def test_a_small_split_is_seen_whole_and_the_noise_scale_is_exact(registry: Registry) -> None:
     it = (problem(torch.float64), network(torch.float64))
     objective = context(registry, "noise-scale", *it).objective_on()
     x, y = objective.batch.inputs, objective.batch.targets
@@ -42,14 +47,81 @@ def test_both_parts_of_the_noise_scale_are_unbiased(registry: Registry) -> None:
     )
     mean = gradients.mean(0)
     trace, norm = float((gradients - mean).square().sum(1).mean()), float(mean.square().sum())
-    table = measure(registry, "noise-scale", it, small=2, big=16, draws=400)
-    for quantity, exact in (("tr(Sigma)", trace), ("||G||^2", norm)):
-        (value,), (high,) = (values(table, quantity, column) for column in ("value", "high"))
-        assert abs(value - exact) < 4 * (high - value) / 1.966  # four standard errors
-        assert value == pytest.approx(exact, rel=0.1)
-    (low,), (high,) = (values(table, "noise scale", column) for column in ("low", "high"))
-    assert low < trace / norm < high
-    assert values(table, "noise scale", "value")[0] == pytest.approx(trace / norm, rel=0.15)
+    for big in (5, 256):
+        table = measure(registry, "noise-scale", it, small=1, big=big)
+        assert set(table["draws"]) == {0}
+        for quantity, exact in (("tr(Sigma)", trace), ("||G||^2", norm), ("noise scale", trace / norm)):
+            for column in ("value", "low", "high"):
+                assert values(table, quantity, column) == [pytest.approx(exact, rel=1e-10)]
+
+
+def least_squares(n: int) -> tuple[Supervised, nn.Module, float, float]:
+    """A linear model z = w'x, w in R^3, of Gaussian data, with tr(Sigma) and ||G||^2: g_i = (w'x_i - y_i) x_i."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(n, 3, generator=generator, dtype=torch.float64)
+    module = nn.Linear(3, 1, bias=False).double()
+    with torch.no_grad():
+        module.weight.copy_(torch.tensor([[0.5, -1.0, 0.25]]))
+    y = x @ torch.tensor([1.0, 0.0, -0.5]).double() + torch.randn(n, generator=generator, dtype=torch.float64)
+    gradients = (x @ module.weight[0].detach() - y)[:, None] * x
+    mean = gradients.mean(0)
+    data = Supervised({"train": (x, y[:, None])}, SquaredError(0.5), (LOSS,))
+    return data, module, float((gradients - mean).square().sum(1).mean()), float(mean.square().sum())
+
+
+def test_the_closed_form_of_least_squares() -> None:
+    """g = (x'u + e) x with u = w - w*, so G = u, and E ||g||^2 = (d + 2) ||u||^2 + d for unit noise."""
+    _, module, trace, norm = least_squares(200_000)
+    u = module.weight[0].detach() - torch.tensor([1.0, 0.0, -0.5])
+    exact = float(u.square().sum())
+    # 200,000 examples: standard errors of about 0.5%
+    assert norm == pytest.approx(exact, rel=0.03)
+    assert trace == pytest.approx(5 * exact + 3 - exact, rel=0.03)
+
+
+@pytest.mark.parametrize("singly", [True, False], ids=["single examples", "groups"])
+def test_both_parts_of_the_noise_scale_are_unbiased_and_their_intervals_cover(
+    registry: Registry, singly: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """200 measurements of 20 draws. The truth is that of the split, which holds more examples than are drawn."""
+    if not singly:
+        monkeypatch.setattr(curvature, "example_gradients", lambda *_, **__: None)
+    data, module, trace, norm = least_squares(2000)
+    truth = {"tr(Sigma)": trace, "||G||^2": norm, "noise scale": trace / norm}
+    tables = pd.concat(
+        [measure(registry, "noise-scale", (data, module), seed, small=8, big=32) for seed in range(REPEATED)]
+    )
+    assert set(tables["draws"]) == {20}
+    for quantity, exact in truth.items():
+        rows = tables[tables["quantity"] == quantity]
+        inside = (rows["low"] <= exact) & (exact <= rows["high"])
+        # 190 of 200 are expected, with a standard deviation of 3.1
+        assert int(inside.sum()) >= 178
+        if quantity != "noise scale":
+            error = float(rows["value"].std()) / REPEATED**0.5
+            assert abs(float(rows["value"].mean()) - exact) < 4 * error
+
+
+def test_single_examples_give_narrower_intervals_than_groups(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the same examples. The error of ||g_c||^2, which both use, is nearly all of that of ||G||^2."""
+    data, module, _, _ = least_squares(6000)
+    widths = []
+    for _ in range(2):
+        tables = pd.concat([measure(registry, "noise-scale", (data, module), seed) for seed in range(20)])
+        widths.append((tables["high"] - tables["low"]).groupby(tables["quantity"]).mean())
+        monkeypatch.setattr(curvature, "example_gradients", lambda *_, **__: None)
+    alone, groups = widths
+    assert (alone < groups * [0.7, 0.7, 1.01]).all()
+
+
+def test_examples_that_depend_on_each_other_are_taken_in_groups(registry: Registry) -> None:
+    """Batch norm without running statistics has no gradient of one example."""
+    module = nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3, track_running_stats=False)).double()
+    table = measure(registry, "noise-scale", (problem(torch.float64), module), small=8, big=16, draws=3)
+    assert set(table["draws"]) == {3}
+    assert (values(table, "tr(Sigma)", "high")[0] - values(table, "tr(Sigma)", "low")[0]) > 0
 
 
 def test_fiellers_interval_covers_the_ratio_and_is_missing_where_the_gradient_may_be_zero() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -107,7 +108,7 @@ def test_smoothness_on_a_quadratic_is_known(registry: Registry) -> None:
     loaded, module = function(registry, "quadratic", dim=6)
     looking = context(registry, "smoothness", loaded, module, count=8)
     looking.lr = 0.01
-    (row,) = registry.probe("smoothness").measure(looking).to_dict("records")
+    (row,) = pd.DataFrame(registry.probe("smoothness").measure(looking)).to_dict("records")
     hessian = Hessian(looking.objective_on())
     g = hessian.gradient
     alphas = np.linspace(0.5, 4, 8) * 0.01
@@ -131,7 +132,7 @@ def test_the_shift_of_a_layer_is_that_of_the_layers_before_it(registry: Registry
     module, data = network(torch.float64), problem(torch.float64)
     looking = context(registry, "covariate-shift", data, module)
     looking.lr = 0.1
-    table = registry.probe("covariate-shift").measure(looking)
+    table = pd.DataFrame(registry.probe("covariate-shift").measure(looking))
     assert table["layer"].tolist() == ["0.weight", "3.weight"]
     # nothing is before the first layer
     assert table.loc[0, "difference"] == 0

@@ -239,7 +239,7 @@ def test_norms_of_gradients_are_those_of_the_real_numbers(registry: Registry, ki
     np.testing.assert_allclose(registry.probe("smoothness").measure(looking)["gradient_norm"], expected, rtol=1e-12)
     looking = context(registry, "covariate-shift", data(), module)
     looking.lr = 0.1
-    shift = registry.probe("covariate-shift").measure(looking)
+    shift = pd.DataFrame(registry.probe("covariate-shift").measure(looking))
     flow = pd.DataFrame(registry.probe("gradient-flow").measure(context(registry, "gradient-flow", data(), module)))
     flow = flow[flow["quantity"] == "gradient norm"]
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad and p.dim() > 1]

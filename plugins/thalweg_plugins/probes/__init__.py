@@ -3,6 +3,7 @@
 from thalweg import hookimpl
 from thalweg.hookspecs import Register
 from thalweg_plugins.probes.covariate_shift import CovariateShift
+from thalweg_plugins.probes.critical_sharpness import CriticalSharpness
 from thalweg_plugins.probes.directions import Directions
 from thalweg_plugins.probes.edge_of_stability import EdgeOfStability
 from thalweg_plugins.probes.gradient_flow import GradientFlow
@@ -32,5 +33,6 @@ def thalweg_register_probes(register: Register) -> None:
         Sharpness,
         NoiseScale,
         EdgeOfStability,
+        CriticalSharpness,
     ):
         register(probe)

@@ -46,15 +46,16 @@ class CovariateShift(Probe):
         """At every multiple of ``every`` steps."""
         return bool(step % options["every"] == 0)
 
-    def measure(self, context: ProbeContext) -> pandas.DataFrame:
-        """One gradient, one step, and a gradient for each layer."""
-        import pandas as pd
+    def measure(self, context: ProbeContext) -> dict[str, Any]:
+        """One gradient, one step, and a gradient in each layer but the first."""
+        import copy
+
         import torch
 
         from thalweg.contracts.real import as_real
 
         objective = context.objective
-        parameters = list(context.module.parameters())
+        parameters: list[torch.Tensor] = list(context.module.parameters())
         before = [parameter.detach().clone() for parameter in parameters]
         _, gradients = objective.gradient()
         gradient = dict(zip((id(p) for p in objective.parameters), gradients, strict=True))
@@ -73,15 +74,19 @@ class CovariateShift(Probe):
             raise ValueError("on saved weights the step is one of gradient descent, and its learning rate is not known")
         layers = {id(parameter): name for name, parameter in weights_of(context.module)}
         rows: list[dict[str, Any]] = []
+        # in their own order the layers step one by one, and each gradient is taken in one layer alone
+        alone, stepped = copy.copy(objective), 0
+        with torch.no_grad():
+            torch._foreach_copy_(parameters, before)
         for i, parameter in enumerate(parameters):
             if id(parameter) not in layers:
                 continue
-            with torch.no_grad():
-                for j, target in enumerate(parameters):
-                    target.copy_(after[j] if j < i else before[j])
-            _, moved = objective.gradient()
-            there = dict(zip((id(p) for p in objective.parameters), moved, strict=True))
-            g, h = (as_real(one[id(parameter)]).double() for one in (gradient, there))
+            g = h = as_real(gradient[id(parameter)]).double()
+            if i:  # before the first parameter nothing steps
+                with torch.no_grad():
+                    torch._foreach_copy_(parameters[stepped:i], after[stepped:i])
+                stepped, alone.parameters = i, [p for p in objective.parameters if p is parameter]
+                h = as_real(alone.gradient()[1][0]).double()
             norm, other, difference = float(g.norm()), float(h.norm()), float((g - h).norm())
             rows.append(
                 {
@@ -95,9 +100,8 @@ class CovariateShift(Probe):
                 }
             )
         with torch.no_grad():
-            for target, old in zip(parameters, before, strict=True):
-                target.copy_(old)
-        return pd.DataFrame(rows)
+            torch._foreach_copy_(parameters, before)
+        return {column.name: [row[column.name] for row in rows] for column in self.columns}
 
     def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
         """The relative shift of each layer over the steps."""

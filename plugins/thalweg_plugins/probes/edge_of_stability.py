@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from thalweg.contracts.probe import ProbeContext
-    from thalweg.curvature import Hessian
+    from thalweg.curvature import Operator
 
 PLAIN, PRECONDITIONED = "Hessian", "preconditioned Hessian"
 
@@ -39,7 +39,7 @@ class EdgeOfStability(Probe):
     summary = "largest eigenvalue of the Hessian against the optimizer's stability threshold, through training"
     equation = "lambda_max(H) against 2/lr, (2 + 2 beta)/lr, or (2 + 2 beta1)/((1 - beta1) lr) after preconditioning"
     source = "Cohen et al. 2021, sections 2 and 3; Cohen et al. 2022, section 3"
-    revision = 3
+    revision = 4
     when = ("start", "epoch")
     options = (
         Option("tolerance", 1e-3, "(0, 1)", "of the eigenvalue's error bound, relative"),
@@ -72,15 +72,15 @@ class EdgeOfStability(Probe):
         """One or two runs of Lanczos' method."""
         import pandas as pd
 
-        from thalweg.curvature import Hessian
+        from thalweg.curvature import hessian
 
-        hessian = Hessian(chosen_objective(context))
+        matrix = hessian(chosen_objective(context))
         optimizer, stepper = context.optimizer, context.stepper
         adaptive = optimizer is not None and optimizer.preconditioned
-        rows = [(PLAIN, *_largest(hessian, None, context), None if adaptive else _threshold(context))]
+        rows = [(PLAIN, *_largest(matrix, None, context), None if adaptive else _threshold(context))]
         diagonal = stepper.preconditioner() if adaptive and stepper is not None else None
         if diagonal is not None:
-            rows.append((PRECONDITIONED, *_largest(hessian, diagonal, context), _threshold(context)))
+            rows.append((PRECONDITIONED, *_largest(matrix, diagonal, context), _threshold(context)))
         table = pd.DataFrame(rows, columns=["matrix", "value", "low", "high", "threshold"])
         table["unit"] = table["matrix"].map({PLAIN: "loss per squared unit of weight", PRECONDITIONED: "1/lr"})
         lr = float("nan") if context.lr is None else context.lr
@@ -140,7 +140,7 @@ def _threshold(context: ProbeContext) -> float | None:
     return None if limit is None else limit / context.lr
 
 
-def _largest(hessian: Hessian, diagonal: list[Tensor] | None, context: ProbeContext) -> tuple[float, float, float]:
+def _largest(hessian: Operator, diagonal: list[Tensor] | None, context: ProbeContext) -> tuple[float, float, float]:
     """The largest eigenvalue of P^-1/2 H P^-1/2, with a lower and an upper bound."""
     import torch
 

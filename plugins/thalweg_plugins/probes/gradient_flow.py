@@ -82,8 +82,8 @@ class GradientFlow(Probe):
         for depth, (one, dim) in enumerate(zip(seen, dims, strict=True), start=1):
             after = one.after.detach()
             rows.append((ACTIVATION, depth, one.layer, norm(after) / after.numel() ** 0.5))
-            units = after.movedim(dim, 0).flatten(1) if after.dim() > 1 else after[None]
-            rows.append((DEAD, depth, one.layer, 1 - units.any(1).double().mean()))
+            others = [at for at in range(after.dim()) if at != dim % after.dim()] if after.dim() > 1 else [0]
+            rows.append((DEAD, depth, one.layer, 1 - after.any(others).double().mean()))
         when = context.options["jacobian"]
         if when == "always" or (when == "start" and context.step == 0):
             rows += [(JACOBIAN, *each) for each in _jacobians(context)]

@@ -68,51 +68,50 @@ class Smoothness(Probe):
         """The gradients along the gradient."""
         return int(options["count"])
 
-    def measure(self, context: ProbeContext) -> pandas.DataFrame:
+    def measure(self, context: ProbeContext) -> dict[str, Any]:
         """One gradient at the weights and one at each step size."""
         import numpy as np
-        import pandas as pd
         import torch
 
-        from thalweg.contracts.real import as_real
+        from thalweg.contracts.real import as_real, real_count
+        from thalweg.curvature import flat, pieces
 
         options = context.options
         if context.lr is None:
             raise ValueError("the learning rate at these weights is not known, and steps are measured in it")
         loss, gradient = context.objective.gradient()
         norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(as_real(g).double()) for g in gradient]))
-        parameters = context.objective.parameters
-        start = [parameter.detach().clone() for parameter in parameters]
+        parameters: list[torch.Tensor] = list(context.objective.parameters)
+        start, along = flat(parameters).detach(), flat(gradient)
+        exact, work = along.double(), torch.empty(len(along), dtype=torch.float64, device=along.device)
+        parts = torch.split(work, [real_count(g) for g in gradient])
+        there_now = torch.empty_like(start)
         losses, changes, betas = [], [], []
         for share in np.linspace(options["low"], options["high"], options["count"]):
             alpha = float(share) * context.lr
             with torch.no_grad():
-                for parameter, at, g in zip(parameters, start, gradient, strict=True):
-                    parameter.copy_(at - alpha * g)
+                torch.sub(start, torch.mul(along, alpha, out=there_now), out=there_now)
+                torch._foreach_copy_(parameters, pieces(there_now, parameters))
             there, moved = context.objective.gradient()
-            squares = [
-                (as_real(a).double() - as_real(b).double()).square().sum() for a, b in zip(moved, gradient, strict=True)
-            ]
-            change = float(torch.stack(squares).sum().sqrt())
+            torch.sub(flat(moved), exact, out=work).square_()
+            change = float(torch.stack([part.sum() for part in parts]).sum().sqrt())
             losses.append(float(there))
             changes.append(change)
             moved_by = alpha * float(norm)
             betas.append(change / moved_by if moved_by else float("nan"))
         with torch.no_grad():
-            for parameter, at in zip(parameters, start, strict=True):
-                parameter.copy_(at)
-        row = {
-            "step": context.step,
-            "loss": float(loss),
-            "gradient_norm": float(norm),
-            "loss_low": float(np.min(losses)),
-            "loss_high": float(np.max(losses)),
-            "gradient_low": float(np.min(changes)),
-            "gradient_high": float(np.max(changes)),
-            "beta": float(np.max(betas)),
-            "lr": context.lr,
+            torch._foreach_copy_(parameters, pieces(start, parameters))
+        return {
+            "step": [context.step],
+            "loss": [float(loss)],
+            "gradient_norm": [float(norm)],
+            "loss_low": [float(np.min(losses))],
+            "loss_high": [float(np.max(losses))],
+            "gradient_low": [float(np.min(changes))],
+            "gradient_high": [float(np.max(changes))],
+            "beta": [float(np.max(betas))],
+            "lr": [context.lr],
         }
-        return pd.DataFrame([row])
 
     def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
         """The range of the loss as a band around it."""

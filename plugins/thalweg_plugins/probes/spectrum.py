@@ -52,7 +52,7 @@ class Spectrum(Probe):
         "Ghorbani, Krishnan & Xiao 2019, algorithm 1; Golub & Welsch 1969; Yao et al. 2020; Meyer et al. 2021; "
         "overlap: Gur-Ari, Roberts & Dyer 2018"
     )
-    revision = 3
+    revision = 4
     when = ("end",)
     weights_suffice = True
     needs = ("final",)
@@ -138,11 +138,11 @@ class Spectrum(Probe):
 def _operator(objective: Objective, matrix: str) -> tuple[Operator, Tensor]:
     """The matrix, and the gradient (P,) at its point."""
     from thalweg.contracts.modes import batch_norms
-    from thalweg.curvature import GGN, Fisher, Hessian, flat
+    from thalweg.curvature import GGN, Fisher, flat, hessian
 
     if matrix == "hessian":
-        hessian = Hessian(objective)
-        return hessian, hessian.gradient
+        found = hessian(objective)
+        return found, found.gradient
     if any(layer.training for layer in batch_norms(objective.module)):
         raise ValueError(
             f"matrix = {matrix!r} is a mean over examples, and with batch_norm = 'batch' an example's output "
@@ -172,13 +172,6 @@ def _extremes(
     )
 
 
-def _one_by_one(operator: Operator) -> Callable[[Tensor], Tensor]:
-    """Products with rows that hold the activations of one product at a time."""
-    import torch
-
-    return lambda rows: torch.stack([operator @ row for row in rows])
-
-
 def _row(kind: str, unit: str = CURVATURE, quantity: str = "", layer: str = "", **numbers: float) -> dict[str, Any]:
     return {"kind": kind, "quantity": quantity, "layer": layer, "unit": unit, **numbers}
 
@@ -192,7 +185,7 @@ def _trace_rows(operator: Operator, vectors: int, generator: torch.Generator) ->
     from thalweg.curvature import hutch_plus_plus, hutchinson
 
     for quantity, method in (("Hutchinson", hutchinson), ("Hutch++", hutch_plus_plus)):
-        found = method(_one_by_one(operator), _like(operator), vectors, generator)
+        found = method(operator.products, _like(operator), vectors, generator)
         low, high = found.interval()
         yield _row("trace", quantity=quantity, value=found.value, low=low, high=high, vectors=found.products)
 
@@ -234,7 +227,7 @@ def _block_rows(
         top, _ = _extremes(operator, 1, options["iterations"], generator, smallest=False)
         (largest,) = _eigenvalue_rows(top, "largest")
         yield {**largest, "kind": "block", "layer": name, "index": depth}
-        trace = hutchinson(_one_by_one(operator), _like(operator), options["vectors"], generator)
+        trace = hutchinson(operator.products, _like(operator), options["vectors"], generator)
         low, high = trace.interval()
         yield _row(
             "block",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -51,6 +52,10 @@ class OutputLoss(ABC):
     @abstractmethod
     def hessian_product(self, outputs: Tensor, vectors: Tensor) -> Tensor:
         """For each example the Hessian of l with respect to its output, times its vector; shape of ``outputs``."""
+
+    def hessian_at(self, outputs: Tensor) -> Callable[[Tensor], Tensor]:
+        """The function vectors -> ``hessian_product(outputs, vectors)``, for many vectors at the same outputs."""
+        return lambda vectors: self.hessian_product(outputs, vectors)
 
     def kl(self, outputs: Tensor, others: Tensor) -> Tensor:
         """KL(p(.|outputs) || p(.|others)) of each example, shape (N,), scaled as the loss is."""
@@ -107,9 +112,13 @@ class CrossEntropy(OutputLoss):
 
     def hessian_product(self, outputs: Tensor, vectors: Tensor) -> Tensor:
         """(diag p - p p') v with p = softmax(z); for sequences that over T at each position."""
-        p = outputs.softmax(-1)
-        pv = p * vectors
-        return (pv - p * pv.sum(-1, keepdim=True)) / self.positions(outputs)
+        return _softmax_hessian(outputs.softmax(-1), self.positions(outputs))(vectors)
+
+    def hessian_at(self, outputs: Tensor) -> Callable[[Tensor], Tensor]:
+        """The same products, with softmax(z) computed once."""
+        if type(self).hessian_product is not CrossEntropy.hessian_product:  # a subclass has its own
+            return super().hessian_at(outputs)
+        return _softmax_hessian(outputs.softmax(-1), self.positions(outputs))
 
     def positions(self, outputs: Tensor) -> int:
         """T for logits of shape (N, T, C)."""
@@ -123,6 +132,14 @@ class CrossEntropy(OutputLoss):
 
 _NO_LABEL = torch.iinfo(torch.int64).min
 """The label that cross-entropy ignores, in place of -100. So torch refuses -100 as a label out of range."""
+
+
+def _softmax_hessian(p: Tensor, positions: int) -> Callable[[Tensor], Tensor]:
+    def product(vectors: Tensor) -> Tensor:
+        pv = p * vectors
+        return (pv - p * pv.sum(-1, keepdim=True)) / positions
+
+    return product
 
 
 def _whole_numbers(targets: Tensor) -> None:

@@ -33,7 +33,7 @@ def set_mode(module: nn.Module, training: bool) -> None:
             evaluation. The weights that are selected, saved or measured would then differ from those that train.
     """
     change = module.train if training else module.eval
-    if not any(_has_own_modes(part) for part in module.modules()):
+    if not has_own_modes(module):
         change()
         return
     kept = Untouched(module.state_dict())
@@ -44,6 +44,22 @@ def set_mode(module: nn.Module, training: bool) -> None:
             f"{type(module).__name__}.{method}() writes into the weights, which are then others in evaluation than in "
             "training: let forward compute what it needs of them, and leave them as they are"
         )
+
+
+def has_own_modes(module: nn.Module) -> bool:
+    """Whether a part of the module does more in ``train`` or ``eval`` than to set a flag."""
+    return any(_has_own_modes(part) for part in module.modules())
+
+
+@contextmanager
+def kept_modes(module: nn.Module) -> Iterator[None]:
+    """While active, the mode may change; then every part has its mode again. Not for a module with own modes."""
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 def _has_own_modes(part: nn.Module) -> bool:

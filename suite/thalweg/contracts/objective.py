@@ -98,7 +98,7 @@ class Objective:
         self._evaluated = False
         self._draws_in_forward = draws_in_forward
         self._advances_buffers = advances_buffers
-        self._mixed = mixed
+        self.mixed = mixed
         self._has_buffers = any(True for _ in module.buffers())
         self._recomputes = self._has_buffers
         self._versions: list[tuple[Tensor, int]] = []
@@ -246,7 +246,7 @@ class Objective:
 
     def _computed(self, function: Callable[[nn.Module, Batch], Tensor]) -> Tensor:
         """In mixed precision, convert the result back to the parameters' dtype."""
-        if not self._mixed:
+        if not self.mixed:
             return function(self.module, self.batch)
         first = self.parameters[0]
         with torch.autocast(first.device.type, torch.bfloat16):

@@ -108,17 +108,20 @@ class ProbeContext:
         examples: int | None = None,
         dtype: torch.dtype | None = None,
         batch_norm: BatchStatistics = "running",
+        fresh: bool = True,
     ) -> Objective:
         """The loss on a split, or on some of its examples, as one batch, for gradients and curvature.
 
-        The objective is on a fresh copy of the module in evaluation mode, so that nothing is random. Its evaluations
-        count as those of ``objective``.
+        The objective is on a copy of the module in evaluation mode, so that nothing is random. Its evaluations count as
+        those of ``objective``.
 
         Args:
             split: which examples.
             examples: how many; see ``LoadedProblem.reduced``.
             dtype: the precision of module and data, as they are where None.
             batch_norm: the statistics that batch norm uses.
+            fresh: whether to copy ``module``, which takes as long as a training step if ``module`` is small. Otherwise
+                ``module`` itself goes into evaluation mode, and the probe puts it back.
         """
         from thalweg.contracts.copies import copied
         from thalweg.contracts.modes import set_evaluating
@@ -126,7 +129,7 @@ class ProbeContext:
         from thalweg.contracts.precision import move
         from thalweg.contracts.problem import Draw
 
-        module = copied(self.module)
+        module = copied(self.module) if fresh else self.module
         move(module, dtype=dtype)
         set_evaluating(module, batch_norm)
         problem, draw = self.problem.reduced(split, examples, dtype), Draw(self.generator.initial_seed(), None)

@@ -1,6 +1,7 @@
 """Curvature of an objective: products with its Hessian, GGN and Fisher matrices, and algorithms that use products."""
 
 from thalweg.curvature.cg import CGResult, conjugate_gradients
+from thalweg.curvature.chain import ChainHessian, hessian
 from thalweg.curvature.density import Density, quadratures, smoothed, spectral_density, width
 from thalweg.curvature.eigenpairs import Eigenpairs, extreme_eigenpairs
 from thalweg.curvature.lanczos import Tridiagonal, lanczos, random_start
@@ -13,6 +14,7 @@ from thalweg.curvature.operators import (
     Operator,
     OutputOperator,
 )
+from thalweg.curvature.per_example import ExampleGradients, example_gradients, examples_at_once
 from thalweg.curvature.scipy_operator import linear_operator
 from thalweg.curvature.trace import TraceEstimate, hutch_plus_plus, hutchinson, rademacher
 from thalweg.curvature.vectors import flat, pieces
@@ -20,9 +22,11 @@ from thalweg.curvature.vectors import flat, pieces
 __all__ = [
     "GGN",
     "CGResult",
+    "ChainHessian",
     "Density",
     "Eigenpairs",
     "EmpiricalFisher",
+    "ExampleGradients",
     "Fisher",
     "Hessian",
     "MCFisher",
@@ -31,8 +35,11 @@ __all__ = [
     "TraceEstimate",
     "Tridiagonal",
     "conjugate_gradients",
+    "example_gradients",
+    "examples_at_once",
     "extreme_eigenpairs",
     "flat",
+    "hessian",
     "hutch_plus_plus",
     "hutchinson",
     "lanczos",

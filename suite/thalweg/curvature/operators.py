@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from thalweg.contracts.derivatives import (
     ONCE,
@@ -29,7 +30,11 @@ from thalweg.contracts.real import as_real, real_count, real_dtype
 from thalweg.curvature.vectors import flat
 
 CHUNK = 256
-"""The number of products that are computed at once."""
+"""The most products that are computed at once."""
+NUMBERS = 2**21
+"""On a CPU, the most numbers in the vectors and activations of all products at once, so that they stay in its cache."""
+FEWEST = 8
+"""On a CPU, products of which fewer than this fit are computed one by one, which then takes less time."""
 
 
 class Operator(ABC):
@@ -54,18 +59,53 @@ class Operator(ABC):
             return self._products(vector.unsqueeze(0)).squeeze(0)
 
     def products(self, vectors: Tensor) -> Tensor:
-        """The products with each row of (K, P), as rows; counted as K curvature products."""
+        """The products with each row of (K, P), as rows; counted as K curvature products.
+
+        A CPU computes as many at once as fit into its cache, which depends on the sizes of network and batch.
+        """
         if vectors.dim() != 2 or vectors.shape[1] != self.size:
             raise ValueError(f"shape mismatch: expected (K, {self.size}), got {tuple(vectors.shape)}")
-        self.objective.counts.curvature_products += len(vectors)
-        with self.objective.going_back():
-            return torch.cat([self._products(vectors[at : at + CHUNK]) for at in range(0, len(vectors), CHUNK)])
+        return self._in_chunks(vectors, self._at_once() if len(vectors) > 1 else 1)
 
     def dense(self) -> Tensor:
         """The matrix itself (P, P), by P products, for small networks. The result is symmetric to the last bit."""
         where = self.parameters[0].device
-        matrix = self.products(torch.eye(self.size, dtype=real_dtype(self.parameters), device=where))
+        matrix = self._in_chunks(torch.eye(self.size, dtype=real_dtype(self.parameters), device=where), CHUNK)
         return (matrix + matrix.T) / 2
+
+    def _in_chunks(self, vectors: Tensor, chunk: int) -> Tensor:
+        self.objective.counts.curvature_products += len(vectors)
+        found = torch.empty_like(vectors)
+        with self.objective.going_back():
+            for at in range(0, len(vectors), chunk):
+                found[at : at + chunk] = self._products(vectors[at : at + chunk])
+        return found
+
+    def _at_once(self) -> int:
+        """How many products are computed at once."""
+        if self.parameters[0].device.type != "cpu":
+            return CHUNK
+        fits = NUMBERS // (self.size + self._activations)
+        return min(fits, CHUNK) if fits >= FEWEST else 1
+
+    @cached_property
+    def _activations(self) -> int:
+        """The numbers in the outputs of all modules without parts, from a forward pass that nothing counts."""
+        numbers = 0
+
+        def count(_: nn.Module, __: object, output: object) -> None:
+            nonlocal numbers
+            numbers += output.numel() if isinstance(output, Tensor) else 0
+
+        parts = [part for part in self.objective.module.modules() if not any(part.children())]
+        handles = [part.register_forward_hook(count) for part in parts]
+        try:
+            with torch.no_grad():
+                self.objective.observer().loss()
+        finally:
+            for handle in handles:
+                handle.remove()
+        return numbers
 
     @abstractmethod
     def _products(self, vectors: Tensor) -> Tensor:
@@ -169,8 +209,12 @@ class OutputOperator(Operator):
 class GGN(OutputOperator):
     """The generalised Gauss-Newton matrix J' H_l J / N + l2 I, H_l the Hessian of the loss in the outputs."""
 
+    @cached_property
+    def _of_outputs(self) -> Callable[[Tensor], Tensor]:
+        return self.objective.output_loss.hessian_at(self.outputs.detach())
+
     def _middle(self, changes: Tensor) -> Tensor:
-        return self.objective.output_loss.hessian_product(self.outputs.detach(), changes)
+        return self._of_outputs(changes)
 
 
 class Fisher(GGN):

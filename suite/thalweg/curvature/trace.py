@@ -34,8 +34,9 @@ class TraceEstimate:
 
 def rademacher(count: int, like: Tensor, generator: torch.Generator) -> Tensor:
     """(count, P) numbers that are 1 or -1 with probability 1/2, typed and placed as ``like`` (P,)."""
-    bits = torch.randint(2, (count, len(like)), generator=generator, device=generator.device)
-    return (2 * bits - 1).to(like)
+    # bytes are the same draws as whole numbers, and an eighth of their memory
+    bits = torch.randint(2, (count, len(like)), generator=generator, device=generator.device, dtype=torch.uint8)
+    return bits.to(like).mul_(2).sub_(1)
 
 
 def hutchinson(products: Products, like: Tensor, samples: int, generator: torch.Generator) -> TraceEstimate:

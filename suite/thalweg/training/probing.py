@@ -22,7 +22,7 @@ class Probing:
 
     def __init__(self, probes: list[ActiveProbe], assembly: Assembly) -> None:
         self.it = assembly
-        self.probes = probes
+        self.probes = [(active.request.key, active) for active in probes]
         self.failures: dict[str, Failure] = {}
         self.costs: dict[str, dict[str, float]] = {}
         self._measurements: dict[str, list[Any]] = {}
@@ -47,8 +47,7 @@ class Probing:
 
     def measure(self, when: When, step: int, epoch: float, weights: SavedWeights) -> None:
         """Run the probes that are due."""
-        for active in self.probes:
-            key = active.request.key
+        for key, active in self.probes:
             if when not in active.probe.when or key in self.failures:
                 continue
             if not active.probe.due(active.options, step):
@@ -56,7 +55,7 @@ class Probing:
             cost = self.costs.setdefault(key, {})
             with timed(cost):
                 try:
-                    context = self._context(active, when, step, epoch, weights)
+                    context = self._context(key, active, when, step, epoch, weights)
                     part = measure_now(active, context, self.it.draw, cost)
                     self._measurements.setdefault(key, []).append(part)
                 except (Exception, SystemExit) as error:
@@ -68,8 +67,7 @@ class Probing:
     def tables(self, whole: bool) -> dict[str, pd.DataFrame]:
         """The table of each probe. After a whole training, a probe that was never due has an empty table."""
         tables = {}
-        for active in self.probes:
-            key = active.request.key
+        for key, active in self.probes:
             if key not in self.failures and (whole or key in self._measurements):
                 try:
                     with timed(self.costs.setdefault(key, {})):
@@ -78,13 +76,15 @@ class Probing:
                     self.failures[key] = Failure.of(error)
         return tables
 
-    def _context(self, active: ActiveProbe, when: When, step: int, epoch: float, weights: SavedWeights) -> ProbeContext:
+    def _context(
+        self, key: str, active: ActiveProbe, when: When, step: int, epoch: float, weights: SavedWeights
+    ) -> ProbeContext:
         """Copies of module and stepper for a probe, so that nothing that the probe does reaches the training.
 
         At the end the copy has the weights that are evaluated. An optimizer that averages trains other weights.
         """
         it = self.it
-        module = self._copies[active.request.key] = refreshed(self._copies.get(active.request.key), it.module)
+        module = self._copies[key] = refreshed(self._copies.get(key), it.module)
         if when == "end" and weights.final is not None:
             module.load_state_dict(weights.final)
         problem = copy.copy(it.problem)

@@ -32,7 +32,10 @@ def joined(probe: Probe, parts: Sequence[Any]) -> pd.DataFrame:
     else:
         together = [_columns(probe, part) for part in parts]
         table = pd.DataFrame({name: [value for part in together for value in part[name]] for name in names})
-    pa.Table.from_pandas(table, preserve_index=False)
+    # numbers and Arrow's texts can always be written, and trying takes as long as a training step
+    others = [name for name, dtype in table.dtypes.items() if not _surely_written(dtype)]
+    if others:
+        pa.Table.from_pandas(table[others], preserve_index=False)
     return table
 
 
@@ -45,6 +48,10 @@ def _columns(probe: Probe, part: Mapping[str, Any]) -> dict[str, list[Any]]:
         raise ValueError(f"probe {probe.name!r} returned columns of different lengths: {told}")
     (length,) = lengths
     return {name: [part[name]] * length if column is None else list(column) for name, column in lists.items()}
+
+
+def _surely_written(dtype: Any) -> bool:
+    return dtype.storage == "pyarrow" if isinstance(dtype, pd.StringDtype) else dtype.kind in "biuf"
 
 
 def _is_column(values: Any) -> bool:
