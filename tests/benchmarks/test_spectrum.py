@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import torch
-from curvature_peers import PEERS, STEPS, convnet, loss_of_digits, matrix_products, mlp, peer
 from torch import Tensor, nn
 
+from curvature_peers import PEERS, STEPS, convnet, loss_of_digits, matrix_products, mlp, peer
 from thalweg.contracts.objective import Objective
 from thalweg.curvature import Density, flat, hessian, quadratures, random_start, spectral_density, width
 from timing import KEPT, ratios, record

@@ -53,13 +53,12 @@ class NoiseScale(Probe):
     name = "noise-scale"
     summary = "the gradient noise scale, before training and after each epoch"
     equation = "B = tr(Sigma) / ||G||^2"
-    source = "McCandlish, Kaplan, Amodei et al. 2018, appendix A.1; interval: Fieller 1954"
-    looks_at_optimizer = False
     source = (
         "McCandlish, Kaplan, Amodei et al. 2018, appendix A.1; interval: Fieller 1954; norms of single examples: "
         "Goodfellow 2015"
     )
     revision = 2
+    looks_at_optimizer = False
     when = ("start", "epoch")
     options = (
         Option("small", 16, "[1, inf)", "b: examples in a small batch, where single examples have no gradients"),

@@ -39,10 +39,8 @@ class Probing:
     def due(self, when: When, step: int) -> bool:
         """Whether a probe is to be measured."""
         return any(
-            when in active.probe.when
-            and active.request.key not in self.failures
-            and active.probe.due(active.options, step)
-            for active in self.probes
+            when in active.probe.when and key not in self.failures and active.probe.due(active.options, step)
+            for key, active in self.probes
         )
 
     def measure(self, when: When, step: int, epoch: float, weights: SavedWeights) -> None:
