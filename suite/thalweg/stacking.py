@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection, Iterable
 from thalweg.trial import Stack, Trial
 
 SIZE = 4
-"""Places of a stack. The trials' numbers depend on it, so it is equal for every number of seeds and settings."""
+"""Enters the hash of a batched trial; see ``thalweg.trial.Stack``."""
 
 Stacks = Callable[[Trial, str, Collection[int]], bool]
-"""Whether a trial takes its place in a stack. Called with the trial, the pair's name and the wanted seeds."""
+"""Whether a trial trains in a stack. Called with the trial, the pair's name and the wanted seeds."""
 
 
 def alone(trial: Trial, title: str, seeds: Collection[int]) -> bool:
@@ -31,7 +31,7 @@ def settings_stack(number: int) -> Stack:
 
 
 def group_key(trial: Trial) -> str:
-    """A key that is equal for trials that may share a stack, in different places.
+    """A key that is equal for trials that may train as one program.
 
     Such trials differ only in the seed, or, where the optimizer has rows, also in hyperparameters that are numbers.
     """

@@ -59,14 +59,15 @@ evaluations and probes do not.
 
 
 class Stack(Frozen):
-    """A place in a stack of ``size`` networks that train as one program. With ``rows`` each has its own settings.
+    """Says that a trial trains as one program with others; with ``rows``, with trials of other settings.
 
-    The results of a trial depend on its place by rounding errors, and not on the other trials in the stack.
+    The results of a trial do not depend on the other trials. Programs once had ``size`` places, and a trial's place
+    entered its numbers by rounding errors. ``size`` and ``slot`` still enter the hash, so that results are found.
     """
 
     size: Annotated[int, Field(ge=2, strict=True)]
     slot: Annotated[int, Field(ge=0, strict=True)]
-    """The place of seed 0; a seed's own is ``slot + seed`` modulo ``size``."""
+    """The place that seed 0 had."""
     rows: bool = False
 
 
@@ -91,11 +92,6 @@ class Trial(Frozen):
     stack: Stack | None = None
     """None: alone."""
     seed: int
-
-    @property
-    def place(self) -> int:
-        """Its own place in its stack."""
-        return 0 if self.stack is None else (self.stack.slot + self.seed) % self.stack.size
 
     def canonical(self) -> dict[str, Any]:
         """The trial with defaults left out, so that a field added later changes no old hash."""

@@ -37,7 +37,7 @@ def asked(document: TrialDocument) -> pd.DataFrame:
         value = getattr(trial, name)
         same = "yes" if value == defaults[name] else ""
         rows.append({"component": "trial", "setting": name, "value": cell(value), "default": same})
-    where = "alone" if trial.stack is None else f"place {trial.place} of {trial.stack.size}"
+    where = "alone" if trial.stack is None else "batched"
     rows.append({"component": "trial", "setting": "batched", "value": where, "default": ""})
     rows.append({"component": "trial", "setting": "budget", "value": str(trial.budget), "default": ""})
     same = "yes" if trial.schedule.is_constant else ""

@@ -15,9 +15,12 @@ from thalweg.store.listing import index_folder, make_index_folder
 from thalweg.store.results import BenchmarkResults
 from thalweg.trial import Trial
 
+RULE = 2
+"""Counts the changes of the rule, since answers to an earlier one may be on disk."""
+
 
 class Rule:
-    """Decides whether a trial has a place in a stack. The answer depends on the trial and thalweg's version alone.
+    """Decides whether a trial trains in a stack. The answer depends on the trial and thalweg's version alone.
 
     The decision builds the network, which takes torch and some milliseconds. So the answers are kept in ``stacks.json``
     of the index, with everything that they depend on. The file may be deleted.
@@ -52,7 +55,7 @@ class Rule:
         # the answer may change with a plugin's version where its revision does not
         refs = {"problems": trial.problem, "architectures": trial.architecture, "optimizers": trial.optimizer}
         versions = [self._registry.entry(kind, ref.name).plugin.version for kind, ref in refs.items()]
-        text = json.dumps([__version__, versions, canonical], sort_keys=True)
+        text = json.dumps([__version__, RULE, versions, canonical], sort_keys=True)
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
         found = self._known.get(key, 0)
         if found is None or isinstance(found, str):

@@ -14,6 +14,8 @@ from torch import nn
 from probing import ref
 from thalweg.contracts import Architecture, Shape
 from thalweg.contracts.budget import Budget, Interval
+from thalweg.contracts.objective import Counts
+from thalweg.contracts.option import resolve
 from thalweg.contracts.schedule import Schedule
 from thalweg.contracts.supervised import Supervised
 from thalweg.registry import Registry
@@ -29,6 +31,7 @@ from thalweg.training.stacked.train import train_together
 from thalweg.training.trained import Trained
 from thalweg.trial import ProbeRequest, Stack, Trial
 from thalweg_plugins.optimizers import FIRST_ORDER
+from thalweg_plugins.optimizers.structured._matrices import MatrixRule, ShampooRule, SOAPRule
 
 ELEMENTWISE = [optimizer.name for optimizer in FIRST_ORDER if optimizer.elementwise]
 IMAGES = ref("digits", layout="image")
@@ -196,6 +199,67 @@ def test_bits_do_not_depend_on_the_other_members(registry: Registry, network: st
             assert torch.equal(ours.weights.final[name], weight)
 
 
+MATRICES = ["muon", "shampoo", "soap"]
+
+
+@pytest.mark.parametrize("name", MATRICES[:2])
+@pytest.mark.parametrize("network", ["mlp", "resnet-plain"])
+def test_members_of_optimizers_of_matrices_are_those_alone(registry: Registry, name: str, network: str) -> None:
+    """SOAP is compared by its rule: it divides directions of no gradient by their rounding errors."""
+    problem, architecture = (NETWORKS | MORE_NETWORKS)[network]
+    (lr,) = (option.default for option in registry.optimizer(name).options if option.name == "lr")
+    for factors in ((1.0, 1.0, 1.0), (1.0, 0.5, 0.25)):
+        trials = [
+            trial(problem=problem, architecture=architecture, optimizer=ref(name, lr=lr * factor), seed=seed,
+                  budget=Budget(steps=100), evaluate_every=Interval(steps=50))
+            for seed, factor in enumerate(factors)
+        ]  # fmt: skip
+        # Newton-Schulz rounds to three digits, and rounding may turn one of them
+        compare(trials, registry, 1e-9 if name == "muon" else 1e-11)
+
+
+@pytest.mark.parametrize("rule", [ShampooRule, SOAPRule])
+def test_the_rules_of_matrices_step_members_as_one_network(registry: Registry, rule: type[MatrixRule]) -> None:
+    name = rule.__name__.removesuffix("Rule").lower()
+    options = resolve(registry.optimizer(name).options, {"interval": 3}, name)
+    settings = [options | {"eps": options["eps"] * (1 + index)} for index in range(3)]
+    generator = torch.Generator().manual_seed(0)
+    together, single = rule(settings), [rule([one]) for one in settings]
+    shapes = {"square": (5, 5), "wide": (2, 3), "vector": (4, 1)}
+    states: dict[str, Any] = {}
+    counts = Counts()
+    for _ in range(20):
+        gradients = {
+            key: torch.randn(3, *shape, dtype=torch.float64, generator=generator) for key, shape in shapes.items()
+        }
+        for one in (together, *single):
+            one.t += 1
+        for key, g in gradients.items():
+            for index, one in enumerate((together, *single)):
+                own = g if one is together else g[index - 1]
+                state = states.setdefault((key, index), {}) or one.start(own)
+                states[key, index] = state
+                found = one.direction(own, state, key, counts)
+                if one is together:
+                    whole = found
+                elif key != "wide" or name == "shampoo":
+                    torch.testing.assert_close(whole[index - 1], found, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_bits_of_optimizers_of_matrices_do_not_depend_on_the_other_members(registry: Registry, name: str) -> None:
+    asked = [
+        trial(optimizer=ref(name, lr=lr), seed=seed, dtype="float32", budget=Budget(steps=25),
+              evaluate_every=Interval(steps=5), architecture=ref("mlp", widths=[11, 9]))
+        for seed, lr in enumerate((0.01, 0.002, 1e12, 0.01, 0.003))
+    ]  # fmt: skip
+    together = train_together(asked, registry)
+    assert together[2].status == "diverged"
+    for index in (0, 1, 4):
+        (single,) = train_together([asked[index]], registry)
+        assert together[index].curve.drop(columns="seconds").equals(single.curve.drop(columns="seconds"))
+
+
 def test_probes_that_look_at_a_member_in_training_see_what_they_see_alone(registry: Registry) -> None:
     requests = (ProbeRequest(label="flow", probe=ref("gradient-flow")),)
     for network in ("mlp", "deep-mlp-residual"):
@@ -338,7 +402,7 @@ def test_only_seeds_and_numbers_of_the_optimizer_may_differ() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"optimizer": ref("muon")}, "not elementwise"),
+        ({"optimizer": ref("lbfgs")}, "not elementwise"),
         ({"architecture": ref("mlp", norm="noisy-batch")}, "draws random numbers"),
         ({"budget": Budget(seconds=1.0)}, "budget of 1.0 seconds"),
         ({"budget": Budget(gradient_evaluations=9)}, "budget of 9 gradient evaluations"),
