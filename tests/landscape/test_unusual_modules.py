@@ -125,13 +125,13 @@ def test_work_is_saved_on_usual_modules() -> None:
     module, problem = plain().eval(), data()
     center = flat(module)
     line = Line(center, 2 * center, (0.0, 0.3, 1.0))
-    evaluation = _Evaluation(copy.deepcopy(module), problem, line, "running", ["loss"], "auto", 2**30)
+    evaluation = _Evaluation(lambda: copy.deepcopy(module), problem, line, "running", ["loss"], "auto", 2**30)
     given = evaluation.program
-    assert given is not evaluation.plain
-    assert given._first is not None
     with torch.no_grad():
         evaluation.run(Partial(None, "", np.zeros((1, 3))), lambda *_: None)
     assert evaluation.program is given
+    assert given.first is not None
+    assert evaluation.used == "stack"
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 
 from thalweg.allocator import set_allocator
 from thalweg.contracts.copies import copied
@@ -24,6 +23,7 @@ from thalweg.errors import unknown
 from thalweg.landscape.points import Line, Plane, Span, flat, flat_from
 from thalweg.landscape.program import Program
 from thalweg.landscape.resume import Partial, digest
+from thalweg.landscape.scored import Scorer
 
 __all__ = ["BatchNorm", "Line", "Method", "Plane", "Span", "flat", "flat_from", "losses_at"]
 
@@ -36,14 +36,26 @@ DEFAULT_MEMORY = 2**30
 CHUNK = 2**21
 """Bytes of the largest activation on a CPU, which fit into its cache. Batch statistics may need more."""
 
-SMALL = 2**16
-"""On a CPU, stacking points pays if the largest activation at one point has at most this many bytes."""
+STACKED_WEIGHTS = 2**23
+"""On a CPU, stacking points pays only if the weights of 64 points have at most this many bytes."""
+
+STACKED_ACTIVATIONS = 2**15
+"""On a CPU, stacking points pays only if the largest activation at one point has at most this many bytes."""
 
 _FEW = 4
 """The fewest points in a pass for which stacking pays."""
 
 _MOST = 64
 """The most points in a pass; more gain nothing."""
+
+
+class Losses(dict[str, Tensor]):
+    """The values of each metric, shape (K,) each, by its name.
+
+    ``method`` says how they were computed: ``"walk"``, ``"stack"`` or ``"plain"``.
+    """
+
+    method: Literal["walk", "stack", "plain"] = "plain"
 
 
 def losses_at(
@@ -61,7 +73,7 @@ def losses_at(
     resume: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
     counts: Counts | None = None,
-) -> dict[str, Tensor]:
+) -> Losses:
     """The metrics of a split at K weight vectors.
 
     Args:
@@ -79,15 +91,17 @@ def losses_at(
         dtype: the precision of module, points and data; None leaves their precisions.
         metrics: the names of the wanted metrics; None means all metrics.
         method: ``"walk"`` puts one point after the other into the weights. ``"stack"`` evaluates several points in one
-            pass. ``"auto"`` chooses the faster of the two for this device and size. ``"plain"`` walks without saving
-            any work, as the reference for the others.
+            pass. ``"auto"`` chooses one of the two by sizes alone: on a CPU ``"stack"`` where the weights of 64 points
+            have at most 8 MiB and the largest activation of the examples has at most 32 KiB. ``"plain"`` walks without
+            saving any work, as the reference for the others.
         memory: the bytes that activations may take; examples are cut into chunks to keep this limit.
         resume: a file that keeps partial sums, from which an equal call continues after an interruption.
         progress: called with the number of evaluations done and the number of all evaluations.
         counts: counts the examples.
 
     Returns:
-        metric name -> float64 tensor of shape (K,). Values that are not finite are kept as they are.
+        metric name -> float64 tensor of shape (K,). Values that are not finite are kept as they are. ``method`` of the
+        result names the method that was used.
 
     Before work is saved, the outputs for two examples at one point are compared with the outputs of ``"plain"``. Where
     they differ, or where the evaluation that saves work fails, ``"plain"`` is used.
@@ -112,13 +126,17 @@ def losses_at(
             raise ValueError(unknown(kind, name, there))
     if not wanted or (examples is not None and examples < 1):
         raise ValueError(f"needs a metric, and examples of 1 or more or None; got {wanted} and {examples}")
-    walker = copied(module)
-    move(walker, dtype=dtype)
-    set_evaluating(walker, "batch" if batch_norm == "batch" else "running")
     data = problem.reduced(split, examples, dtype)
-    if batch_norm == "batch":
-        for layer in batch_norms(walker):
-            layer.running_mean = layer.running_var = layer.num_batches_tracked = None
+
+    def walker() -> nn.Module:
+        made = copied(module)
+        move(made, dtype=dtype)
+        set_evaluating(made, "batch" if batch_norm == "batch" else "running")
+        if batch_norm == "batch":
+            for layer in batch_norms(made):
+                layer.running_mean = layer.running_var = layer.num_batches_tracked = None
+        return made
+
     evaluation = _Evaluation(walker, data, points, batch_norm, wanted, method, memory)
     if batch_norm == "re-estimated":
         evaluation.training = problem.reduced("train", None, dtype)
@@ -137,7 +155,9 @@ def losses_at(
     partial.write()
     if counts is not None:
         counts.examples += data.sizes["train"] * len(points)
-    return dict(zip(wanted, torch.from_numpy(partial.sums), strict=True))
+    found = Losses(zip(wanted, torch.from_numpy(partial.sums), strict=True))
+    found.method = evaluation.used
+    return found
 
 
 class _Evaluation:
@@ -145,7 +165,7 @@ class _Evaluation:
 
     def __init__(
         self,
-        walker: nn.Module,
+        walker: Callable[[], nn.Module],
         data: LoadedProblem,
         points: Tensor | Span,
         batch_norm: BatchNorm,
@@ -156,16 +176,16 @@ class _Evaluation:
         self.data, self.batch_norm = data, batch_norm
         self.wanted, self.method, self.memory = wanted, method, memory
         self.training = data
-        optimized = method != "plain" and batch_norm != "re-estimated"
-        self.plain = Program(copied(walker) if optimized else walker, batch_norm == "interpolated", False)
-        self.program = Program(walker, batch_norm == "interpolated") if optimized else self.plain
+        self.used: Literal["walk", "stack", "plain"] = "plain"
+        self._walker = walker
+        self.program = Program(walker(), batch_norm == "interpolated")
         self.count = len(points)
         rows = points.vectors if isinstance(points, Span) else points
         if rows.dim() != 2 or rows.shape[1] != self.program.size:
             got = tuple(rows.shape[1:])
             raise ValueError(f"shape mismatch: a point has shape {got}, expected ({self.program.size},)")
-        parameters = list(walker.parameters())
-        like = torch.empty(0, dtype=real_dtype(parameters), device=parameters[0].device)
+        parameters = list(self.program.module.parameters())
+        self.like = like = torch.empty(0, dtype=real_dtype(parameters), device=parameters[0].device)
         rows = rows.detach().to(like)
         self.listed: Tensor | None = None if isinstance(points, Span) else rows
         self.vectors: Tensor | None = rows if isinstance(points, Span) else None
@@ -197,7 +217,9 @@ class _Evaluation:
         if not isinstance(data, Supervised) or type(data).evaluate is not Supervised.evaluate:
             self._each_as_a_whole(partial, progress)
             return
-        largest, total = self._activation_bytes(data)
+        try_point = self._checked_point()
+        few = data.prepared(data.data["train"][0][:2])
+        expected, largest, total = self._plainly(few, try_point)
         fits = max(1, self.memory // max(total, 1))
         n = len(data.data["train"][0])
         if self.batch_norm == "re-estimated":
@@ -210,35 +232,55 @@ class _Evaluation:
         if self.device.type == "cpu" and self.batch_norm != "batch":
             fits = max(min(fits, CHUNK // max(largest, 1)), 64)
         together = self._together(min(fits, n), largest, total)
-        if not self._agrees(data, together=1):
-            self.program = self.plain
-        if together > 1 and self.method != "stack" and not self._agrees(data, together):
-            together = 1
-        self.plain = self.program  # frees the plain copy
+        if self.method != "plain" and isinstance(expected, Tensor):
+            self.program.save_work()
+            self.used = "walk" if together == 1 else "stack"
+            self.program.prepare(few, self.vectors, self.busiest)
+            if not _alike(lambda: self._outputs(try_point), expected):
+                self.program, self.used = Program(self._walker(), self.batch_norm == "interpolated"), "plain"
+                self.program.prepare(few, None)
+            if together > 1 and self.method != "stack" and not _alike(lambda: self._stacked(try_point), expected):
+                together, self.used = 1, "walk" if self.used == "stack" else self.used
         self._chunk_by_chunk(data, min(fits, n), together, partial, progress)
 
-    def _agrees(self, data: Supervised, together: int) -> bool:
-        """Whether two examples at one point have equal outputs with and without saving work."""
-        if self.program is self.plain and together == 1:
-            return True
-        few = data.prepared(data.data["train"][0][:2])
-        # not an end or the centre, where coordinates are 0 or 1
+    def _checked_point(self) -> int:
+        """The number of a point that no term of the span is missing from, about a third of the way."""
         first = self.count // 3
-        point = self.points(first, first + 1)
-        self.plain.prepare(few, None)
-        self.program.prepare(few, self.vectors, self.busiest)
-        expected = self.plain.at(point[0], ())
-        try:
-            if together == 1:
-                found = self.program.at(point[0], () if self.numbers is None else self.numbers[first])
-            else:
-                where = None if self.coordinates is None else self.coordinates[first].expand(2, -1)
-                found = self.program.at_all(point.expand(2, -1), where)[0]
-        except (RuntimeError, AttributeError):
-            return False
-        scale = expected.abs().nan_to_num(0, 0, 0).max()
-        close = 1e-3 if expected.dtype == torch.float32 else 1e-8
-        return torch.allclose(found, expected, rtol=close, atol=float(close * scale), equal_nan=True)
+        if self.numbers is None:
+            return first
+        zeros = [numbers.count(0.0) for numbers in self.numbers]
+        return zeros.index(min(zeros), first) if min(zeros) in zeros[first:] else zeros.index(min(zeros))
+
+    def _plainly(self, inputs: Tensor, number: int) -> tuple[Any, int, int]:
+        """The module's outputs at a point, and for one example the bytes of its largest layer output and of all."""
+        sizes: list[int] = []
+
+        def note(_: nn.Module, __: object, output: object) -> None:
+            if isinstance(output, Tensor):
+                sizes.append(output.numel() * output.element_size())
+
+        layers = [layer for layer in self.program.module.modules() if not any(True for _ in layer.children())]
+        handles = [layer.register_forward_hook(note) for layer in layers]
+        # copies, so that a module that writes into its inputs does not change the caller's tensors
+        inputs = inputs.clone()
+        self.program.prepare(inputs, None)
+        outputs = self.program.at(self.points(number, number + 1)[0])
+        for handle in handles:
+            handle.remove()
+        if inputs._version:
+            raise DataChangedError(blame(self.program.module, inputs))
+        return outputs, max(sizes, default=0) // len(inputs), sum(sizes) // len(inputs)
+
+    def _outputs(self, number: int) -> Any:
+        """The outputs (N, ...) at one point, which may lie in a tensor that the next call overwrites."""
+        if self.numbers is None or self.used == "plain":
+            return self.program.at(self.points(number, number + 1)[0])
+        return self.program.along(self.numbers[number], lambda: self.points(number, number + 1)[0])
+
+    def _stacked(self, number: int) -> Tensor:
+        """The outputs (N, ...) at one point, computed in a pass of two points."""
+        where = None if self.coordinates is None else self.coordinates[number].expand(2, -1)
+        return self.program.at_all(self.points(number, number + 1).expand(2, -1), where)[0]
 
     def _chunk_by_chunk(
         self, data: Supervised, chunk: int, together: int, partial: Partial, progress: Callable[[int, int], None]
@@ -251,14 +293,17 @@ class _Evaluation:
             if done >= k:
                 continue
             prepared, answers = data.prepared(inputs[start : start + chunk]), targets[start : start + chunk]
-            self.program.prepare(prepared, self.vectors, self.busiest)
+            self.program.prepare(prepared, None if self.used == "plain" else self.vectors, self.busiest)
+            scorer = Scorer(data, answers, self.wanted)
             # the results of several points leave the GPU together, since each transfer waits for the GPU
             for first in range(done, k, _MOST):
                 last = min(first + _MOST, k)
-                passes = [
-                    self._scores(data, answers, at, min(at + together, last)) for at in range(first, last, together)
-                ]
-                partial.add(first, torch.cat(passes, 1).cpu().numpy() * (len(prepared) / n))
+                if together > 1:
+                    passes = [self._pass(at, min(at + together, last)) for at in range(first, last, together)]
+                    found = [scorer.of_each(outputs) for outputs in passes]
+                else:
+                    found = list(self._walk(scorer, first, last))
+                partial.add(first, torch.cat(found, 1).cpu().numpy() * (len(prepared) / n))
                 progress(partial.done, k * -(-n // chunk))
 
     @property
@@ -268,17 +313,26 @@ class _Evaluation:
             return 0
         return int((self.coordinates.diff(dim=0) != 0).sum(0).argmax())
 
-    def _scores(self, data: Supervised, targets: Tensor, first: int, last: int) -> Tensor:
-        """Means over a chunk of examples, with a row for each metric and a column for each point."""
-        points = self.points(first, last)
-        if len(points) == 1:
-            outputs = self.program.at(points[0], () if self.numbers is None else self.numbers[first])
-        else:
-            all_of_them = None if self.coordinates is None else self.coordinates[first:last]
-            outputs = self.program.at_all(points, all_of_them).flatten(0, 1)
-            targets = targets.repeat(len(points), *[1] * (targets.dim() - 1))
-        scores = data.scores(outputs, targets, self.wanted)
-        return torch.stack([score.view(len(points), -1).mean(1, dtype=torch.float64) for score in scores])
+    def _pass(self, first: int, last: int) -> Tensor:
+        """The outputs (K, N, ...) at several points, in one pass."""
+        where = None if self.coordinates is None else self.coordinates[first:last]
+        return self.program.at_all(self.points(first, last), where)
+
+    def _walk(self, scorer: Scorer, first: int, last: int) -> Iterator[Tensor]:
+        """Means over a chunk of examples, in pieces with a row for each metric and a column for each point."""
+        k = first
+        while k < last:
+            outputs = self._outputs(k)
+            pile = None if self.used == "plain" else scorer.pile(outputs, last - k)
+            if pile is None:
+                yield scorer.of_one(outputs)
+                k += 1
+                continue
+            pile[0].copy_(outputs)
+            for place in range(1, len(pile)):
+                pile[place].copy_(self._outputs(k + place))
+            yield scorer.of_each(pile)
+            k += len(pile)
 
     def _each_as_a_whole(
         self, partial: Partial, progress: Callable[[int, int], None], before: Callable[[], None] = lambda: None
@@ -317,28 +371,19 @@ class _Evaluation:
             return 1
         if self.device.type == "cpu":
             most = _MOST
-            convolutions = any(isinstance(layer, _ConvNd) for layer in self.program.module.modules())
-            pays = examples * largest <= SMALL and not convolutions
+            weights = _MOST * self.program.size * self.like.element_size()
+            pays = weights <= STACKED_WEIGHTS and examples * largest <= STACKED_ACTIVATIONS
         else:
             most = self.memory // max(examples * total, 1)
             pays = most >= _FEW
         return min(max(most, 2), _MOST) if pays or self.method == "stack" else 1
 
-    def _activation_bytes(self, data: Supervised) -> tuple[int, int]:
-        """For one example, the bytes of the largest layer output and of all layer outputs."""
-        sizes: list[int] = []
 
-        def note(_: nn.Module, __: object, output: object) -> None:
-            if isinstance(output, Tensor):
-                sizes.append(output.numel() * output.element_size())
-
-        layers = [layer for layer in self.program.module.modules() if not any(True for _ in layer.children())]
-        handles = [layer.register_forward_hook(note) for layer in layers]
-        # copies, so that a module that writes into its inputs does not change the caller's tensors
-        inputs = data.prepared(data.data["train"][0][:2]).clone()
-        self.program.module(inputs)
-        for handle in handles:
-            handle.remove()
-        if inputs._version:
-            raise DataChangedError(blame(self.program.module, inputs))
-        return max(sizes, default=0) // len(inputs), sum(sizes) // len(inputs)
+def _alike(outputs: Callable[[], Any], expected: Tensor) -> bool:
+    """Whether outputs are the expected ones up to rounding."""
+    scale = expected.abs().nan_to_num(0, 0, 0).max()
+    close = 1e-3 if expected.dtype == torch.float32 else 1e-8
+    try:
+        return torch.allclose(outputs(), expected, rtol=close, atol=float(close * scale), equal_nan=True)
+    except Exception:  # a stranger's module may fail in any way where its work is saved
+        return False
