@@ -33,7 +33,7 @@ Method = Literal["auto", "walk", "stack", "plain"]
 DEFAULT_MEMORY = 2**30
 """The default for the bytes of activations at one time."""
 
-CHUNK = 2**21
+CHUNK = 2**22
 """Bytes of the largest activation on a CPU, which fit into its cache. Batch statistics may need more."""
 
 STACKED_WEIGHTS = 2**23

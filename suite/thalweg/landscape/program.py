@@ -12,7 +12,7 @@ from torch.func import functional_call, vmap
 from thalweg.contracts.real import real_count, shaped
 from thalweg.landscape.layers import Combination, First
 from thalweg.landscape.points import running_statistics
-from thalweg.landscape.rewrite import rewrite, takes_channels_last, traced
+from thalweg.landscape.rewrite import Rewritten, rewrite, takes_channels_last, traced
 from thalweg.landscape.straight import Straight
 
 
@@ -36,7 +36,7 @@ class Program:
     """
 
     def __init__(self, module: nn.Module, with_statistics: bool = False) -> None:
-        self.module = module
+        self.module, self._with_statistics = module, with_statistics
         self._run: Callable[[Tensor], Tensor] = module
         targets: list[Tensor] = [*module.parameters()]
         if with_statistics:
@@ -51,13 +51,15 @@ class Program:
         self._in_order = True
         self._weights: Combination | None = None
         self.first: First | None = None
+        self._rewritten = Rewritten()
         self._name_targets()
 
     def save_work(self) -> None:
         """Rewrite the module. The outputs then agree with the former outputs up to rounding."""
         graph, complete = traced(self.module)
         if graph is not None:
-            self.first = rewrite(graph, self.module)
+            self._rewritten = rewrite(graph, self.module, steady=not self._with_statistics)
+            self.first = self._rewritten.first
             if takes_channels_last(graph, self.module):
                 self._format = torch.channels_last
                 self.module.to(memory_format=self._format)  # type: ignore[call-overload]
@@ -104,6 +106,8 @@ class Program:
         """
         self._inputs = inputs.to(memory_format=self._format) if inputs.dim() == 4 else inputs
         self._weights = None
+        if self._rewritten.unfolded is not None:
+            self._rewritten.unfolded.begin(self._inputs_of_first())
         if self.first is not None:
             self.first.outputs = None
             if vectors is not None:
@@ -134,22 +138,28 @@ class Program:
                 view.copy_(piece)
         return ordered
 
-    def _outputs_of_first(self, first: First, vectors: Tensor) -> Tensor:
-        """The first layer's outputs at each vector: shape (m, N, ...)."""
+    def _inputs_of_first(self) -> Tensor:
+        """What the first layer is given: the inputs, perhaps in another shape."""
         seen: list[Tensor] = []
 
         def stop(_: nn.Module, args: tuple[Tensor, ...]) -> None:
             seen.append(args[0])
             raise _ReachedError
 
-        with first.layer.register_forward_pre_hook(stop), suppress(_ReachedError):
+        assert self._rewritten.place is not None
+        with self._rewritten.place.register_forward_pre_hook(stop), suppress(_ReachedError):
             self.module(self._inputs)
+        return seen[0]
+
+    def _outputs_of_first(self, first: First, vectors: Tensor) -> Tensor:
+        """The first layer's outputs at each vector: shape (m, N, ...)."""
+        inputs = self._inputs_of_first()
         own = {id(target): name for name, target in first.layer.named_parameters()}
         outputs = []
         for vector in vectors:
             pieces = zip(self._list, self._pieces(vector), strict=True)
             state = {own[id(target)]: piece for target, piece in pieces if id(target) in own}
-            outputs.append(functional_call(first.layer, state, seen[0]))
+            outputs.append(functional_call(first.layer, state, inputs))
         return torch.stack(outputs)
 
     def at(self, point: Tensor) -> Tensor:

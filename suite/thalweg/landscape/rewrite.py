@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from thalweg.landscape.layers import First, Folded, Narrow
+from thalweg.landscape.layers import First, Folded, Narrow, Unfolded
 
 _WORTH = 32
 """The fewest inputs to each output of a first layer for which the sum in its place costs less."""
@@ -20,20 +21,50 @@ _NARROW = 12
 """Up to this many outputs of a linear layer W x' is faster than x W' (by 2 on 1797 examples of 128 numbers)."""
 
 
-def rewrite(graph: fx.Graph, module: nn.Module) -> First | None:
-    """Replace layers of a traced module by faster ones of equal outputs. Returns the first layer's place, if it pays.
+@dataclass(frozen=True)
+class Rewritten:
+    """What took the first layer's place: a sum over its outputs at spanning vectors, or a product with patches."""
 
-    The graph still names all layers. ``First`` computes its layer until it is given outputs.
+    place: nn.Module | None = None
+    """The module that is called with the inputs."""
+    first: First | None = None
+    unfolded: Unfolded | None = None
+
+
+def rewrite(graph: fx.Graph, module: nn.Module, steady: bool) -> Rewritten:
+    """Replace layers of a traced module by faster ones of equal outputs. The graph still names all layers.
+
+    ``First`` and ``Unfolded`` compute what their layer computes until they are given outputs or inputs.
+
+    Args:
+        steady: whether batch norm's running statistics never change.
     """
     rectify_in_place(graph, module)
     name = first_layer(graph, module)
-    fold_batch_norm(graph, module, but=name)
-    first = None
-    if name is not None:
+    layer = None if name is None else module.get_submodule(name)
+    sums = layer is not None and layer.weight[0].numel() >= _WORTH  # type: ignore[index]
+    fold_batch_norm(graph, module, name if sums else None, steady)
+    found = Rewritten()
+    if name is not None and sums:
         first = First(module.get_submodule(name))
         module.set_submodule(name, first)
+        found = Rewritten(first, first=first)
+    elif name is not None and isinstance(layer, nn.Conv2d) and _unfolds(layer):
+        unfolded, place = Unfolded(layer), module.get_submodule(name)
+        if isinstance(place, Folded):
+            place.layer = unfolded
+        else:
+            place = unfolded
+            module.set_submodule(name, place)
+        found = Rewritten(place, unfolded=unfolded)
     multiply_from_the_left(graph, module)
-    return first
+    return found
+
+
+def _unfolds(layer: nn.Conv2d) -> bool:
+    """Whether the patches of a convolution's inputs take at most twice as much memory as its outputs."""
+    padded = layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+    return layer.groups == 1 and padded and layer.weight[0].numel() <= 2 * layer.out_channels
 
 
 class _Tracer(fx.Tracer):
@@ -137,7 +168,7 @@ def _once(graph: fx.Graph, node: fx.Node) -> bool:
 
 
 def first_layer(graph: fx.Graph, module: nn.Module) -> str | None:
-    """The name of the linear layer or convolution that takes the inputs; None where replacing it does not pay."""
+    """The name of the linear layer or convolution that takes the inputs; None if another layer takes them."""
     for node in graph.nodes:
         if node.op != "call_module":
             continue
@@ -146,8 +177,7 @@ def first_layer(graph: fx.Graph, module: nn.Module) -> str | None:
             continue
         name = str(node.target)
         affine = isinstance(layer, nn.Linear | _ConvNd) and _plain(graph, name, layer)
-        worth = affine and layer.weight[0].numel() >= _WORTH  # type: ignore[index]
-        return name if worth and _once(graph, node) and _is_input(node.args[0], module) else None
+        return name if affine and _once(graph, node) and _is_input(node.args[0], module) else None
     return None
 
 
@@ -162,7 +192,7 @@ def _is_input(node: object, module: nn.Module) -> bool:
     return node.op == "placeholder"
 
 
-def fold_batch_norm(graph: fx.Graph, module: nn.Module, but: str | None) -> None:
+def fold_batch_norm(graph: fx.Graph, module: nn.Module, but: str | None, steady: bool) -> None:
     """Fold each batch norm with fixed statistics into the layer before it."""
     for node in graph.nodes:
         before = node.args[0] if node.args else None
@@ -174,7 +204,7 @@ def fold_batch_norm(graph: fx.Graph, module: nn.Module, but: str | None) -> None
         fixed = isinstance(norm, _BatchNorm) and not norm.training and norm.running_mean is not None
         fixed = fixed and not norm._forward_hooks and not norm._forward_pre_hooks
         if plain and fixed and len(before.users) == 1:
-            module.set_submodule(str(before.target), Folded(layer, norm))  # type: ignore[arg-type]
+            module.set_submodule(str(before.target), Folded(layer, norm, steady))  # type: ignore[arg-type]
             module.set_submodule(str(node.target), nn.Identity())
 
 

@@ -8,18 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional
 
-from thalweg.landscape.layers import First, Folded, Narrow
+from thalweg.landscape.layers import First, Folded, Narrow, Unfolded, linear
 from thalweg.landscape.rewrite import unhooked
 
 _Step = tuple[Callable[..., Any], list[int], int, list[int]]
 """A function, the registers of its arguments, the register of its result, and the registers that are free then."""
-
-_ONEDNN = 2**21
-"""The fewest products of numbers in a linear layer for which oneDNN is called in place of BLAS.
-
-From here on the call itself costs little. On processors of AMD oneDNN takes half of MKL's time, on others as long."""
 
 
 class Straight:
@@ -128,7 +122,7 @@ def _method(name: str, owner: Any, *args: Any, **kwargs: Any) -> Any:
 
 def _of_layer(layer: nn.Module) -> Callable[..., Any]:
     """What a layer computes, without the work around a module's call where no hook needs it."""
-    if isinstance(layer, First | Narrow | Folded):
+    if isinstance(layer, First | Narrow | Folded | Unfolded):
         return layer.forward
     if not unhooked(layer):
         return layer
@@ -142,19 +136,7 @@ def _of_layer(layer: nn.Module) -> Callable[..., Any]:
 
 
 def _linear(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
-    """x W' + b."""
-    if x.dim() == 2 and len(x) * weight.numel() >= _ONEDNN and _is_for_onednn(x, weight):
-        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-        return out
-    return functional.linear(x, weight, bias)
-
-
-def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
-    alike = x.dtype is torch.float32 and weight.dtype is torch.float32 and x.device.type == "cpu"
-    return alike and x.is_contiguous() and weight.is_contiguous() and _HAS_ONEDNN
-
-
-_HAS_ONEDNN = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return linear(x, weight, bias)
 
 
 def _halves(layer: nn.MaxPool2d) -> bool:
