@@ -8,6 +8,8 @@ from contextlib import suppress
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn import functional
+from torch.nn.modules.conv import _ConvNd
 
 from thalweg.contracts.real import real_count, shaped
 from thalweg.landscape.layers import Combination, First
@@ -44,7 +46,6 @@ class Program:
         self._list = targets
         self._sizes = [real_count(target) for target in targets]
         self.size = sum(self._sizes)
-        self._targets: dict[str, Tensor] = {}
         self._inputs = torch.empty(0)
         self._format = torch.contiguous_format
         self._flat: Tensor | None = None
@@ -52,7 +53,6 @@ class Program:
         self._weights: Combination | None = None
         self.first: First | None = None
         self._rewritten = Rewritten()
-        self._name_targets()
 
     def save_work(self) -> None:
         """Rewrite the module. The outputs then agree with the former outputs up to rounding."""
@@ -63,15 +63,10 @@ class Program:
             if takes_channels_last(graph, self.module):
                 self._format = torch.channels_last
                 self.module.to(memory_format=self._format)  # type: ignore[call-overload]
-        self._name_targets()
         self._flat = self._one_vector()
         self._in_order = all(target.is_contiguous() for target in self._list)
         if graph is not None and complete:
             self._run = Straight(graph, self.module)
-
-    def _name_targets(self) -> None:
-        names = {id(t): name for name, t in [*self.module.named_parameters(), *self.module.named_buffers()]}
-        self._targets = {names[id(target)]: target for target in self._list}
 
     def _one_vector(self) -> Tensor | None:
         """One vector that all targets become views of, so that one sum writes a point; None where views do not fit.
@@ -153,14 +148,11 @@ class Program:
 
     def _outputs_of_first(self, first: First, vectors: Tensor) -> Tensor:
         """The first layer's outputs at each vector: shape (m, N, ...)."""
-        inputs = self._inputs_of_first()
-        own = {id(target): name for name, target in first.layer.named_parameters()}
-        outputs = []
-        for vector in vectors:
-            pieces = zip(self._list, self._pieces(vector), strict=True)
-            state = {own[id(target)]: piece for target, piece in pieces if id(target) in own}
-            outputs.append(functional_call(first.layer, state, inputs))
-        return torch.stack(outputs)
+        inputs, layer = self._inputs_of_first(), first.layer
+        own = [next(i for i, target in enumerate(self._list) if target is weight) for weight in layer.parameters()]
+        parts = torch.split(vectors, self._sizes, 1)
+        states = zip(*[parts[i].reshape(len(vectors), *self._list[i].shape) for i in own], strict=True)
+        return torch.stack([_affine(layer, inputs, *state) for state in states])
 
     def at(self, point: Tensor) -> Tensor:
         """The outputs (N, ...) at a point (P,), for points without a span."""
@@ -190,8 +182,9 @@ class Program:
 
     def at_all(self, points: Tensor, coordinates: Tensor | None) -> Tensor:
         """The outputs (K, N, ...) at points (K, P) with coordinates (K, m), in one pass."""
+        names = {id(t): name for name, t in [*self.module.named_parameters(), *self.module.named_buffers()]}
         parts = torch.split(points, self._sizes, 1)
-        state = {name: shaped(part, target) for (name, target), part in zip(self._targets.items(), parts, strict=True)}
+        state = {names[id(target)]: shaped(part, target) for target, part in zip(self._list, parts, strict=True)}
 
         def one(state: dict[str, Tensor], coordinates: Tensor | None) -> Tensor:
             if self.first is not None and coordinates is not None:
@@ -209,6 +202,14 @@ class Program:
 
 class _ReachedError(Exception):
     """The first layer was reached, so the rest of the forward pass can be left out."""
+
+
+def _affine(layer: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The outputs of a linear layer or a convolution with other weights."""
+    if isinstance(layer, _ConvNd):
+        out: Tensor = layer._conv_forward(x, weight, bias)
+        return out
+    return functional.linear(x, weight, bias)
 
 
 def _channels_last(target: Tensor) -> bool:

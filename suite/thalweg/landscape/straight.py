@@ -122,6 +122,8 @@ def _method(name: str, owner: Any, *args: Any, **kwargs: Any) -> Any:
 
 def _of_layer(layer: nn.Module) -> Callable[..., Any]:
     """What a layer computes, without the work around a module's call where no hook needs it."""
+    if isinstance(layer, Narrow) and layer.layer.bias is not None:
+        return partial(_narrow, layer, layer.layer.weight.detach(), layer.layer.bias.detach()[:, None])
     if isinstance(layer, First | Narrow | Folded | Unfolded):
         return layer.forward
     if not unhooked(layer):
@@ -133,6 +135,10 @@ def _of_layer(layer: nn.Module) -> Callable[..., Any]:
     if type(layer) is nn.MaxPool2d and _halves(layer):
         return partial(_halved, layer)
     return layer.forward
+
+
+def _narrow(layer: Narrow, weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
+    return torch.addmm(bias, weight, x.t()).t() if x.dim() == 2 else layer(x)
 
 
 def _linear(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
