@@ -179,7 +179,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x W' + b, without a gradient, by the faster library for the size."""
     if x.dim() == 2 and len(x) * weight.numel() >= ONEDNN and _HAS_ONEDNN:
         single = x.dtype is torch.float32 and weight.dtype is torch.float32 and x.device.type == "cpu"
-        if single and x.is_contiguous() and weight.is_contiguous():
+        stacked = torch._C._functorch.is_batchedtensor(weight)  # oneDNN knows one point at a time
+        if single and not stacked and x.is_contiguous() and weight.is_contiguous():
             out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
             return out
     return functional.linear(x, weight, bias)
