@@ -90,9 +90,12 @@ class CrossEntropy(OutputLoss):
         if not own or outputs.dim() != 3 or targets.shape != outputs.shape[1:2] or outputs.shape[2] > _FEW_CLASSES:
             return super().per_example_of_each(outputs, targets)
         _whole_numbers(targets)
-        classes = outputs.transpose(1, 2).contiguous()
-        labels = targets.long().expand(len(outputs), 1, -1)
-        return classes.log_softmax(1).gather(1, labels).squeeze(1).neg_()
+        log_p = outputs.transpose(1, 2).contiguous().log_softmax(1)
+        places = targets.long() * len(targets) + torch.arange(len(targets), device=targets.device)
+        try:
+            return log_p.flatten(1).index_select(1, places).neg_()
+        except (IndexError, RuntimeError):  # a label that is no class, which the other way names
+            return super().per_example_of_each(outputs, targets)
 
     def mean(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The mean in one fused call."""

@@ -52,7 +52,8 @@ class First(nn.Module):
         super().__init__()
         self.layer = layer
         self.outputs: Tensor | None = None
-        self.coordinates: Tensor | tuple[float, ...] = ()
+        self.at: list[Tensor | tuple[float, ...]] = [()]
+        """The coordinates, in a list because a module takes its time to set an attribute."""
 
     def begin(self, outputs: Tensor, busiest: int) -> None:
         """Use the outputs F (m, N, ...) from now on."""
@@ -60,13 +61,14 @@ class First(nn.Module):
         self._sum = Combination(outputs, busiest)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The outputs (N, ...) at ``coordinates``."""
+        """The outputs (N, ...) at the coordinates."""
         if self.outputs is None:
             out: Tensor = self.layer(x)
             return out
-        if isinstance(self.coordinates, Tensor):
-            return (self.coordinates @ self.outputs.flatten(1)).view(self.outputs.shape[1:])
-        return self._sum(self.coordinates)
+        (coordinates,) = self.at
+        if isinstance(coordinates, Tensor):
+            return (coordinates @ self.outputs.flatten(1)).view(self.outputs.shape[1:])
+        return self._sum(coordinates)
 
 
 class Unfolded(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -53,8 +54,9 @@ class Plane(Span):
     """The points center + x d1 + y d2; point number i * len(x) + j is (x[j], y[i])."""
 
     def __init__(self, center: Tensor, d1: Tensor, d2: Tensor, x: Sequence[float], y: Sequence[float]) -> None:
-        at = torch.cartesian_prod(torch.tensor(y, dtype=torch.float64), torch.tensor(x, dtype=torch.float64))
-        super().__init__(torch.stack([center, d1, d2]), torch.cat([torch.ones(len(at), 1), at.flip(1)], 1))
+        at = np.ones((len(y), len(x), 3))
+        at[:, :, 1], at[:, :, 2] = np.asarray(x, float), np.asarray(y, float)[:, None]
+        super().__init__(torch.stack([center, d1, d2]), torch.from_numpy(at.reshape(-1, 3)))
 
 
 def flat(module: nn.Module) -> Tensor:

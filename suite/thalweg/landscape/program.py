@@ -170,7 +170,7 @@ class Program:
         else:
             self.put(point())
         if self.first is not None:
-            self.first.coordinates = coordinates
+            self.first.at[0] = coordinates
         return self._run(self._inputs)
 
     def put(self, point: Tensor) -> None:
@@ -188,7 +188,7 @@ class Program:
 
         def one(state: dict[str, Tensor], coordinates: Tensor | None) -> Tensor:
             if self.first is not None and coordinates is not None:
-                self.first.coordinates = coordinates
+                self.first.at[0] = coordinates
             outputs: Tensor = functional_call(self.module, state, self._inputs)
             return outputs
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from thalweg.contracts.supervised import Supervised
 
-SCORED = 2**20
+SCORED = 2**18
 """Bytes of outputs whose metrics are computed together, which fit into a CPU's cache."""
 
 
@@ -25,8 +26,8 @@ class Scorer:
     def __init__(self, data: Supervised, targets: Tensor, names: list[str]) -> None:
         self._data, self._targets, self._names = data, targets, names
         self._loss_alone = names == ["loss"] and type(data).scores is Supervised.scores
-        self._at_once = 0
-        self._pile: Tensor | None = None
+        self._checked = False
+        self._room: Tensor | None = None
 
     def of_one(self, outputs: Any) -> Tensor:
         """The means at one point, shape (M, 1), as the problem computes them."""
@@ -44,32 +45,37 @@ class Scorer:
         return torch.stack([score.view(k, -1).mean(1, dtype=torch.float64) for score in scores])
 
     def pile(self, outputs: Any, points: int) -> Tensor | None:
-        """Room for the outputs (N, ...) at up to ``points`` points; None where these are scored one by one.
+        """Room for the outputs (N, ...) at up to ``points`` points, for ``of_each``; None where ``of_one`` is needed.
 
-        They are scored one by one where the outputs are large, or where the metrics of several outputs are no longer
-        the metrics of each.
+        That is where the metrics of several outputs together are not the metrics of each.
         """
-        if self._at_once == 0:
-            self._at_once = self._most(outputs)
-        if self._at_once == 1:
-            return None
-        if self._pile is None:
-            by_class = outputs.dim() == 2 and outputs.stride(0) == 1
-            like = outputs.T if by_class else outputs
-            room = like.new_empty((self._at_once, *like.shape))
-            self._pile = room.transpose(1, 2) if by_class else room
-        return self._pile[:points]
+        if self._room is None and not self._checked:
+            self._checked = True
+            if isinstance(outputs, Tensor) and self._agrees(outputs):
+                self._room = self._made(outputs)
+        return None if self._room is None else self._room[:points]
 
-    def _most(self, outputs: Any) -> int:
-        """The number of points that are scored together."""
+    def _agrees(self, outputs: Tensor) -> bool:
+        """Whether ``of_each`` gives what ``of_one`` gives."""
         expected = self.of_one(outputs)
-        if not isinstance(outputs, Tensor) or outputs.dim() == 0:
-            return 1
         try:
             found = self.of_each(outputs[None])
         except Exception:  # a metric of a stranger may fail in any way on more examples than there are
-            return 1
-        close = 1e-4 if outputs.dtype == torch.float32 else 1e-9
-        if found.shape != expected.shape or not torch.allclose(found, expected, rtol=close, equal_nan=True):
-            return 1
-        return max(SCORED // max(outputs.numel() * outputs.element_size(), 1), 1)
+            return False
+        return alike(found, expected, 1e-4 if outputs.dtype == torch.float32 else 1e-9)
+
+    def _made(self, outputs: Tensor) -> Tensor:
+        """Room for as many outputs as are scored together, in their order in memory."""
+        points = max(SCORED // max(outputs.numel() * outputs.element_size(), 1), 1)
+        if outputs.dim() == 2 and outputs.stride(0) == 1:
+            return outputs.new_empty((points, *outputs.T.shape)).transpose(1, 2)
+        return outputs.new_empty((points, *outputs.shape))
+
+
+def alike(found: Tensor, expected: Tensor, close: float) -> bool:
+    """Whether numbers differ by at most ``close`` of the expected ones and of the largest of these."""
+    a, b = found.detach().cpu().numpy(), expected.detach().cpu().numpy()
+    if a.shape != b.shape:
+        return False
+    finite = np.abs(b[np.isfinite(b)])
+    return bool(np.allclose(a, b, rtol=close, atol=close * float(finite.max(initial=0)), equal_nan=True))
