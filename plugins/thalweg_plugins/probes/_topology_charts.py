@@ -107,12 +107,13 @@ def _bars(merged: MergeTree, highest: float, log: bool) -> Any:
     )
     return (
         alt.Chart(rows)
-        .mark_bar(height={"band": 0.7}, minBandSize=2)
+        .mark_bar(height={"band": 0.7}, strokeWidth=1)
         .encode(
             x=_scale(merged, highest, log, lambda **given: alt.X("birth:Q", **given)),
             x2="death:Q",
             y=alt.Y("number:O", title="minima, the most persistent first", axis=alt.Axis(labels=len(rows) <= 20)),
-            color=_which(rows["which"]),
+            color=_which(rows["which"])["color"],
+            stroke=_which(rows["which"])["color"],
             tooltip=[
                 alt.Tooltip("birth:Q", title="loss at the minimum", format=".4g"),
                 alt.Tooltip("death:Q", title="loss at the saddle", format=".4g"),
@@ -122,13 +123,18 @@ def _bars(merged: MergeTree, highest: float, log: bool) -> Any:
     )
 
 
-def _which(there: Any) -> Any:
+def _which(there: Any) -> dict[str, Any]:
+    """Colour and shape of the lowest minimum and of the others, with one legend."""
     import altair as alt
 
-    domain = [name for name in (_END, _OTHER) if (there == name).any()]
-    colors = {_END: VERMILION, _OTHER: BLUE}
-    scale = alt.Scale(domain=domain, range=[colors[name] for name in domain])
-    return alt.Color("which:N", title=None, scale=scale, legend=alt.Legend(orient="bottom"))
+    styles = {_END: (VERMILION, "circle"), _OTHER: (BLUE, "square")}
+    domain = [name for name in styles if (there == name).any()]
+    colors, shapes = zip(*(styles[name] for name in domain), strict=True)
+    legend = alt.Legend(orient="bottom")
+    return {
+        "color": alt.Color("which:N", title=None, scale=alt.Scale(domain=domain, range=list(colors)), legend=legend),
+        "shape": alt.Shape("which:N", title=None, scale=alt.Scale(domain=domain, range=list(shapes)), legend=legend),
+    }
 
 
 def _branches(merged: MergeTree, highest: float, log: bool) -> Any:
@@ -171,8 +177,7 @@ def _branches(merged: MergeTree, highest: float, log: bool) -> Any:
         .encode(
             x,
             y,
-            color=_which(leaves["which"]),
-            shape=alt.Shape("which:N", title=None),
+            **_which(leaves["which"]),
             tooltip=[alt.Tooltip("loss:Q", title="loss at the minimum", format=".4g"), alt.Tooltip("persistence:N")],
         )
     )

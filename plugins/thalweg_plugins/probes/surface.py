@@ -47,7 +47,7 @@ class Surface(Probe):
 
     The topology of each grid is that of its sublevel sets, with neighbours in rows and columns: see
     ``thalweg.landscape.topology``. ``persistence`` and ``gap`` stand at its minima. The lowest minimum has infinite
-    persistence. The mean of ``gap`` is the saddle-minimum average distance of Landscaper (arXiv 2602.07135).
+    persistence. The mean of ``gap`` is a saddle-minimum average distance as in Landscaper (arXiv 2602.07135).
 
     With a ``tolerance``, only points where the surface bends are evaluated, and the grid is interpolated between them:
     see ``thalweg.landscape.adaptive``. The table reports the largest error at points that the interpolant had not seen,
@@ -57,8 +57,8 @@ class Surface(Probe):
     name = "surface"
     summary = "loss on a plane through the trained weights: random, of the path, of the Hessian or through three points"
     equation = "L(w_T + x d1 + y d2),  d_f <- d_f / ||d_f|| ||w_f|| for each filter f"
-    source = "Li et al. 2018, sections 4 and 7"
-    revision = 3
+    source = "Li et al. 2018, sections 4 and 7; Landscaper (arXiv 2602.07135) for the topology"
+    revision = 4
     when = ("end",)
     weights_suffice = True
     needs = ("initial", "final", "trajectory")

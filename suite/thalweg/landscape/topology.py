@@ -44,9 +44,10 @@ class MergeTree:
 
     @property
     def mean_gap(self) -> float:
-        """The mean of the minima's gaps: the saddle-minimum average distance. 0 where no valleys merge.
+        """The mean of the minima's gaps; 0 where no valleys merge.
 
-        Source: Landscaper (arXiv 2602.07135).
+        This is the saddle-minimum average distance of Landscaper (arXiv 2602.07135), with the saddles of the merge
+        tree. Landscaper's program takes those of the contour tree, which also branches where maxima part.
         """
         gaps = [minimum.gap for minimum in self.minima if minimum.gap == minimum.gap]
         return float(np.mean(gaps)) if gaps else 0.0
