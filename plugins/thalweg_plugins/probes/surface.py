@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -133,11 +133,12 @@ class Surface(Probe):
         if len(center) < 2:
             raise ValueError("nothing spans a plane: there is one weight")
         offsets = path.to(center) - center
-        on_path = self._losses(context, path.to(center))["loss"]
+        losses_at = self._evaluate(context)
+        on_path = losses_at(path.to(center))["loss"]
         tables = []
         for draw in range(context.options["draws"]):
             plane = self._plane(context, center, offsets)
-            grid = _with_minima(self._grid(context, plane, draw), context.options["resolution"])
+            grid = _with_minima(self._grid(context, losses_at, plane, draw), context.options["resolution"])
             coordinates, inside, residual = _projected(offsets.double(), plane.d1.double(), plane.d2.double())
             way = pd.DataFrame(
                 {
@@ -157,25 +158,34 @@ class Surface(Probe):
         table["scale"] = context.options["scale"] if (losses > 0).any() and not _below_zero(losses) else "linear"
         return table[[column.name for column in self.columns]]
 
-    def _losses(self, context: ProbeContext, points: Any, resume: str = "") -> Losses:
-        from thalweg.landscape.evaluate import losses_at
+    def _evaluate(self, context: ProbeContext) -> Callable[..., Losses]:
+        """The losses at points, for several calls. With a name of a file, a call can be resumed."""
+        from thalweg.landscape.evaluate import Evaluator
 
         options = context.options
-        return losses_at(
+        evaluator = Evaluator(
             context.module,
             context.problem,
-            points,
             "train",
             options["batch_norm"],
             examples=options["examples"] or None,
             metrics=("loss",),
             method=options["method"],
-            resume=context.scratch / resume if context.scratch and resume else None,
-            progress=context.progress if resume and not options["tolerance"] else None,
-            counts=context.objective.counts,
         )
 
-    def _grid(self, context: ProbeContext, plane: _Plane, draw: int) -> pandas.DataFrame:
+        def losses(points: Any, resume: str = "") -> Losses:
+            return evaluator(
+                points,
+                resume=context.scratch / resume if context.scratch and resume else None,
+                progress=context.progress if resume and not options["tolerance"] else None,
+                counts=context.objective.counts,
+            )
+
+        return losses
+
+    def _grid(
+        self, context: ProbeContext, losses_at: Callable[..., Losses], plane: _Plane, draw: int
+    ) -> pandas.DataFrame:
         """The losses on the square grid, evaluated or interpolated."""
         import numpy as np
         import pandas as pd
@@ -190,7 +200,7 @@ class Surface(Probe):
         positions = {"x": [x for _ in ticks for x in ticks], "y": [y for y in ticks for _ in ticks]}
         if not options["tolerance"]:
             points = Plane(plane.center, plane.d1, plane.d2, ticks, ticks)
-            values = self._losses(context, points, f"draw-{draw}.sums")
+            values = losses_at(points, f"draw-{draw}.sums")
             exact_losses = {"loss": values["loss"].numpy(), "method": values.method}
             return pd.DataFrame({"kind": "grid", **positions, **exact_losses, "error": np.nan})
         vectors = torch.stack([plane.center, plane.d1, plane.d2])
@@ -201,7 +211,7 @@ class Surface(Probe):
         def evaluate(at: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
             file = f"draw-{draw}-part-{next(calls)}.sums"
             coordinates = torch.cat([torch.ones(len(at), 1).double(), torch.from_numpy(at)], 1)
-            values = self._losses(context, Span(vectors, coordinates), file)
+            values = losses_at(Span(vectors, coordinates), file)
             methods.add(values.method)
             losses = np.asarray(values["loss"].numpy())
             if log and _below_zero(losses):

@@ -16,20 +16,24 @@ class Combination:
 
     Args:
         vectors: the V_j, shape (m, ...).
-        busiest: the j whose coordinate changes most often.
         out: where the sum is written; None makes a tensor.
 
-    >>> total = Combination(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), busiest=1)
+    >>> total = Combination(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
     >>> total((2.0, 3.0)).tolist()
     [2.0, 3.0]
     """
 
-    def __init__(self, vectors: Tensor, busiest: int, out: Tensor | None = None) -> None:
-        self._moving, self._busiest = vectors[busiest], busiest
-        self._quiet = [(j, vector) for j, vector in enumerate(vectors) if j != busiest]
-        self._base = torch.zeros_like(self._moving)
-        self._out = torch.empty_like(self._moving) if out is None else out
-        self._others: tuple[float, ...] = ()
+    def __init__(self, vectors: Tensor, out: Tensor | None = None) -> None:
+        self._vectors = vectors
+        self._base = torch.zeros_like(vectors[0])
+        self._out = torch.empty_like(vectors[0]) if out is None else out
+        self.turn(0)
+
+    def turn(self, busiest: int) -> None:
+        """Say which coordinate changes most often from one sum to the next."""
+        self._moving, self._busiest = self._vectors[busiest], busiest
+        self._quiet = [(j, vector) for j, vector in enumerate(self._vectors) if j != busiest]
+        self._others: tuple[float, ...] | None = None
 
     def __call__(self, coordinates: tuple[float, ...]) -> Tensor:
         """The sum; the next call overwrites it."""
@@ -55,10 +59,10 @@ class First(nn.Module):
         self.at: list[Tensor | tuple[float, ...]] = [()]
         """The coordinates, in a list because a module takes its time to set an attribute."""
 
-    def begin(self, outputs: Tensor, busiest: int) -> None:
+    def begin(self, outputs: Tensor) -> None:
         """Use the outputs F (m, N, ...) from now on."""
         self.outputs = outputs
-        self._sum = Combination(outputs, busiest)
+        self.sum = Combination(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """The outputs (N, ...) at the coordinates."""
@@ -68,7 +72,7 @@ class First(nn.Module):
         (coordinates,) = self.at
         if isinstance(coordinates, Tensor):
             return (coordinates @ self.outputs.flatten(1)).view(self.outputs.shape[1:])
-        return self._sum(coordinates)
+        return self.sum(coordinates)
 
 
 class Unfolded(nn.Module):

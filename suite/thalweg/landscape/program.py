@@ -51,11 +51,13 @@ class Program:
         self._flat: Tensor | None = None
         self._in_order = True
         self._weights: Combination | None = None
+        self.saves_work = False
         self.first: First | None = None
         self._rewritten = Rewritten()
 
     def save_work(self) -> None:
         """Rewrite the module. The outputs then agree with the former outputs up to rounding."""
+        self.saves_work = True
         graph, complete = traced(self.module)
         if graph is not None:
             self._rewritten = rewrite(graph, self.module, steady=not self._with_statistics)
@@ -91,13 +93,12 @@ class Program:
             for part, target in zip(torch.split(vector, self._sizes), self._list, strict=True)
         ]
 
-    def prepare(self, inputs: Tensor, vectors: Tensor | None, busiest: int = 0) -> None:
+    def prepare(self, inputs: Tensor, vectors: Tensor | None) -> None:
         """Fix the inputs, and the vectors (m, P) that span the points.
 
         Args:
             inputs: shape (N, ...).
             vectors: None for points without a span.
-            busiest: the number of the vector whose coordinate changes most often from point to point.
         """
         self._inputs = inputs.to(memory_format=self._format) if inputs.dim() == 4 else inputs
         self._weights = None
@@ -106,10 +107,17 @@ class Program:
         if self.first is not None:
             self.first.outputs = None
             if vectors is not None:
-                self.first.begin(self._outputs_of_first(self.first, vectors), busiest)
+                self.first.begin(self._outputs_of_first(self.first, vectors))
         if vectors is not None and self._flat is not None:
             unread = self._unread()
-            self._weights = Combination(self._in_memory_order(vectors)[:, unread:], busiest, self._flat[unread:])
+            self._weights = Combination(self._in_memory_order(vectors)[:, unread:], self._flat[unread:])
+
+    def turn(self, busiest: int) -> None:
+        """Say which vector's coordinate changes most often from one point to the next."""
+        if self._weights is not None:
+            self._weights.turn(busiest)
+        if self.first is not None and self.first.outputs is not None:
+            self.first.sum.turn(busiest)
 
     def _unread(self) -> int:
         """How many numbers at the beginning of a point belong to the first layer, whose weights are not read."""
