@@ -308,15 +308,15 @@ class Evaluator:
         k = first
         while k < last:
             outputs = self._outputs(points, k)
-            pile = scorer.pile(outputs, last - k) if self.program.saves_work else None
-            if pile is None:
+            if not (self.program.saves_work and isinstance(outputs, Tensor)):
                 yield scorer.of_one(outputs)
                 k += 1
                 continue
+            pile = scorer.pile(outputs, last - k)
             pile[0].copy_(outputs)
             for place in range(1, len(pile)):
                 pile[place].copy_(self._outputs(points, k + place))
-            yield scorer.of_each(pile)
+            yield scorer.of_pile(pile)
             k += len(pile)
 
     def _each_as_a_whole(

@@ -95,8 +95,8 @@ class _Computed(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def traced(module: nn.Module) -> tuple[fx.Graph | None, bool]:
     """The graph of the module's forward pass, and whether running the graph can replace the pass.
 
-    The graph is None where the pass branches on data. Running the graph gives other outputs where the pass switches
-    autocast, or computes with weights that the graph does not know.
+    The graph is None where the pass branches on data or switches autocast. Running the graph gives other outputs where
+    the pass computes with weights that the graph does not know.
     """
     graph = _chain(module)
     if graph is not None:
@@ -107,7 +107,7 @@ def traced(module: nn.Module) -> tuple[fx.Graph | None, bool]:
             graph = tracer.trace(module)
     except Exception:  # a forward pass may fail in any way on a proxy for its input
         return None, False
-    return graph, not (tracer.switches or computed.seen)
+    return (None, False) if tracer.switches else (graph, not computed.seen)
 
 
 def unhooked(layer: nn.Module) -> bool:
