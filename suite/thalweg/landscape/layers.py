@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -178,15 +180,30 @@ ONEDNN = 2**21
 From here on the call itself costs little. On processors of AMD oneDNN takes half of MKL's time, on others as long.
 """
 
-_HAS_ONEDNN = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x W' + b, without a gradient, by the faster library for the size."""
-    if x.dim() == 2 and len(x) * weight.numel() >= ONEDNN and _HAS_ONEDNN:
-        single = x.dtype is torch.float32 and weight.dtype is torch.float32 and x.device.type == "cpu"
-        stacked = torch._C._functorch.is_batchedtensor(weight)  # oneDNN knows one point at a time
-        if single and not stacked and x.is_contiguous() and weight.is_contiguous():
-            out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-            return out
+    if x.dim() == 2 and len(x) * weight.numel() >= ONEDNN and _is_for_onednn(x, weight) and _onednn_works():
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        return out
     return functional.linear(x, weight, bias)
+
+
+def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
+    single = x.dtype is torch.float32 and weight.dtype is torch.float32 and x.device.type == "cpu"
+    # oneDNN knows no stacked weights
+    stacked = torch._C._functorch.is_batchedtensor(weight)
+    return single and not stacked and x.is_contiguous() and weight.is_contiguous() and torch._C._get_mkldnn_enabled()
+
+
+@cache
+def _onednn_works() -> bool:
+    """Whether this build of torch has oneDNN's linear layer, which is no public function, with the known arguments."""
+    if not torch._C._has_mkldnn:
+        return False
+    x = torch.arange(12.0).view(3, 4)
+    try:
+        found = torch.ops.mkldnn._linear_pointwise(x, x, x[0, :3], "none", [], "")
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    return torch.equal(found, functional.linear(x, x, x[0, :3]))
