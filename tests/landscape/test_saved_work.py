@@ -288,11 +288,12 @@ def test_an_evaluator_gives_in_every_call_what_one_call_gives() -> None:
 
 
 def test_an_evaluators_module_is_the_module_as_it_was() -> None:
-    module, data = wide(8), images()
+    module, data = NETWORKS["patches, normed"](), images()
     span = plane(module)
     evaluator = Evaluator(module, data)
     expected = losses_at(module, data, span)["loss"]
     with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.zero_()
+        for tensor in (*module.parameters(), *module.buffers()):
+            tensor.zero_()
     assert torch.equal(evaluator(span)["loss"], expected)
+    torch.testing.assert_close(evaluator(torch.stack(list(span)))["loss"], expected, rtol=1e-12, atol=0)

@@ -73,10 +73,11 @@ class _Ready:
 class Evaluator:
     """The metrics of a split at weight vectors, for several calls with one module.
 
-    A call gives what ``losses_at`` gives. The module is copied, rewritten and checked once, for the first call.
+    A call gives what ``losses_at`` gives for the module as it was when the evaluator was made. The module is rewritten
+    and checked at the first call with a span, and at the first call with listed points.
 
     Args:
-        module: see ``losses_at``, like the other arguments.
+        module: see ``losses_at``, like the other arguments. The evaluator takes a copy.
 
     Raises:
         ValueError: a metric or a mode does not exist.
@@ -109,7 +110,8 @@ class Evaluator:
             raise ValueError(f"needs a metric, and examples of 1 or more or None; got {self.wanted} and {examples}")
         self.data = problem.reduced(split, examples, dtype)
         self._training = problem.reduced("train", None, dtype) if batch_norm == "re-estimated" else self.data
-        self._module, self._dtype = module, dtype
+        # a copy, since the caller may change the module between calls
+        self._module, self._dtype = copied(module), dtype
         self.batch_norm, self.method, self.memory = batch_norm, method, memory
         self.program = Program(self._walker(), batch_norm == "interpolated")
         parameters = list(self.program.module.parameters())
