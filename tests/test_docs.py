@@ -132,11 +132,13 @@ def test_the_documented_newton_direction_solves_a_quadratic(registry: Registry) 
 
 
 def test_the_surface_of_the_probes_page_has_the_modules_loss_at_its_centre() -> None:
-    (source,) = blocks("docs/probes.md", "python")
     names: dict[str, Any] = {}
-    exec(compile(source, "docs/probes.md", "exec"), names)
+    for source in blocks("docs/probes.md", "python"):
+        exec(compile(source, "docs/probes.md", "exec"), names)
     expected = names["problem"].evaluate(names["module"].eval(), "train")["loss"]
     assert float(names["loss"][12, 12]) == pytest.approx(expected, rel=1e-6)
+    assert names["surface"].method == "stack"
+    assert names["tree"].minima[0].loss == float(names["loss"].min())
 
 
 def test_the_documented_schedules_are_those_that_exist() -> None:

@@ -1,7 +1,8 @@
-"""One side of the comparison with loss-landscapes, as a process of its own: the seconds of one surface.
+"""One side of the comparison with loss-landscapes, as a process of its own: the seconds or memory of one surface.
 
-``python surface_of.py thalweg|loss-landscapes mlp|convnet EXAMPLES RESOLUTION tuned|system``: the allocator is set once
-for a process, so each side runs in one.
+``python surface_of.py thalweg|loss-landscapes mlp|convnet EXAMPLES RESOLUTION tuned|system [memory|memory-after-one]``.
+The allocator is set once for a process, so each side runs in one. With ``memory`` the peak of memory in MB during the
+process's first surface is printed, with ``memory-after-one`` the peak during a later one.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from sklearn.datasets import load_digits
@@ -65,13 +67,30 @@ def surface(side: str, module: nn.Module, examples: int, resolution: int) -> Cal
     return theirs
 
 
+def resident(field: str) -> float:
+    """Megabytes that this process holds (``VmRSS``), or held at most since the peak was cleared (``VmHWM``)."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    (line,) = (line for line in lines if line.startswith(f"{field}:"))
+    return int(line.split()[1]) * 1024 / 1e6
+
+
 if __name__ == "__main__":
-    side, name, examples, resolution, allocator = sys.argv[1:]
+    side, name, examples, resolution, allocator, *what = sys.argv[1:]
     if allocator == "tuned":
         set_allocator()
     torch.set_num_threads(1)
-    run = surface(side, network(name), int(examples), int(resolution))
-    surface(side, network(name), int(examples), 3)()
-    started = time.perf_counter()
-    run()
-    sys.stdout.write(f"{time.perf_counter() - started}\n")
+    module = network(name)
+    run = surface(side, module, int(examples), int(resolution))
+    if what == ["memory"]:
+        module(torch.zeros(int(examples), 1, 8, 8))
+    else:
+        surface(side, module, int(examples), 3)()
+    if what:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        before = resident("VmRSS")
+        run()
+        sys.stdout.write(f"{resident('VmHWM') - before}\n")
+    else:
+        started = time.perf_counter()
+        run()
+        sys.stdout.write(f"{time.perf_counter() - started}\n")

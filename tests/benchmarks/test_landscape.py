@@ -1,9 +1,7 @@
-"""Times of surfaces of 25 x 25 points against evaluation point by point."""
+"""Times of surfaces of 25 x 25 points against evaluation point by point, and times of probes in training."""
 
 from __future__ import annotations
 
-import copy
-import time
 from collections.abc import Callable
 from statistics import median
 from typing import Any
@@ -12,57 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from thalweg.contracts.losses import CrossEntropy
-from thalweg.contracts.supervised import CLASSIFICATION, Supervised
-from thalweg.landscape.directions import filter_normalized, random_direction
-from thalweg.landscape.evaluate import Plane, flat, losses_at
-from thalweg.landscape.points import Span
-from timing import ratio
+from surfaces import by_hand, convnet, digits, mlp, plane, seconds_of_products
+from thalweg.contracts.supervised import Supervised
+from thalweg.landscape.evaluate import Plane, losses_at
+from timing import ratio, ratios, record
 
 SIDE = 25
 PAIRS = 3
-
-
-def mlp() -> nn.Module:
-    layers = [nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10)]
-    return nn.Sequential(nn.Flatten(), *layers)
-
-
-def convnet() -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(),
-        nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(),
-        nn.MaxPool2d(2), nn.Flatten(), nn.Linear(512, 10),
-    )  # fmt: skip
-
-
-def digits(examples: int) -> Supervised:
-    from sklearn.datasets import load_digits
-
-    x, y = load_digits(return_X_y=True)
-    inputs = torch.tensor(x / 16 - 0.3, dtype=torch.float32).view(-1, 1, 8, 8)[:examples]
-    return Supervised({"train": (inputs, torch.tensor(y)[:examples])}, CrossEntropy(), CLASSIFICATION)
-
-
-def plane(module: nn.Module, side: int) -> Plane:
-    generator = torch.Generator().manual_seed(0)
-    d1, d2 = (filter_normalized(module, random_direction(module, generator)) for _ in range(2))
-    ticks = [2 * i / (side - 1) - 1 for i in range(side)]
-    return Plane(flat(module), d1, d2, ticks, ticks)
-
-
-@torch.no_grad()
-def by_hand(module: nn.Module, data: Supervised, points: Span) -> Tensor:
-    """Write each point into the parameters and evaluate the loss of all examples: what libraries for surfaces do."""
-    walker = copy.deepcopy(module)
-    x, y = data.data["train"]
-    parameters = list(walker.parameters())
-    found = []
-    for point in points:
-        for parameter, piece in zip(parameters, point.split([p.numel() for p in parameters]), strict=True):
-            parameter.copy_(piece.view_as(parameter))
-        found.append(nn.functional.cross_entropy(walker(x), y).item())
-    return torch.tensor(found, dtype=torch.float64)
 
 
 def compare(benchmark: Any, ours: Callable[[], Tensor], theirs: Callable[[], Tensor]) -> None:
@@ -87,19 +41,37 @@ def test_a_surface(benchmark: Any, build: Callable[[], nn.Module], examples: int
         lambda: losses_at(module, data, points, metrics=("loss",))["loss"],
         lambda: by_hand(module, data, points),
     )
-    # the products of weights with activations alone, which no method avoids on a CPU but for the first layer
-    x = data.data["train"][0]
-    with torch.no_grad():
-        products = [layer for layer in module.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
-        seen: list[Tensor] = []
-        handles = [layer.register_forward_pre_hook(lambda _, args: seen.append(args[0])) for layer in products]
-        module(x)
-        for handle in handles:
-            handle.remove()
-        times = []
-        for _ in range(5):
-            started = time.perf_counter()
-            for layer, inputs in zip(products, seen, strict=True):
-                layer(inputs)
-            times.append(time.perf_counter() - started)
-    benchmark.extra_info["milliseconds_a_point_of_products_alone"] = round(1e3 * median(times), 3)
+    benchmark.extra_info["milliseconds_a_point_of_products_alone"] = round(
+        1e3 * seconds_of_products(module, data.data["train"][0]), 3
+    )
+
+
+SIZES: list[tuple[str, int, int]] = [
+    *(("mlp", width, examples) for width in (16, 128, 512, 1024) for examples in (8, 32, 128, 512, 1797)),
+    *(("convnet", channels, examples) for channels in (16, 64) for examples in (8, 32, 128, 512, 1797)),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.benchmark(group="a surface against a walk by hand")
+def test_surfaces_of_many_sizes(benchmark: Any) -> None:
+    """``surface-by-hand-worst``: the ratios of the size whose median is the largest."""
+    found: dict[str, list[float]] = {}
+    for name, width, examples in SIZES:
+        torch.manual_seed(0)
+        module = (mlp(width) if name == "mlp" else convnet(width)).eval()
+        data = digits(examples)
+        work = examples * (width**2 if name == "mlp" else 1152 * width**2)
+        points = plane(module, 25 if work < 5e6 else 13 if work < 5e7 else 7 if work < 5e8 else 5)
+
+        def ours(module: nn.Module = module, data: Supervised = data, points: Plane = points) -> Tensor:
+            return losses_at(module, data, points, metrics=("loss",))["loss"]
+
+        def theirs(module: nn.Module = module, data: Supervised = data, points: Plane = points) -> Tensor:
+            return by_hand(module, data, points)
+
+        torch.testing.assert_close(ours(), theirs(), rtol=1e-4, atol=1e-6)
+        found[f"{name}-{width}-{examples}"] = ratios(ours, theirs, 5)
+    benchmark.extra_info["medians"] = {size: round(median(values), 3) for size, values in found.items()}
+    record(benchmark, "surface-by-hand-worst", max(found.values(), key=median))
+    benchmark.pedantic(lambda: None, rounds=1)

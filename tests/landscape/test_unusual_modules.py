@@ -14,8 +14,7 @@ from torch.nn.utils import parametrizations, prune, spectral_norm
 
 from thalweg.contracts.losses import CrossEntropy
 from thalweg.contracts.supervised import CLASSIFICATION, Supervised
-from thalweg.landscape.evaluate import Line, Method, _Evaluation, flat, losses_at
-from thalweg.landscape.resume import Partial
+from thalweg.landscape.evaluate import Evaluator, Line, Method, flat, losses_at
 
 
 def data() -> Supervised:
@@ -125,13 +124,11 @@ def test_work_is_saved_on_usual_modules() -> None:
     module, problem = plain().eval(), data()
     center = flat(module)
     line = Line(center, 2 * center, (0.0, 0.3, 1.0))
-    evaluation = _Evaluation(copy.deepcopy(module), problem, line, "running", ["loss"], "auto", 2**30)
-    given = evaluation.program
-    assert given is not evaluation.plain
-    assert given._first is not None
-    with torch.no_grad():
-        evaluation.run(Partial(None, "", np.zeros((1, 3))), lambda *_: None)
-    assert evaluation.program is given
+    evaluator = Evaluator(module, problem, metrics=["loss"])
+    given = evaluator.program
+    assert evaluator(line).method == "stack"
+    assert evaluator.program is given
+    assert given.first is not None
 
 
 @pytest.mark.parametrize(

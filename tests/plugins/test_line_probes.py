@@ -17,6 +17,7 @@ from support import CommandLine, results
 from thalweg.contracts.budget import Budget
 from thalweg.contracts.probe import SavedWeights
 from thalweg.curvature import Hessian
+from thalweg.landscape import Evaluator
 from thalweg.landscape.shape import barrier, roughness
 from thalweg.registry import Registry
 from thalweg.testing.small import network, problem
@@ -264,18 +265,16 @@ def test_a_path_that_is_not_finite_has_distances_and_no_components(registry: Reg
 def test_each_curve_keeps_what_it_has(
     registry: Registry, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from thalweg.landscape import evaluate
-
     given = {"surface": {"draws": 2, "resolution": 3}}.get(name, {"points": 5})
     start, end, data = network(torch.float64), network(torch.float64), problem(torch.float64)
     files: list[Path | None] = []
-    original = evaluate.losses_at
+    original = Evaluator.__call__
 
-    def noted(*args: Any, **kwargs: Any) -> Any:
+    def noted(evaluator: Evaluator, *args: Any, **kwargs: Any) -> Any:
         files.append(kwargs.get("resume"))
-        return original(*args, **kwargs)
+        return original(evaluator, *args, **kwargs)
 
-    monkeypatch.setattr(evaluate, "losses_at", noted)
+    monkeypatch.setattr(Evaluator, "__call__", noted)
     looking = context(registry, name, data, end, **given)
     looking.scratch = tmp_path
     flat = torch.nn.utils.parameters_to_vector

@@ -17,7 +17,7 @@ from thalweg.training.alone import Training
 from thalweg.training.assembly import ActiveProbe, assemble
 from thalweg.training.trained import Trained
 from thalweg.trial import ComponentRef, ProbeRequest, Trial
-from thalweg_plugins.probes.surface import _projected
+from thalweg_plugins.probes.surface import _projected, _with_minima
 
 
 def ref(name: str, **options: Any) -> ComponentRef:
@@ -72,6 +72,49 @@ def test_the_surfaces_centre_is_the_trained_loss(registry: Registry, trial: Tria
     end = table[table["kind"] == "path"].iloc[-1]
     assert abs(end["x"]) + abs(end["y"]) < 1e-12
     assert end["step"] == trained.summary["step"]
+
+
+def test_a_quadratics_surface_has_one_minimum(registry: Registry) -> None:
+    table, _ = measure(registry, BOWL, "surface", resolution=9, directions="path")
+    minima = table[table["persistence"].notna()]
+    grid = table[table["kind"] == "grid"]
+    assert minima.index.tolist() == [grid["loss"].idxmin()]
+    assert minima["persistence"].tolist() == [np.inf]
+    assert minima["gap"].isna().all()
+
+
+def test_minima_of_each_plane_stand_in_its_grid_and_their_pictures_count_them(registry: Registry) -> None:
+    """Two planes of an egg-crate, whose four minima of -2 + 3 have saddles of 3 between them."""
+    t = np.arange(9) / 8
+    wave = np.cos(4 * np.pi * t)
+    wave[1::2] = 0
+    losses = (wave[:, None] + wave + 3).ravel()
+    x, y = (ticks.ravel() for ticks in np.meshgrid(t, t))
+    plane = _with_minima(pd.DataFrame({"kind": "grid", "x": x, "y": y, "loss": losses}), 9)
+    known = plane[plane["persistence"].notna()]
+    assert known[["x", "y"]].to_numpy().tolist() == [[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]]
+    assert known["persistence"].tolist() == [np.inf, 2, 2, 2]
+    assert known["gap"].tolist() == [2, 2, 2, 2]
+    table = pd.concat([plane.assign(draw=draw, scale="linear") for draw in range(2)], ignore_index=True)
+    views = registry.probe("surface").views()
+    for view, rows in (("merge tree", {12, 2, 4}), ("persistence barcode", {4})):
+        one: Any = views[view](table[table["draw"] == 0])
+        document = one.to_dict()
+        assert document["title"]["subtitle"] == [
+            "4 minima; 4 deeper than 1% of the range",
+            "mean gap from a minimum to its first saddle: 2",
+        ]
+        assert {len(data) for data in document["datasets"].values()} <= rows | {14}
+        both: Any = views[view](table)
+        assert len(both.to_dict()["concat"]) == 2
+
+
+def test_the_surfaces_table_tells_how_it_was_computed(registry: Registry) -> None:
+    auto, _ = measure(registry, DIGITS, "surface", resolution=5)
+    plain, _ = measure(registry, DIGITS, "surface", resolution=5, method="plain")
+    assert set(auto.loc[auto["kind"] == "grid", "method"]) == {"walk"}
+    assert set(plain.loc[plain["kind"] == "grid", "method"]) == {"plain"}
+    np.testing.assert_allclose(auto["loss"], plain["loss"], rtol=1e-5)
 
 
 def test_the_surface_of_a_quadratic_is_the_known_function(registry: Registry) -> None:

@@ -37,16 +37,16 @@ def relief(table: pandas.DataFrame) -> object:
         from plotly import graph_objects
     except ImportError as error:
         raise ValueError("the picture in three dimensions needs plotly: pip install 'thalweg[app]'") from error
-    planes = _planes(table)
+    every = planes(table)
     log = len(table) > 0 and bool((table["scale"] == "log").all())
-    first = next((part for _, part in planes if not _why_not(part, log)), None)
+    first = next((part for _, part in every if not _why_not(part, log)), None)
     if first is None:
         figure = graph_objects.Figure()
         why = _why_not(table, log)
         figure.update_layout(title="Loss surface", height=200, xaxis_visible=False, yaxis_visible=False)
         figure.add_annotation(text=why, showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5)
         return figure
-    x, y, z = _square(first, log)
+    x, y, z = square(first, log)
     height = np.log10(z) if log else z
     title = "log10 of the training loss" if log else "training loss"
     surface = graph_objects.Surface(x=x, y=y, z=height, colorscale=PLOTLY_SEQUENTIAL, colorbar={"title": title})
@@ -68,7 +68,7 @@ def relief(table: pandas.DataFrame) -> object:
     return figure
 
 
-def _planes(table: pandas.DataFrame) -> list[tuple[str, pandas.DataFrame]]:
+def planes(table: pandas.DataFrame) -> list[tuple[str, pandas.DataFrame]]:
     """The table of each plane with its name; a table without a column ``draw`` is one plane."""
     keys = [key for key in ("trial", "draw") if key in table and len(table[key].unique()) > 1]
     if not keys:
@@ -87,15 +87,15 @@ def _several(table: pandas.DataFrame, draw: Any, title: str) -> altair.TopLevelM
     from thalweg.landscape.contours import contour_levels
 
     log = len(table) > 0 and bool((table["scale"] == "log").all())
-    every = _planes(table)
-    planes = [(name, part) for name, part in every if not _why_not(part, log)]
-    if not planes:
+    every = planes(table)
+    drawn = [(name, part) for name, part in every if not _why_not(part, log)]
+    if not drawn:
         return said("Loss surface", _why_not(table, log))
     levels = contour_levels(table.loc[table["kind"] == "grid", "loss"].to_numpy(float), LEVELS, log)
     if len(every) == 1:
-        found: altair.TopLevelMixin = draw(planes[0][1], levels, log, planes[0][0])
+        found: altair.TopLevelMixin = draw(drawn[0][1], levels, log, drawn[0][0])
         return found
-    charts = [draw(part, levels, log, name).properties(width=250, height=250) for name, part in planes]
+    charts = [draw(part, levels, log, name).properties(width=250, height=250) for name, part in drawn]
     lost = [f"{name}: {_why_not(part, log)}" for name, part in every if _why_not(part, log)]
     return alt.concat(*charts, columns=2, title=heading(title, lost))
 
@@ -113,7 +113,7 @@ def _why_not(table: pandas.DataFrame, log: bool) -> str:
     return ""
 
 
-def _square(table: pandas.DataFrame, log: bool) -> tuple[Any, Any, Any]:
+def square(table: pandas.DataFrame, log: bool) -> tuple[Any, Any, Any]:
     """Ticks x (n,) and y (m,), and losses (m, n): nan where a loss is not finite or not on the scale."""
     import numpy as np
 
@@ -126,7 +126,7 @@ def _square(table: pandas.DataFrame, log: bool) -> tuple[Any, Any, Any]:
 def _cells(table: pandas.DataFrame, levels: Any, log: bool, title: str) -> altair.LayerChart | altair.FacetChart:
     import altair as alt
 
-    x, y, z = _square(table, log)
+    x, y, z = square(table, log)
     grid = table[table["kind"] == "grid"]
     half = [(ticks[1] - ticks[0]) / 2 for ticks in (x, y)]
     cells = grid[["x", "y", "loss"]].assign(
@@ -156,7 +156,7 @@ def _contours(table: pandas.DataFrame, levels: Any, log: bool, title: str) -> al
 
     from thalweg.landscape.contours import filled_contours
 
-    x, y, z = _square(table, log)
+    x, y, z = square(table, log)
     # contours interpolate between grid points on the scale on which they are drawn
     polygons = filled_contours(x, y, np.log(z), np.log(levels)) if log else filled_contours(x, y, z, levels)
     polygons["level"] = np.exp(polygons["level"]) if log else polygons["level"]

@@ -50,6 +50,7 @@ class Directions(Probe):
     summary = "loss along random, gradient and per-layer directions, at the start and after training"
     equation = "L(w + t ||w|| d), ||d|| = 1, -reach <= t <= reach"
     source = "Li, Tai, Singh & Michaud 2018 (unpublished); compare Goodfellow, Vinyals & Saxe 2014"
+    revision = 2
     when = ("start", "end")
     weights_suffice = True
     needs = ("initial", "final")

@@ -43,7 +43,7 @@ class Line(Probe):
     summary = "loss along the straight line from initial to final weights, or from one trial's end to another's"
     equation = "L((1 - t) w_0 + t w_1)"
     source = "Goodfellow, Vinyals & Saxe 2014, section 3"
-    revision = 2
+    revision = 3
     when = ("end", "pair")
     weights_suffice = True
     needs = ("initial", "final")

@@ -36,6 +36,7 @@ class ModeConnectivity(Probe):
     summary = "loss barrier on the straight line between two trials' final weights"
     equation = "B = max_t L((1 - t) w_a + t w_b) - ((1 - t) L(w_a) + t L(w_b))"
     source = "Frankle et al. 2020, section 2; Entezari et al. 2022; batch norm: Izmailov et al. 2018, section 3.2"
+    revision = 2
     when = ("pair",)
     needs = ("final",)
     options = (

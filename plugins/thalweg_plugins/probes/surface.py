@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from thalweg.contracts.probe import ProbeContext
     from thalweg.landscape.adaptive import AdaptiveSurface
+    from thalweg.landscape.evaluate import Losses
 
 CURVATURE_EXAMPLES = 1024
 """The most examples for the Hessian whose eigenvectors span a plane."""
@@ -44,6 +45,10 @@ class Surface(Probe):
     The path is projected onto the plane by least squares. ``in_plane`` is the share of a point's displacement in the
     plane, and ``residual`` its distance from the plane. A random plane shows next to nothing of a path.
 
+    The topology of each grid is that of its sublevel sets, with neighbours in rows and columns: see
+    ``thalweg.landscape.topology``. ``persistence`` and ``gap`` stand at its minima. The lowest minimum has infinite
+    persistence. The mean of ``gap`` is a saddle-minimum average distance as in Landscaper (arXiv 2602.07135).
+
     With a ``tolerance``, only points where the surface bends are evaluated, and the grid is interpolated between them:
     see ``thalweg.landscape.adaptive``. The table reports the largest error at points that the interpolant had not seen,
     as a share of the range on the scale of the contours.
@@ -52,8 +57,8 @@ class Surface(Probe):
     name = "surface"
     summary = "loss on a plane through the trained weights: random, of the path, of the Hessian or through three points"
     equation = "L(w_T + x d1 + y d2),  d_f <- d_f / ||d_f|| ||w_f|| for each filter f"
-    source = "Li et al. 2018, sections 4 and 7"
-    revision = 3
+    source = "Li et al. 2018, sections 4 and 7; Landscaper (arXiv 2602.07135) for the topology"
+    revision = 4
     when = ("end",)
     weights_suffice = True
     needs = ("initial", "final", "trajectory")
@@ -78,6 +83,7 @@ class Surface(Probe):
             ("log", "linear"),
             "scale of the contours, and of the tolerance; linear where a loss is below zero",
         ),
+        Option("method", "auto", ("auto", "walk", "stack", "plain"), "how points are evaluated: see losses_at"),
     )
     columns = (
         Column("kind", "", "grid, path for the optimizer's own points, or evaluated for those behind an adaptive grid"),
@@ -92,6 +98,9 @@ class Surface(Probe):
         Column("error", "", "of an adaptive grid: the largest at held-out points, as a share of the range"),
         Column("scale", "", "scale of the contours: log or linear"),
         Column("directions", "", "random (filter), random (layer), random (none), path, hessian or points"),
+        Column("persistence", "", "at a minimum of the grid: the rise to the saddle into a lower valley; else missing"),
+        Column("gap", "", "at a minimum of the grid: the rise to the first saddle into another valley; else missing"),
+        Column("method", "", "how the grid's losses were computed: walk, stack or plain"),
     )
 
     def misfit(self, options: Mapping[str, Any]) -> str | None:
@@ -124,11 +133,12 @@ class Surface(Probe):
         if len(center) < 2:
             raise ValueError("nothing spans a plane: there is one weight")
         offsets = path.to(center) - center
-        on_path = self._losses(context, path.to(center))
+        losses_at = self._evaluate(context)
+        on_path = losses_at(path.to(center))["loss"]
         tables = []
         for draw in range(context.options["draws"]):
             plane = self._plane(context, center, offsets)
-            grid = self._grid(context, plane, draw)
+            grid = _with_minima(self._grid(context, losses_at, plane, draw), context.options["resolution"])
             coordinates, inside, residual = _projected(offsets.double(), plane.d1.double(), plane.d2.double())
             way = pd.DataFrame(
                 {
@@ -148,24 +158,34 @@ class Surface(Probe):
         table["scale"] = context.options["scale"] if (losses > 0).any() and not _below_zero(losses) else "linear"
         return table[[column.name for column in self.columns]]
 
-    def _losses(self, context: ProbeContext, points: Any, resume: str = "") -> Tensor:
-        from thalweg.landscape.evaluate import losses_at
+    def _evaluate(self, context: ProbeContext) -> Callable[..., Losses]:
+        """The losses at points, for several calls. With a name of a file, a call can be resumed."""
+        from thalweg.landscape.evaluate import Evaluator
 
         options = context.options
-        return losses_at(
+        evaluator = Evaluator(
             context.module,
             context.problem,
-            points,
             "train",
             options["batch_norm"],
             examples=options["examples"] or None,
             metrics=("loss",),
-            resume=context.scratch / resume if context.scratch and resume else None,
-            progress=context.progress if resume and not options["tolerance"] else None,
-            counts=context.objective.counts,
-        )["loss"]
+            method=options["method"],
+        )
 
-    def _grid(self, context: ProbeContext, plane: _Plane, draw: int) -> pandas.DataFrame:
+        def losses(points: Any, resume: str = "") -> Losses:
+            return evaluator(
+                points,
+                resume=context.scratch / resume if context.scratch and resume else None,
+                progress=context.progress if resume and not options["tolerance"] else None,
+                counts=context.objective.counts,
+            )
+
+        return losses
+
+    def _grid(
+        self, context: ProbeContext, losses_at: Callable[..., Losses], plane: _Plane, draw: int
+    ) -> pandas.DataFrame:
         """The losses on the square grid, evaluated or interpolated."""
         import numpy as np
         import pandas as pd
@@ -180,16 +200,20 @@ class Surface(Probe):
         positions = {"x": [x for _ in ticks for x in ticks], "y": [y for y in ticks for _ in ticks]}
         if not options["tolerance"]:
             points = Plane(plane.center, plane.d1, plane.d2, ticks, ticks)
-            losses = self._losses(context, points, f"draw-{draw}.sums").numpy()
-            return pd.DataFrame({"kind": "grid", **positions, "loss": losses, "error": np.nan})
+            values = losses_at(points, f"draw-{draw}.sums")
+            exact_losses = {"loss": values["loss"].numpy(), "method": values.method}
+            return pd.DataFrame({"kind": "grid", **positions, **exact_losses, "error": np.nan})
         vectors = torch.stack([plane.center, plane.d1, plane.d2])
 
+        methods: set[str] = set()
         calls, log = itertools.count(), options["scale"] == "log"
 
         def evaluate(at: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
             file = f"draw-{draw}-part-{next(calls)}.sums"
             coordinates = torch.cat([torch.ones(len(at), 1).double(), torch.from_numpy(at)], 1)
-            losses = np.asarray(self._losses(context, Span(vectors, coordinates), file).numpy())
+            values = losses_at(Span(vectors, coordinates), file)
+            methods.add(values.method)
+            losses = np.asarray(values["loss"].numpy())
             if log and _below_zero(losses):
                 raise _BelowZeroError
             return losses
@@ -209,7 +233,7 @@ class Surface(Probe):
         at, losses = found.points, found.values  # noqa: PD011 - no pandas here
         exact = pd.DataFrame({"kind": "evaluated", "x": at[:, 0], "y": at[:, 1], "loss": losses})
         whole = pd.concat([pd.DataFrame({"kind": "grid", **positions, "loss": grid}), exact], ignore_index=True)
-        return whole.assign(error=found.max_error)
+        return whole.assign(error=found.max_error, method=", ".join(sorted(methods)))
 
     def _plane(self, context: ProbeContext, center: Tensor, offsets: Tensor) -> _Plane:
         import torch
@@ -259,10 +283,11 @@ class Surface(Probe):
         return contours(table)
 
     def views(self) -> dict[str, Any]:
-        """The heat map of every cell, and the relief in three dimensions."""
+        """The heat map of every cell, the relief, the tree of the surface's valleys, and a bar for each minimum."""
         from thalweg_plugins.probes._surface_charts import heat_map, relief
+        from thalweg_plugins.probes._topology_charts import barcode, tree
 
-        return {"heat map": heat_map, "3-D": relief}
+        return {"heat map": heat_map, "3-D": relief, "merge tree": tree, "persistence barcode": barcode}
 
 
 @dataclass(frozen=True)
@@ -273,6 +298,19 @@ class _Plane:
     extent: float
     explained: float
     name: str
+
+
+def _with_minima(grid: pandas.DataFrame, side: int) -> pandas.DataFrame:
+    """The table of a grid, whose rows come first, with persistence and gap at the grid's minima."""
+    import numpy as np
+
+    from thalweg.landscape.topology import merge_tree
+
+    persistence, gap = (np.full(len(grid), np.nan) for _ in range(2))
+    for minimum in merge_tree(grid["loss"].to_numpy(float)[: side**2].reshape(side, side)).minima:
+        place = minimum.row * side + minimum.column
+        persistence[place], gap[place] = minimum.persistence, minimum.gap
+    return grid.assign(persistence=persistence, gap=gap)
 
 
 class _BelowZeroError(Exception):

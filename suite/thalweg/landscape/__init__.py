@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from thalweg.landscape.evaluate import Line, Plane, Span, flat, flat_from, losses_at
+    from thalweg.landscape.evaluate import Evaluator, Line, Losses, Plane, Span, flat, flat_from, losses_at
 
-__all__ = ["Line", "Plane", "Span", "flat", "flat_from", "losses_at"]
+__all__ = ["Evaluator", "Line", "Losses", "Plane", "Span", "flat", "flat_from", "losses_at"]
 
 
 def __getattr__(name: str) -> Any:

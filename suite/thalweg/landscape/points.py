@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -53,8 +54,9 @@ class Plane(Span):
     """The points center + x d1 + y d2; point number i * len(x) + j is (x[j], y[i])."""
 
     def __init__(self, center: Tensor, d1: Tensor, d2: Tensor, x: Sequence[float], y: Sequence[float]) -> None:
-        at = torch.cartesian_prod(torch.tensor(y, dtype=torch.float64), torch.tensor(x, dtype=torch.float64))
-        super().__init__(torch.stack([center, d1, d2]), torch.cat([torch.ones(len(at), 1), at.flip(1)], 1))
+        at = np.ones((len(y), len(x), 3))
+        at[:, :, 1], at[:, :, 2] = np.asarray(x, float), np.asarray(y, float)[:, None]
+        super().__init__(torch.stack([center, d1, d2]), torch.from_numpy(at.reshape(-1, 3)))
 
 
 def flat(module: nn.Module) -> Tensor:
@@ -81,3 +83,65 @@ def running_statistics(module: nn.Module) -> list[Tensor]:
     """Batch norm's running means and variances, in the order of ``module.named_buffers()``."""
     kept = [(layer.running_mean, layer.running_var) for layer in batch_norms(module)]
     return [buffer for pair in kept for buffer in pair if buffer is not None]
+
+
+class Points:
+    """The points of one call, on the device and in the precision of a module.
+
+    Args:
+        points: a (K, P) tensor or a span.
+        like: a tensor of the wanted precision on the wanted device.
+        size: the wanted P.
+
+    Raises:
+        ValueError: a point has another size.
+    """
+
+    def __init__(self, points: Tensor | Span, like: Tensor, size: int) -> None:
+        rows = points.vectors if isinstance(points, Span) else points
+        if rows.dim() != 2 or rows.shape[1] != size:
+            got = tuple(rows.shape[1:])
+            raise ValueError(f"shape mismatch: a point has shape {got}, expected ({size},)")
+        rows = rows.detach().to(like)
+        self._listed = None if isinstance(points, Span) else rows
+        self.vectors = rows if isinstance(points, Span) else None
+        """The vectors (m, P) that span the points; None for points without a span."""
+        self.coordinates = points.coordinates.to(like) if isinstance(points, Span) else None
+        """The coordinates (K, m) of a span."""
+        self.numbers = None if self.coordinates is None else list(map(tuple, self.coordinates.tolist()))
+        """The coordinates of a span as numbers."""
+        self._count = len(points)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, number: int) -> Tensor:
+        """One point (P,)."""
+        return self.rows(number, number + 1)[0]
+
+    def rows(self, first: int, last: int) -> Tensor:
+        """The points ``first`` to ``last - 1``, shape (last - first, P)."""
+        if self.coordinates is not None and self.vectors is not None:
+            return self.coordinates[first:last] @ self.vectors
+        assert self._listed is not None
+        return self._listed[first:last]
+
+    def tensors(self) -> list[Tensor]:
+        """The tensors that determine the points."""
+        return [each for each in (self.vectors, self.coordinates, self._listed) if each is not None]
+
+    @property
+    def busiest(self) -> int:
+        """The coordinate that changes most often from one point to the next."""
+        if self.coordinates is None or len(self) == 1:
+            return 0
+        return int((self.coordinates.diff(dim=0) != 0).sum(0).argmax())
+
+    def typical(self) -> int:
+        """The number of a point that no vector of the span is missing from, about a third of the way."""
+        first = len(self) // 3
+        if self.numbers is None:
+            return first
+        zeros = [numbers.count(0.0) for numbers in self.numbers]
+        least = min(zeros)
+        return zeros.index(least, first) if least in zeros[first:] else zeros.index(least)
