@@ -3,23 +3,63 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from thalweg.contracts import Batch, BuildContext, Draw, LoadedProblem, Metric, Optimizer, StackedStepper, Stepper
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.optimizer import alike
 from thalweg.contracts.problem import Split
+from thalweg.training.direct.common import BLOCK
 
 _SHAPES = {"w1": (6, 8), "b1": (8,), "w2": (8, 3), "b2": (3,)}
 _EXAMPLES, _BATCH = 64, 16
 
 
+def rows_of(parts: Sequence[Tensor], settings: int) -> Tensor:
+    """Parts (K, ...) as rows of all members (D, K/D, P), as in a ``StackedModule``: with zeros after each part."""
+    k = len(parts[0])
+    padded = [functional.pad(part.reshape(k, -1), (0, -part[0].numel() % BLOCK)) for part in parts]
+    return torch.cat(padded, 1).view(settings, k // settings, -1)
+
+
+def parts_of(rows: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
+    """The parts (K, ...) of rows (D, K/D, P)."""
+    flat = rows.flatten(0, 1)
+    lengths = [shape.numel() for shape in shapes]
+    wide = torch.split(flat, [-(-length // BLOCK) * BLOCK for length in lengths], 1)
+    return [part[:, :length].view(-1, *shape) for part, length, shape in zip(wide, lengths, shapes, strict=True)]
+
+
+class Members(nn.Module):
+    """K networks of 6, 8 and 3 units with tanh, whose weights are rows of one parameter (D, K/D, P)."""
+
+    def __init__(self, weights: Mapping[str, Tensor], settings: int) -> None:
+        super().__init__()
+        self._shapes = [tensor.shape[1:] for tensor in weights.values()]
+        self.rows = nn.Parameter(rows_of(list(weights.values()), settings))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(K, n, 6) to (K, n, 3)."""
+        return _outputs(parts_of(self.rows, self._shapes), x)
+
+    def parts(self, rows: Tensor) -> list[Tensor]:
+        """Rows as parts (K, ...)."""
+        return parts_of(rows, self._shapes)
+
+
+def _outputs(weights: Iterable[Tensor], x: Tensor) -> Tensor:
+    w1, b1, w2, b2 = weights
+    outputs: Tensor = torch.tanh(x @ w1 + b1.unsqueeze(-2)) @ w2 + b2.unsqueeze(-2)
+    return outputs
+
+
 class Network(nn.Module):
-    """A network of 6, 8 and 3 units with tanh. With K members every parameter has shape (K, ...)."""
+    """A network of 6, 8 and 3 units with tanh."""
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -27,10 +67,8 @@ class Network(nn.Module):
             self.register_parameter(name, nn.Parameter(tensor.clone()))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, 6) to (n, 3), or (K, n, 6) to (K, n, 3)."""
-        w1, b1, w2, b2 = self.parameters()
-        outputs: Tensor = torch.tanh(x @ w1 + b1.unsqueeze(-2)) @ w2 + b2.unsqueeze(-2)
-        return outputs
+        """(n, 6) to (n, 3)."""
+        return _outputs(self.parameters(), x)
 
 
 class Regression(LoadedProblem):
@@ -80,10 +118,11 @@ def compare(optimizer: Optimizer, members: Sequence[Mapping[str, Any]], steps: i
     context = BuildContext(0, _EXAMPLES, _BATCH)
     shared = members[:1] if alike(members) else members
 
-    stacked = Network(starts)
-    at_once = _train(
+    stacked = Members(starts, len(shared))
+    rows = _train(
         stacked, Regression(inputs, targets), steps, lambda: optimizer.build_stacked(stacked, shared, context)
     )
+    at_once = [part for one in rows for part in stacked.parts(one)]
     differences = []
     for index, member in enumerate(members):
         network = Network({name: start[index] for name, start in starts.items()})
@@ -149,17 +188,17 @@ def compare_shapes(
         module = nn.ParameterList([start.clone() for start in own[0]])
         return _train(module, Bowls(own[1], own[2]), steps, lambda: build(module))
 
-    at_once = train(
-        lambda stack: stack.view(d, k // d, *stack.shape[1:]),
-        lambda module: optimizer.build_stacked(module, shared, context),
-    )
+    whole = nn.ParameterList([nn.Parameter(rows_of(starts, d))])
+    problem = Bowls([rows_of(curvatures, d)], [rows_of(minima, d)])
+    rows = _train(whole, problem, steps, lambda: optimizer.build_stacked(whole, shared, context))
+    at_once = [part for one in rows for part in parts_of(one, shapes)]
     differences = []
     for index in {0, k - 1}:
         alone = train(
             lambda stack: stack[index],  # noqa: B023
             lambda module: optimizer.build(module, members[index], context),  # noqa: B023
         )
-        differences += [(a.flatten(0, 1)[index] - b).abs().max() for a, b in zip(at_once, alone, strict=True)]
+        differences += [(a[index] - b).abs().max() for a, b in zip(at_once, alone, strict=True)]
     return float(torch.stack(differences).max())
 
 
