@@ -76,10 +76,6 @@ class Elementwise(Layer):
     def _whole(self, parts: list[Tensor]) -> Tensor:
         return torch.cat(parts, 1) if self.channels else torch.stack(parts)
 
-    def forget(self) -> None:
-        """Let go of the activations."""
-        self._kept = []
-
 
 def _relu_back(g: Tensor, y: Tensor) -> Tensor:
     back: Tensor = aten.threshold_backward(g, y, 0)
@@ -131,9 +127,6 @@ class Same(Layer):
         assert self._shape is not None
         return (g if self._back is None else self._back(g, self._shape),)
 
-    def forget(self) -> None:
-        """Nothing: only the shape is kept."""
-
 
 class Add(Layer):
     """a + alpha b, where the product is rounded by itself, so that all instructions give equal bits."""
@@ -149,9 +142,6 @@ class Add(Layer):
     def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
         """g, and alpha g in memory of its own."""
         return g, g * self.alpha
-
-    def forget(self) -> None:
-        """Nothing: only the shape is kept."""
 
 
 class Subsample(Layer):
@@ -181,9 +171,6 @@ class Subsample(Layer):
         back = g.new_zeros(n, self._members, channels // self._members, *sides)
         back[self._pixels] = g
         return (back.view(self._shape),)
-
-    def forget(self) -> None:
-        """Nothing: only the shape is kept."""
 
 
 class MaxPool(Layer):
@@ -220,10 +207,6 @@ class MaxPool(Layer):
         back: Tensor = aten.max_pool2d_with_indices_backward(g.contiguous(), self._kept[0], *self._how, self._kept[1])
         return (back.squeeze(-2) if self._flat else back,)
 
-    def forget(self) -> None:
-        """Let go of the inputs."""
-        self._kept = None
-
 
 class Mean(Layer):
     """The mean over all pixels, which stay as one: ``AdaptiveAvgPool`` to size 1."""
@@ -242,6 +225,3 @@ class Mean(Layer):
         assert self._shape is not None
         pixels = self._shape[self._over[0] :].numel()
         return ((g / pixels).expand(self._shape).contiguous(),)
-
-    def forget(self) -> None:
-        """Nothing: only the shape is kept."""

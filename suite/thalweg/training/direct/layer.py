@@ -29,10 +29,6 @@ class Layer(ABC):
             wanted: whether the inputs' gradients are of use; None may stand for them otherwise.
         """
 
-    @abstractmethod
-    def forget(self) -> None:
-        """Let go of what ``forward`` kept."""
-
 
 def is_of(layer: object, kind: type[nn.Module]) -> bool:
     """Whether a module computes what torch's class computes."""

@@ -60,10 +60,6 @@ class Dense(Layer):
         back = product(rows, self.weight.value)
         return (back if g.dim() == 3 else back.view(self._shape),)
 
-    def forget(self) -> None:
-        """Let go of the inputs."""
-        self._x = None
-
 
 class Convolution(Layer):
     """One convolution whose groups are the members: (N, K C, ...) to (N, K O, ...).
@@ -110,10 +106,6 @@ class Convolution(Layer):
             summed = g.sum([0, *range(2, g.dim())])
             self.bias.gradient.copy_(summed.view(self.bias.gradient.shape))
         return (self._first(back, 1) if wanted else None,)
-
-    def forget(self) -> None:
-        """Let go of the inputs."""
-        self._x = None
 
 
 class Unfolded(Layer):
@@ -165,10 +157,6 @@ class Unfolded(Layer):
             torch.sum(rows, 2, out=self.bias.gradient)
         return (None,)
 
-    def forget(self) -> None:
-        """Let go of the columns."""
-        self._columns = None
-
 
 class BatchNorm(Layer):
     """One batch norm over all members' channels: (N, K C, ...). Running statistics advance in place."""
@@ -209,10 +197,6 @@ class BatchNorm(Layer):
             if one is not None and one.gradient is not None:
                 one.gradient.copy_(gradient.view(one.gradient.shape))
         return (back,)
-
-    def forget(self) -> None:
-        """Let go of the inputs."""
-        self._kept = None
 
 
 class BatchNormOfRows(Layer):
@@ -268,10 +252,6 @@ class BatchNormOfRows(Layer):
         shift, scale = (part.div_(g.shape[1]).unsqueeze(1) for part in (shift, scale))
         return ((g - shift).sub_(normal * scale).mul_(factor),)
 
-    def forget(self) -> None:
-        """Let go of the activations."""
-        self._kept = None
-
 
 class LayerNorm(Layer):
     """Layer norm over the last dimension of (K, N, ..., F), with weights of each member."""
@@ -309,10 +289,6 @@ class LayerNorm(Layer):
             g * self._spread(self.weight, g.dim()), x, self._features, mean, inverse, None, None, [True, False, False]
         )
         return (back,)
-
-    def forget(self) -> None:
-        """Let go of the activations."""
-        self._kept = None
 
 
 Find = Callable[[Tensor], Any]

@@ -56,8 +56,3 @@ class Program:
                 if back is not None and self._trains[source]:
                     # no layer overwrites a gradient that it passes on, so two ways may share one
                     gradients[source] = gradients[source] + back if source in gradients else back
-
-    def forget(self) -> None:
-        """Let go of what the layers keep for the way back."""
-        for step in self.steps:
-            step.layer.forget()
