@@ -17,7 +17,7 @@ class Weight:
     value: Tensor
     """(K, ...), a view of the memory that trains."""
     gradient: Tensor | None
-    """(K, ...), where the way back writes the gradient; None for a parameter that does not train."""
+    """(K, ...), where each backward pass overwrites the gradient; None for a parameter that does not train."""
 
 
 class StackedNetwork(nn.Module):

@@ -57,30 +57,25 @@ class StackedModule(StackedNetwork):
         self._memory = self.rows.detach()
         self.gradient = torch.zeros_like(self._memory)
         """Where the gradient is written, in the shape of ``rows``."""
-        own: dict[int, Any] = {}
+        self._apart = False
+        self._places = {name: (offset, named[name].shape) for name, offset in offsets.items()}
         pieces: dict[str, Weight] = {}
-        for name, parameter in named.items():
+        for name in named:
             stack = torch.stack([member.get_parameter(name).detach() for member in members])
             if name in offsets:
-                value, gradient = (
-                    whole.view(self.members, -1)[:, offsets[name] : offsets[name] + parameter.numel()].view(
-                        self.members, *parameter.shape
-                    )
-                    for whole in (self._memory, self.gradient)
-                )
+                value, gradient = (self._piece(whole, *self._places[name]) for whole in (self._memory, self.gradient))
                 value.copy_(stack)
                 pieces[name] = Weight(value, gradient)
             else:
                 pieces[name] = Weight(stack, None)
-            own[id(parameter)] = pieces[name]
         self.pieces = pieces
         self._buffer_names = [name for name, _ in base.named_buffers()]
-        for index, (name, buffer) in enumerate(base.named_buffers()):
+        for index, name in enumerate(self._buffer_names):
             self.register_buffer(f"buffer{index}", torch.stack([member.get_buffer(name) for member in members]))
-            own[id(buffer)] = self.get_buffer(f"buffer{index}")
-        steps = steps_of(base, MembersReader(base, self.members, lambda tensor: own[id(tensor)])) if direct else None
-        self.program = None if steps is None else Program(steps)
+        self._direct = direct
+        self.program: Program | None = None
         """The forward and backward pass without autograd; None where the network has other operations."""
+        self._build()
         self._vmapped = vmap(lambda state, x: functional_call(base, state, (x,)))
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -96,9 +91,8 @@ class StackedModule(StackedNetwork):
         """The trained parameters (K, ...) by name, with the graph that leads to ``rows``."""
         flat = self.rows.flatten(0, 1)
         return {
-            name: flat[:, self._offset(piece) :][:, : piece.value[0].numel()].view_as(piece.value)
-            for name, piece in self.pieces.items()
-            if piece.gradient is not None
+            name: flat[:, offset : offset + shape.numel()].view(self.members, *shape)
+            for name, (offset, shape) in self._places.items()
         }
 
     def leaves(self) -> dict[str, Tensor]:
@@ -111,9 +105,6 @@ class StackedModule(StackedNetwork):
         outputs: Tensor = self._vmapped(self._state(leaves), inputs)
         return outputs
 
-    def _offset(self, piece: Weight) -> int:
-        return int(piece.value.storage_offset() - self._memory.storage_offset())
-
     def _state(self, trained: dict[str, Tensor]) -> dict[str, Tensor]:
         fixed = {name: piece.value for name, piece in self.pieces.items() if name not in trained}
         return fixed | trained | self._buffers_by_name()
@@ -121,11 +112,43 @@ class StackedModule(StackedNetwork):
     def _buffers_by_name(self) -> dict[str, Tensor]:
         return dict(zip(self._buffer_names, self.buffers(), strict=True))
 
-    def keep_memory(self) -> None:
-        """Move the weights back into the memory that ``pieces`` look at, where an optimizer has put others there."""
-        if self.rows.data_ptr() != self._memory.data_ptr():
-            self._memory.copy_(self.rows.detach())
-            self.rows.data = self._memory
+    @torch.no_grad()
+    def read_rows(self) -> None:
+        """Let ``pieces`` and the program see the numbers of ``rows``, where an optimizer has given it other memory.
+
+        The optimizer may still use the memory that ``rows`` had. So from then on the program has memory of its own.
+        """
+        if self.rows.data_ptr() == self._memory.data_ptr():
+            return
+        if not self._apart:
+            self._apart = True
+            self._memory = self.rows.detach().clone()
+            for name, (offset, shape) in self._places.items():
+                self.pieces[name].value = self._piece(self._memory, offset, shape)
+            self._build()
+        self._memory.copy_(self.rows.detach())
+
+    @torch.no_grad()
+    def write_rows(self) -> None:
+        """Put the numbers of ``pieces`` into ``rows``, where the two have memory of their own."""
+        if self._apart:
+            self.rows.copy_(self._memory)
+
+    def _piece(self, whole: Tensor, offset: int, shape: torch.Size) -> Tensor:
+        """A parameter (K, ...) as a view of the rows."""
+        row = whole.view(self.members, -1)
+        return row[:, offset : offset + shape.numel()].view(self.members, *shape)
+
+    def _build(self) -> None:
+        """Read the network as a program, on the present memory."""
+        base = self._base[0]
+        own: dict[int, Any] = {id(parameter): self.pieces[name] for name, parameter in base.named_parameters()}
+        buffers = zip(base.buffers(), self.buffers(), strict=True)
+        own |= {id(buffer): stack for buffer, stack in buffers}
+        steps = (
+            steps_of(base, MembersReader(base, self.members, lambda tensor: own[id(tensor)])) if self._direct else None
+        )
+        self.program = None if steps is None else Program(steps)
 
     @torch.no_grad()
     def write(self, member: int, module: nn.Module) -> None:

@@ -24,16 +24,24 @@ class StackedObjective(Objective):
         draw: a member's randomness; its batch size is everyone's.
         l2: coefficient of a penalty l2/2 ||w||^2 in each member's loss.
         penalized: the names of the trained parameters w of the penalty.
+        new_gradients: whether each gradient is a new tensor, because an optimizer may keep it.
     """
 
     module: StackedModule
     problem: StackedProblem
 
     def __init__(
-        self, module: StackedModule, problem: StackedProblem, draw: Draw, l2: float = 0.0, penalized: Sequence[str] = ()
+        self,
+        module: StackedModule,
+        problem: StackedProblem,
+        draw: Draw,
+        l2: float = 0.0,
+        penalized: Sequence[str] = (),
+        new_gradients: bool = False,
     ) -> None:
         super().__init__(module, problem, draw)
         self._coefficient = l2
+        self._new_gradients = new_gradients
         self._names = [name for name in penalized if l2]
 
     def loss(self, outputs: Tensor | None = None) -> Tensor:
@@ -62,7 +70,7 @@ class StackedObjective(Objective):
             self.step_loss, self.problem.losses = total, losses
         for name in self._names:
             total = total + 0.5 * self._coefficient * self._penalty(self.module.pieces[name])
-        self.module.rows.grad = self.module.gradient
+        self.module.rows.grad = self.module.gradient.clone() if self._new_gradients else self.module.gradient
         return total
 
     @torch.no_grad()

@@ -123,6 +123,7 @@ class StackTraining(StepLoop):
         """Go on from ``state``, of a stack of the same trials. After an error this stack is good for nothing."""
         self.spent.step, self.spent.seconds, self._share = state["step"], state["seconds"], state["share"]
         self.module.load_state_dict(state["module"])
+        self.module.read_rows()
         self.stepper.load_state_dict(state["stepper"])
         for name, count in state["counts"].items():
             setattr(self.objective.counts, name, count)
@@ -182,6 +183,7 @@ class StackTraining(StepLoop):
         """Evaluate each member that has not ended, in a module of its own."""
         _check_random(self._random)
         with self.stepper.evaluation_weights():
+            self.module.read_rows()
             values = self._values()
             for index, member in enumerate(self.members):
                 if member.trained is None:
@@ -194,6 +196,7 @@ class StackTraining(StepLoop):
                         member.end()
                     if went_on:
                         member.progress(self.spent.step, self.total)
+        self.module.read_rows()
         self._random = random_state()
 
     def _values(self) -> dict[Split, list[dict[str, float]]]:

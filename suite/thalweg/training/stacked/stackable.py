@@ -13,13 +13,13 @@ from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
 from thalweg.contracts.precision import move
 from thalweg.contracts.problem import Split
-from thalweg.contracts.torch_adapter import TorchOptimizer
 from thalweg.failure import Failure
-from thalweg.registry import Registry, is_built_in
+from thalweg.registry import Registry
 from thalweg.training.example import example_inputs
 from thalweg.training.extent import check_extent
 from thalweg.training.stacked.elementwise import compare, compare_shapes
 from thalweg.training.stacked.module import StackedModule
+from thalweg.training.stacked.together import is_known
 from thalweg.trial import Trial
 
 FLOPS = 3e7
@@ -160,8 +160,7 @@ def _is_not_elementwise(
     optimizer: Optimizer, members: list[dict[str, Any]], trial: Trial, registry: Registry
 ) -> str | None:
     """Check a third party's ``elementwise = True``: its steps may depend on the shapes of weights after all."""
-    cls = optimizer.cls if isinstance(optimizer, TorchOptimizer) else type(optimizer)
-    if is_built_in(cls) or cls.__module__.startswith("torch.optim."):
+    if is_known(optimizer):
         return None
     if not optimizer.elementwise:
         return _steps_otherwise(optimizer, members, trial, registry)

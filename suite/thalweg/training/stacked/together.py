@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from thalweg.contracts import Batch, BuildContext, Draw, Optimizer, StepReport
 from thalweg.contracts.supervised import Supervised
+from thalweg.contracts.torch_adapter import TorchOptimizer
+from thalweg.registry import is_built_in
 from thalweg.training.recipe import decayed
 from thalweg.training.stacked.module import StackedModule
 from thalweg.training.stacked.objective import StackedObjective
@@ -40,6 +42,12 @@ class Kind:
     def several(self) -> bool:
         """Whether each member has hyperparameters of its own."""
         return self.trial.stack is not None and self.trial.stack.rows
+
+
+def is_known(optimizer: Optimizer) -> bool:
+    """Whether an optimizer is thalweg's or torch's own. It neither writes into gradients nor keeps them."""
+    cls = optimizer.cls if isinstance(optimizer, TorchOptimizer) else type(optimizer)
+    return is_built_in(cls) or cls.__module__.startswith("torch.optim.")
 
 
 def _rows(settings: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
@@ -78,9 +86,14 @@ class Together:
             if parameter.requires_grad and decayed([parameter], trial.weight_decay_on)
         ]
         self.objective = StackedObjective(
-            self.module, self.problem, draws[0], l2=trial.coupled_weight_decay, penalized=fading
+            self.module,
+            self.problem,
+            draws[0],
+            l2=trial.coupled_weight_decay,
+            penalized=fading,
+            new_gradients=not is_known(kind.optimizer),
         )
-        self._decayed = [self.module.pieces[name].value for name in fading] if trial.decoupled_weight_decay else []
+        self._decayed = [self.module.pieces[name] for name in fading] if trial.decoupled_weight_decay else []
         self._lrs = [float(lr) for lr in self.stepper.lrs]
         self._before: list[Tensor] = []
         self.info: dict[str, float] = {}
@@ -95,19 +108,20 @@ class Together:
         """Set the learning rates to ``factor`` times those at the start, as ``StepRecipe.before`` does for one."""
         if factor is not None:
             self.stepper.lrs = [lr * factor for lr in self._lrs]
-        self._before = [weight.clone() for weight in self._decayed]
+        self._before = [weight.value.clone() for weight in self._decayed]
         self.problem.losses = None
 
     @torch.no_grad()
     def finish(self, report: StepReport) -> None:
         """w <- w - lr c w for each member, as ``StepRecipe.after`` does for one."""
         self.info = dict(report.info)
-        self.module.keep_memory()
+        self.module.read_rows()
         if self._before:
             shares = [self.lr(member) * self._trial.decoupled_weight_decay for member in range(self.module.members)]
             for weight, before in zip(self._decayed, self._before, strict=True):
                 for member, share in enumerate(shares):
-                    weight[member].sub_(before[member], alpha=share)
+                    weight.value[member].sub_(before[member], alpha=share)
+            self.module.write_rows()
 
     def step(self, batch: Batch, step: int, factor: float | None) -> None:
         """One whole step."""
