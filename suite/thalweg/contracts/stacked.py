@@ -61,17 +61,20 @@ def aligned(tensor: Tensor) -> Tensor:
     return room(tensor, tensor.shape).copy_(tensor)
 
 
-def product(one: Tensor, other: Tensor, added: Tensor | None = None) -> Tensor:
-    """The products (K, N, O) of members' matrices, plus what broadcasts to them, with the bits of each member alone."""
+def product(one: Tensor, other: Tensor, added: Tensor | None = None, beta: float = 1.0, alpha: float = 1.0) -> Tensor:
+    """alpha times the products (K, N, O) of members' matrices, plus beta times what broadcasts to them.
+
+    The bits are those of each member alone. Without ``added``, alpha is 1.
+    """
     one, other = aligned(one), aligned(other)
     rows, columns = one.shape[1], other.shape[2]
     if rows > 1 and columns > 1 and rows * columns * one.element_size() % ALIGNMENT == 0:
-        return torch.bmm(one, other) if added is None else torch.baddbmm(added, one, other)
+        return torch.bmm(one, other) if added is None else torch.baddbmm(added, one, other, beta=beta, alpha=alpha)
     out = room(one, (len(one), rows, columns))
     # a library computes one product of this kind otherwise than several, so each member has a call of its own
     for index in range(len(out)):
         if added is None:
             torch.mm(one[index], other[index], out=out[index])
         else:
-            torch.addmm(added[index], one[index], other[index], out=out[index])
+            torch.addmm(added[index], one[index], other[index], beta=beta, alpha=alpha, out=out[index])
     return out

@@ -175,9 +175,22 @@ def _rules(loss: Tensor, watched: _Watched, objective: Objective) -> dict[nn.Mod
         trained = [p for p in layer._parameters.values() if p is not None and p.requires_grad]
         alone = len(calls) == 1 and all(uses[p] <= 1 and p.is_floating_point() for p in trained)
         its_rule = rule(layer)
-        if alone and its_rule is not None and len(calls[0].inputs) == n and "forward" not in vars(layer):
+        if not calls or its_rule is None or "forward" in vars(layer):
+            continue
+        if alone and len(calls[0].inputs) == n and not _is_ambiguous(layer, calls[0].inputs, n):
             found[layer] = its_rule
     return found
+
+
+def _is_ambiguous(layer: nn.Module, inputs: Tensor, n: int) -> bool:
+    """Whether examples may not come first: a position's dimension, which may come first too, has their number.
+
+    Convolutions and batch norm take examples first in any case.
+    """
+    if not isinstance(layer, nn.Linear | nn.LayerNorm | nn.Embedding):
+        return False
+    between = inputs.shape[1:] if isinstance(layer, nn.Embedding) else inputs.shape[1:-1]
+    return n in between
 
 
 def _uses(loss: Tensor) -> Counter[Tensor]:

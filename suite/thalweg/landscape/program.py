@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -123,7 +124,9 @@ class Program:
         """How many numbers at the beginning of a point belong to the first layer, whose weights are not read."""
         if self.first is None or self.first.outputs is None:
             return 0
-        own = {id(parameter) for parameter in self.first.parameters()}
+        # a parameter that a later layer shares is read there
+        uses = Counter(id(p) for part in self.module.modules() for p in part._parameters.values() if p is not None)
+        own = {id(parameter) for parameter in self.first.parameters() if uses[id(parameter)] == 1}
         size = 0
         for target, numbers in zip(self._list, self._sizes, strict=True):
             if id(target) not in own:

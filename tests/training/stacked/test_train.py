@@ -484,7 +484,7 @@ class Scaled(Architecture):
         return Module()
 
 
-@pytest.mark.parametrize(("architecture", "reason"), [(Looking(), "vmap"), (Scaled(), "the first loss is")])
+@pytest.mark.parametrize(("architecture", "reason"), [(Looking(), "vmap"), (Scaled(), "the loss otherwise")])
 def test_a_module_that_cannot_be_stacked_is_told(
     registry: Registry, monkeypatch: pytest.MonkeyPatch, architecture: Architecture, reason: str
 ) -> None:

@@ -254,7 +254,9 @@ class ShampooRule(MatrixRule):
         values, vectors = eigenvectors(given)
         eps = self.number(values, lambda h: float(h["eps"]))
         floored = values.clamp(min=eps.squeeze(-1) if isinstance(eps, Tensor) else eps)
-        root = times(vectors * (floored**power).unsqueeze(-2), vectors.mT)
+        # row by row: a kernel computes the numbers that are left over at the end in another way
+        powers = floored**power if floored.dim() == 1 else torch.stack([row**power for row in floored])
+        root = times(vectors * powers.unsqueeze(-2), vectors.mT)
         return marked(root.to(factor), lost)
 
 

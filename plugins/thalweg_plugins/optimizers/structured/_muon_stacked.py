@@ -31,8 +31,8 @@ def orthogonalised(matrices: Tensor) -> Tensor:
     x = x / x.flatten(1).norm(dim=1).clamp(min=_EPS).view(-1, 1, 1)
     for _ in range(_STEPS):
         gram = product(x, x.mT)
-        update = torch.baddbmm(gram, gram, gram, beta=_B, alpha=_C)
-        x = torch.baddbmm(x, update, x, beta=_A)
+        update = product(gram, gram, gram, beta=_B, alpha=_C)
+        x = product(update, x, x, beta=_A)
     result: Tensor = x.mT if tall else x
     return result
 

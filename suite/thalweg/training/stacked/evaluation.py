@@ -8,7 +8,6 @@ from torch import Tensor
 from thalweg.contracts.losses import CrossEntropy
 from thalweg.contracts.problem import Split
 from thalweg.contracts.supervised import Supervised
-from thalweg.training.direct.members import Convolution, Unfolded
 from thalweg.training.stacked.module import StackedModule
 
 CHUNK = 256
@@ -17,12 +16,10 @@ because the bits of a product may depend on its size."""
 
 
 def evaluates(module: StackedModule, problem: Supervised) -> bool:
-    """Whether members can be evaluated together, and gain by it: convolutions do not."""
+    """Whether members can be evaluated together."""
     kind = type(problem)
     own = kind.evaluate is Supervised.evaluate and kind.outputs is Supervised.outputs
-    if module.program is None or not own or module.rows.device.type != "cpu":
-        return False
-    return not any(isinstance(step.layer, Convolution | Unfolded) for step in module.program.steps)
+    return module.program is not None and own and module.rows.device.type == "cpu"
 
 
 @torch.no_grad()

@@ -21,7 +21,15 @@ def losses_and_gradient(loss: OutputLoss, outputs: Tensor, targets: Tensor) -> t
         return cross_entropy(outputs, targets)
     flat, aims = outputs.flatten(0, 1), targets.flatten(0, 1)
     losses = loss.per_example(flat, aims).view(k, n).mean(1)
-    return losses, loss.gradient(flat, aims).view_as(outputs).div_(n)
+    return losses, _gradient(loss, flat, aims).view_as(outputs).div_(n)
+
+
+def _gradient(loss: OutputLoss, outputs: Tensor, targets: Tensor) -> Tensor:
+    """The gradient of each example's loss: the loss's own formula, unless a subclass has changed the loss since."""
+    own, of = (next(cls for cls in type(loss).__mro__ if name in vars(cls)) for name in ("gradient", "per_example"))
+    if issubclass(own, of):
+        return loss.gradient(outputs, targets)
+    return OutputLoss.gradient(loss, outputs, targets)
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

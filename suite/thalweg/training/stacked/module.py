@@ -107,9 +107,11 @@ class StackedModule(StackedNetwork):
 
     def _state(self, trained: dict[str, Tensor]) -> dict[str, Tensor]:
         fixed = {name: piece.value for name, piece in self.pieces.items() if name not in trained}
-        return fixed | trained | self._buffers_by_name()
+        return fixed | trained | self.buffers_by_name
 
-    def _buffers_by_name(self) -> dict[str, Tensor]:
+    @property
+    def buffers_by_name(self) -> dict[str, Tensor]:
+        """Buffers (K, ...) by their names in a member."""
         return dict(zip(self._buffer_names, self.buffers(), strict=True))
 
     @torch.no_grad()
@@ -154,5 +156,5 @@ class StackedModule(StackedNetwork):
     def write(self, member: int, module: nn.Module) -> None:
         """Copy a member's parameters and buffers into a module."""
         own: dict[str, Tensor] = dict(module.named_parameters()) | dict(module.named_buffers())
-        stacks = {name: piece.value for name, piece in self.pieces.items()} | self._buffers_by_name()
+        stacks = {name: piece.value for name, piece in self.pieces.items()} | self.buffers_by_name
         torch._foreach_copy_([own[name] for name in stacks], [stack[member] for stack in stacks.values()])

@@ -61,6 +61,8 @@ class StackedObjective(Objective):
         # only the first evaluation of a step moves the buffers
         kept = [(buffer, buffer.clone()) for buffer in self.module.buffers()] if self._evaluated else []
         self._evaluated = True
+        if self._names:  # the penalty adds to the gradient, also of parameters that the loss does not depend on
+            self.module.gradient.zero_()
         losses = self._by_program() if self.module.program is not None else self._by_autograd()
         for buffer, before in kept:
             buffer.copy_(before)

@@ -25,6 +25,7 @@ from thalweg.training.checkpoint import Checkpoint, random_state
 from thalweg.training.loop import StepLoop
 from thalweg.training.precision import products_of
 from thalweg.training.randomness import seeded
+from thalweg.training.stacked.agreement import runs_directly
 from thalweg.training.stacked.evaluation import evaluate, evaluates
 from thalweg.training.stacked.member import Member
 from thalweg.training.stacked.problem import StackedProblem
@@ -88,11 +89,12 @@ class StackTraining(StepLoop):
         kind = Kind(trial, optimizer, context, first.problem)
         modules, draws = [member.it.module for member in self.members], [member.it.draw for member in self.members]
         try:
-            self._it = Together(kind, modules, settings, draws)
+            direct = runs_directly(kind, modules, draws)
+            self._it = Together(kind, modules, settings, draws, direct)
             self._check_forward()
-            if not keeps_bits(kind, modules, settings, draws):
+            if not keeps_bits(kind, modules, settings, draws, direct):
                 raise BitsDependError("the bits of a member depend on how many members train together")
-        except BitsDependError:
+        except CannotStackError:
             raise
         except Exception as error:
             raise CannotStackError(Failure.of(error).line) from error

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from thalweg.contracts import Batch, BuildContext, Draw, LoadedProblem, Metric, Optimizer, Shape
-from thalweg.contracts.objective import Objective
+from thalweg.contracts import Batch, BuildContext, Draw, Metric, Optimizer, Shape
+from thalweg.contracts.losses import SquaredError
+from thalweg.contracts.objective import Objective, kept_buffers
 from thalweg.contracts.option import resolve
 from thalweg.contracts.precision import move
-from thalweg.contracts.problem import Split
+from thalweg.contracts.supervised import Supervised
 from thalweg.failure import Failure
 from thalweg.registry import Registry
 from thalweg.training.example import example_inputs
 from thalweg.training.extent import check_extent
+from thalweg.training.stacked.agreement import STEPS as COMPARED
+from thalweg.training.stacked.agreement import disagreement, is_watched
 from thalweg.training.stacked.elementwise import compare, compare_shapes
 from thalweg.training.stacked.module import StackedModule
+from thalweg.training.stacked.objective import StackedObjective
+from thalweg.training.stacked.problem import StackedProblem
 from thalweg.training.stacked.together import is_known
 from thalweg.trial import Trial
 
@@ -181,80 +185,70 @@ def _steps_otherwise(
 ) -> str | None:
     """Check a third party's ``stacks = True`` on the trial's network, in float64 on both sides."""
     built = [_built(trial, registry, seed) for seed in range(2)]
-    modules, shape = [module.double().train() for module, _ in built], built[0][1]
-    examples = [_converted(example_inputs(shape, 4) + seed, modules[0]) for seed in range(2)]
+    modules = [module.double().train() for module, _ in built]
+    problem, batches = _squares(built[0][1], modules)
+    context, draws = BuildContext(0, 4, 4), [Draw(0, None)] * 2
     stacked = StackedModule(modules, 2)
-    problems: list[LoadedProblem] = [_Outputs(example.unsqueeze(0)) for example in examples]
-    context = BuildContext(0, 4, 4)
-    steppers = [optimizer.build(module, one, context) for module, one in zip(modules, members, strict=True)]
-    single = [
-        Objective(_Alone(module), problem, Draw(0, None)) for module, problem in zip(modules, problems, strict=True)
-    ]
-    whole = Objective(stacked, _Outputs(torch.stack(examples)), Draw(0, None))
+    whole = StackedObjective(stacked, StackedProblem(problem, draws), draws[0], new_gradients=True)
     together = optimizer.build_stacked(stacked, members, context)
-    for step in range(SHAPED_STEPS):
-        for objective, stepper in [*zip(single, steppers, strict=True), (whole, together)]:
-            objective.begin_step(objective.problem.batch("train", step, Draw(0, None)), step)
+    single = [Objective(module, problem, draws[0]) for module in modules]
+    steppers = [optimizer.build(module, one, context) for module, one in zip(modules, members, strict=True)]
+    inputs, targets = (torch.stack([getattr(batch, part) for batch in batches]) for part in ("inputs", "targets"))
+    for step in range(STEPS):
+        whole.begin_step(Batch(inputs, targets, 4), step)
+        together.step(whole)
+        for objective, stepper, batch in zip(single, steppers, batches, strict=True):
+            objective.begin_step(batch, step)
             stepper.step(objective)
     difference = max(
-        float((stacked.pieces[name].value[index] - parameter).abs().max())
+        float((stacked.pieces[name].value[index] - parameter).abs().max() / (1 + parameter.abs().max()))
         for index, module in enumerate(modules)
         for name, parameter in module.named_parameters()
     )
-    if difference < 1e-9:
+    if difference < 1e-6:
         return None
     return f"optimizer {optimizer.name!r} steps otherwise in a stack: weights are {difference:.2g} off"
 
 
-class _Alone(nn.Module):
-    """A module that maps (1, N, ...) to (1, N, ...)."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.module(x.squeeze(0)).unsqueeze(0)
-        return out
+def _squares(shape: Shape, modules: list[nn.Module]) -> tuple[Supervised, list[Batch]]:
+    """Squared errors of made-up targets, as a problem, and a batch of four examples for each module."""
+    generator = torch.Generator().manual_seed(0)
+    batches = []
+    for module in modules:
+        inputs = _converted(example_inputs(shape, 4), module)
+        if inputs.is_floating_point():
+            inputs = inputs + torch.randn(inputs.shape, generator=generator).to(inputs)
+        with torch.no_grad(), kept_buffers(module):
+            outputs = module(inputs)
+        targets = outputs.detach() + torch.randn(outputs.shape, generator=generator).to(outputs)
+        batches.append(Batch(inputs, targets, 4))
+    data = torch.cat([batches[0].inputs]), torch.cat([batches[0].targets])  # type: ignore[list-item]
+    return Supervised({"train": data}, SquaredError(), (Metric("loss", "lower", "log"),)), batches
 
 
 def _check_module(trial: Trial, registry: Registry, optimizer: Optimizer, members: list[dict[str, Any]]) -> str | None:
-    """Check that the outputs of a stack of two members agree with theirs to rounding, and that the stack can step."""
-    (first, shape), (second, _) = (_built(trial, registry, seed) for seed in range(2))
-    modules = [first.train(), second.train()]
-    example = _converted(example_inputs(shape, 4), modules[0])
-    stacked = StackedModule(modules, len(members))
-    problem = _Outputs(torch.stack([example, example]))
-    objective = Objective(stacked, problem, Draw(0, None))
-    objective.begin_step(problem.batch("train", 0, Draw(0, None)), 0)
-    with torch.no_grad():
-        together = stacked(problem.stack).detach().clone()
-        apart = torch.stack([module(example) for module in modules])
-    if together.shape != apart.shape:
-        return f"in a stack outputs have the shape {tuple(together.shape)} and not {tuple(apart.shape)}"
-    scale = float(apart.abs().nan_to_num(0, 0, 0).max())
-    close = 1e-3 if apart.dtype == torch.float32 else 1e-8
-    if not torch.allclose(together, apart, rtol=close, atol=close * scale, equal_nan=True):
-        return f"in a stack outputs are up to {float((together - apart).abs().max()):.2g} off"
+    """Check that a stack of two members computes what they compute alone, and that it can step."""
+    built = [_built(trial, registry, seed) for seed in range(2)]
+    modules = [module.train() for module, _ in built]
+    if any(is_watched(module) for module in modules):
+        return "a hook watches a parameter of the network"
+    problem, batches = _squares(built[0][1], modules)
+    both = [[batch] * COMPARED for batch in batches]
+    direct = _agrees(modules, problem, both, direct=True) is None
+    if not direct and (wrong := _agrees(modules, problem, both, direct=False)) is not None:
+        return f"a stack computes {wrong} otherwise than the network alone"
+    draws = [Draw(0, None)] * 2
+    stacked = StackedModule(modules, len(members), direct)
+    objective = StackedObjective(stacked, StackedProblem(problem, draws), draws[0])
+    inputs, targets = (torch.stack([getattr(batch, part) for batch in batches]) for part in ("inputs", "targets"))
+    objective.begin_step(Batch(inputs, targets, 4), 0)
     optimizer.build_stacked(stacked, members, BuildContext(0, 4, 4)).step(objective)
     return None
 
 
-class _Outputs(LoadedProblem):
-    """The mean square of a stack's outputs, summed over its members."""
-
-    metrics = (Metric("loss", "lower", "log"),)
-
-    def __init__(self, stack: Tensor) -> None:
-        self.stack = stack
-        self.sizes: Mapping[str, int] = {"train": stack.shape[1]}
-
-    def batch(self, split: Split, step: int, draw: Draw) -> Batch:
-        return Batch(self.stack, None, self.stack.shape[1])
-
-    def loss(self, module: nn.Module, batch: Batch) -> Tensor:
-        loss: Tensor = module(batch.inputs).square().flatten(1).mean(1).sum()
-        return loss
-
-    def evaluate(self, module: nn.Module, split: Split) -> dict[str, float]:
-        raise NotImplementedError("nothing is evaluated here")
+def _agrees(modules: list[nn.Module], problem: Supervised, batches: list[list[Batch]], direct: bool) -> str | None:
+    """As ``disagreement``; an exception disagrees too."""
+    try:
+        return disagreement(modules, problem, batches, direct)
+    except Exception as error:
+        return Failure.of(error).line

@@ -66,19 +66,25 @@ class Together:
         modules: one for each member; the weights are copied.
         settings: the hyperparameters of each member.
         draws: the draw of each member.
+        direct: whether the network may run without autograd.
 
     Raises:
         Exception: the members do not fit into one program.
     """
 
     def __init__(
-        self, kind: Kind, modules: Sequence[nn.Module], settings: Sequence[Mapping[str, Any]], draws: Sequence[Draw]
+        self,
+        kind: Kind,
+        modules: Sequence[nn.Module],
+        settings: Sequence[Mapping[str, Any]],
+        draws: Sequence[Draw],
+        direct: bool,
     ) -> None:
         trial = kind.trial
         self._trial = trial
         self.problem = StackedProblem(kind.problem, draws)
         rows = _rows(settings) if kind.several else settings[:1]
-        self.module = StackedModule(modules, len(rows))
+        self.module = StackedModule(modules, len(rows), direct)
         self.stepper = kind.optimizer.build_stacked(self.module, rows, kind.context)
         fading = [
             name

@@ -20,7 +20,11 @@ _found: dict[tuple[str, int], bool] = {}
 
 
 def keeps_bits(
-    kind: Kind, modules: Sequence[nn.Module], settings: Sequence[Mapping[str, Any]], draws: Sequence[Draw]
+    kind: Kind,
+    modules: Sequence[nn.Module],
+    settings: Sequence[Mapping[str, Any]],
+    draws: Sequence[Draw],
+    direct: bool,
 ) -> bool:
     """Whether members that make their first steps together have the bits of members that make them alone.
 
@@ -33,13 +37,16 @@ def keeps_bits(
         modules: the module of each member, at its start; the steps are made on copies.
         settings: the hyperparameters of each member.
         draws: the draw of each member.
+        direct: whether the network may run without autograd.
     """
     if len(modules) == 1:
         return True
     key = group_key(kind.trial), len(modules)
     if key not in _found:
-        stack = Together(kind, modules, settings, draws)
-        few = {at: Together(kind, [modules[at]], [settings[at]], [draws[at]]) for at in {0, 1, len(modules) - 1}}
+        stack = Together(kind, modules, settings, draws, direct)
+        few = {
+            at: Together(kind, [modules[at]], [settings[at]], [draws[at]], direct) for at in {0, 1, len(modules) - 1}
+        }
         for step in range(STEPS):
             batch = stack.problem.batch("train", step, draws[0])
             stack.step(batch, step, None)
