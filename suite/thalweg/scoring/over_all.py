@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from thalweg.plan import Plan, Workload
+from thalweg.plan import Plan, Workload, pairs_of
 from thalweg.scoring.critical import CriticalDifference, critical_difference, refusal
 from thalweg.scoring.intervals import t_interval
 from thalweg.scoring.observations import Observations
@@ -70,10 +70,8 @@ def runtimes(plan: Plan, seen: Observations) -> pd.DataFrame:
     reaches the target, diverged or failed. Workloads without a target have no rows.
     """
     axes: dict[str, dict[str, tuple[str, float]]] = {}
-    for each in plan.trials:
-        of = axes.setdefault(each.workload, {})
-        if each.optimizer not in of:
-            of[each.optimizer] = each.trial.budget.axis
+    for (name, optimizer), trial in pairs_of(plan.trials).items():
+        axes.setdefault(name, {})[optimizer] = trial.budget.axis
     curves = _of_targets(seen.curves, plan, {axis for of in axes.values() for axis, _ in of.values()})
     parts = []
     for name, workload in plan.workloads.items():
@@ -221,7 +219,7 @@ def over_all(plan: Plan, seen: Observations) -> OverAll:
     ranked = set(whole.index.get_level_values("optimizer"))
     incomplete = {
         name: _lacking(times[times["optimizer"] == name], with_target)
-        for name in dict.fromkeys(each.optimizer for each in plan.trials)
+        for name in dict.fromkeys(optimizer for _, optimizer in pairs_of(plan.trials))
         if name not in ranked
     }
     partial = int(there[there < len(with_target)].index.get_level_values("optimizer").isin(list(ranked)).sum())
