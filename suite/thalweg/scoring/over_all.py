@@ -84,11 +84,8 @@ def runtimes(plan: Plan, seen: Observations) -> pd.DataFrame:
             continue
         mine = curves[curves["workload"] == name]
         mine = mine[(mine["split"] == workload.target_split) & (mine["metric"] == metric.name)]
-        numbers = pd.Series(np.arange(len(trials)), pd.MultiIndex.from_frame(trials[["optimizer", "seed"]]))
-        done = numbers[(trials["status"] == "done").to_numpy()]
-        keys = pd.MultiIndex.from_arrays([mine["optimizer"].astype(object), mine["seed"]])
-        rows = mine.assign(number=done.reindex(keys).to_numpy()).dropna(subset=["number"])
-        rows = rows.sort_values("step", kind="stable").astype({"number": int})
+        numbers = _numbers(mine, trials)
+        rows = mine.assign(number=numbers)[numbers >= 0].sort_values("step", kind="stable")
         share = _share(rows, of)
         for number, value in enumerate(targets):
             there = (rows["value"] >= value if metric.better == "higher" else rows["value"] <= value).to_numpy()
@@ -101,6 +98,19 @@ def runtimes(plan: Plan, seen: Observations) -> pd.DataFrame:
                 part[column] = whole
             parts.append(part)
     return pd.concat(parts, ignore_index=True)[_TIMES] if parts else pd.DataFrame(columns=_TIMES)
+
+
+def _numbers(rows: pd.DataFrame, trials: pd.DataFrame) -> np.ndarray[Any, Any]:
+    """For each row of the curves the place of its trial among ``trials``; -1 where no such trial is done."""
+    seeds, seed_of = np.unique(trials["seed"].to_numpy(), return_inverse=True)
+    labels = pd.Categorical(rows["optimizer"])
+    label_of = labels.categories.get_indexer(pd.Index(trials["optimizer"]))
+    done = (trials["status"] == "done").to_numpy() & (label_of >= 0)
+    places = np.full((len(labels.categories), len(seeds)), -1)
+    places[label_of[done], seed_of[done]] = np.flatnonzero(done)
+    own = rows["seed"].to_numpy()
+    at = np.minimum(np.searchsorted(seeds, own), len(seeds) - 1)
+    return np.where(seeds[at] == own, places[labels.codes, at], -1)
 
 
 def _of_targets(curves: pd.DataFrame, plan: Plan, axes: set[str]) -> pd.DataFrame:
