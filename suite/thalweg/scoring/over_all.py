@@ -89,8 +89,9 @@ def runtimes(plan: Plan, seen: Observations) -> pd.DataFrame:
         share = _share(rows, of)
         for number, value in enumerate(targets):
             there = (rows["value"] >= value if metric.better == "higher" else rows["value"] <= value).to_numpy()
-            who, first = np.unique(rows["number"].to_numpy()[there], return_index=True)
-            columns = {"share": share[there][first], "spent": rows["examples"].to_numpy(dtype=float)[there][first]}
+            # from the last row to the first, since of several values for one place the last one stays
+            who = rows["number"].to_numpy()[there][::-1]
+            columns = {"share": share[there][::-1], "spent": rows["examples"].to_numpy(dtype=float)[there][::-1]}
             part = trials[["workload", "optimizer", "seed"]].reset_index(drop=True).assign(target=number)
             for column, values in columns.items():
                 whole = np.full(len(trials), math.inf)
