@@ -97,11 +97,12 @@ class View:
 
     def curves(self, workload: str) -> pd.DataFrame:
         """All rows of a workload's curves."""
-        if workload not in self._whole:
-            while len(self._whole) >= WHOLE:
-                self._whole.pop(next(iter(self._whole)), None)
-            self._whole[workload] = read_together(self.sources, EVERYTHING, workload=workload)
-        return self._whole[workload]
+        found = self._whole.get(workload)
+        if found is None:
+            found = read_together(self.sources, EVERYTHING, workload=workload)
+            # a new dictionary, since several sessions of the app share a view
+            self._whole = dict([*self._whole.items(), (workload, found)][-WHOLE:])
+        return found
 
     def curves_of(self, workload: str, optimizer: str, seed: int) -> pd.DataFrame:
         """All rows of the curves of one workload, optimizer and seed."""
