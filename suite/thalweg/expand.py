@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,25 +23,13 @@ from thalweg.contracts.option import resolve, without_defaults
 from thalweg.errors import UserError, unknown
 from thalweg.fit import check_optimizer, checked_shape
 from thalweg.limits import PAIRS, TRIALS
-from thalweg.plan import Plan, PlannedTrial, Settings, Workload
+from thalweg.plan import Plan, PlannedTrials, Seeds, Settings, Workload, uncollected
 from thalweg.refs import UserFiles, check_keys, check_probe
 from thalweg.registry import Registry
 from thalweg.selection import Device, Only, Selection, is_wanted, parse_extra, parse_only, seeds_wanted
 from thalweg.shown import cut
 from thalweg.stacking import seeds_stack
 from thalweg.trial import ProbeRequest, Trial
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Switch the garbage collector off: the thousands of new objects all stay, so it would search in vain."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 @dataclass
@@ -60,7 +46,7 @@ class Benchmark:
     A file that the benchmark names and that is gone is then looked up here, and is no mistake.
     """
 
-    @_uncollected()
+    @uncollected()
     def expand(self, registry: Registry, selection: Selection | None = None, settings: Settings | None = None) -> Plan:
         """The trials, in order of workload, optimizer and seed. UserError names file, key and the nearest choice.
 
@@ -78,7 +64,7 @@ class Benchmark:
         seeds = seeds_wanted(only, count)
         self._check_count(only, optimizers, len(seeds) if "seed" in only else count, settings)
         workloads: dict[str, Workload] = {}
-        trials: list[PlannedTrial] = []
+        groups: list[Seeds] = []
         for workload_name, workload in self.spec.workloads.items():
             where = self._where(f"workloads.{workload_name}")
             # where results are only read, the data is not looked at and may be gone
@@ -107,12 +93,10 @@ class Benchmark:
                         candidate if selection.stacks(candidate, title, wanted) else base
                         for candidate, base in zip(candidates, bases, strict=True)
                     ]
-                for trial in (trial for base in bases for trial in base.at_seeds(wanted)):
-                    probes = tuple([request for at, request in requests if at is None or trial.seed in at])
-                    trials.append(PlannedTrial(workload_name, label, trial, probes, keep))
-        if not trials and settings is None:
+                groups += [Seeds(workload_name, label, base, wanted, requests, keep) for base in bases]
+        if not groups and settings is None:
             raise UserError(f"{self.name}: nothing is left of the benchmark after {cut(' '.join(selection.only))}")
-        return Plan(self.name, workloads, trials)
+        return Plan(self.name, workloads, PlannedTrials(groups))
 
     def _check_count(
         self, only: Only, optimizers: Mapping[str, OptimizerSpec], seeds: int, settings: Settings | None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cached_property
 
 from thalweg.trial import Stack, Trial
 
@@ -55,15 +56,19 @@ class OnDisk:
 
     Args:
         hashes: the hash of every trial on disk.
-        configurations: the configuration of every trial on disk; see ``thalweg.store.timings.configuration``.
+        counts: how many trials of each configuration are on disk; see ``thalweg.store.timings.configuration``.
     """
 
-    def __init__(self, hashes: Iterable[str], configurations: Iterable[str]) -> None:
-        self._there = set(hashes)
-        self._counts = Counter(configurations)
+    def __init__(self, hashes: Iterable[str], counts: Mapping[str, int]) -> None:
+        self._hashes = hashes
+        self._counts = Counter(counts)
         self._titles: dict[str, None] = {}
         self.left_out: set[str] = set()
         """Configurations on disk that do not count, since their pair's trials of the other kind do."""
+
+    @cached_property
+    def _there(self) -> set[str]:
+        return set(self._hashes)
 
     def __call__(self, trial: Trial, title: str, seeds: Collection[int]) -> bool:
         """Whether the disk has at least as many wanted trials of the stack as trained alone."""

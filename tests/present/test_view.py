@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
+import pytest
+
+from benchmarks.many_trials import write_many
+from thalweg.errors import UserError
 from thalweg.expand import read_benchmark
 from thalweg.kept import kept_benchmark
-from thalweg.present.view import ADDED, IN_BENCHMARK, NOT_EXPANDED, View, make_view
+from thalweg.present.curves import sparklines
+from thalweg.present.view import ADDED, IN_BENCHMARK, NOT_EXPANDED, View, make_view, read_together
 from thalweg.registry import load_registry
+from thalweg.scoring.leaderboard import leaderboard
+from thalweg.scoring.measures import MEASURES, STABILITY
+from thalweg.scoring.observations import EVERYTHING
+from thalweg.scoring.over_all import over_all
+from thalweg.scoring.scales import settled
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
 
@@ -66,3 +78,30 @@ def test_without_a_benchmark_the_workloads_are_derived_from_the_curves(results: 
     assert found.guessed == ["digits-mlp", "quadratic"]
     assert {workload.metric.name for workload in found.workloads.values()} == {"loss"}
     assert found.workloads["digits-mlp"].split == "test"
+
+
+@pytest.mark.parametrize("name", ["tiny", "outside", "many"])
+def test_parts_of_the_curves_give_what_all_of_them_give(results: Path, tmp_path: Path, name: str) -> None:
+    if name == "many":
+        write_many(tmp_path, 12, workloads=2, optimizers=3)
+    found = view(tmp_path / "results" if name == "many" else results, name)
+    everything = read_together(found.sources, EVERYTHING)
+    # of many trials, whose workloads have an accuracy and a loss, the accuracies are read
+    assert (len(found.seen.curves) < len(everything) / 2) == (name == "many")
+    whole = replace(found.seen, curves=everything)
+    for by in (None, "loss", *(measure for measure in MEASURES if measure != STABILITY.name)):
+        try:
+            board = leaderboard(whole, found.workloads, by)
+        except UserError:
+            board = pd.DataFrame(columns=["workload"])
+        pd.testing.assert_frame_equal(found.ranked(by).board, board)
+        assert found.ranked(by).workloads == settled(found.workloads, everything, by)
+    for key, workload in found.workloads.items():
+        mine = everything[everything["workload"] == key]
+        assert sparklines(found.board_curves(workload), workload) == sparklines(mine, workload)
+        assert len(found.curves(key)) == len(mine)
+        assert found.curves(key)["value"].equals(mine["value"].reset_index(drop=True))
+    assert found.with_curves == [key for key in found.workloads if (everything["workload"] == key).any()]
+    assert found.plan is not None
+    if found.over_all is not None:
+        pd.testing.assert_frame_equal(found.over_all.table, over_all(found.plan, whole).table)

@@ -29,16 +29,17 @@ def mean_curves(curves: pd.DataFrame, metric: str, split: str, log: bool) -> pd.
     ``value`` is the mean over the seeds that have a finite value at the step. With ``log`` it is the geometric mean
     over the seeds with a positive value. ``low`` and ``high`` are the smallest and the largest of these values, and
     ``seeds`` is their number. All seeds are evaluated at the same steps. The other axes are means over seeds, whose
-    seconds differ.
+    seconds differ; an axis that the curves lack is left out.
     """
     rows = curves[(curves["metric"] == metric) & (curves["split"] == split)]
     rows = rows[np.isfinite(rows["value"]) & ((rows["value"] > 0) | (not log))]
     groups = rows.groupby(["optimizer", "step"], sort=True)
-    columns = ["optimizer", "step", *(axis for axis in AXES if axis != "step"), "value", "low", "high", "seeds"]
+    axes = [axis for axis in AXES if axis != "step" and axis in curves]
+    columns = ["optimizer", "step", *axes, "value", "low", "high", "seeds"]
     if rows.empty:
         return pd.DataFrame(columns=columns)
     values = groups["value"]
-    table = groups[[axis for axis in AXES if axis != "step"]].mean()
+    table = groups[axes].mean()
     table["value"] = values.agg(lambda part: t_interval(part.tolist(), log=log).value)
     table["low"], table["high"], table["seeds"] = values.min(), values.max(), values.count()
     shown: pd.DataFrame = table.reset_index()[columns]

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from thalweg.errors import UserError
 from thalweg.expand import Benchmark
 from thalweg.limits import TooMuch
+from thalweg.plan import PlannedTrial
 from thalweg.registry import Registry
+from thalweg.scoring.locate import locate
 from thalweg.selection import Selection
 from thalweg.stacking import OnDisk
 from thalweg.store.stored import Stored
@@ -48,7 +50,8 @@ def as_far_as_possible(
         return TunedPlan(benchmark.name, {}, []), [str(error)]
     except UserError as error:
         reasons = [str(error)]
-    plan = TunedPlan(benchmark.name, {}, [])
+    trials: list[PlannedTrial] = []
+    plan = TunedPlan(benchmark.name, {}, trials)
     spec = benchmark.spec
     for workload in spec.workloads:
         for optimizer in spec.optimizers:
@@ -66,7 +69,7 @@ def as_far_as_possible(
                 reasons.append(str(error))
             else:
                 plan.workloads |= expanded.workloads
-                plan.trials += expanded.trials
+                trials += expanded.trials
                 plan.tuning += expanded.tuning
                 plan.outcomes += expanded.outcomes
     return plan, list(dict.fromkeys(reasons))
@@ -83,11 +86,12 @@ def best_expansion(
 
     So results of a GPU can be ranked on a machine without one.
     """
-    there = set(stored.column("hash"))
     found = []
     for device in stored.devices:
         way = stored.way()
         chosen = replace(selection or Selection(), device=device, stacks=way)
         plan, reasons = expand(benchmark, registry, chosen, stored)
         found.append(Expansion(plan, way, reasons))
-    return max(found, key=lambda one: sum(planned.trial.hash in there for planned in one.plan.trials))
+    if len(found) == 1:
+        return found[0]
+    return max(found, key=lambda one: int((locate(one.plan.trials, stored).numbers >= 0).sum()))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from thalweg.contracts import Metric
-from thalweg.plan import Plan, Workload
+from thalweg.plan import Plan, Workload, pairs_of
 from thalweg.store.stored import Stored
 from thalweg.store.timings import configuration
-from thalweg.trial import Trial
 
 
 def labels(plan: Plan, trials: pd.DataFrame) -> list[str]:
@@ -17,10 +16,7 @@ def labels(plan: Plan, trials: pd.DataFrame) -> list[str]:
     A trial keeps the label that was recorded with it where its settings are the plan's for that label, or where all
     trials of the label have one setting. Else six digits of a hash follow the label in brackets.
     """
-    first: dict[tuple[str, str], Trial] = {}
-    for planned in plan.trials:
-        first.setdefault((planned.workload, planned.optimizer), planned.trial)
-    planned_configuration = {key: configuration(trial) for key, trial in first.items()}
+    planned_configuration = {key: configuration(trial) for key, trial in pairs_of(plan.trials).items()}
     keys = list(zip(trials["workload"], trials["optimizer"], strict=True))
     groups: dict[tuple[str, str], set[str]] = {}
     for key, own in zip(keys, trials["configuration"], strict=True):

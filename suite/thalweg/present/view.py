@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, reduce
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from thalweg.benchmark_file import TUNING_SEED
+from thalweg.errors import UserError
 from thalweg.expand import Benchmark
-from thalweg.plan import Workload
+from thalweg.plan import Workload, pairs_of
 from thalweg.present.expansion import Expansion, as_far_as_possible, best_expansion
 from thalweg.present.naming import guessed_workload, labels
 from thalweg.registry import Registry
-from thalweg.scoring.leaderboard import COLUMNS
-from thalweg.scoring.observations import Observations, observe, observe_stored
+from thalweg.scoring.leaderboard import COLUMNS, leaderboard
+from thalweg.scoring.locate import locate
+from thalweg.scoring.measures import STABILITY, wanted_for
+from thalweg.scoring.observations import EVERYTHING, NamedCurves, Observations, Wanted, observe, observe_stored
 from thalweg.scoring.over_all import OverAll, over_all
 from thalweg.scoring.scales import changes, settled
 from thalweg.scoring.stability import stability
@@ -26,6 +31,16 @@ from thalweg.store.timings import StepTime, on_one_machine
 from thalweg.tuning.plan import TunedPlan
 
 IN_BENCHMARK, ADDED, NOT_EXPANDED = "yes", "added", "cannot be expanded"
+WHOLE = 2
+"""Workloads whose curves stay in memory as a whole."""
+
+
+class Ranked(NamedTuple):
+    """A leaderboard, and the workloads with the scales on which it averages."""
+
+    board: pd.DataFrame
+    """Columns as ``thalweg.scoring.leaderboard.COLUMNS``; without rows where no workload has the measure."""
+    workloads: dict[str, Workload]
 
 
 @dataclass
@@ -34,7 +49,10 @@ class View:
 
     workloads: dict[str, Workload]
     seen: Observations
-    """``trials`` has one more column, ``in_benchmark``: yes, added, or cannot be expanded."""
+    """``trials`` has one more column, ``in_benchmark``: yes, added, or cannot be expanded.
+
+    ``curves`` are the rows that the boards by the workloads' own metrics and the ranking over all workloads need.
+    """
     stored: Documents
     """The trials by hash."""
     everything: Stored
@@ -53,6 +71,56 @@ class View:
     """Workloads whose plugin is not here, so that their metric is guessed from the curves."""
     rescaled: list[str] = field(default_factory=list)
     """A sentence for each metric that is shown on another scale than its problem declares."""
+    sources: list[NamedCurves] = field(default_factory=list)
+    """Where the curves of the benchmark's trials are read, and those of added trials."""
+    _boards: dict[str | None, Ranked] = field(default_factory=dict)
+    _whole: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+    def ranked(self, by: str | None = None) -> Ranked:
+        """The leaderboard by a measure or metric; None: each workload's own metric."""
+        if by not in self._boards:
+            self._boards[by] = self._ranked(by)
+        return self._boards[by]
+
+    def _ranked(self, by: str | None) -> Ranked:
+        if by == STABILITY.name:
+            # a share of trials has no scale
+            return Ranked(self.stability, self.workloads)
+        seen = self.seen
+        if by is not None:
+            seen = replace(seen, curves=read_together(self.sources, wanted_for(self.workloads, by)))
+        try:
+            board = leaderboard(seen, self.workloads, by)
+        except UserError:
+            board = pd.DataFrame(columns=["workload"])
+        return Ranked(board, settled(self.workloads, seen.curves, by))
+
+    def curves(self, workload: str) -> pd.DataFrame:
+        """All rows of a workload's curves."""
+        found = self._whole.get(workload)
+        if found is None:
+            found = read_together(self.sources, EVERYTHING, workload=workload)
+            # a new dictionary, since several sessions of the app share a view
+            self._whole = dict([*self._whole.items(), (workload, found)][-WHOLE:])
+        return found
+
+    def curves_of(self, workload: str, optimizer: str, seed: int) -> pd.DataFrame:
+        """All rows of the curves of one workload, optimizer and seed."""
+        return read_together(self.sources, EVERYTHING, workload=workload, optimizer=optimizer, seed=seed)
+
+    @property
+    def with_curves(self) -> list[str]:
+        """The names of the workloads that have a curve."""
+        there = set(self.seen.curves["workload"].unique())
+        return [name for name in self.workloads if name in there or len(self.curves(name))]
+
+    def board_curves(self, workload: Workload) -> pd.DataFrame:
+        """The rows of a workload's curves that its board and the sparklines in it need."""
+        mine = self.seen.curves[self.seen.curves["workload"] == workload.name]
+        own = mine.loc[mine["metric"] == workload.metric.name, "split"]
+        drawn = {"valid", "train"} if workload.target_split == "train" else {"valid"}
+        # without such rows the sparklines are of another split
+        return mine if own.isin(drawn).any() else self.curves(workload.name)
 
     @cached_property
     def budgets(self) -> pd.DataFrame:
@@ -89,31 +157,42 @@ def make_view(
     else part of a hash after the label tells it apart. Where the benchmark cannot be expanded, because its file cannot
     be used (``None``) or a plugin is not here, workloads are guessed from the curves on disk.
     """
-    found = Expansion(TunedPlan("", {}, []), OnDisk([], []))
+    found = Expansion(TunedPlan("", {}, []), OnDisk([], {}))
     if benchmark is not None:
         found = best_expansion(benchmark, registry, stored, expand=as_far_as_possible)
     plan = found.plan
     on_disk = stored.trials
-    times = times or {}
-    machine, _ = on_one_machine(times, on_disk["configuration"].tolist() if times else [])
-    times = {key: [time for time in each if time.machine == machine] for key, each in times.items()}
-    inside = observe(plan, stored, times)
     known = dict(plan.workloads)
     guessed = []
     for name in sorted(set(on_disk["workload"].unique()) - set(known)):
         if benchmark is None or name in benchmark.spec.workloads:
             known[name] = guessed_workload(name, stored.only(on_disk["workload"] == name))
             guessed.append(name)
-    others = stored.only(_beside(found, benchmark, stored))
+    wanted = _wanted(known, plan)
+    times = times or {}
+    machine, _ = on_one_machine(times, on_disk["configuration"].tolist() if times else [])
+    times = {key: [time for time in each if time.machine == machine] for key, each in times.items()}
+    located = locate(plan.trials, stored)
+    inside = observe(plan, stored, times, wanted, located)
+    tuning = {planned.trial.hash for planned in plan.tuning}
+    others = stored.only(_beside(found, benchmark, stored, located.inside, tuning))
     beside = others.only(others.trials["workload"].isin(list(known)))
-    added = observe_stored(replace(beside, trials=beside.trials.assign(optimizer=labels(plan, beside.trials))), times)
-    not_expanded = set(benchmark.spec.optimizers) - {planned.optimizer for planned in plan.trials} if benchmark else ()
+    added = observe_stored(
+        replace(beside, trials=beside.trials.assign(optimizer=labels(plan, beside.trials))), times, wanted
+    )
+    not_expanded = (
+        set(benchmark.spec.optimizers) - {optimizer for _, optimizer in pairs_of(plan.trials)} if benchmark else ()
+    )
     origin = added.trials["optimizer"].map(
         lambda label: NOT_EXPANDED if benchmark is None or label in not_expanded else ADDED
     )
     origin = origin.where(~added.trials["workload"].isin(guessed), NOT_EXPANDED)
     trials = [inside.trials.assign(in_benchmark=IN_BENCHMARK), added.trials.assign(in_benchmark=origin)]
-    there = set(stored.column("hash"))
+    tuned = set(stored.column("hash")) if tuning else set()
+    missing = [planned.title for planned in plan.tuning if planned.trial.hash not in tuned]
+    if inside.missing:
+        pairs = zip(plan.trials, located.numbers, strict=True)
+        missing += [planned.title for planned, number in pairs if number < 0]
     curves = _together(inside.curves, added.curves)
     workloads = settled(known, curves)
     return View(
@@ -125,26 +204,51 @@ def make_view(
         ),
         stored=stored.by_hash,
         everything=stored,
-        missing=[planned.title for planned in (*plan.tuning, *plan.trials) if planned.trial.hash not in there],
+        missing=missing,
         elsewhere=len(others.trials) - len(beside.trials),
         problems=found.reasons,
         mixed=found.way.notes,
         plan=plan if benchmark else None,
         guessed=guessed,
         rescaled=changes(known, workloads),
+        sources=[each.source for each in (inside, added) if each.source is not None],
     )
 
 
-def _beside(found: Expansion, benchmark: Benchmark | None, stored: Stored) -> pd.Series:
+def _wanted(workloads: Mapping[str, Workload], plan: TunedPlan) -> Wanted:
+    """The part of the curves that boards by the workloads' own metrics, and the ranking over all workloads, need."""
+    ranked = wanted_for(workloads)
+    # sparklines show the validation split, where there is one
+    where = {
+        "metric": {*ranked.where["metric"], *(each.metric.name for each in workloads.values())},
+        "split": {*ranked.where["split"], *(each.target_split for each in workloads.values()), "valid"},
+    }
+    axes = {trial.budget.axis[0] for trial in pairs_of(plan.trials).values()}
+    return Wanted(list(dict.fromkeys([*ranked.columns, "examples", *sorted(axes)])), where)
+
+
+def _beside(
+    found: Expansion,
+    benchmark: Benchmark | None,
+    stored: Stored,
+    inside: np.ndarray[Any, Any],
+    tuning: Collection[str],
+) -> pd.Series:
     """Which trials on disk are added to the plan: they are not in it, and are neither settings of tuning nor mixed."""
     on_disk = stored.trials
-    named = {planned.trial.hash for planned in (*found.plan.trials, *found.plan.tuning)}
-    beside = pd.Series([hash_ not in named for hash_ in stored.column("hash")], on_disk.index, dtype=bool)
+    beside = pd.Series(~inside, on_disk.index)
+    if tuning:
+        beside &= ~on_disk["hash"].isin(list(tuning))
     if benchmark is not None and benchmark.spec.tuning:
         # a setting that an earlier plan tried is no optimizer
         beside &= on_disk["seed"] < TUNING_SEED
     # a batched trial among trials that were trained alone, or the reverse, is no optimizer either
     return beside & ~on_disk["configuration"].isin(list(found.way.left_out))
+
+
+def read_together(sources: Sequence[NamedCurves], wanted: Wanted, **names: str | int) -> pd.DataFrame:
+    """The wanted rows of all sources; ``names`` as in ``NamedCurves.read``."""
+    return reduce(_together, [source.read(wanted, **names) for source in sources])
 
 
 def _together(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:

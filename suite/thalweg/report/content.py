@@ -130,7 +130,7 @@ _SPLITS = {"train": "Training", "valid": "Validation"}
 
 def _curves(view: View, workload: Workload) -> Iterator[Part]:
     """The ranking metric and the training loss, against the unit of the budget."""
-    curves = view.seen.curves[view.seen.curves["workload"] == workload.name]
+    curves = view.curves(workload.name)
     metric = workload.metric
     loss = next((one for one in workload.metrics if one.name == "loss"), None)
     wanted: list[tuple[Metric, str]] = [(metric, split) for split in splits_of(curves, metric.name)[:1]]

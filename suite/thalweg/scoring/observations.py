@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from thalweg.benchmark_file import TUNING_SEED
-from thalweg.plan import Plan
+from thalweg.plan import Plan, PlannedTrial, PlannedTrials
+from thalweg.scoring.locate import Located, locate
 from thalweg.store.curve import CURVE_COLUMNS
 from thalweg.store.stored import Stored
 from thalweg.store.timings import StepTime, on_one_machine
@@ -30,9 +31,31 @@ class Wanted:
 EVERYTHING = Wanted()
 
 
+@dataclass(frozen=True)
+class NamedCurves:
+    """The curves of trials under given names. Any part of them can be read, since all of them may be very many rows."""
+
+    stored: Stored
+    numbers: np.ndarray[Any, Any]
+    """The numbers of the trials in ``stored``."""
+    trials: pd.DataFrame
+    """Columns workload, optimizer and seed."""
+
+    def read(self, wanted: Wanted = EVERYTHING, **names: str | int) -> pd.DataFrame:
+        """The wanted rows, with workload and optimizer (as categories) and seed.
+
+        ``names`` may give the only workload, optimizer or seed that is wanted.
+        """
+        numbers, trials = self.numbers, self.trials
+        for name, value in names.items():
+            mask = (trials[name] == value).to_numpy()
+            numbers, trials = numbers[mask], trials[mask]
+        return _curves(self.stored, numbers, trials, wanted)
+
+
 @dataclass
 class Observations:
-    """``trials``: a row for each trial (TRIAL_COLUMNS). ``curves``: the rows of their curves, with their names."""
+    """``trials``: a row for each trial (TRIAL_COLUMNS). ``curves``: the wanted rows of their curves, with names."""
 
     trials: pd.DataFrame
     curves: pd.DataFrame
@@ -44,6 +67,8 @@ class Observations:
     """Trials of the plan whose curve cannot be read."""
     timed_on: str = ""
     """The machine on which ``step_seconds`` of the trials were timed; empty without step times."""
+    source: NamedCurves | None = None
+    """Where ``curves`` were read; None for tables that were made otherwise."""
 
     @property
     def mixture(self) -> list[str]:
@@ -57,22 +82,37 @@ def observe(
     stored: Stored,
     times: Mapping[str, list[StepTime]] | None = None,
     wanted: Wanted = EVERYTHING,
+    located: Located | None = None,
 ) -> Observations:
-    """Exactly the plan's trials under the plan's names, with step times by configuration from one machine."""
-    number_of = dict(zip(stored.column("hash"), stored.trials.index.tolist(), strict=True))
-    hashes = [planned.trial.hash for planned in plan.trials]
-    numbers = np.array([number_of.get(key, -1) for key in hashes], dtype=np.int64)
-    there = numbers >= 0
-    workloads = np.array([planned.workload for planned in plan.trials], dtype=object)[there]
-    optimizers = np.array([planned.optimizer for planned in plan.trials], dtype=object)[there]
-    found = _tables(stored, numbers[there], workloads, optimizers, times, wanted)
+    """Exactly the plan's trials under the plan's names, with step times by configuration from one machine.
+
+    ``located`` says where the plan's trials are on disk, where that is known already.
+    """
+    located = located or locate(plan.trials, stored)
+    there = located.numbers >= 0
+    workloads, optimizers = _names(plan.trials)
+    found = _tables(stored, located.numbers[there], workloads[there], optimizers[there], times, wanted)
     found.missing = int((~there).sum())
-    beside = set(hashes) | {planned.trial.hash for planned in plan.tuning}
-    seeds = stored.trials["seed"].to_numpy()
-    # a benchmark that tunes has trials of settings that it would not try now; they are not foreign trials
-    own = seeds >= TUNING_SEED if plan.tuning else np.zeros(len(seeds), dtype=bool)
-    found.beside = len({hash_ for hash_, mine in zip(stored.column("hash"), own, strict=True) if not mine} - beside)
+    others = ~located.inside
+    if plan.tuning:
+        # a benchmark that tunes has trials of settings that it would not try now; they are not foreign trials
+        others &= stored.trials["seed"].to_numpy() < TUNING_SEED
+    found.beside = len(set(stored.trials["hash"][others]) - {planned.trial.hash for planned in plan.tuning})
     return found
+
+
+def _names(trials: Sequence[PlannedTrial]) -> tuple[Any, Any]:
+    """The workload and the optimizer of each planned trial."""
+    if isinstance(trials, PlannedTrials):
+        counts = [len(group.seeds) for group in trials.groups]
+        names = [(group.workload, group.optimizer) for group in trials.groups]
+    else:
+        counts = [1] * len(trials)
+        names = [(planned.workload, planned.optimizer) for planned in trials]
+    # few different texts: to make an array of 100,000 texts takes longer than to repeat the few
+    places = np.arange(len(names)).repeat(counts)
+    workloads, optimizers = (pd.array([name[i] for name in names], dtype="str").take(places) for i in (0, 1))
+    return workloads, optimizers
 
 
 def observe_stored(
@@ -81,27 +121,27 @@ def observe_stored(
     wanted: Wanted = EVERYTHING,
 ) -> Observations:
     """All trials on disk, under the names with which they were saved."""
-    workloads, optimizers = (stored.trials[name].to_numpy(dtype=object) for name in ("workload", "optimizer"))
+    workloads, optimizers = (stored.trials[name].array for name in ("workload", "optimizer"))
     return _tables(stored, stored.trials.index.to_numpy(), workloads, optimizers, times, wanted)
 
 
 def _tables(
     stored: Stored,
     numbers: np.ndarray[Any, Any],
-    workloads: np.ndarray[Any, Any],
-    optimizers: np.ndarray[Any, Any],
+    workloads: Any,
+    optimizers: Any,
     times: Mapping[str, list[StepTime]] | None,
     wanted: Wanted,
 ) -> Observations:
     """The trials with given row numbers, under given names."""
-    rows = stored.trials.loc[numbers]
+    rows = stored.trials[["name", "configuration", "curve_error", *TRIAL_COLUMNS[2:-1]]].loc[numbers]
     keys = rows["configuration"].tolist() if times else []
     machine, seconds = on_one_machine(times or {}, keys)
     trials = pd.DataFrame(
         {
             "workload": workloads,
             "optimizer": optimizers,
-            **{name: rows[name].to_numpy() for name in TRIAL_COLUMNS[2:-1]},
+            **{name: rows[name].array for name in TRIAL_COLUMNS[2:-1]},
             "step_seconds": [seconds.get(key, math.nan) for key in keys] if times else math.nan,
         },
         columns=TRIAL_COLUMNS,
@@ -110,11 +150,13 @@ def _tables(
     damaged = (rows["curve_error"] != "").to_numpy() & ~failed
     unreadable = [f"{row.name}: {row.curve_error}" for row in rows[damaged].itertuples(index=False)]
     with_curve = ~failed & ~damaged
+    source = NamedCurves(stored, numbers[with_curve], trials.loc[with_curve, ["workload", "optimizer", "seed"]])
     return Observations(
         trials[~damaged].reset_index(drop=True),
-        _curves(stored, numbers[with_curve], trials[with_curve], wanted),
+        source.read(wanted),
         unreadable=unreadable,
         timed_on=machine,
+        source=source,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from thalweg.plan import Plan, Workload
+from thalweg.plan import Plan, Workload, pairs_of
 from thalweg.scoring.critical import CriticalDifference, critical_difference, refusal
 from thalweg.scoring.intervals import t_interval
 from thalweg.scoring.observations import Observations
@@ -70,10 +70,8 @@ def runtimes(plan: Plan, seen: Observations) -> pd.DataFrame:
     reaches the target, diverged or failed. Workloads without a target have no rows.
     """
     axes: dict[str, dict[str, tuple[str, float]]] = {}
-    for each in plan.trials:
-        of = axes.setdefault(each.workload, {})
-        if each.optimizer not in of:
-            of[each.optimizer] = each.trial.budget.axis
+    for (name, optimizer), trial in pairs_of(plan.trials).items():
+        axes.setdefault(name, {})[optimizer] = trial.budget.axis
     curves = _of_targets(seen.curves, plan, {axis for of in axes.values() for axis, _ in of.values()})
     parts = []
     for name, workload in plan.workloads.items():
@@ -86,16 +84,14 @@ def runtimes(plan: Plan, seen: Observations) -> pd.DataFrame:
             continue
         mine = curves[curves["workload"] == name]
         mine = mine[(mine["split"] == workload.target_split) & (mine["metric"] == metric.name)]
-        numbers = pd.Series(np.arange(len(trials)), pd.MultiIndex.from_frame(trials[["optimizer", "seed"]]))
-        done = numbers[(trials["status"] == "done").to_numpy()]
-        keys = pd.MultiIndex.from_arrays([mine["optimizer"].astype(object), mine["seed"]])
-        rows = mine.assign(number=done.reindex(keys).to_numpy()).dropna(subset=["number"])
-        rows = rows.sort_values("step", kind="stable").astype({"number": int})
+        numbers = _numbers(mine, trials)
+        rows = mine.assign(number=numbers)[numbers >= 0].sort_values("step", kind="stable")
         share = _share(rows, of)
         for number, value in enumerate(targets):
             there = (rows["value"] >= value if metric.better == "higher" else rows["value"] <= value).to_numpy()
-            who, first = np.unique(rows["number"].to_numpy()[there], return_index=True)
-            columns = {"share": share[there][first], "spent": rows["examples"].to_numpy(dtype=float)[there][first]}
+            # from the last row to the first, since of several values for one place the last one stays
+            who = rows["number"].to_numpy()[there][::-1]
+            columns = {"share": share[there][::-1], "spent": rows["examples"].to_numpy(dtype=float)[there][::-1]}
             part = trials[["workload", "optimizer", "seed"]].reset_index(drop=True).assign(target=number)
             for column, values in columns.items():
                 whole = np.full(len(trials), math.inf)
@@ -103,6 +99,19 @@ def runtimes(plan: Plan, seen: Observations) -> pd.DataFrame:
                 part[column] = whole
             parts.append(part)
     return pd.concat(parts, ignore_index=True)[_TIMES] if parts else pd.DataFrame(columns=_TIMES)
+
+
+def _numbers(rows: pd.DataFrame, trials: pd.DataFrame) -> np.ndarray[Any, Any]:
+    """For each row of the curves the place of its trial among ``trials``; -1 where no such trial is done."""
+    seeds, seed_of = np.unique(trials["seed"].to_numpy(), return_inverse=True)
+    labels = pd.Categorical(rows["optimizer"])
+    label_of = labels.categories.get_indexer(pd.Index(trials["optimizer"]))
+    done = (trials["status"] == "done").to_numpy() & (label_of >= 0)
+    places = np.full((len(labels.categories), len(seeds)), -1)
+    places[label_of[done], seed_of[done]] = np.flatnonzero(done)
+    own = rows["seed"].to_numpy()
+    at = np.minimum(np.searchsorted(seeds, own), len(seeds) - 1)
+    return np.where(seeds[at] == own, places[labels.codes, at], -1)
 
 
 def _of_targets(curves: pd.DataFrame, plan: Plan, axes: set[str]) -> pd.DataFrame:
@@ -221,7 +230,7 @@ def over_all(plan: Plan, seen: Observations) -> OverAll:
     ranked = set(whole.index.get_level_values("optimizer"))
     incomplete = {
         name: _lacking(times[times["optimizer"] == name], with_target)
-        for name in dict.fromkeys(each.optimizer for each in plan.trials)
+        for name in dict.fromkeys(optimizer for _, optimizer in pairs_of(plan.trials))
         if name not in ranked
     }
     partial = int(there[there < len(with_target)].index.get_level_values("optimizer").isin(list(ranked)).sum())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -65,6 +66,6 @@ def stability(plan: TunedPlan, stored: Stored) -> tuple[pd.DataFrame, Observatio
     return (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)), seen
 
 
-def _tried(plan: TunedPlan) -> list[PlannedTrial]:
+def _tried(plan: TunedPlan) -> Sequence[PlannedTrial]:
     tried = {hash_ for outcome in plan.outcomes for one in outcome.tried for hash_ in one.hashes}
     return [planned for planned in plan.tuning if planned.trial.hash in tried] if tried else plan.trials

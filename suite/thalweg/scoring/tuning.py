@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -96,7 +96,7 @@ def by_budget(plan: TunedPlan, stored: Stored, metric: str | None = None) -> pd.
     if not plan.outcomes:
         return pd.DataFrame(columns=["budget"])
     largest = max((budget for outcome in plan.outcomes for budget in outcome.best), default=0)
-    trials: Mapping[int, list[PlannedTrial]] = {**plan.smaller, largest: plan.trials}
+    trials: Mapping[int, Sequence[PlannedTrial]] = {**plan.smaller, largest: plan.trials}
     wanted = wanted_for(plan.workloads, metric)
     seen = {
         budget: observe(replace(plan, trials=planned), stored, None, wanted)

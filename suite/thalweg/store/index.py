@@ -73,8 +73,7 @@ class Index:
         worth = WORTH if worth is None else worth
         listing = listing or look(self.results)
         segments = [segment for path in self._files() if (segment := open_segment(path))]
-        # a name that is not text belongs to no trial, and matches no row
-        names = pa.array([name.encode(errors="replace").decode() for name in listing.names], pa.string())
+        names = _texts(listing.names)
         left = np.ones(len(names), dtype=bool)
         places = []
         for segment in segments:
@@ -167,6 +166,14 @@ class Index:
                 raise
 
 
+def _texts(names: list[str]) -> pa.Array:
+    """The names of folders. A name that is not text belongs to no trial, and gets a name that matches no row."""
+    try:
+        return pa.array(names, pa.string())
+    except UnicodeEncodeError:
+        return pa.array([name.encode(errors="replace").decode() for name in names], pa.string())
+
+
 def _joined(
     results: BenchmarkResults,
     segments: list[Segment],
@@ -177,8 +184,8 @@ def _joined(
     """The rows that count, in the trials' order."""
     columns = [*TRIALS.names, "json_ns"]
     parts = [
-        segment.rows.select(columns).filter(pa.array(place >= 0))
-        for segment, place in zip(segments, places, strict=True)
+        rows if (place >= 0).all() else rows.filter(pa.array(place >= 0))
+        for rows, place in zip((segment.rows.select(columns) for segment in segments), places, strict=True)
     ]
     table = pa.concat_tables(parts) if parts else ROWS.empty_table().select(columns)
     numbers = np.concatenate([place[place >= 0] for place in places]) if places else np.zeros(0, np.int32)

@@ -40,15 +40,29 @@ class Segment:
         """The file of the curves; None in memory."""
         return self.path and self.path.with_suffix(".curves")
 
-    def curves(self, columns: Sequence[str], where: Where = MappingProxyType({})) -> pa.Table:
-        """The rows of the curves; OSError or ValueError where their file is damaged or gone."""
+    def curves(
+        self,
+        columns: Sequence[str],
+        where: Where = MappingProxyType({}),
+        chosen: np.ndarray[Any, Any] | None = None,
+    ) -> pa.Table:
+        """The rows of the curves; OSError or ValueError where their file is damaged or gone.
+
+        ``chosen`` says for each row of a trial whether its curve is wanted; None: all curves.
+        """
         columns = ["row", *columns]
+        chosen = None if chosen is None or chosen.all() else chosen
         if self.curves_path is None:
-            parts = [_rows_where(part.select(columns), where) for part in self.parts]
+            parts = [_rows_where(part.select(columns), where, chosen) for part in self.parts]
         else:
             file = open_parquet(self.curves_path, read_dictionary=[name for name in TEXT if name in columns])
             # part by part, since few rows may be wanted
-            parts = [_rows_where(file.read_row_group(i, columns), where) for i in range(file.num_row_groups)]
+            parts = [
+                _rows_where(file.read_row_group(i, columns), where, chosen)
+                for i in range(file.num_row_groups)
+                # the statistics in the file have no checksum, and the rows have one
+                if chosen is None or chosen[file.read_row_group(i, ["row"]).column(0).to_numpy()].any()
+            ]
         return pa.concat_tables([with_codes(CURVE_ROWS.empty_table()).select(columns), *parts])
 
 
@@ -68,7 +82,10 @@ def match(
 ) -> np.ndarray[Any, Any]:
     """For each row of a segment the number of its trial; -1 where the trial's files have changed, or it has a row."""
     there = segment.rows.column("name")
-    numbers = pc.index_in(there, value_set=names).fill_null(-1).to_numpy().astype(np.int32)
+    if there.equals(pa.chunked_array([names])):
+        numbers = np.arange(len(names), dtype=np.int32)
+    else:
+        numbers = pc.index_in(there, value_set=names).fill_null(-1).to_numpy().astype(np.int32)
     counts = (numbers >= 0) & left[numbers] if len(names) else np.zeros(len(numbers), dtype=bool)
     recorded = numbers_of(segment.rows, STAMPS)
     counts[counts] = (recorded[counts] == listing.stamps[numbers[counts]]).all(axis=1)
@@ -114,15 +131,14 @@ def read_trials(
     return segment, unreadable
 
 
-def _rows_where(curves: pa.Table, where: Where) -> pa.Table:
-    """The rows that have a wanted value in each column of ``where``."""
+def _rows_where(curves: pa.Table, where: Where, chosen: np.ndarray[Any, Any] | None) -> pa.Table:
+    """The rows of the chosen trials that have a wanted value in each column of ``where``."""
+    good = np.ones(curves.num_rows, bool) if chosen is None else chosen[curves.column("row").to_numpy()]
     for name, wanted in where.items():
         column = curves.column(name).combine_chunks()
-        good = pc.is_in(column.dictionary, value_set=pa.array(sorted(wanted), pa.string())).to_numpy(
-            zero_copy_only=False
-        )
-        curves = curves.filter(pa.array(good[column.indices.to_numpy()]))
-    return curves
+        values = pc.is_in(column.dictionary, value_set=pa.array(sorted(wanted), pa.string()))
+        good &= values.to_numpy(zero_copy_only=False)[column.indices.to_numpy()]
+    return curves if good.all() else curves.filter(pa.array(good))
 
 
 def with_codes(curves: pa.Table) -> pa.Table:

@@ -55,18 +55,15 @@ class Stored:
             if not keep.any():
                 continue
             try:
-                table = segment.curves(columns, where)
+                table = segment.curves(columns, where, keep)
             except (OSError, ValueError):
                 # the file is damaged, or another process has merged it with others
                 if segment.path is not None:
                     with suppress(OSError):
                         segment.path.unlink()
                 segment, places = self._read_again(places[keep])
-                keep, table = places >= 0, segment.curves(columns, where)
+                table = segment.curves(columns, where)
             rows = table.column("row").to_numpy()
-            if not keep.all():
-                inside = keep[rows]
-                table, rows = table.filter(pa.array(inside)), rows[inside]
             parts.append(table.drop_columns(["row"]).append_column("trial", pa.array(places[rows])))
         if not parts:
             empty = with_codes(CURVE_ROWS.empty_table()).select(list(columns))
@@ -98,7 +95,8 @@ class Stored:
 
     def way(self) -> OnDisk:
         """Which trials count: batched ones, or ones that were trained alone."""
-        return OnDisk(self.column("hash"), self.trials["configuration"])
+        counts = self.trials["configuration"].value_counts()
+        return OnDisk(self.trials["hash"], {str(key): count for key, count in counts.items()})
 
     @property
     def devices(self) -> list[Device]:

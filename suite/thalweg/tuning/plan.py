@@ -14,7 +14,7 @@ import pandas as pd
 from thalweg.benchmark_file import TUNING_SEED, TuningSpec
 from thalweg.expand import Benchmark
 from thalweg.limits import TRIALS
-from thalweg.plan import Plan, PlannedTrial
+from thalweg.plan import Plan, PlannedTrial, pairs_of
 from thalweg.registry import Registry
 from thalweg.selection import Selection
 from thalweg.shown import brief
@@ -35,7 +35,7 @@ class TunedPlan(Plan):
     """Whether all trials are known."""
     extended: list[str] = field(default_factory=list)
     """Workloads whose ranges were all extended, because an optimizer had its best setting at an end."""
-    smaller: dict[int, list[PlannedTrial]] = field(default_factory=dict)
+    smaller: dict[int, Sequence[PlannedTrial]] = field(default_factory=dict)
     """The final seeds of the best settings, by tuning budget. Those of the largest budget are the plan's trials."""
 
     @property
@@ -69,9 +69,7 @@ class _Planning:
         self.all = replace(selection, only=(), seeds=1, stacks=alone)
         self._check_count()
         # this also checks the selection
-        self.wanted = {
-            (planned.workload, planned.optimizer) for planned in benchmark.expand(registry, selection).trials
-        }
+        self.wanted = set(pairs_of(benchmark.expand(registry, selection).trials))
 
     def _check_count(self) -> None:
         """TooMuch where more settings are asked for than the limit allows; counted before a point is drawn."""
@@ -151,7 +149,7 @@ class _Planning:
         return candidate if self.selection.stacks(candidate, f"{title} (tuning)", seeds) else trial
 
     def _whole(self, outcomes: dict[tuple[str, str], Outcome], unsettled: set[str], extended: list[str]) -> TunedPlan:
-        smaller: dict[int, list[PlannedTrial]] = {}
+        smaller: dict[int, Sequence[PlannedTrial]] = {}
         workloads = self.benchmark.expand(self.registry, self.selection, {}).workloads
         for budget in self.tuning.budgets:
             best = {pair: [outcomes[pair].best[budget].setting] for pair in self.wanted if pair[0] not in unsettled}

@@ -16,15 +16,14 @@ def show(_source: Source, loaded: Loaded) -> None:
     """Draw the page."""
     view = loaded.view
     st.title("Learning curves")
-    curves = view.seen.curves
-    workloads = [name for name in view.workloads if (curves["workload"] == name).any()]
+    workloads = view.with_curves
     if not workloads:
         st.info("No trial has a curve yet.")
         return
     left, middle, right, far = st.columns(4)
     with left:
         workload = view.workloads[select("workload", workloads, "workload")]
-    curves = curves[curves["workload"] == workload.name]
+    curves = view.curves(workload.name)
     metrics = {metric.name: metric for metric in metrics_of(curves, workload) if splits_of(curves, metric.name)}
     with middle:
         metric = metrics[select("metric", list(metrics), "metric", workload.metric.name)]

@@ -12,7 +12,6 @@ from thalweg.app.drawing import show_table
 from thalweg.app.pages import over_all
 from thalweg.app.sidebar import select
 from thalweg.contracts import Metric
-from thalweg.errors import UserError
 from thalweg.plan import Workload
 from thalweg.present import notes
 from thalweg.present.charts.intervals import interval_chart
@@ -20,9 +19,8 @@ from thalweg.present.loaded import Loaded
 from thalweg.present.sentences import interval_caption, plain, ranked_by
 from thalweg.present.standings import Board
 from thalweg.present.tables import trial_list
-from thalweg.scoring.leaderboard import leaderboard
-from thalweg.scoring.measures import FINAL, MEASURES, SECONDS, STABILITY, STATE_BYTES, ranking_metric
-from thalweg.scoring.scales import changes, settled
+from thalweg.scoring.measures import FINAL, MEASURES, SECONDS, STATE_BYTES, ranking_metric
+from thalweg.scoring.scales import changes
 
 OWN = "the workload's metric"
 
@@ -44,13 +42,9 @@ def show(source: Source, loaded: Loaded) -> None:
         )
     titles = {OWN: None, **{cost.replace("_", " "): cost for cost in MEASURES}}
     by = titles[select("ranked by", list(titles), "by", OWN)]
-    try:
-        board = view.stability if by == STABILITY.name else leaderboard(view.seen, view.workloads, by)
-    except UserError:
-        board = pd.DataFrame(columns=["workload"])
+    board, workloads = view.ranked(by)
     if by is None:
         over_all.show(view)
-    workloads = settled(view.workloads, view.seen.curves, by)
     for sentence in changes(view.workloads, workloads):
         st.caption(f"{sentence}.")
     for name, workload in workloads.items():
@@ -76,8 +70,7 @@ def _workload(workload: Workload, metric: Metric, rows: pd.DataFrame, loaded: Lo
     view = loaded.view
     st.markdown(ranked_by(workload, metric))
     trials = view.seen.trials[view.seen.trials["workload"] == workload.name]
-    curves = view.seen.curves[view.seen.curves["workload"] == workload.name]
-    show_table(Board(rows, workload, metric, trials, curves).table, f"standings-{workload.name}")
+    show_table(Board(rows, workload, metric, trials, view.board_curves(workload)).table, f"standings-{workload.name}")
     split = workload.split if metric is workload.metric else ""
     st.altair_chart(interval_chart(rows, metric, split, view.optimizers), width="stretch")
     st.caption(interval_caption(metric))

@@ -52,7 +52,8 @@ def show(_source: Source, loaded: Loaded) -> None:
         _traceback(document.error)
     if document.status != "failed":
         _summary(document, workload)
-        _curve(view.seen.curves, row, workload, document)
+        own = view.curves_of(str(row["workload"]), str(row["optimizer"]), int(str(row["seed"])))
+        _curve(own, workload, document)
     _command(loaded, document)
     st.subheader("Settings")
     show_frame(asked(document))
@@ -124,17 +125,14 @@ def _summary(document: TrialDocument, workload: Workload) -> None:
             )
 
 
-def _curve(curves: pd.DataFrame, row: dict[str, object], workload: Workload, document: TrialDocument) -> None:
-    own = curves
-    for key in ("workload", "optimizer", "seed"):
-        own = own[own[key] == row[key]]
-    metrics = {metric.name: metric for metric in metrics_of(own, workload)}
+def _curve(curves: pd.DataFrame, workload: Workload, document: TrialDocument) -> None:
+    metrics = {metric.name: metric for metric in metrics_of(curves, workload)}
     if not metrics:
         return
     names = list(metrics)
     chosen = st.segmented_control("metric", names, default=names[0], required=True, key=f"metric-{workload.name}")
     selected = document.summary.get("selected_step")
-    st.altair_chart(trial_chart(own, metrics[chosen or names[0]], selected), width="stretch")
+    st.altair_chart(trial_chart(curves, metrics[chosen or names[0]], selected), width="stretch")
 
 
 def _command(loaded: Loaded, document: TrialDocument) -> None:
