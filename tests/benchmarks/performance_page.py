@@ -52,7 +52,7 @@ def table(runs: list[dict[str, Any]], asked: list[dict[str, Any]]) -> str:
         if limit is None:
             reached = "–"
         elif not medians:
-            reached = "no"
+            reached = "–" if "see below" in row.get("missing", "") else "no"
         else:
             reached = "yes" if max(medians) <= limit else "no" if min(medians) > limit else "in one run"
         wanted = "–" if limit is None else f"{limit:g}"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from probing import ref
-from thalweg.contracts import Architecture, Shape
+from thalweg.contracts import Architecture, Hyperparameter, Optimizer, Shape, StackedStepper, Stepper, StepReport
 from thalweg.contracts.budget import Budget, Interval
 from thalweg.contracts.losses import SigmoidCrossEntropy
 from thalweg.contracts.supervised import Supervised
@@ -208,3 +208,91 @@ def _weighted(init: Callable[..., None]) -> Callable[..., None]:
         init(self, data, Weighted(), *rest, **named)
 
     return build
+
+
+class Normed(Optimizer):
+    """w <- w - lr g / ||g||, for each parameter: not elementwise, and with a form for many members."""
+
+    name = summary = "normed"
+    stacks = True
+    options = (Hyperparameter("lr", 0.01, "(0, inf)", "learning rate"),)
+    wrong = False
+
+    def build(self, module: nn.Module, hyperparameters: Any, context: Any) -> Stepper:
+        optimizer = self
+
+        class One(Stepper):
+            lr = float(hyperparameters["lr"])
+
+            @torch.no_grad()
+            def step(self, objective: Any) -> StepReport:
+                objective.backward()
+                for parameter in objective.parameters:
+                    parameter.sub_(self.lr * parameter.grad / (parameter.grad.norm() + 1e-3))
+                return StepReport()
+
+            def state_dict(self) -> dict[str, Any]:
+                return {"lr": self.lr}
+
+            def load_state_dict(self, state: dict[str, Any]) -> None:
+                self.lr = state["lr"]
+
+        assert optimizer.stacks
+        return One()
+
+    def build_stacked(self, module: Any, members: Any, context: Any) -> StackedStepper:
+        each = module.members // len(members)
+        together = self.wrong
+
+        class Many(StackedStepper):
+            def __init__(self) -> None:
+                self.lrs = [float(member["lr"]) for member in members]
+
+            @torch.no_grad()
+            def step(self, objective: Any) -> StepReport:
+                objective.backward()
+                for piece in module.pieces.values():
+                    if piece.gradient is None:
+                        continue
+                    flat = piece.gradient.flatten(1)
+                    norms = flat.norm().expand(len(flat)) if together else torch.stack([one.norm() for one in flat])
+                    rates = torch.tensor(self.lrs, dtype=torch.float64).repeat_interleave(each).to(flat)
+                    piece.value.sub_((flat * (rates / (norms + 1e-3)).unsqueeze(1)).view(piece.value.shape))
+                return StepReport()
+
+            def state_dict(self) -> dict[str, Any]:
+                return {"lrs": self.lrs}
+
+            def load_state_dict(self, state: dict[str, Any]) -> None:
+                self.lrs = state["lrs"]
+
+        return Many()
+
+
+@pytest.mark.parametrize("wrong", [False, True], ids=["right", "wrong"])
+def test_an_optimizer_of_whole_tensors_can_say_that_it_stacks(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, wrong: bool
+) -> None:
+    optimizer = Normed()
+    optimizer.wrong = wrong
+    monkeypatch.setattr(registry, "optimizer", lambda *_: optimizer)
+    asked = [
+        trial(
+            "mlp",
+            False,
+            seed=seed,
+            optimizer=ref("normed", lr=0.01 * (1 + seed)),
+            stack=Stack(size=4, slot=0, rows=True),
+        )
+        for seed in range(3)
+    ]
+    reason = why_alone(asked[0], registry)
+    if wrong:
+        assert "'normed' steps otherwise in a stack" in str(reason)
+        return
+    assert reason is None
+    for one, ours in zip(asked, train_together(asked, registry), strict=True):
+        theirs = Training(assemble(one.model_copy(update={"stack": None}), registry), [], lambda *_: None).run()
+        torch.testing.assert_close(
+            torch.tensor(ours.curve["value"].to_numpy()), torch.tensor(theirs.curve["value"].to_numpy())
+        )

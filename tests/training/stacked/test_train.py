@@ -246,11 +246,20 @@ def test_the_rules_of_matrices_step_members_as_one_network(registry: Registry, r
                     torch.testing.assert_close(whole[index - 1], found, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", MATRICES)
-def test_bits_of_optimizers_of_matrices_do_not_depend_on_the_other_members(registry: Registry, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "dtype", "widths"),
+    [
+        *((name, "float32", [11, 9]) for name in MATRICES),
+        ("muon", "float32", [13, 20]),
+        ("shampoo", "float64", [12, 7]),
+    ],
+)
+def test_bits_of_optimizers_of_matrices_do_not_depend_on_the_other_members(
+    registry: Registry, name: str, dtype: str, widths: list[int]
+) -> None:
     asked = [
-        trial(optimizer=ref(name, lr=lr), seed=seed, dtype="float32", budget=Budget(steps=25),
-              evaluate_every=Interval(steps=5), architecture=ref("mlp", widths=[11, 9]))
+        trial(optimizer=ref(name, lr=lr), seed=seed, dtype=dtype, budget=Budget(steps=60),
+              evaluate_every=Interval(steps=5), architecture=ref("mlp", widths=widths))
         for seed, lr in enumerate((0.01, 0.002, 1e12, 0.01, 0.003))
     ]  # fmt: skip
     together = train_together(asked, registry)

@@ -201,7 +201,9 @@ def _steps_otherwise(
             objective.begin_step(batch, step)
             stepper.step(objective)
     difference = max(
-        float((stacked.pieces[name].value[index] - parameter).abs().max() / (1 + parameter.abs().max()))
+        float(
+            (stacked.pieces[name].value[index] - parameter.detach()).abs().max() / (1 + parameter.detach().abs().max())
+        )
         for index, module in enumerate(modules)
         for name, parameter in module.named_parameters()
     )
