@@ -267,3 +267,23 @@ def test_one_gradient_is_counted() -> None:
     it = objective(nn.Linear(6, 3), (6,))
     example_gradients(it)
     assert (it.counts.gradient_evaluations, it.counts.examples) == (1, N)
+
+
+class SequenceFirst(nn.Module):
+    """Takes (N, T, 4), and has positions first inside, as torch's own layers of attention do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = nn.Linear(4, 8)
+        self.layer = nn.TransformerEncoderLayer(8, 2, 12, dropout=0.0)
+        self.leave = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.leave(self.layer(self.enter(x).transpose(0, 1)).mean(0))
+        return out
+
+
+@pytest.mark.parametrize("positions", [N - 1, N, N + 1])
+def test_as_many_positions_as_examples(positions: int) -> None:
+    torch.manual_seed(0)
+    assert_right(objective(SequenceFirst(), (positions, 4)))

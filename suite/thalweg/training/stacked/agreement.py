@@ -46,7 +46,7 @@ def disagreement(
         batches: the batches of each member, for STEPS passes.
         direct: whether the stack runs without autograd, where its network allows that.
     """
-    members = [_moved(module, index) for index, module in enumerate(modules)]
+    members = [moved(module, index).double() for index, module in enumerate(modules)]
     stack = StackedModule([copied(member) for member in members], direct=direct)
     if direct and stack.program is None:
         return "the network has other operations"
@@ -95,29 +95,26 @@ def runs_directly(kind: Kind, modules: Sequence[nn.Module], draws: Sequence[Draw
     if key not in _direct:
         few = min(2, len(modules))
         batches = [[kind.problem.batch("train", step, draw) for step in range(STEPS)] for draw in draws[:few]]
-        wrong: dict[bool, str] = {}
         for direct in (True, False):
             try:
-                found = disagreement(modules[:few], kind.problem, batches, direct)
+                wrong = disagreement(modules[:few], kind.problem, batches, direct)
             except Exception as error:
-                found = Failure.of(error).line
-            if found is None:
+                wrong = f"something else ({Failure.of(error).line})"
+            if wrong is None:
                 _direct[key] = direct
                 break
-            wrong[direct] = found
         else:
-            raise CannotStackError(f"a stack computes {wrong[False]} otherwise than the network alone")
+            raise CannotStackError(f"a stack computes {wrong} otherwise than the network alone")
     return _direct[key]
 
 
-def _moved(module: nn.Module, seed: int) -> nn.Module:
-    """A copy in float64 and training mode, whose weights are moved."""
-    member = copied(module).double().train()
+def moved(module: nn.Module, seed: int) -> nn.Module:
+    """A copy in training mode whose weights are moved a little: weights of zero hide what they multiply."""
+    member = copied(module).train()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in member.parameters():
-            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64).to(parameter.device)
-            parameter.add_(noise, alpha=0.1)
+            parameter.add_(torch.randn(parameter.shape, generator=generator).to(parameter), alpha=0.1)
     return member
 
 

@@ -238,7 +238,7 @@ def _check_module(trial: Trial, registry: Registry, optimizer: Optimizer, member
     both = [[batch] * COMPARED for batch in batches]
     direct = _agrees(modules, problem, both, direct=True) is None
     if not direct and (wrong := _agrees(modules, problem, both, direct=False)) is not None:
-        return f"a stack computes {wrong} otherwise than the network alone"
+        return wrong
     draws = [Draw(0, None)] * 2
     stacked = StackedModule(modules, len(members), direct)
     objective = StackedObjective(stacked, StackedProblem(problem, draws), draws[0])
@@ -249,8 +249,9 @@ def _check_module(trial: Trial, registry: Registry, optimizer: Optimizer, member
 
 
 def _agrees(modules: list[nn.Module], problem: Supervised, batches: list[list[Batch]], direct: bool) -> str | None:
-    """As ``disagreement``; an exception disagrees too."""
+    """Why a stack of a network is of no use; None where it is."""
     try:
-        return disagreement(modules, problem, batches, direct)
+        wrong = disagreement(modules, problem, batches, direct)
     except Exception as error:
-        return Failure.of(error).line
+        return f"in a stack the network fails ({Failure.of(error).line})"
+    return wrong and f"a stack computes {wrong} otherwise than the network alone"

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from thalweg.contracts import Draw
 from thalweg.stacking import group_key
+from thalweg.training.stacked.agreement import moved
 from thalweg.training.stacked.together import Kind, Together, only
 
 STEPS = 2
@@ -34,7 +35,7 @@ def keeps_bits(
 
     Args:
         kind: what the members have in common.
-        modules: the module of each member, at its start; the steps are made on copies.
+        modules: the module of each member, at its start; the steps are made on copies with moved weights.
         settings: the hyperparameters of each member.
         draws: the draw of each member.
         direct: whether the network may run without autograd.
@@ -43,6 +44,7 @@ def keeps_bits(
         return True
     key = group_key(kind.trial), len(modules)
     if key not in _found:
+        modules = [moved(module, index) for index, module in enumerate(modules)]
         stack = Together(kind, modules, settings, draws, direct)
         few = {
             at: Together(kind, [modules[at]], [settings[at]], [draws[at]], direct) for at in {0, 1, len(modules) - 1}
