@@ -351,11 +351,11 @@ class Large(PerWeight):
 
 
 class Deep(PerWeight):
-    """Takes the sign of gradients of more than four dimensions."""
+    """Takes the sign of gradients of more than three dimensions."""
 
     def one(self, p: Tensor, lr: float, state: dict[str, Any]) -> None:
         assert p.grad is not None
-        p.sub_(lr * (p.grad.sign() if p.dim() > 4 else p.grad))
+        p.sub_(lr * (p.grad.sign() if p.dim() > 3 else p.grad))
 
 
 class Plain(PerWeight):

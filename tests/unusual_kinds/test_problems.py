@@ -53,7 +53,7 @@ def test_a_loss_with_a_memory_is_refused_and_reaches_no_other_trial(registry: Re
         assert "problem 'own' has a loss that changes with use" in one.reason
     columns = first.curve.columns.drop("seconds")
     assert first.curve[columns].equals(second.curve[columns])
-    with pytest.raises(CannotStackError, match="stacked, the first loss is"):
+    with pytest.raises(CannotStackError, match="a stack computes the loss otherwise"):
         train_together([parts.trial(seed=seed, stack=Stack(size=4, slot=0)) for seed in range(2)], parts)
 
 
