@@ -83,7 +83,7 @@ def test_the_closed_form_of_least_squares() -> None:
 def test_both_parts_of_the_noise_scale_are_unbiased_and_their_intervals_cover(
     registry: Registry, singly: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """200 measurements of 20 draws. The truth is that of the split, which holds more examples than are drawn."""
+    """200 measurements of 20 draws. The true values belong to the split, which holds more examples than are drawn."""
     if not singly:
         monkeypatch.setattr(curvature, "example_gradients", lambda *_, **__: None)
     data, module, trace, norm = least_squares(2000)
@@ -105,7 +105,7 @@ def test_both_parts_of_the_noise_scale_are_unbiased_and_their_intervals_cover(
 def test_single_examples_give_narrower_intervals_than_groups(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On the same examples. The error of ||g_c||^2, which both use, is nearly all of that of ||G||^2."""
+    """On the same examples. Nearly all of the error of ||G||^2 comes from ||g_c||^2, which both use."""
     data, module, _, _ = least_squares(6000)
     widths = []
     for _ in range(2):

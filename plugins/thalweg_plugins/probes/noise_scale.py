@@ -42,9 +42,10 @@ class NoiseScale(Probe):
     anything. B itself is missing where the estimate of ||G||^2 is not positive.
 
     Some networks and losses give no gradients of single examples in one pass (``thalweg.curvature.example_gradients``
-    says which). For these each draw has groups of b = ``small`` examples; the mean over groups of the squared gradient
-    norm takes the place of mean ||g_i||^2, 1/b that of 1 in the first denominator, and b that of 1 in the second
-    estimate.
+    says which). For these each draw has groups of b = ``small`` examples. With the mean m over groups of the squared
+    gradient norm,
+
+        tr(Sigma) ~ (m - ||g_c||^2) / (1/b - 1/c),   ||G||^2 ~ (c ||g_c||^2 - b m) / (c - b)
 
     The module is in evaluation mode with batch norm's running statistics, so that an example's gradient depends on no
     other example. A function without examples has no noise.

@@ -45,7 +45,7 @@ class Surface(Probe):
     The path is projected onto the plane by least squares. ``in_plane`` is the share of a point's displacement in the
     plane, and ``residual`` its distance from the plane. A random plane shows next to nothing of a path.
 
-    The topology of each grid is that of its sublevel sets, with neighbours in rows and columns: see
+    Topology describes the sublevel sets of each grid, with neighbours in rows and columns: see
     ``thalweg.landscape.topology``. ``persistence`` and ``gap`` stand at its minima. The lowest minimum has infinite
     persistence. The mean of ``gap`` is a saddle-minimum average distance as in Landscaper (arXiv 2602.07135).
 

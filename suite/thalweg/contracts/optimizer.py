@@ -224,7 +224,7 @@ class Optimizer(Component, ABC):
     def build_stacked(
         self, module: nn.Module, members: Sequence[Mapping[str, Any]], context: BuildContext
     ) -> StackedStepper:
-        """A stepper for K members at once, of elementwise optimizers and of those that declare ``stacks``.
+        """A stepper for K members at once. Elementwise optimizers have one, and optimizers that declare ``stacks``.
 
         Parameters of ``module`` have shape (K, 1, ...) where ``members`` has K entries, one for each member. They have
         shape (D, m, ...) where ``members`` has D < K entries, each of which m neighbours share. The steps must be those

@@ -14,8 +14,8 @@ from thalweg.training.direct.layer import Layer, is_of
 aten = torch.ops.aten
 
 BLOCK = 64
-"""Numbers that a kernel takes at once at most. It computes those that are left over at the end by other instructions,
-whose last bit may differ."""
+"""The most numbers that a kernel takes at once. Other instructions compute the numbers left over at the end, whose last
+bit may differ."""
 
 
 class Elementwise(Layer):
