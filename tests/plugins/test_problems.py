@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import importlib.util
+
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from sklearn.model_selection import train_test_split
 
 from thalweg.contracts import Draw, LoadContext
 from thalweg.contracts.objective import Objective
@@ -12,6 +16,7 @@ from thalweg.contracts.supervised import Supervised
 from thalweg.curvature import Hessian
 from thalweg.errors import UserError
 from thalweg.registry import Registry
+from thalweg_plugins.problems._sklearn_digits import digits
 from thalweg_plugins.problems.quadratic import Quadratic
 
 CPU = torch.device("cpu")
@@ -29,6 +34,18 @@ def test_digits_have_the_declared_split_and_scaling(registry: Registry) -> None:
     # 1,797 different images (one pair of the set is equal), so no example is in two splits
     assert len({tuple(row) for row in pixels.round(decimals=9).tolist()}) >= 1796
     assert torch.bincount(loaded.data["test"][1]).min() >= 43
+
+
+@pytest.mark.parametrize("own_file", [True, False])
+def test_digits_have_scikit_learns_numbers_and_split(own_file: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = load_digits(return_X_y=True)
+    rest, test = train_test_split(range(len(labels)), test_size=450, random_state=0, stratify=labels)
+    if not own_file:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    split = digits(0.0)
+    for rows, (x, y) in ((rest, split["train"]), (test, split["test"])):
+        np.testing.assert_array_equal(x.numpy(), images[rows] / 16)
+        np.testing.assert_array_equal(y.numpy(), labels[rows])
 
 
 def test_the_quadratic_has_the_declared_spectrum_gradient_and_minimum(registry: Registry) -> None:

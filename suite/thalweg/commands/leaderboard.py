@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from thalweg.commands.over_all import print_over_all
 from thalweg.console import (
     console,
     errors,
@@ -99,6 +98,8 @@ def leaderboard_command(options: LeaderboardOptions) -> ExitCode:
     wanted = wanted_for(plan.workloads, metric)
     declared = plan.workloads
     if options.over_all:
+        from thalweg.commands.over_all import print_over_all  # loads altair
+
         # the budget may be in any of these units
         columns = ["step", "epoch", "examples", "gradient_evaluations", "seconds", "split", "metric", "value"]
         seen = observe(plan, stored, None, replace(wanted, columns=columns))

@@ -95,11 +95,13 @@ def _own(problem: LoadedProblem) -> LoadedProblem | None:
         return None
 
 
-def _load(trial: Trial, registry: Registry) -> tuple[LoadedProblem, Untouched]:
+def _load(trial: Trial, registry: Registry, checked: bool = False) -> tuple[LoadedProblem, Untouched]:
     """The trial's problem, and a record of its stored tensors."""
     key = f"{trial.problem}/{trial.device}/{trial.dtype}/{trial.validation_fraction}"
-    if key in _loaded and not _loaded[key][1].changed and (own := _own(_loaded[key][0])) is not None:
-        return own, _loaded[key][1]
+    if key in _loaded:
+        kept, data = _loaded[key]
+        if not (data.written if checked else data.changed) and (own := _own(kept)) is not None:
+            return own, data
     problem = registry.problem(trial.problem.name)
     context = LoadContext(torch.device(trial.device), getattr(torch, trial.dtype), trial.validation_fraction)
     options = resolve(problem.options, trial.problem.settings, problem.name)
@@ -143,9 +145,15 @@ def _context(trial: Trial, problem: LoadedProblem, draw: Draw, seed: int) -> Bui
     return BuildContext(seed, examples, batch_size, trial.budget.total_steps(problem.steps_per_epoch(draw.batch_size)))
 
 
-def assemble(trial: Trial, registry: Registry) -> Assembly:
-    """Load, build and connect the parts of a trial. Equal trials get equal parts."""
-    problem, data = _load(trial, registry)
+def assemble(trial: Trial, registry: Registry, checked: bool = False) -> Assembly:
+    """Load, build and connect the parts of a trial. Equal trials get equal parts.
+
+    Args:
+        trial: the trial.
+        registry: where its components are.
+        checked: whether the data's bits were checked a moment ago, for another trial on the same data.
+    """
+    problem, data = _load(trial, registry, checked)
     draw = Draw(trial.seed, None if trial.batch_size == "full" else trial.batch_size)
     module = build_module(trial, registry, problem, draw)
     optimizer = registry.optimizer(trial.optimizer.name)

@@ -233,6 +233,11 @@ class Recording:
         if math.isfinite(value) and (self._best is None or value > self._best[0]):
             self._best = (value, self.spent.step, state_of(self.it.module))
 
+    @property
+    def selected(self) -> dict[str, Tensor] | None:
+        """The state of the module with the best validation value so far; None without one."""
+        return None if self._best is None else self._best[2]
+
     def _test(self) -> None:
         """Read the test split once: at the weights that validation selects, or at the last ones without validation."""
         it = self.it
@@ -246,7 +251,7 @@ class Recording:
                 position = next({key: row[key] for key in position} for row in self.recorder.rows if row["step"] == at)
                 it.module.load_state_dict(self._best[2])
             self._call_hook("thalweg_evaluation_started", step=position["step"])
-            values = it.problem.evaluate(it.module, "test")
+            values = self.measured("test")
             it.check_data()
             it.check_finite("test", values["loss"])
             self.recorder.add(position, "test", values)

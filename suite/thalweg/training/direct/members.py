@@ -128,7 +128,11 @@ class Unfolded(Layer):
 
     def forward(self, *inputs: Tensor, train: bool) -> Tensor:
         """W times the columns."""
-        x = functional.pad(inputs[0], self._padding)
+        (x,) = inputs
+        members = len(x)
+        if x.stride(0) == 0:  # all members see the same inputs
+            x = x[:1]
+        x = functional.pad(x, self._padding)
         k, n, c, *sides = x.shape
         over_k, over_n, over_c, *strides = x.stride()
         out = [
@@ -140,11 +144,11 @@ class Unfolded(Layer):
             (over_k, over_c, *(s * d for s, d in zip(strides, self._dilation, strict=True)), over_n,
              *(s * step for s, step in zip(strides, self._stride, strict=True))),
         )  # fmt: skip
-        columns = aligned(windows.reshape(k, self._matrix.shape[2], -1))
+        columns = aligned(windows.reshape(k, self._matrix.shape[2], -1)).expand(members, -1, -1)
         if train:
             self._columns = columns
         y = product(self._matrix, columns, None if self.bias is None else self.bias.value.unsqueeze(2))
-        return y.view(k, -1, n, *out).movedim(2, 0).flatten(1, 2).contiguous()
+        return y.view(members, -1, n, *out).movedim(2, 0).flatten(1, 2).contiguous()
 
     def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
         """g times the columns."""

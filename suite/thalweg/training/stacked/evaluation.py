@@ -10,9 +10,9 @@ from thalweg.contracts.problem import Split
 from thalweg.contracts.supervised import Supervised
 from thalweg.training.stacked.module import StackedModule
 
-CHUNK = 256
-"""Examples of a member that are evaluated at once, so that activations stay in the cache. No number of members enters,
-because the bits of a product may depend on its size."""
+ROWS, IMAGES = 256, 64
+"""Examples of a member that are evaluated at once, without convolutions and with them, so that activations stay in the
+cache. No number of members enters, because the bits of a product may depend on its size."""
 
 
 def evaluates(module: StackedModule, problem: Supervised) -> bool:
@@ -29,8 +29,9 @@ def evaluate(module: StackedModule, problem: Supervised, split: Split) -> list[d
     assert program is not None
     inputs, targets = problem.data[split]
     totals: dict[str, Tensor] = {}
-    for start in range(0, len(inputs), CHUNK):
-        x, y = problem.prepared(inputs[start : start + CHUNK]), targets[start : start + CHUNK]
+    size = IMAGES if any(part.value.dim() > 3 for part in module.pieces.values()) else ROWS
+    for start in range(0, len(inputs), size):
+        x, y = problem.prepared(inputs[start : start + size]), targets[start : start + size]
         outputs = program.outputs(x.expand(module.members, *x.shape), train=False)
         for name, values in _scores(problem, outputs, y).items():
             total = values.double().sum(1)

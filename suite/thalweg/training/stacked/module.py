@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -158,3 +158,10 @@ class StackedModule(StackedNetwork):
         own: dict[str, Tensor] = dict(module.named_parameters()) | dict(module.named_buffers())
         stacks = {name: piece.value for name, piece in self.pieces.items()} | self.buffers_by_name
         torch._foreach_copy_([own[name] for name in stacks], [stack[member] for stack in stacks.values()])
+
+    @torch.no_grad()
+    def read(self, member: int, state: Mapping[str, Tensor]) -> None:
+        """Copy a state dict into a member's row, for an evaluation; ``read_rows`` takes that back where rows differ."""
+        stacks = {name: piece.value for name, piece in self.pieces.items()} | self.buffers_by_name
+        own = [name for name in stacks if name in state]
+        torch._foreach_copy_([stacks[name][member] for name in own], [state[name] for name in own])

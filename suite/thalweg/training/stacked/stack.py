@@ -29,7 +29,7 @@ from thalweg.training.stacked.agreement import runs_directly
 from thalweg.training.stacked.evaluation import evaluate, evaluates
 from thalweg.training.stacked.member import Member
 from thalweg.training.stacked.problem import StackedProblem
-from thalweg.training.stacked.together import BitsDependError, CannotStackError, Kind, Together, only
+from thalweg.training.stacked.together import BitsDependError, CannotStackError, Kind, Together, is_known, only
 from thalweg.training.stacked.witness import keeps_bits
 from thalweg.training.trained import Trained
 from thalweg.trial import Trial
@@ -73,12 +73,14 @@ class StackTraining(StepLoop):
         self.members: list[Member] = []
         self._bytes: dict[tuple[int, bool], int | None] = {}
         context = None
+        # the rate is no reason for a state of another size
+        weighed = [{**one, "lr": None} if is_known(optimizer) else one for one in settings]
         for index, one in enumerate(trials):
             with seeded(Draw(one.seed, None).seed_for("global")):
-                assembly = assemble(one, registry)
+                assembly = assemble(one, registry, checked=index > 0)
             # a stepper of the whole stack is built for no seed: an elementwise optimizer draws nothing
             context = assembly.context(seed=0)
-            weigh = functools.partial(self._state_bytes, assembly, settings.index(settings[index]), context)
+            weigh = functools.partial(self._state_bytes, assembly, weighed.index(weighed[index]), context)
             own = probes[index] if probes else []
             told = functools.partial(progress, index)
             self.members.append(Member(assembly, told, keep, trial.stack.size, weigh, own))
@@ -136,6 +138,7 @@ class StackTraining(StepLoop):
         """Train to the end of the budget, or until the last member has ended."""
         with products_of(self.trial):
             if not self.spent.step:
+                self._give(self._values())
                 for member in self.members:
                     member.attempt(member.begin)
             self._random = random_state()
@@ -186,29 +189,51 @@ class StackTraining(StepLoop):
         _check_random(self._random)
         with self.stepper.evaluation_weights():
             self.module.read_rows()
-            values = self._values()
-            for index, member in enumerate(self.members):
-                if member.trained is None:
-                    self._tell_spent(member, stepped=self.spent.step > 0)
-                    self.module.write(index, member.it.module)
-                    member.given = {split: of_all[index] for split, of_all in values.items()}
-                    member.look(self._it.info | ({} if self.trial.schedule.is_constant else {"lr": self._it.lr(index)}))
-                    went_on = member.trained is None
-                    if last and went_on:
-                        member.end()
-                    if went_on:
-                        member.progress(self.spent.step, self.total)
+            self._give(self._values())
+            looking = [(index, member) for index, member in enumerate(self.members) if member.trained is None]
+            for index, member in looking:
+                self._tell_spent(member, stepped=self.spent.step > 0)
+                self.module.write(index, member.it.module)
+                member.look(self._it.info | ({} if self.trial.schedule.is_constant else {"lr": self._it.lr(index)}))
+            going = [member for _, member in looking if member.trained is None]
+            if last:
+                self._give(self._test_values())
+                for member in going:
+                    member.end()
+            for member in going:
+                member.progress(self.spent.step, self.total)
         self.module.read_rows()
         self._random = random_state()
 
+    def _give(self, values: Mapping[Split, list[dict[str, float]]]) -> None:
+        """Give each member its metrics, where the stack has computed them."""
+        for index, member in enumerate(self.members):
+            member.given = {split: of_all[index] for split, of_all in values.items()}
+
     def _values(self) -> dict[Split, list[dict[str, float]]]:
         """The metrics of all members on train and valid; empty where each member is evaluated by itself."""
-        problem = self.problem.problem
-        averages_norms = self.members[0].it.stepper.averages and any(True for _ in self.module.buffers())
-        if averages_norms or not evaluates(self.module, problem):
+        if not self._evaluates():
             return {}
         splits: tuple[Split, ...] = ("train", "valid")
-        return {split: evaluate(self.module, problem, split) for split in splits if split in problem.sizes}
+        return {split: evaluate(self.module, self.problem.problem, split) for split in splits if split in self._sizes}
+
+    def _test_values(self) -> dict[Split, list[dict[str, float]]]:
+        """The metrics of all members on test, at the weights that validation selects; the rows hold them afterwards."""
+        if "test" not in self._sizes or not self._evaluates():
+            return {}
+        for index, member in enumerate(self.members):
+            if member.selected is not None:
+                self.module.read(index, member.selected)
+        return {"test": evaluate(self.module, self.problem.problem, "test")}
+
+    def _evaluates(self) -> bool:
+        """Whether the stack evaluates all members together."""
+        averages_norms = self.members[0].it.stepper.averages and any(True for _ in self.module.buffers())
+        return not averages_norms and evaluates(self.module, self.problem.problem)
+
+    @property
+    def _sizes(self) -> Mapping[str, int]:
+        return self.problem.problem.sizes
 
     def _tell_spent(self, member: Member, stepped: bool) -> None:
         """Tell a member the steps so far, and its share of the seconds."""
