@@ -17,6 +17,7 @@ from thalweg.training.stacked.module import StackedModule
 from thalweg.training.stacked.objective import StackedObjective
 from thalweg.training.stacked.problem import StackedProblem
 from thalweg.training.stacked.together import CannotStackError, Kind
+from thalweg.trial import ComponentRef
 
 STEPS = 2
 """Passes that are compared. A buffer may change from the first to the second."""
@@ -82,7 +83,7 @@ def disagreement(
 
 
 _direct: dict[str, bool] = {}
-"""What was found in this process, by kind of trials."""
+"""What was found in this process, by kind of trials; the optimizer has no part in it."""
 
 
 def runs_directly(kind: Kind, modules: Sequence[nn.Module], draws: Sequence[Draw]) -> bool:
@@ -91,7 +92,8 @@ def runs_directly(kind: Kind, modules: Sequence[nn.Module], draws: Sequence[Draw
     Raises:
         CannotStackError: a stack computes something else than its members, either way.
     """
-    key = group_key(kind.trial)
+    no_optimizer = ComponentRef(name="none", provider="none")
+    key = group_key(kind.trial.model_copy(update={"optimizer": no_optimizer, "stack": None}))
     if key not in _direct:
         few = min(2, len(modules))
         batches = [[kind.problem.batch("train", step, draw) for step in range(STEPS)] for draw in draws[:few]]
