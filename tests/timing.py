@@ -13,14 +13,17 @@ KEPT = any(word.startswith(("--benchmark-json", "--benchmark-autosave", "--bench
 
 
 def ratios(ours: Callable[[], object], theirs: Callable[[], object], pairs: int) -> list[float]:
-    """Our time over theirs, once for each alternating pair. Alternation lets other load slow down both sides."""
+    """Our processor time over theirs, once for each alternating pair.
+
+    Other load of the machine changes processor time less than the time on the wall.
+    """
     found = []
     for _ in range(pairs if KEPT else 1):
         times = []
         for run in (ours, theirs):
-            started = time.perf_counter()
+            started = time.process_time()
             run()
-            times.append(time.perf_counter() - started)
+            times.append(time.process_time() - started)
         found.append(times[0] / times[1])
     return found
 

@@ -91,6 +91,6 @@ if __name__ == "__main__":
         run()
         sys.stdout.write(f"{resident('VmHWM') - before}\n")
     else:
-        started = time.perf_counter()
+        started = time.process_time()
         run()
-        sys.stdout.write(f"{time.perf_counter() - started}\n")
+        sys.stdout.write(f"{time.process_time() - started}\n")

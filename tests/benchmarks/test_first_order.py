@@ -111,9 +111,9 @@ def ratio(first: Callable[[], None], second: Callable[[], None], pairs: int) -> 
     for index in range(pairs):
         times = {}
         for run in (first, second) if index % 2 else (second, first):
-            started = time.perf_counter()
+            started = time.process_time()
             run()
-            times[run] = time.perf_counter() - started
+            times[run] = time.process_time() - started
         ratios.append(times[first] / times[second])
     gc.enable()
     return round(median(ratios), 3)
