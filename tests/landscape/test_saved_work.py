@@ -15,7 +15,6 @@ from torch.nn import functional
 from thalweg.contracts.losses import CrossEntropy, SquaredError
 from thalweg.contracts.supervised import CLASSIFICATION, LOSS, Supervised
 from thalweg.landscape import Evaluator, Plane, Span, flat, losses_at
-from thalweg.landscape.layers import ONEDNN, linear
 from thalweg.landscape.rewrite import traced
 
 CLASSES = 5
@@ -176,20 +175,6 @@ def test_nans_pass_through_pooling_and_rectifying() -> None:
     module, data = even(), images()
     data.data["train"][0][3, 0, 2, 2] = float("nan")
     assert losses_at(module, data, plane(module), metrics=["loss"])["loss"].isnan().all()
-
-
-@pytest.mark.parametrize(("examples", "width"), [(128, 128), (127, 129), (1000, 64)])
-def test_both_libraries_give_equal_products(examples: int, width: int) -> None:
-    """To the rounding of sums of ``width`` products in single precision."""
-    generator = torch.Generator().manual_seed(0)
-    x, weight = (torch.randn(n, width, generator=generator) for n in (examples, width))
-    bias = torch.randn(width, generator=generator)
-    assert (examples * weight.numel() >= ONEDNN) == (width != 64 or examples * 64 * 64 >= ONEDNN)
-    exact = functional.linear(x.double(), weight.double(), bias.double())
-    for added in (bias, None):
-        found = linear(x, weight, added)
-        expected = exact if added is not None else exact - bias
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * width**0.5)
 
 
 class Smoothed(CrossEntropy):

@@ -67,7 +67,6 @@ class ChainHessian(Operator):
         self._first = min(i for i, places in enumerate(self._places) if any(place is not None for place in places))
         self.loss = self.parameters[0].new_zeros(()).detach()
         self._numbers = 0
-        self._rooms: list[dict[str, Tensor]] = [{} for _ in modules]
         with torch.no_grad():
             self._pieces = [self._piece(modules, part) for part in self._parts(modules)]
 
@@ -94,10 +93,10 @@ class ChainHessian(Operator):
         assert it.batch.inputs is not None
         h, share = it.batch.inputs[part], 1 / it.batch.size
         layers = []
-        for module, room in zip(modules, self._rooms, strict=True):
+        for module in modules:
             kind = kind_of(module)
             assert kind is not None
-            layers.append(kind(module, room))
+            layers.append(kind(module))
             h = layers[-1].forward(h)
             self._numbers += h.numel()
         targets = it.targets[part]

@@ -6,7 +6,6 @@ with the tangent e of d their tangents. Source: Pearlmutter 1994, section 3.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from thalweg.contracts.activations import NOT_ELEMENTWISE
+from thalweg.contracts.products import linear, matmul
 
 Places = Sequence[Tensor | None]
 """One tensor for each parameter of a layer; None for a parameter that is not free."""
@@ -26,16 +26,8 @@ class Layer(ABC):
     ``forward`` and ``backward`` come first; then ``gradient``, and ``tangent`` and ``tangent_back`` for each product.
     """
 
-    def __init__(self, module: nn.Module, room: dict[str, Tensor]) -> None:
+    def __init__(self, module: nn.Module) -> None:
         self.module = module
-        self._room = room
-
-    def _buffer(self, name: str, like: Tensor, *shape: int) -> Tensor:
-        """Memory for a tangent, which the layers of all pieces share: fresh pages cost as much as a product."""
-        numbers = math.prod(shape)
-        if name not in self._room or self._room[name].numel() < numbers:
-            self._room[name] = like.new_empty(numbers)
-        return self._room[name][:numbers].view(shape)
 
     @abstractmethod
     def forward(self, a: Tensor) -> Tensor:
@@ -64,12 +56,12 @@ class Linear(Layer):
         """z."""
         self.weight = self.module.get_parameter("weight").detach()
         self.a = a.flatten(0, -2)
-        return functional.linear(a, self.weight, _detached(self.module, "bias"))
+        return linear(self.a, self.weight, _detached(self.module, "bias")).view(*a.shape[:-1], -1)
 
     def backward(self, d: Tensor, last: bool) -> Tensor | None:
         """dL/da."""
         self.d, self.shape = d.flatten(0, -2), d.shape[:-1]
-        return None if last else d @ self.weight
+        return None if last else matmul(self.d, self.weight).view(*self.shape, -1)
 
     def gradient(self, into: Places) -> None:
         """Add dL/dw."""
@@ -81,15 +73,12 @@ class Linear(Layer):
         self.r = None if r is None else r.flatten(0, -2)
         if self.r is None and v[0] is None and v[1] is None:
             return None
-        found = self._buffer("tangent", self.a, len(self.a), len(self.weight))
-        if v[1] is None:
-            found.zero_()
-        else:
-            found.copy_(v[1].expand_as(found))
+        found = None if v[1] is None else v[1].repeat(len(self.a), 1)
         if v[0] is not None:
-            found.addmm_(self.a, v[0].T)
+            found = linear(self.a, v[0], v[1])
         if self.r is not None:
-            found.addmm_(self.r, self.weight.T)
+            found = matmul(self.r, self.weight.T, found)
+        assert found is not None
         return found.view(*self.shape, -1)
 
     def tangent_back(self, e: Tensor, v: Places, into: Places, last: bool) -> Tensor | None:
@@ -101,15 +90,15 @@ class Linear(Layer):
         _add_sum(into[1], e)
         if last:
             return None
-        found = torch.mm(e, self.weight, out=self._buffer("back", e, *self.a.shape))
+        found = matmul(e, self.weight)
         if v[0] is not None:
-            found.addmm_(self.d, v[0])
+            matmul(self.d, v[0], found)
         return found.view(*self.shape, -1)
 
 
 def _add_product(into: Tensor | None, d: Tensor, a: Tensor) -> None:
     if into is not None:
-        into.addmm_(d.T, a)
+        matmul(d.T, a, into)
 
 
 def _add_sum(into: Tensor | None, d: Tensor) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
+
+from thalweg.contracts.products import linear
 
 
 class Combination:
@@ -172,38 +172,3 @@ class Folded(nn.Module):
         if isinstance(layer, nn.Linear):
             return linear(x, weight, bias)
         return layer._conv_forward(x, weight, bias)
-
-
-ONEDNN = 2**21
-"""The fewest products of numbers in a linear layer for which oneDNN is called in place of BLAS.
-
-From here on the call itself costs little. On processors of AMD oneDNN takes half of MKL's time, on others as long.
-"""
-
-
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """x W' + b, without a gradient, by the faster library for the size."""
-    if x.dim() == 2 and len(x) * weight.numel() >= ONEDNN and _is_for_onednn(x, weight) and _onednn_works():
-        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-        return out
-    return functional.linear(x, weight, bias)
-
-
-def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
-    single = x.dtype is torch.float32 and weight.dtype is torch.float32 and x.device.type == "cpu"
-    # oneDNN knows no stacked weights
-    stacked = torch._C._functorch.is_batchedtensor(weight)
-    return single and not stacked and x.is_contiguous() and weight.is_contiguous() and torch._C._get_mkldnn_enabled()
-
-
-@cache
-def _onednn_works() -> bool:
-    """Whether this build of torch has oneDNN's linear layer, which is no public function, with the known arguments."""
-    if not torch._C._has_mkldnn:
-        return False
-    x = torch.arange(12.0).view(3, 4)
-    try:
-        found = torch.ops.mkldnn._linear_pointwise(x, x, x[0, :3], "none", [], "")
-    except (AttributeError, RuntimeError, TypeError):
-        return False
-    return torch.equal(found, functional.linear(x, x, x[0, :3]))

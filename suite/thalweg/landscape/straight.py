@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from thalweg.landscape.layers import First, Folded, Narrow, Unfolded, linear
+from thalweg.contracts.products import linear
+from thalweg.landscape.layers import First, Folded, Narrow, Unfolded
 from thalweg.landscape.rewrite import unhooked
 
 _Step = tuple[Callable[..., Any], list[int], int, list[int]]
