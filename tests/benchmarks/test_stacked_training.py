@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from probing import ref
+from thalweg.allocator import set_allocator
 from thalweg.contracts.budget import Budget
 from thalweg.registry import Registry
 from thalweg.runner.groups import MEMBERS
@@ -72,7 +73,8 @@ def seconds_of_products(widths: list[int], members: int, steps: int, batch: int)
 @pytest.mark.benchmark(group="trials as one program against one at a time")
 @pytest.mark.parametrize("case", CASES)
 def test_trials_together(benchmark: Any, registry: Registry, case: str) -> None:
-    """The ratio covers building, training and evaluating, in batches of 32."""
+    """The ratio covers building, training and evaluating, in batches of 32. Memory is allocated as in a run."""
+    set_allocator()
     settings, seeds, optimizers = CASES[case]
     stack = settings_stack(0) if len(optimizers) > 1 else seeds_stack()
     trials = [

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from thalweg.contracts.products import ONEDNN, linear, matmul
+from thalweg.contracts.stacked import product
 
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "contiguous": lambda x: x,
@@ -54,3 +55,18 @@ def test_products_of_any_layout(size: int, first: str, second: str) -> None:
 def test_double_precision_stays_double() -> None:
     a, b = numbers(200, 200).double(), numbers(200, 200).double()
     np.testing.assert_array_equal(matmul(a, b), a @ b)
+
+
+@pytest.mark.parametrize("bias", [None, (1, 162), (160, 1)], ids=["none", "of columns", "of rows"])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_large_products_of_members_have_the_bits_of_each_alone(transposed: bool, bias: tuple[int, int] | None) -> None:
+    one = numbers(5, 161, 160).mT if transposed else numbers(5, 160, 161)
+    other, added = numbers(5, 161, 162), None if bias is None else numbers(5, *bias)
+    assert ONEDNN <= 160 * 161 * 162
+    exact = one.double() @ other.double() + (0 if added is None else added.double())
+    together = product(one, other, added)
+    np.testing.assert_allclose(together, exact, rtol=1e-5, atol=1e-5 * 161**0.5)
+    for member in range(5):
+        part = slice(member, member + 1)
+        alone = product(one[part], other[part], None if added is None else added[part])
+        assert torch.equal(together[part], alone)

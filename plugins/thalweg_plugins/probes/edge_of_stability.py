@@ -39,7 +39,7 @@ class EdgeOfStability(Probe):
     summary = "largest eigenvalue of the Hessian against the optimizer's stability threshold, through training"
     equation = "lambda_max(H) against 2/lr, (2 + 2 beta)/lr, or (2 + 2 beta1)/((1 - beta1) lr) after preconditioning"
     source = "Cohen et al. 2021, sections 2 and 3; Cohen et al. 2022, section 3"
-    revision = 4
+    revision = 5
     when = ("start", "epoch")
     options = (
         Option("tolerance", 1e-3, "(0, 1)", "of the eigenvalue's error bound, relative"),

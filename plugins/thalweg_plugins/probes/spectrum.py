@@ -52,7 +52,7 @@ class Spectrum(Probe):
         "Ghorbani, Krishnan & Xiao 2019, algorithm 1; Golub & Welsch 1969; Yao et al. 2020; Meyer et al. 2021; "
         "overlap: Gur-Ari, Roberts & Dyer 2018"
     )
-    revision = 4
+    revision = 5
     when = ("end",)
     weights_suffice = True
     needs = ("final",)

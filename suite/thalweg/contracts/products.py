@@ -17,26 +17,27 @@ From here on the call itself costs little. On processors of AMD oneDNN takes hal
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x W' + b, for x (..., I), W (O, I) and b (O,)."""
-    if x.dim() == 2 and x.is_contiguous() and weight.is_contiguous() and _is_for_onednn(x, weight):
+    if x.dim() == 2 and x.is_contiguous() and weight.is_contiguous() and is_large(x, weight.T):
         return _by_onednn(x, weight, bias)
     return functional.linear(x, weight, bias)
 
 
 def matmul(a: Tensor, b: Tensor, added: Tensor | None = None) -> Tensor:
     """A B for A (N, I) and B (I, O), or ``added`` (N, O), to which A B is added in place."""
-    if _is_for_onednn(a, b.T):
+    if is_large(a, b):
         found = _by_onednn(a, b.T, None)
         return found if added is None else added.add_(found)
     return a @ b if added is None else added.addmm_(a, b)
 
 
-def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
-    single = x.dtype is torch.float32 and weight.dtype is torch.float32 and x.device.type == "cpu"
+def is_large(a: Tensor, b: Tensor) -> bool:
+    """Whether oneDNN multiplies A (N, I) and B (I, O)."""
     return (
-        single
-        and len(x) * weight.numel() >= ONEDNN
+        len(a) * b.numel() >= ONEDNN
+        and a.dtype is b.dtype is torch.float32
+        and a.device.type == "cpu"
         # oneDNN knows no stacked weights
-        and not torch._C._functorch.is_batchedtensor(weight)
+        and not torch._C._functorch.is_batchedtensor(b)
         and torch._C._get_mkldnn_enabled()
         and _onednn_works()
     )

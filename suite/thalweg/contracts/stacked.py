@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from thalweg.contracts.products import is_large, matmul
+
 
 @dataclass
 class Weight:
@@ -68,6 +70,11 @@ def product(one: Tensor, other: Tensor, added: Tensor | None = None, beta: float
     """
     one, other = aligned(one), aligned(other)
     rows, columns = one.shape[1], other.shape[2]
+    if alpha == beta == 1 and is_large(one[0], other[0]):
+        out = room(one, (len(one), rows, columns))
+        for index in range(len(out)):
+            out[index].copy_(matmul(one[index], other[index]))
+        return out if added is None else out.add_(added)
     if rows > 1 and columns > 1 and rows * columns * one.element_size() % ALIGNMENT == 0:
         return torch.bmm(one, other) if added is None else torch.baddbmm(added, one, other, beta=beta, alpha=alpha)
     out = room(one, (len(one), rows, columns))
