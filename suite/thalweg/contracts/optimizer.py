@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from thalweg.contracts.architecture import Shape
-    from thalweg.contracts.objective import Objective
+    from thalweg.contracts.objective import Counts, Objective
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,25 @@ class StepReport:
     """Numbers that a step reports besides the loss, such as the damping: rows of the curve with split ``optimizer``."""
 
     info: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DivergedMember:
+    """The end of a member whose step diverged."""
+
+    reason: str
+    counts: Counts
+    """The evaluations up to there, of a member alone."""
+
+
+@dataclass(slots=True)
+class StackedReport(StepReport):
+    """What a step of K members reports. ``info`` holds for every member."""
+
+    of_each: list[dict[str, float]] = field(default_factory=list)
+    """Numbers of each member."""
+    diverged: dict[int, DivergedMember] = field(default_factory=dict)
+    """The members that can go on no more, where a stepper of their own would raise ``Diverged``."""
 
 
 class Stepper(ABC):
@@ -229,7 +248,8 @@ class Optimizer(Component, ABC):
         Parameters of ``module`` have shape (K, 1, ...) where ``members`` has K entries, one for each member. They have
         shape (D, m, ...) where ``members`` has D < K entries, each of which m neighbours share. The steps must be those
         of K steppers, one for each member. The bits of a member's steps must not depend on other members. ``module`` is
-        a ``thalweg.contracts.stacked.StackedNetwork``. What a step reports holds for every member.
+        a ``thalweg.contracts.stacked.StackedNetwork``. A ``StackedReport`` of a step tells
+        numbers of each member, and which members have diverged; the numbers of another report hold for every member.
 
         Raises:
             NotImplementedError: the members' hyperparameters differ, and this method has no form for that.

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from thalweg.benchmark_file import Keep
-from thalweg.contracts import BuildContext, Draw, StackedStepper, StepReport
+from thalweg.contracts import BuildContext, Draw, StackedReport, StackedStepper, StepReport
 from thalweg.contracts.copies import copied
 from thalweg.contracts.objective import Objective, kept_buffers
 from thalweg.contracts.option import resolve
@@ -157,8 +157,16 @@ class StackTraining(StepLoop):
         self._it.prepare(self._factor)
 
     def after_step(self, report: StepReport) -> None:
-        """Decay the weights."""
+        """Decay the weights, and end the members whose step diverged."""
         self._it.finish(report)
+        if not isinstance(report, StackedReport):
+            return
+        for index, end in report.diverged.items():
+            member = self.members[index]
+            if member.trained is None:
+                self._tell_spent(member, stepped=self.spent.step > 0)
+                member.it.objective.counts = end.counts
+                member.fail_step(end.reason)
 
     def check_loss(self) -> None:
         """End the members whose loss is past its bound."""
@@ -192,7 +200,9 @@ class StackTraining(StepLoop):
                     self._tell_spent(member, stepped=self.spent.step > 0)
                     self.module.write(index, member.it.module)
                     member.given = {split: of_all[index] for split, of_all in values.items()}
-                    member.look(self._it.info | ({} if self.trial.schedule.is_constant else {"lr": self._it.lr(index)}))
+                    member.look(
+                        self._it.told(index) | ({} if self.trial.schedule.is_constant else {"lr": self._it.lr(index)})
+                    )
                     went_on = member.trained is None
                     if last and went_on:
                         member.end()
