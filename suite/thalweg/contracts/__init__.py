@@ -6,7 +6,6 @@ from thalweg.contracts.component import Component
 from thalweg.contracts.executor import Executor
 from thalweg.contracts.optimizer import (
     BuildContext,
-    DivergedMember,
     Optimizer,
     StackedReport,
     StackedStepper,
@@ -25,7 +24,6 @@ __all__ = [
     "Column",
     "Component",
     "Decision",
-    "DivergedMember",
     "Draw",
     "Executor",
     "Hyperparameter",

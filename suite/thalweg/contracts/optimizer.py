@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from thalweg.contracts.architecture import Shape
-    from thalweg.contracts.objective import Counts, Objective
+    from thalweg.contracts.objective import Objective
 
 
 @dataclass(frozen=True)
@@ -43,23 +43,12 @@ class StepReport:
     info: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class DivergedMember:
-    """The end of a member whose step diverged."""
-
-    reason: str
-    counts: Counts
-    """The evaluations up to there, of a member alone."""
-
-
 @dataclass(slots=True)
 class StackedReport(StepReport):
     """What a step of K members reports. ``info`` holds for every member."""
 
     of_each: list[dict[str, float]] = field(default_factory=list)
     """Numbers of each member."""
-    diverged: dict[int, DivergedMember] = field(default_factory=dict)
-    """The members that can go on no more, where a stepper of their own would raise ``Diverged``."""
 
 
 class Stepper(ABC):
@@ -249,7 +238,7 @@ class Optimizer(Component, ABC):
         shape (D, m, ...) where ``members`` has D < K entries, each of which m neighbours share. The steps must be those
         of K steppers, one for each member. The bits of a member's steps must not depend on other members. ``module`` is
         a ``thalweg.contracts.stacked.StackedNetwork``. A ``StackedReport`` of a step tells
-        numbers of each member, and which members have diverged; the numbers of another report hold for every member.
+        numbers of each member; the numbers of another report hold for every member.
 
         Raises:
             NotImplementedError: the members' hyperparameters differ, and this method has no form for that.

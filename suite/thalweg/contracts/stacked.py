@@ -64,6 +64,13 @@ class MembersObjective(Objective):
     """(K, N, ...)."""
 
     @abstractmethod
+    def fail(self, member: int, error: Exception) -> None:
+        """Note that a stepper of the member's own would raise ``error`` here; the first error of a step counts.
+
+        The member ends after the step, with the counts that it has now. Its numbers may be anything from here on.
+        """
+
+    @abstractmethod
     def layer_inputs(self) -> dict[str, Tensor]:
         """The inputs of each layer as rows (K, N L, in)."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from thalweg.contracts import DivergedMember, StackedReport, StackedStepper
+from thalweg.contracts import StackedReport, StackedStepper
 from thalweg.contracts.stacked import MembersObjective, StackedNetwork, product, room
 from thalweg.errors import Diverged
 from thalweg_plugins.optimizers.natural._kfac import (
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 class StackedKFACStepper(StackedStepper):
     """The steps of ``KFACStepper`` for each of K members. Numbers of a member, such as its damping, are float64 (K,).
 
-    A member that diverges goes on with nan, and the report says so.
+    A member that diverges ends after the step. Its numbers may be anything until then, and touch no other member.
     """
 
     def __init__(self, module: StackedNetwork, members: Sequence[Mapping[str, Any]]) -> None:
@@ -71,7 +71,7 @@ class StackedKFACStepper(StackedStepper):
         """The last step of each layer's matrix (quadratic updates) or its velocity (plain updates)."""
         self.velocity: dict[str, Tensor] = {}
         """Velocities of the parameters that no factor covers."""
-        self._diverged: dict[int, DivergedMember] = {}
+        self._diverged: set[int] = set()
         """The members that have diverged in this step."""
 
     def _of_members(self, values: Sequence[float]) -> Tensor:
@@ -86,7 +86,7 @@ class StackedKFACStepper(StackedStepper):
     def step(self, objective: Objective) -> StackedReport:
         """Update factors, inverses and proposal; step; adapt the damping."""
         assert isinstance(objective, MembersObjective)
-        self._diverged = {}
+        self._diverged = set()
         objective.backward()
         self._end(objective, ~objective.losses.isfinite(), "the loss is not finite")
         gradients = {name: piece.gradient for name, piece in self.module.pieces.items() if piece.gradient is not None}
@@ -112,18 +112,17 @@ class StackedKFACStepper(StackedStepper):
             {name: value for name, value in zip(info, row, strict=True) if has or name != "proposal_kl"}
             for has, row in zip(bounded, rows, strict=True)
         ]
-        return StackedReport(of_each=of_each, diverged=self._diverged)
+        return StackedReport(of_each=of_each)
 
     def _end(self, objective: MembersObjective, where: Tensor, reason: str) -> None:
-        """Note which members have diverged."""
+        """Let some of the members end."""
         if bool(where.any()):
             for index in where.nonzero().flatten().tolist():
-                self._end_one(objective, index, reason)
+                self._fail(objective, index, Diverged(reason))
 
-    def _end_one(self, objective: MembersObjective, index: int, reason: str) -> None:
-        """Note that a member has diverged, for the first reason that there is."""
-        if index not in self._diverged:
-            self._diverged[index] = DivergedMember(reason, copy.copy(objective.counts))
+    def _fail(self, objective: MembersObjective, member: int, error: Diverged) -> None:
+        self._diverged.add(member)
+        objective.fail(member, error)
 
     def _refresh(self, objective: MembersObjective) -> None:
         """A <- k A + (1 - k) A_batch with k = min(1 - 1/n, DECAY) at the n-th call, and likewise G."""
@@ -158,7 +157,7 @@ class StackedKFACStepper(StackedStepper):
             yield gradient.view_as(outputs)
 
     def _inverses(self, objective: MembersObjective, gamma: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        """The inverses of each member's damped factors, by LAPACK one by one; nan for members that have diverged."""
+        """The inverses of each member's damped factors, by LAPACK one by one; nan for a member that has diverged."""
         found, gammas = {}, gamma.tolist()
         for layer in self.layers:
             a, g = self.a[layer.name], self.g[layer.name]
@@ -172,7 +171,7 @@ class StackedKFACStepper(StackedStepper):
                     pair[0][index] = inverse(factors[0], f"A {where}")
                     pair[1][index] = inverse(factors[1], f"G {where}")
                 except Diverged as error:
-                    self._end_one(objective, index, str(error))
+                    self._fail(objective, index, error)
             found[layer.name] = pair
             objective.counts.factor_inversions += 2
         return found

@@ -538,8 +538,10 @@ class MembersReader(Reader):
         k = self.members
         if not self._channels[place]:
             return self.add(Same(lambda h: h.flatten(2), lambda g, shape: g.reshape(shape)), place)
+        # each member's rows next to each other, since a product's bits may depend on the distance of two rows
         flat = Same(
-            lambda h: h.reshape(len(h), k, -1).transpose(0, 1), lambda g, shape: g.transpose(0, 1).reshape(shape)
+            lambda h: h.reshape(len(h), k, -1).transpose(0, 1).contiguous(),
+            lambda g, shape: g.transpose(0, 1).reshape(shape),
         )
         return self.add(flat, place, channels=False)
 

@@ -107,10 +107,6 @@ class Member(Recording):
         """End where the loss of a step is past its bound."""
         self.attempt(lambda: self.divergence.check(loss, self.spent.step))
 
-    def fail_step(self, reason: str) -> None:
-        """End in a step that diverged."""
-        self.trained = self.result("diverged", reason)
-
     def result(
         self, status: Literal["done", "diverged", "failed"], reason: str = "", failure: Failure | None = None
     ) -> Trained:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from thalweg.contracts.objective import squared_norm
-from thalweg.contracts.problem import Draw
+from thalweg.contracts.objective import Counts, squared_norm
+from thalweg.contracts.problem import Batch, Draw
 from thalweg.contracts.stacked import MembersObjective
 from thalweg.training.direct.layer import Layer, Multiplying
 from thalweg.training.direct.program import Program
@@ -44,6 +45,17 @@ class StackedObjective(MembersObjective):
         super().__init__(module, problem, draw, l2=l2, penalized=[])
         self._new_gradients = new_gradients
         self._names = [name for name in penalized if l2]
+        self.errors: dict[int, tuple[Exception, Counts]] = {}
+        """The members whose step has failed, why, and what was counted until then."""
+
+    def begin_step(self, batch: Batch, step: int) -> None:
+        """Fix the batch. No member has failed yet."""
+        super().begin_step(batch, step)
+        self.errors = {}
+
+    def fail(self, member: int, error: Exception) -> None:
+        """Note the first error of a member's step."""
+        self.errors.setdefault(member, (error, copy.copy(self.counts)))
 
     def loss(self, outputs: Tensor | None = None) -> Tensor:
         """The sum of the members' mean losses, penalties included: a scalar with its graph."""

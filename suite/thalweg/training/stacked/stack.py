@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from thalweg.benchmark_file import Keep
-from thalweg.contracts import BuildContext, Draw, StackedReport, StackedStepper, StepReport
+from thalweg.contracts import BuildContext, Draw, StackedStepper, StepReport
 from thalweg.contracts.copies import copied
 from thalweg.contracts.objective import Objective, kept_buffers
 from thalweg.contracts.option import resolve
@@ -157,16 +157,14 @@ class StackTraining(StepLoop):
         self._it.prepare(self._factor)
 
     def after_step(self, report: StepReport) -> None:
-        """Decay the weights, and end the members whose step diverged."""
-        self._it.finish(report)
-        if not isinstance(report, StackedReport):
-            return
-        for index, end in report.diverged.items():
+        """End the members whose step has failed, and decay the weights."""
+        for index, (error, counts) in self._it.objective.errors.items():
             member = self.members[index]
             if member.trained is None:
                 self._tell_spent(member, stepped=self.spent.step > 0)
-                member.it.objective.counts = end.counts
-                member.fail_step(end.reason)
+                member.it.objective.counts = counts
+                member.attempt(functools.partial(_raise, error))
+        self._it.finish(report)
 
     def check_loss(self) -> None:
         """End the members whose loss is past its bound."""
@@ -249,6 +247,10 @@ class StackTraining(StepLoop):
                 alone = it.problem.loss(it.module, it.problem.batch("train", 0, it.draw))
             if not torch.allclose(stacked, alone, rtol=1e-4, atol=1e-5, equal_nan=True):
                 raise CannotStackError(f"stacked, the first loss is {stacked:.6g} and not {alone:.6g}")
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _check_random(before: dict[str, Any]) -> None:
