@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -49,7 +50,14 @@ def test_members_are_those_alone(registry: Registry, setting: str) -> None:
     """Counts, reports and summaries too. The ratio of the damping's rule divides a small difference of two losses."""
     given = SETTINGS[setting]
     lr = given.get("lr", 1.0)
-    compare(members([given, given, given | {"lr": lr / 2}], **LONG), registry, 1e-9, keep="weights")
+    trials = members([given, given, given | {"lr": lr / 2}], **LONG)
+    for ours, asked in zip(compare(trials, registry, 1e-9, keep="weights"), trials, strict=True):
+        own = alone(asked, registry, keep="weights")
+        losses = [one.curve.loc[one.curve["metric"] == "loss", "value"] for one in (ours, own)]
+        np.testing.assert_allclose(*losses, rtol=1e-11)
+        assert ours.weights.final is not None
+        for name, weight in (own.weights.final or {}).items():
+            torch.testing.assert_close(ours.weights.final[name], weight, rtol=1e-10, atol=1e-11)
 
 
 @pytest.mark.parametrize("setting", ["quadratic", "plain, bounded"])
