@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from stacked_trials import MORE_NETWORKS, NETWORKS, trial
+from thalweg.contracts import Draw
 from thalweg.contracts.copies import copied
+from thalweg.contracts.losses import SquaredError
 from thalweg.contracts.objective import Objective
-from thalweg.contracts.supervised import Supervised
+from thalweg.contracts.supervised import LOSS, Supervised
 from thalweg.curvature import Fisher, flat
 from thalweg.registry import Registry
 from thalweg.training.assembly import Assembly, assemble
@@ -93,6 +96,40 @@ def test_factors_are_those_of_each_member_and_gradients_stay(registry: Registry,
             torch.testing.assert_close(g.T @ g / own.batch.size, expected[layer.name], rtol=1e-9, atol=1e-12)
             a = MembersLayer(layer).input_factor(inputs[layer.name])[index]
             torch.testing.assert_close(a, record.inputs[layer.name], rtol=1e-9, atol=1e-12)
+
+
+def test_a_layer_at_every_position_of_a_sequence() -> None:
+    """Factors sum over positions, G divided by the number of examples and A by the number of rows."""
+    torch.manual_seed(0)
+    modules = [
+        nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3, bias=False), nn.Flatten(), nn.Linear(18, 2)).double()
+        for _ in range(3)
+    ]
+    data = torch.randn(12, 6, 4, dtype=torch.float64), torch.randn(12, 2, dtype=torch.float64)
+    problem, draws = Supervised({"train": data}, SquaredError(), (LOSS,)), [Draw(seed, 7) for seed in range(3)]
+    stacked = StackedProblem(problem, draws)
+    whole = StackedObjective(StackedModule(modules), stacked, draws[0])
+    whole.begin_step(stacked.batch("train", 0, draws[0]), 0)
+    whole.backward()
+    pieces = whole.module.pieces
+    changes = {name: torch.randn_like(piece.value) for name, piece in pieces.items()}
+    gradient = torch.randn_like(whole.member_outputs)
+    found, rows, inputs = whole.output_changes(changes), whole.layer_gradients(gradient), whole.layer_inputs()
+    for index, (module, draw) in enumerate(zip(modules, draws, strict=True)):
+        own = Objective(module, problem, draw)
+        own.begin_step(problem.batch("train", 0, draw), 0)
+        vector = flat([changes[name][index] for name, _ in module.named_parameters()])
+        expected = Fisher(own).jacobian_products(vector.unsqueeze(0)).squeeze(0).detach()
+        torch.testing.assert_close(found[index], expected, rtol=1e-10, atol=1e-12)
+        layers = covered_layers(module)
+        with recording(layers) as record:
+            outputs = own.outputs()
+        factors = record.output_factors(layers, outputs, gradient[index])
+        for layer in layers:
+            g = rows[layer.name][index]
+            torch.testing.assert_close(g.T @ g / 7, factors[layer.name], rtol=1e-10, atol=1e-12)
+            a = MembersLayer(layer).input_factor(inputs[layer.name])[index]
+            torch.testing.assert_close(a, record.inputs[layer.name], rtol=1e-10, atol=1e-12)
 
 
 def test_a_bias_alone_or_a_norm_do_not_change(registry: Registry) -> None:

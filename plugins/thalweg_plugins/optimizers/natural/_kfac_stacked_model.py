@@ -112,11 +112,20 @@ class StackedQuadraticModel:
         pulled = [self._hessian(change) for change in changes]
         k, n = len(self.damping), self.objective.member_outputs.shape[1]
         fisher = product(_rows(k, changes), _rows(k, pulled).mT).div_(n)
-        of_all = [torch.cat([of[layer.name].flatten(1) for layer in self.layers], 1) for of in directions]
-        gradient = torch.cat([self.gradients[layer.name].flatten(1) for layer in self.layers], 1)
-        inner = product(_rows(k, of_all), _rows(k, [*of_all, gradient]).mT)
+        vectors = self._vectors([*directions, self.gradients])
+        inner = product(vectors[:, :-1], vectors.mT)
         fisher, inner = (form.to("cpu", torch.float64) for form in (fisher, inner))
         return fisher, inner[:, :, :-1], inner[:, :, -1]
+
+    def _vectors(self, of_all: Sequence[Matrices]) -> Tensor:
+        """Matrices of all layers as rows (K, n, P)."""
+        sizes = [self.gradients[layer.name][0].numel() for layer in self.layers]
+        like = self.gradients[self.layers[0].name]
+        vectors = room(like, (len(like), len(of_all), sum(sizes)))
+        for row, matrices in zip(vectors.unbind(1), of_all, strict=True):
+            for part, layer in zip(torch.split(row, sizes, 1), self.layers, strict=True):
+                part.copy_(matrices[layer.name].flatten(1))
+        return vectors
 
     def _changes(self, direction: Matrices) -> Tensor:
         """J d (K N, ...). It is half of a product with F, and counts as one."""

@@ -18,8 +18,9 @@ class KFAC(Optimizer):
     A is the mean of a a' over the layer's inputs a, with a one appended for the bias. G is the mean of g g', where g is
     the gradient of the loss in the layer's outputs at targets that the model draws. ``labels = "exact"`` takes the
     expectation over targets; it needs one backward pass for each output, and for each example a small
-    eigendecomposition, which is not counted. A and G are running averages with decay rate 0.95, and plain means at
-    first. Convolutions follow Grosse & Martens 2016.
+    eigendecomposition, which is not counted. Batch norm couples examples, so that the exact factors of layers before it
+    depend on the signs of eigenvectors. A and G are running averages with decay rate 0.95, and plain means at first.
+    Convolutions follow Grosse & Martens 2016.
 
     ``update = "quadratic"`` is MG15: step = alpha proposal + mu last step. alpha and mu minimise the batch's quadratic
     model with the exact Fisher matrix and damping. gamma damps the factors and begins at sqrt(damping + l2). With
