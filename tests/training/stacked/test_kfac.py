@@ -8,15 +8,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from probing import ref
 from stacked_trials import MORE_NETWORKS, NETWORKS, alone, compare, trial
+from thalweg.contracts import BuildContext, Draw
 from thalweg.contracts.budget import Budget, Interval
+from thalweg.contracts.losses import CrossEntropy
+from thalweg.contracts.objective import Objective
+from thalweg.contracts.option import resolve
 from thalweg.contracts.schedule import Schedule
-from thalweg.contracts.supervised import Supervised
+from thalweg.contracts.supervised import LOSS, Supervised
 from thalweg.errors import Diverged
 from thalweg.registry import Registry
 from thalweg.training.assembly import assemble
+from thalweg.training.stacked.module import StackedModule
+from thalweg.training.stacked.objective import StackedObjective
+from thalweg.training.stacked.problem import StackedProblem
 from thalweg.training.stacked.stackable import why_alone
 from thalweg.training.stacked.together import CannotStackError, Kind, Together
 from thalweg.training.stacked.train import train_together
@@ -214,6 +222,38 @@ def test_networks_that_run_by_autograd_train_one_at_a_time(registry: Registry, m
     assert why_alone(trial(optimizer=ref("kfac")), registry) == (
         "K-FAC needs the inputs of layers, and the network runs by autograd"
     )
+
+
+@pytest.mark.parametrize("update", ["quadratic", "plain"])
+def test_frozen_weights_stay_and_their_biases_take_heavy_ball_steps(registry: Registry, update: str) -> None:
+    optimizer = registry.optimizer("kfac")
+    h = resolve(optimizer.options, {"update": update, "lr": 0.3}, "kfac")
+    modules = []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        module = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4, bias=False), nn.Tanh(), nn.Linear(4, 3))
+        module.requires_grad_(True).double()
+        module[0].weight.requires_grad_(False)
+        module[4].bias.requires_grad_(False)
+        modules.append(module)
+    data = torch.randn(48, 6, dtype=torch.float64), torch.randint(3, (48,))
+    problem, draws = Supervised({"train": data}, CrossEntropy(), (LOSS,)), [Draw(seed, 16) for seed in range(3)]
+    stack = StackedModule(modules)
+    stacked = StackedProblem(problem, draws)
+    whole, context = StackedObjective(stack, stacked, draws[0]), BuildContext(0, 48, 16)
+    stepper = optimizer.build_stacked(stack, [h], context)
+    single = [(Objective(module, problem, draw), optimizer.build(module, h, context))
+              for module, draw in zip(modules, draws, strict=True)]  # fmt: skip
+    for step in range(25):
+        whole.begin_step(stacked.batch("train", step, draws[0]), step)
+        stepper.step(whole)
+        for (objective, own), draw in zip(single, draws, strict=True):
+            objective.begin_step(problem.batch("train", step, draw), step)
+            own.step(objective)
+    for index, module in enumerate(modules):
+        for name, parameter in module.named_parameters():
+            found = stack.pieces[name].value[index]
+            torch.testing.assert_close(found, parameter.detach(), rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("name", ["factor_interval", "inverse_interval"])
