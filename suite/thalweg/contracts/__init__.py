@@ -4,7 +4,14 @@ from thalweg.contracts.architecture import Architecture, Shape
 from thalweg.contracts.claim import Claim, Decision, Part
 from thalweg.contracts.component import Component
 from thalweg.contracts.executor import Executor
-from thalweg.contracts.optimizer import BuildContext, Optimizer, StackedStepper, Stepper, StepReport
+from thalweg.contracts.optimizer import (
+    BuildContext,
+    Optimizer,
+    StackedReport,
+    StackedStepper,
+    Stepper,
+    StepReport,
+)
 from thalweg.contracts.option import Hyperparameter, Option, Search
 from thalweg.contracts.probe import Column, Probe
 from thalweg.contracts.problem import Batch, Draw, LoadContext, LoadedProblem, Metric, Problem
@@ -30,6 +37,7 @@ __all__ = [
     "Problem",
     "Search",
     "Shape",
+    "StackedReport",
     "StackedStepper",
     "StepReport",
     "Stepper",

@@ -43,6 +43,14 @@ class StepReport:
     info: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class StackedReport(StepReport):
+    """What a step of K members reports. ``info`` holds for every member."""
+
+    of_each: list[dict[str, float]] = field(default_factory=list)
+    """Numbers of each member."""
+
+
 class Stepper(ABC):
     """An optimizer at work on one module."""
 
@@ -229,7 +237,8 @@ class Optimizer(Component, ABC):
         Parameters of ``module`` have shape (K, 1, ...) where ``members`` has K entries, one for each member. They have
         shape (D, m, ...) where ``members`` has D < K entries, each of which m neighbours share. The steps must be those
         of K steppers, one for each member. The bits of a member's steps must not depend on other members. ``module`` is
-        a ``thalweg.contracts.stacked.StackedNetwork``. What a step reports holds for every member.
+        a ``thalweg.contracts.stacked.StackedNetwork``. A ``StackedReport`` of a step tells
+        numbers of each member; the numbers of another report hold for every member.
 
         Raises:
             NotImplementedError: the members' hyperparameters differ, and this method has no form for that.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from thalweg.contracts.objective import Objective
 from thalweg.contracts.products import is_large, matmul
 
 
@@ -35,9 +37,61 @@ class StackedNetwork(nn.Module):
     """K."""
 
     @property
+    def multiplying(self) -> frozenset[str]:
+        """The names of the linear layers and convolutions that ``MembersObjective`` knows inputs and gradients of.
+
+        Empty where the network runs by autograd.
+        """
+        return frozenset()
+
+    @property
     def member(self) -> nn.Module:
         """One of the networks, to look at its layers and names; its weights do not train."""
         raise NotImplementedError
+
+
+class MembersObjective(Objective):
+    """The objective of K members. Methods of curvature learn from it what the gradient of the sum does not tell.
+
+    Everything holds for the last call of ``backward``, whose intermediate results are kept until the next evaluation. A
+    layer goes by the name that it has in a member, and is one of ``StackedNetwork.multiplying``. A convolution's inputs
+    and gradients have L locations for each example, and a linear layer's have L positions, or one.
+    """
+
+    module: StackedNetwork
+    losses: Tensor
+    """Each member's mean loss (K,), penalty included."""
+    member_outputs: Tensor
+    """(K, N, ...)."""
+
+    @abstractmethod
+    def fail(self, member: int, error: Exception) -> None:
+        """Note that a stepper of the member's own would raise ``error`` here; the first error of a step counts.
+
+        The member ends after the step, with the counts that it has now. Its numbers may be anything from here on.
+        """
+
+    @abstractmethod
+    def layer_inputs(self) -> dict[str, Tensor]:
+        """The inputs of each layer as rows (K, N L, in)."""
+
+    @abstractmethod
+    def layer_gradients(self, of_outputs: Tensor) -> dict[str, Tensor]:
+        """The gradients in each layer's outputs as rows (K, N L, out), from those in the outputs (K, N, ...).
+
+        The backward pass counts as a gradient evaluation. The gradients of the weights stay as they are.
+        """
+
+    @abstractmethod
+    def output_changes(self, weights: Mapping[str, Tensor]) -> Tensor:
+        """J d, the derivative of the outputs (K, N, ...) along changes (K, ...) of parameters, by their names.
+
+        It counts as a curvature product.
+        """
+
+    @abstractmethod
+    def losses_anew(self) -> Tensor:
+        """Each member's mean loss (K,), penalty included, at the present weights. The buffers stay."""
 
 
 ALIGNMENT = 64

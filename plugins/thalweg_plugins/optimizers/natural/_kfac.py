@@ -56,6 +56,13 @@ def inverse(factor: Tensor, where: str) -> Tensor:
     raise Diverged(f"K-FAC's factor {where} is singular")
 
 
+def checked(factor: Tensor, where: str) -> Tensor:
+    """The factor; Diverged where it is not finite."""
+    if not bool(factor.sum().isfinite()):
+        raise Diverged(f"K-FAC's factor {where} is not finite")
+    return factor
+
+
 def exact_output_gradients(loss: OutputLoss, outputs: Tensor) -> Iterator[Tensor]:
     """Gradients (N, C) whose outer products sum to each example's Hessian in its outputs: columns of a matrix root."""
     z = outputs.detach()
@@ -140,12 +147,9 @@ class KFACStepper(Stepper):
         found = {}
         for layer in self.layers:
             if layer.name in self.g:
-                factors = {"A": self.a[layer.name], "G": self.g[layer.name]}
-                for kind, factor in factors.items():
-                    if not bool(factor.sum().isfinite()):
-                        raise Diverged(f"K-FAC's factor {kind} of layer {layer.name!r} is not finite")
-                a, g = damped(factors["A"], factors["G"], gamma)
                 where = f"of layer {layer.name!r}"
+                factors = checked(self.a[layer.name], f"A {where}"), checked(self.g[layer.name], f"G {where}")
+                a, g = damped(*factors, gamma)
                 found[layer.name] = (inverse(a, f"A {where}"), inverse(g, f"G {where}"))
                 objective.counts.factor_inversions += 2
         return found

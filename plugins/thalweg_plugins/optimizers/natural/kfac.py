@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Hyperparameter, Optimizer, Search, Shape, Stepper
-from thalweg.contracts import BuildContext
+from thalweg.contracts import BuildContext, StackedStepper
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,8 +18,9 @@ class KFAC(Optimizer):
     A is the mean of a a' over the layer's inputs a, with a one appended for the bias. G is the mean of g g', where g is
     the gradient of the loss in the layer's outputs at targets that the model draws. ``labels = "exact"`` takes the
     expectation over targets; it needs one backward pass for each output, and for each example a small
-    eigendecomposition, which is not counted. A and G are running averages with decay rate 0.95, and plain means at
-    first. Convolutions follow Grosse & Martens 2016.
+    eigendecomposition, which is not counted. Batch norm couples examples, so that the exact factors of layers before it
+    depend on the signs of eigenvectors. A and G are running averages with decay rate 0.95, and plain means at first.
+    Convolutions follow Grosse & Martens 2016.
 
     ``update = "quadratic"`` is MG15: step = alpha proposal + mu last step. alpha and mu minimise the batch's quadratic
     model with the exact Fisher matrix and damping. gamma damps the factors and begins at sqrt(damping + l2). With
@@ -52,6 +53,7 @@ class KFAC(Optimizer):
         "inversions when three gammas are tried; plain with adapt: 1 product every 5 steps); state: factors, their "
         "inverses and the last step, 2 (in^2 + out^2) + in out numbers per layer"
     )
+    stacks = True
     takes_any_gradient = False
     options = (
         Hyperparameter("lr", 1.0, "(0, inf)", "rate of plain updates; factor on quadratic ones", Search(1e-3, 1.0)),
@@ -77,3 +79,16 @@ class KFAC(Optimizer):
         from thalweg_plugins.optimizers.natural._kfac import KFACStepper
 
         return KFACStepper(module, hyperparameters)
+
+    def build_stacked(
+        self, module: nn.Module, members: Sequence[Mapping[str, Any]], context: BuildContext
+    ) -> StackedStepper:
+        """One stepper for networks of layers that run without autograd; NotImplementedError for others.
+
+        Each member draws targets from its own seed.
+        """
+        from thalweg.contracts.stacked import StackedNetwork
+        from thalweg_plugins.optimizers.natural._kfac_stacked import StackedKFACStepper
+
+        assert isinstance(module, StackedNetwork)
+        return StackedKFACStepper(module, members)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from thalweg.training.direct.layer import Layer, is_of
+from thalweg.training.direct.layer import Changes, Layer, is_of, total
 
 aten = torch.ops.aten
 
@@ -67,6 +67,11 @@ class Elementwise(Layer):
             return (self._derivative(g.contiguous(), self._kept[0]).view(g.shape),)
         pairs = zip(self._parts(g), self._kept, strict=True)
         return (self._whole([self._derivative(part, kept) for part, kept in pairs]),)
+
+    def tangent(self, inputs: Sequence[Tensor | None], weights: Changes) -> Tensor | None:
+        """f'(x) t, as for a gradient."""
+        (t,) = inputs
+        return None if t is None else self.backward(t, True)[0]
 
     def _parts(self, tensor: Tensor) -> list[Tensor]:
         """Each member's numbers by themselves, so that none of them is left over because of another member."""
@@ -127,6 +132,11 @@ class Same(Layer):
         assert self._shape is not None
         return (g if self._back is None else self._back(g, self._shape),)
 
+    def tangent(self, inputs: Sequence[Tensor | None], weights: Changes) -> Tensor | None:
+        """The change in the result's shape."""
+        (t,) = inputs
+        return None if t is None else self._function(t)
+
 
 class Add(Layer):
     """a + alpha b, where the product is rounded by itself, so that all instructions give equal bits."""
@@ -142,6 +152,11 @@ class Add(Layer):
     def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
         """g, and alpha g in memory of its own."""
         return g, g * self.alpha
+
+    def tangent(self, inputs: Sequence[Tensor | None], weights: Changes) -> Tensor | None:
+        """The sum of the changes."""
+        first, second = inputs
+        return total(first, None if second is None else second * self.alpha)
 
 
 class Subsample(Layer):
@@ -171,6 +186,11 @@ class Subsample(Layer):
         back = g.new_zeros(n, self._members, channels // self._members, *sides)
         back[self._pixels] = g
         return (back.view(self._shape),)
+
+    def tangent(self, inputs: Sequence[Tensor | None], weights: Changes) -> Tensor | None:
+        """The change at the pixels."""
+        (t,) = inputs
+        return None if t is None else self.forward(t, train=True)
 
 
 class MaxPool(Layer):
@@ -207,6 +227,16 @@ class MaxPool(Layer):
         back: Tensor = aten.max_pool2d_with_indices_backward(g.contiguous(), self._kept[0], *self._how, self._kept[1])
         return (back.squeeze(-2) if self._flat else back,)
 
+    def tangent(self, inputs: Sequence[Tensor | None], weights: Changes) -> Tensor | None:
+        """The changes at the maxima."""
+        (t,) = inputs
+        if t is None:
+            return None
+        assert self._kept is not None
+        at = self._kept[1]
+        found = t.reshape(*at.shape[:2], -1).gather(-1, at.flatten(2)).view(at.shape)
+        return found.squeeze(-2) if self._flat else found
+
 
 class Mean(Layer):
     """The mean over all pixels, which stay as one: ``AdaptiveAvgPool`` to size 1."""
@@ -225,3 +255,8 @@ class Mean(Layer):
         assert self._shape is not None
         pixels = self._shape[self._over[0] :].numel()
         return ((g / pixels).expand(self._shape).contiguous(),)
+
+    def tangent(self, inputs: Sequence[Tensor | None], weights: Changes) -> Tensor | None:
+        """The mean of the changes."""
+        (t,) = inputs
+        return None if t is None else t.mean(self._over, keepdim=True)

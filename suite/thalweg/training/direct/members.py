@@ -6,7 +6,7 @@ needs. Derivatives are torch's own kernels, which autograd calls too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from torch.nn import functional
 from thalweg.contracts.stacked import Weight, aligned, product
 from thalweg.training.direct.common import Add, Elementwise, MaxPool, Mean, Same, Subsample, elementwise
 from thalweg.training.direct.graph import Reader
-from thalweg.training.direct.layer import Layer, is_of, padding_of, pads_evenly
+from thalweg.training.direct.layer import Changes, Layer, Multiplying, is_of, padding_of, pads_evenly, total
 
 aten = torch.ops.aten
 
@@ -25,7 +25,18 @@ def _trains(*weights: Weight | None) -> bool:
     return any(weight is not None and weight.gradient is not None for weight in weights)
 
 
-class Dense(Layer):
+def _check_constant(weight: Weight | None, bias: Weight | None, changes: Changes) -> None:
+    """NotImplementedError where scale or shift of a norm change."""
+    if id(weight) in changes or id(bias) in changes:
+        raise NotImplementedError("the derivative along the scale and the shift of a norm")
+
+
+def _per_channel(weight: Weight, like: Tensor) -> Tensor:
+    """(K, C) as (K C, 1, ...)."""
+    return weight.value.reshape(-1, *[1] * (like.dim() - 2))
+
+
+class Dense(Multiplying):
     """x W' + b: (K, N, ..., I) to (K, N, ..., O)."""
 
     def __init__(self, weight: Weight, bias: Weight | None) -> None:
@@ -50,18 +61,46 @@ class Dense(Layer):
         """g' x, the sum of g over rows, and g W."""
         assert self._x is not None
         assert self._shape is not None
-        rows = aligned(g if g.dim() == 3 else g.flatten(1, -2))
+        rows = self.gradient_rows(g)
         if self.weight.gradient is not None:
             self.weight.gradient.copy_(product(rows.transpose(1, 2), self._x))
         if self.bias is not None and self.bias.gradient is not None:
             torch.sum(rows, 1, out=self.bias.gradient)
-        if not wanted:
-            return (None,)
+        return (self._back(rows) if wanted else None,)
+
+    def _back(self, rows: Tensor) -> Tensor:
+        assert self._shape is not None
         back = product(rows, self.weight.value)
-        return (back if g.dim() == 3 else back.view(self._shape),)
+        return back if len(self._shape) == 3 else back.view(self._shape)
+
+    def pulled(self, g: Tensor) -> tuple[Tensor | None, ...]:
+        """g W."""
+        return (self._back(self.gradient_rows(g)),)
+
+    def tangent(self, inputs: Sequence[Tensor | None], weights: Changes) -> Tensor | None:
+        """t W' + x dW' + db."""
+        assert self._x is not None
+        assert self._shape is not None
+        (t,) = inputs
+        matrix, bias = self.changes(weights)
+        through = None if t is None else product(t if t.dim() == 3 else t.flatten(1, -2), self._transposed)
+        own = None
+        if matrix is not None:
+            own = product(self._x, matrix.transpose(1, 2), None if bias is None else bias.unsqueeze(1))
+        found = total(through, own)
+        return found if found is None or len(self._shape) == 3 else found.view(*self._shape[:-1], -1)
+
+    def input_rows(self) -> Tensor:
+        """x."""
+        assert self._x is not None
+        return self._x
+
+    def gradient_rows(self, g: Tensor) -> Tensor:
+        """g."""
+        return aligned(g if g.dim() == 3 else g.flatten(1, -2))
 
 
-class Convolution(Layer):
+class Convolution(Multiplying):
     """One convolution whose groups are the members: (N, K C, ...) to (N, K O, ...).
 
     oneDNN computes a convolution without groups in another order than one with groups, whatever their number. So a
@@ -71,7 +110,8 @@ class Convolution(Layer):
     def __init__(self, weight: Weight, bias: Weight | None, layer: Any, members: int) -> None:
         self.weight, self.bias = weight, bias
         self.trains = _trains(weight, bias)
-        self._twice = members == 1
+        self._twice, self._members = members == 1, members
+        self._layer = layer
         zeros = [0] * len(layer.stride)
         groups = max(2, members) * layer.groups
         self._how = list(layer.stride), padding_of(layer), list(layer.dilation), False, zeros, groups
@@ -107,8 +147,49 @@ class Convolution(Layer):
             self.bias.gradient.copy_(summed.view(self.bias.gradient.shape))
         return (self._first(back, 1) if wanted else None,)
 
+    def pulled(self, g: Tensor) -> tuple[Tensor | None, ...]:
+        """The derivative in the inputs."""
+        assert self._x is not None
+        weight = self._grouped(self.weight.value.flatten(0, 1), 0)
+        how = (*self._how, [True, False, False])
+        back, *_ = aten.convolution_backward(self._grouped(g, 1), self._x, weight, None, *how)
+        return (self._first(back, 1),)
 
-class Unfolded(Layer):
+    def tangent(self, inputs: Sequence[Tensor | None], weights: Changes) -> Tensor | None:
+        """The convolution of t with W, and of x with dW, and db."""
+        assert self._x is not None
+        (t,) = inputs
+        matrix, bias = self.changes(weights)
+        through = None if t is None else self._convolved(self._grouped(t, 1), self.weight.value, None)
+        own = None if matrix is None else self._convolved(self._x, matrix, bias)
+        return total(through, own)
+
+    def _convolved(self, x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
+        shift = None if bias is None else self._grouped(bias.flatten(), 0)
+        kernel = self._grouped(matrix.flatten(0, 1), 0)
+        return self._first(torch.convolution(x, kernel, shift, *self._how), 1)
+
+    def input_rows(self) -> Tensor:
+        """The windows of x."""
+        assert self._x is not None
+        x = self._first(self._x, 1)
+        k, n = self._members, len(x)
+        x = x.view(n, k, -1, *x.shape[2:]).transpose(0, 1).flatten(0, 1)
+        sides = [self._layer.kernel_size, *self._how[:3]]
+        if x.dim() == 3:
+            x = x.unsqueeze(-2)
+            sides = [(neutral, *side) for neutral, side in zip((1, 1, 0, 1), sides, strict=True)]
+        kernel, stride, padding, dilation = (tuple(side) for side in sides)
+        windows = functional.unfold(x, kernel, dilation, padding, stride).transpose(1, 2)
+        return windows.reshape(k, -1, windows.shape[2])
+
+    def gradient_rows(self, g: Tensor) -> Tensor:
+        """g with the channels last."""
+        g = g.view(len(g), self._members, -1, g.shape[2:].numel()).permute(1, 0, 3, 2)
+        return g.reshape(len(g), -1, g.shape[3])
+
+
+class Unfolded(Multiplying):
     """A convolution of the network's inputs as one product of each member: (K, N, C, ...) to (N, K O, ...).
 
     Each window becomes a column of C k numbers. For few input channels that takes less time than a convolution with
@@ -125,6 +206,7 @@ class Unfolded(Layer):
         self._padding = [side for side in reversed(padding_of(layer)) for _ in range(2)]
         self._matrix = weight.value.flatten(2)
         self._columns: Tensor | None = None
+        self._images: list[int] | None = None
 
     def forward(self, *inputs: Tensor, train: bool) -> Tensor:
         """W times the columns."""
@@ -145,21 +227,50 @@ class Unfolded(Layer):
              *(s * step for s, step in zip(strides, self._stride, strict=True))),
         )  # fmt: skip
         columns = aligned(windows.reshape(k, self._matrix.shape[2], -1)).expand(members, -1, -1)
+        self._images = [n, *out]
         if train:
             self._columns = columns
         y = product(self._matrix, columns, None if self.bias is None else self.bias.value.unsqueeze(2))
-        return y.view(members, -1, n, *out).movedim(2, 0).flatten(1, 2).contiguous()
+        return self._as_channels(y)
+
+    def _as_channels(self, y: Tensor) -> Tensor:
+        """(K, O, N L) to (N, K O, ...)."""
+        assert self._images is not None
+        return y.view(*y.shape[:2], *self._images).movedim(2, 0).flatten(1, 2).contiguous()
 
     def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
         """g times the columns."""
         assert self._columns is not None
-        k = len(self._matrix)
-        rows = g.view(len(g), k, -1, *g.shape[2:]).movedim(0, 2).reshape(k, self._matrix.shape[1], -1)
+        rows = self.gradient_rows(g).transpose(1, 2)
         if self.weight.gradient is not None:
             self.weight.gradient.flatten(2).copy_(product(rows, self._columns.transpose(1, 2)))
         if self.bias is not None and self.bias.gradient is not None:
             torch.sum(rows, 2, out=self.bias.gradient)
         return (None,)
+
+    def pulled(self, g: Tensor) -> tuple[Tensor | None, ...]:
+        """No gradient of the network's inputs."""
+        return (None,)
+
+    def tangent(self, inputs: Sequence[Tensor | None], weights: Changes) -> Tensor | None:
+        """dW times the columns, and db."""
+        assert self._columns is not None
+        matrix, bias = self.changes(weights)
+        if matrix is None:
+            return None
+        y = product(matrix.flatten(2), self._columns, None if bias is None else bias.unsqueeze(2))
+        return self._as_channels(y)
+
+    def input_rows(self) -> Tensor:
+        """The columns as rows."""
+        assert self._columns is not None
+        return self._columns.transpose(1, 2)
+
+    def gradient_rows(self, g: Tensor) -> Tensor:
+        """g with the channels last, as a transposed view."""
+        k = len(self._matrix)
+        rows = g.view(len(g), k, -1, *g.shape[2:]).movedim(0, 2).reshape(k, self._matrix.shape[1], -1)
+        return rows.transpose(1, 2)
 
 
 class BatchNorm(Layer):
@@ -201,6 +312,27 @@ class BatchNorm(Layer):
             if one is not None and one.gradient is not None:
                 one.gradient.copy_(gradient.view(one.gradient.shape))
         return (back,)
+
+    def pulled(self, g: Tensor) -> tuple[Tensor | None, ...]:
+        """The derivative in the inputs."""
+        scale = None if self.weight is None else self.weight.value.flatten()
+        return (self._through(g, scale),)
+
+    def _through(self, g: Tensor, scale: Tensor | None) -> Tensor:
+        assert self._kept is not None
+        x, mean, inverse = self._kept
+        how = (None, None, mean, inverse, True, self._eps, [True, False, False])
+        back: Tensor = aten.native_batch_norm_backward(g, x, scale, *how)[0]
+        return back
+
+    def tangent(self, inputs: Sequence[Tensor | None], weights: Changes) -> Tensor | None:
+        """The derivative through the normalisation, which is symmetric, and then scaled; the weights stay."""
+        _check_constant(self.weight, self.bias, weights)
+        (t,) = inputs
+        if t is None:
+            return None
+        through = self._through(t, None)
+        return through if self.weight is None else through.mul_(_per_channel(self.weight, t))
 
 
 class BatchNormOfRows(Layer):
@@ -245,16 +377,31 @@ class BatchNormOfRows(Layer):
     def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
         """The derivatives of a batch norm in training."""
         assert self._kept is not None
-        normal, inverse = self._kept
+        normal, _ = self._kept
         shift, scale = g.sum(1), (g * normal).sum(1)
         for one, gradient in ((self.bias, shift), (self.weight, scale)):
             if one is not None and one.gradient is not None:
                 one.gradient.copy_(gradient)
-        if not wanted:
-            return (None,)
+        return (self._through(g, shift, scale) if wanted else None,)
+
+    def _through(self, g: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+        """The derivative in the inputs, from the sums of g and of g x^, which are overwritten."""
+        assert self._kept is not None
+        normal, inverse = self._kept
         factor = inverse if self.weight is None else inverse * self.weight.value.unsqueeze(1)
         shift, scale = (part.div_(g.shape[1]).unsqueeze(1) for part in (shift, scale))
-        return ((g - shift).sub_(normal * scale).mul_(factor),)
+        return (g - shift).sub_(normal * scale).mul_(factor)
+
+    def pulled(self, g: Tensor) -> tuple[Tensor | None, ...]:
+        """The derivative in the inputs."""
+        assert self._kept is not None
+        return (self._through(g, g.sum(1), (g * self._kept[0]).sum(1)),)
+
+    def tangent(self, inputs: Sequence[Tensor | None], weights: Changes) -> Tensor | None:
+        """The derivative in the inputs: each feature's scale comes before or after the normalisation alike."""
+        _check_constant(self.weight, self.bias, weights)
+        (t,) = inputs
+        return None if t is None else self.pulled(t)[0]
 
 
 class LayerNorm(Layer):
@@ -281,18 +428,31 @@ class LayerNorm(Layer):
     def backward(self, g: Tensor, wanted: bool) -> tuple[Tensor | None, ...]:
         """The derivatives of a layer norm."""
         assert self._kept is not None
-        x, normal, mean, inverse = self._kept
+        normal = self._kept[1]
         rows = [*range(1, g.dim() - 1)]
         if self.weight.gradient is not None:
             self.weight.gradient.copy_((g * normal).sum(rows))
         if self.bias.gradient is not None:
             self.bias.gradient.copy_(g.sum(rows))
-        if not wanted:
-            return (None,)
-        back, *_ = aten.native_layer_norm_backward(
-            g * self._spread(self.weight, g.dim()), x, self._features, mean, inverse, None, None, [True, False, False]
-        )
-        return (back,)
+        return self.pulled(g) if wanted else (None,)
+
+    def _through(self, g: Tensor) -> Tensor:
+        """The derivative of the normalisation, which is symmetric."""
+        assert self._kept is not None
+        x, _, mean, inverse = self._kept
+        how = (self._features, mean, inverse, None, None, [True, False, False])
+        back: Tensor = aten.native_layer_norm_backward(g, x, *how)[0]
+        return back
+
+    def pulled(self, g: Tensor) -> tuple[Tensor | None, ...]:
+        """The derivative in the inputs."""
+        return (self._through(g * self._spread(self.weight, g.dim())),)
+
+    def tangent(self, inputs: Sequence[Tensor | None], weights: Changes) -> Tensor | None:
+        """The derivative through the normalisation, then scaled; the weights stay."""
+        _check_constant(self.weight, self.bias, weights)
+        (t,) = inputs
+        return None if t is None else self._through(t).mul_(self._spread(self.weight, t.dim()))
 
 
 Find = Callable[[Tensor], Any]
@@ -382,8 +542,10 @@ class MembersReader(Reader):
         k = self.members
         if not self._channels[place]:
             return self.add(Same(lambda h: h.flatten(2), lambda g, shape: g.reshape(shape)), place)
+        # each member's rows next to each other, since a product's bits may depend on the distance of two rows
         flat = Same(
-            lambda h: h.reshape(len(h), k, -1).transpose(0, 1), lambda g, shape: g.transpose(0, 1).reshape(shape)
+            lambda h: h.reshape(len(h), k, -1).transpose(0, 1).contiguous(),
+            lambda g, shape: g.transpose(0, 1).reshape(shape),
         )
         return self.add(flat, place, channels=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from thalweg.contracts.losses import CrossEntropy, OutputLoss
@@ -41,7 +42,7 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     n = outputs.shape[1]
     at = targets.long().unsqueeze(1)
     z = outputs.transpose(1, 2)
-    z = apart(z) if z[0].numel() % BLOCK else z.contiguous()
+    z = apart(z) if z[0].numel() % BLOCK else z.clone(memory_format=torch.contiguous_format)
     z.sub_(z.amax(1, keepdim=True))
     of_target = z.gather(1, at)
     total = z.exp_().sum(1, keepdim=True)

@@ -13,6 +13,7 @@ from thalweg.contracts.copies import copied
 from thalweg.contracts.stacked import ALIGNMENT, StackedNetwork, Weight
 from thalweg.training.direct.common import BLOCK
 from thalweg.training.direct.graph import steps_of
+from thalweg.training.direct.layer import Multiplying
 from thalweg.training.direct.members import MembersReader
 from thalweg.training.direct.program import Program
 
@@ -83,6 +84,11 @@ class StackedModule(StackedNetwork):
         return self.outputs(self.trained(), inputs)
 
     @property
+    def multiplying(self) -> frozenset[str]:
+        """The names of linear layers and convolutions in the program."""
+        return frozenset(self.layers)
+
+    @property
     def member(self) -> nn.Module:
         """The first member as it was at the start."""
         return self._base[0]
@@ -151,6 +157,10 @@ class StackedModule(StackedNetwork):
             steps_of(base, MembersReader(base, self.members, lambda tensor: own[id(tensor)])) if self._direct else None
         )
         self.program = None if steps is None else Program(steps)
+        names = {id(piece): name.rpartition(".")[0] for name, piece in self.pieces.items()}
+        layers = [step.layer for step in steps or [] if isinstance(step.layer, Multiplying)]
+        self.layers: dict[str, Multiplying] = {names[id(layer.weight)]: layer for layer in layers}
+        """The linear layers and convolutions of the program, by name."""
 
     @torch.no_grad()
     def write(self, member: int, module: nn.Module) -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from thalweg.contracts.objective import Objective, squared_norm
-from thalweg.contracts.problem import Draw
-from thalweg.contracts.stacked import Weight
+from thalweg.contracts.objective import Counts, squared_norm
+from thalweg.contracts.problem import Batch, Draw
+from thalweg.contracts.stacked import MembersObjective
+from thalweg.training.direct.layer import Layer, Multiplying
+from thalweg.training.direct.program import Program
 from thalweg.training.stacked.losses import losses_and_gradient
 from thalweg.training.stacked.module import StackedModule
 from thalweg.training.stacked.problem import StackedProblem
 
 
-class StackedObjective(Objective):
+class StackedObjective(MembersObjective):
     """Evaluates losses and gradients of K members, as a program without autograd where the network has one.
 
     Args:
@@ -39,10 +42,20 @@ class StackedObjective(Objective):
         penalized: Sequence[str] = (),
         new_gradients: bool = False,
     ) -> None:
-        super().__init__(module, problem, draw)
-        self._coefficient = l2
+        super().__init__(module, problem, draw, l2=l2, penalized=[])
         self._new_gradients = new_gradients
         self._names = [name for name in penalized if l2]
+        self.errors: dict[int, tuple[Exception, Counts]] = {}
+        """The members whose step has failed, why, and what was counted until then."""
+
+    def begin_step(self, batch: Batch, step: int) -> None:
+        """Fix the batch. No member has failed yet."""
+        super().begin_step(batch, step)
+        self.errors = {}
+
+    def fail(self, member: int, error: Exception) -> None:
+        """Note the first error of a member's step."""
+        self.errors.setdefault(member, (error, copy.copy(self.counts)))
 
     def loss(self, outputs: Tensor | None = None) -> Tensor:
         """The sum of the members' mean losses, penalties included: a scalar with its graph."""
@@ -50,7 +63,7 @@ class StackedObjective(Objective):
         if not self._names:
             return loss
         weights = self.module.trained()
-        return loss + 0.5 * self._coefficient * squared_norm(weights[name] for name in self._names)
+        return loss + 0.5 * self.l2 * squared_norm(weights[name] for name in self._names)
 
     def backward(self, create_graph: bool = False) -> Tensor:
         """Evaluate the losses and put the gradient of their sum into ``.grad``; returns the sum, detached."""
@@ -71,9 +84,12 @@ class StackedObjective(Objective):
         if self.step_loss is None:
             self.step_loss, self.problem.losses = total, losses
         for name in self._names:
-            total = total + 0.5 * self._coefficient * self._penalty(self.module.pieces[name])
+            weight = self.module.pieces[name]
+            assert weight.gradient is not None
+            weight.gradient.add_(weight.value, alpha=self.l2)
+        self.losses = losses + self._penalties() if self._names else losses
         self.module.rows.grad = self.module.gradient.clone() if self._new_gradients else self.module.gradient
-        return total
+        return self.losses.sum() if self._names else total
 
     @torch.no_grad()
     def member_losses(self) -> Tensor:
@@ -86,12 +102,57 @@ class StackedObjective(Objective):
             buffer.copy_(before)
         return losses_and_gradient(self.problem.problem.output_loss, outputs, self.targets)[0]
 
+    def losses_anew(self) -> Tensor:
+        """Each member's mean loss (K,), penalty included, at the present weights. The buffers stay."""
+        self.counts.examples += self.batch.size
+        losses = self.member_losses()
+        return losses + self._penalties() if self._names else losses
+
+    def sampled_targets(self, outputs: Tensor, sample: int = 0) -> Tensor:
+        """Targets (K, N, ...) that each member draws from its own distribution with its own seed."""
+        generators = [draw.generator("labels", self._step, sample) for draw in self.problem.draws]
+        drawn = [self.output_loss.sample(own.clone(), one) for own, one in zip(outputs, generators, strict=True)]
+        return torch.stack(drawn)
+
     @torch.no_grad()
-    def _penalty(self, weight: Weight) -> Tensor:
-        """Add the gradient of the penalty on one parameter of all members; the squared norm of the parameter."""
-        assert weight.gradient is not None
-        weight.gradient.add_(weight.value, alpha=self._coefficient)
-        return weight.value.square().sum()
+    def layer_inputs(self) -> dict[str, Tensor]:
+        """The inputs of each layer as rows (K, N L, in)."""
+        return {name: layer.input_rows() for name, layer in self.module.layers.items()}
+
+    @torch.no_grad()
+    def layer_gradients(self, of_outputs: Tensor) -> dict[str, Tensor]:
+        """The gradients in each layer's outputs as rows (K, N L, out)."""
+        self.counts.gradient_evaluations += 1
+        names = {id(layer): name for name, layer in self.module.layers.items()}
+        found: dict[str, Tensor] = {}
+
+        def see(layer: Layer, g: Tensor) -> None:
+            if isinstance(layer, Multiplying):
+                found[names[id(layer)]] = layer.gradient_rows(g)
+
+        self._program.pulled(of_outputs, see)
+        return found
+
+    @torch.no_grad()
+    def output_changes(self, weights: Mapping[str, Tensor]) -> Tensor:
+        """J d (K, N, ...) along changes (K, ...) of parameters, by their names."""
+        self.counts.curvature_products += 1
+        found = self._program.tangent({id(self.module.pieces[name]): change for name, change in weights.items()})
+        return torch.zeros_like(self.member_outputs) if found is None else found
+
+    @property
+    def _program(self) -> Program:
+        if self.module.program is None:
+            raise NotImplementedError("the network runs by autograd, which keeps no layer's inputs")
+        return self.module.program
+
+    @torch.no_grad()
+    def _penalties(self) -> Tensor:
+        """Each member's penalty (K,)."""
+        total = torch.zeros_like(self.module.rows.detach()[0, 0, :1].expand(self.module.members))
+        for name in self._names:
+            total = total + self.module.pieces[name].value.square().flatten(1).sum(1)
+        return 0.5 * self.l2 * total
 
     @torch.no_grad()
     def _by_program(self) -> Tensor:
@@ -101,14 +162,17 @@ class StackedObjective(Objective):
         outputs = program.outputs(self.batch.inputs, train=True)
         losses, gradient = losses_and_gradient(self.problem.problem.output_loss, outputs, self.targets)
         program.backward(gradient)
+        self.member_outputs = outputs
         return losses
 
     def _by_autograd(self) -> Tensor:
         leaves, inputs = self.module.leaves(), self.batch.inputs
         assert inputs is not None
         with torch.enable_grad():
-            losses = self.problem.member_losses(self.module.outputs(leaves, inputs), self.batch)
+            outputs = self.module.outputs(leaves, inputs)
+            losses = self.problem.member_losses(outputs, self.batch)
             gradients = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
         own = [self.module.pieces[name].gradient for name in leaves]
         torch._foreach_copy_([gradient for gradient in own if gradient is not None], gradients)
+        self.member_outputs = outputs.detach()
         return losses.detach()

@@ -35,7 +35,7 @@ class StackedProblem(LoadedProblem):
     def __init__(self, problem: Supervised, draws: Sequence[Draw]) -> None:
         self.problem = problem
         self.draws = list(draws)
-        self.metrics, self.sizes = problem.metrics, problem.sizes
+        self.metrics, self.sizes, self.output_loss = problem.metrics, problem.sizes, problem.output_loss
         self.losses: Tensor | None = None
         """The members' mean losses (K,) at the last evaluation."""
         self._n = problem.sizes["train"]

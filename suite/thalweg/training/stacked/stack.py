@@ -160,7 +160,13 @@ class StackTraining(StepLoop):
         self._it.prepare(self._factor)
 
     def after_step(self, report: StepReport) -> None:
-        """Decay the weights."""
+        """End the members whose step has failed, and decay the weights."""
+        for index, (error, counts) in self._it.objective.errors.items():
+            member = self.members[index]
+            if member.trained is None:
+                self._tell_spent(member, stepped=self.spent.step > 0)
+                member.it.objective.counts = counts
+                member.attempt(functools.partial(_raise, error))
         self._it.finish(report)
 
     def check_loss(self) -> None:
@@ -194,7 +200,9 @@ class StackTraining(StepLoop):
             for index, member in looking:
                 self._tell_spent(member, stepped=self.spent.step > 0)
                 self.module.write(index, member.it.module)
-                member.look(self._it.info | ({} if self.trial.schedule.is_constant else {"lr": self._it.lr(index)}))
+                member.look(
+                    self._it.told(index) | ({} if self.trial.schedule.is_constant else {"lr": self._it.lr(index)})
+                )
             going = [member for _, member in looking if member.trained is None]
             if last:
                 self._give(self._test_values())
@@ -264,6 +272,10 @@ class StackTraining(StepLoop):
                 alone = it.problem.loss(it.module, it.problem.batch("train", 0, it.draw))
             if not torch.allclose(stacked, alone, rtol=1e-4, atol=1e-5, equal_nan=True):
                 raise CannotStackError(f"stacked, the first loss is {stacked:.6g} and not {alone:.6g}")
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _check_random(before: dict[str, Any]) -> None:

@@ -156,6 +156,8 @@ def _other_numbers(trial: Trial, registry: Registry) -> str | None:
         if reason := _is_not_elementwise(optimizer, several, trial, registry):
             return reason
         return _check_module(trial, registry, optimizer, several if trial.stack.rows else several[:1])
+    except NotImplementedError as error:
+        return str(error)
     except Exception as error:
         return f"in a stack they fail ({Failure.of(error).line})"
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thalweg.contracts import Batch, BuildContext, Draw, Optimizer, StepReport
+from thalweg.contracts import Batch, BuildContext, Draw, Optimizer, StackedReport, StepReport
 from thalweg.contracts.supervised import Supervised
 from thalweg.contracts.torch_adapter import TorchOptimizer
 from thalweg.registry import is_built_in
@@ -104,11 +104,17 @@ class Together:
         self._before: list[Tensor] = []
         self.info: dict[str, float] = {}
         """What the last step reported, which holds for every member."""
+        self._own: list[dict[str, float]] = [{} for _ in modules]
+        """What the last step reported of each member."""
 
     def lr(self, member: int) -> float:
         """The present learning rate of a member."""
         lrs = self.stepper.lrs
         return lrs[member // (self.module.members // len(lrs))]
+
+    def told(self, member: int) -> dict[str, float]:
+        """What the last step reported of a member."""
+        return self.info | self._own[member]
 
     def prepare(self, factor: float | None) -> None:
         """Set the learning rates to ``factor`` times those at the start, as ``StepRecipe.before`` does for one."""
@@ -121,6 +127,8 @@ class Together:
     def finish(self, report: StepReport) -> None:
         """w <- w - lr c w for each member, as ``StepRecipe.after`` does for one."""
         self.info = dict(report.info)
+        if isinstance(report, StackedReport):
+            self._own = report.of_each
         self.module.read_rows()
         if self._before:
             shares = [self.lr(member) * self._trial.decoupled_weight_decay for member in range(self.module.members)]
