@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from thalweg.contracts.objective import Objective
 
 
 @dataclass
@@ -36,6 +39,32 @@ class StackedNetwork(nn.Module):
     def member(self) -> nn.Module:
         """One of the networks, to look at its layers and names; its weights do not train."""
         raise NotImplementedError
+
+    @property
+    def vectors(self) -> Tensor:
+        """(K, P): each member's trained parameters as one vector, a view of the memory that trains.
+
+        Zeros stand between parameters and at a vector's end. Each vector begins at a multiple of ALIGNMENT.
+        """
+        raise NotImplementedError
+
+
+class JointObjective(Objective):
+    """The objective of K members. Each evaluation of ``Objective`` is one of every member.
+
+    A method whose members need different numbers of evaluations, such as a line search, asks for ``each``.
+    """
+
+    trains: list[bool]
+    """Whether a member still trains. The others have diverged or failed: an optimizer may leave them as they are."""
+
+    @abstractmethod
+    def each(self, members: Sequence[int]) -> tuple[list[float], Sequence[Tensor]]:
+        """The losses of some members at their present weights, and their gradients in the layout of ``vectors``.
+
+        The losses include penalties. The gradients (P,) are new tensors. Only these members' evaluations are counted.
+        A step's first evaluation moves the buffers of all members, so it is one of all members that train.
+        """
 
 
 ALIGNMENT = 64

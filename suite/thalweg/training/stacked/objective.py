@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple
 
 import torch
 from torch import Tensor
 
-from thalweg.contracts.objective import Objective, squared_norm
+from thalweg.contracts.objective import Counts, squared_norm
 from thalweg.contracts.problem import Draw
-from thalweg.contracts.stacked import Weight
+from thalweg.contracts.stacked import JointObjective, Weight
 from thalweg.training.stacked.losses import losses_and_gradient
 from thalweg.training.stacked.module import StackedModule
 from thalweg.training.stacked.problem import StackedProblem
 
 
-class StackedObjective(Objective):
+class StackedObjective(JointObjective):
     """Evaluates losses and gradients of K members, as a program without autograd where the network has one.
 
     Args:
@@ -43,6 +44,14 @@ class StackedObjective(Objective):
         self._coefficient = l2
         self._new_gradients = new_gradients
         self._names = [name for name in penalized if l2]
+        self.trains = [True] * module.members
+        self.own_counts = [Counts() for _ in range(module.members)]
+        """What was counted of one member alone, beside what ``counts`` holds for every member."""
+
+    def counts_of(self, member: int) -> Counts:
+        """All evaluations of a member."""
+        pairs = zip(astuple(self.counts), astuple(self.own_counts[member]), strict=True)
+        return Counts(*(all_ + own for all_, own in pairs))
 
     def loss(self, outputs: Tensor | None = None) -> Tensor:
         """The sum of the members' mean losses, penalties included: a scalar with its graph."""
@@ -58,6 +67,35 @@ class StackedObjective(Objective):
             return super().backward(create_graph)
         self.counts.gradient_evaluations += 1
         self.counts.examples += self.batch.size
+        losses = self._losses()
+        total = losses.sum()
+        if self.step_loss is None:
+            self.step_loss, self.problem.losses = total, losses
+        for name in self._names:
+            total = total + 0.5 * self._coefficient * self._penalty(self.module.pieces[name])
+        self.module.rows.grad = self.module.gradient.clone() if self._new_gradients else self.module.gradient
+        return total
+
+    def each(self, members: Sequence[int]) -> tuple[list[float], Sequence[Tensor]]:
+        """The losses of some members and their gradients. All members are evaluated, since that is one pass."""
+        for member in members:
+            self.own_counts[member].gradient_evaluations += 1
+            self.own_counts[member].examples += self.batch.size
+        losses = self._losses()
+        if self.step_loss is None:
+            self.step_loss, self.problem.losses = losses.sum(), losses
+        for name in self._names:
+            piece = self.module.pieces[name]
+            # one number after the other, so that no sum depends on how many members there are
+            norms = torch.stack([squared_norm([value]) for value in piece.value])
+            losses = losses + 0.5 * self._coefficient * norms
+            self._penalty(piece)
+        gradients = self.module.gradient.view(self.module.members, -1).clone().unbind()
+        values = losses.tolist()
+        return [values[member] for member in members], [gradients[member] for member in members]
+
+    def _losses(self) -> Tensor:
+        """Evaluate all members' mean losses (K,) and write their gradients, both without the penalty."""
         # only the first evaluation of a step moves the buffers
         kept = [(buffer, buffer.clone()) for buffer in self.module.buffers()] if self._evaluated else []
         self._evaluated = True
@@ -67,13 +105,7 @@ class StackedObjective(Objective):
         for buffer, before in kept:
             buffer.copy_(before)
         self.check_batch()
-        total = losses.sum()
-        if self.step_loss is None:
-            self.step_loss, self.problem.losses = total, losses
-        for name in self._names:
-            total = total + 0.5 * self._coefficient * self._penalty(self.module.pieces[name])
-        self.module.rows.grad = self.module.gradient.clone() if self._new_gradients else self.module.gradient
-        return total
+        return losses
 
     @torch.no_grad()
     def member_losses(self) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from thalweg.benchmark_file import Keep
 from thalweg.contracts import BuildContext, Draw, StackedStepper, StepReport
 from thalweg.contracts.copies import copied
-from thalweg.contracts.objective import Objective, kept_buffers
+from thalweg.contracts.objective import Counts, Objective, kept_buffers
 from thalweg.contracts.option import resolve
 from thalweg.contracts.probe import When
 from thalweg.contracts.problem import Split
@@ -99,8 +99,6 @@ class StackTraining(StepLoop):
         except Exception as error:
             raise CannotStackError(Failure.of(error).line) from error
         self.module = self._it.module
-        for member in self.members:
-            member.it.objective.counts = self._it.objective.counts
         super().__init__(trial, self._it.problem, first.draw, self._it.objective, self._it.stepper, checkpoint)
         total = trial.budget.total_steps(self.steps_per_epoch)
         assert total is not None, "a stack's budget is in epochs or steps"
@@ -118,6 +116,7 @@ class StackTraining(StepLoop):
             "module": self.module.state_dict(),
             "stepper": self.stepper.state_dict(),
             "counts": asdict(self.objective.counts),
+            "own_counts": [asdict(counts) for counts in self._it.objective.own_counts],
             "members": [member.state() for member in self.members],
         }
 
@@ -127,8 +126,8 @@ class StackTraining(StepLoop):
         self.module.load_state_dict(state["module"])
         self.module.read_rows()
         self.stepper.load_state_dict(state["stepper"])
-        for name, count in state["counts"].items():
-            setattr(self.objective.counts, name, count)
+        self._it.objective.counts = Counts(**state["counts"])
+        self._it.objective.own_counts = [Counts(**counts) for counts in state["own_counts"]]
         for member, own in zip(self.members, state["members"], strict=True):
             member.restore(own)
 
@@ -154,6 +153,7 @@ class StackTraining(StepLoop):
             one = share - self._share if step else 1 / self.total
             self._share = share
             self._factor = schedule.factor_at(step, share, one)
+        self._it.objective.trains = [member.trained is None for member in self.members]
         self._it.prepare(self._factor)
 
     def after_step(self, report: StepReport) -> None:
@@ -164,9 +164,9 @@ class StackTraining(StepLoop):
         """End the members whose loss is past its bound."""
         if self.problem.losses is None:
             raise CannotStackError("the optimizer took a step without evaluating the loss")
-        for member, loss in zip(self.members, self.problem.losses.tolist(), strict=True):
+        for index, (member, loss) in enumerate(zip(self.members, self.problem.losses.tolist(), strict=True)):
             if member.trained is None and not abs(loss) <= member.divergence.bound:
-                self._tell_spent(member, stepped=True)
+                self._tell_spent(index, stepped=True)
                 member.check(loss)
 
     def count_step(self, report: StepReport) -> None:
@@ -176,7 +176,7 @@ class StackTraining(StepLoop):
         for index, member in enumerate(self.members):
             due = [when for when in times if member.probing.due(when, step)] if member.trained is None else []
             if due:
-                self._tell_spent(member, stepped=True)
+                self._tell_spent(index, stepped=True)
                 self.module.write(index, member.it.module)
                 member.it.objective.begin_step(only(self.objective.batch, index, kept=False), step - 1)
                 member.attempt(*(functools.partial(member.probe, when) for when in due))
@@ -189,7 +189,7 @@ class StackTraining(StepLoop):
             values = self._values()
             for index, member in enumerate(self.members):
                 if member.trained is None:
-                    self._tell_spent(member, stepped=self.spent.step > 0)
+                    self._tell_spent(index, stepped=self.spent.step > 0)
                     self.module.write(index, member.it.module)
                     member.given = {split: of_all[index] for split, of_all in values.items()}
                     member.look(self._it.info | ({} if self.trial.schedule.is_constant else {"lr": self._it.lr(index)}))
@@ -210,8 +210,10 @@ class StackTraining(StepLoop):
         splits: tuple[Split, ...] = ("train", "valid")
         return {split: evaluate(self.module, problem, split) for split in splits if split in problem.sizes}
 
-    def _tell_spent(self, member: Member, stepped: bool) -> None:
-        """Tell a member the steps so far, and its share of the seconds."""
+    def _tell_spent(self, index: int, stepped: bool) -> None:
+        """Tell a member the steps and evaluations so far, and its share of the seconds."""
+        member = self.members[index]
+        member.it.objective.counts = self._it.objective.counts_of(index)
         member.spent.step, member.spent.seconds = self.spent.step, self.spent.seconds / len(self.members)
         member.stepped = stepped
 
