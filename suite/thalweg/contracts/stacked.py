@@ -57,6 +57,11 @@ class JointObjective(Objective):
 
     trains: list[bool]
     """Whether a member still trains. The others have diverged or failed: an optimizer may leave them as they are."""
+    errors: dict[int, Exception]
+    """What a member's step has raised, ``Diverged`` included: the optimizer adds it here and goes on with the others.
+
+    An error that the optimizer raises ends all members.
+    """
 
     @abstractmethod
     def each(self, members: Sequence[int]) -> tuple[list[float], Sequence[Tensor]]:

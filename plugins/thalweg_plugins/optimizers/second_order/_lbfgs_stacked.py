@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Generator, Mapping, Sequence
 from operator import mul
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from thalweg.contracts import StackedStepper, StepReport
 from thalweg.contracts.stacked import JointObjective, StackedNetwork
+from thalweg.errors import Diverged
 from thalweg_plugins.optimizers.second_order._search_of_torch import search_of_torch
 from thalweg_plugins.optimizers.second_order._wolfe import Point
 
@@ -25,6 +27,9 @@ Evaluations = Generator[None, tuple[float, Tensor], None]
 TOLERANCE = 1e-60
 """``tolerance_change`` for torch: only a loss or weights that do not change at all end a step early."""
 
+LEAST_CURVATURE = 1e-10
+"""The least s'y of a pair, as in torch."""
+
 EVALUATIONS = 25
 """The most evaluations of a step, for each iteration."""
 
@@ -32,66 +37,86 @@ EVALUATIONS = 25
 class Pairs:
     """The matrix H of the last pairs s = dw, y = dg, as the pairs and their products with each other.
 
-    The two-loop recursion of torch changes a vector 2 n times for n pairs. Its numbers follow from products of the pairs
-    with each other and with the gradient alone, so that each new pair and each direction reads the pairs once.
+    torch's two-loop recursion changes one vector twice for each pair. Here the recursion runs on products, which are
+    numbers: those of the pairs with each other, and with the gradient. So a direction reads the pairs twice, once for
+    the products and once for the sum.
+
+    Args:
+        most: the largest number of pairs.
+        like: a vector of the length and precision of the pairs.
     """
 
     def __init__(self, most: int, like: Tensor) -> None:
-        self._rows = like.new_empty(2 * most, len(like))
-        self._slots: list[int] = []
-        """The places of the pairs, the oldest pair first; a pair's s is in row 2 slot and its y in the row after it."""
-        self._sy: dict[int, list[float]] = {}
-        """s'y of a pair's s, by its place, with its own y and the y of each newer pair."""
-        self._yy: dict[int, list[float]] = {}
-        """The same for y'y."""
+        # a pair's s and y are neighbours; one more pair is a candidate
+        self._rows = like.new_empty(2 * most + 2, len(like))
+        self._places: list[int] = []
+        """The rows of each s, from the oldest pair to the newest; y is in the next row."""
+        self._free = 0
+        """The row of the candidate's s."""
+        self._used = 0
+        """Rows that hold numbers."""
+        self._sy: list[list[float]] = []
+        """s'y of each s with the y of its own pair and of each newer one."""
+        self._ys: list[list[float]] = []
+        """y's of each y with the s of each older pair."""
+        self._yy: list[list[float]] = []
+        """y'y of each y with the y of all pairs."""
         self.scale = 1.0
         """H without pairs is this multiple of I."""
 
-    def add(self, s: Tensor, y: Tensor) -> None:
-        """Add a pair, unless s'y is too small, and drop the oldest one where there are too many."""
-        sy, yy = torch.dot(y, s), torch.dot(y, y)
-        if not sy > 1e-10:
-            return
-        self.scale = float(sy / yy)
-        is_full = 2 * len(self._slots) == len(self._rows)
-        slot = self._slots.pop(0) if is_full else len(self._slots)
+    @property
+    def count(self) -> int:
+        """The number of pairs."""
+        return len(self._places)
+
+    def add(self, s: Tensor, g: Tensor, before: Tensor) -> None:
+        """Add the pair of s and y = g - before, unless s'y is too small. Too many pairs drop the oldest."""
+        own = self._free
+        y = torch.sub(g, before, out=self._rows[own + 1])
+        self._rows[own].copy_(s)
+        self._used = max(self._used, own + 2)
         products = self._with(y)
-        for older in self._slots:
-            self._sy[older].append(products[2 * older])
-            self._yy[older].append(products[2 * older + 1])
-        self._slots.append(slot)
-        self._sy[slot], self._yy[slot] = [float(sy)], [float(yy)]
-        self._rows[2 * slot].copy_(s)
-        self._rows[2 * slot + 1].copy_(y)
+        sy, yy = products[own], products[own + 1]
+        if not sy > LEAST_CURVATURE:
+            self._rows[own : own + 2].zero_()
+            return
+        self.scale = sy / yy
+        if len(self._places) < len(self._rows) // 2 - 1:
+            self._free = own + 2
+        else:
+            self._free = self._places.pop(0)
+            del self._sy[0], self._ys[0], self._yy[0]
+            for products_of_y in (*self._ys, *self._yy):
+                del products_of_y[0]
+        for i, row in enumerate(self._places):
+            self._sy[i].append(products[row])
+            self._yy[i].append(products[row + 1])
+        self._ys.append([products[row] for row in self._places])
+        self._yy.append([*(products[row + 1] for row in self._places), yy])
+        self._sy.append([sy])
+        self._places.append(own)
 
     def direction(self, g: Tensor) -> Tensor:
-        """-H g by the two-loop recursion (Nocedal & Wright 2006, algorithm 7.4), on coefficients instead of vectors."""
-        products = self._with(g)
-        slots, n = self._slots, len(self._slots)
-        sy, yy = [self._sy[slot] for slot in slots], [self._yy[slot] for slot in slots]
+        """-H g by the two-loop recursion (Nocedal & Wright 2006, algorithm 7.4), where q and r are sums of vectors."""
+        products, places, n = self._with(g), self._places, len(self._places)
         # from the newest pair to the oldest: q = -g - sum of a y, with a = s'q / s'y
         a = [0.0] * n
         for i in reversed(range(n)):
-            a[i] = -(products[2 * slots[i]] + sum(map(mul, sy[i][1:], a[i + 1 :]))) / sy[i][0]
-        # y'r for r = scale q
-        yr = [-products[2 * slot + 1] for slot in slots]
+            own, *newer = self._sy[i]
+            a[i] = -(products[places[i]] + sum(map(mul, newer, a[i + 1 :]))) / own
+        # from the oldest pair to the newest: r = scale q + sum of c s, with c = a - y'r / s'y
+        c: list[float] = []
         for i in range(n):
-            yr[i] -= sum(map(mul, yy[i], a[i:]))
-            for j in range(i + 1, n):
-                yr[j] -= yy[i][j - i] * a[i]
-        yr = [self.scale * value for value in yr]
-        # from the oldest pair to the newest: r = r + c s, with c = a - y'r / s'y
-        coefficients = [0.0] * (2 * n)
-        for i, slot in enumerate(slots):
-            c = a[i] - yr[i] / sy[i][0]
-            for j in range(i + 1, n):
-                yr[j] += sy[i][j - i] * c
-            coefficients[2 * slot], coefficients[2 * slot + 1] = c, -self.scale * a[i]
-        return torch.addmv(g, self._rows[: 2 * n].T, g.new_tensor(coefficients), beta=-self.scale)
+            yq = -products[places[i] + 1] - sum(map(mul, self._yy[i], a))
+            c.append(a[i] - (self.scale * yq + sum(map(mul, self._ys[i], c))) / self._sy[i][0])
+        factors = [0.0] * self._used
+        for i, row in enumerate(places):
+            factors[row], factors[row + 1] = c[i], -self.scale * a[i]
+        return torch.addmv(g, self._rows[: self._used].T, g.new_tensor(factors), beta=-self.scale)
 
     def _with(self, vector: Tensor) -> list[float]:
-        """The products of all rows in use with a vector."""
-        products: list[float] = torch.mv(self._rows[: 2 * len(self._sy)], vector).tolist()
+        """The products of all rows with a vector."""
+        products: list[float] = torch.mv(self._rows[: self._used], vector).tolist()
         return products
 
 
@@ -106,9 +131,12 @@ class LBFGSMember:
     def __init__(self, h: Mapping[str, Any], like: Tensor) -> None:
         self.h = dict(h)
         self._number = np.dtype(str(like.dtype).removeprefix("torch.")).type
+        self._largest = torch.finfo(like.dtype).max
         self._pairs = Pairs(h["history_size"], like)
         self._last: tuple[Tensor, Tensor] | None = None
         """The step s of the last iteration, and the gradient before it."""
+        self._length_is_tensor = False
+        """Whether torch keeps the last length as a tensor: only the first length of a search is Python's number."""
 
     def step(self, weights: Tensor) -> Evaluations:
         """The iterations of one step on one batch.
@@ -117,7 +145,7 @@ class LBFGSMember:
             weights: the member's weights (P,), which change in place.
         """
         loss, g = yield
-        if _is_zero(g):
+        if _is_within(g, 0.0):
             return
         left = EVALUATIONS * self.h["max_iter"] - 1
         for _ in range(self.h["max_iter"]):
@@ -127,19 +155,19 @@ class LBFGSMember:
                 alpha = min(1.0, 1.0 / self._number(float(g.abs().sum()))) * alpha
             else:
                 s, before = self._last
-                self._pairs.add(s, g - before)
+                self._pairs.add(s, g, before)
                 d = self._pairs.direction(g)
             start = Point(0, loss, self._slope(g, d), g)
             if start.slope > -TOLERANCE:
-                self._last = d * float(alpha), g
+                self._last, self._length_is_tensor = (d * float(alpha), g), isinstance(alpha, np.generic)
                 return
             found, tried = yield from self._search(weights, d, alpha, start, left)
             left -= tried
             s = d * float(found.alpha)
-            self._last = s, g
+            self._last, self._length_is_tensor = (s, g), isinstance(found.alpha, np.generic)
             change = found.value - loss
             loss, g = found.value, found.payload
-            if left <= 0 or _is_zero(g) or s.abs().max() <= TOLERANCE or abs(change) < TOLERANCE:
+            if left <= 0 or abs(change) < TOLERANCE or _is_within(g, 0.0) or _is_within(s, TOLERANCE):
                 return
 
     def _search(
@@ -150,6 +178,8 @@ class LBFGSMember:
         search = search_of_torch(alpha, start, lambda: self._number(float(d.abs().max())), most)
         alpha, tried = next(search), 0
         while True:
+            if self._largest < abs(float(alpha)) < math.inf:
+                raise Diverged("a step's length is no number any more")
             torch.add(origin, d, alpha=float(alpha), out=weights)
             loss, g = yield
             tried += 1
@@ -165,19 +195,29 @@ class LBFGSMember:
     def _slope(self, g: Tensor, d: Tensor) -> Any:
         return self._number(float(torch.dot(g, d)))
 
+    def bytes_of_torch(self, parameters: int) -> int:
+        """The bytes of the state that ``torch.optim.LBFGS`` would have: all its tensors, numbers included."""
+        if self._last is None:
+            return 0
+        n = self._pairs.count
+        numbers = 2 * n + (n > 0) + self._length_is_tensor
+        return int(self._last[0].element_size() * (2 * (n + 1) * parameters + numbers))
+
     def state(self) -> dict[str, Any]:
         """The learning rate, the last iteration and the pairs."""
-        return {"lr": self.h["lr"], "last": self._last, "pairs": vars(self._pairs)}
+        own = {"lr": self.h["lr"], "last": self._last, "length_is_tensor": self._length_is_tensor}
+        return own | {"pairs": vars(self._pairs)}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Continue from ``state``."""
-        self.h["lr"], self._last = state["lr"], state["last"]
+        self.h["lr"], self._last, self._length_is_tensor = state["lr"], state["last"], state["length_is_tensor"]
         vars(self._pairs).update(state["pairs"])
 
 
-def _is_zero(g: Tensor) -> bool:
-    """Whether all numbers are zero; their squares may be too small for the precision."""
-    return float(torch.dot(g, g)) == 0 and not bool(g.any())
+def _is_within(vector: Tensor, bound: float) -> bool:
+    """Whether no number is larger than a bound. Large squares tell so, but squares may also be too small to count."""
+    large = 2 * len(vector) * bound**2
+    return float(torch.dot(vector, vector)) <= large and bool(vector.abs().max() <= bound)
 
 
 class StackedLBFGSStepper(StackedStepper):
@@ -189,6 +229,7 @@ class StackedLBFGSStepper(StackedStepper):
 
     def __init__(self, module: StackedNetwork, members: Sequence[Mapping[str, Any]]) -> None:
         self._module = module
+        self._parameters = sum(p.numel() for p in module.member.parameters() if p.requires_grad)
         self._each = module.members // len(members)
         self.members = [LBFGSMember(members[index // self._each], row) for index, row in enumerate(module.vectors)]
 
@@ -201,6 +242,10 @@ class StackedLBFGSStepper(StackedStepper):
     def lrs(self, values: list[float]) -> None:
         for index, member in enumerate(self.members):
             member.h["lr"] = values[index // self._each]
+
+    def member_bytes(self, member: int) -> int:
+        """The bytes of torch's state of one member."""
+        return self.members[member].bytes_of_torch(self._parameters)
 
     @torch.no_grad()
     def step(self, objective: Objective) -> StepReport:
@@ -217,6 +262,9 @@ class StackedLBFGSStepper(StackedStepper):
                     try:
                         steps[index].send((loss, g))
                     except StopIteration:
+                        del steps[index]
+                    except Exception as error:
+                        objective.errors[index] = error
                         del steps[index]
         return StepReport()
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from thalweg.contracts.objective import Counts, squared_norm
-from thalweg.contracts.problem import Draw
+from thalweg.contracts.problem import Batch, Draw
 from thalweg.contracts.stacked import JointObjective, Weight
 from thalweg.training.stacked.losses import losses_and_gradient
 from thalweg.training.stacked.module import StackedModule
@@ -45,8 +45,14 @@ class StackedObjective(JointObjective):
         self._new_gradients = new_gradients
         self._names = [name for name in penalized if l2]
         self.trains = [True] * module.members
+        self.errors: dict[int, Exception] = {}
         self.own_counts = [Counts() for _ in range(module.members)]
         """What was counted of one member alone, beside what ``counts`` holds for every member."""
+
+    def begin_step(self, batch: Batch, step: int) -> None:
+        """Fix the batch. No member has raised an error yet."""
+        super().begin_step(batch, step)
+        self.errors = {}
 
     def counts_of(self, member: int) -> Counts:
         """All evaluations of a member."""

@@ -78,7 +78,7 @@ class StackTraining(StepLoop):
                 assembly = assemble(one, registry)
             # a stepper of the whole stack is built for no seed: an elementwise optimizer draws nothing
             context = assembly.context(seed=0)
-            weigh = functools.partial(self._state_bytes, assembly, settings.index(settings[index]), context)
+            weigh = functools.partial(self._state_bytes, index, assembly, settings.index(settings[index]), context)
             own = probes[index] if probes else []
             told = functools.partial(progress, index)
             self.members.append(Member(assembly, told, keep, trial.stack.size, weigh, own))
@@ -157,7 +157,10 @@ class StackTraining(StepLoop):
         self._it.prepare(self._factor)
 
     def after_step(self, report: StepReport) -> None:
-        """Decay the weights."""
+        """End the members whose step has raised an error, and decay the weights."""
+        for index, error in self._it.objective.errors.items():
+            self._tell_spent(index, stepped=self.spent.step > 0)
+            self.members[index].attempt(functools.partial(_raise, error))
         self._it.finish(report)
 
     def check_loss(self) -> None:
@@ -217,8 +220,12 @@ class StackTraining(StepLoop):
         member.spent.step, member.spent.seconds = self.spent.step, self.spent.seconds / len(self.members)
         member.stepped = stepped
 
-    def _state_bytes(self, assembly: Assembly, setting: int, context: BuildContext, stepped: bool) -> int | None:
+    def _state_bytes(
+        self, index: int, assembly: Assembly, setting: int, context: BuildContext, stepped: bool
+    ) -> int | None:
         """The bytes that a member's own stepper has, after a step or before; members of equal settings share them."""
+        if (known := self.stepper.member_bytes(index)) is not None:
+            return known
         key = setting, stepped
         if key not in self._bytes:
             try:
@@ -241,6 +248,10 @@ class StackTraining(StepLoop):
                 alone = it.problem.loss(it.module, it.problem.batch("train", 0, it.draw))
             if not torch.allclose(stacked, alone, rtol=1e-4, atol=1e-5, equal_nan=True):
                 raise CannotStackError(f"stacked, the first loss is {stacked:.6g} and not {alone:.6g}")
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _check_random(before: dict[str, Any]) -> None:

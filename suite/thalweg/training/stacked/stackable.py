@@ -156,6 +156,8 @@ def _other_numbers(trial: Trial, registry: Registry) -> str | None:
         if reason := _is_not_elementwise(optimizer, several, trial, registry):
             return reason
         return _check_module(trial, registry, optimizer, several if trial.stack.rows else several[:1])
+    except NotImplementedError as error:
+        return str(error)
     except Exception as error:
         return f"in a stack they fail ({Failure.of(error).line})"
 
@@ -245,6 +247,8 @@ def _check_module(trial: Trial, registry: Registry, optimizer: Optimizer, member
     inputs, targets = (torch.stack([getattr(batch, part) for batch in batches]) for part in ("inputs", "targets"))
     objective.begin_step(Batch(inputs, targets, 4), 0)
     optimizer.build_stacked(stacked, members, BuildContext(0, 4, 4)).step(objective)
+    for error in objective.errors.values():
+        raise error
     return None
 
 
