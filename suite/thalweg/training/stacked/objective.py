@@ -13,6 +13,7 @@ from thalweg.contracts.problem import Batch, Draw
 from thalweg.contracts.stacked import JointObjective, Weight
 from thalweg.training.stacked.losses import losses_and_gradient
 from thalweg.training.stacked.module import StackedModule
+from thalweg.training.stacked.parts import Parts
 from thalweg.training.stacked.problem import StackedProblem
 
 
@@ -44,6 +45,7 @@ class StackedObjective(JointObjective):
         self._coefficient = l2
         self._new_gradients = new_gradients
         self._names = [name for name in penalized if l2]
+        self._parts = Parts(module)
         self.trains = [True] * module.members
         self.errors: dict[int, Exception] = {}
         self.own_counts = [Counts() for _ in range(module.members)]
@@ -83,33 +85,42 @@ class StackedObjective(JointObjective):
         return total
 
     def each(self, members: Sequence[int]) -> tuple[list[float], Sequence[Tensor]]:
-        """The losses of some members and their gradients. All members are evaluated, since that is one pass."""
+        """The losses of some members and their gradients, by a program of the fewest members that has room for them."""
         for member in members:
             self.own_counts[member].gradient_evaluations += 1
             self.own_counts[member].examples += self.batch.size
-        losses = self._losses()
+        part = self._parts.of(members, self.batch) if self._evaluated else None
+        if part is None:
+            module, losses = self.module, self._losses()
+        else:
+            module, losses = part[0], self._losses_of(*part)
         if self.step_loss is None:
             self.step_loss, self.problem.losses = losses.sum(), losses
         for name in self._names:
-            piece = self.module.pieces[name]
+            piece = module.pieces[name]
             # one number after the other, so that no sum depends on how many members there are
             norms = torch.stack([squared_norm([value]) for value in piece.value])
             losses = losses + 0.5 * self._coefficient * norms
             self._penalty(piece)
-        gradients = self.module.gradient.view(self.module.members, -1).clone().unbind()
-        values = losses.tolist()
-        return [values[member] for member in members], [gradients[member] for member in members]
+        values, gradients = losses.tolist(), module.gradient.view(module.members, -1).clone().unbind()
+        places = members if part is None else range(len(members))
+        return [values[place] for place in places], [gradients[place] for place in places]
 
     def _losses(self) -> Tensor:
         """Evaluate all members' mean losses (K,) and write their gradients, both without the penalty."""
         # only the first evaluation of a step moves the buffers
         kept = [(buffer, buffer.clone()) for buffer in self.module.buffers()] if self._evaluated else []
         self._evaluated = True
-        if self._names:  # the penalty adds to the gradient, also of parameters that the loss does not depend on
-            self.module.gradient.zero_()
-        losses = self._by_program() if self.module.program is not None else self._by_autograd()
+        losses = self._losses_of(self.module, self.batch)
         for buffer, before in kept:
             buffer.copy_(before)
+        return losses
+
+    def _losses_of(self, module: StackedModule, batch: Batch) -> Tensor:
+        """Evaluate the members of a module, whose buffers move."""
+        if self._names:  # the penalty adds to the gradient, also of parameters that the loss does not depend on
+            module.gradient.zero_()
+        losses = self._by_program(module, batch) if module.program is not None else self._by_autograd()
         self.check_batch()
         return losses
 
@@ -132,13 +143,13 @@ class StackedObjective(JointObjective):
         return weight.value.square().sum()
 
     @torch.no_grad()
-    def _by_program(self) -> Tensor:
-        program = self.module.program
-        assert program is not None
-        assert self.batch.inputs is not None
-        outputs = program.outputs(self.batch.inputs, train=True)
-        losses, gradient = losses_and_gradient(self.problem.problem.output_loss, outputs, self.targets)
-        program.backward(gradient)
+    def _by_program(self, module: StackedModule, batch: Batch) -> Tensor:
+        assert module.program is not None
+        assert batch.inputs is not None
+        assert batch.targets is not None
+        outputs = module.program.outputs(batch.inputs, train=True)
+        losses, gradient = losses_and_gradient(self.problem.problem.output_loss, outputs, batch.targets)
+        module.program.backward(gradient)
         return losses
 
     def _by_autograd(self) -> Tensor:
