@@ -49,6 +49,7 @@ CASES: dict[str, tuple[dict[str, Any], int, list[Any]]] = {
     "group-muon-8-seeds": (MLP | {"budget": Budget(epochs=4)}, 8, [ref("muon", lr=0.02)]),
     "group-shampoo-8-seeds": (MLP | {"budget": Budget(epochs=4)}, 8, [ref("shampoo", lr=0.03)]),
     "group-soap-8-seeds": (MLP | {"budget": Budget(epochs=4)}, 8, [ref("soap", lr=3e-3)]),
+    "group-lbfgs-8-seeds": (MLP | {"budget": Budget(epochs=2)}, 8, [ref("lbfgs", lr=0.3)]),
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from thalweg.store.listing import index_folder, make_index_folder
 from thalweg.store.results import BenchmarkResults
 from thalweg.trial import Trial
 
-RULE = 2
+RULE = 3
 """Counts the changes of the rule, since answers to an earlier one may be on disk."""
 
 

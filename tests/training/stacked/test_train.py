@@ -360,12 +360,13 @@ def test_members_of_line_searches_are_those_alone(
     """
     problem, architecture = NETWORKS[network]
     monkeypatch.setattr("thalweg.training.stacked.stack.runs_directly", lambda *_: direct)
-    for rates in ((0.3, 0.3, 0.3), (1.0, 0.03, 0.1)):
+    for steps, rates, tolerance in ((1, (0.3, 0.3, 0.3), 1e-11), (2, (1.0, 0.03, 0.1), 1e-8)):
         trials = [
-            trial(problem=problem, architecture=architecture, optimizer=ref("lbfgs", lr=lr), seed=seed, **LINE_SEARCH)
+            trial(problem=problem, architecture=architecture, optimizer=ref("lbfgs", lr=lr), seed=seed,
+                  budget=Budget(steps=steps), evaluate_every=Interval(steps=1))
             for seed, lr in enumerate(rates)
-        ]
-        done = compare(trials, registry, 1e-8, keep="weights")
+        ]  # fmt: skip
+        done = compare(trials, registry, tolerance, keep="weights")
     assert len({one.summary["gradient_evaluations"] for one in done}) > 1
 
 
