@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -63,13 +62,13 @@ class JointObjective(Objective):
     An error that the optimizer raises ends all members.
     """
 
-    @abstractmethod
     def each(self, members: Sequence[int]) -> tuple[list[float], Sequence[Tensor]]:
         """The losses of some members at their present weights, and their gradients in the layout of ``vectors``.
 
         The losses include penalties. The gradients (P,) are new tensors. Only these members' evaluations are counted.
         A step's first evaluation moves the buffers of all members, so it is one of all members that train.
         """
+        raise NotImplementedError
 
 
 ALIGNMENT = 64

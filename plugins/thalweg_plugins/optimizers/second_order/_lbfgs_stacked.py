@@ -17,6 +17,7 @@ from thalweg.contracts.stacked import JointObjective, StackedNetwork
 from thalweg.errors import Diverged
 from thalweg_plugins.optimizers.second_order._search_of_torch import search_of_torch
 from thalweg_plugins.optimizers.second_order._wolfe import Point
+from thalweg_plugins.optimizers.second_order.lbfgs import EVALUATIONS, TOLERANCE
 
 if TYPE_CHECKING:
     from thalweg.contracts.objective import Objective
@@ -24,14 +25,8 @@ if TYPE_CHECKING:
 Evaluations = Generator[None, tuple[float, Tensor], None]
 """The iterations of a member's step: yields with the weights at a point, and is sent the loss and gradient there."""
 
-TOLERANCE = 1e-60
-"""``tolerance_change`` for torch: only a loss or weights that do not change at all end a step early."""
-
 LEAST_CURVATURE = 1e-10
 """The least s'y of a pair, as in torch."""
-
-EVALUATIONS = 25
-"""The most evaluations of a step, for each iteration."""
 
 
 class Pairs:
@@ -49,6 +44,7 @@ class Pairs:
     def __init__(self, most: int, like: Tensor) -> None:
         # a pair's s and y are neighbours; one more pair is a candidate
         self._rows = like.new_empty(2 * most + 2, len(like))
+        self._largest = torch.finfo(like.dtype).max
         self._places: list[int] = []
         """The rows of each s, from the oldest pair to the newest; y is in the next row."""
         self._free = 0
@@ -80,7 +76,7 @@ class Pairs:
         if not sy > LEAST_CURVATURE:
             self._rows[own : own + 2].zero_()
             return
-        self.scale = sy / yy
+        self.scale = sy / yy if yy * self._largest > sy else math.inf
         if len(self._places) < len(self._rows) // 2 - 1:
             self._free = own + 2
         else:
@@ -215,9 +211,9 @@ class LBFGSMember:
 
 
 def _is_within(vector: Tensor, bound: float) -> bool:
-    """Whether no number is larger than a bound. Large squares tell so, but squares may also be too small to count."""
-    large = 2 * len(vector) * bound**2
-    return float(torch.dot(vector, vector)) <= large and bool(vector.abs().max() <= bound)
+    """Whether no number is larger than a bound. The sum of squares is faster, but small squares are rounded to zero."""
+    within = 2 * len(vector) * bound**2
+    return float(torch.dot(vector, vector)) <= within and bool(vector.abs().max() <= bound)
 
 
 class StackedLBFGSStepper(StackedStepper):
@@ -263,7 +259,7 @@ class StackedLBFGSStepper(StackedStepper):
                         steps[index].send((loss, g))
                     except StopIteration:
                         del steps[index]
-                    except Exception as error:
+                    except Exception as error:  # ends this member, as it would end the trial alone
                         objective.errors[index] = error
                         del steps[index]
         return StepReport()
