@@ -17,7 +17,6 @@ from thalweg.contracts.stacked import JointObjective, StackedNetwork
 from thalweg.errors import Diverged
 from thalweg_plugins.optimizers.second_order._search_of_torch import search_of_torch
 from thalweg_plugins.optimizers.second_order._wolfe import Point
-from thalweg_plugins.optimizers.second_order.lbfgs import EVALUATIONS, TOLERANCE
 
 if TYPE_CHECKING:
     from thalweg.contracts.objective import Objective
@@ -120,7 +119,7 @@ class LBFGSMember:
     """One member's iterations, as ``torch.optim.LBFGS`` makes them with a strong-Wolfe search.
 
     Args:
-        h: the member's hyperparameters; ``lr`` can be set.
+        h: torch's arguments for the member; ``lr`` can be set.
         like: a vector of the length and precision of the weights.
     """
 
@@ -141,9 +140,10 @@ class LBFGSMember:
             weights: the member's weights (P,), which change in place.
         """
         loss, g = yield
-        if _is_within(g, 0.0):
+        flat, still = self.h["tolerance_grad"], self.h["tolerance_change"]
+        if _is_within(g, flat):
             return
-        left = EVALUATIONS * self.h["max_iter"] - 1
+        left = self.h["max_eval"] - 1
         for _ in range(self.h["max_iter"]):
             alpha = self.h["lr"]
             if self._last is None:
@@ -154,7 +154,7 @@ class LBFGSMember:
                 self._pairs.add(s, g, before)
                 d = self._pairs.direction(g)
             start = Point(0, loss, self._slope(g, d), g)
-            if start.slope > -TOLERANCE:
+            if start.slope > -still:
                 self._last, self._length_is_tensor = (d * float(alpha), g), isinstance(alpha, np.generic)
                 return
             found, tried = yield from self._search(weights, d, alpha, start, left)
@@ -163,7 +163,7 @@ class LBFGSMember:
             self._last, self._length_is_tensor = (s, g), isinstance(found.alpha, np.generic)
             change = found.value - loss
             loss, g = found.value, found.payload
-            if left <= 0 or abs(change) < TOLERANCE or _is_within(g, 0.0) or _is_within(s, TOLERANCE):
+            if left <= 0 or abs(change) < still or _is_within(g, flat) or _is_within(s, still):
                 return
 
     def _search(
@@ -217,7 +217,7 @@ def _is_within(vector: Tensor, bound: float) -> bool:
 
 
 class StackedLBFGSStepper(StackedStepper):
-    """L-BFGS for K members.
+    """L-BFGS for K members, or for D settings that K/D neighbours share; ``members`` holds torch's arguments.
 
     Each member makes iterations of its own. In each round the members move to the points that they want evaluated, and
     one pass evaluates all of them. A member whose step is over waits until the others are done.

@@ -16,12 +16,6 @@ if TYPE_CHECKING:
 
 SEARCH = Search(0.1, 1.0)
 
-EVALUATIONS = 25
-"""The most evaluations in a step, for each iteration."""
-
-TOLERANCE = 1e-60
-"""Only a loss or weights that do not change at all end a step early."""
-
 
 class LBFGS(Declared):
     """w <- w - t H g with H from the last ``history_size`` pairs s = dw, y = dg. A step is ``max_iter`` iterations.
@@ -63,10 +57,10 @@ class LBFGS(Declared):
             "lr": hyperparameters["lr"],
             "max_iter": iterations,
             "history_size": hyperparameters["history_size"],
-            "max_eval": EVALUATIONS * iterations,
+            "max_eval": 25 * iterations,
             "line_search_fn": "strong_wolfe",
             "tolerance_grad": 0.0,
-            "tolerance_change": TOLERANCE,
+            "tolerance_change": 1e-60,
         }
 
     def build(self, module: nn.Module, hyperparameters: Mapping[str, Any], context: BuildContext) -> Stepper:
@@ -91,4 +85,4 @@ class LBFGS(Declared):
         from thalweg_plugins.optimizers.second_order._lbfgs_stacked import StackedLBFGSStepper
 
         assert isinstance(module, StackedNetwork)
-        return StackedLBFGSStepper(module, members)
+        return StackedLBFGSStepper(module, [self.arguments(member) for member in members])

@@ -157,7 +157,8 @@ def make_step(member: LBFGSMember, f: Callable[[Tensor, int], Tensor], x: Tensor
 
 
 def settings(**changed: Any) -> dict[str, Any]:
-    return resolve(LBFGS.options, changed, "lbfgs")
+    """torch's arguments."""
+    return LBFGS().arguments(resolve(LBFGS.options, changed, "lbfgs"))
 
 
 @pytest.mark.parametrize("f", FUNCTIONS)
@@ -169,7 +170,7 @@ def test_steps_are_those_of_torch(
     h = settings(lr=lr, max_iter=max_iter, history_size=history_size)
     start = torch.linspace(-0.5, 0.6, 8, dtype=torch.float64)
     theirs = start.clone().requires_grad_()
-    reference = torch.optim.LBFGS([theirs], **LBFGS().arguments(h))
+    reference = torch.optim.LBFGS([theirs], **h)
     ours = start.clone()
     member = LBFGSMember(h, ours)
     for step in range(3):
@@ -224,4 +225,6 @@ def test_a_member_continues_bitwise_from_its_state(dtype: torch.dtype) -> None:
 def test_exact_line_searches_have_no_stacked_form(registry: Registry) -> None:
     optimizer = registry.optimizer("lbfgs")
     with pytest.raises(NotImplementedError, match="exact line searches train one at a time"):
-        optimizer.build_stacked(torch.nn.Linear(1, 1), [settings(line_search="exact")], None)  # type: ignore[arg-type]
+        optimizer.build_stacked(
+            torch.nn.Linear(1, 1), [resolve(optimizer.options, {"line_search": "exact"}, "lbfgs")], None
+        )  # type: ignore[arg-type]
