@@ -102,9 +102,10 @@ class StackedObjective(JointObjective):
             norms = torch.stack([squared_norm([value]) for value in piece.value])
             losses = losses + 0.5 * self._coefficient * norms
             self._penalty(piece)
-        values, gradients = losses.tolist(), module.gradient.view(module.members, -1).clone().unbind()
+        values, gradients = losses.tolist(), module.gradient.view(module.members, -1)
         places = members if part is None else range(len(members))
-        return [values[place] for place in places], [gradients[place] for place in places]
+        # each has memory of its own, since a member may keep its gradient for longer than the others
+        return [values[place] for place in places], [gradients[place].clone() for place in places]
 
     def _losses(self) -> Tensor:
         """Evaluate all members' mean losses (K,) and write their gradients, both without the penalty."""
