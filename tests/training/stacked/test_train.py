@@ -34,6 +34,7 @@ from thalweg.training.stacked.train import train_together
 from thalweg.training.trained import Trained
 from thalweg.trial import ProbeRequest, Stack, Trial
 from thalweg_plugins.optimizers import FIRST_ORDER
+from thalweg_plugins.optimizers.second_order._lbfgs_stacked import LBFGSMember
 from thalweg_plugins.optimizers.structured._matrices import MatrixRule, ShampooRule, SOAPRule
 
 ELEMENTWISE = [optimizer.name for optimizer in FIRST_ORDER if optimizer.elementwise]
@@ -428,6 +429,27 @@ def test_members_of_line_searches_end_as_they_end_alone(registry: Registry, dtyp
                 assert ours.summary["gradient_evaluations"] == theirs.summary["gradient_evaluations"]
             ends.add(ours.reason)
     assert ends == {"", reason}
+
+
+def test_an_error_in_a_members_line_search_ends_that_member(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = LBFGSMember.step
+
+    def failing(self: LBFGSMember, weights: torch.Tensor) -> Any:
+        yield from step(self, weights)
+        if self.h["lr"] == 0.5:
+            raise RuntimeError("lost")
+
+    monkeypatch.setattr(LBFGSMember, "step", failing)
+    trials = [trial(optimizer=ref("lbfgs", lr=lr), seed=seed, **LINE_SEARCH) for seed, lr in enumerate((0.3, 0.5, 1.0))]
+    stack = StackTraining(trials, registry, lambda *_: None, None).run()
+    assert [one.status for one in stack] == ["done", "failed", "done"]
+    assert stack[1].reason == "RuntimeError: lost"
+    assert stack[1].summary["step"] == 0
+    calm = StackTraining([trials[0], trials[2]], registry, lambda *_: None, None).run()
+    for ours, theirs in zip((stack[0], stack[2]), calm, strict=True):
+        assert ours.curve.drop(columns="seconds").equals(theirs.curve.drop(columns="seconds"))
 
 
 def test_line_searches_go_on_from_a_state(registry: Registry) -> None:
