@@ -51,6 +51,7 @@ CASES: dict[str, tuple[dict[str, Any], int, list[Any]]] = {
     "group-shampoo-8-seeds": (MLP | {"budget": Budget(epochs=4)}, 8, [ref("shampoo", lr=0.03)]),
     "group-soap-8-seeds": (MLP | {"budget": Budget(epochs=4)}, 8, [ref("soap", lr=3e-3)]),
     "group-kfac-8-seeds": (MLP | {"budget": Budget(epochs=4)}, 8, [ref("kfac")]),
+    "group-lbfgs-8-seeds": (MLP | {"budget": Budget(epochs=2)}, 8, [ref("lbfgs", lr=0.3)]),
 }  # fmt: skip
 
 

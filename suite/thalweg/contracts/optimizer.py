@@ -128,6 +128,13 @@ class StackedStepper(Stepper):
     def lr(self, value: float) -> None:
         self.lrs = [value] * len(self.lrs)
 
+    def member_bytes(self, member: int) -> int | None:
+        """The bytes that the state of the member's own stepper would have by now.
+
+        None where the state no longer grows after the first step: then a step of the member's own stepper shows them.
+        """
+        return None
+
 
 def alike(members: Sequence[Mapping[str, Any]]) -> bool:
     """Whether all members have the same hyperparameters."""

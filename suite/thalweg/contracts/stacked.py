@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from thalweg.contracts.objective import Objective
+from thalweg.contracts.objective import Counts, Objective
 from thalweg.contracts.products import is_large, matmul
 
 
@@ -49,26 +49,49 @@ class StackedNetwork(nn.Module):
         """One of the networks, to look at its layers and names; its weights do not train."""
         raise NotImplementedError
 
+    @property
+    def vectors(self) -> Tensor:
+        """(K, P): each member's trained parameters as one vector, a view of the memory that trains.
+
+        Zeros stand between parameters and at a vector's end. Each vector begins at a multiple of ALIGNMENT.
+        """
+        raise NotImplementedError
+
 
 class MembersObjective(Objective):
-    """The objective of K members. Methods of curvature learn from it what the gradient of the sum does not tell.
+    """The objective of K members. Each evaluation of ``Objective`` is one of every member.
 
-    Everything holds for the last call of ``backward``, whose intermediate results are kept until the next evaluation. A
-    layer goes by the name that it has in a member, and is one of ``StackedNetwork.multiplying``. A convolution's inputs
-    and gradients have L locations for each example, and a linear layer's have L positions, or one.
+    A method whose members need different numbers of evaluations, such as a line search, asks for ``each``. Methods of
+    curvature learn what the gradient of the sum does not tell. What they learn holds for the last call of ``backward``,
+    whose intermediate results are kept until the next evaluation. A layer goes by the name that it has in a member, and
+    is one of ``StackedNetwork.multiplying``. A convolution's inputs and gradients have L locations for each example,
+    and a linear layer's have L positions, or one.
     """
 
     module: StackedNetwork
+    trains: list[bool]
+    """Whether a member still trains. The others have diverged or failed: an optimizer may leave them as they are."""
+    errors: dict[int, tuple[Exception, Counts]]
+    """The members whose step has failed, why, and what was counted of each until then; ``fail`` adds to them."""
     losses: Tensor
     """Each member's mean loss (K,), penalty included."""
     member_outputs: Tensor
     """(K, N, ...)."""
 
     @abstractmethod
+    def each(self, members: Sequence[int]) -> tuple[list[float], Sequence[Tensor]]:
+        """The losses of some members at their present weights, and their gradients in the layout of ``vectors``.
+
+        The losses include penalties. The gradients (P,) are new tensors. Only these members' evaluations are counted.
+        A step's first evaluation moves the buffers of all members, so it is one of all members that train.
+        """
+
+    @abstractmethod
     def fail(self, member: int, error: Exception) -> None:
         """Note that a stepper of the member's own would raise ``error`` here; the first error of a step counts.
 
-        The member ends after the step, with the counts that it has now. Its numbers may be anything from here on.
+        The member ends after the step, with the counts that it has now. Its numbers may be anything from here on. An
+        error that the optimizer raises ends all members.
         """
 
     @abstractmethod

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from probing import ref
-from stacked_trials import MORE_NETWORKS, NETWORKS, compare, trial
+from stacked_trials import MORE_NETWORKS, NETWORKS, alone, compare, trial
 from thalweg.contracts import Architecture, Shape
 from thalweg.contracts.budget import Budget, Interval
 from thalweg.contracts.objective import Counts
@@ -22,14 +23,17 @@ from thalweg.registry import Registry
 from thalweg.stacking import group_key
 from thalweg.training.alone import Training
 from thalweg.training.assembly import active_probes, assemble, load_problem
+from thalweg.training.checkpoint import Checkpoint
 from thalweg.training.stacked.module import StackedModule
 from thalweg.training.stacked.objective import StackedObjective
 from thalweg.training.stacked.problem import StackedProblem, misfit
+from thalweg.training.stacked.stack import StackTraining
 from thalweg.training.stacked.stackable import may_not, why_alone
 from thalweg.training.stacked.together import CannotStackError
 from thalweg.training.stacked.train import train_together
 from thalweg.trial import ProbeRequest, Stack
 from thalweg_plugins.optimizers import FIRST_ORDER
+from thalweg_plugins.optimizers.second_order._lbfgs_stacked import LBFGSMember
 from thalweg_plugins.optimizers.structured._matrices import MatrixRule, ShampooRule, SOAPRule
 
 ELEMENTWISE = [optimizer.name for optimizer in FIRST_ORDER if optimizer.elementwise]
@@ -265,6 +269,140 @@ def test_a_group_ends_with_its_last_member(registry: Registry) -> None:
     assert {one.status for one in compare(trials, registry, 1e-11)} == {"diverged"}
 
 
+LINE_SEARCH: dict[str, Any] = {"budget": Budget(steps=2), "evaluate_every": Interval(steps=1)}
+
+
+@pytest.mark.parametrize("direct", [True, False])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_members_of_line_searches_are_those_alone(
+    registry: Registry, network: str, direct: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number of evaluations is each member's own. 10 iterations of L-BFGS multiply rounding errors by up to 1e5.
+
+    They multiply them as much where one trial alone begins at weights that are one rounding apart.
+    """
+    problem, architecture = NETWORKS[network]
+    monkeypatch.setattr("thalweg.training.stacked.stack.runs_directly", lambda *_: direct)
+    for steps, rates, tolerance in ((1, (0.3, 0.3, 0.3), 1e-11), (2, (1.0, 0.03, 0.1), 1e-8)):
+        trials = [
+            trial(problem=problem, architecture=architecture, optimizer=ref("lbfgs", lr=lr), seed=seed,
+                  budget=Budget(steps=steps), evaluate_every=Interval(steps=1))
+            for seed, lr in enumerate(rates)
+        ]  # fmt: skip
+        done = compare(trials, registry, tolerance, keep="weights")
+    assert len({one.summary["gradient_evaluations"] for one in done}) > 1
+
+
+def test_members_of_line_searches_may_differ_in_iterations_schedules_and_penalties(registry: Registry) -> None:
+    settings = ({"max_iter": 1}, {"max_iter": 3, "history_size": 2}, {"lr": 0.5})
+    for schedule in ("constant", "warmup-cosine"):
+        trials = [
+            trial(optimizer=ref("lbfgs", **given), seed=seed, coupled_weight_decay=0.01, decoupled_weight_decay=0.1,
+                  schedule=Schedule(name=schedule), **LINE_SEARCH)
+            for seed, given in enumerate(settings)
+        ]  # fmt: skip
+        compare(trials, registry, 1e-8)
+
+
+@pytest.mark.parametrize(("dtype", "lost"), [("float32", 1e18), ("float64", 1e200)])
+@pytest.mark.parametrize("network", ["mlp-layer-norm", "deep-mlp", "convnet"])
+def test_bits_of_line_searches_do_not_depend_on_the_other_members(
+    registry: Registry, network: str, dtype: str, lost: float
+) -> None:
+    problem, architecture = NETWORKS[network]
+    diverges = network == "mlp-layer-norm"  # batch norm bears any weights
+    lost = lost if diverges else 3.0
+    asked = [
+        trial(problem=problem, architecture=architecture, optimizer=ref("lbfgs", lr=lr), seed=seed, dtype=dtype,
+              budget=Budget(steps=25), evaluate_every=Interval(steps=5))
+        for seed, lr in enumerate((0.3, 0.01, lost, 1.0, 0.3))
+    ]  # fmt: skip
+    apart = [train_together([one], registry, keep="weights")[0] for one in asked]
+    assert (apart[2].status == "diverged") == diverges
+    for size in (2, 3, 5):
+        together = train_together(asked[:size], registry, keep="weights")
+        for ours, theirs in zip(together, apart, strict=False):
+            assert (ours.status, ours.reason) == (theirs.status, theirs.reason)
+            assert ours.curve.drop(columns="seconds").equals(theirs.curve.drop(columns="seconds"))
+            assert ours.summary["gradient_evaluations"] == theirs.summary["gradient_evaluations"]
+            for name, weight in (theirs.weights.final or {}).items():
+                assert ours.weights.final is not None
+                assert torch.equal(ours.weights.final[name], weight)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "reason"),
+    [("float64", "training loss nan at step 1"), ("float32", "a step's length is no number any more")],
+)
+def test_members_of_line_searches_end_as_they_end_alone(registry: Registry, dtype: str, reason: str) -> None:
+    ends = set()
+    for network, lost in ((NETWORKS["deep-mlp"], 1e25), ((ref("digits"), ref("mlp", widths=[12, 8])), 1e200)):
+        trials = [
+            trial(problem=network[0], architecture=network[1], optimizer=ref("lbfgs", lr=lr), seed=seed, dtype=dtype,
+                  budget=Budget(steps=3), evaluate_every=Interval(steps=3))
+            for seed, lr in enumerate((0.3, lost, 1.0), start=1)
+        ]  # fmt: skip
+        together = train_together(trials, registry)
+        for asked, ours in zip(trials, together, strict=True):
+            theirs = alone(asked, registry)
+            assert (ours.status, ours.reason, ours.failure) == (theirs.status, theirs.reason, theirs.failure)
+            assert ours.summary["step"] == theirs.summary["step"]
+            if ours.status == "diverged":
+                assert ours.summary["gradient_evaluations"] == theirs.summary["gradient_evaluations"]
+            ends.add(ours.reason)
+    assert ends == {"", reason}
+
+
+def test_an_error_in_a_members_line_search_ends_that_member(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = LBFGSMember.step
+
+    def failing(self: LBFGSMember, weights: torch.Tensor) -> Any:
+        yield from step(self, weights)
+        if self.h["lr"] == 0.5:
+            raise RuntimeError("lost")
+
+    monkeypatch.setattr(LBFGSMember, "step", failing)
+    trials = [trial(optimizer=ref("lbfgs", lr=lr), seed=seed, **LINE_SEARCH) for seed, lr in enumerate((0.3, 0.5, 1.0))]
+    stack = StackTraining(trials, registry, lambda *_: None, None).run()
+    assert [one.status for one in stack] == ["done", "failed", "done"]
+    assert stack[1].reason == "RuntimeError: lost"
+    assert stack[1].summary["step"] == 0
+    calm = StackTraining([trials[0], trials[2]], registry, lambda *_: None, None).run()
+    for ours, theirs in zip((stack[0], stack[2]), calm, strict=True):
+        assert ours.curve.drop(columns="seconds").equals(theirs.curve.drop(columns="seconds"))
+
+
+def test_line_searches_go_on_from_a_state(registry: Registry) -> None:
+    trials = [
+        trial(optimizer=ref("lbfgs", lr=lr), seed=seed, architecture=ref("mlp", widths=[12, 8]),
+              budget=Budget(steps=12), evaluate_every=Interval(steps=1))
+        for seed, lr in enumerate((0.3, 1e200, 0.1))
+    ]  # fmt: skip
+    states: list[dict[str, Any]] = []
+
+    class Kept:
+        due = True
+
+        def save(self, state: dict[str, Any]) -> None:
+            states.append(copy.deepcopy(state))
+
+    whole = StackTraining(trials, registry, lambda *_: None, None, cast(Checkpoint, Kept())).run()
+    for state in (states[0], states[5]):
+        resumed = StackTraining(trials, registry, lambda *_: None, None)
+        resumed.restore(state)
+        for ours, theirs in zip(resumed.run(), whole, strict=True):
+            assert ours.status == theirs.status
+            assert ours.curve.drop(columns="seconds").equals(theirs.curve.drop(columns="seconds"))
+            assert ours.summary["gradient_evaluations"] == theirs.summary["gradient_evaluations"]
+
+
+def test_exact_line_searches_train_alone(registry: Registry) -> None:
+    told = why_alone(trial(optimizer=ref("lbfgs", line_search="exact")), registry)
+    assert told == "members with exact line searches train one at a time"
+
+
 def test_validation_selects_each_members_weights_and_a_trajectory_is_kept(registry: Registry) -> None:
     trials = [
         trial(optimizer=ref("adam", lr=0.05), validation_fraction=0.2, evaluate_every=Interval(steps=5), seed=seed)
@@ -333,7 +471,7 @@ def test_only_seeds_and_numbers_of_the_optimizer_may_differ() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"optimizer": ref("lbfgs")}, "not elementwise"),
+        ({"optimizer": ref("newton-cg")}, "not elementwise"),
         ({"architecture": ref("mlp", norm="noisy-batch")}, "draws random numbers"),
         ({"budget": Budget(seconds=1.0)}, "budget of 1.0 seconds"),
         ({"budget": Budget(gradient_evaluations=9)}, "budget of 9 gradient evaluations"),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Hyperparameter, Search, Stepper
-from thalweg.contracts import BuildContext
+from thalweg.contracts import BuildContext, StackedStepper
 from thalweg_plugins.optimizers.declared import Declared
 from thalweg_plugins.optimizers.second_order.bfgs import LINE_SEARCH
 
@@ -41,6 +41,7 @@ class LBFGS(Declared):
     )
     torch_name = "LBFGS"
     elementwise = False
+    stacks = True
     takes_any_gradient = False
     options = (
         Hyperparameter("lr", 1.0, "(0, inf)", "first length of the line search, or factor on exact steps", SEARCH),
@@ -69,3 +70,19 @@ class LBFGS(Declared):
         from thalweg_plugins.optimizers.second_order._quasi_newton import LBFGSStepper
 
         return LBFGSStepper(hyperparameters)
+
+    def build_stacked(
+        self, module: nn.Module, members: Sequence[Mapping[str, Any]], context: BuildContext
+    ) -> StackedStepper:
+        """The same iterations for K members, whose trial points are evaluated together.
+
+        Raises:
+            NotImplementedError: exact steps, whose Hessian products have no form for several members.
+        """
+        if any(member["line_search"] != "strong-wolfe" for member in members):
+            raise NotImplementedError("members with exact line searches train one at a time")
+        from thalweg.contracts.stacked import StackedNetwork
+        from thalweg_plugins.optimizers.second_order._lbfgs_stacked import StackedLBFGSStepper
+
+        assert isinstance(module, StackedNetwork)
+        return StackedLBFGSStepper(module, [self.arguments(member) for member in members])

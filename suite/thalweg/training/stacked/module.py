@@ -93,6 +93,11 @@ class StackedModule(StackedNetwork):
         """The first member as it was at the start."""
         return self._base[0]
 
+    @property
+    def vectors(self) -> Tensor:
+        """The rows (K, P) as the program sees them."""
+        return self._memory.view(self.members, -1)
+
     def trained(self) -> dict[str, Tensor]:
         """The trained parameters (K, ...) by name, with the graph that leads to ``rows``."""
         flat = self.rows.flatten(0, 1)

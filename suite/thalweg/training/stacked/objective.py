@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from thalweg.training.direct.layer import Layer, Multiplying
 from thalweg.training.direct.program import Program
 from thalweg.training.stacked.losses import losses_and_gradient
 from thalweg.training.stacked.module import StackedModule
+from thalweg.training.stacked.parts import Parts
 from thalweg.training.stacked.problem import StackedProblem
 
 
@@ -45,8 +46,11 @@ class StackedObjective(MembersObjective):
         super().__init__(module, problem, draw, l2=l2, penalized=[])
         self._new_gradients = new_gradients
         self._names = [name for name in penalized if l2]
+        self._parts = Parts(module)
+        self.trains = [True] * module.members
         self.errors: dict[int, tuple[Exception, Counts]] = {}
-        """The members whose step has failed, why, and what was counted until then."""
+        self.own_counts = [Counts() for _ in range(module.members)]
+        """What was counted of one member alone, beside what ``counts`` holds for every member."""
 
     def begin_step(self, batch: Batch, step: int) -> None:
         """Fix the batch. No member has failed yet."""
@@ -55,7 +59,12 @@ class StackedObjective(MembersObjective):
 
     def fail(self, member: int, error: Exception) -> None:
         """Note the first error of a member's step."""
-        self.errors.setdefault(member, (error, copy.copy(self.counts)))
+        self.errors.setdefault(member, (error, self.counts_of(member)))
+
+    def counts_of(self, member: int) -> Counts:
+        """All evaluations of a member."""
+        pairs = zip(astuple(self.counts), astuple(self.own_counts[member]), strict=True)
+        return Counts(*(all_ + own for all_, own in pairs))
 
     def loss(self, outputs: Tensor | None = None) -> Tensor:
         """The sum of the members' mean losses, penalties included: a scalar with its graph."""
@@ -71,25 +80,49 @@ class StackedObjective(MembersObjective):
             return super().backward(create_graph)
         self.counts.gradient_evaluations += 1
         self.counts.examples += self.batch.size
-        # only the first evaluation of a step moves the buffers
-        kept = [(buffer, buffer.clone()) for buffer in self.module.buffers()] if self._evaluated else []
-        self._evaluated = True
-        if self._names:  # the penalty adds to the gradient, also of parameters that the loss does not depend on
-            self.module.gradient.zero_()
-        losses = self._by_program() if self.module.program is not None else self._by_autograd()
-        for buffer, before in kept:
-            buffer.copy_(before)
-        self.check_batch()
+        losses = self._losses()
         total = losses.sum()
         if self.step_loss is None:
             self.step_loss, self.problem.losses = total, losses
-        for name in self._names:
-            weight = self.module.pieces[name]
-            assert weight.gradient is not None
-            weight.gradient.add_(weight.value, alpha=self.l2)
-        self.losses = losses + self._penalties() if self._names else losses
+        self.losses = self._with_penalties(self.module, losses)
         self.module.rows.grad = self.module.gradient.clone() if self._new_gradients else self.module.gradient
         return self.losses.sum() if self._names else total
+
+    def each(self, members: Sequence[int]) -> tuple[list[float], Sequence[Tensor]]:
+        """The losses of some members and their gradients, by a program of the fewest members that has room for them."""
+        for member in members:
+            self.own_counts[member].gradient_evaluations += 1
+            self.own_counts[member].examples += self.batch.size
+        part = self._parts.of(members, self.batch) if self._evaluated else None
+        if part is None:
+            module, losses = self.module, self._losses()
+        else:
+            module, losses = part[0], self._losses_of(*part)
+        if self.step_loss is None:
+            self.step_loss, self.problem.losses = losses.sum(), losses
+        losses = self._with_penalties(module, losses)
+        values, gradients = losses.tolist(), module.gradient.view(module.members, -1)
+        places = members if part is None else range(len(members))
+        # each has memory of its own, since a member may keep its gradient for longer than the others
+        return [values[place] for place in places], [gradients[place].clone() for place in places]
+
+    def _losses(self) -> Tensor:
+        """Evaluate all members' mean losses (K,) and write their gradients, both without the penalty."""
+        # only the first evaluation of a step moves the buffers
+        kept = [(buffer, buffer.clone()) for buffer in self.module.buffers()] if self._evaluated else []
+        self._evaluated = True
+        losses = self._losses_of(self.module, self.batch)
+        for buffer, before in kept:
+            buffer.copy_(before)
+        return losses
+
+    def _losses_of(self, module: StackedModule, batch: Batch) -> Tensor:
+        """Evaluate the members of a module, whose buffers move."""
+        if self._names:  # the penalty adds to the gradient, also of parameters that the loss does not depend on
+            module.gradient.zero_()
+        losses = self._by_program(module, batch) if module.program is not None else self._by_autograd()
+        self.check_batch()
+        return losses
 
     @torch.no_grad()
     def member_losses(self) -> Tensor:
@@ -106,7 +139,7 @@ class StackedObjective(MembersObjective):
         """Each member's mean loss (K,), penalty included, at the present weights. The buffers stay."""
         self.counts.examples += self.batch.size
         losses = self.member_losses()
-        return losses + self._penalties() if self._names else losses
+        return losses + self._penalties(self.module) if self._names else losses
 
     def sampled_targets(self, outputs: Tensor, sample: int = 0) -> Tensor:
         """Targets (K, N, ...) that each member draws from its own distribution with its own seed."""
@@ -146,23 +179,32 @@ class StackedObjective(MembersObjective):
             raise NotImplementedError("the network runs by autograd, which keeps no layer's inputs")
         return self.module.program
 
-    @torch.no_grad()
-    def _penalties(self) -> Tensor:
-        """Each member's penalty (K,)."""
-        total = torch.zeros_like(self.module.rows.detach()[0, 0, :1].expand(self.module.members))
+    def _with_penalties(self, module: StackedModule, losses: Tensor) -> Tensor:
+        """Each member's loss (K,) with its penalty, whose gradient is added to the module's."""
         for name in self._names:
-            total = total + self.module.pieces[name].value.square().flatten(1).sum(1)
+            weight = module.pieces[name]
+            assert weight.gradient is not None
+            weight.gradient.add_(weight.value, alpha=self.l2)
+        return losses + self._penalties(module) if self._names else losses
+
+    @torch.no_grad()
+    def _penalties(self, module: StackedModule) -> Tensor:
+        """Each member's penalty (K,)."""
+        total = torch.zeros_like(module.rows.detach()[0, 0, :1].expand(module.members))
+        for name in self._names:
+            total = total + module.pieces[name].value.square().flatten(1).sum(1)
         return 0.5 * self.l2 * total
 
     @torch.no_grad()
-    def _by_program(self) -> Tensor:
-        program = self.module.program
-        assert program is not None
-        assert self.batch.inputs is not None
-        outputs = program.outputs(self.batch.inputs, train=True)
-        losses, gradient = losses_and_gradient(self.problem.problem.output_loss, outputs, self.targets)
-        program.backward(gradient)
-        self.member_outputs = outputs
+    def _by_program(self, module: StackedModule, batch: Batch) -> Tensor:
+        assert module.program is not None
+        assert batch.inputs is not None
+        assert batch.targets is not None
+        outputs = module.program.outputs(batch.inputs, train=True)
+        losses, gradient = losses_and_gradient(self.problem.problem.output_loss, outputs, batch.targets)
+        module.program.backward(gradient)
+        if module is self.module:
+            self.member_outputs = outputs
         return losses
 
     def _by_autograd(self) -> Tensor:

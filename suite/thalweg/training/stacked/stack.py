@@ -13,7 +13,7 @@ import torch
 from thalweg.benchmark_file import Keep
 from thalweg.contracts import BuildContext, Draw, StackedStepper, StepReport
 from thalweg.contracts.copies import copied
-from thalweg.contracts.objective import Objective, kept_buffers
+from thalweg.contracts.objective import Counts, Objective, kept_buffers
 from thalweg.contracts.option import resolve
 from thalweg.contracts.probe import When
 from thalweg.contracts.problem import Split
@@ -80,7 +80,7 @@ class StackTraining(StepLoop):
                 assembly = assemble(one, registry, checked=index > 0)
             # a stepper of the whole stack is built for no seed: an elementwise optimizer draws nothing
             context = assembly.context(seed=0)
-            weigh = functools.partial(self._state_bytes, assembly, weighed.index(weighed[index]), context)
+            weigh = functools.partial(self._state_bytes, index, assembly, weighed.index(weighed[index]), context)
             own = probes[index] if probes else []
             told = functools.partial(progress, index)
             self.members.append(Member(assembly, told, keep, trial.stack.size, weigh, own))
@@ -101,8 +101,6 @@ class StackTraining(StepLoop):
         except Exception as error:
             raise CannotStackError(Failure.of(error).line) from error
         self.module = self._it.module
-        for member in self.members:
-            member.it.objective.counts = self._it.objective.counts
         super().__init__(trial, self._it.problem, first.draw, self._it.objective, self._it.stepper, checkpoint)
         total = trial.budget.total_steps(self.steps_per_epoch)
         assert total is not None, "a stack's budget is in epochs or steps"
@@ -120,6 +118,7 @@ class StackTraining(StepLoop):
             "module": self.module.state_dict(),
             "stepper": self.stepper.state_dict(),
             "counts": asdict(self.objective.counts),
+            "own_counts": [asdict(counts) for counts in self._it.objective.own_counts],
             "members": [member.state() for member in self.members],
         }
 
@@ -129,8 +128,8 @@ class StackTraining(StepLoop):
         self.module.load_state_dict(state["module"])
         self.module.read_rows()
         self.stepper.load_state_dict(state["stepper"])
-        for name, count in state["counts"].items():
-            setattr(self.objective.counts, name, count)
+        self._it.objective.counts = Counts(**state["counts"])
+        self._it.objective.own_counts = [Counts(**counts) for counts in state["own_counts"]]
         for member, own in zip(self.members, state["members"], strict=True):
             member.restore(own)
 
@@ -157,6 +156,7 @@ class StackTraining(StepLoop):
             one = share - self._share if step else 1 / self.total
             self._share = share
             self._factor = schedule.factor_at(step, share, one)
+        self._it.objective.trains = [member.trained is None for member in self.members]
         self._it.prepare(self._factor)
 
     def after_step(self, report: StepReport) -> None:
@@ -164,7 +164,7 @@ class StackTraining(StepLoop):
         for index, (error, counts) in self._it.objective.errors.items():
             member = self.members[index]
             if member.trained is None:
-                self._tell_spent(member, stepped=self.spent.step > 0)
+                self._tell_spent(index, stepped=self.spent.step > 0)
                 member.it.objective.counts = counts
                 member.attempt(functools.partial(_raise, error))
         self._it.finish(report)
@@ -173,9 +173,9 @@ class StackTraining(StepLoop):
         """End the members whose loss is past its bound."""
         if self.problem.losses is None:
             raise CannotStackError("the optimizer took a step without evaluating the loss")
-        for member, loss in zip(self.members, self.problem.losses.tolist(), strict=True):
+        for index, (member, loss) in enumerate(zip(self.members, self.problem.losses.tolist(), strict=True)):
             if member.trained is None and not abs(loss) <= member.divergence.bound:
-                self._tell_spent(member, stepped=True)
+                self._tell_spent(index, stepped=True)
                 member.check(loss)
 
     def count_step(self, report: StepReport) -> None:
@@ -185,7 +185,7 @@ class StackTraining(StepLoop):
         for index, member in enumerate(self.members):
             due = [when for when in times if member.probing.due(when, step)] if member.trained is None else []
             if due:
-                self._tell_spent(member, stepped=True)
+                self._tell_spent(index, stepped=True)
                 self.module.write(index, member.it.module)
                 member.it.objective.begin_step(only(self.objective.batch, index, kept=False), step - 1)
                 member.attempt(*(functools.partial(member.probe, when) for when in due))
@@ -198,7 +198,7 @@ class StackTraining(StepLoop):
             self._give(self._values())
             looking = [(index, member) for index, member in enumerate(self.members) if member.trained is None]
             for index, member in looking:
-                self._tell_spent(member, stepped=self.spent.step > 0)
+                self._tell_spent(index, stepped=self.spent.step > 0)
                 self.module.write(index, member.it.module)
                 member.look(
                     self._it.told(index) | ({} if self.trial.schedule.is_constant else {"lr": self._it.lr(index)})
@@ -243,13 +243,19 @@ class StackTraining(StepLoop):
     def _sizes(self) -> Mapping[str, int]:
         return self.problem.problem.sizes
 
-    def _tell_spent(self, member: Member, stepped: bool) -> None:
-        """Tell a member the steps so far, and its share of the seconds."""
+    def _tell_spent(self, index: int, stepped: bool) -> None:
+        """Tell a member the steps and evaluations so far, and its share of the seconds."""
+        member = self.members[index]
+        member.it.objective.counts = self._it.objective.counts_of(index)
         member.spent.step, member.spent.seconds = self.spent.step, self.spent.seconds / len(self.members)
         member.stepped = stepped
 
-    def _state_bytes(self, assembly: Assembly, setting: int, context: BuildContext, stepped: bool) -> int | None:
+    def _state_bytes(
+        self, index: int, assembly: Assembly, setting: int, context: BuildContext, stepped: bool
+    ) -> int | None:
         """The bytes that a member's own stepper has, after a step or before; members of equal settings share them."""
+        if (known := self.stepper.member_bytes(index)) is not None:
+            return known
         key = setting, stepped
         if key not in self._bytes:
             try:

@@ -247,6 +247,8 @@ def _check_module(trial: Trial, registry: Registry, optimizer: Optimizer, member
     inputs, targets = (torch.stack([getattr(batch, part) for batch in batches]) for part in ("inputs", "targets"))
     objective.begin_step(Batch(inputs, targets, 4), 0)
     optimizer.build_stacked(stacked, members, BuildContext(0, 4, 4)).step(objective)
+    for error, _ in objective.errors.values():
+        raise error
     return None
 
 
