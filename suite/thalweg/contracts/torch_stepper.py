@@ -134,6 +134,11 @@ class TorchStepper(Stepper):
             if "without overflow" not in str(error):
                 raise
             raise Diverged("a step's length is no number any more") from error
+        except IndexError as error:
+            # torch's line search looks for the lower end of a bracket whose only loss is nan
+            if not isinstance(self.optimizer, torch.optim.LBFGS):
+                raise
+            raise Diverged("the line search met a loss that is no number") from error
 
     def _first_step(self, objective: Objective) -> None:
         """The step that shows whether the class needs a closure."""

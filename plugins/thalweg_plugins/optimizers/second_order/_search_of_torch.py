@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from thalweg.errors import Diverged
 from thalweg_plugins.optimizers.second_order._wolfe import Point
 
 Search = Generator[Any, Point, Point]
@@ -26,6 +27,9 @@ def search_of_torch(first: Any, start: Point, extent: Callable[[], Any], most: i
         start: the point at alpha = 0, which is Python's 0.
         extent: the largest coordinate of the direction.
         most: how many further points are tried after the first.
+
+    Raises:
+        Diverged: the only loss of a bracket is nan, where torch raises IndexError.
 
     Source: minFunc (Schmidt 2005), as ported in ``torch/optim/lbfgs.py``.
     """
@@ -48,6 +52,8 @@ def search_of_torch(first: Any, start: Point, extent: Callable[[], Any], most: i
     else:
         bracket = [start, new]
     low, high = _order(bracket)
+    if low == len(bracket):
+        raise Diverged("the line search met a loss that is no number")
     close = False
     while not done and tried < most:
         if abs(bracket[1].alpha - bracket[0].alpha) * extent() < _SHORTEST:

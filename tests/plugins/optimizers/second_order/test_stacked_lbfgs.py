@@ -5,15 +5,18 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lbfgs import _strong_wolfe  # type: ignore[attr-defined]
 
+from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
+from thalweg.contracts.torch_stepper import TorchStepper
+from thalweg.errors import Diverged
 from thalweg.registry import Registry
 from thalweg_plugins.optimizers.second_order._lbfgs_stacked import LBFGSMember, Pairs
 from thalweg_plugins.optimizers.second_order._quasi_newton import two_loop, updated_inverse
@@ -185,7 +188,7 @@ def test_steps_are_those_of_torch(
         try:
             reference.step(closure)
         except IndexError:  # torch's search finds no end where a loss is nan and its gradient is not
-            with pytest.raises(IndexError):
+            with pytest.raises(Diverged, match="no number"):
                 make_step(member, f, ours, step)
             break
         spent = make_step(member, f, ours, step)
@@ -194,6 +197,27 @@ def test_steps_are_those_of_torch(
         torch.testing.assert_close(ours, theirs.detach(), rtol=1e-6, atol=1e-8, equal_nan=True)
         if ours.isnan().any():
             break
+
+
+class Falling:
+    """An objective whose loss is nan off the start, with a gradient of numbers."""
+
+    def __init__(self) -> None:
+        self.x = nn.Parameter(torch.linspace(-0.5, 0.6, 8, dtype=torch.float64))
+        self.parameters = [self.x]
+
+    def backward(self, create_graph: bool = False) -> Tensor:
+        self.x.grad = None
+        loss = -torch.log(2 - self.x.square().sum()) + self.x.sum()
+        loss.backward(create_graph=create_graph)
+        return loss.detach()
+
+
+def test_a_search_that_finds_no_number_ends_a_trial_alone_as_diverged() -> None:
+    objective = Falling()
+    stepper = TorchStepper(torch.optim.LBFGS([objective.x], **settings(lr=5.0, max_iter=5, history_size=10)))
+    with pytest.raises(Diverged, match="no number"):
+        stepper.step(cast(Objective, objective))
 
 
 def test_a_member_at_its_minimum_stays() -> None:
