@@ -58,7 +58,7 @@ def test_a_run_is_condensed_and_its_medians_are_judged(script: ModuleType, tmp_p
         }
         path = tmp_path / "run.json"
         path.write_text(json.dumps(document), encoding="utf-8")
-        found: dict[str, Any] = script.kept(path)
+        found: dict[str, Any] = script.kept([path])
         return found
 
     asked = [{"id": "one", "work": "w", "alternative": "a", "before": "1", "asked": 0.5}, {"id": "two", "work": "v",
@@ -68,3 +68,24 @@ def test_a_run_is_condensed_and_its_medians_are_judged(script: ModuleType, tmp_p
         assert lines[2].endswith(f"| {reached} |")
         assert lines[3] == "| v | a | 1 | 0.5 | not grouped | not grouped | no |"
     assert "| 0.4 (0.2 to 0.8, 5; floor 0.1) |" in script.table([run(0.4)], asked)
+
+
+def test_a_run_of_several_commands_is_of_one_machine_and_measures_each_row_once(
+    script: ModuleType, tmp_path: Path
+) -> None:
+    def file(name: str, processor: str, row: str) -> Path:
+        document = {
+            "datetime": "2026-11-29T10:00:00",
+            "machine_info": {"python_version": "3.11.7", "cpu": {"brand_raw": processor, "count": 2}},
+            "benchmarks": [{"extra_info": {"rows": {row: {"median": 1.0}}}}],
+        }
+        path = tmp_path / name
+        path.write_text(json.dumps(document), encoding="utf-8")
+        return path
+
+    first, more = file("first.json", "A processor", "one"), file("more.json", "A processor", "two")
+    assert list(script.kept([first, more])["rows"]) == ["one", "two"]
+    with pytest.raises(ValueError, match="measures one once more"):
+        script.kept([first, more, file("again.json", "A processor", "one")])
+    with pytest.raises(ValueError, match="another processor"):
+        script.kept([first, file("other.json", "another processor", "three")])

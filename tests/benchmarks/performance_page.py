@@ -1,8 +1,9 @@
 """Writes the table of docs/performance.md from what benchmarks recorded.
 
 ``python tests/benchmarks/performance_page.py FIRST.json SECOND.json`` takes the JSON of two runs of ``nox -s
-benchmarks``, keeps what the table needs in docs/performance.json and writes the table. Without files it writes the
-table from docs/performance.json again, which the tests compare with the page.
+benchmarks``, keeps what the table needs in docs/performance.json and writes the table. A run whose benchmarks were
+started in several commands on one machine has the JSON of all of them, as ``FIRST.json,MORE.json``. Without files the
+table is written from docs/performance.json again, which the tests compare with the page.
 """
 
 from __future__ import annotations
@@ -18,19 +19,30 @@ ASKED = Path(__file__).parent / "asked.toml"
 BEGIN, END = "<!-- generated: the table -->", "<!-- end of the table -->"
 
 
-def kept(path: Path) -> dict[str, Any]:
-    """What a run tells: its machine, its date and its rows."""
-    found = json.loads(path.read_text(encoding="utf-8"))
+def kept(paths: list[Path]) -> dict[str, Any]:
+    """What a run tells: its machine, its date and its rows.
+
+    Raises:
+        ValueError: its files are of several machines, or two of them have a row in common.
+    """
     rows: dict[str, Any] = {}
-    for benchmark in found["benchmarks"]:
-        rows |= benchmark.get("extra_info", {}).get("rows", {})
-    cpu = found["machine_info"].get("cpu", {})
-    return {
-        "date": found["datetime"][:10],
-        "machine": f"{cpu.get('brand_raw', 'unknown processor')}, {cpu.get('count', '?')} cores",
-        "python": found["machine_info"]["python_version"],
-        "rows": dict(sorted(rows.items())),
-    }
+    about: dict[str, Any] = {}
+    for path in paths:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        cpu = found["machine_info"].get("cpu", {})
+        own = {
+            "machine": f"{cpu.get('brand_raw', 'unknown processor')}, {cpu.get('count', '?')} cores",
+            "python": found["machine_info"]["python_version"],
+        }
+        if about and own != {key: about[key] for key in own}:
+            raise ValueError(f"{path} was measured on {own}, and the files before it on {about}")
+        about = {"date": found["datetime"][:10], **own}
+        for benchmark in found["benchmarks"]:
+            more = benchmark.get("extra_info", {}).get("rows", {})
+            if twice := sorted(rows.keys() & more.keys()):
+                raise ValueError(f"{path} measures {twice[0]} once more")
+            rows |= more
+    return {**about, "rows": dict(sorted(rows.items()))}
 
 
 def table(runs: list[dict[str, Any]], asked: list[dict[str, Any]]) -> str:
@@ -84,7 +96,8 @@ def main(paths: list[str]) -> None:
     """Write the page."""
     data = DOCS / "performance.json"
     if paths:
-        data.write_text(json.dumps([kept(Path(path)) for path in paths], indent=1) + "\n", encoding="utf-8")
+        taken = [kept([Path(path) for path in of_one.split(",")]) for of_one in paths]
+        data.write_text(json.dumps(taken, indent=1) + "\n", encoding="utf-8")
     runs = json.loads(data.read_text(encoding="utf-8"))
     target = DOCS / "performance.md"
     target.write_text(page(target.read_text(encoding="utf-8"), runs), encoding="utf-8")
