@@ -82,7 +82,7 @@ def disagreement(
     return None
 
 
-_direct: dict[str, bool] = {}
+_direct: dict[tuple[str, type, type, type], bool] = {}
 """What was found in this process, by kind of trials; the optimizer has no part in it."""
 
 
@@ -93,7 +93,8 @@ def runs_directly(kind: Kind, modules: Sequence[nn.Module], draws: Sequence[Draw
         CannotStackError: a stack computes something else than its members, either way.
     """
     no_optimizer = ComponentRef(name="none", provider="none")
-    key = group_key(kind.trial.model_copy(update={"optimizer": no_optimizer, "stack": None}))
+    name = group_key(kind.trial.model_copy(update={"optimizer": no_optimizer, "stack": None}))
+    key = name, type(kind.problem), type(kind.problem.output_loss), type(modules[0])
     if key not in _direct:
         few = min(2, len(modules))
         batches = [[kind.problem.batch("train", step, draw) for step in range(STEPS)] for draw in draws[:few]]

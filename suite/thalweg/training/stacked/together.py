@@ -39,6 +39,11 @@ class Kind:
     problem: Supervised
 
     @property
+    def classes(self) -> tuple[type, ...]:
+        """What names in the trial stood for: in a notebook, a name may stand for another class the next time."""
+        return type(self.problem), type(self.problem.output_loss), type(self.optimizer)
+
+    @property
     def several(self) -> bool:
         """Whether each member has hyperparameters of its own."""
         return self.trial.stack is not None and self.trial.stack.rows
