@@ -27,8 +27,8 @@ from thalweg.runner.returned import ReturnedTrials, install, token, train_and_se
 SCHEDULER = "THALWEG_DASK_SCHEDULER"
 """The environment variable with the address of a scheduler. If it is empty, thalweg starts a cluster here."""
 _OUR_CLUSTER = {
-    # a worker may die of something else than its trial, so the trial gets a second worker
-    "distributed.scheduler.allowed-failures": 1,
+    # thalweg itself tries the trials of a dead worker once more
+    "distributed.scheduler.allowed-failures": 0,
     # dask must not move a trial's memory to the disk, so nothing happens below the limit
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
@@ -44,8 +44,9 @@ _TELL_EVERY = 1.0
 class Dask(Executor):
     """Trains trials on the workers of a dask cluster.
 
-    A worker that does not see the results folder sends its trials back. If a worker dies, a cluster that thalweg
-    started tries the trial once more, and another cluster tries it as often as its scheduler allows. If the workers
+    A worker that does not see the results folder sends its trials back. If a worker dies, dask does not tell which of
+    the trials that waited there has ended it. So each of them is tried once more after all others, while no other trial
+    runs. A cluster that thalweg did not start tries them before as often as its scheduler allows. If the workers
     declare a resource ``GPU``, each trial asks for one.
     """
 
@@ -114,31 +115,37 @@ class Dask(Executor):
                         progress(jobs[index], done, total)
 
             client.subscribe_topic(topic, steps)
-            submitted = {
-                client.submit(_do, work, job, index, topic, seen, pure=False, resources=gpus): index
-                for index, job in enumerate(jobs)
-            }
-            for future in library.as_completed(list(submitted)):
-                index = submitted.pop(future)
-                with lock:
-                    left.remove(index)
-                job = jobs[index]
-                try:
-                    result: Any = future.result()
-                except Exception as error:
-                    killed = isinstance(error, library.KilledWorker)
-                    if _is_gone(client, future, 0.0 if killed or not _is_of_connection(error) else _NOTICE):
-                        raise ExecutorGone(f"the scheduler at {address} is gone") from error
-                    of_memory = "" if address else f" (a worker that uses more than {told_size(limit)} is ended)"
-                    result = lost(job, f"its worker is gone: {type(error).__name__}: {error}{of_memory}")
-                if isinstance(result, ReturnedTrials):
-                    trials: Any = job
+            rounds, suspected = [list(range(len(jobs)))], set[int]()
+            while rounds:
+                submitted = {
+                    client.submit(_do, work, jobs[index], index, topic, seen, pure=False, resources=gpus): index
+                    for index in rounds.pop(0)
+                }
+                for future in library.as_completed(list(submitted)):
+                    index = submitted.pop(future)
+                    job = jobs[index]
                     try:
-                        result = install(trials, result)
+                        result: Any = future.result()
                     except Exception as error:
-                        reason = f"what its worker sent could not be saved: {type(error).__name__}: {error}"
-                        result = lost(job, reason)
-                yield job, result
+                        killed = isinstance(error, library.KilledWorker)
+                        if _is_gone(client, future, 0.0 if killed or not _is_of_connection(error) else _NOTICE):
+                            raise ExecutorGone(f"the scheduler at {address} is gone") from error
+                        if killed and index not in suspected:
+                            suspected.add(index)
+                            rounds.append([index])
+                            continue
+                        of_memory = "" if address else f" (a worker that uses more than {told_size(limit)} is ended)"
+                        result = lost(job, f"its worker is gone: {type(error).__name__}: {error}{of_memory}")
+                    with lock:
+                        left.remove(index)
+                    if isinstance(result, ReturnedTrials):
+                        trials: Any = job
+                        try:
+                            result = install(trials, result)
+                        except Exception as error:
+                            reason = f"what its worker sent could not be saved: {type(error).__name__}: {error}"
+                            result = lost(job, reason)
+                    yield job, result
 
 
 @functools.cache
