@@ -16,6 +16,9 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "transposed": lambda x: x.T.contiguous().T,
     "a part of rows": lambda x: torch.cat([x, x], 1)[:, : x.shape[1]],
     "every second row": lambda x: x.repeat_interleave(2, 0)[::2],
+    "every second column": lambda x: x.repeat_interleave(2, 1)[:, ::2],
+    "one row again and again": lambda x: x[:1].expand(x.shape),
+    "rows that overlap": lambda x: x.flatten().as_strided(x.shape, (1, 7)),
 }
 
 

@@ -36,11 +36,19 @@ def is_large(a: Tensor, b: Tensor) -> bool:
         len(a) * b.numel() >= ONEDNN
         and a.dtype is b.dtype is torch.float32
         and a.device.type == "cpu"
-        # oneDNN knows no stacked weights
+        # oneDNN knows no stacked weights, and no rows that overlap in memory
         and not torch._C._functorch.is_batchedtensor(b)
+        and _lies_in_lines(a)
+        and _lies_in_lines(b)
         and torch._C._get_mkldnn_enabled()
         and _onednn_works()
     )
+
+
+def _lies_in_lines(matrix: Tensor) -> bool:
+    """Whether the rows of a matrix, or its columns, lie in memory one after the other."""
+    (rows, columns), (down, along) = matrix.shape, matrix.stride()
+    return (along == 1 and down >= columns) or (down == 1 and along >= rows)
 
 
 def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

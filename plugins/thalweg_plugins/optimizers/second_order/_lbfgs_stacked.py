@@ -225,7 +225,7 @@ class StackedLBFGSStepper(StackedStepper):
 
     def __init__(self, module: StackedNetwork, members: Sequence[Mapping[str, Any]]) -> None:
         self._module = module
-        self._parameters = sum(p.numel() for p in module.member.parameters() if p.requires_grad)
+        self._parameters = sum(p.numel() for p in module.member.parameters())  # torch's vectors hold frozen ones, too
         self._each = module.members // len(members)
         self.members = [LBFGSMember(members[index // self._each], row) for index, row in enumerate(module.vectors)]
 

@@ -11,6 +11,7 @@ from thalweg.contracts import Batch, Draw
 from thalweg.contracts.copies import copied
 from thalweg.contracts.precision import converted
 from thalweg.contracts.supervised import Supervised
+from thalweg.contracts.untouched import versions_of
 from thalweg.failure import Failure
 from thalweg.stacking import group_key
 from thalweg.training.stacked.module import StackedModule
@@ -61,9 +62,12 @@ def disagreement(
         assert objective.problem.losses is not None
         for index, (member, batch) in enumerate(zip(members, own, strict=True)):
             trained = {name: p for name, p in member.named_parameters() if p.requires_grad}
+            written = versions_of([batch.inputs])
             with torch.enable_grad():
                 loss = problem.loss(member, batch)
                 gradients = torch.autograd.grad(loss, list(trained.values()), materialize_grads=True)
+            if any(tensor._version != version for tensor, version in written):
+                return "the inputs, into which the network writes,"
             if not _close(objective.problem.losses[index], loss.detach()):
                 return "the loss"
             for name, gradient in zip(trained, gradients, strict=True):
@@ -82,7 +86,7 @@ def disagreement(
     return None
 
 
-_direct: dict[tuple[str, type, type, type], bool] = {}
+_direct: dict[tuple[str | type, ...], bool] = {}
 """What was found in this process, by kind of trials; the optimizer has no part in it."""
 
 
@@ -94,7 +98,14 @@ def runs_directly(kind: Kind, modules: Sequence[nn.Module], draws: Sequence[Draw
     """
     no_optimizer = ComponentRef(name="none", provider="none")
     name = group_key(kind.trial.model_copy(update={"optimizer": no_optimizer, "stack": None}))
-    key = name, type(kind.problem), type(kind.problem.output_loss), type(modules[0])
+    loss = kind.problem.output_loss
+    key: tuple[str | type, ...] = (
+        name,
+        repr(modules[0]),
+        type(kind.problem),
+        type(loss),
+        *map(type, modules[0].modules()),
+    )
     if key not in _direct:
         few = min(2, len(modules))
         batches = [[kind.problem.batch("train", step, draw) for step in range(STEPS)] for draw in draws[:few]]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from thalweg.benchmark_file import Keep
 from thalweg.contracts import BuildContext, Draw, StackedStepper, StepReport
@@ -222,8 +223,7 @@ class StackTraining(StepLoop):
         """The metrics of all members on train and valid; empty where each member is evaluated by itself."""
         if not self._evaluates():
             return {}
-        splits: tuple[Split, ...] = ("train", "valid")
-        return {split: evaluate(self.module, self.problem.problem, split) for split in splits if split in self._sizes}
+        return self._evaluated("train", "valid")
 
     def _test_values(self) -> dict[Split, list[dict[str, float]]]:
         """The metrics of all members on test, at the weights that validation selects; the rows hold them afterwards."""
@@ -232,7 +232,16 @@ class StackTraining(StepLoop):
         for index, member in enumerate(self.members):
             if member.selected is not None:
                 self.module.read(index, member.selected)
-        return {"test": evaluate(self.module, self.problem.problem, "test")}
+        return self._evaluated("test")
+
+    def _evaluated(self, *splits: Split) -> dict[Split, list[dict[str, float]]]:
+        """The metrics of all members; empty after an error, so that each member meets its own error by itself."""
+        try:
+            return {
+                split: evaluate(self.module, self.problem.problem, split) for split in splits if split in self._sizes
+            }
+        except Exception:  # such as a label that the loss does not know
+            return {}
 
     def _evaluates(self) -> bool:
         """Whether the stack evaluates all members together."""
@@ -259,8 +268,9 @@ class StackTraining(StepLoop):
         key = setting, stepped
         if key not in self._bytes:
             try:
+                # at the first weights, since an optimizer may fail at the last ones of a member that diverges
                 with seeded(0):
-                    self._bytes[key] = _bytes_of_own(assembly, context, stepped)
+                    self._bytes[key] = _bytes_of_own(assembly, copied(self.module.member), context, stepped)
             except Exception:  # a stepper needs no state dict to train
                 self._bytes[key] = None
         return self._bytes[key]
@@ -298,8 +308,7 @@ def _same(one: Any, other: Any) -> bool:
     return bool(np.array_equal(one, other)) if isinstance(one, np.ndarray | torch.Tensor) else bool(one == other)
 
 
-def _bytes_of_own(assembly: Assembly, context: BuildContext, stepped: bool) -> int:
-    it, module = assembly, copied(assembly.module)
+def _bytes_of_own(it: Assembly, module: nn.Module, context: BuildContext, stepped: bool) -> int:
     stepper = it.optimizer.build(module, it.hyperparameters, context)
     if stepped:
         objective = Objective(module, it.problem, it.draw)

@@ -38,10 +38,10 @@ class Kind:
     context: BuildContext
     problem: Supervised
 
-    @property
-    def classes(self) -> tuple[type, ...]:
-        """What names in the trial stood for: in a notebook, a name may stand for another class the next time."""
-        return type(self.problem), type(self.problem.output_loss), type(self.optimizer)
+    def parts(self, module: nn.Module) -> tuple[str | type, ...]:
+        """What names in the trial stand for. In a notebook, a name may stand for another class the next time."""
+        own = type(self.problem), type(self.problem.output_loss), type(self.optimizer)
+        return repr(module), *own, *map(type, module.modules())
 
     @property
     def several(self) -> bool:

@@ -16,7 +16,7 @@ from thalweg.training.stacked.together import Kind, Together, only
 STEPS = 2
 """Steps that are compared. Libraries choose kernels by shapes, so the later steps run as the second one."""
 
-_found: dict[tuple[str, tuple[type, ...], type, int], bool] = {}
+_found: dict[tuple[str, tuple[str | type, ...], int], bool] = {}
 """What was found in this process, by kind of trials and number of members."""
 
 
@@ -42,7 +42,7 @@ def keeps_bits(
     """
     if len(modules) == 1:
         return True
-    key = group_key(kind.trial), kind.classes, type(modules[0]), len(modules)
+    key = group_key(kind.trial), kind.parts(modules[0]), len(modules)
     if key not in _found:
         modules = [moved(module, index) for index, module in enumerate(modules)]
         stack = Together(kind, modules, settings, draws, direct)
