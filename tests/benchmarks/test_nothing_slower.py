@@ -21,7 +21,7 @@ from benchmarks.many_trials import write_many
 from timing import KEPT, record
 
 HERE = Path(__file__).parents[2]
-PAIRS = 11
+PAIRS = 7
 FEW = """
 seeds = 3
 [workloads.digits-mlp]
