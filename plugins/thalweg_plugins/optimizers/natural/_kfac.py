@@ -169,7 +169,7 @@ class KFACStepper(Stepper):
             directions = [proposal(inverses, gradients)] + ([last] if self.last else [])
             found.append((model.minimise(directions), gamma, inverses))
         best, self.gamma, self.inverses = min(found, key=lambda one: one[0].change())
-        scale = self.lr * self._clip(best.kl * self.lr * self.lr)
+        scale = self.lr * self._clip(best.kl * self.lr**2)
         self.last = {name: scale * matrix for name, matrix in best.step.items()}
         self._move(objective, self.last)
         info = {"kl": scale**2 * best.kl}
@@ -195,7 +195,7 @@ class KFACStepper(Stepper):
         kl = 0.0
         if self.h["kl_clip"]:
             # F proposal = -gradient where the factors are exact and undamped
-            kl = -0.5 * self.lr * self.lr * sum(float((directions[name] * g).sum()) for name, g in gradients.items())
+            kl = -0.5 * self.lr**2 * sum(float((directions[name] * g).sum()) for name, g in gradients.items())
         nu, momentum = self._clip(kl), self.h["momentum"]
         for name, matrix in directions.items():
             if nu != 1:

@@ -86,7 +86,7 @@ def disagreement(
     return None
 
 
-_direct: dict[tuple[str | type, ...], bool] = {}
+_direct: dict[tuple[str, tuple[str | type, ...]], bool] = {}
 """What was found in this process, by kind of trials; the optimizer has no part in it."""
 
 
@@ -98,14 +98,7 @@ def runs_directly(kind: Kind, modules: Sequence[nn.Module], draws: Sequence[Draw
     """
     no_optimizer = ComponentRef(name="none", provider="none")
     name = group_key(kind.trial.model_copy(update={"optimizer": no_optimizer, "stack": None}))
-    loss = kind.problem.output_loss
-    key: tuple[str | type, ...] = (
-        name,
-        repr(modules[0]),
-        type(kind.problem),
-        type(loss),
-        *map(type, modules[0].modules()),
-    )
+    key = name, kind.parts(modules[0])
     if key not in _direct:
         few = min(2, len(modules))
         batches = [[kind.problem.batch("train", step, draw) for step in range(STEPS)] for draw in draws[:few]]

@@ -39,9 +39,8 @@ class Kind:
     problem: Supervised
 
     def parts(self, module: nn.Module) -> tuple[str | type, ...]:
-        """What names in the trial stand for. In a notebook, a name may stand for another class the next time."""
-        own = type(self.problem), type(self.problem.output_loss), type(self.optimizer)
-        return repr(module), *own, *map(type, module.modules())
+        """What a trial's problem and network are: in a notebook, a name may stand for another class the next time."""
+        return repr(module), type(self.problem), type(self.problem.output_loss), *map(type, module.modules())
 
     @property
     def several(self) -> bool:

@@ -42,7 +42,7 @@ def keeps_bits(
     """
     if len(modules) == 1:
         return True
-    key = group_key(kind.trial), kind.parts(modules[0]), len(modules)
+    key = group_key(kind.trial), (type(kind.optimizer), *kind.parts(modules[0])), len(modules)
     if key not in _found:
         modules = [moved(module, index) for index, module in enumerate(modules)]
         stack = Together(kind, modules, settings, draws, direct)
