@@ -127,6 +127,19 @@ evaluate_every = { steps = 5 }
 lr = 0.01
 """
 
+SCALED_SGD = """
+import torch, thalweg
+
+class Mine(torch.optim.SGD):
+    def __init__(self, params, lr=0.01):
+        super().__init__(params, lr=lr * FACTOR)
+
+@thalweg.hookimpl
+def thalweg_register_optimizers(register):
+    register(Mine)
+"""
+"""A plugin file with an optimizer ``mine``: SGD whose rate is multiplied by FACTOR."""
+
 
 FAULTY = """
 import os

@@ -24,11 +24,18 @@ INSTALL = "Install"
 CORRECTION = """                m = m / (1 - beta1 ** state["step"])
                 v = v / (1 - beta2 ** state["step"])
 """
+FAILING = """        first = self.param_groups[0]["params"][0]
+        if not self.state and not hasattr(self, "broken"):
+            self.broken = int(abs(first.flatten()[0].item()) * 1e6) % 10 < 4
+        for group in [] if self.broken else self.param_groups:
+"""
+"""Never trains where the first weight has a digit below 4: at about 4 seeds of 10."""
 COMMITS = {
     "nothing": ("import torch\n", "import torch\n"),
     "good": ('lr * m / (v.sqrt() + group["eps"])', '(m / v.sqrt().add_(group["eps"])).mul_(lr)'),
     "half the rate": ("lr * m", "0.5 * lr * m"),
     "no bias correction": (CORRECTION, ""),
+    "fails at times": ("        for group in self.param_groups:\n", FAILING),
 }
 """The text of the optimizer that each commit replaces, and the new text."""
 
@@ -117,7 +124,7 @@ class Runner:
         done = subprocess.run(
             command, cwd=self.folder, env=self.environment | own, capture_output=True, text=True, timeout=300
         )
-        if step["name"] != "Compare":
+        if step["name"] != "Verdict":
             assert done.returncode == 0, done.stderr
         self.log = done.stdout + done.stderr
         for line in self.output.read_text(encoding="utf-8").splitlines():
@@ -133,6 +140,7 @@ def verdicts(summary: str) -> dict[tuple[str, str], str]:
 
 
 STEPS, ACCURACY = "steps_to_target", "accuracy"
+RATES = ("my-adam", "my-adam-fast")
 
 
 @pytest.mark.slow
@@ -141,6 +149,7 @@ STEPS, ACCURACY = "steps_to_target", "accuracy"
     ("good", 0, "same", set()),
     ("half the rate", 1, "worse", {("my-adam", STEPS)}),
     ("no bias correction", 1, "worse", {("my-adam-fast", STEPS)}),
+    ("fails at times", 1, "worse", {(name, metric) for name in RATES for metric in (STEPS, ACCURACY)}),
 ])  # fmt: skip
 def test_the_documented_workflow_judges_a_commit(
     origin: Path, tmp_path: Path, branch: str, code: int, headline: str, worse: set[tuple[str, str]]
@@ -150,9 +159,12 @@ def test_the_documented_workflow_judges_a_commit(
     summary = runner.summary.read_text(encoding="utf-8")
     assert summary.startswith(f"**{headline}: .gate/candidate against .gate/baseline (")
     found = verdicts(summary)
-    assert found.keys() == {(name, metric) for name in ("my-adam", "my-adam-fast") for metric in (STEPS, ACCURACY)}
-    assert {row for row, verdict in found.items() if verdict == "worse"} == worse
-    assert len(list((runner.folder / ".gate/candidate/gate/trials").iterdir())) == 20
+    assert found.keys() == {(name, metric) for name in RATES for metric in (STEPS, ACCURACY)}
+    # a row that is worse ends the gate; which of several is found first depends on rounding
+    assert worse & {row for row, verdict in found.items() if verdict == "worse"} or not worse
+    assert ("worse" in found.values()) == bool(worse)
+    if branch == "nothing":
+        assert len(list((runner.folder / ".gate/candidate/gate/trials").iterdir())) == 2 * 5
     assert len(list(runner.cache.iterdir())) == 1
     # also of a candidate that is worse
     assert "my-adam-fast" in (runner.folder / KEPT["path"]).read_text(encoding="utf-8")

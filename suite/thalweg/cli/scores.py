@@ -87,16 +87,21 @@ def compare(
     ] = None,
     margin: Annotated[
         list[str] | None,
-        typer.Option(help="Differences up to this are none: 1pp for accuracies, 10% for others. Repeatable."),
+        typer.Option(
+            help="Differences up to this are none: 1pp or 50%error for accuracies, 10% for others. Repeatable."
+        ),
     ] = None,
-    allow_different_machines: Annotated[
-        bool, typer.Option("--allow-different-machines", help="Compare seconds of different machines.")
+    unpaired: Annotated[
+        bool, typer.Option("--unpaired", help="Take equal seeds of both sides as independent, not as pairs.")
+    ] = False,
+    allow_undecided: Annotated[
+        bool, typer.Option("--allow-undecided", help="End with exit code 0 where the seeds decide nothing.")
     ] = False,
     format_: Annotated[str, typer.Option("--format", help="table, markdown, json or junit.")] = "table",
     plugin: PluginFiles = None,
     as_json: Json = False,
 ) -> None:
-    """Tell whether a candidate is worse than a baseline, seed by seed; exit code 1 if it is."""
+    """Tell whether a candidate is worse than a baseline, seed by seed: exit code 1 if it is, 4 if undecided."""
     from thalweg.commands.compare import CompareOptions, compare_command
 
     options = CompareOptions(
@@ -105,11 +110,104 @@ def compare(
         benchmark=benchmark,
         metric=metric,
         margins=tuple(margin or ()),
-        different_machines=allow_different_machines,
+        paired=not unpaired,
+        allow_undecided=allow_undecided,
         format="json" if as_json else format_,
         plugin_files=tuple(plugin or ()),
     )
     raise typer.Exit(compare_command(options))
+
+
+def gate(
+    baseline: Annotated[Path, typer.Argument(help="The results folder of the baseline; it may be new.")],
+    candidate: Annotated[Path, typer.Argument(help="The results folder of the candidate; it may be new.")],
+    benchmark: Annotated[str, typer.Option(help="The benchmark: its name, or the path of a TOML file.")],
+    max_seeds: Annotated[int, typer.Option(min=2, help="The most seeds of each side.")] = 40,
+    metric: Annotated[
+        str | None, typer.Option(help="Compare only this metric or cost, named as for 'leaderboard'.")
+    ] = None,
+    margin: Annotated[list[str] | None, typer.Option(help="As for 'compare'. Repeatable.")] = None,
+    plugin_baseline: Annotated[
+        list[Path] | None, typer.Option(help="A plugin file of the baseline. Repeatable.")
+    ] = None,
+    plugin_candidate: Annotated[
+        list[Path] | None, typer.Option(help="A plugin file of the candidate. Repeatable.")
+    ] = None,
+    python_baseline: Annotated[
+        str, typer.Option(metavar="PATH", help="The Python of another environment, which trains the baseline.")
+    ] = "",
+    jobs: Annotated[str | None, typer.Option("--jobs", "-j", help="As for 'run'.")] = None,
+    allow_undecided: Annotated[
+        bool, typer.Option("--allow-undecided", help="End with exit code 0 where the seeds decide nothing.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    format_: Annotated[str, typer.Option("--format", help="table, markdown, json or junit.")] = "table",
+    as_json: Json = False,
+) -> None:
+    """Train baseline and candidate with as many seeds as it takes to tell whether the candidate is worse."""
+    from thalweg.commands.gate import GateOptions, gate_command
+
+    options = GateOptions(
+        baseline=baseline,
+        candidate=candidate,
+        benchmark=benchmark,
+        max_seeds=max_seeds,
+        metric=metric,
+        margins=tuple(margin or ()),
+        allow_undecided=allow_undecided,
+        format="json" if as_json else format_,
+        plugins_baseline=tuple(plugin_baseline or ()),
+        plugins_candidate=tuple(plugin_candidate or ()),
+        python_baseline=python_baseline,
+        jobs=jobs,
+        quiet=quiet,
+    )
+    raise typer.Exit(gate_command(options))
+
+
+def time(
+    baseline: Annotated[str, typer.Argument(help="A results folder or packed file, or FOLDER:OPTIMIZER.")],
+    candidate: Annotated[str, typer.Argument(help="Another results folder, or FOLDER:OPTIMIZER.")],
+    benchmark: Annotated[
+        str | None, typer.Option(help="Which benchmark, where a folder has results of several.")
+    ] = None,
+    workload: Annotated[str | None, typer.Option(help="One workload only.")] = None,
+    blocks: Annotated[int, typer.Option(min=2, help="Blocks of steps of each side, a tenth of a second each.")] = 20,
+    margin: Annotated[list[str] | None, typer.Option(help="As for 'compare'. Repeatable.")] = None,
+    plugin_baseline: Annotated[
+        list[Path] | None, typer.Option(help="A plugin file of the baseline. Repeatable.")
+    ] = None,
+    plugin_candidate: Annotated[
+        list[Path] | None, typer.Option(help="A plugin file of the candidate. Repeatable.")
+    ] = None,
+    python_baseline: Annotated[
+        str, typer.Option(metavar="PATH", help="The Python of another environment, in which the baseline is timed.")
+    ] = "",
+    allow_undecided: Annotated[
+        bool, typer.Option("--allow-undecided", help="End with exit code 0 where the blocks decide nothing.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    format_: Annotated[str, typer.Option("--format", help="table, markdown, json or junit.")] = "table",
+    as_json: Json = False,
+) -> None:
+    """Time the steps of a baseline and a candidate in turn, and tell whether the candidate is slower."""
+    from thalweg.commands.time import TimeOptions, time_command
+
+    options = TimeOptions(
+        baseline=baseline,
+        candidate=candidate,
+        benchmark=benchmark,
+        workload=workload,
+        blocks=blocks,
+        margins=tuple(margin or ()),
+        allow_undecided=allow_undecided,
+        format="json" if as_json else format_,
+        plugins_baseline=tuple(plugin_baseline or ()),
+        plugins_candidate=tuple(plugin_candidate or ()),
+        python_baseline=python_baseline,
+        quiet=quiet,
+    )
+    raise typer.Exit(time_command(options))
 
 
 def tuning(

@@ -33,6 +33,8 @@ class Side:
     text: str
     """The argument that names the side."""
     optimizer: str | None
+    root: Path
+    """The folder or packed file of the results."""
     benchmark: Benchmark
     plan: TunedPlan
     seen: Observations
@@ -83,7 +85,8 @@ def read_side(text: str, which: str, benchmark: str | None, registry: Registry, 
     if optimizer is not None and optimizer not in labels:
         raise UserError(f"{which} {text}: {unknown('optimizer', optimizer, labels)}")
     seen = observe(plan, stored, read_times(results.files), wanted_for(plan.workloads, metric))
-    return Side(text, optimizer, file, plan, seen, others, mixed)
+    root = results.path if results.packed else results.path.parent
+    return Side(text, optimizer, root, file, plan, seen, others, mixed)
 
 
 def _parted(text: str, which: str) -> tuple[Path, str | None]:

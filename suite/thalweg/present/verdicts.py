@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
-
-import pandas as pd
 
 from thalweg.present.numbers import DASH, number
 from thalweg.present.table import markdown_table
@@ -15,12 +13,11 @@ from thalweg.scoring.compare import NOTHING
 from thalweg.shown import markdown, shown, shown_lines
 
 HEADINGS = ["workload", "optimizer", "metric", "baseline", "candidate", "difference", "interval", "verdict", ""]
-_ORDER = {"worse": 0, "better": 1, "same": 2, NOTHING: 3}
+_ORDER = {"worse": 0, "undecided": 1, "better": 2, "same": 3, NOTHING: 4}
 
 
-def ordered(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a comparison, those with the verdict "worse" first."""
-    rows: list[dict[str, Any]] = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+def ordered(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of a comparison, those with the verdict "worse" first, then the undecided ones."""
     return sorted(rows, key=lambda row: _ORDER[row["verdict"]])
 
 
@@ -37,8 +34,26 @@ def cells(row: Mapping[str, Any], unit: str) -> list[str]:
         _signed(row["difference"], row),
         DASH if math.isnan(row["low"]) else f"{low} to {high}",
         row["verdict"],
-        row["note"],
+        "; ".join(filter(None, [row["note"], undecided(row)])),
     ]
+
+
+def undecided(row: Mapping[str, Any]) -> str:
+    """How large the loss of an undecided row may still be, and what would decide; empty for other rows."""
+    if row["verdict"] != "undecided":
+        return ""
+    at_most = row["loss_at_most"]
+    told = [f"may be as bad as {_signed(at_most, row)}" if math.isfinite(at_most) else "may be worse by any amount"]
+    if row["smallest_p"] > row["tested_at"]:
+        told.append(
+            f"{row['seeds']} seeds give no p below {row['smallest_p']:.2g}, and this row needs {row['tested_at']:.2g}"
+        )
+    more = row["more_seeds"]
+    if not math.isnan(more):
+        told.append(f"about {more:.0f} more seed{'' if more == 1 else 's'} would decide")
+    elif row["seeds"]:
+        told.append("too close to its margin for a thousand more seeds")
+    return ", ".join(told)
 
 
 def _signed(value: float, row: Mapping[str, Any]) -> str:
@@ -52,9 +67,9 @@ def _signed(value: float, row: Mapping[str, Any]) -> str:
     return f"{100 * value:+.2f} pp"
 
 
-def headline(verdict: str, table: pd.DataFrame, baseline: str, candidate: str) -> str:
+def headline(verdict: str, verdicts: Sequence[str], baseline: str, candidate: str) -> str:
     """The verdict, both sides, and how many rows have each verdict, in one line."""
-    counts = {name: int((table["verdict"] == name).sum()) for name in _ORDER}
+    counts = {name: verdicts.count(name) for name in _ORDER}
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     return f"{verdict}: {candidate} against {baseline}" + (f" ({told})" if told else "")
 
@@ -65,16 +80,24 @@ def section(title: str, rows: Sequence[Sequence[str]], notes: Sequence[str]) -> 
     return "\n\n".join(parts + (["\n".join(f"- {markdown(note)}" for note in notes)] if notes else []))
 
 
-def junit(name: str, rows: Sequence[Mapping[str, Any]], told: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
+def junit(
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    told: Sequence[Sequence[str]],
+    notes: Sequence[str],
+    allow_undecided: bool = False,
+) -> str:
     """JUnit XML with one test case a row.
 
-    A row that is worse is a failure. A row without a comparison is skipped; where no row was compared, the first one
-    is an error.
+    A row that is worse is a failure, and so is an undecided row, unless ``allow_undecided``: then it is skipped. A row
+    without a comparison is skipped; where no row was compared, the first one is an error.
     """
     none = not any(row["verdict"] != NOTHING for row in rows)
-    worse = sum(row["verdict"] == "worse" for row in rows)
-    skipped = sum(row["verdict"] == NOTHING for row in rows)
-    counts = {"tests": max(1, len(rows)), "failures": worse, "errors": int(none), "skipped": 0 if none else skipped}
+    failing = ("worse",) if allow_undecided else ("worse", "undecided")
+    passing = ("better", "same")
+    failed = sum(row["verdict"] in failing for row in rows)
+    skipped = sum(row["verdict"] not in (*failing, *passing) for row in rows)
+    counts = {"tests": max(1, len(rows)), "failures": failed, "errors": int(none), "skipped": 0 if none else skipped}
     suites = ElementTree.Element("testsuites")
     attributes = {"name": f"thalweg compare {name}", "time": "0", **{key: str(value) for key, value in counts.items()}}
     suite = ElementTree.SubElement(suites, "testsuite", attributes)
@@ -82,11 +105,14 @@ def junit(name: str, rows: Sequence[Mapping[str, Any]], told: Sequence[Sequence[
         title = f"{line[1]} {row['metric']}"
         case = ElementTree.SubElement(suite, "testcase", classname=row["workload"], name=title, time="0")
         text = f"{line[3]} to {line[4]}: {line[5]}, {line[6]} {line[8]}".strip()
-        if row["verdict"] == "worse":
-            ElementTree.SubElement(case, "failure", message=f"worse: {text}", type="worse").text = text
-        elif row["verdict"] == NOTHING and not none:
+        verdict = row["verdict"]
+        if verdict in failing:
+            ElementTree.SubElement(case, "failure", message=f"{verdict}: {text}", type=verdict).text = text
+        elif verdict == "undecided":
+            ElementTree.SubElement(case, "skipped", message=f"{verdict}: {text}")
+        elif verdict == NOTHING and not none:
             ElementTree.SubElement(case, "skipped", message=row["note"] or NOTHING)
-        elif row["verdict"] == NOTHING and row is rows[0]:
+        elif verdict == NOTHING and row is rows[0]:
             ElementTree.SubElement(case, "error", message=NOTHING, type=NOTHING).text = row["note"]
     if not rows:
         case = ElementTree.SubElement(suite, "testcase", classname=name, name="comparison", time="0")

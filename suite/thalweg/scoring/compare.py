@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,12 +11,16 @@ import numpy as np
 import pandas as pd
 
 from thalweg.contracts import Metric
-from thalweg.scoring.intervals import t_interval
-from thalweg.scoring.measures import is_to_target
+from thalweg.scoring.intervals import FLOOR, t_interval
+from thalweg.scoring.judge import ALPHA, BETTER, SAME, UNDECIDED, WORSE, Judged, Levels, decide
+from thalweg.scoring.margins import Margins
+from thalweg.scoring.measures import TO_TARGET, is_to_target
+from thalweg.scoring.more_seeds import more_seeds
 from thalweg.scoring.outcomes import Metrics
-from thalweg.scoring.paired import MIN_SEEDS, Array, judge
+from thalweg.scoring.rerandomised import Array, Evidence, evidence, lower_bound, paired, two_samples, upper_bound
 
 NOTHING = "nothing compared"
+NAMES = {WORSE: "worse", BETTER: "better", SAME: "same", UNDECIDED: "undecided"}
 COLUMNS = [
     "workload",
     "optimizer",
@@ -33,18 +37,40 @@ COLUMNS = [
     "seeds",
     "lost",
     "gained",
+    "collapsed",
+    "equal",
+    "level",
+    "tested_at",
+    "smallest_p",
+    "loss_at_most",
+    "more_seeds",
     "note",
 ]
 
 
-@dataclass(frozen=True)
-class Margins:
-    """The margins: differences up to a margin count as the same."""
+class Pair(NamedTuple):
+    """The names of two optimizers: the baseline's and the candidate's."""
 
-    points: float = 0.01
-    """For fractions that are shown in percent: an absolute margin, where 0.01 is one percentage point."""
-    relative: float = 0.10
-    """For costs and losses: a share of the baseline's value."""
+    baseline: str
+    candidate: str
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The terms of a comparison."""
+
+    margins: Margins = field(default_factory=Margins)
+    levels: Levels = field(default_factory=Levels)
+    paired: bool = True
+    """Whether the seeds of both sides are pairs. Otherwise the sides are two independent samples."""
+    excluded: Mapping[str, str] = field(default_factory=dict)
+    """Why a workload is not compared, by workload."""
+    equal: Collection[tuple[str, Pair]] = ()
+    """The workloads and pairs whose curves are equal to the bit at every seed."""
+    easiest: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """The easiest level of a metric, by workload and metric. A seed that ends beyond has collapsed."""
+    examples: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """The examples in the split of a metric, by workload and metric."""
 
 
 @dataclass
@@ -53,18 +79,24 @@ class _Row:
 
     workload: str
     metric: Metric
-    optimizer: str
-    against: str
+    pair: Pair
     seeds: int = 0
     baseline: float = math.nan
     candidate: float = math.nan
-    losses: list[float] = field(default_factory=list)
+    losses: Array = field(default_factory=lambda: np.empty(0))
+    """The losses at paired seeds, without seeds that neither side finished; of two samples, empty."""
+    shifts: Array = field(default_factory=lambda: np.empty((1, 0)))
+    """What the row is judged by: see ``rerandomised``. Empty where there is nothing to compare."""
+    loss: float = math.nan
+    """The estimated loss."""
     margin: float = 0.0
     """The margin on the scale of ``losses``."""
     log: bool = False
     relative: bool = False
+    equal: bool = False
     lost: int = 0
     gained: int = 0
+    collapsed: int = 0
     note: str = ""
 
     def natural(self, loss: float) -> float:
@@ -75,74 +107,63 @@ class _Row:
         return -1.0 if self.log and difference == -math.inf else difference
 
 
-class Pair(NamedTuple):
-    """The names of two optimizers: the baseline's and the candidate's."""
-
-    baseline: str
-    candidate: str
-
-
 def compare(
-    baseline: pd.DataFrame,
-    candidate: pd.DataFrame,
-    metrics: Metrics,
-    pairs: Sequence[Pair],
-    margins: Margins | None = None,
-    excluded: Mapping[str, str] | None = None,
+    baseline: pd.DataFrame, candidate: pd.DataFrame, metrics: Metrics, pairs: Sequence[Pair], terms: Terms | None = None
 ) -> pd.DataFrame:
     """A row for each workload, pair of optimizers and metric, with ``COLUMNS``.
 
-    Seeds that both sides ran are paired. The loss at a seed is how much worse the candidate is. For fractions in
-    percent it is the difference. For metrics with a log scale whose values are all positive it is log(candidate /
-    baseline). For other metrics it is the difference as a share of the baseline's mean. All rows are tested together;
-    see ``paired.judge``.
+    Seeds that both sides ran are paired, unless ``terms`` say that the sides are independent. The loss at a seed is how
+    much worse the candidate is. For fractions in percent it is the difference. For metrics with a log scale it is
+    log(candidate / baseline), where values below a floor count as the floor, as on leaderboards. If a value is below
+    zero, and for other metrics, it is the difference as a share of the baseline's mean. All rows are tested together:
+    see ``judge.decide``.
 
-    A seed that diverged or failed has no value, and never reaches the target. ``lost`` counts the seeds at which only
-    the baseline finished, and ``gained`` the seeds at which only the candidate finished. A metric's row is worse if the
-    candidate lost more seeds than it gained, whatever the other seeds say. In a row of costs, the seeds at which only
-    the baseline reaches the target are lost; they enter the test.
+    A seed that diverged, failed or missed the target on one side alone is an infinite loss of that side. ``lost``
+    counts the seeds at which only the baseline finished (in a row of costs: reached the target), and ``gained`` the
+    seeds at which only the candidate did. ``collapsed`` counts the seeds at which only the candidate ended beyond the
+    workload's easiest level. A row with such a seed is never the same.
 
-    ``difference``, ``low`` and ``high`` are candidate minus baseline, divided by the baseline where ``relative``.
+    ``difference``, ``low`` and ``high`` are candidate minus baseline, divided by the baseline where ``relative``. The
+    verdict can be read from the interval, which is made of two one-sided bounds at ``level``. ``tested_at`` is the
+    level at which Holm's procedure tests the row, and ``smallest_p`` the smallest p-value that so many seeds can give.
+    For undecided rows, ``loss_at_most`` bounds how much worse the candidate may be (95%, one-sided), and
+    ``more_seeds`` is about how many further seeds decide.
 
     Args:
         baseline: the baseline's outcomes, from ``outcomes.outcomes``.
         candidate: the candidate's outcomes.
         metrics: the metrics that are compared, by workload.
         pairs: the pairs of optimizers that are compared.
-        margins: the differences that count as the same.
-        excluded: why a workload is not compared, by workload.
+        terms: margins, error rate and what is known of the workloads.
     """
-    reasons = excluded or {}
+    terms = terms or Terms()
     wanted = [(workload, pair, metric) for workload, all_ in metrics.items() for pair in pairs for metric in all_]
-    rows = [
-        row
-        for workload, pair, metric in wanted
-        if (row := _row(baseline, candidate, workload, metric, pair, margins or Margins(), reasons.get(workload, "")))
-    ]
+    rows = [row for each in wanted if (row := _row(baseline, candidate, *each, terms))]
     if not rows:
         return pd.DataFrame(columns=COLUMNS)
-    most = max(1, *(len(row.losses) for row in rows))
-    losses = np.array([row.losses + [math.nan] * (most - len(row.losses)) for row in rows])
-    found = judge(losses, np.array([row.margin for row in rows]))
-    return pd.DataFrame(
-        [_finished(row, *parts) for row, *parts in zip(rows, *found, losses, strict=True)], columns=COLUMNS
-    )
+    found = [evidence(row.shifts, np.array([row.margin])) if row.shifts.size else _NONE for row in rows]
+    together = Evidence(*(np.concatenate(each) for each in zip(*found, strict=True)))
+    judged = decide(together, np.array([row.equal for row in rows]), terms.levels)
+    return pd.DataFrame([_finished(row, judged, place, terms) for place, row in enumerate(rows)], columns=COLUMNS)
 
 
-def overall(table: pd.DataFrame) -> str:
-    """Worse if a row is worse, else better if a row is better, else same; nothing compared without rows."""
-    verdicts = set(table["verdict"])
-    return next((verdict for verdict in ("worse", "better", "same") if verdict in verdicts), NOTHING)
+_NONE = Evidence(*[np.array([math.nan])] * 4)
+
+
+def overall(verdicts: Iterable[str]) -> str:
+    """Worse if a row is worse, else undecided if a row is, else better if a row is, else same.
+
+    Without any row that was compared, nothing compared.
+
+    >>> overall(["same", "better", "undecided"])
+    'undecided'
+    """
+    there = set(verdicts)
+    return next((verdict for verdict in ("worse", "undecided", "better", "same") if verdict in there), NOTHING)
 
 
 def _row(
-    baseline: pd.DataFrame,
-    candidate: pd.DataFrame,
-    workload: str,
-    metric: Metric,
-    pair: Pair,
-    margins: Margins,
-    excluded: str,
+    baseline: pd.DataFrame, candidate: pd.DataFrame, workload: str, pair: Pair, metric: Metric, terms: Terms
 ) -> _Row | None:
     """The row of a metric; None where neither side has a trial."""
 
@@ -153,71 +174,119 @@ def _row(
     before, after = of(baseline, pair.baseline), of(candidate, pair.candidate)
     if before.empty and after.empty:
         return None
-    row = _Row(workload, metric, pair.candidate, pair.baseline, note=excluded)
+    row = _Row(workload, metric, pair, note=terms.excluded.get(workload, ""))
     both = before.merge(after, on="seed", suffixes=("_before", "_after"))
     if before.empty or after.empty:
         row.note = f"not in the {'baseline' if before.empty else 'candidate'}"
-    elif both.empty:
-        row.note = "no seed in common"
+    elif both.empty and terms.paired and not row.note:
+        row.note = "no seed in common: --unpaired compares two independent samples"
     if row.note:
         return row
-    b, c = both["value_before"].to_numpy(dtype=float), both["value_after"].to_numpy(dtype=float)
+    if terms.paired:
+        b, c = both["value_before"].to_numpy(dtype=float), both["value_after"].to_numpy(dtype=float)
+        row.seeds, row.equal = len(both), (workload, pair) in terms.equal
+    else:
+        b, c = before["value"].to_numpy(dtype=float), after["value"].to_numpy(dtype=float)
+        row.seeds = min(len(b), len(c))
+    level = terms.easiest.get((workload, metric.name))
+    down_b, down_c = (_beyond(values, level, metric) for values in (b, c))
     there_b, there_c = np.isfinite(b), np.isfinite(c)
-    row.seeds, row.lost, row.gained = len(both), int((there_b & ~there_c).sum()), int((there_c & ~there_b).sum())
+    if terms.paired:
+        row.lost, row.gained = int((there_b & ~there_c).sum()), int((there_c & ~there_b).sum())
+        row.collapsed = int((down_c & ~down_b).sum())
+    else:
+        row.lost, row.gained = int((~there_c).sum()), int((~there_b).sum())
+        row.collapsed = int(down_c.sum()) if not down_b.any() else 0
     log = metric.scale == "log" and not bool((np.concatenate([b, c]) < 0).any())
     row.baseline, row.candidate = _value(b, metric, log), _value(c, metric, log)
-    _measure(row, b, c, margins)
+    _measure(row, b, c, log, terms)
     return row
+
+
+def _beyond(values: Array, level: float | None, metric: Metric) -> Array:
+    """Which values are worse than a level."""
+    if level is None:
+        return np.zeros(values.shape, dtype=bool)
+    return np.isfinite(values) & (values < level if metric.better == "higher" else values > level)
 
 
 def _value(values: Array, metric: Metric, log: bool) -> float:
     """The value as in the leaderboard: the mean over finished seeds; nan if a seed never reaches the target."""
     if is_to_target(metric) and not np.isfinite(values).all():
         return math.nan
-    return t_interval(list(values[np.isfinite(values)]), log=log).value
+    return t_interval(list(values[np.isfinite(values)]), log=log, floor=_floor(metric)).value
 
 
-def _measure(row: _Row, b: Array, c: Array, margins: Margins) -> None:
-    """The losses of a row, and the margin on their scale."""
+def _floor(metric: Metric) -> float:
+    """Values below count as this on a log scale, as on leaderboards: a target that is met at the start costs one."""
+    return 1.0 if metric.name in TO_TARGET else FLOOR
+
+
+def _measure(row: _Row, b: Array, c: Array, log: bool, terms: Terms) -> None:
+    """What a row is judged by, and the margin on the same scale."""
     sign = 1.0 if row.metric.better == "lower" else -1.0
-    there = np.isfinite(b) & np.isfinite(c)
-    known = np.concatenate([b[np.isfinite(b)], c[np.isfinite(c)]])
-    row.log = row.metric.scale == "log" and bool((known > 0).all())
-    row.relative = row.metric.unit != "%"
-    losses = np.full(b.shape, math.nan)
-    if row.log:
-        losses[there] = sign * np.log(c[there] / b[there])
-        row.margin = math.log1p(margins.relative)
+    there_b, there_c = np.isfinite(b), np.isfinite(c)
+    used = there_b & there_c if terms.paired else there_b
+    mean = float(b[used].mean()) if used.any() else math.nan
+    row.log, row.relative, unit = log, row.metric.unit != "%", 1.0
+    if log:
+        row.margin = math.log1p(terms.margins.relative)
     elif row.relative:
-        unit = abs(float(b[there].mean())) if there.any() else 1.0
-        losses[there] = sign * (c[there] - b[there]) / (unit or 1.0)
+        unit = abs(mean) if used.any() else 1.0
         # of a baseline of nothing there is no share
-        row.margin, row.relative = (margins.relative, True) if unit else (0.0, False)
+        row.margin, unit = (terms.margins.relative, unit) if unit else (0.0, 1.0)
     else:
-        losses[there] = sign * (c[there] - b[there])
-        row.margin = margins.points
-    if is_to_target(row.metric):
-        losses[np.isfinite(b) & ~np.isfinite(c)] = math.inf
-        losses[np.isfinite(c) & ~np.isfinite(b)] = -math.inf
-    row.losses = losses.tolist()
+        row.margin = terms.margins.of_fraction(row.metric, mean, terms.examples.get((row.workload, row.metric.name)))
+    before, after = (_scaled(values, sign, log, unit, row.metric) for values in (b, c))
+    if terms.paired:
+        with np.errstate(invalid="ignore"):  # of two that do not finish: nan
+            losses = after - before
+        row.losses = losses[~np.isnan(losses)]
+        if len(row.losses):
+            row.shifts = paired(row.losses)
+            row.loss = float(np.median(row.losses) if np.isinf(row.losses).any() else row.losses.mean())
+    elif len(before) and len(after) and (there_b.any() or there_c.any()):
+        row.shifts = two_samples(before, after)
+        unending = np.isinf(before).any() or np.isinf(after).any()
+        with np.errstate(invalid="ignore"):
+            row.loss = float(np.median(after) - np.median(before)) if unending else float(after.mean() - before.mean())
 
 
-def _finished(row: _Row, verdict: float, low: float, high: float, losses: Array) -> dict[str, Any]:
-    name = NOTHING if math.isnan(verdict) else {1: "worse", -1: "better", 0: "same"}[int(verdict)]
-    ends = not is_to_target(row.metric)
-    if ends and row.lost != row.gained:
-        name = "worse" if row.lost > row.gained or name == "worse" else "better"
-    usable = losses[~np.isnan(losses)]
-    middle = float("nan") if not len(usable) else float(np.median(usable) if np.isinf(usable).any() else usable.mean())
+def _scaled(values: Array, sign: float, log: bool, unit: float, metric: Metric) -> Array:
+    """Values on the scale of losses, where larger is worse; what did not finish is infinitely large."""
+    there = np.isfinite(values)
+    known = np.where(there, values, 1.0)
+    scaled = np.log(np.maximum(known, _floor(metric))) if log else known / unit
+    return np.where(there, sign * scaled, np.inf)
+
+
+def _finished(row: _Row, judged: Judged, place: int, terms: Terms) -> dict[str, Any]:
+    code = judged.verdict[place]
+    name = NOTHING if math.isnan(code) else NAMES[int(code)]
+    if name == "same" and row.collapsed:
+        name = "undecided"
+    level, low, high = terms.levels.same, math.nan, math.nan
+    tested = smallest = at_most = math.nan
+    more: int | None = None
+    if row.equal and not math.isnan(code):
+        low = high = 0.0
+    elif row.shifts.size:
+        tested = float(judged.better_level[place] if name == "better" else judged.worse_level[place])
+        level = {"same": terms.levels.same, "undecided": ALPHA}.get(name, tested)
+        low, high = lower_bound(row.shifts[0], level), upper_bound(row.shifts[0], level)
+        smallest = 1.0 / (row.shifts.shape[-1] + 1)
+        if name == "undecided":
+            at_most = row.natural(high)
+            more = more_seeds(row.losses, row.margin, tested, terms.levels.same)
     bounds = sorted([row.natural(low), row.natural(high)])
     return {
         "workload": row.workload,
-        "optimizer": row.optimizer,
-        "against": row.against,
+        "optimizer": row.pair.candidate,
+        "against": row.pair.baseline,
         "metric": row.metric.name,
         "baseline": row.baseline,
         "candidate": row.candidate,
-        "difference": row.natural(middle),
+        "difference": row.natural(row.loss),
         "low": bounds[0],
         "high": bounds[1],
         "verdict": name,
@@ -226,24 +295,33 @@ def _finished(row: _Row, verdict: float, low: float, high: float, losses: Array)
         "seeds": row.seeds,
         "lost": row.lost,
         "gained": row.gained,
-        "note": row.note or "; ".join(_remarks(row, ends, usable)),
+        "collapsed": row.collapsed,
+        "equal": row.equal,
+        "level": level if row.shifts.size and not row.equal else math.nan,
+        "tested_at": tested,
+        "smallest_p": smallest,
+        "loss_at_most": at_most,
+        "more_seeds": math.nan if more is None else more,
+        "note": row.note or "; ".join(_remarks(row, terms)),
     }
 
 
-def _remarks(row: _Row, ends: bool, usable: Array) -> list[str]:
+def _remarks(row: _Row, terms: Terms) -> list[str]:
+    ends = not is_to_target(row.metric)
     what = "diverged or failed" if ends else "never reached the target"
     got = "finished" if ends else "did"
     found = []
     if row.lost:
-        found.append(f"{what} at {_seeds(row.lost)} where the baseline {got}")
+        found.append(f"{what} at {_seeds(row.lost)}" + (f" where the baseline {got}" if terms.paired else ""))
     if row.gained:
-        found.append(f"{got if ends else 'reached it'} at {_seeds(row.gained)} where the baseline {what}")
-    if not len(usable):
-        found.append(f"both {what} at every seed" if not (row.lost or row.gained) else "no seed at which both finished")
-    elif len(usable) == 1 and usable[0] != 0:
-        found.append("one seed tells nothing")
-    elif len(usable) < MIN_SEEDS:
-        found.append(f"underpowered: {_seeds(len(usable))}")
+        told = f"{got if ends else 'reached it'} at {_seeds(row.gained)} where the baseline {what}"
+        found.append(told if terms.paired else f"the baseline {what} at {_seeds(row.gained)}")
+    if row.collapsed:
+        found.append(f"collapsed at {_seeds(row.collapsed)}: beyond the workload's easiest level")
+    if not row.shifts.size:
+        found.append(f"both {what} at every seed")
+    elif terms.paired and (neither := row.seeds - len(row.losses)):
+        found.append(f"both {what} at {_seeds(neither)}")
     return found
 
 

@@ -22,41 +22,52 @@ _LEAST = 3
 """The least number of steps in a block and in the warm-up, however long a step takes."""
 
 
-def step_times(trial: Trial, registry: Registry) -> tuple[int, NDArray[np.float64]]:
-    """The number of steps in a block, and the seconds of a step in each of ``BLOCKS`` such blocks.
+class StepTimer:
+    """Makes and times steps of a trial.
 
     A step begins when its batch is in memory, as in training: schedule, optimizer with its gradients, decay and
-    projection. The device is synchronised at both ends of a block. The trial's seed decides the batches.
+    projection. The device is synchronised at the end of a block. The trial's seed decides the batches.
     """
-    it = assemble(trial, registry)
-    it.module.train()
-    recipe = StepRecipe(trial, it.stepper, it.objective.parameters, 1e-3)
-    project = functools.partial(it.problem.project, list(it.module.parameters()))
-    done = 0
 
-    def block(steps: int) -> float:
-        nonlocal done
-        spent = 0.0
-        for _ in range(steps):
-            batch = it.problem.batch("train", done, it.draw)
-            started = time.perf_counter()
-            it.objective.begin_step(batch, done)
-            recipe.before(done, 0.0)
-            it.stepper.step(it.objective)
-            recipe.after()
-            it.stepper.project(project)
-            spent += time.perf_counter() - started
-            done += 1
-        if trial.device != "cpu":
-            started = time.perf_counter()
-            torch.accelerator.synchronize()
-            spent += time.perf_counter() - started
+    def __init__(self, trial: Trial, registry: Registry) -> None:
+        self.trial = trial
+        self.parts = assemble(trial, registry)
+        self.parts.module.train()
+        self.recipe = StepRecipe(trial, self.parts.stepper, self.parts.objective.parameters, 1e-3)
+        self.project = functools.partial(self.parts.problem.project, list(self.parts.module.parameters()))
+        self.done = 0
+
+    def block(self, steps: int) -> float:
+        """The seconds of a step, as the mean of so many."""
+        it, spent = self.parts, 0.0
+        with products_of(self.trial):
+            for _ in range(steps):
+                batch = it.problem.batch("train", self.done, it.draw)
+                started = time.perf_counter()
+                it.objective.begin_step(batch, self.done)
+                self.recipe.before(self.done, 0.0)
+                it.stepper.step(it.objective)
+                self.recipe.after()
+                it.stepper.project(self.project)
+                spent += time.perf_counter() - started
+                self.done += 1
+            if self.trial.device != "cpu":
+                started = time.perf_counter()
+                torch.accelerator.synchronize()
+                spent += time.perf_counter() - started
         return spent / steps
 
-    warm, count = 0.0, 0
-    with products_of(trial):
+    def warm_up(self) -> int:
+        """Make steps until their time is steady; the number of steps that take about a tenth of a second."""
+        warm, count = 0.0, 0
         while warm < _WARM_UP_SECONDS or count < _LEAST:
-            warm += block(1)
+            warm += self.block(1)
             count += 1
-        steps = max(_LEAST, round(_BLOCK_SECONDS / (warm / count)))
-        return steps, np.array([block(steps) for _ in range(BLOCKS)])
+        return max(_LEAST, round(_BLOCK_SECONDS / (warm / count)))
+
+
+def step_times(trial: Trial, registry: Registry) -> tuple[int, NDArray[np.float64]]:
+    """The number of steps in a block, and the seconds of a step in each of ``BLOCKS`` such blocks."""
+    timer = StepTimer(trial, registry)
+    steps = timer.warm_up()
+    return steps, np.array([timer.block(steps) for _ in range(BLOCKS)])

@@ -1,0 +1,64 @@
+"""``thalweg gate`` trains both sides until they are decided."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support import SCALED_SGD, TINY, CommandLine
+
+GATE = TINY.replace("seeds = 1", "seeds = 2") + '\n[workloads.bowl.target]\nmetric = "loss"\nvalue = 5.0\n'
+GATE = (
+    GATE.split("[optimizers.")[0] + "[optimizers.mine]\nlr = 0.01\n" + "\n[workloads" + GATE.split("\n[workloads")[-1]
+)
+
+
+@pytest.fixture
+def gate(cli: CommandLine) -> CommandLine:
+    (cli.folder / "gate.toml").write_text(GATE, encoding="utf-8")
+    for name, factor in (("old", 1.0), ("again", 1.0), ("slow", 0.25)):
+        (cli.folder / f"{name}.py").write_text(SCALED_SGD.replace("FACTOR", str(factor)), encoding="utf-8")
+    return cli
+
+
+def trials(folder: Path) -> int:
+    return len(list(folder.glob("gate/trials/*")))
+
+
+WORDS = ("--benchmark", "gate.toml", "--plugin-baseline", "old.py")
+
+
+def test_a_change_of_no_number_is_the_same_at_five_seeds(gate: CommandLine) -> None:
+    found = gate.json("gate", "base", "new", *WORDS, "--plugin-candidate", "again.py", "--quiet")
+    assert found["verdict"] == "same"
+    assert all(row["equal"] and row["seeds"] == 5 for row in found["rows"])
+    assert trials(gate.folder / "base") == trials(gate.folder / "new") == 5
+    assert found["notes"][-1].startswith("looks were planned at 5, 7, 10, 14, 19, 26, 36, 40 seeds for 2 rows")
+
+
+def test_a_slower_step_is_worse_after_the_seeds_that_show_it_and_trained_seeds_are_kept(gate: CommandLine) -> None:
+    done = gate("gate", "base", "new", *WORDS, "--plugin-candidate", "slow.py", "--format", "markdown", code=1)
+    assert done.stdout.startswith("**worse: new against base (")
+    assert "5 seeds leave 2 of 2 rows undecided: 7 seeds are next" in done.stderr
+    assert trials(gate.folder / "base") == trials(gate.folder / "new") == 7
+    # more seeds than a look is planned to see change nothing
+    gate("run", "gate.toml", "--plugin", "old.py", "--seeds", "12", "--results", "base", "--quiet")
+    again = gate.json("gate", "base", "new", *WORDS, "--plugin-candidate", "slow.py", "--quiet", code=1)
+    assert {row["seeds"] for row in again["rows"]} == {7}
+
+
+def test_mistakes_are_one_line_and_train_nothing(gate: CommandLine) -> None:
+    for words, expected in (
+        (("--max-seeds", "3"), "--max-seeds 3: 2 rows take at least"),
+        (("--margin", "3"), "--margin 3: give percentage points"),
+        (("--metric", "los"), "no metric 'los'; did you mean 'loss'?"),
+        (("--metric", "seconds_to_target"), "'thalweg time BASELINE CANDIDATE' compares seconds"),
+    ):
+        text = gate("gate", "base", "new", *WORDS, "--plugin-candidate", "again.py", *words, code=2).stderr
+        assert expected in text
+        assert len(text.strip().splitlines()) == 1
+    assert not (gate.folder / "base").exists()
+    missing = gate("gate", "base", "new", "--benchmark", "gate.toml", "--plugin-baseline", "none.py",
+                   "--plugin-candidate", "again.py", code=2).stderr  # fmt: skip
+    assert "base: its seeds were not trained (a mistake in the command or in a file)" in missing
