@@ -11,7 +11,7 @@ from thalweg.present.charts.improvement import improvement_chart
 from thalweg.present.charts.over_all import ecdf_chart, profile_chart
 from thalweg.present.numbers import decimals, interval, ranks
 from thalweg.present.picture import Picture
-from thalweg.present.sentences import capital, count
+from thalweg.present.sentences import OPEN_RANKS, capital, count
 from thalweg.present.table import Column, Table, table
 from thalweg.present.view import IN_BENCHMARK, View
 from thalweg.scoring.critical import CriticalDifference
@@ -24,7 +24,14 @@ _AREA, _CHANCE = decimals(3), decimals(2)
 def standings(found: OverAll) -> Table:
     """The ranking; a star marks columns that depend on who else is there."""
     columns = [
-        Column("rank", "rank", lambda row: ranks(row["rank_low"], row["rank_high"]), width=50, pinned=True),
+        Column(
+            "rank",
+            "rank",
+            lambda row: ranks(row["rank_low"], row["rank_high"]),
+            help=OPEN_RANKS,
+            width=50,
+            pinned=True,
+        ),
         Column("optimizer", "optimizer", lambda row: row["optimizer"], kind="text", pinned=True),
         Column("seeds", "seeds", lambda row: row["seeds"]),
         Column("ecdf", "ECDF area", lambda row: row["ecdf"], _AREA),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from thalweg.scoring.intervals import t_interval
 from thalweg.scoring.observations import Observations
 from thalweg.scoring.pooled import Pooled, pooled
 from thalweg.scoring.profiles import profile_curve, profiles
+from thalweg.scoring.ranks import Sample, certain, finest, rank_intervals
 
 DECADES = 2
 """The ECDF covers shares of the budget from 10^-DECADES to 1, on a log scale."""
@@ -171,6 +172,14 @@ def ecdf_scores(times: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def _better(times: pd.DataFrame, optimizers: Sequence[str]) -> np.ndarray[Any, Any]:
+    """Whether optimizer i has certainly a larger area than optimizer j, as a matrix (i, j): see ``ranks.certain``."""
+    each = areas(times).groupby(level=["optimizer", "seed"]).mean()
+    by_name = {str(name): -values.to_numpy() for name, values in each.groupby(level="optimizer")}
+    step = finest(each.to_numpy().round(DIGITS))
+    return certain([Sample(by_name[name], resolution=step) for name in optimizers])
+
+
 def ecdf_curve(times: pd.DataFrame, points: int = 101) -> pd.DataFrame:
     """The ECDF of each optimizer: columns optimizer, share (of the budget), reached (share of targets)."""
     at = np.logspace(-DECADES, 0, points)
@@ -240,11 +249,8 @@ def over_all(plan: Plan, seen: Observations) -> OverAll:
     for place, name in enumerate(("profile", "profile_low", "profile_high")):
         table[name] = [found[optimizer][place] if found else math.nan for optimizer in table["optimizer"]]
     table = table.sort_values(["ecdf", "optimizer"], ascending=[False, True], ignore_index=True)
-    low, high = table["low"].fillna(0.0).to_numpy(), table["high"].fillna(1.0).to_numpy()
     table["rank"] = table["ecdf"].rank(ascending=False, method="min").astype(int)
-    # an optimizer is certainly better only where the intervals do not overlap
-    table["rank_low"] = [1 + int((low > high[i]).sum()) for i in range(len(table))]
-    table["rank_high"] = [len(table) - int((high < low[i]).sum()) for i in range(len(table))]
+    table["rank_low"], table["rank_high"] = rank_intervals(_better(times, table["optimizer"].tolist()))
     without = [name for name in plan.workloads if name not in with_target]
     scores = areas(times)
     by_workload = scores.rename("area").reset_index().pivot_table("area", "workload", "optimizer").round(DIGITS)
