@@ -18,7 +18,8 @@ from thalweg.benchmark_file import (
     WorkloadSpec,
     parse,
 )
-from thalweg.contracts import Metric
+from thalweg.contracts import Metric, Problem
+from thalweg.contracts.budget import Target
 from thalweg.contracts.option import resolve, without_defaults
 from thalweg.errors import UserError, unknown
 from thalweg.fit import check_optimizer, checked_shape
@@ -166,6 +167,7 @@ class Benchmark:
             target_split="valid" if spec.validation_fraction else "train",
             target_metric=metric(target.metric, "target.metric") if target else None,
             axis=budget.axis[0] if (budget := spec.budget or problem.budget) else "epoch",
+            start=_start(problem, options, target),
         )
 
     def _trial(
@@ -239,6 +241,12 @@ class Benchmark:
             if workload in (spec.workloads or (workload,)) and optimizer in (spec.optimizers or (optimizer,)):
                 requests.append((spec.seeds, ProbeRequest(label=label, probe=ref)))
         return requests
+
+
+def _start(problem: Problem, options: Mapping[str, Any], target: Target | None) -> float | None:
+    if target is None or target.start is not None:
+        return target.start if target else None
+    return problem.starting_level(options, target.metric)
 
 
 def load_benchmark(name: str, registry: Registry) -> Benchmark:

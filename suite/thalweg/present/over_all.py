@@ -37,11 +37,6 @@ def standings(found: OverAll) -> Table:
         Column("ecdf", "ECDF area", lambda row: row["ecdf"], _AREA),
         Column("interval", "95% interval", lambda row: interval(row["low"], row["high"], _AREA)),
         Column("profile", "profile score *", lambda row: row["profile"], _AREA),
-        Column(
-            "profile_interval",
-            "95% interval *",
-            lambda row: interval(row["profile_low"], row["profile_high"], _AREA),
-        ),
     ]
     return table(columns, found.table)
 
@@ -89,7 +84,15 @@ def explanation(found: OverAll) -> list[str]:
         f"* depends on who else is there (AlgoPerf's score, of examples evaluated){without}"
     )
     test = critical_difference(found.critical) if found.critical else found.no_critical
-    return [ranking, *too_few(found.pooled), test]
+    return [ranking, *_own_targets(found), *too_few(found.pooled), test]
+
+
+def _own_targets(found: OverAll) -> list[str]:
+    """A sentence on the workloads without easier targets; empty where there are none."""
+    if not found.own_target_only:
+        return []
+    names = ", ".join(found.own_target_only)
+    return [f"without easier targets, since no starting level is declared that is worse than the target: {names}"]
 
 
 def pictures(found: OverAll, among: Sequence[str]) -> list[Picture]:
@@ -129,7 +132,7 @@ def left_out(found: OverAll, view: View) -> str:
     if added := sorted({*trials.loc[~inside, "optimizer"]} - {*trials.loc[inside, "optimizer"]}):
         lines.append(f"added to the benchmark, and ranked on single workloads only: {', '.join(added)}")
     if len(found.table):
-        lines += [*too_few(found.pooled), *([found.no_critical] if found.no_critical else [])]
+        lines += [*_own_targets(found), *too_few(found.pooled), *([found.no_critical] if found.no_critical else [])]
     return " ".join(f"{capital(line)}." for line in lines)
 
 
