@@ -31,8 +31,8 @@ def profiles(times: pd.DataFrame, optimizers: Sequence[str]) -> dict[str, float]
     the median over seeds. The ratio is the time over the shortest time of all optimizers.
 
     There is no interval because none is known that covers. The score has a kink where two optimizers are equally fast,
-    and the best of several noisy medians is too good. A bootstrap over seeds covers the score of the population medians
-    in as little as 0 to 14% of cases (``docs/coverage.py``).
+    and the best of several noisy medians is too good. A bootstrap over seeds covers the score of equal population
+    medians in about 1% of cases (``docs/coverage.py``).
     """
     spent = _spent(times, optimizers)
     if not spent:
