@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -10,10 +11,11 @@ from statistics import median_high, median_low
 
 import pytest
 
-from thalweg.contracts import LoadContext, Metric
+from thalweg.contracts import LoadContext, Metric, Problem
 from thalweg.contracts.analytic import AnalyticFunction
 from thalweg.contracts.option import resolve
 from thalweg.contracts.supervised import Supervised
+from thalweg.errors import UserError
 from thalweg.expand import load_benchmark
 from thalweg.kept import find_benchmark
 from thalweg.plan import Plan
@@ -73,6 +75,18 @@ def test_a_target_is_what_half_of_twenty_seeds_of_the_baseline_reached(registry:
     assert problem.target.metric == metric.name
     assert problem.target.value == pytest.approx(rounded(reached, metric), rel=1e-12)
     assert problem.target_source
+
+
+def test_the_page_names_the_functions_that_count_as_solved(registry: Registry) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    (told,) = re.findall(r"the target of ([\w, -]+) is 1e-6", page)
+    solved = set()
+    for spec in WORKLOADS.values():
+        problem = registry.problem(spec.problem.name)
+        minimum = known_minimum(registry, problem.name)
+        if minimum is not None and problem.target is not None and problem.target.value == minimum + SOLVED:
+            solved.add(problem.name)
+    assert set(re.split(", | and ", told)) == solved
 
 
 def test_problems_without_a_target_are_those_whose_data_was_not_at_hand(registry: Registry) -> None:
@@ -202,3 +216,12 @@ target = { metric = "loss", value = 1.0, start = 16.0 }
     )
     workload = load_benchmark(str(tmp_path / "mine.toml"), registry).expand(registry).workloads["a"]
     assert targets_of(workload) == pytest.approx([1, 2, 4, 8])
+
+
+def test_a_level_that_cannot_be_computed_is_one_line(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Problem, options: object, metric: str) -> float:
+        raise KeyError(metric)
+
+    monkeypatch.setattr(type(registry.problem("quadratic")), "starting_level", broken)
+    with pytest.raises(UserError, match=r"workloads.quadratic.problem: 'quadratic': starting_level: KeyError"):
+        load_benchmark("analytic", registry).expand(registry)

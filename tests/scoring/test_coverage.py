@@ -66,14 +66,15 @@ def test_the_page_has_the_rates_that_it_promises(script: ModuleType) -> None:
     highest = 100 * binom.ppf(0.999, script.TABLES, 0.05) / script.TABLES
     for kind in PROMISED:
         assert max(rows["thalweg", kind]) <= highest
-    assert min(rows["overlap", "normal"]) > 10
+    # with nine and twenty optimizers
+    assert min(rows["overlap", "normal"][len(script.SEEDS) :]) > 10
 
 
 def _cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-@pytest.mark.parametrize("place", [0, 1, 5, 9])
+@pytest.mark.parametrize("place", [0, 1, 5, 10])
 def test_a_simulation_gives_the_row_of_the_page(script: ModuleType, place: int) -> None:
     page = (DOCS / "scoring.md").read_text(encoding="utf-8")
     line = script.block(page, "ranks").strip().splitlines()[2 + place]
