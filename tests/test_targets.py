@@ -225,3 +225,10 @@ def test_a_level_that_cannot_be_computed_is_one_line(registry: Registry, monkeyp
     monkeypatch.setattr(type(registry.problem("quadratic")), "starting_level", broken)
     with pytest.raises(UserError, match=r"workloads.quadratic.problem: 'quadratic': starting_level: KeyError"):
         load_benchmark("analytic", registry).expand(registry)
+
+
+def test_the_page_tells_the_targets_of_the_digits(registry: Registry) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "scoring.md").read_text(encoding="utf-8")
+    targets = targets_of(load_benchmark("baselines", registry).expand(registry).workloads["digits"])
+    first, second, third, own = (f"{100 * value:.1f}%" for value in reversed(targets))
+    assert f"the targets are {first}, {second}, {third} and {own} accuracy" in page
