@@ -23,7 +23,8 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The documentation site, in docs/_build; a warning is an error."""
+    """The documentation site, in docs/_build, and its simulated tables; a warning is an error."""
+    session.run("python", "docs/coverage.py", "--check")
     session.run("sphinx-build", "--fail-on-warning", "--keep-going", "--fresh-env", "--quiet", "docs", "docs/_build")
 
 

@@ -18,9 +18,11 @@ from thalweg.benchmark_file import (
     WorkloadSpec,
     parse,
 )
-from thalweg.contracts import Metric
+from thalweg.contracts import Metric, Problem
+from thalweg.contracts.budget import Target
 from thalweg.contracts.option import resolve, without_defaults
 from thalweg.errors import UserError, unknown
+from thalweg.failure import Failure
 from thalweg.fit import check_optimizer, checked_shape
 from thalweg.limits import PAIRS, TRIALS
 from thalweg.plan import Plan, PlannedTrials, Seeds, Settings, Workload, uncollected
@@ -166,6 +168,7 @@ class Benchmark:
             target_split="valid" if spec.validation_fraction else "train",
             target_metric=metric(target.metric, "target.metric") if target else None,
             axis=budget.axis[0] if (budget := spec.budget or problem.budget) else "epoch",
+            start=_start(problem, options, target, f"{where}.problem"),
         )
 
     def _trial(
@@ -239,6 +242,16 @@ class Benchmark:
             if workload in (spec.workloads or (workload,)) and optimizer in (spec.optimizers or (optimizer,)):
                 requests.append((spec.seeds, ProbeRequest(label=label, probe=ref)))
         return requests
+
+
+def _start(problem: Problem, options: Mapping[str, Any], target: Target | None, where: str) -> float | None:
+    """The level from which easier targets are spaced, as the target or the problem declares it."""
+    if target is None or target.start is not None:
+        return target.start if target else None
+    try:
+        return problem.starting_level(options, target.metric)
+    except Exception as error:  # a plugin's mistake
+        raise UserError(f"{where}: {problem.name!r}: starting_level: {Failure.of(error).line}") from error
 
 
 def load_benchmark(name: str, registry: Registry) -> Benchmark:

@@ -30,6 +30,8 @@ class Workload:
     target_metric: Metric | None
     axis: str = "epoch"
     """The column of a curve that counts the spent budget."""
+    start: float | None = None
+    """The value of the target's metric before training, where the target or the problem declares it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,16 @@ from support import CommandLine
 from thalweg.contracts import Metric
 from thalweg.contracts.budget import Target
 from thalweg.plan import Workload
-from thalweg.scoring.over_all import DECADES, ecdf_curve, ecdf_scores, targets_of
+from thalweg.scoring.over_all import DECADES, ecdf_curve, ecdf_scores
 from thalweg.scoring.profiles import R_MAX, profile_curve, profile_score, profiles
+from thalweg.scoring.targets import targets_of
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
 
-def workload(metric: Metric, value: float) -> Workload:
-    return Workload("w", (metric,), metric, "test", Target(metric=metric.name, value=value), "valid", metric)
+def workload(metric: Metric, value: float, start: float | None = None) -> Workload:
+    target = Target(metric=metric.name, value=value)
+    return Workload("w", (metric,), metric, "test", target, "valid", metric, start=start)
 
 
 def times(rows: list[tuple[str, str, int, int, float, float]]) -> pd.DataFrame:
@@ -38,12 +40,30 @@ def drawn(optimizers: list[str], seed: int = 0) -> pd.DataFrame:
     return times(rows)
 
 
-def test_targets_are_the_benchmarks_and_easier_ones() -> None:
+def test_targets_lie_between_the_start_and_the_workloads_own_target() -> None:
     accuracy, loss = Metric("accuracy", "higher", unit="%"), Metric("loss", "lower", "log")
-    np.testing.assert_allclose(targets_of(workload(accuracy, 0.95)), [0.95, 0.9, 0.8, 0.6])
-    np.testing.assert_allclose(targets_of(workload(accuracy, 0.7)), [0.7, 0.4])  # four times the error is 1.2
-    np.testing.assert_allclose(targets_of(workload(loss, 1e-6)), [1e-6, 1e-5, 1e-4, 1e-3])
+    # errors 0.9 at the start and 0.9 / 16 at the target: halved from target to target
+    np.testing.assert_allclose(
+        targets_of(workload(accuracy, 1 - 0.9 / 16, 0.1)), [1 - 0.9 / 2**k for k in (4, 3, 2, 1)]
+    )
+    np.testing.assert_allclose(targets_of(workload(loss, 1e-6, 1e2)), [1e-6, 1e-4, 1e-2, 1.0])
+    wrong = Metric("wrong", "lower", unit="%")
+    np.testing.assert_allclose(targets_of(workload(wrong, 0.0081, 0.5)), 0.0081 * (0.5 / 0.0081) ** (np.arange(4) / 4))
     assert targets_of(Workload("w", (loss,), loss, "test", None, "valid", None)) == []
+
+
+def test_targets_without_an_error_are_evenly_spaced() -> None:
+    accuracy, loss = Metric("accuracy", "higher", unit="%"), Metric("loss", "lower")
+    np.testing.assert_allclose(targets_of(workload(accuracy, 1.0, 0.6)), [1.0, 0.9, 0.8, 0.7])
+    np.testing.assert_allclose(targets_of(workload(loss, -3.0, 1.0)), [-3.0, -2.0, -1.0, 0.0])
+    np.testing.assert_allclose(targets_of(workload(Metric("reward", "higher"), 40.0, 0.0)), [40.0, 30.0, 20.0, 10.0])
+
+
+def test_a_workload_whose_start_is_unknown_or_good_enough_has_its_own_target_alone() -> None:
+    accuracy, loss = Metric("accuracy", "higher", unit="%"), Metric("loss", "lower", "log")
+    for start in (None, 0.5, 0.7, math.nan):
+        assert targets_of(workload(accuracy, 0.5, start)) == [0.5]
+    assert targets_of(workload(loss, 0.5, 0.4)) == [0.5]
 
 
 def test_the_area_is_that_of_a_case_by_hand() -> None:
@@ -92,9 +112,7 @@ def test_performance_profiles_by_hand_and_by_brute_force() -> None:
     found = profiles(times(rows), ["x", "y", "z"])  # type: ignore[arg-type]
     # ratios: x 1 and 4, y 2 and 1, z never and 3
     expected = {"x": (1 + 0) / 2, "y": (2 / 3 + 1) / 2, "z": (0 + 1 / 3) / 2}
-    for optimizer, value in expected.items():
-        # seeds that agree leave nothing open
-        assert found[optimizer] == pytest.approx((value, value, value))
+    assert found == pytest.approx(expected)
     ratios = np.random.default_rng(0).uniform(1, 6, 50)
     taus = np.linspace(1, R_MAX, 30001)
     area = np.trapezoid([(ratios <= tau).mean() for tau in taus], taus) / (R_MAX - 1)
@@ -105,7 +123,7 @@ def test_the_profile_is_the_curve_whose_area_is_the_score() -> None:
     draw = np.random.default_rng(2)
     rows = [(w, o, s, 0, 0.1, float(np.exp(draw.normal(3, 1)))) for w in "abcdef" for o in "xyz" for s in range(3)]
     curve = profile_curve(times(rows), ["x", "y", "z"], 6001)
-    for optimizer, (score, *_) in profiles(times(rows), ["x", "y", "z"]).items():
+    for optimizer, score in profiles(times(rows), ["x", "y", "z"]).items():
         part = curve[curve["optimizer"] == optimizer]
         assert np.trapezoid(part["within"], part["tau"]) / (R_MAX - 1) == pytest.approx(score, abs=2e-3)
         assert part["within"].is_monotonic_increasing
@@ -140,21 +158,18 @@ def test_a_seed_that_lacks_a_workload_is_counted_as_left_out(cli: CommandLine) -
 
 def test_a_target_that_is_met_at_the_start_is_a_tie() -> None:
     rows = [("a", "x", 0, 0, 0.0, 0.0), ("a", "y", 0, 0, 0.0, 0.0), ("a", "z", 0, 0, 0.1, 5.0)]
-    assert profiles(times(rows), ["x", "y", "z"]) == {"x": (1, 1, 1), "y": (1, 1, 1), "z": (0, 0, 0)}
-
-
-def test_an_interval_of_profiles_widens_with_the_spread_of_seeds() -> None:
-    draw = np.random.default_rng(1)
-    rows = [(w, o, s, 0, 0.1, float(np.exp(draw.normal(3, 0.5)))) for w in "abcd" for o in "xy" for s in range(5)]
-    for value, low, high in profiles(times(rows), ["x", "y"]).values():
-        assert low < value < high
+    assert profiles(times(rows), ["x", "y", "z"]) == {"x": 1, "y": 1, "z": 0}
 
 
 def test_the_command_ranks_and_names_what_it_leaves_out(cli: CommandLine) -> None:
     words = ("leaderboard", "cpu", "--over-all", "--results", str(REFERENCE))
     document = cli.json(*words)
     assert document["without_target"] == ["digits-resnet", "mnist1d-convnet", "fashion-10k-convnet"]
+    assert document["own_target_only"] == []
     rows = document["rows"]
+    # no interval of the profile score is known that covers
+    assert {(row["profile_low"], row["profile_high"]) for row in rows} == {(None, None)}
+    assert all(0 <= row["profile"] <= 1 for row in rows)
     assert [row["ecdf"] for row in rows] == sorted((row["ecdf"] for row in rows), reverse=True)
     assert "| adam |" in cli(*words, "--format", "markdown").stdout
     assert cli(*words, "--format", "csv").stdout.startswith("rank,")
@@ -196,4 +211,18 @@ lr = 0.01
     told = cli("leaderboard", "quick", "--over-all", code=3).stderr
     assert "no optimizer has a seed on every workload" in told
     assert "adam is not ranked: it has no trial on digits-mlp, digits-deep-mlp" in told
-    assert "here are 3" in told  # workloads, though two have no trial
+
+
+def test_a_benchmark_without_targets_is_told_in_one_whole_sentence(cli: CommandLine) -> None:
+    words = ("leaderboard", "kfac", "--over-all", "--results", str(REFERENCE))
+    for form in ("table", "markdown"):
+        done = cli(*words, "--format", form, code=3)
+        assert done.stdout == ""
+        assert done.stderr == "nothing can be ranked: no workload has a target\n"
+    assert cli.json(*words, code=3)["incomplete"] == {}
+
+
+def test_workloads_without_easier_targets_are_named(cli: CommandLine) -> None:
+    words = ("leaderboard", "analytic", "--over-all", "--results", str(REFERENCE))
+    assert cli.json(*words)["own_target_only"] == ["rastrigin", "styblinski-tang"]
+    assert "worse than the target: rastrigin, styblinski-tang" in cli(*words).stderr

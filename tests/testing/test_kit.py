@@ -31,6 +31,15 @@ class Wrong(Digits):
     def sizes(self, options):
         return {"train": 1348, "test": 450}
 """,
+    "starts_above_its_target": """
+from thalweg_plugins.problems.digits import Digits
+
+class Wrong(Digits):
+    name = "wrong"
+
+    def starting_level(self, options, metric):
+        return 0.99
+""",
     "evaluates_every_metric": """
 class Wrong(thalweg.Problem):
     name, summary, splits = "wrong", "a bowl below zero, on a log scale", ("train",)

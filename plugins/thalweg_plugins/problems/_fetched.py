@@ -12,6 +12,7 @@ from thalweg.contracts import LoadContext
 from thalweg.contracts.problem import Split
 from thalweg.data.fetch import DataFile, fetch, present
 from thalweg.errors import UserError
+from thalweg_plugins.problems._starting import chance
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,6 +79,10 @@ class FetchedImages(Problem):
     def shape(self, options: Mapping[str, Any]) -> Shape:
         """An image in, a logit for each class out."""
         return Shape("classification", self.image, (self.classes,))
+
+    def starting_level(self, options: Mapping[str, Any], metric: str) -> float | None:
+        """Of chance among equally large classes."""
+        return chance([1 / self.classes] * self.classes, metric)
 
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:
         """Decode, choose the training examples, split.

@@ -13,6 +13,7 @@ from thalweg.contracts.budget import Budget
 from thalweg.data.fetch import DataFile
 from thalweg.errors import UserError
 from thalweg_plugins.problems._fetched import CHUNK, FetchedImages, Images, how_many
+from thalweg_plugins.problems._starting import mean_pixel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,6 +85,10 @@ class IdxAutoencoder(IdxImages):
     def shape(self, options: Mapping[str, Any]) -> Shape:
         """784 pixels in, a logit for each pixel out."""
         return Shape("autoencoding", (784,), (784,))
+
+    def starting_level(self, options: Mapping[str, Any], metric: str) -> float | None:
+        """Of the mean pixel as the answer to every pixel."""
+        return mean_pixel(784, self.mean[0], self.deviation[0], metric)
 
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:
         """Decode, choose the training examples, split, scale.

@@ -30,6 +30,10 @@ class Beale(FunctionProblem):
     target_source = baseline("point")
     options = (Option("spread", 0.1, "[0, inf)", "deviation of the start from (1, 1)"),)
 
+    def starting_level(self, options: Mapping[str, Any], metric: str) -> float | None:
+        """f(1, 1)."""
+        return 1.5**2 + 2.25**2 + 2.625**2
+
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:
         """The function, its derivatives and its minimum."""
         import torch

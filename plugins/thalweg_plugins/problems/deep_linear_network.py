@@ -43,6 +43,13 @@ class DeepLinearNetwork(FunctionProblem):
         """A function of all weights."""
         return Shape("function", (), (options["depth"] * options["dim"] ** 2,))
 
+    def starting_level(self, options: Mapping[str, Any], metric: str) -> float | None:
+        """The mean over starts, 1/2 (||A||_F^2 + dim gain^(2 depth))."""
+        dim: int = options["dim"]
+        product: float = dim * options["gain"] ** (2 * options["depth"])
+        target: float = sum(i**-2.0 for i in range(1, dim + 1))
+        return 0.5 * (target + product)
+
     def memory(self, options: Mapping[str, Any]) -> int:
         """A start and a minimum in all weights, and A with its two factors, in float64."""
         return int(8 * (2 * options["depth"] + 3) * options["dim"] ** 2)

@@ -10,6 +10,7 @@ from thalweg.contracts import LoadContext
 from thalweg.contracts.budget import Budget, Target
 from thalweg.contracts.problem import Split
 from thalweg.errors import UserError
+from thalweg_plugins.problems._starting import chance
 from thalweg_plugins.problems._targets import baseline
 
 
@@ -43,6 +44,10 @@ class Digits(Problem):
             raise UserError("components are vectors and not images: leave out components, or layout = 'image'")
         size = (options["components"] or 64,)
         return Shape("classification", (1, 8, 8) if options["layout"] == "image" else size, (10,))
+
+    def starting_level(self, options: Mapping[str, Any], metric: str) -> float | None:
+        """Of chance among ten classes."""
+        return chance([0.1] * 10, metric)
 
     def sizes(self, options: Mapping[str, Any]) -> dict[Split, int]:
         """1,347 and 450."""

@@ -18,6 +18,7 @@ from thalweg_plugins.problems._idx_images import (
     IdxImages,
     idx_files,
 )
+from thalweg_plugins.problems._starting import chance
 from thalweg_plugins.problems._targets import baseline
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ FILES = idx_files(
         ),
     },
 )
+MEAN, DEVIATION = (0.2860,), (0.3530,)
 LICENCE = "MIT"
 SOURCE = "Xiao, Rasul & Vollgraf 2017, Fashion-MNIST, arXiv:1708.07747"
 
@@ -70,8 +72,8 @@ class FashionMnist(IdxImages):
     licence = LICENCE
     folder = "fashion-mnist"
     files = FILES
-    mean = (0.2860,)
-    deviation = (0.3530,)
+    mean = MEAN
+    deviation = DEVIATION
     normalisation = standardised(mean, deviation)
 
 
@@ -96,6 +98,11 @@ class FashionMnistImbalanced(FashionMnist):
         """The number of training examples of each class."""
         balanced = self.train_examples // self.classes
         return [round(balanced * (k + 1) ** -options["exponent"]) for k in range(self.classes)]
+
+    def starting_level(self, options: Mapping[str, Any], metric: str) -> float | None:
+        """Of the largest class as the answer, and of the classes' shares as probabilities."""
+        kept = self.kept(options)
+        return chance([n / sum(kept) for n in kept], metric)
 
     def rows(self, labels: Tensor, options: Mapping[str, Any]) -> Tensor:
         """The first examples of each class in a fixed order of all examples."""
@@ -125,3 +132,5 @@ class FashionMnistAutoencoder(IdxAutoencoder):
     licence = LICENCE
     folder = "fashion-mnist"
     files = FILES
+    mean = MEAN
+    deviation = DEVIATION

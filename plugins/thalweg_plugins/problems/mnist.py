@@ -20,6 +20,7 @@ FILES = idx_files(
         TEST_LABELS: (4_542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
     },
 )
+MEAN, DEVIATION = (0.1307,), (0.3081,)
 LICENCE = "CC BY-SA 3.0"
 
 
@@ -36,8 +37,8 @@ class Mnist(IdxImages):
     licence = LICENCE
     folder = "mnist"
     files = FILES
-    mean = (0.1307,)
-    deviation = (0.3081,)
+    mean = MEAN
+    deviation = DEVIATION
     normalisation = standardised(mean, deviation)
 
 
@@ -57,3 +58,5 @@ class MnistAutoencoder(IdxAutoencoder):
     licence = LICENCE
     folder = "mnist"
     files = FILES
+    mean = MEAN
+    deviation = DEVIATION

@@ -11,6 +11,7 @@ from thalweg import LoadedProblem, Metric, Option, Problem, Shape
 from thalweg.contracts import LoadContext
 from thalweg.contracts.budget import Budget, Target
 from thalweg.contracts.problem import Split
+from thalweg_plugins.problems._starting import chance
 from thalweg_plugins.problems._targets import baseline
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ class MNIST1D(Problem):
     def shape(self, options: Mapping[str, Any]) -> Shape:
         """40 numbers, ten classes."""
         return Shape("classification", (1, 40) if options["layout"] == "sequence" else (40,), (10,))
+
+    def starting_level(self, options: Mapping[str, Any], metric: str) -> float | None:
+        """Of chance among ten classes."""
+        return chance([0.1] * 10, metric)
 
     def sizes(self, options: Mapping[str, Any]) -> dict[Split, int]:
         """4,000 and 1,000."""

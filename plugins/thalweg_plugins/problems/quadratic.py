@@ -12,6 +12,7 @@ from thalweg.errors import UserError
 from thalweg_plugins.problems._targets import baseline
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 
@@ -56,6 +57,10 @@ class Quadratic(Problem):
                 raise UserError(f"{option.name} has no effect with spectrum = {options['spectrum']!r}: leave it out")
         return Shape("function", (), (len(options["eigenvalues"]) if given else options["dim"],))
 
+    def starting_level(self, options: Mapping[str, Any], metric: str) -> float | None:
+        """The mean over starts, half the trace of H."""
+        return float(self._spectrum(options).sum() / 2)
+
     def memory(self, options: Mapping[str, Any]) -> int:
         """Q, R and H in float64."""
         (dim,) = self.shape(options).output
@@ -90,7 +95,7 @@ class Quadratic(Problem):
         import torch
 
         generator = torch.Generator().manual_seed(options["instance"])
-        eigenvalues = self._eigenvalues(options)
+        eigenvalues = torch.from_numpy(self._spectrum(options))
         dim = len(eigenvalues)
         q, r = torch.linalg.qr(torch.randn(dim, dim, generator=generator, dtype=torch.float64))
         # the signs make Q uniform over the orthogonal group (Mezzadri 2007)
@@ -106,18 +111,16 @@ class Quadratic(Problem):
         return (h + h.T) / 2, torch.randn(dim, generator=generator, dtype=torch.float64)
 
     @staticmethod
-    def _eigenvalues(options: Mapping[str, Any]) -> Tensor:
+    def _spectrum(options: Mapping[str, Any]) -> np.ndarray[Any, Any]:
         import numpy as np
-        import torch
 
         dim, kappa = options["dim"], options["kappa"]
         match options["spectrum"]:
             case "geometric":
-                values = np.geomspace(1, kappa, dim)
+                return np.geomspace(1, kappa, dim)
             case "arithmetic":
-                values = np.linspace(1, kappa, dim)
+                return np.linspace(1, kappa, dim)
             case "two-values":
-                values = np.where(np.arange(dim) < dim / 2, 1.0, kappa)
+                return np.where(np.arange(dim) < dim / 2, 1.0, kappa)
             case _:
-                values = np.asarray(options["eigenvalues"])
-        return torch.from_numpy(values)
+                return np.asarray(options["eigenvalues"])

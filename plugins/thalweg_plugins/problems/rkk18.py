@@ -46,6 +46,13 @@ class RKK18(Problem):
             raise UserError(f"c has no effect with version = {options['version']!r}: leave it out")
         return Shape("function", (), (1,))
 
+    def starting_level(self, options: Mapping[str, Any], metric: str) -> float | None:
+        """Of staying at the start for ever."""
+        x: float = options["start"]
+        # the mean of c_t
+        mean: float = {"periodic": (options["c"] - 2) / 3, "online": 10 / 101, "stochastic": 0.2}[options["version"]]
+        return {"average_regret": mean * x + mean, "loss": mean * x, "x": x}[metric]
+
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:
         """The sequence of slopes."""
         from thalweg_plugins.problems._online import OnlineLinear, Periodic, Slopes, Stochastic

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,11 @@ class Rosenbrock(FunctionProblem):
     target = Target(metric="loss", value=2.53e-05)
     target_source = baseline("point")
     options = (DIM, Option("spread", 0.1, "[0, inf)", "deviation of the start from (-1.2, 1)"))
+
+    def starting_level(self, options: Mapping[str, Any], metric: str) -> float | None:
+        """f at the start without noise."""
+        x = [(-1.2, 1.0)[i % 2] for i in range(options["dim"])]
+        return sum(100 * (after - before**2) ** 2 + (1 - before) ** 2 for before, after in itertools.pairwise(x))
 
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:
         """The function, its derivatives and its minimum."""

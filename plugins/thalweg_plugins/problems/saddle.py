@@ -45,6 +45,10 @@ class Saddle(FunctionProblem):
             raise UserError(f"descending = {options['descending']} is more than dim = {options['dim']}")
         return super().shape(options)
 
+    def starting_level(self, options: Mapping[str, Any], metric: str) -> float | None:
+        """f at the saddle, which the starts lie above."""
+        return float(options["descending"] * options["curvature"] ** 2 / 4)
+
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:
         """The function, its derivatives and one of its minima."""
         import torch

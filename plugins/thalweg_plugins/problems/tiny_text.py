@@ -10,6 +10,7 @@ from thalweg import LoadedProblem, Metric, Option, Problem, Shape
 from thalweg.contracts import LoadContext
 from thalweg.contracts.budget import Budget, Target
 from thalweg.contracts.problem import Split
+from thalweg_plugins.problems._starting import chance
 from thalweg_plugins.problems._targets import baseline
 
 TEXT = Path(__file__).parent / "data" / "python-topics.txt"
@@ -50,6 +51,10 @@ class TinyText(Problem):
         """Pieces in; at each position a logit for each of 94 characters out."""
         length = options["length"]
         return Shape("language", (length,), (length, VOCABULARY))
+
+    def starting_level(self, options: Mapping[str, Any], metric: str) -> float | None:
+        """Of chance among the 94 characters."""
+        return chance([1 / VOCABULARY] * VOCABULARY, metric)
 
     def sizes(self, options: Mapping[str, Any]) -> dict[Split, int]:
         """The numbers of whole pieces in the two parts of the text."""

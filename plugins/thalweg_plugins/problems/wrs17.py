@@ -48,6 +48,11 @@ class WRS17(Problem):
         """3 + 5 (examples + test examples) features, one number."""
         return Shape("regression", (3 + 5 * (options["examples"] + options["test_examples"]),), (1,))
 
+    def starting_level(self, options: Mapping[str, Any], metric: str) -> float | None:
+        """Of the frequent label as the answer; for the loss, of the mean label."""
+        share: float = max(options["share"], 1 - options["share"])
+        return {"accuracy": share, "loss": 4 * share * (1 - share)}[metric]
+
     def sizes(self, options: Mapping[str, Any]) -> dict[Split, int]:
         """The numbers of examples that the options set."""
         return {"train": options["examples"], "test": options["test_examples"]}

@@ -19,8 +19,8 @@ from thalweg.scoring.compare import Pair, Terms, compare, overall
 from thalweg.scoring.measures import read_of
 from thalweg.scoring.observations import Wanted
 from thalweg.scoring.outcomes import compared_metrics, outcomes
-from thalweg.scoring.over_all import targets_of
 from thalweg.scoring.scales import changes, settled
+from thalweg.scoring.targets import targets_of
 
 CODES = {
     "better": ExitCode.DONE,

@@ -27,6 +27,8 @@ def print_over_all(plan: Plan, seen: Observations, format_: str, raw: bool) -> E
             print_json(_document(plan, found))
         case "csv":
             print_text(to_csv(found.table, raw=raw))
+        case _ if found.table.empty:
+            pass  # the reason follows
         case "markdown":
             parts = [f"**{markdown(title)}**\n\n{table.markdown()}" for title, table in _tables(plan, found)]
             print_lines("\n\n".join([*parts, *map(markdown, over_all.explanation(found))]))
@@ -54,6 +56,7 @@ def _document(plan: Plan, found: OverAll) -> dict[str, Any]:
         "metric": "ecdf",
         "workloads": found.workloads,
         "without_target": found.without_target,
+        "own_target_only": found.own_target_only,
         "incomplete": found.incomplete,
         "rows": found.table.to_dict("records"),
         "interquartile_means": found.pooled.means.to_dict("records"),

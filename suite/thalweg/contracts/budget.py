@@ -75,6 +75,11 @@ class Target(Frozen):
     """The metric of the problem."""
     value: Annotated[float, Field(allow_inf_nan=False, strict=True)]
     """The value to reach."""
+    start: Annotated[float, Field(allow_inf_nan=False, strict=True)] | None = None
+    """The metric's value before training, from which the scores over all workloads space easier targets.
+
+    None: what the problem declares (``Problem.starting_level``).
+    """
 
     def __str__(self) -> str:
         return f"{self.metric} {self.value:g}"

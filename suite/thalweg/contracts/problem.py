@@ -237,6 +237,19 @@ class Problem(Component, ABC):
         """
         return {}
 
+    def starting_level(self, options: Mapping[str, Any], metric: str) -> float | None:
+        """A metric's value before anything is learned; None where it is not known, or differs much between starts.
+
+        Scores over all workloads space the targets of a workload from here down to the workload's own target
+        (``thalweg.scoring.targets``). The level should be no worse than most starts: the accuracy 1/C for C equal
+        classes, the cross-entropy log C, the squared error of the mean as the answer, f(x0) for a function.
+
+        Args:
+            options: every option of the problem, as resolved.
+            metric: the name of one of ``metrics``.
+        """
+        return None
+
     @abstractmethod
     def shape(self, options: Mapping[str, Any]) -> Shape:
         """Input and output shape and the task.

@@ -11,7 +11,7 @@ from thalweg.present.charts.improvement import improvement_chart
 from thalweg.present.charts.over_all import ecdf_chart, profile_chart
 from thalweg.present.numbers import decimals, interval, ranks
 from thalweg.present.picture import Picture
-from thalweg.present.sentences import capital, count
+from thalweg.present.sentences import OPEN_RANKS, capital, count
 from thalweg.present.table import Column, Table, table
 from thalweg.present.view import IN_BENCHMARK, View
 from thalweg.scoring.critical import CriticalDifference
@@ -24,17 +24,19 @@ _AREA, _CHANCE = decimals(3), decimals(2)
 def standings(found: OverAll) -> Table:
     """The ranking; a star marks columns that depend on who else is there."""
     columns = [
-        Column("rank", "rank", lambda row: ranks(row["rank_low"], row["rank_high"]), width=50, pinned=True),
+        Column(
+            "rank",
+            "rank",
+            lambda row: ranks(row["rank_low"], row["rank_high"]),
+            help=OPEN_RANKS,
+            width=50,
+            pinned=True,
+        ),
         Column("optimizer", "optimizer", lambda row: row["optimizer"], kind="text", pinned=True),
         Column("seeds", "seeds", lambda row: row["seeds"]),
         Column("ecdf", "ECDF area", lambda row: row["ecdf"], _AREA),
         Column("interval", "95% interval", lambda row: interval(row["low"], row["high"], _AREA)),
         Column("profile", "profile score *", lambda row: row["profile"], _AREA),
-        Column(
-            "profile_interval",
-            "95% interval *",
-            lambda row: interval(row["profile_low"], row["profile_high"], _AREA),
-        ),
     ]
     return table(columns, found.table)
 
@@ -82,7 +84,15 @@ def explanation(found: OverAll) -> list[str]:
         f"* depends on who else is there (AlgoPerf's score, of examples evaluated){without}"
     )
     test = critical_difference(found.critical) if found.critical else found.no_critical
-    return [ranking, *too_few(found.pooled), test]
+    return [ranking, *_own_targets(found), *too_few(found.pooled), test]
+
+
+def _own_targets(found: OverAll) -> list[str]:
+    """A sentence on the workloads without easier targets; empty where there are none."""
+    if not found.own_target_only:
+        return []
+    names = ", ".join(found.own_target_only)
+    return [f"without easier targets, since no starting level is declared that is worse than the target: {names}"]
 
 
 def pictures(found: OverAll, among: Sequence[str]) -> list[Picture]:
@@ -122,7 +132,7 @@ def left_out(found: OverAll, view: View) -> str:
     if added := sorted({*trials.loc[~inside, "optimizer"]} - {*trials.loc[inside, "optimizer"]}):
         lines.append(f"added to the benchmark, and ranked on single workloads only: {', '.join(added)}")
     if len(found.table):
-        lines += [*too_few(found.pooled), *([found.no_critical] if found.no_critical else [])]
+        lines += [*_own_targets(found), *too_few(found.pooled), *([found.no_critical] if found.no_critical else [])]
     return " ".join(f"{capital(line)}." for line in lines)
 
 

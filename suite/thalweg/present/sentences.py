@@ -53,13 +53,17 @@ def ranked_by(workload: Workload, metric: Metric) -> str:
     return f"Ranked by {what}; {goal}." if goal else f"Ranked by {what}."
 
 
+OPEN_RANKS = "the ranks that the seeds leave open; all ranks of a table hold at once with a probability of 95%"
+"""What a rank interval is."""
+
+
 def interval_caption(metric: Metric) -> str:
     """The caption of the chart below a leaderboard."""
     if metric.name == STABILITY.name:
         what = "The share of all trials, with Clopper and Pearson's 95% interval; trials that diverged or failed count."
     else:
         what = f"{mean_of(metric.scale == 'log')} over the seeds that finished, with a 95% t-interval."
-    return f"{what} Ranks joined by a dash are open: the intervals of those optimizers overlap."
+    return f"{what} Ranks joined by a dash are {OPEN_RANKS}."
 
 
 def band_caption(log: bool) -> str:

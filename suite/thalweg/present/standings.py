@@ -14,6 +14,7 @@ from thalweg.contracts import Metric
 from thalweg.plan import Workload
 from thalweg.present.curves import has_log_axis, sparklines, splits_of
 from thalweg.present.numbers import WHOLE, format_of, interval, ranks, significant
+from thalweg.present.sentences import OPEN_RANKS
 from thalweg.present.table import Column, Table, table
 from thalweg.present.view import IN_BENCHMARK
 from thalweg.scoring.measures import STABILITY, where_read
@@ -55,7 +56,14 @@ def columns(board: Board) -> list[Column]:
     origins = _origins(board.trials)
     lines = {} if board.curves is None else sparklines(board.curves, workload)
     return [
-        Column("rank", "rank", lambda row: ranks(row["rank_low"], row["rank_high"]), width=50, pinned=True),
+        Column(
+            "rank",
+            "rank",
+            lambda row: ranks(row["rank_low"], row["rank_high"]),
+            help=OPEN_RANKS,
+            width=50,
+            pinned=True,
+        ),
         Column("optimizer", "optimizer", lambda row: row["optimizer"], kind="text", pinned=True),
         Column(
             "in_benchmark",

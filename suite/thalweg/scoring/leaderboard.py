@@ -1,9 +1,10 @@
-"""Leaderboards: values with intervals, ranks with ties, and counts of trials that diverged or failed."""
+"""Leaderboards: values with intervals, rank intervals, and counts of trials that diverged or failed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,18 @@ from thalweg.scoring.intervals import FLOOR, t_interval
 from thalweg.scoring.measures import (
     COSTS,
     SECONDS,
-    STABILITY,
     STATE_BYTES,
     TO_TARGET,
     BySeed,
     check_metric,
+    evaluation_intervals,
     is_to_target,
     ranking_metric,
     to_target,
     values_by_seed,
 )
 from thalweg.scoring.observations import Observations
+from thalweg.scoring.ranks import Sample, certain, finest, rank_intervals
 from thalweg.scoring.scales import settled
 
 COLUMNS = [
@@ -55,10 +57,13 @@ def leaderboard(seen: Observations, workloads: Mapping[str, Workload], metric: s
     validation selects, or without a test split on the training split at the end. ``metric`` may name another of
     ``measures.MEASURES``; stability has its own function. ``reached`` counts the seeds that reached the target.
 
-    Optimizers with more finished seeds come first. ``rank_low`` to ``rank_high`` are the ranks that the intervals leave
-    open: an optimizer is certainly better only if the two intervals do not overlap. ``seconds_to_target`` is the number
-    of steps times the seconds of a step on the machine ``seen.timed_on``; its interval reflects the steps alone. A
-    metric with values below zero has a linear scale: see ``scales.settled``.
+    A cost to the target has a value only if every seed finished and reached the target. A seed is lost if it diverged
+    or failed, and for such costs also if it never reached the target. Optimizers that lost a smaller share of their
+    seeds come first, then those with better values. ``rank_low`` to ``rank_high`` are the ranks that the seeds leave
+    open, for all optimizers of the workload at once (see ``ranks``).
+
+    ``seconds_to_target`` is the number of steps times the seconds of a step on the machine ``seen.timed_on``; its
+    interval reflects the steps alone. A metric with values below zero has a linear scale: see ``scales.settled``.
 
     Raises:
         UserError: no workload has the metric.
@@ -73,15 +78,31 @@ def leaderboard(seen: Observations, workloads: Mapping[str, Workload], metric: s
         if which is not None and len(trials):
             curves = seen.curves[seen.curves["workload"] == name]
             rows = _rows(workload, which, trials, curves)
-            parts.append(ranked(pd.DataFrame(rows, columns=COLUMNS), which))
+            table = pd.DataFrame([row.shown for row in rows], columns=COLUMNS)
+            parts.append(ranked(table, which, certain(_samples(rows, which)), [row.lost for row in rows]))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
 
 
-def _rows(workload: Workload, metric: Metric, trials: pd.DataFrame, curves: pd.DataFrame) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class _Row:
+    """One optimizer's row without its ranks, and the outcomes that decide the ranks."""
+
+    shown: dict[str, Any]
+    outcomes: np.ndarray[Any, Any]
+    """The values of the seeds that have one."""
+    lost: int
+    floor: float
+    """The smallest value on a log scale."""
+    resolution: float
+    """The cost of one evaluation interval, for a cost to the target; else 0."""
+
+
+def _rows(workload: Workload, metric: Metric, trials: pd.DataFrame, curves: pd.DataFrame) -> list[_Row]:
     """A row for each optimizer, without ranks."""
     steps = to_target(curves, workload)
     # the memory of the state is not in the curves
     values = {} if metric is STATE_BYTES else values_by_seed(workload, metric, curves)
+    intervals = evaluation_intervals(workload, metric, curves) if is_to_target(metric) else {}
     # columns as arrays, because tables for hundreds of optimizers take longer to make than to use
     columns = {name: trials[name].to_numpy() for name in ("seed", "state_bytes", "step_seconds")}
     columns["status"] = trials["status"].to_numpy(dtype=object)
@@ -94,6 +115,7 @@ def _rows(workload: Workload, metric: Metric, trials: pd.DataFrame, curves: pd.D
             {name: column[of] for name, column in columns.items()},
             steps.get(str(label), {}),
             values.get(str(label), {}),
+            intervals.get(str(label), 0.0),
         )
         for label, of in sorted(numbers.items(), key=lambda item: str(item[0]))
     ]
@@ -104,27 +126,26 @@ Columns = dict[str, np.ndarray[Any, Any]]
 
 
 def _row(
-    workload: Workload, metric: Metric, label: str, trials: Columns, steps: BySeed, by_seed: BySeed
-) -> dict[str, Any]:
+    workload: Workload, metric: Metric, label: str, trials: Columns, steps: BySeed, by_seed: BySeed, interval: float
+) -> _Row:
     status = trials["status"]
     done = status == "done"
     seeds = trials["seed"][done].tolist()
     times = trials["step_seconds"].astype(float)
     times = times[~np.isnan(times)]
     step_seconds = float(np.median(times)) if len(times) else math.nan
-    if is_to_target(metric):
-        factor = step_seconds if metric is SECONDS else 1.0
-        values = [factor * by_seed.get(seed, math.inf) for seed in seeds]
-        # a mean over the seeds that reach the target would flatter an optimizer that rarely reaches it
-        values = values if all(math.isfinite(value) for value in values) else []
-    elif metric is STATE_BYTES:
+    factor = step_seconds if metric is SECONDS else 1.0
+    if metric is STATE_BYTES:
         memory = trials["state_bytes"][done].astype(float)
         values = memory[~np.isnan(memory)].tolist()
     else:
-        values = [by_seed[seed] for seed in seeds if seed in by_seed]
+        values = [factor * by_seed[seed] for seed in seeds if seed in by_seed]
+    lost = len(status) - (len(values) if is_to_target(metric) else len(seeds))
     # a target that is met at the start costs nothing, whose logarithm there is not
     floor = {**dict.fromkeys(TO_TARGET, 1.0), SECONDS.name: step_seconds}.get(metric.name, FLOOR)
-    estimate = t_interval(values, log=metric.scale == "log", floor=floor)
+    # a mean over the seeds that reach the target would flatter an optimizer that rarely reaches it
+    averaged = [] if is_to_target(metric) and lost else values
+    estimate = t_interval(averaged, log=metric.scale == "log", floor=floor)
     low, high = estimate.low, estimate.high
     if metric.unit == "%":
         low, high = max(low, 0.0), min(high, 1.0)
@@ -133,7 +154,7 @@ def _row(
     reached = [steps[seed] for seed in dict.fromkeys(seeds) if seed in steps]
     all_reached = workload.target is not None and len(reached) == len(status)
     steps_to_target = t_interval(reached, log=True, floor=1.0).value if all_reached else math.nan
-    return {
+    shown = {
         "workload": workload.name,
         "metric": metric.name,
         "optimizer": label,
@@ -147,32 +168,48 @@ def _row(
         "steps_to_target": steps_to_target,
         "seconds_to_target": steps_to_target * step_seconds,
     }
+    return _Row(shown, np.asarray(values, dtype=float), lost, floor, factor * interval)
 
 
-def ranked(table: pd.DataFrame, metric: Metric) -> pd.DataFrame:
-    """The rows of one workload, best first, with ranks."""
+def _samples(rows: Sequence[_Row], metric: Metric) -> list[Sample]:
+    """The outcomes on the scale of the mean, of which smaller is better, with the resolution of each."""
+    sign, log = (-1.0 if metric.better == "higher" else 1.0), metric.scale == "log"
+    scaled = [np.log(np.maximum(row.outcomes, row.floor)) if log else sign * row.outcomes for row in rows]
+    if is_to_target(metric):
+        # the interval before the evaluation that reached the target, at the mean cost
+        intervals = [
+            math.log1p(row.resolution / math.exp(values.mean())) if log and len(values) else row.resolution
+            for row, values in zip(rows, scaled, strict=True)
+        ]
+    else:
+        # memory does not depend on the seed: different numbers are different
+        step = 0.0 if metric is STATE_BYTES else finest(np.concatenate(scaled))
+        intervals = [step] * len(rows)
+    return [Sample(values, row.lost, step) for row, values, step in zip(rows, scaled, intervals, strict=True)]
+
+
+def ranked(
+    table: pd.DataFrame, metric: Metric, better: np.ndarray[Any, Any], lost: Sequence[int] | None = None
+) -> pd.DataFrame:
+    """The rows of one workload, best first, with ranks.
+
+    Args:
+        table: the rows.
+        metric: which values are better.
+        better: (i, j), whether the optimizer of row i is certainly better than the one of row j.
+        lost: the seeds that each optimizer lost, where they are not in the value.
+    """
     sign = -1.0 if metric.better == "higher" else 1.0
-    # of stability those that did not finish are in the value
-    lost = 0 if metric.name == STABILITY.name else table["diverged"] + table["failed"]
-    share = (1 - lost / table["seeds"]).where(table["value"].notna(), -1.0).tolist()
-    # worst possible costs, so that "better for certain" below is one comparison
-    cost = (sign * table["value"]).fillna(math.inf).tolist()
-    # one seed gives no interval, and then nothing is certain
-    best = (
-        (sign * table["low" if sign > 0 else "high"]).fillna(-math.inf).where(table["value"].notna(), math.inf).tolist()
-    )
-    worst = (sign * table["high" if sign > 0 else "low"]).fillna(math.inf).tolist()
-    labels = table["optimizer"].tolist()
-    order = sorted(range(len(table)), key=lambda i: (-share[i], cost[i], labels[i]))
-
-    def better(i: int, j: int) -> bool:
-        return bool(share[i] > share[j] or (share[i] == share[j] and worst[i] < best[j]))
-
-    def ahead(i: int, j: int) -> bool:
-        return bool((-share[i], cost[i]) < (-share[j], cost[j]))
-
-    n = len(table)
-    table["rank"] = [1 + sum(ahead(j, i) for j in range(n)) for i in range(n)]
-    table["rank_low"] = [1 + sum(better(j, i) for j in range(n)) for i in range(n)]
-    table["rank_high"] = [n - sum(better(i, j) for j in range(n)) for i in range(n)]
-    return table.iloc[order]
+    gone = np.zeros(len(table)) if lost is None else np.asarray(lost, dtype=float)
+    unknown = table["value"].isna().to_numpy() & (gone == 0)
+    share = np.where(unknown, 2.0, gone / table["seeds"].to_numpy(dtype=float))
+    cost = (sign * table["value"]).fillna(math.inf).to_numpy()
+    order = np.lexsort((table["optimizer"].to_numpy(dtype=str), cost, share))
+    keys = list(zip(share[order].tolist(), cost[order].tolist(), strict=True))
+    first: dict[tuple[float, float], int] = {}
+    for place, key in enumerate(keys):
+        first.setdefault(key, place + 1)
+    table["rank_low"], table["rank_high"] = rank_intervals(better)
+    table = table.iloc[order].copy()
+    table["rank"] = [first[key] for key in keys]
+    return table

@@ -173,6 +173,24 @@ def to_target(curves: pd.DataFrame, workload: Workload, column: str = "step") ->
     return by_optimizer(rows.groupby(["optimizer", "seed"], observed=True)[column].min().astype(float))
 
 
+def evaluation_intervals(workload: Workload, metric: Metric, curves: pd.DataFrame) -> dict[str, float]:
+    """The median cost between two evaluations of each optimizer, in the unit of a cost to reach the target.
+
+    One trial of each optimizer tells it. For ``seconds_to_target`` the unit is steps.
+    """
+    column = TO_TARGET[metric.name][1] if metric.name in TO_TARGET else "step"
+    target = workload.target
+    if target is None or curves.empty:
+        return {}
+    # one trial of each first, since comparing texts takes longer
+    rows = curves[curves["seed"] == curves.groupby("optimizer", observed=True)["seed"].transform("min")]
+    rows = rows[(rows["metric"] == target.metric) & (rows["split"] == workload.target_split)]
+    rows = rows.sort_values(["optimizer", column], kind="stable")
+    gaps = rows.groupby("optimizer", observed=True)[column].diff().dropna()
+    medians = gaps.groupby(rows["optimizer"], observed=True).median()
+    return {str(label): float(median) for label, median in medians.items()}
+
+
 def by_optimizer(series: pd.Series) -> dict[str, BySeed]:
     """A sorted series by optimizer and seed, as a dictionary of numbers by seed for each optimizer."""
     labels = series.index.get_level_values(0).to_numpy(dtype=object)

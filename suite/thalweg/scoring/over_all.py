@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from thalweg.plan import Plan, Workload, pairs_of
+from thalweg.plan import Plan, pairs_of
 from thalweg.scoring.critical import CriticalDifference, critical_difference, refusal
 from thalweg.scoring.intervals import t_interval
 from thalweg.scoring.observations import Observations
 from thalweg.scoring.pooled import Pooled, pooled
 from thalweg.scoring.profiles import profile_curve, profiles
+from thalweg.scoring.ranks import Sample, certain, finest, rank_intervals
+from thalweg.scoring.targets import targets_of
 
 DECADES = 2
 """The ECDF covers shares of the budget from 10^-DECADES to 1, on a log scale."""
-EASIER = 3
-"""The number of easier targets besides a workload's own target."""
 DIGITS = 12
 """Areas are rounded to this many decimals, so that sums in different orders do not break ties."""
 COLUMNS = [
@@ -41,33 +41,13 @@ COLUMNS = [
 _TIMES = ["workload", "optimizer", "seed", "target", "share", "spent"]
 
 
-def targets_of(workload: Workload) -> list[float]:
-    """A workload's own target and easier ones, which follow from the benchmark alone; empty without a target.
-
-    For a fraction a (unit %), the error 1 - a of an easier target is 2, 4 or 8 times the target's error, if that is
-    below 1. For other metrics the value of an easier target is 10, 100 or 1000 times the target's value where lower is
-    better, and a tenth, a hundredth or a thousandth of it where higher is better.
-    """
-    target, metric = workload.target, workload.target_metric
-    if target is None or metric is None:
-        return []
-    factors = range(EASIER + 1)
-    if metric.unit == "%":
-        wrong = 1 - target.value if metric.better == "higher" else target.value
-        errors = [wrong * 2**k for k in factors if wrong * 2**k < 1]
-        return [1 - error if metric.better == "higher" else error for error in errors]
-    if target.value <= 0:
-        return [target.value]
-    sign = -1 if metric.better == "higher" else 1
-    return [target.value * 10.0 ** (sign * k) for k in factors]
-
-
 def runtimes(plan: Plan, seen: Observations) -> pd.DataFrame:
     """The spending of each trial at the first evaluation that reaches each target.
 
     The columns are workload, optimizer, seed, target (0 is the workload's own, higher numbers are easier), ``share`` of
     the trial's budget, and ``spent``, the examples evaluated until then. Both are infinite where the trial never
-    reaches the target, diverged or failed. Workloads without a target have no rows.
+    reaches the target, diverged or failed. Evaluations before the first step reach no target, so that a start that
+    happens to be good earns nothing. Workloads without a target have no rows.
     """
     axes: dict[str, dict[str, tuple[str, float]]] = {}
     for (name, optimizer), trial in pairs_of(plan.trials).items():
@@ -83,7 +63,7 @@ def runtimes(plan: Plan, seen: Observations) -> pd.DataFrame:
         if not targets or metric is None or trials.empty:
             continue
         mine = curves[curves["workload"] == name]
-        mine = mine[(mine["split"] == workload.target_split) & (mine["metric"] == metric.name)]
+        mine = mine[(mine["split"] == workload.target_split) & (mine["metric"] == metric.name) & (mine["step"] > 0)]
         numbers = _numbers(mine, trials)
         rows = mine.assign(number=numbers)[numbers >= 0].sort_values("step", kind="stable")
         share = _share(rows, of)
@@ -171,6 +151,14 @@ def ecdf_scores(times: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def _better(times: pd.DataFrame, optimizers: Sequence[str]) -> np.ndarray[Any, Any]:
+    """Whether optimizer i has certainly a larger area than optimizer j, as a matrix (i, j): see ``ranks.certain``."""
+    each = areas(times).groupby(level=["optimizer", "seed"]).mean()
+    by_name = {str(name): -values.to_numpy() for name, values in each.groupby(level="optimizer")}
+    step = finest(each.to_numpy(dtype=float).round(DIGITS))
+    return certain([Sample(by_name[name], resolution=step) for name in optimizers])
+
+
 def ecdf_curve(times: pd.DataFrame, points: int = 101) -> pd.DataFrame:
     """The ECDF of each optimizer: columns optimizer, share (of the budget), reached (share of targets)."""
     at = np.logspace(-DECADES, 0, points)
@@ -193,7 +181,10 @@ class OverAll:
     """A ranking of optimizers over all workloads."""
 
     table: pd.DataFrame
-    """Rows with ``COLUMNS``, best first by the area under the ECDF. Ranks are intervals as in a leaderboard."""
+    """Rows with ``COLUMNS``, best first by the area under the ECDF. Ranks are intervals as in a leaderboard.
+
+    ``profile_low`` and ``profile_high`` are nan: see ``profiles.profiles``.
+    """
     curve: pd.DataFrame
     """See ``ecdf_curve``."""
     profiles: pd.DataFrame
@@ -201,6 +192,8 @@ class OverAll:
     workloads: list[str]
     """The workloads that have a target."""
     without_target: list[str]
+    own_target_only: list[str]
+    """The workloads that have no easier targets, because no starting level is declared or it meets the target."""
     incomplete: dict[str, list[str]]
     """Optimizers that are not ranked because no seed has a trial on every workload, with the workloads they lack."""
     partial: int
@@ -231,20 +224,18 @@ def over_all(plan: Plan, seen: Observations) -> OverAll:
     incomplete = {
         name: _lacking(times[times["optimizer"] == name], with_target)
         for name in dict.fromkeys(optimizer for _, optimizer in pairs_of(plan.trials))
-        if name not in ranked
+        if with_target and name not in ranked
     }
     partial = int(there[there < len(with_target)].index.get_level_values("optimizer").isin(list(ranked)).sum())
     times = times[pd.MultiIndex.from_frame(times[["optimizer", "seed"]]).isin(whole.index)]
     table = ecdf_scores(times).rename_axis("optimizer").reset_index()
     found = profiles(times, table["optimizer"].tolist())
-    for place, name in enumerate(("profile", "profile_low", "profile_high")):
-        table[name] = [found[optimizer][place] if found else math.nan for optimizer in table["optimizer"]]
+    table["profile"] = [found.get(optimizer, math.nan) for optimizer in table["optimizer"]]
+    # readers of JSON and CSV expect the two; docs/scoring.md says why there is no interval
+    table["profile_low"] = table["profile_high"] = math.nan
     table = table.sort_values(["ecdf", "optimizer"], ascending=[False, True], ignore_index=True)
-    low, high = table["low"].fillna(0.0).to_numpy(), table["high"].fillna(1.0).to_numpy()
     table["rank"] = table["ecdf"].rank(ascending=False, method="min").astype(int)
-    # an optimizer is certainly better only where the intervals do not overlap
-    table["rank_low"] = [1 + int((low > high[i]).sum()) for i in range(len(table))]
-    table["rank_high"] = [len(table) - int((high < low[i]).sum()) for i in range(len(table))]
+    table["rank_low"], table["rank_high"] = rank_intervals(_better(times, table["optimizer"].tolist()))
     without = [name for name in plan.workloads if name not in with_target]
     scores = areas(times)
     by_workload = scores.rename("area").reset_index().pivot_table("area", "workload", "optimizer").round(DIGITS)
@@ -255,6 +246,7 @@ def over_all(plan: Plan, seen: Observations) -> OverAll:
         profile_curve(times, table["optimizer"].tolist()),
         with_target,
         without,
+        [name for name in with_target if len(targets_of(plan.workloads[name])) == 1],
         incomplete,
         partial,
         pooled(scores),

@@ -15,6 +15,7 @@ from thalweg.scoring.intervals import Estimate
 from thalweg.scoring.leaderboard import COLUMNS, ranked
 from thalweg.scoring.measures import STABILITY, to_target, wanted_for
 from thalweg.scoring.observations import Observations, observe
+from thalweg.scoring.ranks import p_of_lost, rejected
 from thalweg.store.stored import Stored
 from thalweg.tuning.plan import TunedPlan
 
@@ -39,8 +40,8 @@ def stability(plan: TunedPlan, stored: Stored) -> tuple[pd.DataFrame, Observatio
     Workloads without a target have no rows. If the benchmark tunes, the trials are those of every setting that was
     tried; all optimizers have equally many settings in equally wide ranges. Otherwise the trials are the final seeds.
     ``seeds`` is the number of trials. ``reached`` counts the trials that finished and reached the target; trials that
-    diverged or failed do not count. The interval is Clopper and Pearson's. It takes trials for independent draws, which
-    settings in a fixed range are not strictly.
+    diverged or failed do not count. The interval is Clopper and Pearson's, and Fisher's exact test on pairs gives the
+    ranks (see ``ranks``). Both take trials for independent draws, which settings in a fixed range are not strictly.
     """
     planned = _tried(plan)
     # each trial gets a name, because several settings share seeds
@@ -62,7 +63,10 @@ def stability(plan: TunedPlan, stored: Stored) -> tuple[pd.DataFrame, Observatio
             told = {"workload": name, "metric": STABILITY.name, "optimizer": label, "seeds": n, "reached": reached}
             lost = {status: int((group["status"] == status).sum()) for status in ("diverged", "failed")}
             rows.append(told | lost | share_interval(reached, n)._asdict())
-        parts.append(ranked(pd.DataFrame(rows, columns=COLUMNS), STABILITY))
+        table = pd.DataFrame(rows, columns=COLUMNS)
+        seeds = table["seeds"].to_numpy(dtype=float)
+        better = rejected(p_of_lost(seeds - table["reached"].to_numpy(dtype=float), seeds))
+        parts.append(ranked(table, STABILITY, better))
     return (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)), seen
 
 

@@ -71,6 +71,23 @@ def declares_what_it_loads(registry: Registry, name: str) -> None:
             assert dict(sizes) == expected, f"{told}, and found {dict(sizes)}"
 
 
+def starts_above_its_target(registry: Registry, name: str) -> None:
+    """The starting level of each metric is a finite number or None. It does not meet the declared target."""
+    problem = registry.problem(name)
+    with _small(registry, name) as (_, options):
+        for metric in problem.metrics:
+            level = problem.starting_level(options, metric.name)
+            finite = level is None or math.isfinite(level)
+            assert finite, f"expected a finite starting level of {metric.name}, or None, and found {level}"
+    target = problem.target
+    if target is None:
+        return
+    better = next(metric.better for metric in problem.metrics if metric.name == target.metric)
+    level = problem.starting_level(resolve(problem.options, {}, name), target.metric)
+    worse = level is None or (level < target.value if better == "higher" else level > target.value)
+    assert worse, f"expected a starting level that does not meet the target {target}, and found {level}"
+
+
 def evaluates_every_metric(registry: Registry, name: str) -> None:
     """Every metric of every split is finite, not negative on a log scale, and equal in a second evaluation."""
     with _small(registry, name) as (problem, options):
@@ -173,6 +190,7 @@ def closed_forms_are_right(registry: Registry, name: str) -> None:
 CHECKS = (
     contract,
     declares_what_it_loads,
+    starts_above_its_target,
     evaluates_every_metric,
     repeats_its_batches,
     full_batch_loss_is_the_evaluated_one,
