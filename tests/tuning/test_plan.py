@@ -68,34 +68,64 @@ def test_every_setting_is_tried_before_the_best_is_trained_with_fresh_seeds(
     assert "left out: " not in cli("leaderboard", "small.toml").stderr
 
 
-def test_where_one_has_its_best_at_an_end_every_range_is_extended_once(cli: CommandLine, registry: Registry) -> None:
+def test_a_range_with_its_best_at_an_end_is_extended_there_once(cli: CommandLine, registry: Registry) -> None:
     # rates from 1e-5 to 1e-3: the best is the largest, and still is when one decade is added
     cli(*write(cli, middle=1e-4))
     whole = plan(cli, registry)
-    assert whole.extended == ["bowl"]
-    counts = whole.tried.groupby("optimizer")["extension"].agg(["sum", "count"])
-    # 6 points in 2 decades are 3 in each decade beyond
-    assert counts["sum"].tolist() == [6, 6]
-    assert counts["count"].tolist() == [12, 12]
+    assert whole.extended["bowl", "sgd"] == (2, 6)
     sgd = whole.tried[whole.tried["optimizer"] == "sgd"]
+    # 6 points in 2 decades are 3 in the decade beyond, and nothing is tried below
+    assert sgd["extension"].tolist() == [False] * 6 + [True] * 3
     best = sgd[sgd["selected"].str.contains("6")]
     assert best["at_edge"].tolist() == [True]
     assert best["lr"].item() == sgd["lr"].max() > 1e-3
-    table = cli("tuning", "small.toml").stdout
-    assert "all ranges extended" in table
-    assert "at the end of its range" in table
+    assert "at the end of its range" in cli("tuning", "small.toml").stdout
+    extended = {
+        (row["workload"], row["optimizer"]): row["budgets"] for row in cli.json("tuning", "small.toml")["extended"]
+    }
+    assert extended["bowl", "sgd"] == [2, 6]
+
+
+def test_an_optimizer_that_joins_moves_no_other(cli: CommandLine, registry: Registry) -> None:
+    """The ranges of all optimizers once were extended where one had its best at an end."""
+    alone = BOWL.replace("[optimizers.adam]\n", "")
+    cli(*write(cli, 0.18, alone))
+    before = plan(cli, registry)
+    trials = {planned.trial.hash for planned in (*before.trials, *before.tuning)}
+    # a rate that is far too small: its range is extended
+    joined = BOWL.replace("[optimizers.adam]", "[optimizers.adam]\nlr = 1e-6")
+    cli(*write(cli, 0.18, joined))
+    after = plan(cli, registry)
+    assert after.extended["bowl", "adam"] == (2, 6)
+    assert after.extended.get(("bowl", "sgd")) == before.extended.get(("bowl", "sgd"))
+    mine = [planned for planned in (*after.trials, *after.tuning) if planned.optimizer == "sgd"]
+    assert {planned.trial.hash for planned in mine} == trials
+
+
+def test_a_smaller_budget_looks_at_nothing_that_only_a_larger_one_pays_for(
+    cli: CommandLine, registry: Registry
+) -> None:
+    """The extension of the larger budget once was given to the smaller one too."""
+    cli(*write(cli, 0.18, BOWL.replace("[optimizers.adam]\n", "")))
+    both = plan(cli, registry)
+    (outcome,) = both.outcomes
+    cli(*write(cli, 0.18, BOWL.replace("[optimizers.adam]\n", "").replace("[2, 6]", "[2]")))
+    (alone,) = plan(cli, registry).outcomes
+    assert [one.setting for one in outcome.settings(2)] == [one.setting for one in alone.settings(2)]
+    assert outcome.best[2].setting == alone.best[2].setting
+    assert (both.extended.get(("bowl", "sgd"), ()) == (2,)) == bool(alone.ends(2) or alone.paid)
 
 
 def test_nothing_is_extended_where_the_best_is_inside_or_the_file_says_so(cli: CommandLine, registry: Registry) -> None:
-    text = BOWL.replace("[optimizers.adam]\n", "")
+    text = BOWL.replace("[optimizers.adam]\n", "").replace("[2, 6]", "[6]")
     # 2 / (mu + L) is the best rate of gradient descent on a quadratic: the curvatures are between 1 and 10
     cli(*write(cli, 0.18, text))
     inside = plan(cli, registry)
-    assert inside.extended == []
+    assert inside.extended == {}
     assert inside.settled
     cli(*write(cli, 1e-4, text + "extend = 0\n"))
     forbidden = plan(cli, registry)
-    assert forbidden.extended == []
+    assert forbidden.extended == {}
     assert forbidden.tried["at_edge"].any()
 
 
@@ -141,7 +171,7 @@ def test_only_trains_what_is_asked_for_and_the_rest_joins_later(cli: CommandLine
     assert {trial.document.optimizer for trial in stored} == {"adam"}
     assert {trial.document.trial.seed for trial in stored} == {1, 1000}
     whole = cli.json(*words)
-    # whether ranges are extended may only be known now, but nothing is trained twice
+    # nothing is trained twice
     assert whole["trials"]["trained"] + part["trials"]["trained"] == whole["trials"]["total"]
     assert plan(cli, registry).settled
 

@@ -8,7 +8,7 @@ import pytest
 from thalweg.benchmark_file import TuningSpec
 from thalweg.errors import UserError
 from thalweg.registry import Registry
-from thalweg.tuning.space import Space, space_of, unit_points
+from thalweg.tuning.space import HIGH, LOW, Space, space_of, unit_points
 
 TUNED = ["sgd", "momentum", "adam", "adamw", "rmsprop", "adagrad", "lbfgs", "kfac", "muon"]
 
@@ -48,10 +48,11 @@ def test_every_optimizer_searches_as_many_decades_at_the_same_places(registry: R
         assert math.log10(lr.high / lr.low) == pytest.approx(3.0)
         values = np.array([setting["lr"] for setting in found.settings(8)])
         places.append(np.log10(values / lr.low) / 3.0)
-        beyond = np.array([setting["lr"] for setting in found.extension(8)])
         # one decade to each side has a third of the points of three
-        assert (beyond < lr.low * 1.01).sum() == (beyond > lr.high * 0.99).sum() == 3
-        assert lr.low / 10.1 < beyond.min() < beyond.max() < lr.high * 10.1
+        below, above = (np.array([dict(p.setting)["lr"] for p in found.beyond(8, [end])]) for end in (LOW, HIGH))
+        assert len(below) == len(above) == 3
+        assert lr.low / 10.1 < below.min() < below.max() < lr.low * 1.01
+        assert lr.high * 0.99 < above.min() < above.max() < lr.high * 10.1
     assert np.ptp(places, axis=0).max() < 0.003  # three digits
 
 
@@ -71,7 +72,7 @@ def test_a_range_is_moved_and_not_narrowed_where_values_are_not_allowed(registry
 def test_several_hyperparameters_are_points_of_a_box_and_not_extended(registry: Registry) -> None:
     found = space(registry, "kfac", "lr", "damping")
     assert [list(setting) for setting in found.settings(2)] == [["lr", "damping"]] * 2
-    assert found.extension(8) == []
+    assert found.beyond(8, [LOW, HIGH]) == []
 
 
 def test_what_cannot_be_searched_is_told(registry: Registry) -> None:

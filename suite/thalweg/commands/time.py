@@ -66,7 +66,8 @@ def time_command(options: TimeOptions) -> ExitCode:
     ):
         workers = (before, after)
         for workload, pair in wanted:
-            steps = max(worker.prepare(workload, name) for worker, name in zip(workers, pair, strict=True))
+            # as many as the slower side makes in a tenth of a second
+            steps = min(worker.prepare(workload, name) for worker, name in zip(workers, pair, strict=True))
             for block in range(options.blocks):
                 # each side goes first in half of the blocks
                 for place in (0, 1) if block % 2 else (1, 0):

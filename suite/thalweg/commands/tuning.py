@@ -39,7 +39,10 @@ def tuning_command(benchmark_name: str, results: Path | None, plugin_files: list
             {
                 "benchmark": plan.benchmark,
                 "settled": plan.settled,
-                "extended": plan.extended,
+                "extended": [
+                    {"workload": workload, "optimizer": optimizer, "budgets": list(budgets)}
+                    for (workload, optimizer), budgets in plan.extended.items()
+                ],
                 "best": best.to_dict("records"),
                 "tried": plan.tried.to_dict("records"),
                 "by_budget": budgets.to_dict("records"),
@@ -48,8 +51,7 @@ def tuning_command(benchmark_name: str, results: Path | None, plugin_files: list
         return ExitCode.DONE if known else ExitCode.NOTHING
     for name in best["workload"].unique():
         table = best_table(best, plan.workloads[name])
-        more = ", all ranges extended" if name in plan.extended else ""
-        print_table(f"{name}{more}", table.headings, table.cells(), table.right)
+        print_table(name, table.headings, table.cells(), table.right)
     for sentence in effectless(plan):
         errors().print(sentence, markup=False)
     if not known:

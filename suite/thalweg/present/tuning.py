@@ -47,9 +47,8 @@ def sensitivity_picture(view: View, plan: TunedPlan, workload: Workload) -> Pict
     with_rates = tried[tried["lr"].notna() & (tried["status"] != "missing")]
     if with_rates.empty:
         return None
-    extended = ""
-    if workload.name in plan.extended:
-        extended = " One optimizer had its best rate at an end of its range, so all ranges were extended, once."
+    names = [optimizer for name, optimizer in plan.extended if name == workload.name]
+    extended = f" Ranges with the best rate at an end were extended there, once: {', '.join(names)}." if names else ""
     return Picture(
         sensitivity_chart(with_rates, workload.metric, workload.target_split, _among(view, tried)),
         "Tuning: each point is one learning rate. A large point is the best rate for a budget. A cross at the bottom "

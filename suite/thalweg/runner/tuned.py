@@ -56,7 +56,8 @@ def _stage(plan: TunedPlan, tuning: int) -> str:
     if plan.settled:
         return "the best settings, with the seeds that count"
     if plan.extended:
-        return f"the best setting is at an end of its range: all ranges are extended on {', '.join(plan.extended)}"
+        named = ", ".join(f"{workload} · {optimizer}" for workload, optimizer in plan.extended)
+        return f"the best setting is at an end of its range, which is extended: {named}"
     return f"{tuning} trials for tuning"
 
 

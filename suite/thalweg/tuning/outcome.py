@@ -11,6 +11,7 @@ import pandas as pd
 
 from thalweg.plan import Workload
 from thalweg.store.stored import Stored
+from thalweg.tuning.space import HIGH, LOW, Point
 
 COLUMNS = [
     "workload",
@@ -35,16 +36,19 @@ class Tried:
 
     setting: dict[str, float]
     number: int
-    """The place in the sequence of points, from 0. Points of the extension have a count of their own."""
-    extension: bool
+    """The place in the sequence of points inside the range, from 0."""
     hashes: list[str]
-    """The value of each trial, one for each seed."""
+    """The hash of each trial, one for each seed."""
+    point: Point | None = None
+    """Where the setting lies beyond the range; None inside."""
     score: float = math.nan
     """The mean over seeds of the best validation value, the larger the better; minus infinity where one did not end."""
     loss: float = math.inf
     status: str = "missing"
     steps: int = 0
     gradient_evaluations: int = 0
+    scores: tuple[float, ...] = ()
+    """The validation value of each seed, the larger the better; empty where one did not end."""
     curve: tuple[float, ...] = ()
     """Every value of the metric and of the loss that its trials were evaluated to, one after the other."""
 
@@ -63,6 +67,8 @@ class Outcome:
     tried: list[Tried]
     best: dict[int, Tried] = field(default_factory=dict)
     """By budget; empty until every setting has been tried."""
+    paid: dict[int, list[Point]] = field(default_factory=dict)
+    """The settings beyond the range that each budget takes; empty where no range was extended."""
 
     @property
     def without_effect(self) -> str:
@@ -75,29 +81,45 @@ class Outcome:
     def at_edge(self) -> bool:
         """Whether a better setting may lie beyond the range that was tried.
 
-        This is so if the best setting of the largest budget has the smallest or the largest value of a hyperparameter,
-        or if no setting finished. It is not so if settings have no effect.
+        This is so if the best setting of the largest budget has the smallest or the largest value of a hyperparameter
+        that this budget tried, or if no setting finished. It is not so if settings have no effect.
         """
         if not self.best or self.without_effect:
             return False
-        if self.best[max(self.best)].score == -math.inf:
+        return self._edges(self.best[max(self.best)], self.settings(max(self.best)))
+
+    def ends(self, budget: int) -> list[str]:
+        """The ends of a range beyond which a better setting may lie, as far as the budget's own settings tell.
+
+        Only a single hyperparameter has two ends. Where no setting finished, either may be the right one.
+        """
+        best, paid = self.best[budget], self.settings(budget)
+        if self.without_effect or len(best.setting) > 1 or not self._edges(best, paid):
+            return []
+        if best.score == -math.inf:
+            return [LOW, HIGH]
+        ((name, value),) = best.setting.items()
+        return [LOW if value == min(one.setting[name] for one in paid) else HIGH]
+
+    @staticmethod
+    def _edges(best: Tried, paid: Sequence[Tried]) -> bool:
+        if best.score == -math.inf:
             return True
-        for name, value in self.best[max(self.best)].setting.items():
-            values = {one.setting[name] for one in self.tried}
+        for name, value in best.setting.items():
+            values = {one.setting[name] for one in paid}
             if len(values) > 1 and value in (min(values), max(values)):
                 return True
         return False
 
-    def choose(self, budgets: Sequence[int], extended: dict[int, int]) -> None:
-        """Take the best setting of each budget: the best of the points that the budget pays for, the first of equals.
+    def settings(self, budget: int) -> list[Tried]:
+        """The settings that a budget pays for: its points inside the range, and those of its own extension."""
+        beyond = set(self.paid.get(budget, ()))
+        return [one for one in self.tried if (one.number < budget if one.point is None else one.point in beyond)]
 
-        Args:
-            budgets: numbers of points in the range.
-            extended: for each budget, the number of points beyond each end.
-        """
+    def choose(self, budgets: Sequence[int]) -> None:
+        """Take the best setting of each budget, the first of equals."""
         for budget in budgets:
-            paid = [one for one in self.tried if one.number < (extended[budget] if one.extension else budget)]
-            self.best[budget] = max(paid, key=lambda one: one.rank)
+            self.best[budget] = max(self.settings(budget), key=lambda one: one.rank)
 
     def rows(self) -> list[dict[str, Any]]:
         """A row a setting, see COLUMNS, in the order of the first hyperparameter; none is the best of equals."""
@@ -112,7 +134,7 @@ class Outcome:
                     "optimizer": self.optimizer,
                     "setting": ", ".join(f"{name}={value:g}" for name, value in one.setting.items()),
                     "lr": one.setting["lr"] if set(one.setting) == {"lr"} else math.nan,
-                    "extension": one.extension,
+                    "extension": one.point is not None,
                     "value": one.score * sign if math.isfinite(one.score) else math.nan,
                     "loss": one.loss if math.isfinite(one.loss) else math.nan,
                     "status": one.status,
@@ -144,6 +166,7 @@ def read_scores(tried: Sequence[Tried], stored: Stored, workload: Workload) -> b
         one.gradient_evaluations = sum(row["gradient_evaluations"] for row in found if row)
         whole = [row for row in found if row] if one.status == "done" else []
         one.score = sum(row["score"] for row in whole) / len(one.hashes) if len(whole) == len(one.hashes) else -math.inf
+        one.scores = tuple(row["score"] for row in whole) if len(whole) == len(one.hashes) else ()
         one.loss = sum(row["loss"] for row in whole) / len(one.hashes) if whole else math.inf
         one.curve = tuple(value for row in whole for value in row["curve"])
     return all(one.status != "missing" for one in tried)

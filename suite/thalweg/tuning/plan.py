@@ -22,7 +22,7 @@ from thalweg.stacking import alone, settings_stack
 from thalweg.store.stored import Stored
 from thalweg.trial import Trial
 from thalweg.tuning.outcome import COLUMNS, Outcome, Tried, read_scores
-from thalweg.tuning.space import Space, points_beyond, space_of
+from thalweg.tuning.space import Point, Space, points_beyond, space_of
 
 
 @dataclass
@@ -33,8 +33,8 @@ class TunedPlan(Plan):
     """The outcome of tuning for each workload and optimizer; empty where the benchmark does not tune."""
     settled: bool = True
     """Whether all trials are known."""
-    extended: list[str] = field(default_factory=list)
-    """Workloads whose ranges were all extended, because an optimizer had its best setting at an end."""
+    extended: dict[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
+    """The budgets whose range was extended, because their best setting lay at an end, by workload and optimizer."""
     smaller: dict[int, Sequence[PlannedTrial]] = field(default_factory=dict)
     """The final seeds of the best settings, by tuning budget. Those of the largest budget are the plan's trials."""
 
@@ -47,9 +47,9 @@ class TunedPlan(Plan):
 def plan_of(benchmark: Benchmark, registry: Registry, selection: Selection, stored: Stored) -> TunedPlan:
     """The plan that follows from the trials on disk.
 
-    The best setting of an optimizer is taken after all its settings have been tried. If an optimizer has its best
-    setting at an end of its range, the ranges of all optimizers on the workload are extended, once. The final seeds of
-    a workload are planned when every wanted optimizer is settled.
+    Each optimizer on each workload is tuned by itself: no other optimizer changes its settings. A budget takes the best
+    of its own settings. If their best lies at an end, the range is extended beyond that end, once, for this budget. The
+    final seeds are planned after all settings of all budgets have been tried.
     """
     tuning = benchmark.spec.tuning
     if tuning is None:
@@ -65,7 +65,6 @@ class _Planning:
         self.benchmark, self.registry, self.stored, self.tuning = benchmark, registry, stored, tuning
         self.selection = selection
         self.trials: dict[str, PlannedTrial] = {}
-        # no --only: whether a range is extended must not depend on it
         self.all = replace(selection, only=(), seeds=1, stacks=alone)
         self._check_count()
         # this also checks the selection
@@ -81,30 +80,32 @@ class _Planning:
 
     def plan(self) -> TunedPlan:
         spaces = self._spaces()
-        outcomes = self._outcomes({pair: space.settings(self._most) for pair, space in spaces.items()}, False)
+        outcomes = self._outcomes({pair: space.settings(self._most) for pair, space in spaces.items()})
         complete = {pair: read_scores(one.tried, self.stored, one.workload) for pair, one in outcomes.items()}
+        extended: dict[tuple[str, str], tuple[int, ...]] = {}
+        further: dict[tuple[str, str], list[Point]] = {}
         for pair, one in outcomes.items():
-            if complete[pair]:
-                one.choose(self.tuning.budgets, dict.fromkeys(self.tuning.budgets, 0))
-        waiting = {
-            workload
-            for workload, _ in self.wanted
-            if not all(complete[pair] for pair in self.wanted if pair[0] == workload)
-        }
-        edges = {one.workload.name for one in outcomes.values() if one.at_edge} - waiting
-        further = {
-            pair: more for pair, space in spaces.items() if pair[0] in edges and (more := space.extension(self._most))
-        }
-        for pair, beyond in self._outcomes(further, True).items():
+            if not complete[pair]:
+                continue
+            one.choose(self.tuning.budgets)
+            beyond = {budget: spaces[pair].beyond(budget, one.ends(budget)) for budget in self.tuning.budgets}
+            points = list(dict.fromkeys(point for each in beyond.values() for point in each))
+            if points:
+                extended[pair] = tuple(budget for budget, each in beyond.items() if each)
+                further[pair] = points
+                one.paid = beyond
+        added = self._outcomes({pair: [dict(p.setting) for p in points] for pair, points in further.items()})
+        for pair, more in added.items():
             one = outcomes[pair]
-            one.tried += beyond.tried
+            for point, tried in zip(further[pair], more.tried, strict=True):
+                tried.point = point
+            one.tried += more.tried
             complete[pair] = read_scores(one.tried, self.stored, one.workload)
             one.best.clear()
             if complete[pair]:
-                paid = {budget: points_beyond(self.tuning, budget) for budget in self.tuning.budgets}
-                one.choose(self.tuning.budgets, paid)
-        unsettled = {workload for workload, label in self.wanted if not complete[workload, label]}
-        return self._whole(outcomes, unsettled, sorted({workload for workload, _ in further}))
+                one.choose(self.tuning.budgets)
+        unsettled = {pair for pair in self.wanted if not complete[pair]}
+        return self._whole(outcomes, unsettled, extended)
 
     @property
     def _most(self) -> int:
@@ -122,7 +123,7 @@ class _Planning:
         return found
 
     def _outcomes(
-        self, settings: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]], extension: bool
+        self, settings: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]
     ) -> dict[tuple[str, str], Outcome]:
         """The trials that try these settings, by pair."""
         plan = self.benchmark.expand(self.registry, self.all, settings)
@@ -135,9 +136,8 @@ class _Planning:
             trial = self._placed(planned.trial, len(settings[pair]), len(outcome.tried), f"{pair[0]} · {pair[1]}")
             trials = list(trial.at_seeds(list(seeds)))
             self.trials |= {trial.hash: replace(planned, trial=trial, probes=(), keep=None) for trial in trials}
-            number = len(outcome.tried) % max(1, len(settings[pair]) // (2 if extension else 1))
-            setting = dict(settings[pair][len(outcome.tried)])
-            outcome.tried.append(Tried(setting, number, extension, [trial.hash for trial in trials]))
+            number = len(outcome.tried)
+            outcome.tried.append(Tried(dict(settings[pair][number]), number, [trial.hash for trial in trials]))
         return found
 
     def _placed(self, trial: Trial, settings: int, number: int, title: str) -> Trial:
@@ -148,11 +148,16 @@ class _Planning:
         seeds = range(TUNING_SEED, TUNING_SEED + self.tuning.seeds)
         return candidate if self.selection.stacks(candidate, f"{title} (tuning)", seeds) else trial
 
-    def _whole(self, outcomes: dict[tuple[str, str], Outcome], unsettled: set[str], extended: list[str]) -> TunedPlan:
+    def _whole(
+        self,
+        outcomes: dict[tuple[str, str], Outcome],
+        unsettled: set[tuple[str, str]],
+        extended: dict[tuple[str, str], tuple[int, ...]],
+    ) -> TunedPlan:
         smaller: dict[int, Sequence[PlannedTrial]] = {}
         workloads = self.benchmark.expand(self.registry, self.selection, {}).workloads
         for budget in self.tuning.budgets:
-            best = {pair: [outcomes[pair].best[budget].setting] for pair in self.wanted if pair[0] not in unsettled}
+            best = {pair: [outcomes[pair].best[budget].setting] for pair in self.wanted if pair not in unsettled}
             smaller[budget] = self.benchmark.expand(self.registry, self.selection, best).trials
         trials = smaller.pop(self._most)
         counted = {planned.trial.hash for planned in trials}

@@ -18,6 +18,20 @@ SEED = 2020
 """The seed of the sequences of points. Every optimizer gets equal points of the unit cube."""
 
 
+LOW, HIGH = "low", "high"
+"""The ends of a range."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A setting beyond an end of the range."""
+
+    end: str
+    number: int
+    """The place in the sequence of points beyond this end, from 0."""
+    setting: tuple[tuple[str, float], ...]
+
+
 @dataclass(frozen=True)
 class Range:
     """The range in which one hyperparameter is searched, on a log scale."""
@@ -45,23 +59,27 @@ class Space:
             for point in unit_points(self.spec.method, budget, len(self.ranges))
         ]
 
-    def extension(self, budget: int) -> list[dict[str, float]]:
-        """Points beyond both ends, as dense as ``budget`` points inside; none for several hyperparameters."""
-        count = points_beyond(self.spec, budget)
+    def beyond(self, budget: int, ends: Iterable[str]) -> list[Point]:
+        """Points beyond some ends, as dense as ``budget`` points inside; none for several hyperparameters."""
         if len(self.ranges) > 1 or not self.spec.extend:
             return []
+        count = points_beyond(self.spec, budget)
+        return [point for end in ends for point in self._beyond(end, count)]
+
+    def _beyond(self, end: str, count: int) -> list[Point]:
         (inside,) = self.ranges
         factor = 10**self.spec.extend
-        beyond = (
-            Range(inside.name, inside.low / factor, inside.low),
-            Range(inside.name, inside.high, inside.high * factor),
+        part = (
+            Range(inside.name, inside.low / factor, inside.low)
+            if end == LOW
+            else Range(inside.name, inside.high, inside.high * factor)
         )
         if self.spec.method == "grid":
-            # equally far from the ends and from each other
-            shares = [np.arange(count) / count, np.arange(1, count + 1) / count]
+            # equally far from the end and from each other
+            shares = np.arange(count) / count if end == LOW else np.arange(1, count + 1) / count
         else:
-            shares = [unit_points(self.spec.method, count, 1)[:, 0]] * 2
-        return [{inside.name: part.value(u)} for part, us in zip(beyond, shares, strict=True) for u in us]
+            shares = unit_points(self.spec.method, count, 1)[:, 0]
+        return [Point(end, number, ((inside.name, part.value(u)),)) for number, u in enumerate(shares)]
 
 
 def points_beyond(spec: TuningSpec, budget: int) -> int:
