@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, overload
+from typing import Any, Literal, NamedTuple, overload
 
 from thalweg.benchmark_file import Keep
 from thalweg.contracts import Metric
@@ -127,6 +127,14 @@ def pairs_of(trials: Sequence[PlannedTrial]) -> dict[tuple[str, str], Trial]:
     return found
 
 
+class Choice(NamedTuple):
+    """The variance that the choice of a setting adds to a mean, on both scales of a metric."""
+
+    linear: float = 0.0
+    log: float = 0.0
+    """On logarithms; 0 where a value is 0."""
+
+
 @dataclass
 class Plan:
     """A benchmark expanded against a registry."""
@@ -137,6 +145,8 @@ class Plan:
     """The trials that are ranked."""
     tuning: list[PlannedTrial] = field(default_factory=list)
     """The trials that find the settings of the ranked trials."""
+    choice: Mapping[tuple[str, str], Choice] = field(default_factory=dict)
+    """What the choice of a setting adds to the variance of a mean, by workload and optimizer."""
 
 
 Settings = Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]

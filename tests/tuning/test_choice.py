@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import stdtrit
 
-from thalweg.tuning.choice import choice_variance, resamples
+from thalweg.tuning.choice import choice_of, resamples
 
 
 def test_the_choice_is_repeated_over_every_resample() -> None:
@@ -16,20 +16,22 @@ def test_the_choice_is_repeated_over_every_resample() -> None:
     means = scores.mean(-1)
     picked = [scores[:, list(seeds)].mean(-1).argmax() for seeds in product(range(3), repeat=3)]
     expected = np.mean([(means[one] - means.max()) ** 2 for one in picked])
-    assert choice_variance(scores) == pytest.approx(expected)
+    assert choice_of(scores).linear == pytest.approx(expected)
+    logs = np.log(means)
+    assert choice_of(scores).log == pytest.approx(np.mean([(logs[one] - logs[means.argmax()]) ** 2 for one in picked]))
     assert len(resamples(3)) == 27
     assert len(resamples(6)) == 2000
 
 
 def test_one_tuning_seed_tells_nothing_and_a_clear_winner_adds_nothing() -> None:
-    assert choice_variance(np.array([[0.9], [0.5]])) == 0.0
-    assert choice_variance(np.array([[0.9, 0.91, 0.9], [0.5, 0.4, 0.45]])) == 0.0
+    assert choice_of(np.array([[0.9], [0.5]])) == (0.0, 0.0)
+    assert choice_of(np.array([[0.9, 0.91, 0.9], [0.5, 0.4, 0.45]])) == (0.0, 0.0)
 
 
 def test_equal_scores_are_told_apart_by_the_loss() -> None:
     scores = np.array([[0.9, 0.9, 0.8], [0.9, 0.9, 0.8], [0.7, 0.9, 0.6]])
     losses = np.array([[0.3, 0.3, 0.3], [0.2, 0.2, 0.2], [0.1, 0.1, 0.1]])
-    assert choice_variance(scores, losses) > 0.0  # the third wins where only the second seed is drawn
+    assert choice_of(scores, losses).linear > 0.0  # the third wins where only the second seed is drawn
 
 
 @pytest.mark.parametrize(("seeds", "with_choice", "least"), [(3, True, 0.92), (5, True, 0.95), (3, False, 0.0)])
@@ -45,7 +47,7 @@ def test_an_interval_with_the_choice_covers_what_tuning_gives_on_average(
     for _ in range(500):
         scores = true[:, None] + draw.normal(0.0, 0.02, (8, seeds))
         final = true[scores.mean(-1).argmax()] + draw.normal(0.0, 0.005, 5)
-        added = choice_variance(scores) if with_choice else 0.0
+        added = choice_of(scores).linear if with_choice else 0.0
         half = stdtrit(4, 0.975) * np.sqrt(final.var(ddof=1) / 5 + added)
         covered += abs(final.mean() - target) <= half
     assert covered / 500 >= least

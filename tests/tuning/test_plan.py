@@ -5,9 +5,16 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
+import pytest
+from scipy.special import stdtrit
+
 from support import CommandLine, results
 from thalweg.expand import load_benchmark
+from thalweg.plan import Choice
 from thalweg.registry import Registry
+from thalweg.scoring.leaderboard import leaderboard
+from thalweg.scoring.observations import observe
 from thalweg.selection import Selection
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
@@ -79,7 +86,7 @@ def test_a_range_with_its_best_at_an_end_is_extended_there_once(cli: CommandLine
     best = sgd[sgd["selected"].str.contains("6")]
     assert best["at_edge"].tolist() == [True]
     assert best["lr"].item() == sgd["lr"].max() > 1e-3
-    assert "at the end of its range" in cli("tuning", "small.toml").stdout
+    assert "at the end of the searched range" in cli("tuning", "small.toml").stdout
     extended = {
         (row["workload"], row["optimizer"]): row["budgets"] for row in cli.json("tuning", "small.toml")["extended"]
     }
@@ -364,3 +371,39 @@ def test_an_optimizer_without_a_rate_is_not_tuned_by_it(cli: CommandLine) -> Non
     cli("run", "small.toml", "--plugin", "ignores.py")
     (best,) = cli.json("tuning", "small.toml", "--plugin", "ignores.py")["best"]
     assert best["setting"] == "other=0.1"
+
+
+def test_a_leaderboards_interval_includes_the_choice(cli: CommandLine, registry: Registry) -> None:
+    cli(*write(cli, text=BOWL.replace("seeds = 2", "seeds = 3") + "seeds = 2\n"))
+    whole = plan(cli, registry)
+    assert whole.choice == {(one.workload.name, one.optimizer): one.choice(6) for one in whole.outcomes}
+    seen = observe(whole, read_stored(results(cli)))
+    assert seen.choice == whole.choice
+    boards = []
+    for added in (0.0, 0.04):
+        seen.choice = {("bowl", "sgd"): Choice(math.nan, added)}  # the loss has a log scale
+        rows = leaderboard(seen, whole.workloads).set_index("optimizer")
+        boards.append(np.log(rows[["value", "low", "high"]]))
+    plain, wider = boards
+    assert plain.loc["adam"].equals(wider.loc["adam"])
+    t = float(stdtrit(2, 0.975))
+    for end in ("low", "high"):
+        halves = [abs(board.loc["sgd", end] - board.loc["sgd", "value"]) for board in boards]
+        assert halves[1] ** 2 == pytest.approx(halves[0] ** 2 + 0.04 * t**2)
+    # tuning knows nothing of other metrics
+    seen.choice = {("bowl", "sgd"): Choice(math.nan, 100.0)}
+    areas = leaderboard(seen, whole.workloads, "area_under_curve").set_index("optimizer")
+    seen.choice = {}
+    assert areas.equals(leaderboard(seen, whole.workloads, "area_under_curve").set_index("optimizer"))
+
+
+def test_a_second_rate_is_named_where_only_the_first_is_searched(cli: CommandLine, registry: Registry) -> None:
+    """With a rate of 1e-12 Muon still reached a target, by the fixed rate of its AdamW."""
+    text = BOWL.replace("[optimizers.sgd]\nlr = MIDDLE\n\n[optimizers.adam]", "[optimizers.muon]\nadamw_lr = 0.02")
+    cli(*write(cli, text=text.replace("[2, 6]", "[2]")))
+    (best,) = cli.json("tuning", "small.toml")["best"]
+    assert best["fixed_rates"] == "adamw_lr=0.02"
+    assert "adamw_lr=0.02 not searched" in cli("tuning", "small.toml").stdout
+    for entry in registry.entries("optimizers"):
+        optimizer = registry.optimizer(entry.name)
+        assert {*optimizer.other_rates} <= {option.name for option in optimizer.options}

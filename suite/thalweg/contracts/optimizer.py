@@ -202,6 +202,8 @@ class Optimizer(Component, ABC):
     """Whether each weight's update uses that weight's gradients and state only: then seeds can be batched."""
     stacks: bool = False
     """Whether ``build_stacked`` makes the steps of K members although the optimizer is not elementwise."""
+    other_rates: tuple[str, ...] = ()
+    """Hyperparameters that are learning rates too, of parameters that ``lr`` does not move."""
     has_lr: bool = True
     """Whether there is a learning rate, ``lr``, which is tuned, follows a schedule, and scales decoupled decay."""
     takes_any_gradient: bool = True

@@ -49,10 +49,16 @@ def sensitivity_picture(view: View, plan: TunedPlan, workload: Workload) -> Pict
         return None
     names = [optimizer for name, optimizer in plan.extended if name == workload.name]
     extended = f" Ranges with the best rate at an end were extended there, once: {', '.join(names)}." if names else ""
+    fixed = [
+        f" The rate of {one.optimizer} is lr; {' and '.join(f'{k} stays {v:g}' for k, v in one.fixed_rates.items())}."
+        for one in plan.outcomes
+        if one.fixed_rates and one.workload.name == workload.name
+    ]
     return Picture(
         sensitivity_chart(with_rates, workload.metric, workload.target_split, _among(view, tried)),
         "Tuning: each point is one learning rate. A large point is the best rate for a budget. A cross at the bottom "
-        f"is a rate whose training diverged or failed. Where a line is flat, the rate matters little.{extended}",
+        "is a rate whose training diverged or failed. Where a line is flat, the rate matters little."
+        + "".join([extended, *fixed]),
     )
 
 

@@ -25,8 +25,12 @@ It is about the smallest number in float32. A loss that becomes 0 has passed it.
 """
 
 
-def t_interval(values: Sequence[float], log: bool = False, level: float = 0.95, floor: float = FLOOR) -> Estimate:
-    """Mean and t-interval: mean +- t_{(1 + level)/2, n-1} s / sqrt(n).
+def t_interval(
+    values: Sequence[float], log: bool = False, level: float = 0.95, floor: float = FLOOR, added: float = 0.0
+) -> Estimate:
+    """Mean and t-interval: mean +- t_{(1 + level)/2, n-1} sqrt(s^2 / n + added).
+
+    ``added`` is a variance of the mean that its values do not show, such as that of the choice of a setting.
 
     With ``log`` the computation is on logarithms. Then the value is the geometric mean, and a number below ``floor``
     counts as ``floor``. The result is nan without values, or if a value is not finite.
@@ -50,7 +54,7 @@ def t_interval(values: Sequence[float], log: bool = False, level: float = 0.95, 
     if x.size == 1:
         low = high = math.nan
     else:
-        half = float(stdtrit(x.size - 1, (1 + level) / 2)) * float(x.std(ddof=1)) / math.sqrt(x.size)
+        half = float(stdtrit(x.size - 1, (1 + level) / 2)) * math.sqrt(float(x.var(ddof=1)) / x.size + added)
         low, high = mean - half, mean + half
     if log:
         with np.errstate(over="ignore"):  # an interval over many decades may end at infinity

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from thalweg.contracts import Metric
-from thalweg.plan import Workload
+from thalweg.plan import Choice, Workload
 from thalweg.scoring.intervals import FLOOR, t_interval
 from thalweg.scoring.measures import (
     COSTS,
@@ -60,7 +60,8 @@ def leaderboard(seen: Observations, workloads: Mapping[str, Workload], metric: s
     A cost to the target has a value only if every seed finished and reached the target. A seed is lost if it diverged
     or failed, and for such costs also if it never reached the target. Optimizers that lost a smaller share of their
     seeds come first, then those with better values. ``rank_low`` to ``rank_high`` are the ranks that the seeds leave
-    open, for all optimizers of the workload at once (see ``ranks``).
+    open, for all optimizers of the workload at once (see ``ranks``). In a benchmark that tunes, the intervals of the
+    workload's own metric include the choice of the setting (see ``thalweg.tuning.choice``).
 
     ``seconds_to_target`` is the number of steps times the seconds of a step on the machine ``seen.timed_on``; its
     interval reflects the steps alone. A metric with values below zero has a linear scale: see ``scales.settled``.
@@ -77,7 +78,7 @@ def leaderboard(seen: Observations, workloads: Mapping[str, Workload], metric: s
         trials = seen.trials[seen.trials["workload"] == name]
         if which is not None and len(trials):
             curves = seen.curves[seen.curves["workload"] == name]
-            rows = _rows(workload, which, trials, curves)
+            rows = _rows(workload, which, trials, curves, seen.choice)
             table = pd.DataFrame([row.shown for row in rows], columns=COLUMNS)
             parts.append(ranked(table, which, certain(_samples(rows, which)), [row.lost for row in rows]))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
@@ -95,9 +96,17 @@ class _Row:
     """The smallest value on a log scale."""
     resolution: float
     """The cost of one evaluation interval, for a cost to the target; else 0."""
+    added: float
+    """What the choice of a setting adds to the variance of the mean."""
 
 
-def _rows(workload: Workload, metric: Metric, trials: pd.DataFrame, curves: pd.DataFrame) -> list[_Row]:
+def _rows(
+    workload: Workload,
+    metric: Metric,
+    trials: pd.DataFrame,
+    curves: pd.DataFrame,
+    choice: Mapping[tuple[str, str], Choice],
+) -> list[_Row]:
     """A row for each optimizer, without ranks."""
     steps = to_target(curves, workload)
     # the memory of the state is not in the curves
@@ -116,9 +125,17 @@ def _rows(workload: Workload, metric: Metric, trials: pd.DataFrame, curves: pd.D
             steps.get(str(label), {}),
             values.get(str(label), {}),
             intervals.get(str(label), 0.0),
+            _added(choice.get((workload.name, str(label)), Choice()), workload, metric),
         )
         for label, of in sorted(numbers.items(), key=lambda item: str(item[0]))
     ]
+
+
+def _added(choice: Choice, workload: Workload, metric: Metric) -> float:
+    """What the choice of a setting adds to the variance of a mean. Tuning knows it for the workload's own metric."""
+    if metric.name != workload.metric.name:
+        return 0.0
+    return choice.log if metric.scale == "log" else choice.linear
 
 
 Columns = dict[str, np.ndarray[Any, Any]]
@@ -126,7 +143,14 @@ Columns = dict[str, np.ndarray[Any, Any]]
 
 
 def _row(
-    workload: Workload, metric: Metric, label: str, trials: Columns, steps: BySeed, by_seed: BySeed, interval: float
+    workload: Workload,
+    metric: Metric,
+    label: str,
+    trials: Columns,
+    steps: BySeed,
+    by_seed: BySeed,
+    interval: float,
+    added: float,
 ) -> _Row:
     status = trials["status"]
     done = status == "done"
@@ -145,7 +169,7 @@ def _row(
     floor = {**dict.fromkeys(TO_TARGET, 1.0), SECONDS.name: step_seconds}.get(metric.name, FLOOR)
     # a mean over the seeds that reach the target would flatter an optimizer that rarely reaches it
     averaged = [] if is_to_target(metric) and lost else values
-    estimate = t_interval(averaged, log=metric.scale == "log", floor=floor)
+    estimate = t_interval(averaged, log=metric.scale == "log", floor=floor, added=added)
     low, high = estimate.low, estimate.high
     if metric.unit == "%":
         low, high = max(low, 0.0), min(high, 1.0)
@@ -168,7 +192,7 @@ def _row(
         "steps_to_target": steps_to_target,
         "seconds_to_target": steps_to_target * step_seconds,
     }
-    return _Row(shown, np.asarray(values, dtype=float), lost, floor, factor * interval)
+    return _Row(shown, np.asarray(values, dtype=float), lost, floor, factor * interval, added)
 
 
 def _samples(rows: Sequence[_Row], metric: Metric) -> list[Sample]:
@@ -185,7 +209,9 @@ def _samples(rows: Sequence[_Row], metric: Metric) -> list[Sample]:
         # memory does not depend on the seed: different numbers are different
         step = 0.0 if metric is STATE_BYTES else finest(np.concatenate(scaled))
         intervals = [step] * len(rows)
-    return [Sample(values, row.lost, step) for row, values, step in zip(rows, scaled, intervals, strict=True)]
+    return [
+        Sample(values, row.lost, step, row.added) for row, values, step in zip(rows, scaled, intervals, strict=True)
+    ]
 
 
 def ranked(

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from thalweg.benchmark_file import TUNING_SEED
-from thalweg.plan import Plan, PlannedTrial, PlannedTrials
+from thalweg.plan import Choice, Plan, PlannedTrial, PlannedTrials
 from thalweg.scoring.locate import Located, locate
 from thalweg.store.curve import CURVE_COLUMNS
 from thalweg.store.stored import Stored
@@ -69,6 +69,8 @@ class Observations:
     """The machine on which ``step_seconds`` of the trials were timed; empty without step times."""
     source: NamedCurves | None = None
     """Where ``curves`` were read; None for tables that were made otherwise."""
+    choice: Mapping[tuple[str, str], Choice] = field(default_factory=dict)
+    """What the choice of a setting adds to the variance of a mean, by workload and optimizer."""
 
     @property
     def mixture(self) -> list[str]:
@@ -93,6 +95,7 @@ def observe(
     workloads, optimizers = _names(plan.trials)
     found = _tables(stored, located.numbers[there], workloads[there], optimizers[there], times, wanted)
     found.missing = int((~there).sum())
+    found.choice = plan.choice
     others = ~located.inside
     if plan.tuning:
         # a benchmark that tunes has trials of settings that it would not try now; they are not foreign trials

@@ -32,6 +32,8 @@ class Sample(NamedTuple):
     """Seeds without a value, because they diverged, failed or never reached the target."""
     resolution: float = 0.0
     """The difference between neighbouring values that the measurement can tell apart; 0 if it is fine."""
+    added: float = 0.0
+    """A variance of the mean that the values do not show, such as that of the choice of a setting."""
 
 
 def certain(samples: Sequence[Sample], alpha: float = ALPHA) -> Array:
@@ -130,7 +132,8 @@ def _moments(samples: Sequence[Sample]) -> tuple[Array, Array, Array]:
     for place, sample in enumerate(samples):
         if len(sample.values) > 1 and np.isfinite(sample.values).all():
             mean[place] = sample.values.mean()
-            spread[place] = max(float(sample.values.std(ddof=1)), sample.resolution / 2)
+            shown = max(float(sample.values.std(ddof=1)), sample.resolution / 2)
+            spread[place] = math.hypot(shown, math.sqrt(n[place] * sample.added))
     return mean, spread, np.where(np.isnan(mean), 0.0, n)
 
 

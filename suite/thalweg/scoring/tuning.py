@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from thalweg.plan import PlannedTrial
+from thalweg.plan import Choice, PlannedTrial
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import wanted_for
 from thalweg.scoring.observations import observe
@@ -24,6 +24,7 @@ BEST_COLUMNS = [
     "value",
     "at_edge",
     "without_effect",
+    "fixed_rates",
     "tried",
     "reached_end",
     "steps",
@@ -38,6 +39,7 @@ def best_settings(plan: TunedPlan) -> pd.DataFrame:
     largest that was tried. ``reached_end`` counts the settings whose trials neither diverged nor failed. Steps and
     gradient evaluations are summed over all settings. The setting is empty if it is not known yet, or if the searched
     hyperparameters have no effect; ``without_effect`` names hyperparameters for which all settings gave equal curves.
+    ``fixed_rates`` are learning rates of other parameters, which were not searched.
     """
     rows = []
     for outcome in plan.outcomes:
@@ -55,6 +57,7 @@ def best_settings(plan: TunedPlan) -> pd.DataFrame:
                 "value": shown["value"].iloc[0] if len(shown) else math.nan,
                 "at_edge": outcome.at_edge,
                 "without_effect": without_effect,
+                "fixed_rates": ", ".join(f"{name}={value:g}" for name, value in outcome.fixed_rates.items()),
                 "tried": int((tried["status"] != "missing").sum()),
                 "reached_end": int((tried["status"] == "done").sum()),
                 "steps": int(tried["steps"].sum()),
@@ -71,11 +74,12 @@ def shown_setting(row: Mapping[Any, Any]) -> str:
 
 def remark(row: Mapping[Any, Any]) -> str:
     """What is to be said of the best setting of a row of ``best_settings``."""
+    said = [f"{row['fixed_rates']} not searched"] if row["fixed_rates"] else []
     if row["without_effect"]:
-        return f"{row['without_effect']} has no effect"
-    if not row["at_edge"]:
-        return ""
-    return "at the end of its range" if row["reached_end"] else "no setting finished"
+        said.insert(0, f"{row['without_effect']} has no effect")
+    elif row["at_edge"]:
+        said.insert(0, "at the end of the searched range" if row["reached_end"] else "no setting finished")
+    return "; ".join(said)
 
 
 def effectless(plan: TunedPlan) -> list[str]:
@@ -86,6 +90,10 @@ def effectless(plan: TunedPlan) -> list[str]:
         for one in plan.outcomes
         if one.without_effect
     ]
+
+
+def _choices(plan: TunedPlan, budget: int) -> dict[tuple[str, str], Choice]:
+    return {(one.workload.name, one.optimizer): one.choice(budget) for one in plan.outcomes if budget in one.best}
 
 
 def by_budget(plan: TunedPlan, stored: Stored, metric: str | None = None) -> pd.DataFrame:
@@ -99,7 +107,7 @@ def by_budget(plan: TunedPlan, stored: Stored, metric: str | None = None) -> pd.
     trials: Mapping[int, Sequence[PlannedTrial]] = {**plan.smaller, largest: plan.trials}
     wanted = wanted_for(plan.workloads, metric)
     seen = {
-        budget: observe(replace(plan, trials=planned), stored, None, wanted)
+        budget: observe(replace(plan, trials=planned, choice=_choices(plan, budget)), stored, None, wanted)
         for budget, planned in sorted(trials.items())
     }
     # one scale for all budgets

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from thalweg.plan import Choice
+
 Array = np.ndarray[Any, Any]
 
 RESAMPLES = 2000
@@ -20,26 +22,35 @@ def resamples(seeds: int) -> Array:
     return np.random.default_rng(seeds).integers(0, seeds, (RESAMPLES, seeds))
 
 
-def choice_variance(scores: Array, losses: Array | None = None) -> float:
-    """The variance that the choice among settings adds, from their scores (settings, seeds), the larger the better.
+def choice_of(scores: Array, losses: Array | None = None) -> Choice:
+    """What the choice among settings adds, from their scores (settings, seeds), the larger the better.
 
     The choice is repeated over resamples of the tuning seeds. With v_s the mean score of setting s, c the setting that
     was chosen, and c_r the choice of resample r, the variance is the mean of (v_{c_r} - v_c)^2 over r. It is 0 with one
-    tuning seed, which tells nothing of the noise.
+    tuning seed, which tells nothing of the noise. On logarithms, log |v_s| takes the place of v_s.
 
     Args:
-        scores: of the settings whose trials all ended.
+        scores: of the settings whose trials all ended. Where lower is better, minus the values.
         losses: equally shaped; of equal scores the setting with the lower loss is chosen, then the first.
 
-    >>> round(choice_variance(np.array([[0.9, 0.7], [0.8, 0.9]])), 6)  # one of four resamples prefers the first setting
+    >>> round(choice_of(np.array([[0.9, 0.7], [0.8, 0.9]])).linear, 6)  # one of four prefers the first
     0.000625
     """
-    chosen = resamples(scores.shape[-1])
-    means = scores[:, chosen].mean(-1)
-    ties = np.zeros_like(means) if losses is None else losses[:, chosen].mean(-1)
-    best = means == means.max(0)
-    picked = np.where(best, ties, np.inf).argmin(0)
+    if not scores.size:
+        return Choice()
+    drawn = resamples(scores.shape[-1])
+    ties = np.zeros_like(scores) if losses is None else losses
+    picked = _best(scores[:, drawn].mean(-1), ties[:, drawn].mean(-1))
     values = scores.mean(-1)
-    whole = values == values.max()
-    own = int(np.where(whole, 0.0 if losses is None else losses.mean(-1), np.inf).argmin())
-    return float(((values[picked] - values[own]) ** 2).mean())
+    own = int(_best(values, ties.mean(-1)))
+
+    def variance(of: Array) -> float:
+        return float(((of[picked] - of[own]) ** 2).mean())
+
+    size = np.abs(values)
+    return Choice(variance(values), variance(np.log(size)) if (size > 0).all() else 0.0)
+
+
+def _best(scores: Array, losses: Array) -> Array:
+    """The place of the largest score along the first axis; of equal ones, that of the lowest loss."""
+    return np.asarray(np.where(scores == scores.max(0), losses, np.inf).argmin(0))

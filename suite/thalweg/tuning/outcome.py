@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from thalweg.plan import Workload
+from thalweg.plan import Choice, Workload
 from thalweg.store.stored import Stored
+from thalweg.tuning.choice import choice_of
 from thalweg.tuning.space import HIGH, LOW, Point
 
 COLUMNS = [
@@ -49,6 +51,7 @@ class Tried:
     gradient_evaluations: int = 0
     scores: tuple[float, ...] = ()
     """The validation value of each seed, the larger the better; empty where one did not end."""
+    losses: tuple[float, ...] = ()
     curve: tuple[float, ...] = ()
     """Every value of the metric and of the loss that its trials were evaluated to, one after the other."""
 
@@ -67,6 +70,8 @@ class Outcome:
     tried: list[Tried]
     best: dict[int, Tried] = field(default_factory=dict)
     """By budget; empty until every setting has been tried."""
+    fixed_rates: dict[str, float] = field(default_factory=dict)
+    """Learning rates of other parameters, which were not searched, and their values."""
     paid: dict[int, list[Point]] = field(default_factory=dict)
     """The settings beyond the range that each budget takes; empty where no range was extended."""
 
@@ -121,6 +126,13 @@ class Outcome:
         for budget in budgets:
             self.best[budget] = max(self.settings(budget), key=lambda one: one.rank)
 
+    def choice(self, budget: int) -> Choice:
+        """What the choice of a budget's setting adds to the variance of a mean: see ``choice.choice_of``."""
+        ended = [one for one in self.settings(budget) if one.scores and math.isfinite(one.score)]
+        if not ended or self.without_effect:
+            return Choice()
+        return choice_of(np.array([one.scores for one in ended]), np.array([one.losses for one in ended]))
+
     def rows(self) -> list[dict[str, Any]]:
         """A row a setting, see COLUMNS, in the order of the first hyperparameter; none is the best of equals."""
         nothing = bool(self.without_effect)
@@ -167,6 +179,7 @@ def read_scores(tried: Sequence[Tried], stored: Stored, workload: Workload) -> b
         whole = [row for row in found if row] if one.status == "done" else []
         one.score = sum(row["score"] for row in whole) / len(one.hashes) if len(whole) == len(one.hashes) else -math.inf
         one.scores = tuple(row["score"] for row in whole) if len(whole) == len(one.hashes) else ()
+        one.losses = tuple(row["loss"] for row in whole) if one.scores else ()
         one.loss = sum(row["loss"] for row in whole) / len(one.hashes) if whole else math.inf
         one.curve = tuple(value for row in whole for value in row["curve"])
     return all(one.status != "missing" for one in tried)

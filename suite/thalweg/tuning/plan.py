@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from thalweg.benchmark_file import TUNING_SEED, TuningSpec
+from thalweg.contracts.option import resolve
 from thalweg.expand import Benchmark
 from thalweg.limits import TRIALS
 from thalweg.plan import Plan, PlannedTrial, pairs_of
@@ -82,6 +83,8 @@ class _Planning:
         spaces = self._spaces()
         outcomes = self._outcomes({pair: space.settings(self._most) for pair, space in spaces.items()})
         complete = {pair: read_scores(one.tried, self.stored, one.workload) for pair, one in outcomes.items()}
+        for pair, one in outcomes.items():
+            one.fixed_rates = self._fixed_rates(*pair)
         extended: dict[tuple[str, str], tuple[int, ...]] = {}
         further: dict[tuple[str, str], list[Point]] = {}
         for pair, one in outcomes.items():
@@ -121,6 +124,14 @@ class _Planning:
                 where = f"{self.benchmark.path.name}: tuning: optimizer {label!r}"
                 found[workload, label] = space_of(self.tuning, optimizer.options, names, given, where)
         return found
+
+    def _fixed_rates(self, workload: str, label: str) -> dict[str, float]:
+        """The learning rates of an optimizer that are not searched, with their values."""
+        spec = self.benchmark.optimizers(self.selection)[label]
+        optimizer = self.registry.optimizer(spec.optimizer or label)
+        searched = self.tuning.hyperparameters.get(label, ("lr",))
+        values = resolve(optimizer.options, self.benchmark.given(workload, label, spec), label)
+        return {name: values[name] for name in optimizer.other_rates if name not in searched}
 
     def _outcomes(
         self, settings: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]
@@ -165,5 +176,13 @@ class _Planning:
                   for one in outcomes[pair].tried for hash_ in one.hashes]  # fmt: skip
         tuning += [planned for each in smaller.values() for planned in each if planned.trial.hash not in counted]
         return TunedPlan(
-            self.benchmark.name, workloads, trials, tuning, list(outcomes.values()), not unsettled, extended, smaller
+            self.benchmark.name,
+            workloads,
+            trials,
+            tuning,
+            {pair: outcomes[pair].choice(self._most) for pair in self.wanted if pair not in unsettled},
+            list(outcomes.values()),
+            not unsettled,
+            extended,
+            smaller,
         )

@@ -41,6 +41,7 @@ class KFAC(Optimizer):
     """
 
     name = "kfac"
+    other_rates = ("rest_lr",)
     summary = "natural gradient with Kronecker-factored curvature of each layer"
     equation = (
         "A = E[a a'], G = E[g g'];  proposal = -(G + gamma/pi I)^-1 grad (A + pi gamma I)^-1,  "

@@ -34,6 +34,7 @@ class Muon(Optimizer):
 
     name = "muon"
     stacks = True
+    other_rates = ("adamw_lr",)
     summary = "orthogonalised momentum for hidden matrices, AdamW for the other parameters"
     equation = (
         "B <- momentum B + (1 - momentum) G;  O = NewtonSchulz((1 - momentum) G + momentum B, 5 steps) ~ U V' "
