@@ -79,10 +79,19 @@ def explanation(found: OverAll) -> list[str]:
     without = f"; workloads without a target: {', '.join(found.without_target)}" if found.without_target else ""
     ranking = (
         "ranked by the area under the ECDF of fixed targets over shares of the budget, 0 to 1, larger is better; "
-        f"* depends on who else is there (AlgoPerf's score, of examples evaluated){without}"
+        f"* depends on who else is there (AlgoPerf's score, of work: see docs/scoring.md){without}"
     )
     test = critical_difference(found.critical) if found.critical else found.no_critical
-    return [ranking, *too_few(found.pooled), test]
+    return [ranking, *without_work(found), *too_few(found.pooled), test]
+
+
+def without_work(found: OverAll) -> list[str]:
+    """A sentence on workloads whose profile score has another cost; nothing where there are none."""
+    if not found.without_work:
+        return []
+    names = ", ".join(found.without_work)
+    why = "some results are from before work was counted, which 'thalweg run --fresh' does"
+    return [f"the profile score's cost is examples evaluated, and not work, on {names}: {why}"]
 
 
 def pictures(found: OverAll, among: Sequence[str]) -> list[Picture]:
@@ -95,7 +104,7 @@ def pictures(found: OverAll, among: Sequence[str]) -> list[Picture]:
         Picture(
             profile_chart(found.profiles, among),
             "Performance profiles (*): the share of workloads on which an optimizer reaches the target with at most "
-            "that multiple of the examples that the fastest optimizer here evaluates. The profile score is the area "
+            f"that multiple of the {_cost(found)} of the cheapest optimizer here. The profile score is the area "
             "under a line. AlgoPerf defines the score for time. The score depends on who else is there.",
         ),
     ]
@@ -112,6 +121,12 @@ def pictures(found: OverAll, among: Sequence[str]) -> list[Picture]:
     return shown
 
 
+def _cost(found: OverAll) -> str:
+    if not found.without_work:
+        return "work"
+    return "examples evaluated" if len(found.without_work) == len(found.workloads) else "work (or examples evaluated)"
+
+
 def left_out(found: OverAll, view: View) -> str:
     """Sentences on optimizers and seeds that the ranking leaves out, and why; empty where it leaves out nothing."""
     lines = [f"not ranked: {name}, which has no trial on {', '.join(some)}" for name, some in found.incomplete.items()]
@@ -122,7 +137,7 @@ def left_out(found: OverAll, view: View) -> str:
     if added := sorted({*trials.loc[~inside, "optimizer"]} - {*trials.loc[inside, "optimizer"]}):
         lines.append(f"added to the benchmark, and ranked on single workloads only: {', '.join(added)}")
     if len(found.table):
-        lines += [*too_few(found.pooled), *([found.no_critical] if found.no_critical else [])]
+        lines += [*without_work(found), *too_few(found.pooled), *([found.no_critical] if found.no_critical else [])]
     return " ".join(f"{capital(line)}." for line in lines)
 
 

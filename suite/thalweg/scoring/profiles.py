@@ -29,8 +29,8 @@ def profile_score(ratios: np.ndarray[Any, Any]) -> Any:
 def profiles(times: pd.DataFrame, optimizers: Sequence[str]) -> Mapping[str, tuple[float, float, float]]:
     """AlgoPerf's score of each optimizer with a 95% percentile interval. It depends on the optimizers compared.
 
-    The time on a workload is the spending until the workload's own target is reached, in the unit of the budget, as
-    the median over seeds. The ratio is the time over the shortest time of all optimizers. The interval is a bootstrap
+    The time on a workload is the work until the workload's own target is reached (``over_all.runtimes``), as the median
+    over seeds. The ratio is the time over the shortest time of all optimizers. The interval is a bootstrap
     over seeds, stratified by workload (``repetitions``, seeded).
     """
     spent = _spent(times, optimizers)
