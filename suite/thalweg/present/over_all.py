@@ -79,7 +79,7 @@ def explanation(found: OverAll) -> list[str]:
     without = f"; workloads without a target: {', '.join(found.without_target)}" if found.without_target else ""
     ranking = (
         "ranked by the area under the ECDF of fixed targets over shares of the budget, 0 to 1, larger is better; "
-        f"* depends on who else is there (AlgoPerf's score, of work: see docs/scoring.md){without}"
+        f"* depends on who else is there (AlgoPerf's score, of {_cost(found)}){without}"
     )
     test = critical_difference(found.critical) if found.critical else found.no_critical
     return [ranking, *without_work(found), *too_few(found.pooled), test]
@@ -89,9 +89,10 @@ def without_work(found: OverAll) -> list[str]:
     """A sentence on workloads whose profile score has another cost; nothing where there are none."""
     if not found.without_work:
         return []
-    names = ", ".join(found.without_work)
-    why = "some results are from before work was counted, which 'thalweg run --fresh' does"
-    return [f"the profile score's cost is examples evaluated, and not work, on {names}: {why}"]
+    all_ = len(found.without_work) == len(found.workloads)
+    where = "on all workloads" if all_ else f"on {', '.join(found.without_work)}"
+    why = "some results there are from before work was counted, and 'thalweg run --fresh' counts it"
+    return [f"the profile score's cost is examples evaluated, and not work, {where}: {why}"]
 
 
 def pictures(found: OverAll, among: Sequence[str]) -> list[Picture]:
@@ -124,7 +125,7 @@ def pictures(found: OverAll, among: Sequence[str]) -> list[Picture]:
 def _cost(found: OverAll) -> str:
     if not found.without_work:
         return "work"
-    return "examples evaluated" if len(found.without_work) == len(found.workloads) else "work (or examples evaluated)"
+    return "examples evaluated" if len(found.without_work) == len(found.workloads) else "work or examples evaluated"
 
 
 def left_out(found: OverAll, view: View) -> str:
