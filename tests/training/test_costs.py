@@ -90,6 +90,9 @@ def test_a_dense_network_costs_what_a_count_by_hand_says() -> None:
     assert round(found.forward / found.gradient, 2) == 0.39
     assert round(found.hvp / found.gradient, 2) == 1.63
     assert round(found.ggnvp / found.gradient, 2) == 1.21
+    assert round(found.jvp / found.gradient, 2) == round(found.vjp / found.gradient, 2) == 0.61
+    # K-FAC's factors of inputs with a one, and of gradients in outputs, which work leaves out
+    assert round((3 * 65**2 + 2 * 64**2 + 10**2) / (forward + backward), 2) == 0.94
 
 
 def test_a_convolutional_network_costs_what_a_count_by_hand_says() -> None:
