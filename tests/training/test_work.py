@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 import thalweg
 from probing import ref
 from stacked_trials import alone, trial
+from support import CommandLine
 from thalweg.contracts.budget import Budget, Interval
 from thalweg.contracts.costs import DECLARED
 from thalweg.contracts.option import Hyperparameter
@@ -283,3 +285,35 @@ def test_analytic_functions_have_declared_costs(registry: Registry) -> None:
     expected = (last["examples"] + 2 * last["evaluations"]["backward"] + 6 * last["evaluations"]["hvp"]) / 3
     assert work_of(newton)[-1] == expected
     assert DECLARED.hvp / DECLARED.gradient == 2
+
+
+def test_a_benchmark_may_have_a_budget_of_work(cli: CommandLine) -> None:
+    text = """
+seeds = 2
+[workloads.bowl]
+problem = { name = "quadratic", dim = 4, kappa = 2.0 }
+architecture = "point"
+budget = { work = 30 }
+evaluate_every = { steps = 1 }
+target = { metric = "loss", value = 1e-3 }
+[optimizers.sgd]
+lr = 0.05
+[optimizers.newton]
+"""
+    (cli.folder / "small.toml").write_text(text, encoding="utf-8")
+    assert cli.json("run", "small.toml")["trials"] == {
+        "total": 4, "trained": 4, "cached": 0, "diverged": 0, "failed": 0,
+    }  # fmt: skip
+    cli("results", "export", "curves.csv")
+    curves = pd.read_csv(cli.folder / "curves.csv")
+    last = curves.groupby("optimizer")[["step", "work"]].max()
+    # a gradient is one product with the matrix forwards and one back; so are each of Newton's four, and a loss is half
+    assert (last.loc["sgd", "step"], last.loc["sgd", "work"]) == (30, 30.0)
+    assert last.loc["newton", "step"] < 8
+    assert 30 <= last.loc["newton", "work"] < 30 + 1 + 4 + 25 / 2
+    shares = {row["optimizer"]: row["ecdf"] for row in cli.json("leaderboard", "small.toml", "--over-all")["rows"]}
+    assert 0 < shares["sgd"] < 1
+    rows = {r["optimizer"]: r for r in cli.json("leaderboard", "small.toml", "--metric", "work_to_target")["rows"]}
+    assert rows["newton"]["steps_to_target"] < rows["newton"]["value"]
+    (cli.folder / "both.toml").write_text(text.replace("work = 30", "work = 30, steps = 2"), encoding="utf-8")
+    assert "give exactly one of epochs, steps, gradient_evaluations, work, seconds" in cli("run", "both.toml", code=2).stderr  # fmt: skip # noqa: E501

@@ -122,7 +122,7 @@ def _too_large(trial: Trial, registry: Registry) -> str | None:
 def _flops(module: nn.Module, example: Tensor) -> int:
     """The approximate operations of a forward pass: two for each use of a number in a layer's weight.
 
-    ``thalweg.training.size`` is exact, but its import takes longer than a small stack trains.
+    ``thalweg.training.flops`` is exact. This number decides what trains in a stack, so it stays as it is.
     """
     used: list[int] = []
 
