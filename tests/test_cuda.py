@@ -18,6 +18,7 @@ from thalweg.landscape.evaluate import Plane, flat, losses_at
 from thalweg.registry import Registry, load_registry
 from thalweg.testing.probes import CHEAP
 from thalweg.testing.small import network, problem
+from thalweg.training.costs import costs_of
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
 REGISTRY = load_registry()
@@ -64,3 +65,8 @@ def test_probes_agree(registry: Registry, name: str, architecture: Any) -> None:
             np.testing.assert_allclose(cuda[column], cpu[column], rtol=1e-5, atol=1e-7 * scale, err_msg=str(column))
         else:
             assert list(cpu[column]) == list(cuda[column])
+
+
+def test_a_network_costs_as_much_on_a_gpu() -> None:
+    module, data = network(torch.float64), problem(torch.float64)
+    assert costs_of(copy.deepcopy(module).to("cuda"), moved(data, "cuda")) == costs_of(module, data)

@@ -174,7 +174,7 @@ SHARES = 1000
 
 def _check_sizes(key: str, value: Any) -> None:
     """ValueError where a count does not fit 64 bits."""
-    counts = [getattr(value, name, None) for name in ("epochs", "steps", "gradient_evaluations")]
+    counts = [getattr(value, name, None) for name in ("epochs", "steps", "gradient_evaluations", "work")]
     for count in (value, *counts):
         if isinstance(count, int) and count.bit_length() > 63:
             raise ValueError(f"{key}: a number of {digits(count):,} digits is too large")

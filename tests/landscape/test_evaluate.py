@@ -14,8 +14,8 @@ from networks import build
 from thalweg import signed
 from thalweg.contracts import Shape
 from thalweg.contracts.analytic import AnalyticFunction
+from thalweg.contracts.costs import Counts
 from thalweg.contracts.losses import CrossEntropy
-from thalweg.contracts.objective import Counts
 from thalweg.contracts.supervised import CLASSIFICATION, Supervised
 from thalweg.landscape import resume
 from thalweg.landscape.evaluate import BatchNorm, Line, Method, Plane, Span, flat, flat_from, losses_at

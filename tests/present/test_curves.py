@@ -27,6 +27,7 @@ def curves(values: dict[int, list[float]], split: str = "train", metric: str = "
                 "gradient_evaluations": 10 * place,
                 "curvature_products": 30 * place,
                 "factor_inversions": place,
+                "work": 150.0 * place,
                 "seconds": (1 + seed) * place,
                 "split": split,
                 "metric": metric,

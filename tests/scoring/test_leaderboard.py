@@ -46,6 +46,7 @@ def observe(
                     "gradient_evaluations": 20 * i,
                     "curvature_products": 30 * i,
                     "factor_inversions": i,
+                    "work": 40.0 * i,
                 }
                 for i, v in enumerate(curve)
             ]
@@ -190,7 +191,7 @@ def test_no_results_give_an_empty_table() -> None:
 
 @pytest.mark.parametrize(
     ("metric", "first", "second"),
-    [("gradient_evaluations", 20, 40), ("curvature_products", 30, 60), ("factor_inversions", 1, 2)],
+    [("gradient_evaluations", 20, 40), ("curvature_products", 30, 60), ("factor_inversions", 1, 2), ("work", 40, 80)],
 )
 def test_ranking_by_what_reaching_the_target_cost(metric: str, first: float, second: float) -> None:
     seen = observe({"a": [0.9, 0.9], "b": [0.9, 0.9], "c": [0.9, 0.9]},

@@ -10,13 +10,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hostile import change, put
 from support import CommandLine
 from thalweg.contracts import Metric
 from thalweg.contracts.budget import Target
+from thalweg.kept import find_benchmark
 from thalweg.plan import Workload
-from thalweg.scoring.over_all import DECADES, ecdf_curve, ecdf_scores
+from thalweg.present.expansion import best_expansion
+from thalweg.registry import load_registry
+from thalweg.scoring.observations import observe
+from thalweg.scoring.over_all import DECADES, ecdf_curve, ecdf_scores, runtimes
 from thalweg.scoring.profiles import R_MAX, profile_curve, profile_score, profiles
 from thalweg.scoring.targets import targets_of
+from thalweg.selection import Selection
+from thalweg.store.index import read_stored
+from thalweg.store.results import BenchmarkResults
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
@@ -226,3 +234,56 @@ def test_workloads_without_easier_targets_are_named(cli: CommandLine) -> None:
     words = ("leaderboard", "analytic", "--over-all", "--results", str(REFERENCE))
     assert cli.json(*words)["own_target_only"] == ["rastrigin", "styblinski-tang"]
     assert "worse than the target: rastrigin, styblinski-tang" in cli(*words).stderr
+
+
+def test_old_results_are_ranked_by_examples_and_the_board_says_so(cli: CommandLine) -> None:
+    """A workload has one unit: of trials with and without work, all are compared by examples."""
+    text = "seeds = 2\n[optimizers.sgd]\nlr = 0.01\n[optimizers.newton]\n"
+    for name in ("one", "two"):
+        text += (
+            f'[workloads.{name}]\nproblem = {{ name = "quadratic", dim = 3, kappa = 2.0, instance = {len(text)} }}\n'
+            'architecture = "point"\nbudget = { steps = 20 }\ntarget = { metric = "loss", value = 1e-1 }\n'
+        )
+    (cli.folder / "small.toml").write_text(text, encoding="utf-8")
+    cli("run", "small.toml")
+    words = ("leaderboard", "small.toml", "--over-all")
+    assert cli.json(*words)["without_work"] == []
+    done = cli(*words)
+    assert "AlgoPerf's score, of work)" in done.stderr
+    assert "examples" not in done.stderr
+    found = runtimes_of(cli)
+    # a step of Newton's method takes a gradient, three products with the Hessian, and the loss at the new point; of a
+    # quadratic function, a product with the Hessian costs a gradient, and the loss half of one
+    newton = found[(found["optimizer"] == "newton") & (found["target"] == 0)]
+    assert newton["spent"].tolist() == pytest.approx([1 + 3 + 1 / 2] * 4)
+    folder = next(path for path in (cli.folder / "results/local/small/trials").glob("one--newton--*"))
+    without_work(folder)
+    assert cli.json(*words)["without_work"] == ["one"]
+    done = cli(*words)
+    assert "AlgoPerf's score, of work or examples evaluated)" in done.stderr
+    assert "cost is examples evaluated, and not work, on one: some results" in " ".join(done.stderr.split())
+    found = runtimes_of(cli).query("target == 0").set_index(["workload", "optimizer"])
+    assert {*found["unit"]["one"]} == {"examples"}
+    assert {*found["unit"]["two"]} == {"work"}
+    assert found["spent"]["one", "newton"].tolist() == [2.0, 2.0]
+    # the trial stays done, and has no cost in work
+    assert "cached" in cli("run", "small.toml").stdout or cli.json("run", "small.toml")["trials"]["trained"] == 0
+    rows = cli.json("leaderboard", "small.toml", "--metric", "work_to_target")["rows"]
+    values = {(row["workload"], row["optimizer"]): row["value"] for row in rows}
+    assert values["one", "newton"] is None
+    assert values["two", "newton"] == pytest.approx(1 + 3 + 1 / 2)
+
+
+def runtimes_of(cli: CommandLine) -> pd.DataFrame:
+    root, registry = cli.folder / "results" / "local", load_registry()
+    benchmark = find_benchmark(str(cli.folder / "small.toml"), registry, root)
+    stored = read_stored(BenchmarkResults(root, "small"))
+    plan = best_expansion(benchmark, registry, stored, Selection()).plan
+    return runtimes(plan, observe(plan, stored))
+
+
+def without_work(folder: Path) -> None:
+    """Make a trial as old versions wrote it."""
+    curve = pd.read_parquet(folder / "curve.parquet").drop(columns="work")
+    put(folder, "curve.parquet", curve.to_parquet())
+    change(folder, lambda document: [document["summary"].pop(key) for key in ("work", "costs", "evaluations")])

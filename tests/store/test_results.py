@@ -51,6 +51,7 @@ def curve(value: float = 1.0) -> pd.DataFrame:
         "gradient_evaluations": 0,
         "curvature_products": 0,
         "factor_inversions": 0,
+        "work": 0.0,
         "seconds": 0.0,
     }
     recorder.add(position, "train", {"loss": value})

@@ -71,6 +71,7 @@ class Quadratic(Problem):
         from torch import randn
 
         from thalweg.contracts.analytic import AnalyticFunction
+        from thalweg.contracts.costs import Costs
 
         hessian, minimum = self.hessian_and_minimum(options)
         h = hessian.to(context.device, context.dtype)
@@ -88,6 +89,8 @@ class Quadratic(Problem):
             hessian=lambda x: hessian.to(x),
             minimizers=(minimum,),
             minimum=0.0,
+            # H (x - x*) in f, and once more back
+            costs=Costs.of_products(forward=1, gradient=2),
         )
 
     def hessian_and_minimum(self, options: Mapping[str, Any]) -> tuple[Tensor, Tensor]:

@@ -101,7 +101,8 @@ def leaderboard_command(options: LeaderboardOptions) -> ExitCode:
         from thalweg.commands.over_all import print_over_all  # loads altair
 
         # the budget may be in any of these units
-        columns = ["step", "epoch", "examples", "gradient_evaluations", "seconds", "split", "metric", "value"]
+        axes = ["step", "epoch", "examples", "gradient_evaluations", "work", "seconds"]
+        columns = [*axes, "split", "metric", "value"]
         seen = observe(plan, stored, None, replace(wanted, columns=columns))
         _warn_of_plan(plan, seen, way)
         return print_over_all(plan, seen, options.format, options.raw)

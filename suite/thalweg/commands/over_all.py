@@ -71,6 +71,7 @@ def _document(plan: Plan, found: OverAll) -> dict[str, Any]:
         if critical
         else None,
         "no_critical_difference": found.no_critical,
+        "without_work": found.without_work,
     }
 
 

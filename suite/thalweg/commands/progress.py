@@ -127,7 +127,7 @@ class PlainProgress:
         if now - self.last >= _SECONDS_BETWEEN_LINES:
             self.last = now
             budget = planned.trial.budget
-            unit = "gradient" if budget.gradient_evaluations else "second" if budget.seconds else "step"
+            unit = {"gradient_evaluations": "gradient", "seconds": "second", "work": "work"}.get(budget.axis[0], "step")
             counts = f" ({self.totals.counts})" if self.totals.counts else ""
             left = f"; {self.totals.left}" if self.totals.left else ""
             head = f"{self.totals.ended.total()}/{self.totals.total} trials{counts}"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from thalweg.contracts.costs import DECLARED, Costs
 from thalweg.contracts.problem import Batch, Draw, LoadedProblem, Metric, Split
 from thalweg.contracts.supervised import LOSS
 
@@ -22,6 +23,8 @@ class AnalyticFunction(LoadedProblem):
         hessian: the matrix of second derivatives in closed form, (D,) -> (D, D), where it is known.
         minimizers: global minimizers, where they are known: some or all.
         minimum: the value there.
+        costs: what f, its gradient and products with its Hessian cost. torch's counter knows products of matrices and
+            not the functions that a formula is made of, so the costs of a function are declared.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class AnalyticFunction(LoadedProblem):
         hessian: Callable[[Tensor], Tensor] | None = None,
         minimizers: Sequence[Tensor] = (),
         minimum: float | None = None,
+        costs: Costs = DECLARED,
     ) -> None:
         self.f = f
         self.start = start
@@ -41,6 +45,7 @@ class AnalyticFunction(LoadedProblem):
         self.hessian = hessian
         self.minimizers = minimizers
         self.minimum = minimum
+        self.costs = costs
         self.sizes = {"train": 1}
 
     def batch(self, split: Split, step: int, draw: Draw) -> Batch:

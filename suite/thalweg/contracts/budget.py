@@ -17,21 +17,26 @@ Count = Annotated[int, Field(gt=0, strict=True)]
 
 
 class Budget(Frozen):
-    """How long to train: exactly one of epochs, steps, gradient evaluations and seconds."""
+    """How long to train: exactly one of epochs, steps, gradient evaluations, work and seconds."""
 
     epochs: Count | None = None
     """Passes over the training split."""
     steps: Count | None = None
     """Steps of the optimizer."""
     gradient_evaluations: Count | None = None
-    """Gradients of the loss on a batch, of which a step may take several."""
+    """Gradients of the loss on a batch, of which a step may take several. Curvature products are left out."""
+    work: Count | None = None
+    """Everything that a step evaluates, curvature products included, in gradients of one example.
+
+    The column ``work`` of a curve has this unit. An epoch of a first-order method is as much as it has examples.
+    """
     seconds: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] | None = None
     """Seconds of training, evaluations left out."""
 
     @model_validator(mode="after")
     def _one(self) -> Budget:
         if len(self.model_dump(exclude_none=True)) != 1:
-            raise ValueError("give exactly one of epochs, steps, gradient_evaluations, seconds")
+            raise ValueError("give exactly one of epochs, steps, gradient_evaluations, work, seconds")
         return self
 
     @property
@@ -41,7 +46,7 @@ class Budget(Frozen):
         return {"epochs": "epoch", "steps": "step"}.get(unit, unit), float(amount)
 
     def total_steps(self, steps_per_epoch: int) -> int | None:
-        """The steps in the budget; None for gradient evaluations and seconds, which give no number of steps.
+        """The steps in the budget; None for gradient evaluations, work and seconds, which give no number of steps.
 
         >>> Budget(epochs=3).total_steps(steps_per_epoch=20), Budget(seconds=60.0).total_steps(20)
         (60, None)

@@ -4,29 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from thalweg.contracts.costs import Counts
 from thalweg.contracts.derivatives import twice_differentiable
 from thalweg.contracts.losses import OutputLoss
 from thalweg.contracts.problem import Batch, Draw, LoadedProblem
 from thalweg.contracts.untouched import DataChangedError, blame, versions_of
-
-
-@dataclass(slots=True)
-class Counts:
-    """Counts of the evaluations of an objective so far."""
-
-    examples: int = 0
-    """Examples pushed through the module to evaluate a loss."""
-    gradient_evaluations: int = 0
-    """Gradients of the loss on a batch of whatever size."""
-    curvature_products: int = 0
-    """Products of a Hessian, GGN or Fisher matrix with one vector."""
-    factor_inversions: int = 0
-    """Matrices inverted or decomposed: the factors of K-FAC and Shampoo, a dense Hessian. Optimizers count them."""
 
 
 @contextmanager
@@ -163,7 +149,7 @@ class Objective:
             create_graph: whether gradients keep their graph, to be differentiated once more. Whoever asks for it sets
                 ``.grad`` to None in the end: a gradient with its graph holds itself in memory.
         """
-        self.counts.gradient_evaluations += 1
+        self.counts.add_gradient(self.batch.size)
         for parameter in self.parameters:
             parameter.grad = None
         with torch.enable_grad():
@@ -172,6 +158,7 @@ class Objective:
                     loss = self.loss()
                 with self.going_back():
                     gradients = torch.autograd.grad(loss, self.parameters, create_graph=True, materialize_grads=True)
+                self._count_products_of(gradients)
                 for parameter, gradient in zip(self.parameters, gradients, strict=True):
                     parameter.grad = gradient
             else:
@@ -187,9 +174,18 @@ class Objective:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         return loss.detach()
 
+    def _count_products_of(self, gradients: Iterable[Tensor]) -> None:
+        """Count a Hessian product whenever somebody differentiates gradients that keep their graph."""
+        counts, examples = self.counts, self.batch.size
+        first = next((gradient for gradient in gradients if gradient.requires_grad), None)
+        if first is not None:
+            first.register_hook(  # type: ignore[no-untyped-call]
+                lambda _: counts.add_products("hvp", 1, examples)
+            )
+
     def gradient(self, outputs: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
         """The loss and its gradient, one tensor a parameter; leaves ``.grad`` alone, and the graph of ``outputs``."""
-        self.counts.gradient_evaluations += 1
+        self.counts.add_gradient(self.batch.size)
         with torch.enable_grad():
             loss = self.loss(outputs)
             with self.going_back():

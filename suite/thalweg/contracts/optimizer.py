@@ -33,7 +33,7 @@ class BuildContext:
     batch_size: int
     """Examples in a batch."""
     steps: int | None = None
-    """Steps in the budget, for a decay over the training; None for a budget of seconds or gradient evaluations."""
+    """Steps in the budget, for a decay over the training; None where the budget is not in epochs or steps."""
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from thalweg.contracts.budget import Budget, Target
+    from thalweg.contracts.costs import Costs
     from thalweg.contracts.losses import OutputLoss
 
 Split = Literal["train", "valid", "test"]
@@ -48,6 +49,7 @@ RESERVED = frozenset(
         "gradient_evaluations_to_target",
         "curvature_products_to_target",
         "factor_inversions_to_target",
+        "work_to_target",
         "seconds_to_target",
         "state_bytes",
     }
@@ -129,6 +131,8 @@ class LoadedProblem(ABC):
     """Examples in each split that exists; an analytic function has one, ``train``, of size 1."""
     output_loss: OutputLoss | None = None
     """The loss as a function of the module's output, where it has that form (GGN and Fisher products need it)."""
+    costs: Costs | None = None
+    """What evaluations cost, where the problem declares it; None: what torch counts of the network and the loss."""
 
     @abstractmethod
     def batch(self, split: Split, step: int, draw: Draw) -> Batch:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from thalweg.contracts.objective import Counts, Objective
+from thalweg.contracts.costs import Counts
+from thalweg.contracts.objective import Objective
 from thalweg.contracts.products import is_large, matmul
 
 

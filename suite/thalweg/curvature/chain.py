@@ -60,7 +60,7 @@ class ChainHessian(Operator):
 
     def __init__(self, objective: Objective, modules: list[nn.Module]) -> None:
         super().__init__(objective)
-        objective.counts.gradient_evaluations += 1
+        objective.counts.add_gradient(objective.batch.size)
         objective.counts.examples += objective.batch.size
         self._places = _places(modules, objective)
         # nothing below the first layer with a free parameter has a tangent

@@ -14,6 +14,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,9 @@ FEWEST = 8
 class Operator(ABC):
     """A symmetric matrix over the objective's parameters. ``operator @ v`` is its product with a vector (P,)."""
 
+    kind: Literal["hvp", "ggnvp"] = "hvp"
+    """What a product counts as, and costs: see ``thalweg.contracts.objective.Counts``."""
+
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
         self.parameters = objective.parameters
@@ -54,7 +58,7 @@ class Operator(ABC):
         """The product with one vector (P,); counted as one curvature product."""
         if vector.shape != (self.size,):
             raise ValueError(f"shape mismatch: expected ({self.size},), got {tuple(vector.shape)}")
-        self.objective.counts.curvature_products += 1
+        self._count(1)
         with self.objective.going_back():
             return self._products(vector.unsqueeze(0)).squeeze(0)
 
@@ -74,7 +78,7 @@ class Operator(ABC):
         return (matrix + matrix.T) / 2
 
     def _in_chunks(self, vectors: Tensor, chunk: int) -> Tensor:
-        self.objective.counts.curvature_products += len(vectors)
+        self._count(len(vectors))
         found = torch.empty_like(vectors)
         with self.objective.going_back():
             for at in range(0, len(vectors), chunk):
@@ -87,6 +91,10 @@ class Operator(ABC):
             return CHUNK
         fits = NUMBERS // (self.size + self._activations)
         return min(fits, CHUNK) if fits >= FEWEST else 1
+
+    def _count(self, products: int) -> None:
+        """Count products with the matrix."""
+        self.objective.counts.add_products(self.kind, products, self.objective.batch.size)
 
     @cached_property
     def _activations(self) -> int:
@@ -151,7 +159,7 @@ class Hessian(Operator):
 
     def __init__(self, objective: Objective) -> None:
         super().__init__(objective)
-        objective.counts.gradient_evaluations += 1
+        objective.counts.add_gradient(objective.batch.size)
         with torch.enable_grad():
             with twice_differentiable():
                 loss = objective.loss()
@@ -175,6 +183,7 @@ class OutputOperator(Operator):
     ``math_attention``. J v takes two backward passes, one of which all products share. Source: Schraudolph 2002.
     """
 
+    kind = "ggnvp"
     penalised = True
     """Whether the objective's penalty is part of the matrix."""
 

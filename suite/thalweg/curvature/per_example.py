@@ -66,7 +66,7 @@ def example_gradients(objective: Objective, checked: bool = False) -> ExampleGra
         covered |= set(own.values())
         if own:
             handles.append(watched[layer][0].when_it_goes_back(partial(_add, squares, its_rule, layer, set(own))))
-    objective.counts.gradient_evaluations += 1
+    objective.counts.add_gradient(objective.batch.size)
     try:
         with objective.going_back():
             gradients = torch.autograd.grad(loss, objective.parameters, materialize_grads=True)
@@ -229,6 +229,7 @@ def _by_vmap(objective: Objective, parameters: dict[str, nn.Parameter]) -> Tenso
     assert batch.targets is not None
     chunk = max(1, HELD // sum(parameter.numel() for parameter in parameters.values()))
     objective.counts.examples += batch.size
+    objective.counts.backward += batch.size
     try:
         with torch.no_grad():  # which torch.func.grad leaves to others
             found: Tensor = torch.func.vmap(square, chunk_size=chunk)(batch.inputs, batch.targets)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from thalweg.contracts.objective import Counts
+from thalweg.contracts.costs import Counts
 from thalweg.contracts.problem import LoadedProblem, Split
 from thalweg.landscape.evaluator import DEFAULT_MEMORY, BatchNorm, Evaluator, Losses, Method
 from thalweg.landscape.points import Line, Plane, Span, flat, flat_from

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from thalweg.allocator import set_allocator
 from thalweg.contracts.copies import copied
+from thalweg.contracts.costs import Counts
 from thalweg.contracts.modes import batch_norms, estimating, set_evaluating
-from thalweg.contracts.objective import Counts
 from thalweg.contracts.precision import move
 from thalweg.contracts.problem import Draw, LoadedProblem, Split
 from thalweg.contracts.real import real_dtype

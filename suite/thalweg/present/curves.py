@@ -14,6 +14,7 @@ from thalweg.scoring.intervals import t_interval
 AXES = {
     "step": "steps",
     "epoch": "epochs",
+    "work": "work, in gradients of one example",
     "gradient_evaluations": "gradient evaluations",
     "curvature_products": "curvature products",
     "factor_inversions": "factor inversions",

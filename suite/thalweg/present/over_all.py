@@ -81,10 +81,10 @@ def explanation(found: OverAll) -> list[str]:
     without = f"; workloads without a target: {', '.join(found.without_target)}" if found.without_target else ""
     ranking = (
         "ranked by the area under the ECDF of fixed targets over shares of the budget, 0 to 1, larger is better; "
-        f"* depends on who else is there (AlgoPerf's score, of examples evaluated){without}"
+        f"* depends on who else is there (AlgoPerf's score, of {_cost(found)}){without}"
     )
     test = critical_difference(found.critical) if found.critical else found.no_critical
-    return [ranking, *_own_targets(found), *too_few(found.pooled), test]
+    return [ranking, *_own_targets(found), *without_work(found), *too_few(found.pooled), test]
 
 
 def _own_targets(found: OverAll) -> list[str]:
@@ -93,6 +93,16 @@ def _own_targets(found: OverAll) -> list[str]:
         return []
     names = ", ".join(found.own_target_only)
     return [f"without easier targets, since no starting level is declared that is worse than the target: {names}"]
+
+
+def without_work(found: OverAll) -> list[str]:
+    """A sentence on workloads whose profile score has another cost; nothing where there are none."""
+    if not found.without_work:
+        return []
+    all_ = len(found.without_work) == len(found.workloads)
+    where = "on all workloads" if all_ else f"on {', '.join(found.without_work)}"
+    why = "some results there are from before work was counted, and 'thalweg run --fresh' counts it"
+    return [f"the profile score's cost is examples evaluated, and not work, {where}: {why}"]
 
 
 def pictures(found: OverAll, among: Sequence[str]) -> list[Picture]:
@@ -105,7 +115,7 @@ def pictures(found: OverAll, among: Sequence[str]) -> list[Picture]:
         Picture(
             profile_chart(found.profiles, among),
             "Performance profiles (*): the share of workloads on which an optimizer reaches the target with at most "
-            "that multiple of the examples that the fastest optimizer here evaluates. The profile score is the area "
+            f"that multiple of the {_cost(found)} of the cheapest optimizer here. The profile score is the area "
             "under a line. AlgoPerf defines the score for time. The score depends on who else is there.",
         ),
     ]
@@ -122,6 +132,12 @@ def pictures(found: OverAll, among: Sequence[str]) -> list[Picture]:
     return shown
 
 
+def _cost(found: OverAll) -> str:
+    if not found.without_work:
+        return "work"
+    return "examples evaluated" if len(found.without_work) == len(found.workloads) else "work or examples evaluated"
+
+
 def left_out(found: OverAll, view: View) -> str:
     """Sentences on optimizers and seeds that the ranking leaves out, and why; empty where it leaves out nothing."""
     lines = [f"not ranked: {name}, which has no trial on {', '.join(some)}" for name, some in found.incomplete.items()]
@@ -132,7 +148,8 @@ def left_out(found: OverAll, view: View) -> str:
     if added := sorted({*trials.loc[~inside, "optimizer"]} - {*trials.loc[inside, "optimizer"]}):
         lines.append(f"added to the benchmark, and ranked on single workloads only: {', '.join(added)}")
     if len(found.table):
-        lines += [*_own_targets(found), *too_few(found.pooled), *([found.no_critical] if found.no_critical else [])]
+        more = [*_own_targets(found), *without_work(found), *too_few(found.pooled)]
+        lines += [*more, *([found.no_critical] if found.no_critical else [])]
     return " ".join(f"{capital(line)}." for line in lines)
 
 

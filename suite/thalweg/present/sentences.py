@@ -33,6 +33,7 @@ def ranking(workload: Workload) -> str:
 COSTS = {
     "steps_to_target": "steps to the target",
     "gradient_evaluations_to_target": "gradient evaluations to the target",
+    "work_to_target": "work to the target: all evaluations, in gradients of one example",
     "curvature_products_to_target": "products with a Hessian, GGN or Fisher matrix to the target",
     "factor_inversions_to_target": "matrices inverted or decomposed to the target",
     "seconds_to_target": "seconds to the target: steps times the seconds of a step, which were timed by themselves",

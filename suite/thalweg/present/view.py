@@ -224,7 +224,7 @@ def _wanted(workloads: Mapping[str, Workload], plan: TunedPlan) -> Wanted:
         "split": {*ranked.where["split"], *(each.target_split for each in workloads.values()), "valid"},
     }
     axes = {trial.budget.axis[0] for trial in pairs_of(plan.trials).values()}
-    return Wanted(list(dict.fromkeys([*ranked.columns, "examples", *sorted(axes)])), where)
+    return Wanted(list(dict.fromkeys([*ranked.columns, "examples", "work", *sorted(axes)])), where)
 
 
 def _beside(

@@ -22,6 +22,7 @@ TO_TARGET = {
         Metric("gradient_evaluations_to_target", "lower", "log"),
         "gradient_evaluations",
     ),
+    "work_to_target": (Metric("work_to_target", "lower", "log"), "work"),
     # linear: first-order methods take none
     "curvature_products_to_target": (Metric("curvature_products_to_target", "lower"), "curvature_products"),
     "factor_inversions_to_target": (Metric("factor_inversions_to_target", "lower"), "factor_inversions"),

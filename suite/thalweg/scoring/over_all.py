@@ -38,16 +38,17 @@ COLUMNS = [
 ]
 
 
-_TIMES = ["workload", "optimizer", "seed", "target", "share", "spent"]
+_TIMES = ["workload", "optimizer", "seed", "target", "share", "spent", "unit"]
 
 
 def runtimes(plan: Plan, seen: Observations) -> pd.DataFrame:
     """The spending of each trial at the first evaluation that reaches each target.
 
     The columns are workload, optimizer, seed, target (0 is the workload's own, higher numbers are easier), ``share`` of
-    the trial's budget, and ``spent``, the examples evaluated until then. Both are infinite where the trial never
-    reaches the target, diverged or failed. Evaluations before the first step reach no target, so that a start that
-    happens to be good earns nothing. Workloads without a target have no rows.
+    the trial's budget, and ``spent``, the work until then. Both are infinite where the trial never reaches the target,
+    diverged or failed. ``unit`` is ``work``. Where a trial of the workload is from before work was counted, ``unit`` is
+    ``examples``, and ``spent`` are the examples evaluated. Evaluations before the first step reach no target, so that a
+    start that happens to be good earns nothing. Workloads without a target have no rows.
     """
     axes: dict[str, dict[str, tuple[str, float]]] = {}
     for (name, optimizer), trial in pairs_of(plan.trials).items():
@@ -67,12 +68,14 @@ def runtimes(plan: Plan, seen: Observations) -> pd.DataFrame:
         numbers = _numbers(mine, trials)
         rows = mine.assign(number=numbers)[numbers >= 0].sort_values("step", kind="stable")
         share = _share(rows, of)
+        unit = "examples" if rows["work"].isna().any() else "work"
+        spent = rows[unit].to_numpy(dtype=float)
         for number, value in enumerate(targets):
             there = (rows["value"] >= value if metric.better == "higher" else rows["value"] <= value).to_numpy()
             # from the last row to the first, since of several values for one place the last one stays
             who = rows["number"].to_numpy()[there][::-1]
-            columns = {"share": share[there][::-1], "spent": rows["examples"].to_numpy(dtype=float)[there][::-1]}
-            part = trials[["workload", "optimizer", "seed"]].reset_index(drop=True).assign(target=number)
+            columns = {"share": share[there][::-1], "spent": spent[there][::-1]}
+            part = trials[["workload", "optimizer", "seed"]].reset_index(drop=True).assign(target=number, unit=unit)
             for column, values in columns.items():
                 whole = np.full(len(trials), math.inf)
                 whole[who] = values
@@ -99,7 +102,8 @@ def _of_targets(curves: pd.DataFrame, plan: Plan, axes: set[str]) -> pd.DataFram
     there = [each for each in plan.workloads.values() if each.target_metric is not None]
     wanted = curves["metric"].isin([each.target_metric.name for each in there if each.target_metric])
     wanted &= curves["split"].isin([each.target_split for each in there])
-    columns = dict.fromkeys(["workload", "optimizer", "seed", "split", "metric", "step", "examples", "value", *axes])
+    costs = ["examples", "work"]
+    columns = dict.fromkeys(["workload", "optimizer", "seed", "split", "metric", "step", *costs, "value", *axes])
     return curves.loc[wanted, list(columns)]
 
 
@@ -204,6 +208,8 @@ class OverAll:
     """The critical difference of the areas, if there are enough workloads."""
     no_critical: str
     """Why there is no critical difference."""
+    without_work: list[str]
+    """The workloads on which the profile's cost are examples, because a trial is from before work was counted."""
 
 
 def _lacking(rows: pd.DataFrame, workloads: list[str]) -> list[str]:
@@ -252,4 +258,5 @@ def over_all(plan: Plan, seen: Observations) -> OverAll:
         pooled(scores),
         None if no_critical else critical_difference(by_workload),
         no_critical,
+        sorted(times.loc[times["unit"] == "examples", "workload"].unique()),
     )

@@ -27,8 +27,8 @@ def profile_score(ratios: np.ndarray[Any, Any]) -> Any:
 def profiles(times: pd.DataFrame, optimizers: Sequence[str]) -> dict[str, float]:
     """AlgoPerf's score of each optimizer, without an interval. It depends on the optimizers compared.
 
-    The time on a workload is the spending until the workload's own target is reached, in the unit of the budget, as
-    the median over seeds. The ratio is the time over the shortest time of all optimizers.
+    The time on a workload is the work until the workload's own target is reached (``over_all.runtimes``), as the median
+    over seeds. The ratio is the time over the shortest time of all optimizers.
 
     There is no interval because none is known that covers. The score has a kink where two optimizers are equally fast,
     and the best of several noisy medians is too good. A bootstrap over seeds covers the score of equal population

@@ -151,6 +151,8 @@ def curve_of(stored: StoredTrial) -> pa.Table:
     table = read_arrow(pa.BufferReader(content), TEXT)
     if "factor_inversions" not in table.column_names:
         table = table.append_column("factor_inversions", pa.array([0] * table.num_rows, pa.int64()))
+    if "work" not in table.column_names:
+        table = table.append_column("work", pa.nulls(table.num_rows, pa.float64()))
     table = table.select(CURVES.names).cast(CODED)
     if empty := [name for name in _ALWAYS if table.column(name).null_count]:
         raise ValueError(f"{empty[0]} has empty cells")

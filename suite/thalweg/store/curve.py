@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,12 +16,16 @@ CURVE_COLUMNS = {
     "gradient_evaluations": "int64",
     "curvature_products": "int64",
     "factor_inversions": "int64",
+    "work": "float64",
     "seconds": "float64",
     "split": "str",
     "metric": "str",
     "value": "float64",
 }
-"""One row per evaluation, split and metric. ``seconds`` counts training alone, without evaluations and probes."""
+"""One row per evaluation, split and metric. ``seconds`` counts training alone, without evaluations and probes.
+
+``work`` is in gradients of one example: see ``thalweg.contracts.costs``.
+"""
 
 
 def curve_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -34,7 +39,13 @@ def _column(values: list[Any], dtype: str) -> Any:
 
 
 def with_all_columns(curve: pd.DataFrame) -> pd.DataFrame:
-    """A curve with all columns. Old curves lack ``factor_inversions``, and their optimizers made no inversions."""
+    """A curve with all columns.
+
+    Old curves lack ``factor_inversions``, and their optimizers made no inversions. Old curves lack ``work``, which is
+    nan then.
+    """
     if "factor_inversions" not in curve:
         curve = curve.assign(factor_inversions=0)
+    if "work" not in curve:
+        curve = curve.assign(work=math.nan)
     return curve[list(CURVE_COLUMNS)] if set(CURVE_COLUMNS) <= set(curve) else curve

@@ -38,6 +38,9 @@ class Summary(TypedDict, total=False):
     gradient_evaluations: Whole
     curvature_products: Whole
     factor_inversions: Whole
+    work: Real
+    costs: dict[str, Real | str]
+    evaluations: dict[str, Whole]
     statistics_examples: Whole
     parameters: Whole
     steps_per_epoch: Whole

@@ -45,15 +45,17 @@ class Training(StepLoop):
         self.it = it
         self.progress = progress
         self.recording = Recording(it, probes, keep, self.spent)
-        self.meter = Meter(it.trial.budget, self.spent, it.objective.counts, self.steps_per_epoch)
+        counts = it.objective.counts
+        self.meter = Meter(it.trial.budget, self.spent, counts, self.steps_per_epoch, lambda: it.costs.work(counts))
         self._project = functools.partial(it.problem.project, list(it.module.parameters()))
-        self._gradients_before = 0
+        self._share_before = 0.0
 
     @functools.cached_property
     def recipe(self) -> StepRecipe:
         """What the trial does around each step; to be asked for before the first one."""
-        # nobody knows what share of a budget in seconds the first step will take
-        first = 1e-3 if self.trial.budget.seconds is not None else 1 / self.meter.total
+        # nobody knows what share of a budget in seconds the first step will take; the least work is a gradient
+        least = self.trial.budget.work and (self.draw.batch_size or self.problem.sizes["train"])
+        first = 1e-3 if self.trial.budget.seconds is not None else (least or 1) / self.meter.total
         return StepRecipe(self.trial, self.stepper, self.objective.parameters, first)
 
     def run(self) -> Trained:
@@ -78,8 +80,8 @@ class Training(StepLoop):
 
     def before_step(self) -> None:
         """Set the learning rate."""
-        self._gradients_before = self.objective.counts.gradient_evaluations
-        self.recipe.before(self.spent.step, self.meter.share)
+        self._share_before = self.meter.share
+        self.recipe.before(self.spent.step, self._share_before)
 
     def after_step(self, report: StepReport) -> None:
         """Check the step, then decay and project the weights."""
@@ -101,10 +103,10 @@ class Training(StepLoop):
         """Add what an online problem pays, keep what the step reports, and measure probes that are due."""
         if self.problem.online and self.objective.step_loss is not None:
             self.recording.pay(self.objective.step_loss)
-        gradients = self.objective.counts.gradient_evaluations
-        if self.trial.budget.gradient_evaluations is not None and gradients == self._gradients_before:
-            name = self.trial.optimizer.name
-            raise RuntimeError(f"optimizer {name!r} takes no gradients, so a budget of gradients never ends")
+        budget = self.trial.budget
+        if (budget.gradient_evaluations or budget.work) and self.meter.share == self._share_before:
+            name, what = self.trial.optimizer.name, "gradients" if budget.gradient_evaluations else "work"
+            raise RuntimeError(f"optimizer {name!r} takes no {what}, so a budget of {what} never ends")
         if report.info or self.recipe.info:
             self.recording.info = report.info | self.recipe.info
         self.recording.probe("step")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from thalweg.contracts import BuildContext, Draw, LoadContext, LoadedProblem, Optimizer, Probe, Stepper
+from thalweg.contracts.costs import Costs
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
 from thalweg.contracts.precision import move
@@ -22,6 +24,7 @@ from thalweg.contracts.untouched import DataChangedError, Untouched, blame, tens
 from thalweg.data.digest import sha256
 from thalweg.errors import UserError
 from thalweg.registry import Registry
+from thalweg.training.costs import costs_of
 from thalweg.training.recipe import decayed
 from thalweg.trial import ProbeRequest, Trial
 
@@ -49,6 +52,15 @@ class Assembly:
         size = self.draw.batch_size
         return None if size is None or size >= self.problem.sizes["train"] else size
 
+    @functools.cached_property
+    def costs(self) -> Costs:
+        """What evaluations of one example cost: counted once in a process for all trials of a network and a problem."""
+        ref, architecture = self.trial.problem, self.trial.architecture
+        key = str(ref), str(architecture), type(self.problem), *map(type, self.module.modules())
+        if key not in _costs:
+            _costs[key] = costs_of(self.module, self.problem)
+        return _costs[key]
+
     def context(self, seed: int) -> BuildContext:
         """The context in which a stepper of this trial is built."""
         return _context(self.trial, self.problem, self.draw, seed)
@@ -73,6 +85,9 @@ class Assembly:
                 f"is {loss:g}: leave those examples out, or let the network fill them in"
             )
 
+
+_costs: dict[tuple[Any, ...], Costs] = {}
+"""The costs by what the trial's components are: in a notebook, a name may stand for another class the next time."""
 
 _loaded: dict[str, tuple[LoadedProblem, Untouched]] = {}
 """The problem loaded last, so that the trials of a workload share its data. Trials train on copies: see ``_own``."""

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any, Literal
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from thalweg.benchmark_file import Keep
 from thalweg.contracts.copies import state_of
+from thalweg.contracts.costs import EVALUATIONS
 from thalweg.contracts.modes import set_mode
 from thalweg.contracts.probe import SavedWeights, When
 from thalweg.contracts.problem import Split
@@ -158,6 +160,8 @@ class Recording:
             "steps_per_epoch": self._steps_per_epoch,
             "state_bytes": self.state_bytes(),
             **self._position(),
+            "costs": asdict(self.it.costs),
+            "evaluations": {kind: getattr(self.it.objective.counts, kind) for kind in EVALUATIONS},
             **({"resumed_at": self.resumed_at} if self.resumed_at else {}),
             **({"coarse_state": self.coarse_state} if self.coarse_state else {}),
             **({"statistics_examples": self.statistics_examples} if self.statistics_examples else {}),
@@ -187,6 +191,7 @@ class Recording:
             "gradient_evaluations": counts.gradient_evaluations,
             "curvature_products": counts.curvature_products,
             "factor_inversions": counts.factor_inversions,
+            "work": self.it.costs.work(counts),
             "seconds": self.spent.seconds,
         }
 

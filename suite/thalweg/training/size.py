@@ -35,14 +35,14 @@ def size(architecture: Architecture, options: Mapping[str, Any], shape: Shape) -
 
 def _count(architecture: Architecture, options: Mapping[str, Any], shape: Shape, device: str) -> Size:
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
+
+    from thalweg.training.flops import Flops
 
     with torch.random.fork_rng(), torch.device(device), torch.no_grad():
         module = architecture.build(options, shape).eval()
-        counter = FlopCounterMode(display=False)
-        with counter:
+        with Flops() as counter:
             if shape.task == "function":
                 module()
             else:
                 module(torch.zeros(1, *shape.input, dtype=torch.long if shape.task == "language" else None))
-    return Size(sum(parameter.numel() for parameter in module.parameters()), counter.get_total_flops())
+    return Size(sum(parameter.numel() for parameter in module.parameters()), counter.total)

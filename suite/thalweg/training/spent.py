@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from thalweg.contracts.budget import Budget
-from thalweg.contracts.objective import Counts
+from thalweg.contracts.costs import Counts
 
 
 @dataclass
@@ -26,34 +27,41 @@ class Meter:
         spent: steps and seconds so far; changes while the trial trains.
         counts: evaluations so far; changes while the trial trains.
         steps_per_epoch: steps of an epoch at the trial's batch size.
+        work: gives the work so far.
     """
 
     budget: Budget
     spent: Spent
     counts: Counts
     steps_per_epoch: int
+    work: Callable[[], float]
 
     @property
     def total(self) -> int:
-        """The whole budget, in whole steps, gradient evaluations or seconds."""
+        """The whole budget, in whole steps, gradient evaluations, gradients of one example or seconds."""
         steps = self.budget.total_steps(self.steps_per_epoch)
-        return steps or int(self.budget.gradient_evaluations or math.ceil(self.budget.seconds or 1))
+        other = self.budget.gradient_evaluations or self.budget.work or math.ceil(self.budget.seconds or 1)
+        return steps or int(other)
 
     @property
     def used(self) -> int:
         """The spent part of the budget, in the unit of ``total``."""
-        if self.budget.gradient_evaluations is not None:
-            return self.counts.gradient_evaluations
-        return int(self.spent.seconds) if self.budget.seconds is not None else self.spent.step
+        return int(self._used)
 
     @property
     def share(self) -> float:
         """The share of the budget that is spent."""
-        return self.used / self.total if self.budget.seconds is None else self.spent.seconds / self.budget.seconds
+        return self._used / (self.budget.seconds or self.total)
 
     @property
     def exhausted(self) -> bool:
         """Whether nothing is left."""
-        if self.budget.seconds is not None:
-            return self.spent.seconds >= self.budget.seconds
-        return self.used >= self.total
+        return self._used >= (self.budget.seconds or self.total)
+
+    @property
+    def _used(self) -> float:
+        if self.budget.gradient_evaluations is not None:
+            return self.counts.gradient_evaluations
+        if self.budget.work is not None:
+            return self.work()
+        return self.spent.seconds if self.budget.seconds is not None else self.spent.step

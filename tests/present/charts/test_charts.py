@@ -33,7 +33,7 @@ def means(low: float = 0.1) -> pd.DataFrame:
     steps = [0, 10]
     return pd.DataFrame(
         {"optimizer": "sgd", "step": steps, "epoch": steps, "seconds": steps, "examples": steps,
-         "gradient_evaluations": steps, "curvature_products": steps, "factor_inversions": steps,
+         "gradient_evaluations": steps, "curvature_products": steps, "factor_inversions": steps, "work": steps,
          "value": [1.0, 0.5], "low": [0.5, low], "high": [2.0, 0.9], "seeds": 2}
     )  # fmt: skip
 
@@ -61,7 +61,8 @@ def test_an_optimizer_without_a_value_is_left_out_of_the_interval_chart() -> Non
 
 
 @pytest.mark.parametrize(
-    "axis", ["step", "epoch", "gradient_evaluations", "curvature_products", "factor_inversions", "examples", "seconds"]
+    "axis",
+    ["step", "epoch", "work", "gradient_evaluations", "curvature_products", "factor_inversions", "examples", "seconds"],
 )
 def test_curves_have_a_band_a_line_and_the_target(axis: str) -> None:
     spec: dict[str, Any] = curve_chart(

@@ -15,7 +15,7 @@ from probing import ref
 from stacked_trials import MORE_NETWORKS, NETWORKS, alone, compare, trial
 from thalweg.contracts import Architecture, Shape
 from thalweg.contracts.budget import Budget, Interval
-from thalweg.contracts.objective import Counts
+from thalweg.contracts.costs import Counts
 from thalweg.contracts.option import resolve
 from thalweg.contracts.schedule import Schedule
 from thalweg.contracts.supervised import Supervised

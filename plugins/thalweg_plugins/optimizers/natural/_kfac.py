@@ -132,7 +132,7 @@ class KFACStepper(Stepper):
         )
         output_factors: dict[str, Tensor] = {}
         for column in columns:
-            objective.counts.gradient_evaluations += 1
+            objective.counts.add_pull(objective.batch.size)
             for name, factor in record.output_factors(self.layers, outputs, column).items():
                 output_factors[name] = output_factors[name] + factor if name in output_factors else factor
         self.refreshed += 1
@@ -313,7 +313,7 @@ class QuadraticModel:
 
     def _changes(self, direction: Mapping[str, Tensor]) -> Tensor:
         """J d. It is half of a product with F, and counts as one."""
-        self.objective.counts.curvature_products += 1
+        self.objective.counts.add_products("jvp", 1, self.objective.batch.size)
         pieces = [torch.zeros_like(parameter) for parameter in self.objective.parameters]
         for layer in self.layers:
             for place, piece in zip(layer.places, layer.split(direction[layer.name]), strict=True):

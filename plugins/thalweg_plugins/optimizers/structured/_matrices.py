@@ -16,7 +16,8 @@ from thalweg.contracts.stacked import StackedNetwork, product
 from thalweg_plugins.optimizers.flat import finite
 
 if TYPE_CHECKING:
-    from thalweg.contracts.objective import Counts, Objective
+    from thalweg.contracts.costs import Counts
+    from thalweg.contracts.objective import Objective
 
 
 def as_matrix(tensor: Tensor, leading: int = 0) -> Tensor:

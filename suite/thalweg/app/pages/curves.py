@@ -50,6 +50,8 @@ def show(_source: Source, loaded: Loaded) -> None:
     drawn = curves[(curves["metric"] == metric.name) & (curves["split"] == split)]
     if log_y and (drawn["value"] <= 0).any():
         notes.append("Values at or below zero are left out: they have no logarithm.")
+    if axis == "work" and len(without := sorted(drawn.loc[drawn["work"].isna(), "optimizer"].unique())):
+        notes.append(f"Some trials of {', '.join(without)} are from before work was counted, and are not drawn.")
     if axis == "seconds":
         notes.append(
             "Seconds are training alone, without evaluations and probes. The machine may have done other work at the "

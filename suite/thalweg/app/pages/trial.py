@@ -102,6 +102,7 @@ _COUNTS = {
     "gradient_evaluations": "gradients",
     "curvature_products": "curvature products",
     "factor_inversions": "factor inversions",
+    "work": "work",
     "parameters": "parameters",
     "state_bytes": "bytes of state",
 }
@@ -118,7 +119,7 @@ def _summary(document: TrialDocument, workload: Workload) -> None:
         for key, label in _COUNTS.items():
             # a count of zero is shown only for steps: most optimizers invert no factors
             if summary.get(key) is not None and (summary[key] or key in ("selected_step", "step")):
-                st.metric(label, f"{summary[key]:,}", width=165)
+                st.metric(label, f"{round(summary[key]):,}", width=165)
         if summary.get("seconds") is not None:
             st.metric(
                 "seconds", number(summary["seconds"], digits=3), width=165, help="training alone; not a timed run"

@@ -24,7 +24,7 @@ def ecdf_chart(curve: pd.DataFrame, among: Sequence[str]) -> alt.Chart:
 
 def profile_chart(curve: pd.DataFrame, among: Sequence[str]) -> alt.Chart:
     """Performance profiles: a step line for each optimizer; ``curve`` has the columns optimizer, tau, within."""
-    x = alt.X("tau:Q", scale=alt.Scale(nice=False), title="examples evaluated, over those of the fastest",
+    x = alt.X("tau:Q", scale=alt.Scale(nice=False), title="cost to the target, over the cheapest optimizer's",
               axis=alt.Axis(format="~g", tickCount=7, grid=False))  # fmt: skip
     tooltip = [alt.Tooltip("tau:Q", format=".2f"), alt.Tooltip("within:Q", format=".1%")]
     return _steps(curve, x, "within", "share of workloads", tooltip, among)

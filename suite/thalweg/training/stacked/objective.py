@@ -8,7 +8,8 @@ from dataclasses import astuple
 import torch
 from torch import Tensor
 
-from thalweg.contracts.objective import Counts, squared_norm
+from thalweg.contracts.costs import Counts
+from thalweg.contracts.objective import squared_norm
 from thalweg.contracts.problem import Batch, Draw
 from thalweg.contracts.stacked import MembersObjective
 from thalweg.training.direct.layer import Layer, Multiplying
@@ -78,7 +79,7 @@ class StackedObjective(MembersObjective):
         """Evaluate the losses and put the gradient of their sum into ``.grad``; returns the sum, detached."""
         if create_graph:
             return super().backward(create_graph)
-        self.counts.gradient_evaluations += 1
+        self.counts.add_gradient(self.batch.size)
         self.counts.examples += self.batch.size
         losses = self._losses()
         total = losses.sum()
@@ -91,7 +92,7 @@ class StackedObjective(MembersObjective):
     def each(self, members: Sequence[int]) -> tuple[list[float], Sequence[Tensor]]:
         """The losses of some members and their gradients, by a program of the fewest members that has room for them."""
         for member in members:
-            self.own_counts[member].gradient_evaluations += 1
+            self.own_counts[member].add_gradient(self.batch.size)
             self.own_counts[member].examples += self.batch.size
         part = self._parts.of(members, self.batch) if self._evaluated else None
         if part is None:
@@ -155,7 +156,7 @@ class StackedObjective(MembersObjective):
     @torch.no_grad()
     def layer_gradients(self, of_outputs: Tensor) -> dict[str, Tensor]:
         """The gradients in each layer's outputs as rows (K, N L, out)."""
-        self.counts.gradient_evaluations += 1
+        self.counts.add_pull(self.batch.size)
         names = {id(layer): name for name, layer in self.module.layers.items()}
         found: dict[str, Tensor] = {}
 
@@ -169,7 +170,7 @@ class StackedObjective(MembersObjective):
     @torch.no_grad()
     def output_changes(self, weights: Mapping[str, Tensor]) -> Tensor:
         """J d (K, N, ...) along changes (K, ...) of parameters, by their names."""
-        self.counts.curvature_products += 1
+        self.counts.add_products("jvp", 1, self.batch.size)
         found = self._program.tangent({id(self.module.pieces[name]): change for name, change in weights.items()})
         return torch.zeros_like(self.member_outputs) if found is None else found
 

@@ -14,7 +14,8 @@ from torch import nn
 from thalweg.benchmark_file import Keep
 from thalweg.contracts import BuildContext, Draw, StackedStepper, StepReport
 from thalweg.contracts.copies import copied
-from thalweg.contracts.objective import Counts, Objective, kept_buffers
+from thalweg.contracts.costs import Counts
+from thalweg.contracts.objective import Objective, kept_buffers
 from thalweg.contracts.option import resolve
 from thalweg.contracts.probe import When
 from thalweg.contracts.problem import Split

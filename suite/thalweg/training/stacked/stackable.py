@@ -64,7 +64,7 @@ def may_not(trial: Trial, registry: Registry) -> str | None:
     options = resolve(architecture.options, trial.architecture.settings, architecture.name)
     if architecture.draws_in_forward(options):
         return f"architecture {architecture.name!r} draws random numbers in its forward pass"
-    if trial.budget.seconds is not None or trial.budget.gradient_evaluations is not None:
+    if trial.budget.epochs is None and trial.budget.steps is None:
         return f"the budget of {trial.budget} is not one of epochs or steps"
     if trial.precision == "mixed-bfloat16":
         return "numbers of 8 bits do not agree within the tolerance of a stack"
@@ -122,7 +122,7 @@ def _too_large(trial: Trial, registry: Registry) -> str | None:
 def _flops(module: nn.Module, example: Tensor) -> int:
     """The approximate operations of a forward pass: two for each use of a number in a layer's weight.
 
-    ``thalweg.training.size`` is exact, but its import takes longer than a small stack trains.
+    ``thalweg.training.flops`` is exact. This number decides what trains in a stack, so it stays as it is.
     """
     used: list[int] = []
 
