@@ -271,6 +271,10 @@ def test_old_results_are_ranked_by_examples_and_the_board_says_so(cli: CommandLi
     rows = cli.json("leaderboard", "small.toml", "--metric", "work_to_target")["rows"]
     values = {(row["workload"], row["optimizer"]): row["value"] for row in rows}
     assert values["one", "newton"] is None
+    # nor does it count as a trial that missed the target
+    compared = cli.json("compare", "results/local", "results/local", "--metric", "work_to_target")["rows"]
+    (old,) = (row for row in compared if (row["workload"], row["optimizer"]) == ("one", "newton"))
+    assert (old["seeds"], old["lost"]) == (1, 0)
     assert values["two", "newton"] == pytest.approx(1 + 3 + 1 / 2)
 
 

@@ -52,8 +52,8 @@ def outcomes(seen: Observations, workloads: Mapping[str, Workload], metrics: Met
     ``value`` is the number that the leaderboard averages: the metric on the test split at the step that validation
     selects, or without a test split on the training split at the end; or a cost, which is infinite where the target is
     never reached. ``finished`` is false for trials that diverged or failed: they have no value, and never reach the
-    target. A comparison of times or memory leaves out trials whose steps were not timed or whose memory was not
-    recorded.
+    target. A comparison of times, memory or work leaves out trials whose steps were not timed, or whose memory or work
+    was not recorded.
     """
     parts = [
         _values(workloads[workload], metric, seen).assign(workload=workload, metric=metric.name)
@@ -80,4 +80,6 @@ def _values(workload: Workload, metric: Metric, seen: Observations) -> pd.DataFr
             seconds = trials.groupby("optimizer")["step_seconds"].transform("median")
             known = seconds.notna()
             values = values * seconds.to_numpy(dtype=float)
+    # a trial from before work was counted may have reached the target at a cost that nobody knows
+    known &= ~(is_to_target(metric) & found["finished"] & np.isnan(values))
     return found.assign(value=np.where(found["finished"] & ~np.isnan(values), values, never))[known]
