@@ -81,5 +81,7 @@ def _values(workload: Workload, metric: Metric, seen: Observations) -> pd.DataFr
             known = seconds.notna()
             values = values * seconds.to_numpy(dtype=float)
     # a trial from before work was counted may have reached the target at a cost that nobody knows
-    known &= ~(is_to_target(metric) & found["finished"] & np.isnan(values))
-    return found.assign(value=np.where(found["finished"] & ~np.isnan(values), values, never))[known]
+    unknown = np.isnan(values) & found["finished"].to_numpy() & is_to_target(metric)
+    found = found.assign(value=np.where(found["finished"] & ~np.isnan(values), values, never))
+    kept: pd.DataFrame = found[known.to_numpy() & ~unknown]
+    return kept
