@@ -11,10 +11,7 @@ from support import CommandLine
 from thalweg import guard
 from thalweg.expand import load_benchmark
 from thalweg.registry import Registry
-from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.observations import observe
-from thalweg.scoring.stability import stability
-from thalweg.scoring.tuning import by_budget
 from thalweg.selection import Selection
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
@@ -88,42 +85,6 @@ def test_the_convnet_reaches_88_percent_on_the_whole_test_set_of_fashion_mnist(r
     rows = rows[(rows["optimizer"] == "adam") & (rows["metric"] == "accuracy")]
     assert len(rows) == 3
     assert rows["value"].min() >= 0.88
-
-
-def test_the_story_of_the_tuned_benchmarks_is_that_of_their_results(registry: Registry) -> None:
-    """What docs/results.md says of them in numbers."""
-    benchmark = load_benchmark("tuned", registry)
-    stored = read_stored(BenchmarkResults(REFERENCE, "tuned"))
-    plan = plan_of(benchmark, registry, Selection(), stored)
-    assert plan.extended == ["digits-mlp", "mnist1d-mlp"]
-    board = by_budget(plan, stored).set_index(["workload", "optimizer", "budget"])
-    digits = board.xs(8, level="budget").loc["digits-mlp"]
-    assert digits.drop("lbfgs")["value"].between(0.970, 0.977).all()
-    images = board.xs(8, level="budget").loc["mnist1d-mlp"]
-    assert images.sort_values("rank").index[0] == "sgd"
-    assert images["value"].idxmin() == "muon"
-    assert images.loc["kfac", "diverged"] == 3
-    momentum = board.sort_index().loc[("mnist1d-mlp", "momentum")]["value"]
-    assert momentum[8] - momentum[4] > 0.03
-
-
-def test_muon_trains_best_and_forgives_most_and_does_not_generalise_best(registry: Registry) -> None:
-    """The same of training losses and of stability."""
-    stored = read_stored(BenchmarkResults(REFERENCE, "tuned"))
-    plan = plan_of(load_benchmark("tuned", registry), registry, Selection(), stored)
-    seen = observe(plan, stored)
-    boards = {
-        name: leaderboard(seen, plan.workloads, name).set_index(["workload", "optimizer"])
-        for name in ("training_loss", "loss")
-    }
-    digits, images = (boards["training_loss"]["value"].loc[name] for name in plan.workloads)
-    assert digits.idxmin() == "muon"
-    assert digits["muon"] == pytest.approx(1.6e-7, rel=0.05)
-    assert images.drop("kfac").sort_values().index[:2].tolist() == ["muon", "sgd"]
-    assert boards["loss"]["value"].loc["digits-mlp"].sort_values().index[-2:].tolist() == ["muon", "lbfgs"]
-    stable = stability(plan, stored)[0].set_index(["workload", "optimizer"]).loc["digits-mlp"]
-    assert stable["reached"].drop(["muon", "lbfgs"]).between(3, 5).all()
-    assert stable.loc[["muon", "lbfgs"], "reached"].tolist() == [10, 0]
 
 
 def test_adam_reaches_97_percent_test_accuracy_on_digits(cli: CommandLine) -> None:
