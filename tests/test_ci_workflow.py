@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -74,7 +75,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def filled(value: str, outputs: Mapping[str, str]) -> str:
     """The expressions of a workflow that stand in ``env:`` and ``with:``."""
-    known = outputs | {"hashFiles('gate.toml')": "file"}
+    known = outputs | {"hashFiles('gate.toml')": "file", "github.run_id": next(RUNS)}
     return re.sub(r"\$\{\{ (.*?) \}\}", lambda found: known[found[1]], value)
 
 
@@ -97,23 +98,20 @@ class Runner:
         }
 
     def job(self) -> int:
-        """The exit code of the first step that fails, else 0; what is to be cached is kept at the end."""
+        """The exit code of the first step that fails, else 0."""
         code = 0
-        keep: list[tuple[Path, Path]] = []
         for step in WORKFLOW["jobs"]["compare"]["steps"]:
-            if "actions/cache" in step.get("uses", ""):
+            if "actions/cache/" in (uses := step.get("uses", "")):
                 place = self.folder / step["with"]["path"]
                 entry = self.cache / filled(step["with"]["key"], self.outputs)
-                if entry.exists():
-                    shutil.copytree(entry, place)
-                keep.append((place, entry))
+                if "/save" in uses:
+                    shutil.copytree(place, entry)
+                elif found := sorted(self.cache.glob(filled(step["with"]["restore-keys"], self.outputs) + "*")):
+                    shutil.copytree(found[-1], place)
             if "run" in step and step.get("name") != INSTALL:
                 code = self._run(step)
                 if code:
                     break
-        for place, entry in keep:
-            if not entry.exists():
-                shutil.copytree(place, entry)
         return code
 
     def _run(self, step: Mapping[str, Any]) -> int:
@@ -139,6 +137,7 @@ def verdicts(summary: str) -> dict[tuple[str, str], str]:
     return {(cells[1], cells[2]): cells[7] for cells in lines[2:]}
 
 
+RUNS = (str(number) for number in itertools.count(1000))
 STEPS, ACCURACY = "steps_to_target", "accuracy"
 RATES = ("my-adam", "my-adam-fast")
 
@@ -165,7 +164,7 @@ def test_the_documented_workflow_judges_a_commit(
     assert ("worse" in found.values()) == bool(worse)
     if branch == "nothing":
         assert len(list((runner.folder / ".gate/candidate/gate/trials").iterdir())) == 2 * 5
-    assert len(list(runner.cache.iterdir())) == 1
+    assert any(runner.cache.iterdir())  # also where the job fails
     # also of a candidate that is worse
     assert "my-adam-fast" in (runner.folder / KEPT["path"]).read_text(encoding="utf-8")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from thalweg.errors import UserError
 from thalweg.scoring.judge import ALPHA, BETTER, SAME, UNDECIDED, WORSE, decide
 from thalweg.scoring.rerandomised import evidence, two_samples
 from thalweg.scoring.sequential import plan_looks, smallest_p
@@ -67,18 +69,21 @@ def test_a_gate_at_the_margin_calls_five_percent_worse_at_most_and_uses_its_rate
     assert (edge.verdict == SAME).mean() <= 0.055
 
 
-@pytest.mark.parametrize("rows", [1, 2, 4, 20, 100])
-@pytest.mark.parametrize("cap", [12, 20, 40, 300])
 @pytest.mark.parametrize("paired", [True, False])
-def test_the_rates_of_all_looks_add_up(rows: int, cap: int, paired: bool) -> None:
-    if cap < np.log2(rows / ALPHA) + 2:
-        pytest.skip("too few seeds for so many rows")
-    looks = plan_looks(rows, cap, paired)
-    assert sum(look.levels.differ for look in looks) == pytest.approx(ALPHA)
-    assert sum(look.levels.same for look in looks) == pytest.approx(ALPHA)
-    assert looks[-1].seeds == cap
-    assert [look.seeds for look in looks] == sorted({look.seeds for look in looks})
-    assert smallest_p(looks[0].seeds, paired) <= looks[0].levels.differ / rows * (1 + 1e-9)
+def test_the_rates_of_all_looks_add_up_and_the_first_look_can_show_a_difference(paired: bool) -> None:
+    for rows, cap in itertools.product((1, 2, 3, 4, 8, 20, 100), (6, 7, 8, 11, 12, 20, 40, 100, 300)):
+        if smallest_p(cap, paired) > ALPHA / rows:
+            with pytest.raises(UserError, match=f"--max-seeds {cap}: .* at least"):
+                plan_looks(rows, cap, paired)
+            continue
+        looks = plan_looks(rows, cap, paired)
+        assert sum(look.levels.differ for look in looks) == pytest.approx(ALPHA)
+        assert sum(look.levels.same for look in looks) == pytest.approx(ALPHA)
+        assert looks[-1].seeds == cap
+        assert [look.seeds for look in looks] == sorted({look.seeds for look in looks})
+        assert smallest_p(looks[0].seeds, paired) <= looks[0].levels.differ / rows * (1 + 1e-9)
+    with pytest.raises(UserError, match="more seeds than the test can use"):
+        plan_looks(10_000, 500)
 
 
 def test_two_samples_follow_a_plan_too() -> None:

@@ -20,6 +20,10 @@ class UserError(Exception):
     """A mistake that the user can correct. The command line shows one line without a traceback, and exits with 2."""
 
 
+class NothingThere(UserError):  # noqa: N818 - a finding, not an error
+    """There is nothing to rank, check or compare. The command line exits with 3."""
+
+
 class Diverged(Exception):  # noqa: N818 - a result, not an error
     """Raised by an optimizer or a problem that met nan or infinity; ends the trial as ``diverged`` with this reason."""
 

@@ -80,9 +80,11 @@ def test_too_few_seeds_are_undecided_with_a_code_of_their_own(bowl: CommandLine)
     run(bowl, "few", "--only", "seed=0,1,2,3,4")
     found = bowl.json("compare", "few:sgd", "few:adam", code=4)
     assert found["verdict"] == "undecided"
-    assert {(row["verdict"], row["smallest_p"], row["tested_at"], row["more_seeds"]) for row in found["rows"]} == {
-        ("undecided", 1 / 32, 0.025, 1)
+    assert {(row["verdict"], row["smallest_p"], row["tested_at"]) for row in found["rows"]} == {
+        ("undecided", 1 / 32, 0.025)
     }
+    steps = next(row for row in found["rows"] if row["metric"] == "steps_to_target")
+    assert steps["more_seeds"] == 1
     text = bowl("compare", "few:sgd", "few:adam", "--format", "markdown", code=4).stdout
     assert "5 seeds give no p below 0.031, and this row needs 0.025, about 1 more seed would decide" in text
     allowed = bowl.json("compare", "few:sgd", "few:adam", "--allow-undecided")
@@ -121,6 +123,26 @@ def test_where_nothing_is_compared_the_exit_code_is_three(bowl: CommandLine) -> 
     assert half["verdict"] == "same"
     assert half["notes"] == []
     assert {row["optimizer"] for row in half["rows"] if row["note"] == "not in the candidate"} == {"adam"}
+
+
+def test_other_terms_of_an_optimizer_are_no_comparison(bowl: CommandLine) -> None:
+    """A budget in ``[overrides]`` once made a candidate better without a word."""
+    text = BOWL + "\n[overrides.bowl.sgd]\nbudget = { steps = 60 }\n"
+    (bowl.folder / "bowl.toml").write_text(text, encoding="utf-8")
+    run(bowl, "longer")
+    found = bowl.json("compare", "base", "longer")
+    notes = {row["optimizer"]: row["note"] for row in found["rows"]}
+    assert notes["sgd"] == "the optimizer's budget on the workload is another one"
+    assert {row["verdict"] for row in found["rows"] if row["optimizer"] == "adam"} == {"same"}
+    pairs = bowl.json("compare", "longer:adam", "longer:sgd")
+    assert "bowl: sgd has another budget than adam" in pairs["notes"]
+
+
+def test_an_empty_folder_has_nothing_to_compare(bowl: CommandLine) -> None:
+    (bowl.folder / "empty").mkdir()
+    found = bowl.json("compare", "base", "empty", code=3)
+    assert (found["verdict"], found["rows"]) == ("nothing compared", [])
+    assert "holds no results" in found["notes"][0]
 
 
 def edit(folder: Path, old: str, new: str) -> None:
@@ -164,7 +186,7 @@ def test_a_benchmark_that_tunes_compares_the_seeds_that_count(cli: CommandLine) 
     (("base", "base", "--format", "xml"), "--format: no format 'xml'"),
     (("base", "base", "--metric", "los"), "--metric: no metric 'los'; did you mean 'loss'?"),
     (("base", "base", "--benchmark", "bowls"), "no benchmark 'bowls'; did you mean 'bowl'?"),
-    (("base", "."), "holds no results"),
+    (("base", "bowl.toml"), "CANDIDATE bowl.toml: is a file; give a results folder"),
 ])  # fmt: skip
 def test_mistakes_are_one_line(bowl: CommandLine, words: tuple[str, ...], expected: str) -> None:
     text = bowl("compare", *words, code=2).stderr

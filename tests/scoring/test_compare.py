@@ -73,7 +73,11 @@ def test_losses_and_steps_are_compared_as_ratios() -> None:
 def test_a_metric_on_a_linear_scale_is_a_share_of_the_baselines_mean() -> None:
     found = row(BYTES, [100.0] * 5, [150.0] * 5)
     assert (found["verdict"], found["difference"], found["relative"]) == ("worse", pytest.approx(0.5), True)
-    assert row(BYTES, [0.0] * 5, [1.0] * 5)["verdict"] == "worse"
+    nothing = row(BYTES, [0.0] * 5, [1.0] * 5)
+    assert (nothing["verdict"], nothing["difference"], nothing["relative"]) == ("worse", 1.0, False)
+    assert nothing["note"] == "the baseline's mean is 0: every difference is beyond the margin"
+    # memory does not depend on the seed
+    assert row(BYTES, [100.0] * 2, [100.0] * 2)["verdict"] == "same"
     assert row(BYTES, [0.0] * 5, [0.0] * 5)["verdict"] == "same"
 
 
@@ -85,7 +89,7 @@ def test_what_is_not_shown_is_undecided_and_says_what_would_decide() -> None:
     assert "collapsed at 4 seeds" in found["note"]
     assert found["loss_at_most"] < -0.5
     assert found["smallest_p"] == 2**-10
-    assert found["more_seeds"] >= 1
+    assert math.isnan(found["more_seeds"])  # with a collapse more seeds never make it the same
     steps = row(STEPS, [100.0] * 10, [100.0, math.inf] * 4 + [100.0] * 2)
     assert (steps["verdict"], steps["lost"], steps["loss_at_most"]) == ("undecided", 4, math.inf)
 
@@ -133,6 +137,9 @@ def test_seeds_that_diverge_are_evidence_like_others() -> None:
     assert (both["verdict"], both["note"]) == ("same", "both diverged or failed at 1 seed")
     assert row(ACCURACY, good, [math.nan] * 10)["verdict"] == "worse"
     assert row(ACCURACY, [math.nan] * 10, [math.nan] * 10)["verdict"] == "nothing compared"
+    numberless = side(ACCURACY, [*good[:9], math.nan]).assign(finished=True)
+    found = compare(side(ACCURACY, good), numberless, {"digits": [ACCURACY]}, [Pair("adam", "adam")])
+    assert found["note"].item() == "diverged, failed or had no number at 1 seed where the baseline finished"
 
 
 def test_a_target_that_is_no_longer_reached_is_worse_and_once_decides_nothing() -> None:
@@ -162,6 +169,8 @@ def test_independent_samples_are_compared_without_pairs() -> None:
     assert (found["verdict"], found["seeds"]) == ("worse", 6)
     assert found["difference"] == pytest.approx(np.mean(after) - np.mean(before))
     assert row(ACCURACY, before, list(0.95 + 0.002 * NOISE[::-1]), terms)["verdict"] == "same"
+    undecided = row(ACCURACY, before[:2], list(0.95 + 0.004 * NOISE[3:5]), terms)
+    assert (undecided["verdict"], undecided["more_seeds"] >= 1) == ("undecided", True)
     elsewhere = side(ACCURACY, after).assign(seed=lambda table: table["seed"] + 100)
     pairs, metrics = [Pair("adam", "adam")], {"digits": [ACCURACY]}
     assert compare(side(ACCURACY, before), elsewhere, metrics, pairs, terms)["verdict"].tolist() == ["worse"]
@@ -182,7 +191,13 @@ def test_what_one_side_lacks_is_named_and_not_compared() -> None:
     assert list(table["optimizer"]) == ["adam", "sgd"]
     assert list(table["verdict"]) == ["worse", "nothing compared"]
     assert table["note"].iloc[1] == "not in the candidate"
-    kept = compare(before, before, {"digits": [ACCURACY]}, pairs, Terms(excluded={"digits": "another budget"}))
+    kept = compare(
+        before,
+        before,
+        {"digits": [ACCURACY]},
+        pairs,
+        Terms(excluded={("digits", pair): "another budget" for pair in pairs}),
+    )
     assert overall(kept["verdict"]) == "nothing compared"
     assert set(kept["note"]) == {"another budget"}
 

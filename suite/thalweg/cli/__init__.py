@@ -13,7 +13,7 @@ import typer
 from thalweg import __version__
 from thalweg.allocator import set_allocator
 from thalweg.cli import components, results, run, scores
-from thalweg.errors import LONGEST, UserError
+from thalweg.errors import LONGEST, NothingThere, UserError
 from thalweg.exit_codes import ExitCode
 from thalweg.shown import cut, shown
 
@@ -39,7 +39,7 @@ def main() -> None:
         code = app(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else ExitCode.DONE)
     except UserError as error:
-        _mistake(str(error))
+        _mistake(str(error), ExitCode.NOTHING if isinstance(error, NothingThere) else ExitCode.MISTAKE)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(ExitCode.INTERRUPTED)
     except BrokenPipeError:
@@ -54,10 +54,10 @@ def main() -> None:
         _usage_error(error)
 
 
-def _mistake(text: str) -> NoReturn:
+def _mistake(text: str, code: ExitCode = ExitCode.MISTAKE) -> NoReturn:
     """Print the error in one line, of at most ``LONGEST`` characters."""
     typer.echo(cut(f"error: {shown(text)}", LONGEST), err=True)
-    sys.exit(ExitCode.MISTAKE)
+    sys.exit(code)
 
 
 def _usage_error(error: Exception) -> None:

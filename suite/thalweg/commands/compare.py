@@ -8,7 +8,7 @@ from pathlib import Path
 from thalweg.commands.comparison import Comparison, compare_sides
 from thalweg.commands.sides import read_side
 from thalweg.console import print_json, print_lines, print_table, warn_of_failures
-from thalweg.errors import UserError, unknown
+from thalweg.errors import NothingThere, UserError, unknown
 from thalweg.exit_codes import ExitCode
 from thalweg.present.verdicts import HEADINGS, junit, section
 from thalweg.registry import load_registry
@@ -53,8 +53,14 @@ def compare_command(options: CompareOptions) -> ExitCode:
     margins = parse_margins(options.margins)
     registry = load_registry(options.plugin_files)
     warn_of_failures(record for record in registry.plugins if record.origin == "file")
-    before = read_side(options.baseline, "BASELINE", options.benchmark, registry, options.metric)
-    after = read_side(options.candidate, "CANDIDATE", options.benchmark, registry, options.metric)
+    try:
+        before = read_side(options.baseline, "BASELINE", options.benchmark, registry, options.metric)
+        after = read_side(options.candidate, "CANDIDATE", options.benchmark, registry, options.metric)
+    except NothingThere as error:
+        print_comparison(
+            Comparison([], (options.baseline, options.candidate), {}, [str(error)], {}), "", options.format
+        )
+        return ExitCode.NOTHING
     if (before.optimizer is None) != (after.optimizer is None):
         raise UserError("name an optimizer in BASELINE and in CANDIDATE, or in neither: FOLDER:OPTIMIZER")
     terms = Terms(margins, paired=options.paired)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -87,9 +87,10 @@ def compare_sides(before: Side, after: Side, registry: Registry, metric: str | N
     terms = replace(
         terms,
         excluded={
-            name: "the workload's definition is another one"
-            for name in before.plan.workloads.keys() & after.plan.workloads.keys()
-            if before.asked(name) != after.asked(name)
+            (name, pair): reason
+            for name in metrics
+            for pair in pairs
+            if (reason := _excluded(before, after, name, pair))
         },
         equal=[
             (name, pair) for name in metrics for pair in pairs if _equal(before, after, name, pair, baseline, candidate)
@@ -105,6 +106,7 @@ def compare_sides(before: Side, after: Side, registry: Registry, metric: str | N
         differences.append(f"batched on one side and trained alone on the other: {', '.join(sorted(differing))}")
     notes = [
         *differences,
+        *_other_terms(before, after, metrics, pairs),
         *changes(declared, workloads),
         *(note for name, side in sides.items() for note in _notes(side, name, terms.paired)),
     ]
@@ -123,6 +125,33 @@ def _pairs(before: Side, after: Side) -> list[Pair]:
         return [Pair(before.optimizer, after.optimizer)]
     labels = dict.fromkeys(one.optimizer for side in (before, after) for one in side.plan.trials)
     return [Pair(label, label) for label in labels]
+
+
+def _excluded(before: Side, after: Side, workload: str, pair: Pair) -> str:
+    """Why a pair is not compared on a workload; empty where it is."""
+    if not (workload in before.plan.workloads and workload in after.plan.workloads):
+        return ""
+    if before.asked(workload) != after.asked(workload):
+        return "the workload's definition is another one"
+    if pair.baseline != pair.candidate:
+        return ""  # a benchmark may give each optimizer terms of its own
+    names = _differing(before, after, workload, pair)
+    return f"the optimizer's {' and '.join(names)} on the workload is another one" if names else ""
+
+
+def _differing(before: Side, after: Side, workload: str, pair: Pair) -> list[str]:
+    ours, theirs = before.terms(workload, pair.baseline), after.terms(workload, pair.candidate)
+    return [name for name in ours if theirs and ours[name] != theirs[name]]
+
+
+def _other_terms(before: Side, after: Side, metrics: Mapping[str, object], pairs: Sequence[Pair]) -> list[str]:
+    """A sentence for each two optimizers whose benchmark gives them other terms on a workload."""
+    return [
+        f"{name}: {pair.candidate} has another {' and '.join(names)} than {pair.baseline}"
+        for name in metrics
+        for pair in pairs
+        if pair.baseline != pair.candidate and (names := _differing(before, after, name, pair))
+    ]
 
 
 def _equal(

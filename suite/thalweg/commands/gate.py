@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -58,25 +60,29 @@ def gate_command(options: GateOptions) -> ExitCode:
     if options.metric == SECONDS.name:
         raise UserError(f"--metric {SECONDS.name}: 'thalweg time BASELINE CANDIDATE' compares seconds")
     terms = Terms(parse_margins(options.margins))
+    if options.baseline.resolve() == options.candidate.resolve():
+        raise UserError(f"{options.candidate}: is the folder of the baseline too; each side needs its own")
+    if options.python_baseline and shutil.which(options.python_baseline) is None:
+        raise UserError(f"--python-baseline {options.python_baseline}: there is no such program")
     registry = load_registry(options.plugins_candidate)
+    registry_before = load_registry(options.plugins_baseline) if options.plugins_baseline else registry
     benchmark = find_benchmark(options.benchmark, registry, options.candidate)
     metrics = compared_metrics(benchmark.expand(registry, Selection()).workloads, options.metric)
     rows = sum(map(len, metrics.values())) * len(benchmark.spec.optimizers)
     looks = plan_looks(rows, options.max_seeds)
     looks = [Look(min(EQUAL_SEEDS, looks[0].seeds), Levels(0.0, 0.0)), *looks]
 
+    old = _Trained(options, options.python_baseline or sys.executable, options.baseline, options.plugins_baseline)
+    new = _Trained(options, sys.executable, options.candidate, options.plugins_candidate)
+
     def train(seeds: int, wanted: Sequence[str]) -> None:
-        sides = (
-            (options.python_baseline or sys.executable, options.baseline, options.plugins_baseline),
-            (sys.executable, options.candidate, options.plugins_candidate),
-        )
-        for python, results, plugins in sides:
-            _train(options, python, seeds, results, plugins, wanted)
+        for side in (old, new):
+            side.train(seeds, wanted)
 
     def compared(terms: Terms, seeds: int) -> Comparison:
         before, after = (
-            _first(read_side(str(folder), which, benchmark.name, registry, options.metric), seeds)
-            for folder, which in ((options.baseline, "BASELINE"), (options.candidate, "CANDIDATE"))
+            _first(read_side(str(side.results), which, benchmark.name, known, options.metric, side.hashes), seeds)
+            for side, which, known in ((old, "BASELINE", registry_before), (new, "CANDIDATE", registry))
         )
         return compare_sides(before, after, registry, options.metric, terms)
 
@@ -146,15 +152,27 @@ def _first(side: Side, seeds: int) -> Side:
     return side
 
 
-def _train(
-    options: GateOptions, python: str, seeds: int, results: Path, plugins: Sequence[Path], wanted: Sequence[str]
-) -> None:
-    """Train one side's missing trials in a process of its own, since both sides may have plugins of one name."""
-    words = ["run", options.benchmark, "--seeds", str(seeds), "--results", str(results), "--quiet", "--json"]
-    words += [word for plugin in plugins for word in ("--plugin", str(plugin))]
-    words += [word for name in wanted for word in ("--only", name)]
-    words += ["--jobs", options.jobs] if options.jobs else []
-    done = subprocess.run([python, "-m", "thalweg", *words], stdout=subprocess.DEVNULL, check=False)
-    if done.returncode not in (ExitCode.DONE, ExitCode.FAILED):
-        code = ExitCode(done.returncode).meaning if done.returncode in set(ExitCode) else f"code {done.returncode}"
-        raise UserError(f"{results}: its seeds were not trained ({code}); see above")
+class _Trained:
+    """A side that is trained in processes of its own, since both sides may have plugins of one name."""
+
+    def __init__(self, options: GateOptions, python: str, results: Path, plugins: Sequence[Path]) -> None:
+        self.options, self.python, self.results, self.plugins = options, python, results, plugins
+        self.hashes: set[str] = set()
+        """The trials of the version that is trained here. The folder may hold trials of other versions."""
+
+    def train(self, seeds: int, wanted: Sequence[str]) -> None:
+        """Train the missing trials of so many seeds.
+
+        Raises:
+            UserError: the process could not train them.
+        """
+        words = ["run", self.options.benchmark, "--seeds", str(seeds), "--results", str(self.results)]
+        words += ["--quiet", "--json", *(word for plugin in self.plugins for word in ("--plugin", str(plugin)))]
+        words += [word for name in wanted for word in ("--only", name)]
+        words += ["--jobs", self.options.jobs] if self.options.jobs else []
+        done = subprocess.run([self.python, "-m", "thalweg", *words], stdout=subprocess.PIPE, check=False)
+        if done.returncode not in (ExitCode.DONE, ExitCode.FAILED) or not done.stdout:
+            code = done.returncode
+            told = ExitCode(code).meaning if code in set(ExitCode) else f"code {code}"
+            raise UserError(f"{self.results}: its seeds were not trained ({told}); see above")
+        self.hashes |= set(json.loads(done.stdout)["hashes"])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from thalweg import guard
 from thalweg.benchmark_file import TUNING_SEED
 from thalweg.console import warn_of_unreadable
-from thalweg.errors import UserError, unknown
+from thalweg.errors import NothingThere, UserError, unknown
 from thalweg.expand import Benchmark
 from thalweg.kept import kept_benchmark
+from thalweg.plan import pairs_of
 from thalweg.present.expansion import best_expansion
 from thalweg.registry import Registry
 from thalweg.scoring.measures import wanted_for
@@ -22,8 +25,12 @@ from thalweg.store.results import BenchmarkResults
 from thalweg.store.roots import benchmarks_in, require_benchmark
 from thalweg.store.stored import Stored
 from thalweg.store.timings import read_times
+from thalweg.trial import Trial
 from thalweg.tuning.plan import TunedPlan
 from thalweg.versions import as_of_here
+
+_TERMS = ("budget", "batch_size", "evaluate_every", "validation_fraction", "dtype", "precision")
+"""The fields of a trial that are terms of a comparison."""
 
 
 @dataclass
@@ -61,18 +68,40 @@ class Side:
         wanted = [one for one in planned if one[:2] in begun and self.optimizer in (None, one[1])]
         return sum(one not in there for one in wanted)
 
+    def terms(self, workload: str, optimizer: str) -> dict[str, object]:
+        """What a benchmark fixes of an optimizer's training on a workload, besides its hyperparameters."""
+        trial = self.trials.get((workload, optimizer))
+        return {} if trial is None else {name: getattr(trial, name) for name in _TERMS}
+
+    @cached_property
+    def trials(self) -> dict[tuple[str, str], Trial]:
+        """One trial for each workload and optimizer."""
+        return pairs_of(self.plan.trials)
+
     def asked(self, workload: str) -> object:
         """The definition of a workload: its table in the file, and the content of the files that it names."""
         options = {str(one.trial.problem.options) for one in self.plan.trials if one.workload == workload}
         return self.benchmark.spec.workloads.get(workload), options
 
 
-def read_side(text: str, which: str, benchmark: str | None, registry: Registry, metric: str | None) -> Side:
-    """Read FOLDER or FOLDER:OPTIMIZER; ``which`` names it in errors."""
+def read_side(
+    text: str,
+    which: str,
+    benchmark: str | None,
+    registry: Registry,
+    metric: str | None,
+    only: Collection[str] | None = None,
+) -> Side:
+    """Read FOLDER or FOLDER:OPTIMIZER; ``which`` names it in errors.
+
+    ``only`` may give the hashes of the trials that count. Then trials of other versions of a plugin are not there.
+    """
     folder, optimizer = _parted(text, which)
     results = _results(folder, which, benchmark)
     file = kept_benchmark(results)
     stored = read_stored(results)
+    if only is not None:
+        stored = stored.only(stored.trials["hash"].isin(list(only)))
     warn_of_unreadable(stored.unreadable)
     file = replace(file, files=stored.files)
     plan, mixed = _plan(file, registry, stored)
@@ -95,7 +124,8 @@ def _parted(text: str, which: str) -> tuple[Path, str | None]:
     for place in places:
         if Path(text[:place]).is_dir() or is_packed(Path(text[:place])):
             return Path(text[:place]), text[place + 1 :] or None
-    raise UserError(f"{which} {text}: there is no folder {text}; give a results folder, or FOLDER:OPTIMIZER")
+    what = "is a file" if Path(text).is_file() else f"there is no folder {text}"
+    raise UserError(f"{which} {text}: {what}; give a results folder, or FOLDER:OPTIMIZER")
 
 
 def _results(folder: Path, which: str, benchmark: str | None) -> BenchmarkResults:
@@ -111,7 +141,7 @@ def _results(folder: Path, which: str, benchmark: str | None) -> BenchmarkResult
         return BenchmarkResults(folder.parent, folder.name)
     there = [name for name in benchmarks_in(folder) if BenchmarkResults(folder, name).files.has("benchmark.toml")]
     if not there:
-        raise UserError(
+        raise NothingThere(
             f"{which} {folder}: holds no results; 'thalweg run BENCHMARK --results {folder}' puts some there"
         )
     if benchmark is not None and benchmark not in there:

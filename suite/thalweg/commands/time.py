@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from thalweg.commands.comparison import Comparison, records
 from thalweg.commands.sides import Side, read_side
 from thalweg.console import errors
 from thalweg.contracts import Metric
-from thalweg.errors import UserError
+from thalweg.errors import UserError, unknown
 from thalweg.exit_codes import ExitCode
 from thalweg.present.verdicts import ordered
 from thalweg.registry import load_registry
@@ -54,6 +55,8 @@ def time_command(options: TimeOptions) -> ExitCode:
     """Time blocks of both sides' steps in turn, and print which side is faster."""
     check_format(options.format)
     terms = Terms(parse_margins(options.margins))
+    if options.python_baseline and shutil.which(options.python_baseline) is None:
+        raise UserError(f"--python-baseline {options.python_baseline}: there is no such program")
     old, new = options.plugins_baseline, options.plugins_candidate
     first = read_side(options.baseline, "BASELINE", options.benchmark, load_registry(old), None)
     second = read_side(options.candidate, "CANDIDATE", options.benchmark, load_registry(new), None)
@@ -103,7 +106,7 @@ def _wanted(before: Side, after: Side, workload: str | None) -> list[tuple[str, 
         pairs = [Pair(name, name) for name in dict.fromkeys(one.optimizer for one in before.plan.trials)]
     names = [name for name in before.plan.workloads if workload in (None, name)]
     if workload is not None and not names:
-        raise UserError(f"--workload: no workload {workload!r}; there are: {', '.join(before.plan.workloads)}")
+        raise UserError(f"--workload: {unknown('workload', workload, before.plan.workloads)}")
     wanted = [
         (name, pair)
         for name in names

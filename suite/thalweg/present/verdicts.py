@@ -24,39 +24,41 @@ def ordered(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def cells(row: Mapping[str, Any], unit: str) -> list[str]:
     """The cells of a row, below ``HEADINGS``."""
     label = row["optimizer"] if row["optimizer"] == row["against"] else f"{row['optimizer']} (against {row['against']})"
-    low, high = _signed(row["low"], row), _signed(row["high"], row)
+    low, high = _signed(row["low"], row, unit), _signed(row["high"], row, unit)
     return [
         row["workload"],
         label,
         row["metric"],
         number(row["baseline"], unit),
         number(row["candidate"], unit),
-        _signed(row["difference"], row),
+        _signed(row["difference"], row, unit),
         DASH if math.isnan(row["low"]) else f"{low} to {high}",
         row["verdict"],
-        "; ".join(filter(None, [row["note"], undecided(row)])),
+        "; ".join(filter(None, [row["note"], undecided(row, unit)])),
     ]
 
 
-def undecided(row: Mapping[str, Any]) -> str:
+def undecided(row: Mapping[str, Any], unit: str) -> str:
     """How large the loss of an undecided row may still be, and what would decide; empty for other rows."""
     if row["verdict"] != "undecided":
         return ""
     at_most = row["loss_at_most"]
-    told = [f"may be as bad as {_signed(at_most, row)}" if math.isfinite(at_most) else "may be worse by any amount"]
+    told = [
+        f"may be as bad as {_signed(at_most, row, unit)}" if math.isfinite(at_most) else "may be worse by any amount"
+    ]
     if row["smallest_p"] > row["tested_at"]:
         told.append(
             f"{row['seeds']} seeds give no p below {row['smallest_p']:.2g}, and this row needs {row['tested_at']:.2g}"
         )
     more = row["more_seeds"]
-    if not math.isnan(more):
-        told.append(f"about {more:.0f} more seed{'' if more == 1 else 's'} would decide")
-    elif row["seeds"]:
+    if math.isinf(more):
         told.append("too close to its margin for a thousand more seeds")
+    elif not math.isnan(more):
+        told.append(f"about {more:.0f} more seed{'' if more == 1 else 's'} would decide")
     return ", ".join(told)
 
 
-def _signed(value: float, row: Mapping[str, Any]) -> str:
+def _signed(value: float, row: Mapping[str, Any], unit: str) -> str:
     if math.isnan(value):
         return DASH
     if math.isinf(value):
@@ -64,7 +66,9 @@ def _signed(value: float, row: Mapping[str, Any]) -> str:
     if row["relative"]:
         # a tenfold change reads better as a factor than in percent
         return f"{100 * value:+.3g}%" if abs(value) < 10 else f"{1 + value:.3g} times"
-    return f"{100 * value:+.2f} pp"
+    if unit == "%":
+        return f"{100 * value:+.2f} pp"
+    return f"{'+' if value >= 0 else ''}{number(value, unit)}"
 
 
 def headline(verdict: str, verdicts: Sequence[str], baseline: str, candidate: str) -> str:

@@ -8,6 +8,7 @@ number of steps that take about a tenth of a second. ``{"steps": N}`` times a bl
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -35,12 +36,14 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     side = _Side(given.benchmark, given.results, given.plugin)
-    for line in sys.stdin:
-        try:
-            answer = side.answer(json.loads(line))
-        except (Exception, SystemExit) as error:  # a plugin's mistake, which the command reports
-            answer = {"error": Failure.of(error).line}
-        print(json.dumps(answer), file=answers, flush=True)
+    # whoever asks may be gone, or has been interrupted and says so
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+        for line in sys.stdin:
+            try:
+                answer = side.answer(json.loads(line))
+            except (Exception, SystemExit) as error:  # a plugin's mistake, which the command reports
+                answer = {"error": Failure.of(error).line}
+            print(json.dumps(answer), file=answers, flush=True)
 
 
 class _Side:

@@ -14,8 +14,8 @@ from thalweg.contracts import Metric
 from thalweg.scoring.intervals import FLOOR, t_interval
 from thalweg.scoring.judge import ALPHA, BETTER, SAME, UNDECIDED, WORSE, Judged, Levels, decide
 from thalweg.scoring.margins import Margins
-from thalweg.scoring.measures import TO_TARGET, is_to_target
-from thalweg.scoring.more_seeds import more_seeds
+from thalweg.scoring.measures import STATE_BYTES, TO_TARGET, is_to_target
+from thalweg.scoring.more_seeds import Spread, more_seeds, spread_of, spread_of_two
 from thalweg.scoring.outcomes import Metrics
 from thalweg.scoring.rerandomised import Array, Evidence, evidence, lower_bound, paired, two_samples, upper_bound
 
@@ -63,8 +63,8 @@ class Terms:
     levels: Levels = field(default_factory=Levels)
     paired: bool = True
     """Whether the seeds of both sides are pairs. Otherwise the sides are two independent samples."""
-    excluded: Mapping[str, str] = field(default_factory=dict)
-    """Why a workload is not compared, by workload."""
+    excluded: Mapping[tuple[str, Pair], str] = field(default_factory=dict)
+    """Why a pair is not compared on a workload, by workload and pair."""
     equal: Collection[tuple[str, Pair]] = ()
     """The workloads and pairs whose curves are equal to the bit at every seed."""
     easiest: Mapping[tuple[str, str], float] = field(default_factory=dict)
@@ -83,8 +83,8 @@ class _Row:
     seeds: int = 0
     baseline: float = math.nan
     candidate: float = math.nan
-    losses: Array = field(default_factory=lambda: np.empty(0))
-    """The losses at paired seeds, without seeds that neither side finished; of two samples, empty."""
+    counted: int = 0
+    """The seeds that enter the test: those that at least one side finished."""
     shifts: Array = field(default_factory=lambda: np.empty((1, 0)))
     """What the row is judged by: see ``rerandomised``. Empty where there is nothing to compare."""
     loss: float = math.nan
@@ -97,6 +97,9 @@ class _Row:
     lost: int = 0
     gained: int = 0
     collapsed: int = 0
+    numberless: bool = False
+    """Whether a seed finished without a number."""
+    spread: Spread = field(default_factory=Spread)
     note: str = ""
 
     def natural(self, loss: float) -> float:
@@ -120,14 +123,15 @@ def compare(
 
     A seed that diverged, failed or missed the target on one side alone is an infinite loss of that side. ``lost``
     counts the seeds at which only the baseline finished (in a row of costs: reached the target), and ``gained`` the
-    seeds at which only the candidate did. ``collapsed`` counts the seeds at which only the candidate ended beyond the
-    workload's easiest level. A row with such a seed is never the same.
+    seeds at which only the candidate did; of independent samples they count the seeds of one side. ``collapsed`` counts
+    the seeds at which only the candidate ended beyond the workload's easiest level. A row with such a seed is never the
+    same.
 
     ``difference``, ``low`` and ``high`` are candidate minus baseline, divided by the baseline where ``relative``. The
-    verdict can be read from the interval, which is made of two one-sided bounds at ``level``. ``tested_at`` is the
-    level at which Holm's procedure tests the row, and ``smallest_p`` the smallest p-value that so many seeds can give.
-    For undecided rows, ``loss_at_most`` bounds how much worse the candidate may be (95%, one-sided), and
-    ``more_seeds`` is about how many further seeds decide.
+    interval is made of two one-sided bounds at ``level``: the level that decided, and 5% for undecided rows.
+    ``tested_at`` is the level at which Holm's procedure tests the row, and ``smallest_p`` the smallest p-value that so
+    many seeds can give. For undecided rows, ``loss_at_most`` bounds how much worse the candidate may be (95%,
+    one-sided), and ``more_seeds`` is about how many further seeds decide.
 
     Args:
         baseline: the baseline's outcomes, from ``outcomes.outcomes``.
@@ -174,7 +178,7 @@ def _row(
     before, after = of(baseline, pair.baseline), of(candidate, pair.candidate)
     if before.empty and after.empty:
         return None
-    row = _Row(workload, metric, pair, note=terms.excluded.get(workload, ""))
+    row = _Row(workload, metric, pair, note=terms.excluded.get((workload, pair), ""))
     both = before.merge(after, on="seed", suffixes=("_before", "_after"))
     if before.empty or after.empty:
         row.note = f"not in the {'baseline' if before.empty else 'candidate'}"
@@ -185,12 +189,21 @@ def _row(
     if terms.paired:
         b, c = both["value_before"].to_numpy(dtype=float), both["value_after"].to_numpy(dtype=float)
         row.seeds, row.equal = len(both), (workload, pair) in terms.equal
+        # the memory of a state does not depend on the seed
+        row.equal |= metric.name == STATE_BYTES.name and bool((b == c).all())
     else:
         b, c = before["value"].to_numpy(dtype=float), after["value"].to_numpy(dtype=float)
         row.seeds = min(len(b), len(c))
     level = terms.easiest.get((workload, metric.name))
     down_b, down_c = (_beyond(values, level, metric) for values in (b, c))
     there_b, there_c = np.isfinite(b), np.isfinite(c)
+    sides = (
+        (both["finished_before"], both["finished_after"]) if terms.paired else (before["finished"], after["finished"])
+    )
+    row.numberless = any(
+        bool((finished.to_numpy(dtype=bool) & np.isnan(values)).any())
+        for finished, values in zip(sides, (b, c), strict=True)
+    )
     if terms.paired:
         row.lost, row.gained = int((there_b & ~there_c).sum()), int((there_c & ~there_b).sum())
         row.collapsed = int((down_c & ~down_b).sum())
@@ -234,19 +247,22 @@ def _measure(row: _Row, b: Array, c: Array, log: bool, terms: Terms) -> None:
     elif row.relative:
         unit = abs(mean) if used.any() else 1.0
         # of a baseline of nothing there is no share
-        row.margin, unit = (terms.margins.relative, unit) if unit else (0.0, 1.0)
+        row.margin, row.relative, unit = (terms.margins.relative, True, unit) if unit else (0.0, False, 1.0)
     else:
         row.margin = terms.margins.of_fraction(row.metric, mean, terms.examples.get((row.workload, row.metric.name)))
     before, after = (_scaled(values, sign, log, unit, row.metric) for values in (b, c))
     if terms.paired:
         with np.errstate(invalid="ignore"):  # of two that do not finish: nan
             losses = after - before
-        row.losses = losses[~np.isnan(losses)]
-        if len(row.losses):
-            row.shifts = paired(row.losses)
-            row.loss = float(np.median(row.losses) if np.isinf(row.losses).any() else row.losses.mean())
+        losses = losses[~np.isnan(losses)]
+        row.counted = len(losses)
+        if len(losses):
+            row.shifts = paired(losses)
+            with np.errstate(invalid="ignore"):  # no median lies between infinities of both signs
+                row.loss = float(np.median(losses) if np.isinf(losses).any() else losses.mean())
+            row.spread = spread_of(losses)
     elif len(before) and len(after) and (there_b.any() or there_c.any()):
-        row.shifts = two_samples(before, after)
+        row.shifts, row.counted, row.spread = two_samples(before, after), row.seeds, spread_of_two(before, after)
         unending = np.isinf(before).any() or np.isinf(after).any()
         with np.errstate(invalid="ignore"):
             row.loss = float(np.median(after) - np.median(before)) if unending else float(after.mean() - before.mean())
@@ -267,7 +283,7 @@ def _finished(row: _Row, judged: Judged, place: int, terms: Terms) -> dict[str, 
         name = "undecided"
     level, low, high = terms.levels.same, math.nan, math.nan
     tested = smallest = at_most = math.nan
-    more: int | None = None
+    more: float | None = None
     if row.equal and not math.isnan(code):
         low = high = 0.0
     elif row.shifts.size:
@@ -277,7 +293,8 @@ def _finished(row: _Row, judged: Judged, place: int, terms: Terms) -> dict[str, 
         smallest = 1.0 / (row.shifts.shape[-1] + 1)
         if name == "undecided":
             at_most = row.natural(high)
-            more = more_seeds(row.losses, row.margin, tested, terms.levels.same)
+            # by rule, a row with a collapse is never the same
+            more = None if row.collapsed else more_seeds(row.spread, row.margin, tested, terms.levels.same)
     bounds = sorted([row.natural(low), row.natural(high)])
     return {
         "workload": row.workload,
@@ -309,18 +326,23 @@ def _finished(row: _Row, judged: Judged, place: int, terms: Terms) -> dict[str, 
 def _remarks(row: _Row, terms: Terms) -> list[str]:
     ends = not is_to_target(row.metric)
     what = "diverged or failed" if ends else "never reached the target"
+    if row.numberless:
+        what = "diverged, failed or had no number"
     got = "finished" if ends else "did"
     found = []
+    if not row.shifts.size:
+        return [f"both {what} at every seed"]
+    if not (row.relative or row.log or row.metric.unit == "%"):
+        found.append("the baseline's mean is 0: every difference is beyond the margin")
     if row.lost:
         found.append(f"{what} at {_seeds(row.lost)}" + (f" where the baseline {got}" if terms.paired else ""))
     if row.gained:
         told = f"{got if ends else 'reached it'} at {_seeds(row.gained)} where the baseline {what}"
         found.append(told if terms.paired else f"the baseline {what} at {_seeds(row.gained)}")
     if row.collapsed:
-        found.append(f"collapsed at {_seeds(row.collapsed)}: beyond the workload's easiest level")
-    if not row.shifts.size:
-        found.append(f"both {what} at every seed")
-    elif terms.paired and (neither := row.seeds - len(row.losses)):
+        told = f"collapsed at {_seeds(row.collapsed)}: beyond the workload's easiest level"
+        found.append(f"{told}, which is never the same")
+    if terms.paired and (neither := row.seeds - row.counted):
         found.append(f"both {what} at {_seeds(neither)}")
     return found
 

@@ -49,19 +49,40 @@ def plan_looks(rows: int, cap: int, paired: bool = True) -> list[Look]:
     Raises:
         UserError: the cap is too small for any look to show a difference.
     """
-    for count in range(1, 100):
-        first = ALPHA * (1 - FALL) / (1 - FALL**count)
-        seeds = [next(n for n in range(1, 1000) if smallest_p(n, paired) <= first / max(rows, 1) * (1 + 1e-9))]
-        while len(seeds) < count:
-            seeds.append(math.ceil(seeds[-1] * GROWTH))
-        if seeds[-1] * math.sqrt(GROWTH) >= cap:
-            break
-    if seeds[0] > cap:
+    hypotheses = max(rows, 1)
+    seeds = _seeds(hypotheses, cap, paired)
+    if not seeds:
         told = "a row takes" if rows == 1 else f"{rows} rows take"
-        raise UserError(f"--max-seeds {cap}: {told} at least {seeds[0]} seeds to show a difference")
-    seeds = [n for n in seeds if n < cap] + [cap]
+        least = _fewest(ALPHA / hypotheses, paired, 1000)
+        needed = f"at least {least} seeds" if least else "more seeds than the test can use"
+        raise UserError(f"--max-seeds {cap}: {told} {needed} to show a difference")
     differ = [FALL**k for k in range(len(seeds))]
     return [
         Look(n, Levels(ALPHA * share / sum(differ), ALPHA * n / sum(seeds)))
         for n, share in zip(seeds, differ, strict=True)
     ]
+
+
+def _seeds(hypotheses: int, cap: int, paired: bool) -> list[int]:
+    """The seeds of each look; empty where not even all of them can show a difference."""
+    for count in range(1, 100):
+        first = _fewest(ALPHA * (1 - FALL) / (1 - FALL**count) / hypotheses, paired, cap)
+        if first is None:
+            break
+        # fewer looks than supposed leave each of them a higher rate
+        if len(seeds := _growing(first, cap)) <= count:
+            return seeds
+    return [cap] if _fewest(ALPHA / hypotheses, paired, cap) else []
+
+
+def _fewest(level: float, paired: bool, cap: int) -> int | None:
+    """The fewest seeds whose smallest p-value is at most a level; None where ``cap`` seeds are too few."""
+    return next((n for n in range(1, cap + 1) if smallest_p(n, paired) <= level * (1 + 1e-9)), None)
+
+
+def _growing(first: int, cap: int) -> list[int]:
+    """Numbers of seeds from the first to the cap; the last but one is not close to the cap."""
+    seeds = [first]
+    while (following := math.ceil(seeds[-1] * GROWTH)) * math.sqrt(GROWTH) < cap:
+        seeds.append(following)
+    return seeds if seeds[-1] == cap else [*seeds, cap]
