@@ -23,7 +23,7 @@ REFERENCE = Path(__file__).parents[1] / "results" / "reference"
 
 
 BENCHMARKS = {
-    "quick": 63, "kfac": 30, "analytic": 245, "cpu": 90, "baselines": 320, "tuned": 387, "tuned-convnet": 99,
+    "quick": 63, "kfac": 30, "analytic": 245, "cpu": 90, "baselines": 320, "tuned": 635, "tuned-convnet": 141, "broad": 870,
 }  # fmt: skip
 
 
@@ -33,12 +33,12 @@ def test_every_trial_of_a_benchmark_has_a_whole_reference_result(registry: Regis
     benchmark = load_benchmark(name, registry)
     assert results.files.read("benchmark.toml", guard.TEXT).decode() == benchmark.text
     stored = read_stored(results)
-    plan = plan_of(benchmark, registry, Selection(), stored)
+    plan = plan_of(benchmark, registry, Selection(stacks=stored.way()), stored)
     assert plan.settled
     seen = observe(plan, stored)
     assert (seen.missing, seen.beside) == (0, 0)
     # a rate at the edge of stability diverges on some seeds, which is a result
-    may_diverge = name in ("cpu", "tuned", "tuned-convnet")
+    may_diverge = name in ("cpu", "tuned", "tuned-convnet", "broad")
     assert set(seen.trials["status"]) <= ({"done", "diverged"} if may_diverge else {"done"})
     whole, faults = verify(results)
     assert (whole, faults) == (trials, [])
@@ -73,7 +73,7 @@ def test_reference_results_come_from_committed_code_and_are_small() -> None:
         stored, _ = BenchmarkResults(REFERENCE, name).scan()
         commits = {trial.document.environment["git_commit"] for trial in stored}
         assert all(commit and not commit.endswith("+changes") for commit in commits)
-    assert sum(path.stat().st_size for path in REFERENCE.iterdir()) < 22_000_000
+    assert sum(path.stat().st_size for path in REFERENCE.iterdir()) < 32_000_000
 
 
 def test_the_convnet_reaches_88_percent_on_the_whole_test_set_of_fashion_mnist(registry: Registry) -> None:
