@@ -23,7 +23,8 @@ REFERENCE = Path(__file__).parents[1] / "results" / "reference"
 
 
 BENCHMARKS = {
-    "quick": 63, "kfac": 30, "analytic": 245, "cpu": 90, "baselines": 320, "tuned": 635, "tuned-convnet": 141, "broad": 870,
+    "quick": 63, "kfac": 30, "analytic": 245, "cpu": 90, "baselines": 320, "tuned": 635, "tuned-convnet": 141,
+    "broad": 870,
 }  # fmt: skip
 
 

@@ -31,6 +31,6 @@ _MEANINGS = {
     ExitCode.FAILED: "worse, or some trials or a check failed",
     ExitCode.MISTAKE: "a mistake in the command or in a file",
     ExitCode.NOTHING: "nothing was there to rank, check or compare",
-    ExitCode.UNDECIDED: "undecided: the seeds show neither a difference nor that there is none",
+    ExitCode.UNDECIDED: "undecided: the seeds are too few to tell",
     ExitCode.INTERRUPTED: "interrupted",
 }

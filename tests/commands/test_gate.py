@@ -65,7 +65,7 @@ def test_mistakes_are_one_line_and_train_nothing(gate: CommandLine) -> None:
 
 
 def test_each_side_counts_the_version_that_is_trained_now(gate: CommandLine) -> None:
-    """Results of another version in a folder once took the place of those that the gate had trained."""
+    """The folder holds results of another version, which once took the place of the newly trained ones."""
     swapped = ("--benchmark", "gate.toml", "--quiet", "--plugin-baseline")
     gate.json("gate", "base", "new", *swapped, "slow.py", "--plugin-candidate", "old.py")
     back = gate.json("gate", "base", "new", *swapped, "old.py", "--plugin-candidate", "slow.py", code=1)

@@ -84,7 +84,7 @@ class _Row:
     baseline: float = math.nan
     candidate: float = math.nan
     counted: int = 0
-    """The seeds that enter the test: those that at least one side finished."""
+    """The seeds that at least one side finished. They enter the test."""
     shifts: Array = field(default_factory=lambda: np.empty((1, 0)))
     """What the row is judged by: see ``rerandomised``. Empty where there is nothing to compare."""
     loss: float = math.nan

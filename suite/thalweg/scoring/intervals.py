@@ -30,7 +30,7 @@ def t_interval(
 ) -> Estimate:
     """Mean and t-interval: mean +- t_{(1 + level)/2, n-1} sqrt(s^2 / n + added).
 
-    ``added`` is a variance of the mean that its values do not show, such as that of the choice of a setting.
+    ``added`` is a variance of the mean that its values do not show, such as the variance from the choice of a setting.
 
     With ``log`` the computation is on logarithms. Then the value is the geometric mean, and a number below ``floor``
     counts as ``floor``. The result is nan without values, or if a value is not finite.

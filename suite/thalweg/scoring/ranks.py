@@ -33,7 +33,7 @@ class Sample(NamedTuple):
     resolution: float = 0.0
     """The difference between neighbouring values that the measurement can tell apart; 0 if it is fine."""
     added: float = 0.0
-    """A variance of the mean that the values do not show, such as that of the choice of a setting."""
+    """A variance of the mean that the values do not show, such as the variance from the choice of a setting."""
 
 
 def certain(samples: Sequence[Sample], alpha: float = ALPHA) -> Array:

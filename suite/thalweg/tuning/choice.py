@@ -52,5 +52,5 @@ def choice_of(scores: Array, losses: Array | None = None) -> Choice:
 
 
 def _best(scores: Array, losses: Array) -> Array:
-    """The place of the largest score along the first axis; of equal ones, that of the lowest loss."""
+    """The place of the largest score along the first axis. The lowest loss decides between equal scores."""
     return np.asarray(np.where(scores == scores.max(0), losses, np.inf).argmin(0))
