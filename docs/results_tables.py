@@ -83,21 +83,26 @@ def accuracy_table(name: str, workload: str) -> str:
     """Test values and ranks, and what the target costs where there is one."""
     plan, _, _ = loaded(name)
     unit, target = plan.workloads[workload].metric.unit, plan.workloads[workload].target
-    work = board(name, workload, "work_to_target").set_index("optimizer")["value"] if target else pd.Series(dtype=float)
+    costs = [board(name, workload, one).set_index("optimizer") for one in COSTS] if target else []
     rows = []
     for row in board(name, workload).to_dict("records"):
         cells = [str(row["optimizer"]), interval(row, unit), ranks(row)]
         if target:
-            cells += [f"{row['reached']} of {row['seeds']}", whole_number(row["steps_to_target"])]
-            cells.append(whole_number(work[row["optimizer"]]))
+            cells.append(f"{row['reached']} of {row['seeds']}")
+            cells += [cell for cost in costs for cell in cost_cells(cost.loc[row["optimizer"]])]
         rows.append([*cells, lost(row)])
-    more = ["reached the target", "steps to it", "work to it"] if target else []
+    more = ["reached the target", "steps to it", "ranks", "work to it", "ranks"] if target else []
     return table(["optimizer", "test value", "ranks", *more, "lost seeds"], rows)
 
 
-def whole_number(value: float) -> str:
-    """A count, where there is one."""
-    return "–" if math.isnan(value) else f"{value:,.0f}"
+COSTS = ("steps_to_target", "work_to_target")
+
+
+def cost_cells(row: Any) -> list[str]:
+    """A cost with its interval, and its ranks; dashes where not every seed reached the target."""
+    if math.isnan(row["value"]):
+        return ["–", "–"]
+    return [f"{row['value']:,.0f} ({row['low']:,.0f} to {row['high']:,.0f})", ranks(row)]
 
 
 def certain_pairs(name: str) -> str:
@@ -120,9 +125,11 @@ def certain_pairs(name: str) -> str:
                 str(int(counts.get("worse", 0) + counts.get("better", 0))),
                 str(int(counts.get("same", 0))),
                 str(int(counts.get("undecided", 0))),
+                str(int(counts.get("nothing compared", 0))),
                 str(told),
             ])  # fmt: skip
-    heading = ["workload", "metric", "pairs", "better or worse", "same", "undecided", "certain on the leaderboard"]
+    verdicts = ["better or worse", "same", "undecided", "not compared"]
+    heading = ["workload", "metric", "pairs", *verdicts, "certain on the leaderboard"]
     return table(heading, rows)
 
 
@@ -163,23 +170,29 @@ def budget_table(name: str) -> str:
         unit = plan.workloads[str(workload)].metric.unit
         by = group.set_index("budget")
         rows.append([str(workload), str(optimizer), *(interval(by.loc[budget], unit) for budget in budgets)])
-    return table(["workload", "optimizer", *(f"{budget} settings" for budget in budgets)], sorted(rows))
+    heading = [f"{budget} settings before an extension" for budget in budgets]
+    return table(["workload", "optimizer", *heading], sorted(rows))
 
 
 WITHIN = 0.02
 
 
 def sensitivity_table(name: str, workload: str) -> str:
-    """Over how many decades of the learning rate an optimizer stays within two points of its best validation value."""
+    """How far around its best learning rate an optimizer stays within two points of its best validation value."""
     plan, stored, _ = loaded(name)
     stable = stability(plan, stored)[0].set_index(["workload", "optimizer"])
     rows = []
     for outcome in plan.outcomes:
         if outcome.workload.name != workload:
             continue
-        tried = sorted((one.setting["lr"], one.score) for one in outcome.tried)
-        best = max(score for _, score in tried)
-        good = [lr for lr, score in tried if score >= best - WITHIN]
+        tried = sorted((one.setting["lr"], one.score) for one in outcome.counted)
+        best = max(range(len(tried)), key=lambda place: tried[place][1])
+        first = last = best
+        while first > 0 and tried[first - 1][1] >= tried[best][1] - WITHIN:
+            first -= 1
+        while last + 1 < len(tried) and tried[last + 1][1] >= tried[best][1] - WITHIN:
+            last += 1
+        good = [lr for lr, _ in tried[first : last + 1]]
         share = stable.loc[(workload, outcome.optimizer)]
         rows.append([
             outcome.optimizer,
@@ -221,6 +234,18 @@ def whole(name: str) -> OverAll:
     return over_all(plan, seen)
 
 
+def edges_table(name: str) -> str:
+    """How often each optimizer's range was extended, and how often its best rate is at an end after that."""
+    plan, _, _ = loaded(name)
+    best = best_settings(plan)
+    rows = []
+    for optimizer, group in best.groupby("optimizer", sort=False):
+        extended = sum((workload, optimizer) in plan.extended for workload in group["workload"])
+        edges = group[group["at_edge"]]["workload"].tolist()
+        rows.append([str(optimizer), str(len(group)), str(extended), str(len(edges)), ", ".join(edges) or "–"])
+    return table(["optimizer", "workloads", "ranges extended", "best rates at an end after that", "on"], rows)
+
+
 def over_all_table(name: str) -> str:
     """Areas, profile scores and mean ranks over all workloads."""
     found = whole(name)
@@ -260,6 +285,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "convnet": lambda: accuracy_table("tuned-convnet", "digits-convnet"),
     "convnet settings": lambda: tuning_table("tuned-convnet"),
     "broad": lambda: over_all_table("broad"),
+    "broad rates": lambda: edges_table("broad"),
     "broad critical": lambda: critical_table("broad"),
 }
 

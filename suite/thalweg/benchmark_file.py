@@ -145,7 +145,7 @@ class TuningSpec(Frozen):
     decades: Annotated[float, Field(gt=0, le=20)] = 3.0
     """Width of every search range, in powers of ten."""
     extend: Annotated[float, Field(ge=0, le=10)] = 1.0
-    """Decades added once at both ends of all ranges of a workload, if an optimizer has its best setting at an end."""
+    """Decades added once beyond an end of an optimizer's range on a workload, if its best setting is at that end."""
     seeds: Count = 1
     """Number of seeds for each setting. These are not the final seeds."""
     hyperparameters: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)

@@ -81,3 +81,10 @@ def test_one_folder_for_both_sides_is_refused(gate: CommandLine) -> None:
         assert f"{other}: is the folder of the baseline too" in refused
     missing = gate("gate", "a", "b", *WORDS, "--plugin-candidate", "old.py", "--python-baseline", "/no/python", code=2)
     assert "--python-baseline /no/python: there is no such program" in missing.stderr
+
+
+def test_a_benchmark_that_tunes_can_be_gated(gate: CommandLine) -> None:
+    (gate.folder / "gate.toml").write_text(GATE + "\n[tuning]\nbudgets = [2]\n", encoding="utf-8")
+    found = gate.json("gate", "base", "new", *WORDS, "--plugin-candidate", "again.py", "--quiet")
+    assert found["verdict"] == "same"
+    assert all(row["seeds"] == 5 for row in found["rows"])

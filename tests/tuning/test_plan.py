@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import stdtrit
 
@@ -18,6 +19,7 @@ from thalweg.scoring.observations import observe
 from thalweg.selection import Selection
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
+from thalweg.tuning.outcome import _rows
 from thalweg.tuning.plan import TunedPlan, plan_of
 
 BOWL = """
@@ -407,3 +409,49 @@ def test_a_second_rate_is_named_where_only_the_first_is_searched(cli: CommandLin
     for entry in registry.entries("optimizers"):
         optimizer = registry.optimizer(entry.name)
         assert {*optimizer.other_rates} <= {option.name for option in optimizer.options}
+
+
+SATURATES = """
+import torch
+import thalweg
+
+
+class Sat(torch.optim.SGD):
+    def __init__(self, params, lr=0.0001):
+        super().__init__(params, lr=min(lr, 1e-3))
+
+
+@thalweg.hookimpl
+def thalweg_register_optimizers(register):
+    register(Sat)
+"""
+
+
+def test_settings_of_a_larger_budget_do_not_tell_a_smaller_one_whether_the_rate_matters(cli: CommandLine) -> None:
+    (cli.folder / "sat.py").write_text(SATURATES, encoding="utf-8")
+    found = []
+    for budgets in ("[2]", "[2, 8]", "[8]"):
+        text = BOWL.replace("[optimizers.sgd]\nlr = MIDDLE\n\n[optimizers.adam]", "[optimizers.sat]\nlr = 0.1")
+        write(cli, text=text.replace("[2, 6]", budgets))
+        cli("run", "small.toml", "--plugin", "sat.py", "--results", f"r{budgets}")
+        found.append(cli.json("tuning", "small.toml", "--plugin", "sat.py", "--results", f"r{budgets}"))
+    small, both, large = found
+    assert small["extended"] == []
+    assert all(2 not in row["budgets"] for row in both["extended"])
+    # and the smaller budget's settings are no cost of the larger one
+    assert both["best"][0]["tried"] == large["best"][0]["tried"]
+
+
+def test_a_metric_that_is_nan_at_the_end_is_no_value(registry: Registry) -> None:
+    rows = pd.DataFrame({
+        "trial": 0, "step": [0, 1, 2], "gradient_evaluations": [0, 1, 2], "split": "train", "metric": "loss",
+        "value": [3.0, 2.0, math.nan],
+    })  # fmt: skip
+    workload = load_benchmark("quick", registry).expand(registry).workloads["quadratic"]
+
+    class Kept:
+        def curves(self, *_: object) -> pd.DataFrame:
+            return rows
+
+    found = _rows(Kept(), pd.Index([0]), workload)  # type: ignore[arg-type]
+    assert found[0]["score"] == -math.inf

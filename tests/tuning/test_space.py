@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from thalweg.benchmark_file import TuningSpec
+from thalweg.contracts.option import Hyperparameter, Search
 from thalweg.errors import UserError
 from thalweg.registry import Registry
 from thalweg.tuning.space import HIGH, LOW, Space, space_of, unit_points
@@ -92,3 +93,19 @@ def test_a_tuning_table_is_checked() -> None:
         TuningSpec(budgets=(8, 4))
     with pytest.raises(ValueError, match="not among those of a larger one"):
         TuningSpec(method="grid", budgets=(4, 8))
+
+
+@pytest.mark.parametrize(("allowed", "most"), [("(0, 0.02]", 0.02), ("(0, 0.02)", 0.02), ("[0.001, 0.1]", 0.1)])
+@pytest.mark.parametrize("method", ["grid", "halton"])
+def test_no_setting_leaves_the_allowed_values(allowed: str, most: float, method: str) -> None:
+    """A range that was extended past its bound once ended the whole benchmark with an error."""
+    option = Hyperparameter("lr", 0.005, allowed, "a rate", Search(1e-3, 0.02))
+    spec = TuningSpec(method=method, budgets=(6,))  # type: ignore[arg-type]
+    found = space_of(spec, [option], ("lr",), {}, "here")
+    tried = [setting["lr"] for setting in found.settings(6)]
+    tried += [dict(point.setting)["lr"] for point in found.beyond(6, [LOW, HIGH])]
+    for lr in tried:
+        option.check(lr, "here")
+    assert max(tried) <= most
+    (inside,) = found.ranges
+    assert found.beyond(6, [HIGH]) == [] or inside.high < most

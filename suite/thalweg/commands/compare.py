@@ -57,6 +57,8 @@ def compare_command(options: CompareOptions) -> ExitCode:
         before = read_side(options.baseline, "BASELINE", options.benchmark, registry, options.metric)
         after = read_side(options.candidate, "CANDIDATE", options.benchmark, registry, options.metric)
     except NothingThere as error:
+        if options.format not in ("json", "junit"):
+            raise
         print_comparison(
             Comparison([], (options.baseline, options.candidate), {}, [str(error)], {}), "", options.format
         )

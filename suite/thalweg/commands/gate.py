@@ -134,7 +134,8 @@ def until_decided(
         names = {f"workload={row['workload']}" for row in open_rows}
         wanted = sorted(names | {f"optimizer={row['optimizer']}" for row in open_rows})
     planned = ", ".join(str(look.seeds) for look in looks)
-    found.notes.append(f"looks were planned at {planned} seeds for {rows} rows; the last one was at {done[-1]}")
+    told = "1 row" if rows == 1 else f"{rows} rows"
+    found.notes.append(f"looks were planned at {planned} seeds for {told}; the last one was at {done[-1]}")
     return found
 
 

@@ -99,7 +99,7 @@ def run_command(arguments: RunArguments) -> ExitCode:
         rule.keep()
         progress.close()
     if arguments.as_json:
-        print_json(report.document() | {"hashes": [planned.trial.hash for planned in plan.trials]})
+        print_json(report.document() | {"hashes": [one.trial.hash for one in (*plan.trials, *plan.tuning)]})
     else:
         print_leaderboard(plan, stored_in)
         document = report.document()["trials"]

@@ -79,6 +79,7 @@ class Costs:
             cost = getattr(self, kind)
             if not (math.isfinite(cost) and cost >= 0):
                 raise ValueError(f"costs: {kind} = {cost} is no cost: give a number of zero or more")
+            object.__setattr__(self, kind, float(cost))
         if not 0 < self.gradient >= self.forward:
             raise ValueError(
                 f"costs: gradient = {self.gradient} must be above zero, and no smaller than forward = {self.forward}, "

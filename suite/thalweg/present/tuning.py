@@ -29,7 +29,7 @@ def best_table(best: pd.DataFrame, workload: Workload) -> Table:
             format_of(metric.unit),
             width=130,
         ),
-        Column("note", "note", remark, kind="text"),
+        Column("note", "note", remark, kind="text", width=230),
         Column(
             "finished",
             "finished",

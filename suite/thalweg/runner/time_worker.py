@@ -43,7 +43,8 @@ def main() -> None:
                 answer = side.answer(json.loads(line))
             except (Exception, SystemExit) as error:  # a plugin's mistake, which the command reports
                 answer = {"error": Failure.of(error).line}
-            print(json.dumps(answer), file=answers, flush=True)
+            answers.write(json.dumps(answer) + "\n")
+            answers.flush()
 
 
 class _Side:

@@ -71,5 +71,5 @@ def stability(plan: TunedPlan, stored: Stored) -> tuple[pd.DataFrame, Observatio
 
 
 def _tried(plan: TunedPlan) -> Sequence[PlannedTrial]:
-    tried = {hash_ for outcome in plan.outcomes for one in outcome.tried for hash_ in one.hashes}
+    tried = {hash_ for outcome in plan.outcomes for one in outcome.counted for hash_ in one.hashes}
     return [planned for planned in plan.tuning if planned.trial.hash in tried] if tried else plan.trials

@@ -37,9 +37,9 @@ def best_settings(plan: TunedPlan) -> pd.DataFrame:
 
     ``value`` is the mean over tuning seeds on validation. ``at_edge`` says that the setting is the smallest or the
     largest that was tried. ``reached_end`` counts the settings whose trials neither diverged nor failed. Steps and
-    gradient evaluations are summed over all settings. The setting is empty if it is not known yet, or if the searched
-    hyperparameters have no effect; ``without_effect`` names hyperparameters for which all settings gave equal curves.
-    ``fixed_rates`` are learning rates of other parameters, which were not searched.
+    gradient evaluations are summed over all settings of the largest budget. The setting is empty if it is not known
+    yet, or if the searched hyperparameters have no effect; ``without_effect`` names hyperparameters for which all
+    settings gave equal curves. ``fixed_rates`` are learning rates of other parameters, which were not searched.
     """
     rows = []
     for outcome in plan.outcomes:
@@ -58,10 +58,10 @@ def best_settings(plan: TunedPlan) -> pd.DataFrame:
                 "at_edge": outcome.at_edge,
                 "without_effect": without_effect,
                 "fixed_rates": ", ".join(f"{name}={value:g}" for name, value in outcome.fixed_rates.items()),
-                "tried": int((tried["status"] != "missing").sum()),
-                "reached_end": int((tried["status"] == "done").sum()),
-                "steps": int(tried["steps"].sum()),
-                "gradient_evaluations": int(tried["gradient_evaluations"].sum()),
+                "tried": sum(one.status != "missing" for one in outcome.counted),
+                "reached_end": sum(one.status == "done" for one in outcome.counted),
+                "steps": sum(one.steps for one in outcome.counted),
+                "gradient_evaluations": sum(one.gradient_evaluations for one in outcome.counted),
             }
         )
     return pd.DataFrame(rows, columns=BEST_COLUMNS)

@@ -78,9 +78,18 @@ class Outcome:
     @property
     def without_effect(self) -> str:
         """The searched hyperparameters, if all settings finished with equal curves; empty if settings matter."""
-        if len(self.tried) < 2 or any(one.status != "done" for one in self.tried):
+        return self._effectless(self.counted)
+
+    @property
+    def counted(self) -> list[Tried]:
+        """The settings of the largest budget. Those that only a smaller budget pays for are left out."""
+        return self.settings(max(self.best)) if self.best else self.tried
+
+    @staticmethod
+    def _effectless(tried: Sequence[Tried]) -> str:
+        if len(tried) < 2 or any(one.status != "done" for one in tried):
             return ""
-        return " and ".join(self.tried[0].setting) if len({one.curve for one in self.tried}) == 1 else ""
+        return " and ".join(tried[0].setting) if len({one.curve for one in tried}) == 1 else ""
 
     @property
     def at_edge(self) -> bool:
@@ -99,7 +108,7 @@ class Outcome:
         Only a single hyperparameter has two ends. Where no setting finished, either may be the right one.
         """
         best, paid = self.best[budget], self.settings(budget)
-        if self.without_effect or len(best.setting) > 1 or not self._edges(best, paid):
+        if self._effectless(paid) or len(best.setting) > 1 or not self._edges(best, paid):
             return []
         if best.score == -math.inf:
             return [LOW, HIGH]
@@ -129,7 +138,7 @@ class Outcome:
     def choice(self, budget: int) -> Choice:
         """What the choice of a budget's setting adds to the variance of a mean: see ``choice.choice_of``."""
         ended = [one for one in self.settings(budget) if one.scores and math.isfinite(one.score)]
-        if not ended or self.without_effect:
+        if not ended or self._effectless(self.settings(budget)):
             return Choice()
         return choice_of(np.array([one.scores for one in ended]), np.array([one.losses for one in ended]))
 
@@ -196,7 +205,9 @@ def _rows(stored: Stored, chosen: pd.Index, workload: Workload) -> dict[int, dic
         values = sign * rows.loc[rows["metric"] == metric.name].set_index("step")["value"]
         losses = rows.loc[rows["metric"] == "loss"].set_index("step")["value"]
         finite = values[values.map(math.isfinite)]
-        place = (int(finite.to_numpy().argmax()) if split == "valid" else len(finite) - 1) if len(finite) else None
+        if split != "valid":
+            finite = finite[finite.index == values.index[-1]]  # the value at the end, if it is one
+        place = int(finite.to_numpy().argmax()) if len(finite) else None
         found[int(str(number))] = {
             "score": -math.inf if place is None else float(finite.iloc[place]),
             "loss": math.inf if place is None else float(losses.loc[finite.index[place]]),

@@ -18,6 +18,8 @@ SEED = 2020
 """The seed of the sequences of points. Every optimizer gets equal points of the unit cube."""
 
 
+WIDTH = 1.01
+"""A range whose ends differ by less than this factor has no points of its own."""
 LOW, HIGH = "low", "high"
 """The ends of a range."""
 
@@ -39,6 +41,9 @@ class Range:
     name: str
     low: float
     high: float
+    least: float = 0.0
+    most: float = math.inf
+    """The values that are allowed at all."""
 
     def value(self, u: float) -> float:
         """The value at a share u of the range's width in decades, to three significant digits."""
@@ -70,10 +75,12 @@ class Space:
         (inside,) = self.ranges
         factor = 10**self.spec.extend
         part = (
-            Range(inside.name, inside.low / factor, inside.low)
+            Range(inside.name, max(inside.low / factor, inside.least), inside.low)
             if end == LOW
-            else Range(inside.name, inside.high, inside.high * factor)
+            else Range(inside.name, inside.high, min(inside.high * factor, inside.most))
         )
+        if part.high < part.low * WIDTH:
+            return []  # nothing is allowed beyond the end, or it is the end again in three digits
         if self.spec.method == "grid":
             # equally far from the end and from each other
             shares = np.arange(count) / count if end == LOW else np.arange(1, count + 1) / count
@@ -146,14 +153,23 @@ def space_of(
             raise UserError(f"{where}: {name} = {middle!r} is no middle of a range on a log scale")
         half = 10 ** (spec.decades / 2)
         low, high = middle / half, middle * half
-        if isinstance(option.allowed, str):
-            least, most = bounds(option.allowed)
-            # the range keeps its width and moves to where values are allowed
-            shift = max(1.0, least / low) * min(1.0, most / high)
-            low, high = low * shift, high * shift
-        ranges.append(Range(name, low, high))
+        least, most = _limits(option.allowed)
+        # the range keeps its width and moves to where values are allowed, as far as they reach
+        shift = max(1.0, least / low) if low < least else min(1.0, most / high)
+        low, high = max(low * shift, least), min(high * shift, most)
+        ranges.append(Range(name, low, high, least, most))
     if spec.method == "grid":
         side = round(spec.budgets[0] ** (1 / len(ranges)))
         if side ** len(ranges) != spec.budgets[0]:
             raise UserError(f"{where}: {spec.budgets[0]} points are no grid of {len(ranges)} hyperparameters")
     return Space(tuple(ranges), spec)
+
+
+def _limits(allowed: object) -> tuple[float, float]:
+    """The smallest and the largest value to try. An end that is not allowed itself is kept away from."""
+    if not isinstance(allowed, str):
+        return 0.0, math.inf
+    least, most = bounds(allowed)
+    least *= WIDTH if allowed.startswith("(") else 1.0
+    most /= WIDTH if allowed.endswith(")") else 1.0
+    return max(least, 0.0), most
