@@ -22,3 +22,65 @@ def test_numbers_stand_in_blocks_alone() -> None:
     text = results_tables.PAGE.read_text(encoding="utf-8")
     prose = re.sub(r"<!-- [^>]*: docs/results_tables.py -->.*?<!-- end -->|```.*?```", "", text, flags=re.DOTALL)
     assert re.findall(r"\d+\.\d+|\d+%|\d+ points?\b", prose) == []
+
+
+def test_the_sentences_on_tuned_hold() -> None:
+    for workload in ("digits-mlp", "mnist1d-mlp"):
+        board = results_tables.board("tuned", workload).set_index("optimizer")
+        if workload == "digits-mlp":
+            assert set(zip(board["rank_low"], board["rank_high"], strict=True)) == {(1, 9)}
+            assert board["value"].idxmin() != "muon"
+        else:
+            assert board.loc["muon", "rank_low"] == 8  # seven are certainly better
+            assert len(board) - board.loc["sgd", "rank_high"] == 3
+            assert {name for name, low in board["rank_low"].items() if low > 1} == {"kfac", "adagrad", "muon"}
+            assert board.index[board["reached"] == board["seeds"]].tolist() == ["sgd"]
+            assert board["value"].idxmin() == "muon"
+        assert results_tables.board("tuned", workload, "training_loss").iloc[0]["optimizer"] == "muon"
+        assert not board["diverged"].any()
+    steps, work = (
+        results_tables.board("tuned", "digits-mlp", one).set_index("optimizer") for one in results_tables.COSTS
+    )
+    assert steps.loc["kfac", "rank_low"] == 1 < work.loc["kfac", "rank_low"]
+    plan, _, _ = results_tables.loaded("tuned")
+    extended = [budget for budgets in plan.extended.values() for budget in budgets]
+    assert extended.count(4) > extended.count(8)
+    assert not any(outcome.at_edge for outcome in plan.outcomes)
+
+
+def cells(name: str) -> dict[str, list[str]]:
+    """The rows of a block, by their first cell."""
+    lines = results_tables.block(name).splitlines()[2:]
+    return {row[0]: row[1:] for row in ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)}
+
+
+def test_the_sentences_on_rates_hold() -> None:
+    rows = cells("tuned sensitivity")
+    everywhere = {name for name, row in rows.items() if row[0] == row[2]}
+    assert everywhere == {"lbfgs", "muon"}
+    reached = {name: [int(part) for part in rows[name][3].split(" of ")] for name in everywhere}
+    assert reached["muon"][0] / reached["muon"][1] > 0.9
+    assert reached["lbfgs"][0] / reached["lbfgs"][1] < 0.5
+    assert {name for name, row in rows.items() if row[4] != "–"} == {"muon", "kfac"}
+    for block in ("tuned settings", "convnet settings"):
+        for line in results_tables.block(block).splitlines()[2:]:
+            _, _, setting, declared, *_ = (cell.strip() for cell in line.strip("|").split("|"))
+            low, high = map(float, declared.split(" to "))
+            assert low <= float(setting.removeprefix("lr=")) <= high
+
+
+def test_the_sentences_on_convnets_and_broad_hold() -> None:
+    assert {row[1] for row in cells("convnet").values()} == {"1–9"}
+    found = results_tables.whole("broad")
+    assert {row[2] for row in cells("broad").values()} == {"1–6"}
+    assert found.critical is not None
+    assert found.critical.p < 0.05
+    names = list(found.critical.ranks.index)
+    together = [set(group) for group in found.critical.groups]
+    apart = {(a, b) for a in names for b in names if not any({a, b} <= group for group in together) and a < b}
+    assert apart == {("adam", "sgd"), ("adagrad", "sgd")}
+    table = found.table.set_index("optimizer")
+    assert table["ecdf"].idxmax() == "adagrad"
+    assert table["profile"].idxmax() == found.critical.ranks.idxmin() == "adam"
+    assert table.loc["momentum", "profile"] > table.loc["adagrad", "profile"]
+    assert table.loc["momentum", "ecdf"] < table.loc["adagrad", "ecdf"]
