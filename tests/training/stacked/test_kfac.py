@@ -218,6 +218,7 @@ def test_networks_that_run_by_autograd_train_one_at_a_time(registry: Registry, m
     monkeypatch.setattr("thalweg.training.stacked.stack.runs_directly", lambda *_: False)
     with pytest.raises(CannotStackError, match="the network runs by autograd"):
         train_together(members([{}, {}]), registry)
+    monkeypatch.setattr("thalweg.training.stacked.stackable._WAYS", {})
     monkeypatch.setattr("thalweg.training.stacked.stackable._agrees", lambda *_, direct: "x" if direct else None)
     assert why_alone(trial(optimizer=ref("kfac")), registry) == (
         "K-FAC needs the inputs of layers, and the network runs by autograd"

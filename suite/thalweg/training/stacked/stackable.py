@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -104,19 +104,47 @@ def _shape(trial: Trial, registry: Registry) -> Shape:
 def _too_large(trial: Trial, registry: Registry) -> str | None:
     architecture = registry.architecture(trial.architecture.name)
     options = resolve(architecture.options, trial.architecture.settings, architecture.name)
-    check_extent(architecture, options, _shape(trial, registry), trial.problem.name)
+    problem = registry.problem(trial.problem.name)
     try:
-        module, shape = _built(trial, registry, 0)
-        problem = registry.problem(trial.problem.name)
         examples = problem.sizes(resolve(problem.options, trial.problem.settings, problem.name)).get("train", 0)
-        batch = examples if trial.batch_size == "full" else trial.batch_size
-        flops = _flops(module.eval(), _converted(example_inputs(shape, 1), module)) * batch
     except Exception as error:  # a plugin's mistake fails its own trials, which report it
         return f"the network cannot be looked at ({Failure.of(error).line})"
-    numbers = sum(parameter.numel() for parameter in module.parameters())
+    if _network(trial) not in _SIZES:
+        check_extent(architecture, options, _shape(trial, registry), trial.problem.name)
+        _SIZES[_network(trial)] = _size(trial, registry)
+    size = _SIZES[_network(trial)]
+    if isinstance(size, str):
+        return size
+    flops = size.flops * (examples if trial.batch_size == "full" else trial.batch_size)
     if flops > FLOPS:
         return f"a step of {flops:.2g} floating-point operations gains nothing in a stack"
-    return f"{numbers} parameters are too many for a stack" if numbers > NUMBERS else None
+    return f"{size.numbers} parameters are too many for a stack" if size.numbers > NUMBERS else None
+
+
+class _Size(NamedTuple):
+    flops: int
+    """Approximate operations of a forward pass of one example."""
+    numbers: int
+    """Parameters."""
+
+
+def _size(trial: Trial, registry: Registry) -> _Size | str:
+    """A network's size, or why it cannot be looked at."""
+    try:
+        module, shape = _built(trial, registry, 0)
+        flops = _flops(module.eval(), _converted(example_inputs(shape, 1), module))
+    except Exception as error:  # a plugin's mistake fails its own trials, which report it
+        return f"the network cannot be looked at ({Failure.of(error).line})"
+    return _Size(flops, sum(parameter.numel() for parameter in module.parameters()))
+
+
+def _network(trial: Trial) -> tuple[str, str, str]:
+    """What determines a trial's network. All optimizers and settings of a workload share it."""
+    return trial.problem.model_dump_json(), trial.architecture.model_dump_json(), trial.dtype
+
+
+_SIZES: dict[tuple[str, str, str], _Size | str] = {}
+"""The sizes of networks, by ``_network``."""
 
 
 def _flops(module: nn.Module, example: Tensor) -> int:
@@ -237,9 +265,10 @@ def _check_module(trial: Trial, registry: Registry, optimizer: Optimizer, member
     if any(is_watched(module) for module in modules):
         return "a hook watches a parameter of the network"
     problem, batches = _squares(built[0][1], modules)
-    both = [[batch] * COMPARED for batch in batches]
-    direct = _agrees(modules, problem, both, direct=True) is None
-    if not direct and (wrong := _agrees(modules, problem, both, direct=False)) is not None:
+    if _network(trial) not in _WAYS:
+        _WAYS[_network(trial)] = _way(modules, problem, [[batch] * COMPARED for batch in batches])
+    direct, wrong = _WAYS[_network(trial)]
+    if wrong is not None:
         return wrong
     draws = [Draw(0, None)] * 2
     stacked = StackedModule(modules, len(members), direct)
@@ -250,6 +279,17 @@ def _check_module(trial: Trial, registry: Registry, optimizer: Optimizer, member
     for error, _ in objective.errors.values():
         raise error
     return None
+
+
+_WAYS: dict[tuple[str, str, str], tuple[bool, str | None]] = {}
+"""What ``_way`` found of networks, by ``_network``."""
+
+
+def _way(modules: list[nn.Module], problem: Supervised, batches: list[list[Batch]]) -> tuple[bool, str | None]:
+    """Whether a stack of a network runs directly, and else why no stack is of use, if none is."""
+    if _agrees(modules, problem, batches, direct=True) is None:
+        return True, None
+    return False, _agrees(modules, problem, batches, direct=False)
 
 
 def _agrees(modules: list[nn.Module], problem: Supervised, batches: list[list[Batch]], direct: bool) -> str | None:
