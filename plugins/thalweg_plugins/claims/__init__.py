@@ -1,0 +1,1 @@
+"""The lecture's statements as claims, decided by the rules of ``rules.toml``."""
