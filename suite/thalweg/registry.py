@@ -31,6 +31,7 @@ DEFAULT_PLUGINS = (
     "thalweg_plugins.problems",
     "thalweg_plugins.probes",
     "thalweg_plugins.benchmarks",
+    "thalweg_plugins.claims",
     "thalweg_plugins.tensorboard",
     "thalweg.runner.serial",
     "thalweg.runner.processes",

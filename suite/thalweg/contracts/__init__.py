@@ -1,7 +1,7 @@
 """The classes that a plugin author subclasses or returns. The import of this package does not import torch."""
 
 from thalweg.contracts.architecture import Architecture, Shape
-from thalweg.contracts.claim import Claim, Decision, Part
+from thalweg.contracts.claim import Claim, ClaimContext, Decision, Experiment, MeasuredTrial, Measurements, Part
 from thalweg.contracts.component import Component
 from thalweg.contracts.executor import Executor
 from thalweg.contracts.optimizer import (
@@ -21,14 +21,18 @@ __all__ = [
     "Batch",
     "BuildContext",
     "Claim",
+    "ClaimContext",
     "Column",
     "Component",
     "Decision",
     "Draw",
     "Executor",
+    "Experiment",
     "Hyperparameter",
     "LoadContext",
     "LoadedProblem",
+    "MeasuredTrial",
+    "Measurements",
     "Metric",
     "Optimizer",
     "Option",
