@@ -2,9 +2,9 @@
 
 from thalweg import hookimpl
 from thalweg.hookspecs import Register
-from thalweg_plugins.claims import adam_fails, adaptive, quadratics
+from thalweg_plugins.claims import adam_fails, adaptive, overfitting, quadratics
 
-CLAIMS: tuple[type, ...] = (*quadratics.CLAIMS, *adaptive.CLAIMS, *adam_fails.CLAIMS)
+CLAIMS: tuple[type, ...] = (*quadratics.CLAIMS, *adaptive.CLAIMS, *adam_fails.CLAIMS, *overfitting.CLAIMS)
 
 
 @hookimpl
