@@ -2,9 +2,15 @@
 
 from thalweg import hookimpl
 from thalweg.hookspecs import Register
-from thalweg_plugins.claims import adam_fails, adaptive, overfitting, quadratics
+from thalweg_plugins.claims import adam_fails, adaptive, depth, overfitting, quadratics
 
-CLAIMS: tuple[type, ...] = (*quadratics.CLAIMS, *adaptive.CLAIMS, *adam_fails.CLAIMS, *overfitting.CLAIMS)
+CLAIMS: tuple[type, ...] = (
+    *quadratics.CLAIMS,
+    *adaptive.CLAIMS,
+    *adam_fails.CLAIMS,
+    *overfitting.CLAIMS,
+    *depth.CLAIMS,
+)
 
 
 @hookimpl

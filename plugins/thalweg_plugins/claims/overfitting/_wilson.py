@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +55,7 @@ class Fit:
 
 
 def trained(
-    optimizer: Optimizer, share: float, steps: int, decay: float = 1.0, literal: bool = False, **hyperparameters: float
+    optimizer: Optimizer, share: float, steps: int, decay: float = 1.0, literal: bool = False, **hyperparameters: Any
 ) -> Fit:
     """Train by full batches from zero; the rate at step t = 0, 1, ... is lr decay^(t + 1)."""
     problem = loaded(WRS17(), examples=N, test_examples=N, share=share, unique="literal" if literal else "paper")
@@ -68,7 +69,7 @@ def trained(
     for t in range(steps):
         run.stepper.lr = lr * decay ** (t + 1)
         run.step()
-    accuracy = {split: problem.evaluate(module, split)["accuracy"] for split in ("train", "test")}  # type: ignore[arg-type]
+    accuracy = {split: problem.evaluate(module, split)["accuracy"] for split in ("train", "test")}
     return Fit(run.w.numpy(), x.numpy(), y[:, 0].numpy(), accuracy["test"], accuracy["train"])
 
 

@@ -49,7 +49,7 @@ class E1(LectureClaim):
         for setting, share in SHARES.items():
             fit = trained(SGD(), share, STEPS, lr=0.3)
             least = fit.least_norm
-            away = np.linalg.norm(fit.w - least) / np.linalg.norm(least)
+            away = float(np.linalg.norm(fit.w - least) / np.linalg.norm(least))
             rows.add("relative distance from the minimum-norm solution", away, setting=setting)
             rows.add("test accuracy", fit.test_accuracy, setting=setting)
             literal = trained(SGD(), share, STEPS, literal=True, lr=0.3)
