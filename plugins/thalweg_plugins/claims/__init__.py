@@ -2,10 +2,11 @@
 
 from thalweg import hookimpl
 from thalweg.hookspecs import Register
-from thalweg_plugins.claims import adam_fails, adaptive, depth, overfitting, quadratics
+from thalweg_plugins.claims import adam_fails, adaptive, depth, natural_gradient, overfitting, quadratics
 
 CLAIMS: tuple[type, ...] = (
     *quadratics.CLAIMS,
+    *natural_gradient.CLAIMS,
     *adaptive.CLAIMS,
     *adam_fails.CLAIMS,
     *overfitting.CLAIMS,
