@@ -41,6 +41,7 @@ class Benchmark:
     name: str
     path: Path
     text: str
+    """The file's text, a copy of which is kept with the results; empty for a benchmark without a file."""
     spec: BenchmarkFile
     files: Mapping[str, str] | None = None
     """Set where results are only read: path and digest of each file that the results were made from (``files_of``).

@@ -36,6 +36,7 @@ class Part:
     """One part of a decision: a statistic with its interval against the bound fixed beforehand."""
 
     name: str
+    """What is measured; of a log ratio, the ratio."""
     statistic: float
     """The mean over seeds; where every seed must keep the bound, the seed that is nearest to breaking it."""
     low: float
@@ -244,6 +245,10 @@ class Claim(Component, ABC):
     @abstractmethod
     def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
         """Draw the measurements."""
+
+    def figures(self, table: pandas.DataFrame) -> Mapping[str, altair.TopLevelMixin | str]:
+        """Figures of a lecture that the measurements draw again, by file name: charts, or pages of HTML."""
+        return {}
 
     def contract_violations(self) -> list[str]:
         """The faults of the declaration. A claim must declare its statement, its source and its tiers."""

@@ -125,7 +125,7 @@ class _OnePart:
     def name(self) -> str:
         """What the part measures, at which setting."""
         if self.rule.log_ratio:
-            what = f"{self.rule.quantity}: ln({self.series[0]} / {self.series[1]})"
+            what = f"{self.rule.quantity}: {self.series[0]} / {self.series[1]}"
         elif self.rule.difference:
             what = f"{self.rule.quantity}: {self.series[0]} minus {self.series[1]}"
         else:
