@@ -6,7 +6,7 @@ import importlib.metadata
 from collections.abc import Mapping
 from typing import Any
 
-from thalweg.claims.experiments import benchmark_of
+from thalweg.experiment import benchmark_of
 from thalweg.registry import Entry, Registry
 from thalweg.selection import Device
 
