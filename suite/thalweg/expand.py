@@ -31,6 +31,7 @@ from thalweg.registry import Registry
 from thalweg.selection import Device, Only, Selection, is_wanted, parse_extra, parse_only, seeds_wanted
 from thalweg.shown import cut
 from thalweg.stacking import seeds_stack
+from thalweg.store.claims import CLAIMS
 from thalweg.trial import ProbeRequest, Trial
 
 
@@ -280,4 +281,8 @@ def read_benchmark(path: Path) -> Benchmark:
         raise UserError(f"{cut(str(path), 300)}: cannot be read: {reason}") from error
     if not NAME.fullmatch(path.stem):
         raise UserError(f"{path.name}: the file's name {NAMING}")
+    if path.stem == CLAIMS:
+        raise UserError(
+            f"{path.name}: the name {CLAIMS!r} belongs to the results of claims: give the file another name"
+        )
     return Benchmark(path.stem, path, text, parse(text, path.name))

@@ -108,6 +108,15 @@ class StoredClaim:
     files: Files
     document: ClaimDocument
 
+    @property
+    def fault(self) -> str:
+        """Why the measurements are not whole; empty where they are."""
+        try:
+            self.table()
+        except (OSError, ValueError) as error:
+            return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        return ""
+
     def table(self) -> pd.DataFrame:
         """The measurements of all seeds, with ``contracts.claim.COLUMNS``.
 
@@ -201,7 +210,8 @@ class ClaimsFolder(ClaimResults):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         if self.packed or is_packed(root):
-            raise UserError(f"{self.path if self.packed else root}: packed results are only read")
+            packed = self.path if self.packed else root
+            raise UserError(f"{packed}: packed results are only read: 'thalweg results unpack {packed}' makes a folder")
 
     def hold(self, document: ClaimDocument) -> filelock.BaseFileLock:
         """A lock: no other process measures the claim meanwhile."""
