@@ -1,9 +1,10 @@
-"""The lecture's statements as claims, decided by the rules of ``rules.toml``. A file of this folder is a section."""
+"""The lecture's statements as claims, decided by the rules of ``rules.toml``. A folder of this folder is a section."""
 
 from thalweg import hookimpl
 from thalweg.hookspecs import Register
+from thalweg_plugins.claims import adam_fails, adaptive, quadratics
 
-CLAIMS: tuple[type, ...] = ()
+CLAIMS: tuple[type, ...] = (*quadratics.CLAIMS, *adaptive.CLAIMS, *adam_fails.CLAIMS)
 
 
 @hookimpl
