@@ -2,8 +2,16 @@
 
 from thalweg import hookimpl
 from thalweg.hookspecs import Register
+from thalweg_plugins.claims import adaptive, batch_norm, later, overfitting, quadratics, residual
 
-CLAIMS: tuple[type, ...] = ()
+CLAIMS: tuple[type, ...] = (
+    *quadratics.CLAIMS,
+    *adaptive.CLAIMS,
+    *overfitting.CLAIMS,
+    *batch_norm.CLAIMS,
+    *residual.CLAIMS,
+    *later.CLAIMS,
+)
 
 
 @hookimpl
