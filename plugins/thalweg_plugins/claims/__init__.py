@@ -2,9 +2,17 @@
 
 from thalweg import hookimpl
 from thalweg.hookspecs import Register
-from thalweg_plugins.claims import adam_fails, adaptive, quadratics
+from thalweg_plugins.claims import adam_fails, adaptive, batch_norm, later, overfitting, quadratics, residual
 
-CLAIMS: tuple[type, ...] = (*quadratics.CLAIMS, *adaptive.CLAIMS, *adam_fails.CLAIMS)
+CLAIMS: tuple[type, ...] = (
+    *quadratics.CLAIMS,
+    *adaptive.CLAIMS,
+    *adam_fails.CLAIMS,
+    *overfitting.CLAIMS,
+    *batch_norm.CLAIMS,
+    *residual.CLAIMS,
+    *later.CLAIMS,
+)
 
 
 @hookimpl
