@@ -83,7 +83,7 @@ def test_fresh_measures_again_and_trains_nothing(claims: CommandLine) -> None:
 
 def test_tiers_are_measured_apart(claims: CommandLine) -> None:
     run(claims, "alone")
-    full = run(claims, "--tier", "full")
+    full = run(claims, "alone", "--tier", "full")
     assert [row["id"] for row in full["claims"] if row["verdict"]] == ["alone"]
     assert logged(claims)[3:] == ["full 0", "full 1"]
     assert len(list((claims.folder / "r/claims/alone").iterdir())) == 2

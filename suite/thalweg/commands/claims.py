@@ -188,7 +188,8 @@ def _print_claim(row: ClaimRow) -> None:
     pairs = [("statement", claim.statement), ("section", claim.section), ("source", claim.source)]
     pairs += [("kind", "theorem: every seed must keep the bounds" if claim.theorem else "empirical")]
     pairs += [("method", claim.method), ("caveat", claim.caveat), ("tier", row.tier)]
-    pairs += [("verdict", f"{present.MARKS[row.verdict]} {row.verdict}")]
+    pairs += [("verdict", f"{present.MARKS[row.verdict]} {present.verdict_of_row(row)}")]
+    pairs.append(("the rule", claim.fault))
     if row.decision and row.decision.condition:
         pairs.append(("condition", row.decision.condition))
     if row.stored:

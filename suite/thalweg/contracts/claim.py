@@ -214,6 +214,8 @@ class Claim(Component, ABC):
     """What is done, in a few sentences, with the choices that the source leaves open."""
     caveat: str = ""
     """What later literature says, and what the measurement cannot show."""
+    fault: str = ""
+    """Why the rule turned out unable to decide, where it did. The rule stays, and the reason is shown beside it."""
     theorem: bool = False
     """Whether the statement is proven, so that every seed must keep it."""
     tiers: tuple[str, ...] = ("quick",)

@@ -51,7 +51,7 @@ def parts_table(parts: Sequence[Part]) -> Table:
         [
             Column("part", "part", lambda row: row["part"].name, kind="text"),
             Column("condition", "condition", lambda row: row["part"].condition, kind="text",
-                   when=any(part.condition for part in parts)),
+                   when=any(part.condition and part.condition not in part.name for part in parts)),
             Column("value", "value", lambda row: number(natural(row["part"], row["part"].statistic), digits=3),
                    kind="text"),
             Column("interval", "interval", lambda row: interval(row["part"]), kind="text",
@@ -61,6 +61,14 @@ def parts_table(parts: Sequence[Part]) -> Table:
         ],
         [{"part": part} for part in parts],
     )  # fmt: skip
+
+
+def verdict_of_row(row: ClaimRow) -> str:
+    """The verdict of a claim; of a rule that turned out unable to decide, with these words.
+
+    The rules were fixed before the first run and stay, so a rule's fault is told and not mended.
+    """
+    return f"{row.verdict} (the rule cannot decide)" if row.decision and row.claim.fault else row.verdict
 
 
 def verdict_of(part: Part) -> str:
@@ -82,7 +90,12 @@ def ledger(rows: Sequence[ClaimRow]) -> Table:
     return Table(
         [
             Column("id", "claim", lambda row: row["row"].entry.name, kind="text"),
-            Column("verdict", "verdict", lambda row: f"{MARKS[row['row'].verdict]} {row['row'].verdict}", kind="text"),
+            Column(
+                "verdict",
+                "verdict",
+                lambda row: f"{MARKS[row['row'].verdict]} {verdict_of_row(row['row'])}",
+                kind="text",
+            ),
             Column("summary", "what", lambda row: row["row"].claim.summary, kind="text"),
             Column("value", "value", lambda row: shown(row, "value"), kind="text"),
             Column("interval", "interval", lambda row: shown(row, "interval"), kind="text"),
@@ -148,6 +161,7 @@ def document(row: ClaimRow) -> dict[str, Any]:
         "training_seconds": round(kept.training_seconds, 3) if kept else None,
         "method": claim.method,
         "caveat": claim.caveat,
+        "fault": claim.fault,
         "notes": [*row.notes, *lost(row)],
         "environment": kept.environment if kept else None,
         "command": command(row),

@@ -48,7 +48,7 @@ def claims_report(rows: Sequence[ClaimRow], tier: str) -> Report:
 
 def _parts(row: ClaimRow) -> Iterator[Part]:
     claim = row.claim
-    yield Note(f"{present.MARKS[row.verdict]} {row.verdict}. {claim.statement}")
+    yield Note(f"{present.MARKS[row.verdict]} {present.verdict_of_row(row)}. {claim.statement}")
     if row.decision is not None:
         if row.decision.condition:
             yield Note(f"Condition: {row.decision.condition}")
@@ -59,7 +59,12 @@ def _parts(row: ClaimRow) -> Iterator[Part]:
             yield Picture(claim.chart(row.table), f"Again: {present.command(row)}")
         except Exception as error:  # a plugin's mistake
             yield Note(f"The picture cannot be drawn: {Failure.of(error).line}")
-    for name, text in (("Method", claim.method), ("Caveat", claim.caveat), ("Source", claim.source)):
+    for name, text in (
+        ("Fault of the rule", claim.fault),
+        ("Method", claim.method),
+        ("Caveat", claim.caveat),
+        ("Source", claim.source),
+    ):
         if text:
             yield Note(f"{name}: {text}")
     for note in (*row.notes, *present.lost(row)):

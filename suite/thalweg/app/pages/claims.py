@@ -122,7 +122,7 @@ def _ledger(rows: Sequence[ClaimRow], tier: str) -> None:
     for section in dict.fromkeys(row.claim.section for row in kept):
         st.subheader(plain(section or "Other claims"))
         for row in (row for row in kept if row.claim.section == section):
-            badge = f":{_COLORS[row.verdict]}-badge[{present.MARKS[row.verdict]} {row.verdict}]"
+            badge = f":{_COLORS[row.verdict]}-badge[{present.MARKS[row.verdict]} {present.verdict_of_row(row)}]"
             st.button(
                 f"**{row.entry.name}** {plain(row.claim.summary)} {badge}",
                 key=f"open-{row.entry.name}",
@@ -142,7 +142,7 @@ def _claim(row: ClaimRow) -> None:
     claim = row.claim
     st.button("← all claims", key="back", type="tertiary", on_click=_open, args=(ALL,))
     st.title(plain(f"{row.entry.name} · {claim.summary}"))
-    st.badge(f"{present.MARKS[row.verdict]} {row.verdict}", color=_COLORS[row.verdict])
+    st.badge(f"{present.MARKS[row.verdict]} {present.verdict_of_row(row)}", color=_COLORS[row.verdict])
     st.markdown(plain(claim.statement))
     if row.decision is None:
         st.info("Not measured here yet. This command measures the claim:")
@@ -161,7 +161,12 @@ def _claim(row: ClaimRow) -> None:
     for note in (*row.notes, *present.lost(row)):
         st.warning(plain(note))
     kind = "A theorem: every seed must keep the bounds." if claim.theorem else "Empirical: 95% intervals over seeds."
-    texts = (("What was done", claim.method), ("What later literature says", claim.caveat), ("Source", claim.source))
+    texts = (
+        ("The rule cannot decide", claim.fault),
+        ("What was done", claim.method),
+        ("What later literature says", claim.caveat),
+        ("Source", claim.source),
+    )
     for title, text in (("Kind", kind), *texts):
         if text:
             st.markdown(f"**{title}.** {plain(text)}")

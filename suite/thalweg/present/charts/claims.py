@@ -24,11 +24,11 @@ def parts_chart(parts: Sequence[Part]) -> Layers | None:
     Parts have different units. So each row has a scale of its own: 0 is the bound, positive is the side on which the
     part holds, and the end of the interval that is farthest from the bound is at 1 or -1.
     """
-    rows = [row for part in parts if (row := _row(part)) is not None]
+    rows = [row | {"row": number} for number, part in enumerate(parts) if (row := _row(part)) is not None]
     if not rows:
         return None
     frame = pd.DataFrame(rows)
-    y = alt.Y("part:N", sort=list(frame["part"]), title=None, axis=alt.Axis(labelLimit=260, labelFontSize=11))
+    y = alt.Y("row:O", title=None, axis=None, scale=alt.Scale(paddingInner=0.2))
     scale = alt.Scale(domain=[-1.08, 1.08])
     x = alt.X(
         "value:Q",
@@ -36,25 +36,24 @@ def parts_chart(parts: Sequence[Part]) -> Layers | None:
         axis=alt.Axis(values=[0], labelExpr="'bound'", grid=False, title="← does not hold · holds →"),
     )
     there = [verdict for verdict in _COLORS if verdict in set(frame["verdict"])]
-    color = alt.Color(
-        "verdict:N",
-        scale=alt.Scale(domain=there, range=[_COLORS[verdict] for verdict in there]),
-        legend=alt.Legend(title=None, orient="bottom", symbolOpacity=1),
-    )
-    shape = alt.Shape(
-        "verdict:N",
-        scale=alt.Scale(domain=there, range=[_SHAPES[verdict] for verdict in there]),
-        legend=alt.Legend(title=None, orient="bottom"),
-    )
+    legend = alt.Legend(title=None, orient="bottom", symbolOpacity=1)
+    colors = alt.Scale(domain=there, range=[_COLORS[verdict] for verdict in there])
+    shapes = alt.Scale(domain=there, range=[_SHAPES[verdict] for verdict in there])
+    color = alt.Color("verdict:N", scale=colors, legend=legend)
+    shape = alt.Shape("verdict:N", scale=shapes, legend=legend)
     tooltip = ["part:N", alt.Tooltip("shown:N", title="value"), "interval:N", "bound:N", "verdict:N"]
     rule = alt.Chart(pd.DataFrame({"value": [0.0]})).mark_rule(color=GREY, strokeDash=[5, 4]).encode(x=x)
+    names = alt.Chart(frame).mark_text(align="left", dy=-11, fontSize=11, color=GREY, limit=360).encode(
+        x=alt.value(2), y=y, text="part:N", tooltip=tooltip
+    )  # fmt: skip
     bars = alt.Chart(frame).mark_rule(strokeWidth=3).encode(
         x=alt.X("low:Q", scale=scale), x2="high:Q", y=y, color=color, tooltip=tooltip
     )  # fmt: skip
     points = alt.Chart(frame).mark_point(filled=True, size=80, opacity=1).encode(
         x=x, y=y, color=color, shape=shape, tooltip=tooltip
     )  # fmt: skip
-    return alt.layer(rule, bars, points).properties(width="container", height=26 * max(len(rows), 2) + 70)
+    height = 34 * max(len(rows), 2) + 70
+    return alt.layer(rule, names, bars, points).properties(width="container", height=height)
 
 
 def _row(part: Part) -> dict[str, object] | None:
