@@ -2,7 +2,17 @@
 
 from thalweg import hookimpl
 from thalweg.hookspecs import Register
-from thalweg_plugins.claims import adam_fails, adaptive, depth, natural_gradient, overfitting, quadratics
+from thalweg_plugins.claims import (
+    adam_fails,
+    adaptive,
+    batch_norm,
+    depth,
+    later,
+    natural_gradient,
+    overfitting,
+    quadratics,
+    residual,
+)
 
 CLAIMS: tuple[type, ...] = (
     *quadratics.CLAIMS,
@@ -11,6 +21,9 @@ CLAIMS: tuple[type, ...] = (
     *adam_fails.CLAIMS,
     *overfitting.CLAIMS,
     *depth.CLAIMS,
+    *batch_norm.CLAIMS,
+    *residual.CLAIMS,
+    *later.CLAIMS,
 )
 
 

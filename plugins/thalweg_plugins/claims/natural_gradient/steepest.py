@@ -55,7 +55,8 @@ class B1(LectureClaim):
 
             def objective(step: Tensor, eps: float = eps) -> Tensor:
                 # divided by eps, so that the numbers are near one
-                return (g @ step + given.divergence(w + step) / eps) / eps
+                value: Tensor = (g @ step + given.divergence(w + step) / eps) / eps
+                return value
 
             found = minimize(
                 lambda d: float(objective(torch.from_numpy(d)).detach()),

@@ -92,12 +92,11 @@ class A4(LectureClaim):
         "1e-10 f0, with exact line searches and with the strong Wolfe conditions (c1 = 1e-4, c2 = 0.9): how many more "
         "than d? A second computation in 120 digits is reported."
     )
-    caveat = (
-        "The rule cannot decide at d = 50 and kappa = 1000: rounding parts the two methods by a factor of about 1e55 "
-        "in 50 steps, more than the 60 digits that the rule fixes leave room for. In 120 digits the theorem shows "
-        "there too (reported). For the same reason float64 needs more than d steps. The equivalence ends with inexact "
-        "line searches."
+    fault = (
+        "At d = 50 and kappa = 1000 rounding parts the two methods by a factor of about 1e55 in 50 steps. The 60 "
+        "digits that the rule fixes leave no room for it. In 120 digits the theorem shows there too."
     )
+    caveat = "Rounding is also why float64 needs more than d steps. The equivalence ends with inexact line searches."
 
     def measure(self, context: ClaimContext, seed: int) -> pandas.DataFrame:
         """Compare in 60 digits, then count steps in float64."""
