@@ -2,6 +2,7 @@
 
 from thalweg_plugins.claims.later.batch_sizes import BatchSizes
 from thalweg_plugins.claims.later.classes import AdamOnHeavyTails
+from thalweg_plugins.claims.later.edge import EdgeOfStability
 from thalweg_plugins.claims.later.tuned import MuonAgainstAdamW, ScheduleFree
 
-CLAIMS: tuple[type, ...] = (AdamOnHeavyTails, MuonAgainstAdamW, ScheduleFree, BatchSizes)
+CLAIMS: tuple[type, ...] = (EdgeOfStability, AdamOnHeavyTails, MuonAgainstAdamW, ScheduleFree, BatchSizes)
