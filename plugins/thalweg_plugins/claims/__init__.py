@@ -2,13 +2,25 @@
 
 from thalweg import hookimpl
 from thalweg.hookspecs import Register
-from thalweg_plugins.claims import adam_fails, adaptive, batch_norm, later, overfitting, quadratics, residual
+from thalweg_plugins.claims import (
+    adam_fails,
+    adaptive,
+    batch_norm,
+    depth,
+    later,
+    natural_gradient,
+    overfitting,
+    quadratics,
+    residual,
+)
 
 CLAIMS: tuple[type, ...] = (
     *quadratics.CLAIMS,
+    *natural_gradient.CLAIMS,
     *adaptive.CLAIMS,
     *adam_fails.CLAIMS,
     *overfitting.CLAIMS,
+    *depth.CLAIMS,
     *batch_norm.CLAIMS,
     *residual.CLAIMS,
     *later.CLAIMS,
