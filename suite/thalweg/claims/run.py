@@ -128,9 +128,6 @@ def _measure(
                 new = [one for one in outcome if not one.cached]
                 if new:
                     watcher.say(f"{job.id}: {len(new)} seeds measured in {sum(one.seconds for one in new):.1f} s")
-                for one in new:
-                    if one.error is not None:
-                        watcher.say(f"{job.id}, seed {one.seed}: {one.error.line}")
     except KeyboardInterrupt:
         report.outcome = "interrupted"
 

@@ -99,7 +99,7 @@ def run_command(
         )
     else:
         _print_ledger(rows)
-        for name, failure in report.failed:
+        for name, failure in report.failures.items():
             errors().print(f"{name}: {failure.line}", markup=False)
         words = f"; {trials['trained']} trials trained, {trials['cached']} done before" if trials else ""
         head = "interrupted; " if report.outcome == "interrupted" else ""
