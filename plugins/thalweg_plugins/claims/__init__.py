@@ -7,6 +7,8 @@ from thalweg_plugins.claims import (
     adaptive,
     batch_norm,
     depth,
+    directions,
+    filters,
     later,
     natural_gradient,
     overfitting,
@@ -23,6 +25,8 @@ CLAIMS: tuple[type, ...] = (
     *depth.CLAIMS,
     *batch_norm.CLAIMS,
     *residual.CLAIMS,
+    *directions.CLAIMS,
+    *filters.CLAIMS,
     *later.CLAIMS,
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from thalweg.contracts.claim import ClaimContext, Measurements
@@ -90,3 +91,7 @@ class C6(LectureClaim):
             for plane in ("axis-aligned", "rotated")
         ]
         return alt.vconcat(*panels)
+
+    def figures(self, table: pandas.DataFrame) -> Mapping[str, altair.TopLevelMixin | str]:
+        """The lecture's figure 2: oscillating dimensions."""
+        return {"figure-2-oscillating-dimensions": self.chart(table)}

@@ -103,9 +103,8 @@ class NoisyBatchNorm(LectureClaim):
     name = "G3"
     summary = "batch norm with random shifts of its outputs trains about as fast as batch norm, and faster than plain"
     statement = (
-        "Batch norm does not work by keeping the distributions of activations fixed: noise that moves them at "
-        "each step "
-        "hardly slows the training."
+        "Batch norm does not work by keeping the distributions of activations fixed: noise that moves them at each "
+        "step hardly slows the training."
     )
     source = "Santurkar, Tsipras, Ilyas & Madry 2018, section 2.1 and appendix A"
     method = (
