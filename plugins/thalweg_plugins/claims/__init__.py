@@ -2,7 +2,16 @@
 
 from thalweg import hookimpl
 from thalweg.hookspecs import Register
-from thalweg_plugins.claims import adaptive, batch_norm, later, overfitting, quadratics, residual
+from thalweg_plugins.claims import (
+    adaptive,
+    batch_norm,
+    directions,
+    later,
+    line,
+    overfitting,
+    quadratics,
+    residual,
+)
 
 CLAIMS: tuple[type, ...] = (
     *quadratics.CLAIMS,
@@ -10,6 +19,8 @@ CLAIMS: tuple[type, ...] = (
     *overfitting.CLAIMS,
     *batch_norm.CLAIMS,
     *residual.CLAIMS,
+    *line.CLAIMS,
+    *directions.CLAIMS,
     *later.CLAIMS,
 )
 
