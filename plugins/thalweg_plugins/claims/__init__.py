@@ -6,6 +6,7 @@ from thalweg_plugins.claims import (
     adaptive,
     batch_norm,
     directions,
+    filters,
     later,
     line,
     overfitting,
@@ -21,6 +22,7 @@ CLAIMS: tuple[type, ...] = (
     *residual.CLAIMS,
     *line.CLAIMS,
     *directions.CLAIMS,
+    *filters.CLAIMS,
     *later.CLAIMS,
 )
 
