@@ -208,7 +208,8 @@ def _page(name: str) -> None:
     from thalweg.app.sidebar import choose
 
     show = importlib.import_module(f"thalweg.app.pages.{name}").show
-    show() if name == "plugins" else draw(show, choose())
+    chosen = choose()
+    show() if name in ("plugins", "claims") else draw(show, chosen)
 
 
 @pytest.fixture

@@ -14,8 +14,11 @@ from thalweg.contracts.losses import CrossEntropy
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
 from thalweg.contracts.supervised import CLASSIFICATION, Supervised
-from thalweg.curvature import flat, pieces
+from thalweg.curvature import flat
 from thalweg.registry import Registry
+from thalweg_plugins.claims.natural_gradient._small import Pinned, Reparametrised
+
+__all__ = ["Bench", "Pinned", "Reparametrised", "analytic", "claim_b"]
 
 
 class Bench:
@@ -70,18 +73,6 @@ def analytic(
     return Bench(registry, optimizer, loaded, module, **hyperparameters)
 
 
-class Pinned(nn.Module):
-    """8-6-10 with tanh. The last logit is 0, so that every direction in the logits changes a probability."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hidden, self.out = nn.Linear(8, 6), nn.Linear(6, 9)
-
-    def forward(self, x: Tensor) -> Tensor:
-        z: Tensor = self.out(torch.tanh(self.hidden(x)))
-        return torch.cat([z, z.new_zeros(len(z), 1)], 1)
-
-
 def claim_b(registry: Registry) -> tuple[Supervised, Pinned]:
     """500 digits of 8 principal components, and the network after 200 gradient steps, in float64."""
     digits = registry.problem("digits")
@@ -96,20 +87,3 @@ def claim_b(registry: Registry) -> tuple[Supervised, Pinned]:
         module = Pinned().double()
     Bench(registry, "sgd", problem, module, lr=0.5).step(200)
     return problem, module
-
-
-class Reparametrised(nn.Module):
-    """A module with parameters theta(phi), as a function of phi."""
-
-    def __init__(self, module: nn.Module, theta: Callable[[Tensor], Tensor], phi: Tensor) -> None:
-        super().__init__()
-        self.phi = nn.Parameter(phi)
-        self.theta = theta
-        self._hidden = (module,)  # in a tuple, so that the module's parameters are not registered here
-
-    def forward(self, x: Tensor) -> Tensor:
-        (module,) = self._hidden
-        names, like = zip(*module.named_parameters(), strict=True)
-        weights = dict(zip(names, pieces(self.theta(self.phi), like), strict=True))
-        outputs: Tensor = torch.func.functional_call(module, weights, (x,))
-        return outputs

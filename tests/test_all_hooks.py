@@ -72,18 +72,34 @@ class Backwards(thalweg.Executor):
 
 
 class Obvious(thalweg.Claim):
-    name, summary, statement = "obvious", "one is one", "One equals one."
+    name, summary, statement, source = "obvious", "one is one", "One equals one.", "these tests"
+    theorem = True
     seeds = {"quick": 2}
 
     def measure(self, context, seed):
-        return pd.DataFrame({"seed": [seed], "difference": [0.0]})
+        rows = thalweg.Measurements()
+        rows.add("difference", 0.0)
+        return rows.table()
 
-    def decide(self, table):
-        part = thalweg.Part("difference", 0.0, 0.0, 0.0, 0.0, "holds")
-        return thalweg.Decision("holds", (part,))
+    def decide(self, table, tier):
+        values = table["value"].dropna()
+        lost = tuple(f"seed {seed}: {note or 'no value'}" for seed, value, note in
+                     zip(table["seed"], table["value"], table["note"]) if value != value)
+        missing = set(range(self.seeds[tier])) - set(table["seed"])
+        lost += tuple(f"seed {seed}: not measured" for seed in sorted(missing))
+        worst = float(values.abs().max()) if len(values) else float("nan")
+        verdict = "not reproduced" if worst > 0 else "inconclusive" if lost else "holds"
+        part = thalweg.Part("difference", worst, worst, worst, 0.0, verdict, lost=lost)
+        return thalweg.Decision(verdict, (part,))
+
+    def synthetic(self, effect, noise, tier):
+        value = 0.0 if effect > 0 else 1.0
+        rows = [(seed, "", "difference", "", float("nan"), value, "") for seed in range(self.seeds[tier])]
+        return pd.DataFrame(rows, columns=["seed", "setting", "quantity", "series", "x", "value", "note"])
 
     def chart(self, table):
-        raise AssertionError
+        import altair as alt
+        return alt.Chart(table, title="difference").mark_point().encode(x="seed:O", y="value:Q")
 
 
 @thalweg.hookimpl

@@ -31,6 +31,7 @@ from thalweg.registry import Registry
 from thalweg.selection import Device, Only, Selection, is_wanted, parse_extra, parse_only, seeds_wanted
 from thalweg.shown import cut
 from thalweg.stacking import seeds_stack
+from thalweg.store.claims import CLAIMS
 from thalweg.trial import ProbeRequest, Trial
 
 
@@ -41,6 +42,7 @@ class Benchmark:
     name: str
     path: Path
     text: str
+    """The file's text, a copy of which is kept with the results; empty for a benchmark without a file."""
     spec: BenchmarkFile
     files: Mapping[str, str] | None = None
     """Set where results are only read: path and digest of each file that the results were made from (``files_of``).
@@ -279,4 +281,8 @@ def read_benchmark(path: Path) -> Benchmark:
         raise UserError(f"{cut(str(path), 300)}: cannot be read: {reason}") from error
     if not NAME.fullmatch(path.stem):
         raise UserError(f"{path.name}: the file's name {NAMING}")
+    if path.stem == CLAIMS:
+        raise UserError(
+            f"{path.name}: the name {CLAIMS!r} belongs to the results of claims: give the file another name"
+        )
     return Benchmark(path.stem, path, text, parse(text, path.name))

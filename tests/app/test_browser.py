@@ -14,7 +14,7 @@ from app_server import Serving, serving
 
 pytestmark = pytest.mark.browser
 
-PAGES = ("Leaderboard", "Tuning", "Learning curves", "Landscape", "Trial", "Plugins")
+PAGES = ("Leaderboard", "Tuning", "Learning curves", "Landscape", "Trial", "Claims", "Plugins")
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,7 @@ def curves(
                 x=axis_x,
                 y=alt.Y("min:Q", title=y, scale=scale_y, axis=axis_y),
                 y2="max:Q",
-                color=alt.Color("series:N", scale=colors, legend=None),
+                color=alt.Color("series:N", scale=colors, legend=legend),
             )
         )
         layers = [band, line]

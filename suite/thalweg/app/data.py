@@ -13,6 +13,7 @@ import streamlit as st
 import thalweg
 from thalweg.present.loaded import Loaded, read_loaded
 from thalweg.registry import Registry, load_registry
+from thalweg.store.claims import ClaimResults
 from thalweg.store.files import Files
 from thalweg.store.listing import Listing, look
 from thalweg.store.results import BenchmarkResults
@@ -44,7 +45,7 @@ def sources() -> list[Source]:
     reference = _reference()
     if reference is not None and reference.resolve() != local.resolve():
         found.append(Source("reference", "the reference results of the project", reference))
-    return sorted(found, key=lambda source: not benchmarks_in(source.path))
+    return sorted(found, key=lambda source: not (benchmarks_in(source.path) or ClaimResults(source.path).ids))
 
 
 def _reference() -> Path | None:

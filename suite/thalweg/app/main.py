@@ -7,7 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from thalweg.app.data import Source
-from thalweg.app.pages import curves, landscape, leaderboard, plugins, trial, tuning
+from thalweg.app.pages import claims, curves, landscape, leaderboard, plugins, trial, tuning
 from thalweg.app.sidebar import choose, warnings, welcome
 from thalweg.errors import UserError
 from thalweg.present.loaded import Loaded
@@ -36,6 +36,7 @@ def main() -> None:
         st.Page(page(show), title=title, icon=icon, url_path=address, default=show is PAGES[0][3])
         for title, icon, address, show in PAGES
     ]
+    pages.append(st.Page(claims.show, title="Claims", icon=":material/gavel:", url_path="claims"))
     pages.append(st.Page(plugins.show, title="Plugins", icon=":material/extension:", url_path="plugins"))
     current = st.navigation(pages)
     try:

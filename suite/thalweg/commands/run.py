@@ -85,7 +85,7 @@ def run_command(arguments: RunArguments) -> ExitCode:
         return dry_run(plan, registry, root, options, arguments.as_json)
     progress = make_progress(arguments.quiet)
     try:
-        with second_ends_at_once(), _output_to_errors():
+        with second_ends_at_once(), output_to_errors():
             plan, report = run_to_the_end(
                 plan,
                 lambda: plan_of(benchmark, registry, selection, read_stored(stored_in)),
@@ -116,7 +116,7 @@ def run_command(arguments: RunArguments) -> ExitCode:
 
 def _options(arguments: RunArguments, registry: Registry) -> RunOptions:
     """How the trials are trained: what the user asks for, by an executor that can do it."""
-    workers = _workers(arguments.jobs)
+    workers = workers_of(arguments.jobs)
     for option, amount in (("--timeout", arguments.timeout), ("--memory", arguments.memory)):
         if amount is not None and not math.isfinite(amount):
             raise UserError(f"{option}: {amount:g} is no amount: leave the option out for no limit")
@@ -135,7 +135,7 @@ def _options(arguments: RunArguments, registry: Registry) -> RunOptions:
 
 
 @contextlib.contextmanager
-def _output_to_errors() -> Iterator[None]:
+def output_to_errors() -> Iterator[None]:
     """What plugins print while they train, from C too, goes where the progress goes."""
     sys.stdout.flush()
     with contextlib.redirect_stdout(sys.stderr):
@@ -150,7 +150,7 @@ def _output_to_errors() -> Iterator[None]:
             os.close(kept)
 
 
-def _workers(text: str | None) -> int | None:
+def workers_of(text: str | None) -> int | None:
     """How many at once; None leaves it to the executor."""
     if text in (None, "auto"):
         return None

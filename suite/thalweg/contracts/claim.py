@@ -36,6 +36,7 @@ class Part:
     """One part of a decision: a statistic with its interval against the bound fixed beforehand."""
 
     name: str
+    """What is measured; of a log ratio, the ratio."""
     statistic: float
     """The mean over seeds; where every seed must keep the bound, the seed that is nearest to breaking it."""
     low: float
@@ -213,6 +214,8 @@ class Claim(Component, ABC):
     """What is done, in a few sentences, with the choices that the source leaves open."""
     caveat: str = ""
     """What later literature says, and what the measurement cannot show."""
+    fault: str = ""
+    """Why the rule turned out unable to decide, where it did. The rule stays, and the reason is shown beside it."""
     theorem: bool = False
     """Whether the statement is proven, so that every seed must keep it."""
     tiers: tuple[str, ...] = ("quick",)
@@ -244,6 +247,10 @@ class Claim(Component, ABC):
     @abstractmethod
     def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
         """Draw the measurements."""
+
+    def figures(self, table: pandas.DataFrame) -> Mapping[str, altair.TopLevelMixin | str]:
+        """Figures of a lecture that the measurements draw again, by file name: charts, or pages of HTML."""
+        return {}
 
     def contract_violations(self) -> list[str]:
         """The faults of the declaration. A claim must declare its statement, its source and its tiers."""

@@ -20,7 +20,7 @@ from thalweg.store.roots import results_root
 
 def report_command(name: str, out: Path, results: Path | None, plugin_files: list[Path]) -> ExitCode:
     """Write the report; ``NOTHING`` when there are no results."""
-    _check(out)
+    check_out(out)
     registry = load_registry(plugin_files)
     warn_of_failures(record for record in registry.plugins if record.origin == "file")
     root = results_root(results)
@@ -30,12 +30,12 @@ def report_command(name: str, out: Path, results: Path | None, plugin_files: lis
         warn_of_unreadable(loaded.unreadable)
         errors().print(f"no results of {benchmark.name!r} in {root}: type 'thalweg run {name}'", markup=False)
         return ExitCode.NOTHING
-    _write(out, to_html(report_of(loaded, registry)))
+    write_file(out, to_html(report_of(loaded, registry)))
     console().print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, needs nothing else", markup=False)
     return ExitCode.DONE
 
 
-def _check(out: Path) -> None:
+def check_out(out: Path) -> None:
     """Raise UserError for mistakes that would else show only after seconds of drawing."""
     check_installed()
     if not out.name or out.is_dir():
@@ -44,7 +44,7 @@ def _check(out: Path) -> None:
         raise UserError(f"--out {out}: there is no folder {out.parent}")
 
 
-def _write(out: Path, text: str) -> None:
+def write_file(out: Path, text: str) -> None:
     """Write the whole file or nothing; an older file stays until then."""
     partial = out.with_name(f".{out.name}-{os.getpid()}")
     try:

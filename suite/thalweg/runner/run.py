@@ -101,7 +101,8 @@ def run_benchmark(
     check_extents((job.planned for job in jobs), registry)
     fetch_data(jobs, registry, watcher)
     try:
-        folder.write_benchmark(benchmark.text)
+        if benchmark.text:
+            folder.write_benchmark(benchmark.text)
     except OSError as error:
         if jobs:  # otherwise nothing needs to be written: results may be on a disk that is read-only
             raise UserError(f"{cut(str(results.path), 300)}: cannot be written: {error.strerror}") from error
@@ -255,8 +256,9 @@ def _tell_what_is_gone(report: RunReport, results: ResultsFolder, ended: set[str
     if gone:
         message = f"{results.path} was removed during the run, with {gone} trials that had ended: run again"
         report.errors["results"] = Failure(kind="Removed", message=message)
-        with suppress(OSError):
-            results.write_benchmark(text)
+        if text:
+            with suppress(OSError):
+                results.write_benchmark(text)
 
 
 def _lost(group: Group, reason: str) -> list[TrialResult]:

@@ -125,7 +125,7 @@ class _OnePart:
     def name(self) -> str:
         """What the part measures, at which setting."""
         if self.rule.log_ratio:
-            what = f"{self.rule.quantity}: ln({self.series[0]} / {self.series[1]})"
+            what = f"{self.rule.quantity}: {self.series[0]} / {self.series[1]}"
         elif self.rule.difference:
             what = f"{self.rule.quantity}: {self.series[0]} minus {self.series[1]}"
         else:
@@ -231,26 +231,30 @@ class Rule(Frozen):
     def synthetic(self, effect: Literal[1, -1], noise: float, seeds: int) -> pd.DataFrame:
         """Measurements that this rule decides as ``effect`` says, with a spread of ``noise`` bounds over seeds.
 
-        The deviations of the seeds are fixed and sum to zero, so the answer is known. Pairs share series: the values of
-        single series are set first, then each pair sets its series that has no value yet.
+        The deviations of the seeds are fixed and sum to zero, so the answer is known. Parts may share series: single
+        series are set first, then each pair sets its series that has no value yet.
         """
         deviations = np.linspace(-1, 1, seeds) if seeds > 1 else np.zeros(1)
         cells: dict[tuple[str, str, str], np.ndarray[Any, Any]] = {}
-        for one in sorted(self.ones, key=lambda one: len(one.series)):
+        left = sorted(self.ones, key=lambda one: len(one.series))
+        while left:
+            # a pair with a known series before a pair without
+            one = next((each for each in left if {*each.cells()} & {*cells}), left[0])
+            left.remove(one)
             bound = one.rule.bound
-            spread = 0.0 if bound.low == bound.high and effect > 0 else noise * bound.unit  # such a bound has no inside
+            spread = 0.0 if bound.low == bound.high and effect > 0 else noise * bound.unit  # this bound has no inside
             wanted = bound.example(effect) + spread * deviations
             first, *second = one.cells()
             if not second:
                 cells[first] = wanted
                 continue
+            factor = np.exp(wanted)
             log = one.rule.log_ratio is not None
-            other = second[0]
-            if first in cells and other not in cells:
-                cells[other] = cells[first] / np.exp(wanted) if log else cells[first] - wanted
+            if first in cells and second[0] not in cells:
+                cells[second[0]] = cells[first] / factor if log else cells[first] - wanted
                 continue
-            base = cells.setdefault(other, np.full(seeds, 1.0))
-            cells.setdefault(first, base * np.exp(wanted) if log else base + wanted)
+            base = cells.setdefault(second[0], np.full(seeds, 1.0))
+            cells.setdefault(first, base * factor if log else base + wanted)
         rows = [
             (seed, setting, quantity, series, math.nan, float(value), "")
             for (setting, quantity, series), values in cells.items()
@@ -262,7 +266,8 @@ class Rule(Frozen):
 def _statistic(rule: PartRule, numbers: Sequence[float]) -> float:
     if rule.log_ratio is not None:
         a, b = numbers
-        return math.log(a / b) if a > 0 and b > 0 and math.isfinite(a / b) else math.nan
+        positive = 0 < a < math.inf and 0 < b < math.inf
+        return math.log(a) - math.log(b) if positive else math.nan
     if rule.difference is not None:
         return numbers[0] - numbers[1]
     return numbers[0]

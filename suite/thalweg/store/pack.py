@@ -15,6 +15,7 @@ from typing import BinaryIO
 from thalweg import guard
 from thalweg.errors import UserError
 from thalweg.store.archive import open_packed
+from thalweg.store.claims import CLAIMS, DOCUMENT, TABLE, ClaimResults
 from thalweg.store.files import Files, open_checked
 from thalweg.store.packed_format import (
     MOST_BYTES,
@@ -39,6 +40,8 @@ class Packing:
     path: Path
     """The packed file."""
     trials: int = 0
+    claims: int = 0
+    """Claims by tier and version."""
     files: int = 0
     bytes: int = 0
     """Size of the packed file."""
@@ -57,24 +60,57 @@ def pack(results: BenchmarkResults, out: Path) -> Packing:
     """
     done = Packing(out / (results.name + SUFFIX))
     sources = _sources(results, done)
-    if not done.trials:
-        return done
+    if done.trials:
+        _pack(sources, results.path, done)
+    return done
+
+
+def pack_claims(results: ClaimResults, out: Path) -> Packing:
+    """Write the measurements of all claims into ``claims.thalweg``, without the trials that they were read from.
+
+    Raises:
+        UserError: as for ``pack``.
+        OSError: the packed file cannot be written.
+    """
+    done = Packing(out / (CLAIMS + SUFFIX))
+    sources: dict[str, tuple[Source, str]] = {}
+    for id_ in results.ids:
+        stored, unreadable = results.of(id_)
+        done.damaged |= {f"{id_}/{item.path.name}": item.reason for item in unreadable}
+        for one in stored:
+            name = f"{id_}/{one.document.folder}"
+            if reason := one.fault:
+                done.damaged[name] = reason
+                continue
+            done.claims += 1
+            table = one.document.files[TABLE]
+            sources[f"{name}/{TABLE}"] = _file_opener(one.files, TABLE), table
+            sources[f"{name}/{DOCUMENT}"] = _file_opener(one.files, DOCUMENT), ""
+    if done.claims:
+        _pack(sources, results.path, done)
+    return done
+
+
+def _file_opener(files: Files, name: str) -> Source:
+    return lambda: files.open(name, guard.TABLE)
+
+
+def _pack(sources: dict[str, tuple[Source, str]], path: Path, done: Packing) -> None:
+    """Write the packed file, in place of an older one, whole or not at all."""
+    out = done.path.parent
     if len(sources) >= MOST_FILES:
-        raise UserError(
-            f"{results.path}: has {len(sources):,} files, and a packed file holds at most {MOST_FILES - 1:,}"
-        )
+        raise UserError(f"{path}: has {len(sources):,} files, and a packed file holds at most {MOST_FILES - 1:,}")
     partial = guard.free(guard.room(out) / f".{done.path.name}.{os.getpid()}")
     try:
         with partial.open("xb") as file:
-            _write(file, sources, results.path)
+            _write(file, sources, path)
             done.files, done.bytes = len(sources), file.tell()
-        _check_readable(partial, results.path)
+        _check_readable(partial, path)
         partial.replace(done.path)
     except BaseException:
         with suppress(OSError):
             partial.unlink()
         raise
-    return done
 
 
 def _check_readable(packed: Path, path: Path) -> None:
@@ -108,7 +144,7 @@ def _sources(results: BenchmarkResults, done: Packing) -> dict[str, tuple[Source
     for name in files.names("timings"):
         place = f"timings/{name}"
         if NAMES.fullmatch(place) and files.has(place):
-            found[place] = _table_opener(files, place), ""
+            found[place] = _file_opener(files, place), ""
         else:
             done.left[place] = "is no table of step times"
     for name in files.names(""):
@@ -134,10 +170,6 @@ def _opener(trial: StoredTrial, name: str) -> Source:
 
 def _document_opener(trial: StoredTrial) -> Source:
     return lambda: io.BytesIO(document_of(trial))
-
-
-def _table_opener(files: Files, name: str) -> Source:
-    return lambda: files.open(name, guard.TABLE)
 
 
 def _write(file: BinaryIO, sources: dict[str, tuple[Source, str]], path: Path) -> None:

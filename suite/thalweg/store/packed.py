@@ -54,8 +54,9 @@ class PackedFiles(Files):
         except OSError:
             return []
         if place not in archive.folders:
-            begin = len(place) + 1
-            archive.folders[place] = sorted({name[begin:].split("/", 1)[0] for name in archive.inside(place)})
+            begin = len(place) + 1 if place else 0
+            inside = archive.inside(place) if place else archive.names
+            archive.folders[place] = sorted({name[begin:].split("/", 1)[0] for name in inside})
         return list(archive.folders[place])
 
     def walk(self) -> Iterator[tuple[str, bool]]:

@@ -34,8 +34,11 @@ MOST_DIRECTORY = 64 * guard.MB
 """Bytes of the directory, and of the digests, at most."""
 
 _PART = guard.PART.pattern
-NAMES = re.compile(rf"benchmark\.toml|timings/{_PART}\.parquet|trials/{_PART}(/{_PART}){{1,3}}")
-"""The names of a benchmark's files that may be packed."""
+NAMES = re.compile(
+    rf"benchmark\.toml|timings/{_PART}\.parquet|trials/{_PART}(/{_PART}){{1,3}}"
+    rf"|{_PART}/{_PART}--{guard.HASH.pattern}/(claim\.json|measurements\.parquet)"
+)
+"""The names of a benchmark's files that may be packed, and of the files of claims."""
 
 # APPNOTE.TXT 6.3.10 of ZIP, sections 4.3.7, 4.3.12 and 4.3.16
 LOCAL = struct.Struct("<4sHHHHHIIIHH")

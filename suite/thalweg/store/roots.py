@@ -8,6 +8,7 @@ from pathlib import Path
 
 from thalweg import guard
 from thalweg.errors import UserError
+from thalweg.store.claims import CLAIMS
 from thalweg.store.packed_format import SUFFIX, is_packed
 from thalweg.store.results import WORKING, BenchmarkResults, both, places_of, refusal_of
 from thalweg.store.trials import Unreadable
@@ -51,7 +52,7 @@ def require_benchmark(root: Path, name: str) -> BenchmarkResults:
 def _found(root: Path) -> list[tuple[str, Path, str]]:
     """Names and paths that look like results, sorted; for results that are not read, the reason."""
     if is_packed(root):
-        names = [root.name.removesuffix(SUFFIX)]
+        names = [name] if (name := _benchmark_at(root)) else []
     elif root.is_dir():
         names = sorted({name for path in root.iterdir() if (name := _benchmark_at(path))})
     else:
@@ -67,7 +68,9 @@ def _found(root: Path) -> list[tuple[str, Path, str]]:
 
 
 def _benchmark_at(path: Path) -> str:
-    """The benchmark whose results a path may be; empty where it looks like none."""
+    """The benchmark whose results a path may be; empty where it looks like none, as the folder of claims does."""
+    if path.name in (CLAIMS, CLAIMS + SUFFIX):
+        return ""
     if path.suffix == SUFFIX and not guard.is_folder(path):
         return path.name.removesuffix(SUFFIX)
     with suppress(OSError):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from thalweg.registry import Registry
-from thalweg.testing import architectures, optimizers, others, probes, problems
+from thalweg.testing import architectures, claims, optimizers, others, probes, problems
 from thalweg.training.contained import contained
 
 CHECKS: dict[str, tuple[Callable[[Registry, str], None], ...]] = {
@@ -16,7 +16,7 @@ CHECKS: dict[str, tuple[Callable[[Registry, str], None], ...]] = {
     "probes": probes.CHECKS,
     "benchmarks": others.BENCHMARK_CHECKS,
     "executors": others.EXECUTOR_CHECKS,
-    "claims": (others.contract,),
+    "claims": claims.CHECKS,
 }
 """For each kind of component its checks: functions of a registry and a name, named by the condition that they check.
 

@@ -1,5 +1,8 @@
-"""Claims of section L: after the lecture."""
+"""Section L: statements from after the lecture."""
 
+from thalweg_plugins.claims.later.batch_sizes import BatchSizes
+from thalweg_plugins.claims.later.classes import AdamOnHeavyTails
+from thalweg_plugins.claims.later.edge import EdgeOfStability
 from thalweg_plugins.claims.later.tuned import MuonAgainstAdamW, ScheduleFree
 
-CLAIMS = (MuonAgainstAdamW, ScheduleFree)
+CLAIMS: tuple[type, ...] = (EdgeOfStability, AdamOnHeavyTails, MuonAgainstAdamW, ScheduleFree, BatchSizes)

@@ -12,14 +12,18 @@ from thalweg.errors import UserError
 from thalweg.exit_codes import ExitCode
 from thalweg.present import sentences
 from thalweg.present.numbers import number
-from thalweg.store.pack import Packing, pack
+from thalweg.store.claims import CLAIMS, ClaimResults
+from thalweg.store.pack import Packing, pack, pack_claims
 from thalweg.store.packed_format import SUFFIX, is_packed
 from thalweg.store.results import BenchmarkResults
 from thalweg.store.roots import benchmarks_in, refused_in, require_benchmark
 
 
 def pack_command(folder: Path, out: Path, force: bool, as_json: bool) -> ExitCode:
-    """Write a packed file for each benchmark; ``FAILED`` where damaged files stay out, ``NOTHING`` without trials."""
+    """Write a packed file for each benchmark, and one for claims.
+
+    ``FAILED`` where damaged files stay out, ``NOTHING`` without trials and claims.
+    """
     if is_packed(folder):
         raise UserError(f"{folder}: is packed: 'thalweg results unpack' makes a folder of it")
     place = folder.resolve()
@@ -30,15 +34,20 @@ def pack_command(folder: Path, out: Path, force: bool, as_json: bool) -> ExitCod
         chosen, refused = [source for source in chosen if not source.packed], refused_in(place)
     for source in chosen:
         _check_free(out, source.name, force)
+    claims = _claims_at(place)
+    if claims is not None:
+        _check_free(out, CLAIMS, force)
     done: dict[str, Packing] = {}
     try:
+        if claims is not None:
+            done[CLAIMS] = pack_claims(claims, out)
         for source in chosen:
             done[source.name] = pack(source, out)
     except OSError as error:
         raise UserError(f"{error.filename or out}: {error.strerror}") from error
     for item in refused:
         errors().print(f"{item.path} is not read: {item.reason}", markup=False)
-    written = {name: each for name, each in done.items() if each.trials}
+    written = {name: each for name, each in done.items() if each.trials or each.claims}
     if as_json:
         rows = {name: vars(each) | {"path": str(each.path)} for name, each in written.items()}
         print_json({"results": str(folder), "benchmarks": rows})
@@ -48,11 +57,18 @@ def pack_command(folder: Path, out: Path, force: bool, as_json: bool) -> ExitCod
         for file, reason in each.left.items():
             errors().print(f"{name}/{file}: not packed: {reason}", markup=False)
     for name, each in written.items() if not as_json else ():
-        counts = f"{sentences.count(each.trials, 'trial')}, {sentences.count(each.files, 'file')}"
+        what = sentences.count(each.claims, "claim") if each.claims else sentences.count(each.trials, "trial")
+        counts = f"{what}, {sentences.count(each.files, 'file')}"
         console().print(f"{name}: {counts}, {number(each.bytes, 'bytes')} bytes: {each.path}", markup=False)
     if not written:
         return nothing_in(folder)
     return ExitCode.FAILED if refused or any(each.damaged for each in done.values()) else ExitCode.DONE
+
+
+def _claims_at(place: Path) -> ClaimResults | None:
+    """The claims in a results folder, or in the folder of claims itself; None where there are none."""
+    results = ClaimResults(place.parent if place.name == CLAIMS else place)
+    return results if results.ids and not results.packed else None
 
 
 def _check_free(out: Path, name: str, force: bool) -> None:

@@ -8,6 +8,7 @@ from thalweg.commands.results.find import chosen_results
 from thalweg.console import console, errors, print_json
 from thalweg.exit_codes import ExitCode
 from thalweg.present import sentences
+from thalweg.store.claims import ClaimResults
 from thalweg.store.roots import refused_in, results_root
 from thalweg.store.verify import Fault, set_aside, verify
 from thalweg.store.writing import ResultsFolder
@@ -33,19 +34,43 @@ def verify_command(benchmark: str | None, results: Path | None, as_json: bool, a
         if folder is not None:
             went, stayed = set_aside(folder, found)
             moved, stuck = [*moved, *went], [*stuck, *stayed]
+    measured = 0
+    if benchmark is None:
+        measured, found = _verify_claims(ClaimResults(root))
+        faults += found
     if as_json:
         rows = [{"path": str(fault.path), "reason": fault.reason} for fault in faults]
-        print_json({"results": str(root), "whole": whole, "faults": rows, "set_aside": [str(path) for path in moved]})
+        print_json(
+            {
+                "results": str(root),
+                "whole": whole,
+                "claims": measured,
+                "faults": rows,
+                "set_aside": [str(path) for path in moved],
+            }
+        )
     else:
         for fault in faults:
             console().print(f"{fault.path}: {fault.reason}", markup=False)
-        console().print(
-            f"{sentences.count(whole, 'whole trial')}, {sentences.count(len(faults), 'fault')}", markup=False
-        )
+        claims = f"{sentences.count(measured, 'measured claim')}, " if measured else ""
+        counts = f"{sentences.count(whole, 'whole trial')}, {claims}{sentences.count(len(faults), 'fault')}"
+        console().print(counts, markup=False)
         for path in moved:
             console().print(f"set aside: {path}", markup=False)
     for fault in stuck:
         errors().print(f"{fault.path} {fault.reason}", markup=False)
     if faults:
         return ExitCode.FAILED
-    return ExitCode.DONE if whole else ExitCode.NOTHING
+    return ExitCode.DONE if whole or measured else ExitCode.NOTHING
+
+
+def _verify_claims(results: ClaimResults) -> tuple[int, list[Fault]]:
+    """The number of whole measurements of claims, and what is wrong with others."""
+    whole, faults = 0, []
+    for id_ in results.ids:
+        stored, unreadable = results.of(id_)
+        faults += [Fault(item.path, item.reason) for item in unreadable]
+        broken = [Fault(one.files.path, reason) for one in stored if (reason := one.fault)]
+        faults += broken
+        whole += len(stored) - len(broken)
+    return whole, faults

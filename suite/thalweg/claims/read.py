@@ -1,0 +1,138 @@
+"""Reads what is kept of claims, and decides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from thalweg.claims.identity import differences, identity_of
+from thalweg.contracts.claim import Claim, Decision
+from thalweg.errors import UserError, unknown
+from thalweg.failure import Failure
+from thalweg.registry import Entry, Registry
+from thalweg.selection import DEVICES
+from thalweg.store.claims import ClaimResults, StoredClaim, identity_hash
+from thalweg.store.trials import Unreadable
+
+
+@dataclass
+class ClaimRow:
+    """A claim on one tier: what is kept, and what it decides."""
+
+    entry: Entry
+    tier: str
+    stored: StoredClaim | None = None
+    table: pd.DataFrame = field(default_factory=pd.DataFrame)
+    decision: Decision | None = None
+    notes: tuple[str, ...] = ()
+    """What a reader must know: other versions, damaged files, errors of the claim."""
+
+    @property
+    def claim(self) -> Claim:
+        """The claim."""
+        claim: Claim = self.entry.component
+        return claim
+
+    @property
+    def verdict(self) -> str:
+        """The verdict, or that the claim was not measured."""
+        return self.decision.verdict if self.decision else "not measured"
+
+    @property
+    def seeds(self) -> int:
+        """The number of seeds that were measured."""
+        measured = self.stored.document.measured.values() if self.stored else ()
+        return sum(one.error is None for one in measured)
+
+    @property
+    def seconds(self) -> float:
+        """The cost of the measurements."""
+        return self.stored.document.seconds if self.stored else 0.0
+
+
+def order(id_: str) -> tuple[str, int, str]:
+    """A key that sorts A2 before A10."""
+    match = re.fullmatch(r"([A-Za-z]+)(\d+)(.*)", id_)
+    return (match[1], int(match[2]), match[3]) if match else (id_, 0, "")
+
+
+def entries_of(registry: Registry, asked: Sequence[str] = ()) -> list[Entry]:
+    """The claims that were asked for, in order; all where nothing is. An id may be in lower case, or a section.
+
+    Raises:
+        UserError: there is no such claim.
+    """
+    every = sorted(registry.entries("claims"), key=lambda entry: order(entry.name))
+    by_name = {entry.name.lower(): entry for entry in every}
+    found: dict[str, Entry] = {}
+    for text in asked:
+        section = [entry for entry in every if re.fullmatch(rf"{re.escape(text)}\d+", entry.name, re.IGNORECASE)]
+        if text.lower() in by_name:
+            found[text.lower()] = by_name[text.lower()]
+        elif section and text.isalpha():
+            found |= {entry.name.lower(): entry for entry in section}
+        else:
+            raise UserError(unknown("claim", text, [entry.name for entry in every]))
+    return sorted(found.values(), key=lambda entry: order(entry.name)) if asked else every
+
+
+def tiers_of(entries: Iterable[Entry]) -> list[str]:
+    """All tiers that some claim declares, in order of appearance."""
+    return list(dict.fromkeys(tier for entry in entries for tier in entry.component.tiers))
+
+
+def read_row(entry: Entry, tier: str, results: ClaimResults, registry: Registry) -> ClaimRow:
+    """What is kept of a claim on a tier, and its decision.
+
+    Measurements of the versions at hand count. Without them, the measurements of other versions are shown, with a note.
+    """
+    row = ClaimRow(entry, tier)
+    kept, unreadable = results.of(entry.name)
+    notes = [_told(item) for item in unreadable]
+    mine = [one for one in kept if one.document.tier == tier]
+    if mine:
+        row.stored, found = _chosen(entry, tier, mine, registry)
+        notes += found
+    if row.stored is not None:
+        try:
+            row.table = row.stored.table()
+            row.decision = row.claim.decide(row.table, tier)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            notes.append(f"{row.stored.files.path}: {reason}")
+        except Exception as error:  # a plugin's mistake
+            notes.append(f"decide: {Failure.of(error).line}")
+        measured = row.stored.document.measured.items()
+        notes += [f"seed {seed}: {one.error.line}" for seed, one in measured if one.error is not None]
+    row.notes = tuple(notes)
+    return row
+
+
+def _chosen(entry: Entry, tier: str, kept: Sequence[StoredClaim], registry: Registry) -> tuple[StoredClaim, list[str]]:
+    """The measurements to show, and how they differ from those that would be made here."""
+    here: list[dict[str, Any]] = []
+    for device in DEVICES:
+        try:
+            here.append(identity_of(entry, tier, registry, device))
+        except UserError as error:
+            return max(kept, key=_worth), [str(error)]
+    hashes = [identity_hash(one) for one in here]
+    exact = [one for one in kept if one.document.hash in hashes]
+    if exact:
+        return min(exact, key=lambda one: hashes.index(one.document.hash)), []
+    best = max(kept, key=_worth)
+    told = ", ".join(differences(best.document.identity, here[0])) or "another version"
+    return best, [f"measured with {told}; 'thalweg claims run {entry.name}' measures it here"]
+
+
+def _worth(stored: StoredClaim) -> tuple[int, int, str]:
+    document = stored.document
+    return int(document.identity.get("revision", 0) or 0), len(document.measured), document.folder
+
+
+def _told(item: Unreadable) -> str:
+    return f"{item.path} cannot be read: {item.reason}"
