@@ -17,24 +17,26 @@ from thalweg_plugins.architectures.vgg import VGG
 from thalweg_plugins.architectures.vit import ViT
 from thalweg_plugins.architectures.wide_resnet import WideResNet
 
+ARCHITECTURES = (
+    Linear,
+    MLP,
+    DeepMLP,
+    MaxoutMLP,
+    DeepLinear,
+    Autoencoder,
+    LeNet,
+    ConvNet,
+    VGG,
+    ResNet,
+    WideResNet,
+    ViT,
+    CharTransformer,
+    Point,
+)
+
 
 @hookimpl
 def thalweg_register_architectures(register: Register) -> None:
     """Register the built-in architectures."""
-    for architecture in (
-        Linear,
-        MLP,
-        DeepMLP,
-        MaxoutMLP,
-        DeepLinear,
-        Autoencoder,
-        LeNet,
-        ConvNet,
-        VGG,
-        ResNet,
-        WideResNet,
-        ViT,
-        CharTransformer,
-        Point,
-    ):
+    for architecture in ARCHITECTURES:
         register(architecture)

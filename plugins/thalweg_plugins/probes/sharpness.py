@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from thalweg import Column, Option, Probe
@@ -34,6 +34,10 @@ class Sharpness(Probe):
     A filter is an index of a parameter's first dimension, as in ``surface``. Parameters of one dimension do not move,
     unless no trained parameter has two dimensions; then each parameter is one filter. With ``batch_norm = "batch"`` the
     result is invariant when a filter before batch norm is rescaled.
+
+    With ``scale = "element"`` each number w_i of every trained parameter has a ball of its own: |d_i| <= rho |w_i|.
+    This is the adaptive sharpness of Kwon et al. 2021 with the largest norm. Its average is over d_i ~ N(0, rho^2
+    w_i^2).
     """
 
     name = "sharpness"
@@ -49,6 +53,7 @@ class Sharpness(Probe):
         Option("steps", 20, "[1, inf)", "ascent steps"),
         Option("restarts", 5, "[1, inf)", "runs of ascent"),
         Option("pairs", 50, "[2, inf)", "pairs of Gaussian points"),
+        Option("scale", "filter", ("filter", "element"), "a ball for each filter, or for each number of the weights"),
         *OPTIONS,
     )
     columns = (
@@ -70,8 +75,8 @@ class Sharpness(Probe):
         import pandas as pd
 
         objective = chosen_objective(context, final=True)
-        ball = Ball(objective)
         options, generator = context.options, context.generator
+        ball = Ball(objective, options["scale"])
         rows: list[tuple[object, ...]] = []
         for rho in options["rho"]:
             best = [ball.ascend(rho, options["steps"], generator, run > 0) for run in range(options["restarts"])]
@@ -120,7 +125,9 @@ class Sharpness(Probe):
 
 
 class Ball:
-    """The balls around the filters of an objective's weights. Moves the weights of the objective's module.
+    """The balls around the filters of an objective's weights, or around each number of the weights.
+
+    The weights of the objective's module are moved.
 
     Displacements are real vectors; a complex number counts as two real ones.
 
@@ -128,14 +135,16 @@ class Ball:
         ValueError: the loss is not finite at the weights, or every filter is zero.
     """
 
-    def __init__(self, objective: Objective) -> None:
+    def __init__(self, objective: Objective, scale: str = "filter") -> None:
         from thalweg.contracts.real import as_real
         from thalweg.landscape.directions import scaled_parameters
 
         self.objective = objective
-        self.parameters = scaled_parameters(objective.parameters)
+        element = scale == "element"
+        self.norms: Callable[[Tensor], Tensor] = _sizes if element else _norms
+        self.parameters = list(objective.parameters) if element else scaled_parameters(objective.parameters)
         self.centre = [as_real(p.detach()).clone() for p in self.parameters]
-        self.radii = [_norms(w) for w in self.centre]
+        self.radii = [self.norms(w) for w in self.centre]
         if not any(bool(radius.any()) for radius in self.radii):
             raise ValueError("every filter of the trained weights is zero, and so is every ball around them")
         self.loss = 0.0
@@ -150,16 +159,19 @@ class Ball:
         radii = [rho * radius for radius in self.radii]
         at = [torch.zeros_like(w) for w in self.centre]
         if random:
-            at = [unit * radius for unit, radius in zip(map(_unit, self._normal(generator)), radii, strict=True)]
+            at = [self._unit(z) * radius for z, radius in zip(self._normal(generator), radii, strict=True)]
         best = 0.0
         for _ in range(steps):
             self._put(at)
             loss, gradients = self.objective.gradient()
             best = max(best, self._checked(float(loss)))
             of = {id(p): as_real(g) for p, g in zip(self.objective.parameters, gradients, strict=True)}
-            moved = [d + radius * _unit(of[id(p)]) for d, radius, p in zip(at, radii, self.parameters, strict=True)]
+            moved = [
+                d + radius * self._unit(of[id(p)]) for d, radius, p in zip(at, radii, self.parameters, strict=True)
+            ]
             at = [
-                d * (radius / _norms(d)).nan_to_num(0.0).clamp(max=1.0) for d, radius in zip(moved, radii, strict=True)
+                d * (radius / self.norms(d)).nan_to_num(0.0).clamp(max=1.0)
+                for d, radius in zip(moved, radii, strict=True)
             ]
         return max(best, self._rise(at))
 
@@ -176,6 +188,11 @@ class Ball:
             means.append((self._rise(scaled) + self._rise([-d for d in scaled])) / 2)
         value, low, high = t_interval(means)
         return value, low, high
+
+    def _unit(self, d: Tensor) -> Tensor:
+        """Each filter (or number) scaled to length 1; zero stays zero."""
+        unit: Tensor = (d / self.norms(d)).nan_to_num(0.0)
+        return unit
 
     def _normal(self, generator: torch.Generator) -> Iterator[Tensor]:
         from thalweg.curvature import random_start
@@ -213,7 +230,6 @@ def _norms(w: Tensor) -> Tensor:
     return norms.reshape([-1] + [1] * (w.dim() - 1)) if w.dim() else norms.reshape([])
 
 
-def _unit(d: Tensor) -> Tensor:
-    """Each filter scaled to length 1; a zero filter stays zero."""
-    unit: Tensor = (d / _norms(d)).nan_to_num(0.0)
-    return unit
+def _sizes(w: Tensor) -> Tensor:
+    """The absolute value of each number: the norm of a ball of one dimension."""
+    return w.abs()

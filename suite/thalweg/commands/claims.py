@@ -161,6 +161,8 @@ def figures_command(arguments: ClaimsArguments, out: Path) -> ExitCode:
         raise UserError(f"--out {out}: cannot be written: {error.strerror}") from error
     for path in written:
         console().print(str(path))
+    if absent := [row.entry.name for row in rows if row.decision is None]:
+        missing.append(f"not measured, so without figures: {', '.join(absent)}")
     for text in missing:
         errors().print(text, markup=False)
     return ExitCode.DONE if written else ExitCode.NOTHING

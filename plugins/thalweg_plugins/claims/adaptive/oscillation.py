@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from thalweg.contracts.claim import ClaimContext, Measurements
@@ -20,6 +19,7 @@ class C6(LectureClaim):
     """Steps and sign changes on an ill-conditioned quadratic, along its axes and rotated."""
 
     name = "C6"
+    figure = "figure-2-oscillating-dimensions"
     summary = "diagonal scaling needs fewer steps than gradient descent along the axes, and loses by a rotation"
     statement = "Adaptive methods damp the oscillation across a narrow valley, if the valley lies along the axes."
     source = "Goodfellow, Bengio & Courville 2016, sections 8.3 and 8.5; lecture figure 2"
@@ -91,7 +91,3 @@ class C6(LectureClaim):
             for plane in ("axis-aligned", "rotated")
         ]
         return alt.vconcat(*panels)
-
-    def figures(self, table: pandas.DataFrame) -> Mapping[str, altair.TopLevelMixin | str]:
-        """The lecture's figure 2: oscillating dimensions."""
-        return {"figure-2-oscillating-dimensions": self.chart(table)}

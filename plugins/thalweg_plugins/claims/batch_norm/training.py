@@ -238,7 +238,7 @@ def slope(norms: pandas.Series) -> float:
 
     inner = norms.iloc[1:-1]
     values = inner.to_numpy(float)
-    if not (np.isfinite(values) & (values > 0)).all():
+    if len(values) < 2 or not (np.isfinite(values) & (values > 0)).all():
         return math.nan
     return float(np.polyfit(inner.index.to_numpy(float), np.log2(values), 1)[0])
 

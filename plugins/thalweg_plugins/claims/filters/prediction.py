@@ -1,0 +1,345 @@
+"""Claims K3 and L6: whether sharpness predicts the test error over 48 configurations at equal training loss."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from thalweg.contracts.claim import COLUMNS, Decision, Part, Verdict
+from thalweg_plugins.claims.filters import experiments
+from thalweg_plugins.claims.filters.experiments import LEVEL
+from thalweg_plugins.claims.lecture import LectureClaim
+from thalweg_plugins.claims.trained import trials_of
+
+if TYPE_CHECKING:
+    import altair
+    import numpy as np
+    import pandas
+    from torch import Tensor
+
+    from thalweg.contracts.claim import ClaimContext, Experiment
+    from thalweg_plugins.claims.networks import Network
+
+    Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+SHARPNESS, ERROR = "sharpness", "test error"
+"""The quantities of the measurements; the setting names the configuration."""
+RESAMPLES = 2_000
+LEVEL_OF_INTERVAL = 0.95
+SEED = 2018
+"""Draws the resamples of configurations."""
+METHOD = (
+    "48 configurations: two widths, four batch sizes, two weight decays and three rates of momentum, each with "
+    "all seeds. "
+    "Each network is taken at the first evaluation with a training loss of 0.1 or less, and its error on the "
+    "test split is "
+    "read there. Sharpness and error are averaged over seeds. Granulated tau is the mean over the four "
+    "hyperparameters of "
+    "Kendall's tau within groups of configurations that differ in this hyperparameter alone; pairs with equal "
+    "errors count "
+    "as zero. The interval is the middle 95% of 2,000 resamples of the configurations. "
+)
+
+
+def differing(settings: Mapping[str, Mapping[str, float]]) -> dict[str, list[tuple[str, str]]]:
+    """For each hyperparameter, the pairs of configurations that differ in it alone.
+
+    >>> differing({"a": {"x": 1, "y": 1}, "b": {"x": 2, "y": 1}, "c": {"x": 2, "y": 2}})
+    {'x': [('a', 'b')], 'y': [('b', 'c')]}
+    """
+    names = list(settings)
+    pairs: dict[str, list[tuple[str, str]]] = {key: [] for key in next(iter(settings.values()))}
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            different = [key for key in pairs if settings[first][key] != settings[second][key]]
+            if len(different) == 1:
+                pairs[different[0]].append((first, second))
+    return pairs
+
+
+def granulated_tau(
+    sharpness: Mapping[str, float],
+    errors: Mapping[str, float],
+    settings: Mapping[str, Mapping[str, float]],
+    copies: Mapping[str, int] | None = None,
+) -> float:
+    """Jiang et al.'s granulated Kendall coefficient: the mean over hyperparameters of the mean sign of pairs.
+
+    The groups of a full grid have equally many pairs, so that the mean of tau over groups is the mean over pairs.
+
+    Args:
+        sharpness: by configuration.
+        errors: by configuration.
+        settings: the hyperparameters of each configuration.
+        copies: how often a resample holds each configuration; a pair counts by the product. None: once each.
+
+    Source: Jiang et al. 2020, Fantastic generalization measures and where to find them, section 2.2.3.
+    """
+    (tau,) = _taus(sharpness, errors, settings, [copies or dict.fromkeys(settings, 1)])
+    return float(tau)
+
+
+def _taus(
+    sharpness: Mapping[str, float],
+    errors: Mapping[str, float],
+    settings: Mapping[str, Mapping[str, float]],
+    resamples: list[Mapping[str, int]],
+) -> Floats:
+    """The granulated tau of several resamples; a hyperparameter without a pair in a resample is left out there."""
+    import numpy as np
+
+    place = {name: number for number, name in enumerate(settings)}
+    copies = np.array([[resample.get(name, 0) for name in settings] for resample in resamples], dtype=float)
+    total, hyperparameters = np.zeros(len(copies)), np.zeros(len(copies))
+    for pairs in differing(settings).values():
+        if not pairs:
+            continue
+        signs = np.array([np.sign((sharpness[a] - sharpness[b]) * (errors[a] - errors[b])) for a, b in pairs])
+        first, second = ([place[pair[end]] for pair in pairs] for end in (0, 1))
+        weights = copies[:, first] * copies[:, second]
+        sums = weights.sum(1)
+        there = sums > 0
+        total[there] += (weights @ signs)[there] / sums[there]
+        hyperparameters[there] += 1
+    found: Floats = total / np.where(hyperparameters > 0, hyperparameters, np.nan)
+    return found
+
+
+def bootstrap(
+    sharpness: Mapping[str, float], errors: Mapping[str, float], settings: Mapping[str, Mapping[str, float]]
+) -> tuple[float, float]:
+    """The middle 95% of the granulated tau over resamples of the configurations."""
+    import numpy as np
+
+    names = list(settings)
+    rng = np.random.default_rng(SEED)
+    counts = rng.multinomial(len(names), [1 / len(names)] * len(names), size=RESAMPLES)
+    resamples: list[Mapping[str, int]] = [dict(zip(names, row.tolist(), strict=True)) for row in counts]
+    taus = _taus(sharpness, errors, settings, resamples)
+    tail = (1 - LEVEL_OF_INTERVAL) / 2
+    low, high = np.nanquantile(taus, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def name_of(settings: Mapping[str, float]) -> str:
+    """A configuration in words.
+
+    >>> name_of({"width": 16, "lr": 0.1})
+    'width 16, lr 0.1'
+    """
+    return ", ".join(f"{key} {value:g}" for key, value in settings.items())
+
+
+def settings_of(tier: str) -> dict[str, dict[str, float]]:
+    """The hyperparameters of each configuration, by its name."""
+    return {name_of(settings): settings for settings in experiments.grid(tier).values()}
+
+
+class Prediction(LectureClaim):
+    """What K3 and L6 share: 48 configurations, and the decision by a bootstrap over them."""
+
+    def needs(self, tier: str) -> tuple[Experiment, ...]:
+        """The 48 configurations."""
+        return (experiments.configurations(tier),)
+
+    @abstractmethod
+    def sharpness(self, network: Network, weights: Tensor, seed: int) -> dict[str, float]:
+        """The sharpness by series at the weights (P,)."""
+
+    def measure(self, context: ClaimContext, seed: int) -> pandas.DataFrame:
+        """Sharpness and test error of each configuration at the level of training loss."""
+        from thalweg.contracts.claim import Measurements
+        from thalweg.landscape import losses_at
+        from thalweg_plugins.claims.networks import Network, at_training_loss
+
+        rows = Measurements()
+        experiment = experiments.configurations(context.tier)
+        trials = trials_of(context, experiment.name, seed)
+        for (workload, label), settings in experiments.grid(context.tier).items():
+            where, trial = name_of(settings), trials[workload, label]
+            reached = None if trial.lost else at_training_loss(trial, LEVEL)
+            if reached is None:
+                note = trial.lost or f"a training loss of {LEVEL} is not reached"
+                for part in self.rule.parts:
+                    rows.add(SHARPNESS, None, setting=where, series=part.series, note=note)
+                rows.add(ERROR, None, setting=where, note=note)
+                continue
+            table = experiment.content["workloads"][workload]
+            network = context.once(f"width {settings['width']}", partial(Network.of, table))
+            _, weights = reached
+            for series, value in self.sharpness(network, weights, seed).items():
+                rows.add(SHARPNESS, value, setting=where, series=series)
+            point = weights.unsqueeze(0)
+            accuracy = losses_at(network.module.eval(), network.problem, point, "test", metrics=("accuracy",))[
+                "accuracy"
+            ]
+            rows.add(ERROR, 1 - float(accuracy[0]), setting=where)
+        return rows.table()
+
+    def decide(self, table: pandas.DataFrame, tier: str) -> Decision:
+        """Decide each part by the interval of its granulated tau."""
+        from thalweg.scoring.rules import conclude
+
+        return conclude([self._part(part, table, tier) for part in self.rule.parts])
+
+    def _part(self, rule: Any, table: pandas.DataFrame, tier: str) -> Part:
+        """One part: a configuration with a seed without a value makes it inconclusive."""
+        settings = settings_of(tier)
+        rows = table[table["x"].isna()]
+        found: list[dict[str, float]] = []
+        lost: dict[str, str] = {}
+        for quantity, series in ((SHARPNESS, rule.series), (ERROR, "")):
+            mine = rows[(rows["quantity"] == quantity) & (rows["series"] == series)]
+            means: dict[str, float] = {}
+            for name in settings:
+                here = mine[mine["setting"] == name]
+                values = here["value"].to_numpy(float)
+                bad = [not math.isfinite(value) for value in values]
+                if any(bad) or len(set(here["seed"])) < self.seeds[tier]:
+                    notes = [note for note in here["note"] if note]
+                    lost[name] = notes[0] if notes else "a seed is not measured"
+                else:
+                    means[name] = float(values.mean())
+            found.append(means)
+        kept = {name: each for name, each in settings.items() if name in found[0] and name in found[1]}
+        bound = rule.bound
+        statistic = low = high = math.nan
+        if any(differing(kept).values()) if kept else False:
+            statistic = granulated_tau(found[0], found[1], kept)
+            low, high = bootstrap(found[0], found[1], kept)
+        verdict: Verdict = "inconclusive"
+        if not lost and low > bound.low:
+            verdict = "holds"
+        elif not lost and high < bound.low:
+            verdict = "not reproduced"
+        return Part(
+            name=f"{rule.quantity}: {rule.series}",
+            statistic=statistic,
+            low=low,
+            high=high,
+            threshold=bound.low,
+            verdict=verdict,
+            side=bound.side,
+            reported=rule.reported,
+            seeds=self.seeds[tier],
+            lost=tuple(f"{name}: {note}" for name, note in lost.items()),
+        )
+
+    def synthetic(self, effect: Literal[1, -1], noise: float, tier: str) -> pandas.DataFrame:
+        """Configurations whose error rises (or falls) with their sharpness, and noise that is not related to it."""
+        import numpy as np
+        import pandas as pd
+
+        settings = settings_of(tier)
+        rng = np.random.default_rng(SEED)
+        sharpness = rng.permutation(np.linspace(1.0, 2.0, len(settings)))
+        unrelated = rng.permutation(np.linspace(-0.5, 0.5, len(settings)))
+        rows = []
+        for seed in range(self.seeds[tier]):
+            for name, sharp, other in zip(settings, sharpness, unrelated, strict=True):
+                error = 0.1 + 0.01 * (effect * (sharp - 1.5) + noise * other)
+                rows += [(seed, name, SHARPNESS, part.series, math.nan, sharp, "") for part in self.rule.parts]
+                rows.append((seed, name, ERROR, "", math.nan, error, ""))
+        return pd.DataFrame(rows, columns=list(COLUMNS))
+
+    def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
+        """The test error of each configuration against its sharpness."""
+        return scatter(table, self.rule.parts[0].series)
+
+
+def scatter(table: pandas.DataFrame, series: str) -> altair.TopLevelMixin:
+    """Mean test error against mean sharpness, a point for each configuration, coloured by the rate."""
+    import altair as alt
+
+    from thalweg.present.charts.axes import legend_height, point_legend
+    from thalweg.present.charts.palette import category_styles
+    from thalweg_plugins.claims.pictures import HEIGHT, of
+
+    rows = of(table, SHARPNESS, ERROR)
+    sharp = rows[rows["series"] == series].groupby("setting", sort=False)["value"].mean()
+    error = rows[rows["quantity"] == ERROR].groupby("setting", sort=False)["value"].mean()
+    frame = sharp.rename("sharpness").to_frame().join(error.rename("error"), how="inner").reset_index()
+    frame["lr"] = frame["setting"].str.extract(r"(lr [\\d.e-]+)", expand=False).fillna("all")
+    names = sorted(frame["lr"].unique())
+    styles = category_styles(names)
+    shapes = alt.Scale(domain=names, range=[styles[name].shape for name in names])
+    colors = alt.Scale(domain=names, range=[styles[name].color for name in names])
+    chart: alt.TopLevelMixin = (
+        alt.Chart(frame)
+        .mark_point(filled=True, size=70, opacity=0.8)
+        .encode(
+            x=alt.X("sharpness:Q", title=f"{series} (loss)", scale=alt.Scale(type="log"), axis=alt.Axis(format="~g")),
+            y=alt.Y("error:Q", title="test error (share of 1)", scale=alt.Scale(zero=False)),
+            color=alt.Color("lr:N", scale=colors, legend=point_legend()),
+            shape=alt.Shape("lr:N", scale=shapes, legend=point_legend()),
+            tooltip=["setting:N", alt.Tooltip("sharpness:Q", format=".3g"), alt.Tooltip("error:Q", format=".3g")],
+        )
+        .properties(title="Sharpness and test error", width="container", height=HEIGHT + legend_height(len(names)))
+    )
+    return chart
+
+
+class FilterNormalisedSharpness(Prediction):
+    """K3."""
+
+    name = "K3"
+    summary = "filter-normalised curvature predicts the test error over 48 configurations at equal training loss"
+    statement = "Sharpness under filter normalisation predicts how well a network generalizes."
+    source = "Li, Xu, Taylor, Studer & Goldstein 2018, section 4; Jiang et al. 2020 for the statistic"
+    method = METHOD + (
+        "Sharpness is the curvature at 0 of the training loss along a direction, d'Hd, the mean over ten random "
+        "directions in float64; filter-normalised directions have the norm of each filter, raw ones are standard "
+        "normal."
+    )
+    caveat = (
+        "In quick, 450 test images and networks of two hidden layers are too small to decide. Dinh et al. 2017 "
+        "make any "
+        "raw sharpness by rescaling; Jiang et al. 2020 and Andriushchenko et al. 2023 find that the order "
+        "depends on the "
+        "measure and on the hyperparameter that varies."
+    )
+    tiers = ("quick", "cpu", "full")
+
+    def sharpness(self, network: Network, weights: Tensor, seed: int) -> dict[str, float]:
+        """The mean curvature along normalised and along raw directions."""
+        return {
+            "filter-normalised curvature": network.curvature(weights, 10, seed, filters=True),
+            "raw curvature": network.curvature(weights, 10, seed, filters=False),
+        }
+
+
+class AdaptiveSharpness(Prediction):
+    """L6."""
+
+    name = "L6"
+    summary = "adaptive sharpness predicts the test error over 48 configurations at equal training loss"
+    statement = "Sharpness that does not depend on the scale of the weights predicts how well a network generalizes."
+    source = (
+        "Andriushchenko, Croce, Müller, Hein & Flammarion 2023, A modern look at the relationship between "
+        "sharpness and generalization; Kwon et al. 2021 (ASAM)"
+    )
+    method = METHOD + (
+        "Adaptive sharpness moves each weight by at most 1% of its size. Worst case: the largest rise of the training "
+        "loss that 20 steps of gradient ascent from the weights find, a lower bound. Average: the mean rise over ten "
+        "pairs of Gaussian points with a deviation of 1% of each weight. Both in float64."
+    )
+    caveat = (
+        "Andriushchenko et al. find that adaptive sharpness does not correlate well with generalization on modern "
+        "networks. In quick, 450 test images and small networks are too few to decide. One radius is measured."
+    )
+    tiers = ("quick", "cpu", "full")
+
+    def sharpness(self, network: Network, weights: Tensor, seed: int) -> dict[str, float]:
+        """The worst case and the average within 1% of each weight."""
+        import torch
+
+        from thalweg_plugins.probes.sharpness import Ball
+
+        ball = Ball(network.objective(weights), "element")
+        generator = torch.Generator().manual_seed(seed)
+        worst = ball.ascend(0.01, 20, generator, random=False)
+        average, _, _ = ball.average(0.01, 10, generator)
+        return {"worst-case adaptive sharpness": worst, "average adaptive sharpness": average}
