@@ -7,7 +7,7 @@ from thalweg_plugins.claims.later.edge import EdgeOfStability
 from thalweg_plugins.claims.later.eigenspace import TopEigenspace
 from thalweg_plugins.claims.later.tuned import MuonAgainstAdamW, ScheduleFree
 from thalweg_plugins.claims.later.warm_up import L9
-from thalweg_plugins.claims.later.width import L8
+from thalweg_plugins.claims.later.width_transfer import L8
 
 CLAIMS: tuple[type, ...] = (
     EdgeOfStability,
