@@ -83,8 +83,6 @@ def test_the_texts_of_claims_are_sentences(registry: Registry) -> None:
             assert text, entry.name
             assert text.strip().endswith((".", "?")), (entry.name, text[-40:])
             assert not re.search(r"  |[a-z]\.[A-Z][a-z]", text), text
-                text
-            )
 
 
 def test_the_pages_are_those_that_the_measurements_give(registry: Registry, lecture: ModuleType) -> None:
