@@ -189,20 +189,25 @@ class Prediction(LectureClaim):
         """One part: a configuration with a seed without a value makes it inconclusive."""
         settings = settings_of(tier)
         rows = table[table["x"].isna()]
+        seeds = range(self.seeds[tier])
         found: list[dict[str, float]] = []
-        lost: dict[str, str] = {}
+        lost: dict[tuple[int, str], set[str]] = {}
         for quantity, series in ((SHARPNESS, rule.series), (ERROR, "")):
             mine = rows[(rows["quantity"] == quantity) & (rows["series"] == series)]
+            groups = {str(name): group for name, group in mine.groupby("setting")}
             means: dict[str, float] = {}
             for name in settings:
-                here = mine[mine["setting"] == name]
-                values = here["value"].to_numpy(float)
-                bad = [not math.isfinite(value) for value in values]
-                if any(bad) or len(set(here["seed"])) < self.seeds[tier]:
-                    notes = [note for note in here["note"] if note]
-                    lost[name] = notes[0] if notes else "a seed is not measured"
-                else:
-                    means[name] = float(values.mean())
+                here = groups[name] if name in groups else mine.iloc[:0]
+                values = {
+                    int(seed): (float(value), str(note))
+                    for seed, value, note in zip(here["seed"], here["value"], here["note"], strict=True)
+                }
+                for seed in seeds:
+                    value, note = values.get(seed, (math.nan, "not measured"))
+                    if not math.isfinite(value):
+                        lost.setdefault((seed, note or "not a number"), set()).add(name)
+                if all(math.isfinite(values.get(seed, (math.nan, ""))[0]) for seed in seeds):
+                    means[name] = sum(values[seed][0] for seed in seeds) / len(seeds)
             found.append(means)
         kept = {name: each for name, each in settings.items() if name in found[0] and name in found[1]}
         bound = rule.bound
@@ -225,7 +230,10 @@ class Prediction(LectureClaim):
             side=bound.side,
             reported=rule.reported,
             seeds=self.seeds[tier],
-            lost=tuple(f"{name}: {note}" for name, note in lost.items()),
+            lost=tuple(
+                f"seed {seed}: {note} ({next(iter(names)) if len(names) == 1 else f'{len(names)} configurations'})"
+                for (seed, note), names in lost.items()
+            ),
         )
 
     def synthetic(self, effect: Literal[1, -1], noise: float, tier: str) -> pandas.DataFrame:
