@@ -54,8 +54,8 @@ def curves(
     frame = rows.groupby(["series", "x"], sort=True)["value"].agg(["median", "min", "max"]).reset_index()
     scale_x = alt.Scale(type="log") if log_x else alt.Scale(zero=False, nice=False)
     scale_y = alt.Scale(type="log") if log_y else alt.Scale(zero=False)
-    axis_x = alt.X("x:Q", title=x, scale=scale_x, axis=alt.Axis(tickCount=6, format="~g"))
-    axis_y = alt.Axis(tickCount=6, format="~g")
+    axis_x = alt.X("x:Q", title=x, scale=scale_x, axis=_axis(log_x))
+    axis_y = _axis(log_y)
     line = (
         alt.Chart(frame)
         .mark_line(strokeWidth=2)
@@ -86,6 +86,11 @@ def curves(
         layers = [band, line]
     height = HEIGHT + (legend_height(len(names)) if len(names) > 1 else 0)
     return alt.layer(*layers).properties(title=title, width="container", height=height)
+
+
+def _axis(log: bool) -> alt.Axis:
+    # Vega takes the precision of ~g from the ticks, and writes 10 as 1e+1 on a linear axis
+    return alt.Axis(tickCount=6, format="~g") if log else alt.Axis(tickCount=6)
 
 
 def dots(
@@ -120,7 +125,7 @@ def dots(
         alt.Chart(rows)
         .mark_point(filled=True, size=70, opacity=0.8)
         .encode(
-            x=alt.X("value:Q", title=x, scale=scale, axis=alt.Axis(tickCount=6, format="~g")),
+            x=alt.X("value:Q", title=x, scale=scale, axis=_axis(log)),
             y=alt.Y(f"{by}:N", title=None, sort=labels, axis=alt.Axis(labelLimit=180)),
             color=alt.Color(
                 "series:N",

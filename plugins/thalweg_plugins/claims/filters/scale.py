@@ -48,12 +48,11 @@ class ScaleOfWeights(LectureClaim):
     summary = "raw sharpness is larger where the weights are smaller, at equal training loss"
     statement = (
         "Without normalisation, the sharpness of a minimum says how large the weights are: a network with small "
-        "weights "
-        "looks sharp, and one with large weights looks flat."
+        "weights looks sharp, and one with large weights looks flat."
     )
     source = (
-        "Li, Xu, Taylor, Studer & Goldstein 2018, Visualizing the loss landscape of neural nets, section 3; "
-        "Dinh et al. 2017"
+        "Li, Xu, Taylor, Studer & Goldstein 2018, Visualizing the loss landscape of neural nets, section 3; Dinh et "
+        "al. 2017"
     )
     method = (
         "Raw sharpness: the mean of d'Hd over ten standard normal directions d, without normalisation, of the training "
@@ -64,9 +63,8 @@ class ScaleOfWeights(LectureClaim):
     )
     caveat = (
         "A factor far from 1 raises the norm of one of the two layers, so the norm of all weights has its least value "
-        "near the factor 1, and sharpness has its least value there too. Li et al. compare networks that weight "
-        "decay and "
-        "batch size brought to different norms. The loss is matched to the distance of two evaluations."
+        "near the factor 1, and sharpness has its least value there too. Li et al. compare networks that weight decay "
+        "and batch size brought to different norms. The loss is matched to the distance of two evaluations."
     )
     tiers = ("quick", "cpu", "full")
 

@@ -65,6 +65,9 @@ class E2(LectureClaim):
                 ranked = np.sort(np.abs(fit.w))[::-1]
                 grid = log_grid(int((signs != 0).sum()), 60)
                 rows.curve("|w| by rank", grid, ranked[np.array(grid) - 1], setting=setting, series=series)
+            least = np.sort(np.abs(fit.least_norm))[::-1]
+            name = "minimum norm"
+            rows.curve("|w| by rank", grid, least[np.array(grid) - 1], setting=setting, series=name)
             lr, decay = SCHEDULE["adam"]
             literal = trained(Adam(), share, STEPS, decay, literal=True, lr=lr, eps=EPS)
             over = literal.test_accuracy - majority(share)
@@ -75,10 +78,10 @@ class E2(LectureClaim):
         return rows.table()
 
     def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
-        """The weights by their size, for p = 0.6: nearly equal, as those of sign(X'y)."""
+        """The weights by their size, for p = 0.6: nearly equal, unlike those of the minimum-norm solution."""
         from thalweg_plugins.claims.pictures import curves, of
 
         rows = of(table, "|w| by rank", curve=True)
         rows = rows[rows["setting"] == "p = 0.6"]
         title = "Weights by size, p = 0.6"
-        return curves(rows, title, "rank of the weight", "|w|", log_x=True, optimizers=True, bands=False)
+        return curves(rows, title, "rank of the weight", "|w|", log_x=True, log_y=True, optimizers=True, bands=False)

@@ -55,6 +55,7 @@ def line_legend() -> alt.Legend:
         symbolType="stroke",
         symbolStrokeWidth=2.5,
         symbolSize=500,
+        symbolOpacity=1,
         labelLimit=140,
     )
 
