@@ -38,8 +38,8 @@ class B2(LectureClaim):
     )
     caveat = (
         "The lecture calls the matrix with labels drawn from the model empirical; today the empirical Fisher matrix "
-        "has true labels. Near the end of a training that fits the labels the two may be close; far from it they "
-        "differ."
+        "has true labels. The two agree only where the model's probabilities are those of the data (Kunstner et al. "
+        "2019)."
     )
 
     def measure(self, context: ClaimContext, seed: int) -> pandas.DataFrame:

@@ -21,7 +21,8 @@ class E1(LectureClaim):
     name = "E1"
     summary = "gradient descent from zero finds the minimum-norm solution, which classifies new examples"
     statement = (
-        "Where many solutions fit the training data, gradient descent finds the one of least norm, and it generalizes."
+        "Where many solutions fit the training data, gradient descent from zero finds the one of least norm, which "
+        "generalizes."
     )
     source = "Wilson et al. 2017, section 3.3 and lemma 3.1 (for adaptive methods)"
     method = (

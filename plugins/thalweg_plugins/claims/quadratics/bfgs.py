@@ -17,7 +17,9 @@ class A3(LectureClaim):
 
     name = "A3"
     summary = "BFGS with exact line searches has the inverse Hessian after d steps"
-    statement = "BFGS builds the inverse Hessian from gradients alone: on a quadratic of d variables in d steps."
+    statement = (
+        "BFGS builds the inverse Hessian from differences of gradients: on a quadratic of d variables in d steps."
+    )
     source = "Nocedal & Wright 2006, theorem 6.4"
     method = (
         "The quadratics of A1. The registered optimizer bfgs takes exactly d steps with exact line searches from B0 = "
