@@ -120,3 +120,14 @@ def test_c6_gives_every_row_and_the_paths_of_the_picture() -> None:
     assert set(paths["setting"]) == {"axis-aligned", "rotated"}
     assert set(paths["series"]) == {"gradient descent", "momentum", "adam"}
     draws(C6(), table)
+
+
+def test_figure_2_and_figure_5_are_drawn_from_the_measurements() -> None:
+    (chart,) = C6().figures(measured(C6(), 1)).values()
+    assert not isinstance(chart, str)
+    page = C1().figures(measured(C1(), 1))["figure-5-adam"]
+    assert isinstance(page, str)
+    rows = page.split("<tr>")[1:]
+    assert len(rows) == 5
+    assert "m / (1 - &beta;<sub>1</sub><sup>t</sup>)" in rows[3]
+    assert "m_hat, v_hat = m / (1 - h[&quot;beta1&quot;] ** t), v / (1 - h[&quot;beta2&quot;] ** t)" in rows[3]

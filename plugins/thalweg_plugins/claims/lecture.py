@@ -5,11 +5,16 @@ from __future__ import annotations
 import tomllib
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from thalweg.scoring.ruled import RuledClaim
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import altair
+    import pandas
+
     from thalweg.scoring.rules import Rule
 
 RULES = Path(__file__).with_name("rules.toml")
@@ -41,6 +46,9 @@ def _tables() -> dict[str, dict[str, Any]]:
 class LectureClaim(RuledClaim):
     """A claim whose rule stands in ``rules.toml`` under its id; a claim declares the tiers, and the file the seeds."""
 
+    figure: ClassVar[str] = ""
+    """The file name of the lecture's figure that ``chart`` draws again."""
+
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
         if cls.name:
@@ -55,3 +63,7 @@ class LectureClaim(RuledClaim):
         from thalweg.scoring.rules import Rule
 
         return Rule.model_validate(_tables()[self.name])
+
+    def figures(self, table: pandas.DataFrame) -> Mapping[str, altair.TopLevelMixin | str]:
+        """The lecture's figure, where the claim's picture is one."""
+        return {self.figure: self.chart(table)} if self.figure else {}

@@ -13,10 +13,17 @@ from thalweg.contracts.option import resolve
 from thalweg.curvature import flat
 
 
-def loaded(problem: Problem, validation: float = 0.0, **options: Any) -> LoadedProblem:
-    """A registered problem in float64 on the CPU."""
-    context = LoadContext(torch.device("cpu"), torch.float64, validation)
-    return problem.load(resolve(problem.options, options, problem.name), context)
+def loaded(
+    problem: Problem,
+    validation: float = 0.0,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float64,
+    **options: Any,
+) -> LoadedProblem:
+    """A registered problem with its data, by default in float64 on the CPU; data that is missing is fetched."""
+    settings = resolve(problem.options, options, problem.name)
+    problem.fetch(settings)
+    return problem.load(settings, LoadContext(torch.device(device), dtype, validation))
 
 
 def point(size: int) -> nn.Module:

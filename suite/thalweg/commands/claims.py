@@ -7,15 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thalweg.claims.read import ClaimRow, entries_of, read_row, tiers_of
-from thalweg.commands.progress import make_progress
-from thalweg.commands.run import choose_device, output_to_errors, workers_of
 from thalweg.console import console, errors, lines, print_json, print_lines, print_table, warn_of_failures
 from thalweg.errors import NothingThere, UserError, unknown
 from thalweg.exit_codes import ExitCode
 from thalweg.present import claims as present
 from thalweg.registry import Entry, Registry, load_registry
-from thalweg.runner.interrupts import second_ends_at_once
-from thalweg.runner.options import RunOptions, default_executor
 from thalweg.shown import markdown
 from thalweg.store.claims import ClaimResults
 from thalweg.store.roots import results_root
@@ -62,6 +58,10 @@ def run_command(
 ) -> ExitCode:
     """Run the claims, then print their verdicts; ``FAILED`` where a claim could not be measured."""
     from thalweg.claims.run import ClaimsOptions, run_claims
+    from thalweg.commands.progress import make_progress
+    from thalweg.commands.run import choose_device, output_to_errors, workers_of
+    from thalweg.runner.interrupts import second_ends_at_once
+    from thalweg.runner.options import RunOptions, default_executor
 
     registry = arguments.registry()
     entries = arguments.chosen(registry)
@@ -161,6 +161,8 @@ def figures_command(arguments: ClaimsArguments, out: Path) -> ExitCode:
         raise UserError(f"--out {out}: cannot be written: {error.strerror}") from error
     for path in written:
         console().print(str(path))
+    if absent := [row.entry.name for row in rows if row.decision is None]:
+        missing.append(f"not measured, so without figures: {', '.join(absent)}")
     for text in missing:
         errors().print(text, markup=False)
     return ExitCode.DONE if written else ExitCode.NOTHING

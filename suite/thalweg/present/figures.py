@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.claims.read import ClaimRow
-from thalweg.contracts.claim import Claim
 from thalweg.errors import UserError
 from thalweg.failure import Failure
 from thalweg.shown import shown_lines
@@ -56,8 +55,6 @@ def write_figures(rows: Sequence[ClaimRow], out: Path) -> tuple[list[Path], list
         except Exception as error:  # a plugin's mistake
             missing.append(f"{row.entry.name}: {Failure.of(error).line}")
             continue
-        if not row.decision and type(row.claim).figures is not Claim.figures:
-            missing.append(f"{row.entry.name}: is not measured: 'thalweg claims run {row.entry.name}'")
         for name, figure in figures.items():
             if not NAME.fullmatch(name):
                 missing.append(f"{row.entry.name}: {name!r} is no name of a figure: lower-case words with hyphens")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from thalweg.contracts.claim import ClaimContext, Measurements
@@ -13,6 +14,42 @@ if TYPE_CHECKING:
 
 STEPS = 100
 SIZE = 6
+
+
+ADAM = (
+    "g &larr; gradient of the loss at w",
+    "m &larr; &beta;<sub>1</sub> m + (1 - &beta;<sub>1</sub>) g",
+    "v &larr; &beta;<sub>2</sub> v + (1 - &beta;<sub>2</sub>) g<sup>2</sup>",
+    "m&#770; = m / (1 - &beta;<sub>1</sub><sup>t</sup>), v&#770; = v / (1 - &beta;<sub>2</sub><sup>t</sup>)",
+    "w &larr; w - lr m&#770; / (&radic;v&#770; + &epsilon;)",
+)
+"""Kingma & Ba 2015, algorithm 1: a line for each line of the loop."""
+
+
+def adam_beside_its_code(table: pandas.DataFrame) -> str:
+    """A page of HTML: each line of Adam's algorithm beside its line of code, and the measured difference."""
+    import inspect
+    from html import escape
+
+    from thalweg_plugins.claims.adaptive.loops import adam
+    from thalweg_plugins.claims.pictures import of
+
+    lines = [line.strip() for line in inspect.getsource(adam).splitlines()]
+    code = lines[lines.index("g = gradient(w)") : lines.index("yield w")]
+    rows = of(table, "largest relative difference from the formula")
+    largest = rows[rows["setting"] == "adam"]["value"].max()
+    cells = "\n".join(
+        f"<tr><td>{formula}</td><td><code>{escape(line)}</code></td></tr>"
+        for formula, line in zip(ADAM, code, strict=True)
+    )
+    return (
+        '<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Adam beside its code</title>\n'
+        "<style>body { font-family: sans-serif; margin: 2em } td { padding: 0.3em 1.5em 0.3em 0 }</style>\n"
+        "<h1>Adam (Kingma &amp; Ba 2015, algorithm 1) beside its code</h1>\n"
+        f"<p>m and v are zero at first, and t = 1, 2, ...</p>\n<table>\n{cells}\n</table>\n"
+        f"<p>The registered optimizer adam differs from this loop by at most {largest:.1e} of the weights in {STEPS} "
+        "steps.</p>\n</html>\n"
+    )
 
 
 class C1(LectureClaim):
@@ -72,3 +109,7 @@ class C1(LectureClaim):
         # a difference of zero has no place on a logarithmic axis
         rows = rows.assign(value=rows["value"].clip(lower=1e-17))
         return dots(rows, "Optimizers against their formulas", "relative difference", log=True, bounds=[1e-12])
+
+    def figures(self, table: pandas.DataFrame) -> Mapping[str, altair.TopLevelMixin | str]:
+        """The lecture's figure 5: Adam's algorithm beside its code."""
+        return {"figure-5-adam": adam_beside_its_code(table)}

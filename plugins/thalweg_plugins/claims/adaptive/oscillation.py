@@ -19,6 +19,7 @@ class C6(LectureClaim):
     """Steps and sign changes on an ill-conditioned quadratic, along its axes and rotated."""
 
     name = "C6"
+    figure = "figure-2-oscillating-dimensions"
     summary = "diagonal scaling needs fewer steps than gradient descent along the axes, and loses by a rotation"
     statement = "Adaptive methods damp the oscillation across a narrow valley, if the valley lies along the axes."
     source = "Goodfellow, Bengio & Courville 2016, sections 8.3 and 8.5; lecture figure 2"

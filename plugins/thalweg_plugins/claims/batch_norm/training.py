@@ -103,9 +103,8 @@ class NoisyBatchNorm(LectureClaim):
     name = "G3"
     summary = "batch norm with random shifts of its outputs trains about as fast as batch norm, and faster than plain"
     statement = (
-        "Batch norm does not work by keeping the distributions of activations fixed: noise that moves them at "
-        "each step "
-        "hardly slows the training."
+        "Batch norm does not work by keeping the distributions of activations fixed: noise that moves them at each "
+        "step hardly slows the training."
     )
     source = "Santurkar, Tsipras, Ilyas & Madry 2018, section 2.1 and appendix A"
     method = (
@@ -239,7 +238,7 @@ def slope(norms: pandas.Series) -> float:
 
     inner = norms.iloc[1:-1]
     values = inner.to_numpy(float)
-    if not (np.isfinite(values) & (values > 0)).all():
+    if len(values) < 2 or not (np.isfinite(values) & (values > 0)).all():
         return math.nan
     return float(np.polyfit(inner.index.to_numpy(float), np.log2(values), 1)[0])
 

@@ -1,5 +1,6 @@
-"""Claims of section J: random and gradient directions."""
+"""Section J: the loss along random and gradient directions."""
 
+from thalweg_plugins.claims.directions.last_layer import J1
 from thalweg_plugins.claims.directions.roughness import FirstLayer, GradientDirection
 
-CLAIMS = (FirstLayer, GradientDirection)
+CLAIMS: tuple[type, ...] = (J1, FirstLayer, GradientDirection)

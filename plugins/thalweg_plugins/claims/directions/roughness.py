@@ -97,6 +97,7 @@ class GradientDirection(LectureClaim):
     """J3."""
 
     name = "J3"
+    figure = "figure-4-random-and-gradient-directions"
     summary = "the loss is rough along the gradient and smooth along random directions"
     statement = "Along random directions the loss is smooth, along the gradient it is rough."
     source = SOURCE

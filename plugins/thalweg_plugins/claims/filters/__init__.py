@@ -1,7 +1,8 @@
-"""Claims of section K: filter normalisation and sharpness; and L6, which shares their trials."""
+"""Section K: filter normalisation and sharpness; and L6, which shares trials with K3."""
 
+from thalweg_plugins.claims.filters.invariance import K1
 from thalweg_plugins.claims.filters.prediction import AdaptiveSharpness, FilterNormalisedSharpness
 from thalweg_plugins.claims.filters.scale import ScaleOfWeights
 from thalweg_plugins.claims.filters.surfaces import Shortcuts
 
-CLAIMS = (ScaleOfWeights, FilterNormalisedSharpness, Shortcuts, AdaptiveSharpness)
+CLAIMS: tuple[type, ...] = (K1, ScaleOfWeights, FilterNormalisedSharpness, Shortcuts, AdaptiveSharpness)

@@ -48,6 +48,7 @@ class Shortcuts(LectureClaim):
     """K4."""
 
     name = "K4"
+    figure = "surfaces-with-and-without-shortcuts"
     summary = "the filter-normalised surface of a deep network bends down less often with shortcuts than without"
     statement = "Shortcuts make the loss surface of deep networks smoother: without them it is chaotic, not convex."
     source = "Li, Xu, Taylor, Studer & Goldstein 2018, sections 5 and 6, figures 5 and 7"

@@ -90,8 +90,8 @@ class EdgeOfStability(LectureClaim):
     name = "L1"
     summary = "full-batch gradient descent sharpens until the sharpness hovers just above 2 / lr"
     statement = (
-        "Full-batch gradient descent trains at the edge of stability: the largest eigenvalue of the Hessian rises to "
-        "2 / lr and stays there, while the loss goes on falling."
+        "Full-batch gradient descent trains at the edge of stability: the largest eigenvalue of the Hessian rises to 2 "
+        "/ lr and stays there, while the loss goes on falling."
     )
     source = "Cohen, Kaur, Li, Kolter & Talwalkar 2021, Gradient descent ... typically occurs at the edge of stability"
     method = (

@@ -89,6 +89,7 @@ class Monotone(LectureClaim):
     """I1."""
 
     name = "I1"
+    figure = "figure-3-line-from-start-to-finish"
     summary = "the loss falls all the way on the straight line from start to finish of SGD"
     statement = "On the straight line from the initial weights to the final weights, the loss falls without a bump."
     source = SOURCE

@@ -49,9 +49,8 @@ class AdaptiveTestErrors(LectureClaim):
     source = "Wilson, Roelofs, Stern, Srebro & Recht 2017, section 4"
     method = (
         "Each optimizer tries eight learning rates over three decades; the rate with the best validation accuracy is "
-        "trained with fresh seeds. The test split is read once a trial, with the weights of the evaluation that "
-        "has the "
-        "best validation accuracy. quick takes the tuned trials on mnist1d-convnet, cpu those on 10,000 images of "
+        "trained with fresh seeds. The test split is read once a trial, with the weights of the evaluation that has "
+        "the best validation accuracy. quick takes the tuned trials on mnist1d-convnet, cpu those on 10,000 images of "
         "Fashion-MNIST, full trains VGG-16 with batch norm and dropout on CIFAR-10 under a step schedule."
     )
     caveat = (

@@ -61,13 +61,12 @@ class QuasiNewtonTrains(LectureClaim):
     method = (
         "Both train a dense network with full batches for 300 gradient evaluations. Both try eight rates with two "
         "tuning seeds, and the final training loss decides. The rate of L-BFGS is the first length that its "
-        "strong-Wolfe "
-        "line search tries. L-BFGS has 10 pairs and takes 5 iterations a step; all trials of the line search count."
+        "strong-Wolfe line search tries. L-BFGS has 10 pairs and takes 5 iterations a step; all trials of the line "
+        "search count."
     )
     caveat = (
-        "Full batches are rarely affordable, and with small batches the pairs of L-BFGS disagree. A lower "
-        "training loss "
-        "says nothing about the test error. Rates alone are tuned; momentum stays at 0.9."
+        "Full batches are rarely affordable, and with small batches the pairs of L-BFGS disagree. A lower training "
+        "loss says nothing about the test error. Rates alone are tuned; momentum stays at 0.9."
     )
     tiers = ("quick", "cpu", "full")
 

@@ -115,19 +115,16 @@ class Degradation(TieredClaim):
     )
     source = "He, Zhang, Ren & Sun 2016, sections 1 and 4.1"
     method = (
-        "A depth counts the layers with weights, the output layer included. Hidden layers have 32 units, batch "
-        "norm and "
-        "He's initialization; shortcuts skip two layers. Of the rates 0.003, 0.01, 0.03 and 0.1, two seeds of "
-        "their own "
-        "choose the one with the least mean error for each network. A training ends where the least training error "
-        "improved by less than 0.005 over 20 epochs, after at most 100 epochs, and the least error counts. full: plain "
-        "and residual networks of 8, 20 and 56 layers on CIFAR-10."
+        "A depth counts the layers with weights, the output layer included. Hidden layers have 32 units, batch norm "
+        "and He's initialization; shortcuts skip two layers. Of the rates 0.003, 0.01, 0.03 and 0.1, two seeds of "
+        "their own choose the one with the least mean error for each network. A training ends where the least training "
+        "error improved by less than 0.005 over 20 epochs, after at most 100 epochs, and the least error counts. full: "
+        "plain and residual networks of 8, 20 and 56 layers on CIFAR-10."
     )
     caveat = (
-        "Dense networks on 1,077 digits are not convolutional networks on ImageNet. He et al. argue that with "
-        "batch norm "
-        "the cause is not vanishing gradients; Balduzzi et al. 2017 (shattered gradients) and Li et al. 2018 (chaotic "
-        "landscapes) offer others. With special initializations plain networks of thousands of layers train "
+        "Dense networks on 1,077 digits are not convolutional networks on ImageNet. He et al. argue that with batch "
+        "norm the cause is not vanishing gradients; Balduzzi et al. 2017 (shattered gradients) and Li et al. 2018 "
+        "(chaotic landscapes) offer others. With special initializations plain networks of thousands of layers train "
         "(Xiao et al. 2018)."
     )
     tiers = ("quick", "cpu", "full")
