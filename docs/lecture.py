@@ -18,6 +18,7 @@ from thalweg.claims.read import ClaimRow, entries_of, read_row, tiers_of
 from thalweg.present import claims as present
 from thalweg.present.figures import svg_of
 from thalweg.present.numbers import number
+from thalweg.present.sentences import capital
 from thalweg.present.table import Table
 from thalweg.registry import Registry, load_registry
 from thalweg.shown import markdown
@@ -117,7 +118,7 @@ def section(letter: str, title: str, rows: dict[str, list[ClaimRow]]) -> str:
     lines = [f"# {letter}. {title}", ""]
     for each in rows.values():
         claim = each[0].claim
-        lines += [f"## {each[0].entry.name} · {markdown(claim.summary)}", ""]
+        lines += [f"## {each[0].entry.name} · {markdown(capital(claim.summary))}", ""]
         lines += [f"**What the lecture says.** {markdown(claim.statement)}", ""]
         if letter == "L":
             lines[-2] = f"**What the paper says.** {markdown(claim.statement)}"

@@ -53,7 +53,7 @@ class LectureClaim(RuledClaim):
         super().__init_subclass__(**settings)
         if cls.name:
             table = _tables()[cls.name]
-            cls.section = SECTIONS[cls.name[0]]
+            cls.section = f"{cls.name[0]}. {SECTIONS[cls.name[0]]}"
             cls.theorem = table["kind"] == "theorem"
             cls.seeds = {tier: table.get("seeds", {}).get(tier, _SEEDS[tier]) for tier in cls.tiers}
 

@@ -14,6 +14,7 @@ from thalweg.present import claims as present
 from thalweg.present.charts.claims import parts_chart
 from thalweg.present.notes import Note
 from thalweg.present.picture import Picture
+from thalweg.present.sentences import capital
 from thalweg.report.command import check_out, write_file
 from thalweg.report.content import Part, Report, Section
 from thalweg.report.html import to_html
@@ -37,7 +38,7 @@ def html_command(rows: Sequence[ClaimRow], out: Path, tier: str) -> ExitCode:
 def claims_report(rows: Sequence[ClaimRow], tier: str) -> Report:
     """The report: the ledger, then a section for each claim."""
     sections = [Section("Ledger", [Note(present.counts(rows)), present.ledger(rows)])]
-    sections += [Section(f"{row.entry.name} · {row.claim.summary}", list(_parts(row))) for row in rows]
+    sections += [Section(f"{row.entry.name} · {capital(row.claim.summary)}", list(_parts(row))) for row in rows]
     machines = {
         f"{about.get('cpu', '')}, {about.get('platform', '')}".strip(", ")
         for row in rows

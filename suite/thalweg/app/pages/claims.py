@@ -18,7 +18,7 @@ from thalweg.errors import UserError
 from thalweg.failure import Failure
 from thalweg.present import claims as present
 from thalweg.present.charts.claims import parts_chart
-from thalweg.present.sentences import plain
+from thalweg.present.sentences import capital, plain
 from thalweg.store.claims import ClaimResults
 
 ALL = "all claims"
@@ -124,7 +124,7 @@ def _ledger(rows: Sequence[ClaimRow], tier: str) -> None:
         for row in (row for row in kept if row.claim.section == section):
             badge = f":{_COLORS[row.verdict]}-badge[{present.MARKS[row.verdict]} {present.verdict_of_row(row)}]"
             st.button(
-                f"**{row.entry.name}** {plain(row.claim.summary)} {badge}",
+                f"**{row.entry.name}** {plain(capital(row.claim.summary))} {badge}",
                 key=f"open-{row.entry.name}",
                 type="tertiary",
                 on_click=_open,
@@ -141,7 +141,8 @@ def _found(row: ClaimRow, text: str) -> bool:
 def _claim(row: ClaimRow) -> None:
     claim = row.claim
     st.button("← all claims", key="back", type="tertiary", on_click=_open, args=(ALL,))
-    st.title(plain(f"{row.entry.name} · {claim.summary}"))
+    st.title(plain(row.entry.name))
+    st.subheader(plain(capital(claim.summary)))
     st.badge(f"{present.MARKS[row.verdict]} {present.verdict_of_row(row)}", color=_COLORS[row.verdict])
     st.markdown(plain(claim.statement))
     if row.decision is None:

@@ -43,7 +43,7 @@ def parts_chart(parts: Sequence[Part]) -> Layers | None:
     shape = alt.Shape("verdict:N", scale=shapes, legend=legend)
     tooltip = ["part:N", alt.Tooltip("shown:N", title="value"), "interval:N", "bound:N", "verdict:N"]
     rule = alt.Chart(pd.DataFrame({"value": [0.0]})).mark_rule(color=GREY, strokeDash=[5, 4]).encode(x=x)
-    names = alt.Chart(frame).mark_text(align="left", dy=-11, fontSize=11, color=GREY, limit=360).encode(
+    names = alt.Chart(frame).mark_text(align="left", dy=-12, fontSize=11, color=GREY, limit=360).encode(
         x=alt.value(2), y=y, text="part:N", tooltip=tooltip
     )  # fmt: skip
     bars = alt.Chart(frame).mark_rule(strokeWidth=3).encode(
@@ -52,7 +52,8 @@ def parts_chart(parts: Sequence[Part]) -> Layers | None:
     points = alt.Chart(frame).mark_point(filled=True, size=80, opacity=1).encode(
         x=x, y=y, color=color, shape=shape, tooltip=tooltip
     )  # fmt: skip
-    height = 34 * max(len(rows), 2) + 70
+    # the height holds for axis and legend too
+    height = 42 * max(len(rows), 2) + 130
     return alt.layer(rule, names, bars, points).properties(width="container", height=height)
 
 
