@@ -98,6 +98,9 @@ class Alone(Base):
         rows.add("one", 1.0 + 0.01 * seed + context.once("offset", lambda: 0.5))
         return rows.table()
 
+    def figures(self, table: Any) -> Any:
+        return {"one-picture": self.chart(table), "one-page": "<p>a page</p>", "../outside": "<p>no</p>"}
+
 
 @thalweg.hookimpl
 def thalweg_register_claims(register: Any) -> None:

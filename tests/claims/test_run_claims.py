@@ -235,3 +235,16 @@ def test_ids_in_lower_case_and_formats(claims: CommandLine) -> None:
     assert "<svg" in page
     listed = claims("claims", *words).stdout
     assert "alone" in listed
+
+
+def test_figures_are_drawn_into_a_folder(claims: CommandLine) -> None:
+    run(claims, "alone", "losses")
+    words = ("--results", "r", "--plugin", "mine.py")
+    done = claims("claims", "figures", *OURS, "--out", "drawn", *words)
+    folder = claims.folder / "drawn"
+    assert sorted(path.name for path in folder.iterdir()) == ["one-page.html", "one-picture.svg"]
+    assert (folder / "one-picture.svg").read_text(encoding="utf-8").startswith("<svg")
+    assert "'../outside' is no name of a figure" in done.stderr
+    assert "not measured, so without figures: moves" in done.stderr
+    (claims.folder / "file").write_text("", encoding="utf-8")
+    assert "--out file: cannot be written" in claims("claims", "figures", *OURS, "--out", "file", *words, code=2).stderr

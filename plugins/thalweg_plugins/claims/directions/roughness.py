@@ -106,8 +106,9 @@ class GradientDirection(LectureClaim):
         + "The gradient is that of all training examples. Ten random directions over all layers; the mean counts."
     )
     caveat = (
-        "A random direction in thousands of dimensions is nearly orthogonal to all that matters, so that the loss "
-        "along it is close to an average. Both directions have the same length."
+        "A random direction in thousands of dimensions is nearly orthogonal to all that matters, so that the "
+        "loss along "
+        "it is close to an average. Both directions have the same length."
     )
     tiers = ("quick", "cpu", "full")
 

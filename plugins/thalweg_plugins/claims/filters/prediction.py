@@ -303,9 +303,11 @@ class FilterNormalisedSharpness(Prediction):
         "normal."
     )
     caveat = (
-        "In quick, 450 test images and networks of two hidden layers are too small to decide. Dinh et al. 2017 make "
-        "any raw sharpness by rescaling; Jiang et al. 2020 and Andriushchenko et al. 2023 find that the order depends "
-        "on the measure and on the hyperparameter that varies."
+        "In quick, 450 test images and networks of two hidden layers are too small to decide. Dinh et al. 2017 "
+        "make any "
+        "raw sharpness by rescaling; Jiang et al. 2020 and Andriushchenko et al. 2023 find that the order "
+        "depends on the "
+        "measure and on the hyperparameter that varies."
     )
     tiers = ("quick", "cpu", "full")
 
@@ -324,8 +326,8 @@ class AdaptiveSharpness(Prediction):
     summary = "adaptive sharpness predicts the test error over 48 configurations at equal training loss"
     statement = "Sharpness that does not depend on the scale of the weights predicts how well a network generalizes."
     source = (
-        "Andriushchenko, Croce, Müller, Hein & Flammarion 2023, A modern look at the relationship between sharpness "
-        "and generalization; Kwon et al. 2021 (ASAM)"
+        "Andriushchenko, Croce, Müller, Hein & Flammarion 2023, A modern look at the relationship between "
+        "sharpness and generalization; Kwon et al. 2021 (ASAM)"
     )
     method = METHOD + (
         "Adaptive sharpness moves each weight by at most 1% of its size. Worst case: the largest rise of the training "

@@ -27,18 +27,22 @@ def rescaled(module: nn.Module, weights: Tensor, factor: float) -> Tensor:
 
     max(0, a x) = a max(0, x) for a > 0, so the outputs of a ReLU network do not change.
     """
-    from torch import nn
-    from torch.nn.utils import parameters_to_vector, vector_to_parameters
+    import copy
 
-    kept = parameters_to_vector(module.parameters()).detach().clone()
-    vector_to_parameters(weights, module.parameters())
-    first, second = [layer for layer in module.modules() if isinstance(layer, nn.Linear)][:2]
-    first.weight.data *= factor
-    first.bias.data *= factor
-    second.weight.data /= factor
-    found = parameters_to_vector(module.parameters()).detach().clone()
-    vector_to_parameters(kept, module.parameters())
-    return found
+    import torch
+    from torch import nn
+    from torch.nn.utils import vector_to_parameters
+
+    from thalweg.landscape import flat
+
+    scaled = copy.deepcopy(module)
+    vector_to_parameters(weights.clone(), scaled.parameters())  # the parameters become views of the vector
+    first, second = [layer for layer in scaled.modules() if isinstance(layer, nn.Linear)][:2]
+    with torch.no_grad():
+        first.weight.mul_(factor)
+        first.bias.mul_(factor)
+        second.weight.div_(factor)
+    return flat(scaled)
 
 
 class ScaleOfWeights(LectureClaim):
@@ -48,11 +52,12 @@ class ScaleOfWeights(LectureClaim):
     summary = "raw sharpness is larger where the weights are smaller, at equal training loss"
     statement = (
         "Without normalisation, the sharpness of a minimum says how large the weights are: a network with small "
-        "weights looks sharp, and one with large weights looks flat."
+        "weights "
+        "looks sharp, and one with large weights looks flat."
     )
     source = (
-        "Li, Xu, Taylor, Studer & Goldstein 2018, Visualizing the loss landscape of neural nets, section 3; Dinh et "
-        "al. 2017"
+        "Li, Xu, Taylor, Studer & Goldstein 2018, Visualizing the loss landscape of neural nets, section 3; "
+        "Dinh et al. 2017"
     )
     method = (
         "Raw sharpness: the mean of d'Hd over ten standard normal directions d, without normalisation, of the training "
@@ -62,9 +67,12 @@ class ScaleOfWeights(LectureClaim):
         "evaluation with a training loss of 0.1 or less."
     )
     caveat = (
-        "A factor far from 1 raises the norm of one of the two layers, so the norm of all weights has its least value "
-        "near the factor 1, and sharpness has its least value there too. Li et al. compare networks that weight decay "
-        "and batch size brought to different norms. The loss is matched to the distance of two evaluations."
+        "Rescaling by pairs raises the norm of all weights on both sides of the factor 1, and the sharpness with "
+        "it, while "
+        "the rule asks whether sharpness falls where the norm rises. So the first setting shows that raw "
+        "sharpness follows "
+        "the scale, and not this direction. Li et al. compare networks that weight decay and batch size brought to "
+        "different norms. Losses are equal up to the distance of two evaluations."
     )
     tiers = ("quick", "cpu", "full")
 

@@ -130,8 +130,9 @@ class Convex(LectureClaim):
     source = SOURCE
     method = METHOD + "A second difference below -1e-4 of the drop counts as a bend downwards."
     caveat = (
-        "Goodfellow et al. say 'approximately convex' of some of their lines and show others with plateaus. A plateau "
-        "at the start, where networks begin near a saddle, ends in a bend downwards."
+        "Goodfellow et al. say 'approximately convex' of some of their lines and show others with plateaus. A "
+        "plateau at "
+        "the start, where networks begin near a saddle, ends in a bend downwards."
     )
     tiers = ("quick", "cpu", "full")
 
@@ -165,8 +166,9 @@ class OtherLines(LectureClaim):
         "each point."
     )
     caveat = (
-        "Lucas et al. 2021 trace lines that are not monotone to large distances in weight space. The statistics of "
-        "batch norm change its line: running statistics of the end give another one."
+        "Lucas et al. 2021 trace lines that are not monotone to large distances in weight space. The statistics "
+        "of batch "
+        "norm change its line: running statistics of the end give another one."
     )
     tiers = ("quick", "cpu", "full")
 
