@@ -24,7 +24,7 @@ TRAINED = 0.9
 SCHEDULES = {"constant": "constant", "warm-up": {"name": "warmup-cosine", "warmup": SHARE, "final": 1.0}}
 """A cosine that ends where it begins is constant after the warm-up."""
 INITS = {"torch": "", "he": "He's initialization"}
-"""The initializations, and the setting of their rows: the rule asks for torch's, and He's is reported."""
+"""The initializations, and the setting of their rows: the rule asks for torch's, and He's is measured beside it."""
 
 
 def label(power: int) -> str:
@@ -110,12 +110,12 @@ class L9(LectureClaim):
         "rising in a line over the first 20% of the steps and constant afterwards. A rate trains where the training "
         "accuracy in the end is at least 90%. Sharpness is the largest eigenvalue of the Hessian of the training loss, "
         "at the first weights and at the end of the warm-up of the largest rate that trains with it. The same with "
-        "He's initialization is reported."
+        "He's initialization is measured beside it."
     )
     fault = (
         "With torch's initialization signals and gradients vanish with depth (F3), and the plain network of depth 12 "
         "trains at none of the rates, with warm-up or without: there is no largest rate to compare. With He's "
-        "initialization, which is reported, it trains."
+        "initialization it trains, as the picture shows."
     )
     caveat = (
         "The source's networks begin sharp. A network that begins in a flat region may become sharper under every "
