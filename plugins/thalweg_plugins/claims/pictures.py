@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 
 from thalweg.present.charts.axes import Layers, legend_height, line_legend, point_legend
-from thalweg.present.charts.palette import category_styles, optimizer_styles
+from thalweg.present.charts.palette import GREY, category_styles, optimizer_styles
 
 HEIGHT = 260
 
@@ -142,7 +142,7 @@ def dots(
     )
     layers: list[alt.Chart] = [points]
     if bounds:
-        rule = alt.Chart(pd.DataFrame({"bound": list(bounds)})).mark_rule(strokeDash=[5, 4], color="#888888")
+        rule = alt.Chart(pd.DataFrame({"bound": list(bounds)})).mark_rule(strokeDash=[5, 4], color=GREY)
         layers.append(rule.encode(x=alt.X("bound:Q", scale=scale)))
     height = 34 * max(len(labels), 2) + (legend_height(len(names)) if several else 0)
     return alt.layer(*layers).properties(title=title, width="container", height=height)

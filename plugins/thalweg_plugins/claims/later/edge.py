@@ -135,9 +135,10 @@ class EdgeOfStability(LectureClaim):
         import altair as alt
         import pandas as pd
 
+        from thalweg.present.charts.palette import GREY
         from thalweg_plugins.claims.pictures import curves, of
 
         rows = of(table, "sharpness times lr / 2", curve=True)
         drawn = curves(rows, "Sharpness in units of 2 / lr", "steps", "sharpness times lr / 2")
-        rule = alt.Chart(pd.DataFrame({"y": [1.0]})).mark_rule(strokeDash=[5, 4], color="#888888").encode(y="y:Q")
+        rule = alt.Chart(pd.DataFrame({"y": [1.0]})).mark_rule(strokeDash=[5, 4], color=GREY).encode(y="y:Q")
         return alt.layer(*drawn.layer, rule).properties(title=drawn.title, width="container", height=drawn.height)
