@@ -101,7 +101,7 @@ def ledger(rows: Sequence[ClaimRow]) -> Table:
             Column("interval", "interval", lambda row: shown(row, "interval"), kind="text"),
             Column("bound", "bound", lambda row: shown(row, "bound"), kind="text"),
             Column("seeds", "seeds", lambda row: str(row["row"].seeds), kind="text"),
-            Column("seconds", "s", lambda row: f"{row['row'].seconds:.1f}" if row["row"].stored else DASH, kind="text"),
+            Column("seconds", "s", lambda row: f"{row['row'].seconds:.0f}" if row["row"].stored else DASH, kind="text"),
         ],
         [{"row": row} for row in rows],
     )
