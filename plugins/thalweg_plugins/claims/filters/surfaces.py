@@ -160,6 +160,7 @@ def planes_side_by_side(table: pandas.DataFrame) -> altair.TopLevelMixin:
     import altair as alt
     import numpy as np
 
+    from thalweg.present.charts.palette import SEQUENTIAL
     from thalweg_plugins.claims.pictures import of
 
     rows = of(table, "loss on the plane", curve=True)
@@ -175,7 +176,7 @@ def planes_side_by_side(table: pandas.DataFrame) -> altair.TopLevelMixin:
             color=alt.Color(
                 "log:Q",
                 title="log10 of the loss",
-                scale=alt.Scale(scheme="viridis"),
+                scale=alt.Scale(scheme=SEQUENTIAL),
                 legend=alt.Legend(orient="bottom"),
             ),
             column=alt.Column("series:N", title=None, sort=list(KINDS)),
