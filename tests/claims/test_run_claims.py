@@ -217,6 +217,12 @@ def test_mistakes_are_one_line(claims: CommandLine, words: tuple[str, ...], told
     assert len(text.strip().splitlines()) == 1
 
 
+def test_an_option_before_the_command_is_no_silent_loss(claims: CommandLine) -> None:
+    text = claims("claims", "--results", "r", "run", "alone", "--plugin", "mine.py", code=2).stderr
+    assert "--results: give it after the command: thalweg claims run --results" in text
+    assert not (claims.folder / "r").exists()
+
+
 def test_nothing_measured_is_told(claims: CommandLine) -> None:
     text = claims("claims", "report", *OURS, "--results", "r", "--plugin", "mine.py", code=3).stderr
     assert "no claim is measured in r" in text

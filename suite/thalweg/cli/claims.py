@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from thalweg.cli.options import Json, PluginFiles, ResultsDir
+from thalweg.errors import UserError
 
 Ids = Annotated[list[str] | None, typer.Argument(help="Claims, such as A2, or sections, such as A. Default: all.")]
 Tier = Annotated[str, typer.Option(help="quick (two CPU cores), cpu (Fashion-MNIST, hours) or full (a GPU).")]
@@ -21,7 +22,13 @@ def _claims(
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """List the claims with their verdicts; the other commands run, show, report and draw them."""
-    if context.invoked_subcommand is None:
+    if context.invoked_subcommand is not None:
+        given = {"--tier": tier != "quick", "--results": results is not None, "--plugin": plugin, "--json": as_json}
+        for name in (name for name, there in given.items() if there):
+            raise UserError(
+                f"{name}: give it after the command: thalweg claims {context.invoked_subcommand} {name} ..."
+            )
+    else:
         from thalweg.commands.claims import ClaimsArguments, list_command
 
         arguments = ClaimsArguments((), tier, results, tuple(plugin or ()))
