@@ -54,7 +54,7 @@ def curves(
     frame = rows.groupby(["series", "x"], sort=True)["value"].agg(["median", "min", "max"]).reset_index()
     scale_x = alt.Scale(type="log") if log_x else alt.Scale(zero=False, nice=False)
     scale_y = alt.Scale(type="log") if log_y else alt.Scale(zero=False)
-    axis_x = alt.X("x:Q", title=x, scale=scale_x, axis=alt.Axis(tickCount=6, format="~g"))
+    axis_x = alt.X("x:Q", title=x, scale=scale_x, axis=alt.Axis(tickCount=6, format="~g" if log_x else "~r"))
     axis_y = alt.Axis(tickCount=6, format="~g")
     line = (
         alt.Chart(frame)
