@@ -41,6 +41,15 @@ def shift(trial: MeasuredTrial, column: str = "difference") -> pandas.Series:
     return rows.groupby("step")[column].apply(mean_log)
 
 
+def without(trial: MeasuredTrial) -> float:
+    """The share of layers and steps whose shift is zero or not finite, and which the means leave out."""
+    import numpy as np
+
+    table = trial.table("covariate-shift")
+    values = table["difference"][table["depth"] > 1].to_numpy(float)
+    return float((~np.isfinite(values) | (values <= 0)).mean())
+
+
 def smoothness(trial: MeasuredTrial) -> pandas.DataFrame:
     """By step: ranges of loss and gradient along the gradient, both relative, and beta."""
     import pandas as pd
@@ -178,6 +187,7 @@ class CovariateShift(LectureClaim):
                     value, note = value_or_none(trial, partial(_mean_shift, column=column))
                     rows.add(quantity, value, note=note, **where)
                 if not trial.lost:
+                    rows.add("share of layers and steps without a shift", without(trial), **where)
                     add_curve(rows, "mean log shift by step", shift(trial), **where)
                     add_curve(rows, "mean log relative shift by step", shift(trial, "relative"), **where)
                 rows.add("final training loss", None if trial.lost else final(trial, "train", "loss"), **where)

@@ -11,8 +11,8 @@ from thalweg_plugins.claims import experiments
 
 Table = dict[str, Any]
 
-LEVEL = 0.1
-"""The training loss at which networks are compared: the first evaluation at which it is reached."""
+LEVELS = {"quick": 0.1, "cpu": 0.35, "full": 0.1}
+"""The training loss at which networks of K2, K3 and L6 are compared: at the first evaluation at which it is reached."""
 
 FACTORS = tuple(round(0.25 * 16 ** (k / 7), 6) for k in range(8))
 """Eight factors from 0.25 to 4, evenly spaced in the logarithm."""
@@ -37,6 +37,13 @@ def named(gain: float) -> str:
     return GAINED.format(gain).replace(".", "-")
 
 
+def _length(tier: str, gain: float) -> Table:
+    """Large weights train faster, and their loss changes more between two evaluations."""
+    steps, every = (300, 5) if gain > 1.5 else (1_200, 30)
+    longer = 1 if tier == "quick" else 4
+    return {"budget": {"steps": longer * steps}, "evaluate_every": {"steps": longer * every}}
+
+
 def gains(tier: str) -> Experiment:
     """K2: the dense network from initializations of eight scales."""
     return Experiment(
@@ -47,9 +54,8 @@ def gains(tier: str) -> Experiment:
                 named(gain): {
                     **DATA[tier],
                     "architecture": {"name": "mlp", "gain": gain},
-                    "budget": {"steps": 300 if gain > 1.5 else 1200},
                     "batch_size": 32,
-                    "evaluate_every": {"steps": 5 if gain > 1.5 else 30},
+                    **_length(tier, gain),
                 }
                 for gain in (*FACTORS, 1.0)
             },

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from thalweg_plugins.claims.filters import experiments
-from thalweg_plugins.claims.filters.experiments import FACTORS, LEVEL, named
+from thalweg_plugins.claims.filters.experiments import FACTORS, LEVELS, named
 from thalweg_plugins.claims.lecture import LectureClaim
 from thalweg_plugins.claims.trained import trials_of
 
@@ -64,7 +64,7 @@ class ScaleOfWeights(LectureClaim):
         "loss in float64. Rescaled networks: a trained ReLU network whose first layer is multiplied by eight factors "
         "from 0.25 to 4, and whose second layer is divided by them; the function is equal. Scales of initialization: "
         "He's initialization times the same factors, momentum at lr = 0.01. All networks are taken at the first "
-        "evaluation with a training loss of 0.1 or less."
+        "evaluation with a training loss of 0.1 or less (cpu: 0.35)."
     )
     caveat = (
         "Rescaling by pairs raises the norm of all weights on both sides of the factor 1, and the sharpness with "
@@ -89,12 +89,13 @@ class ScaleOfWeights(LectureClaim):
         experiment = experiments.gains(context.tier)
         network = context.once("network", lambda: Network.of(experiment.content["workloads"][named(1.0)]))
         trials = trials_of(context, experiment.name, seed)
-        base = at_training_loss(trials[named(1.0), "momentum"], LEVEL)
+        level = LEVELS[context.tier]
+        base = at_training_loss(trials[named(1.0), "momentum"], level)
         found: Mapping[float, Any] = (
             {factor: rescaled(network.module, base[1], factor) for factor in FACTORS} if base else {}
         )
         _add_tau(rows, network, found, "rescaled networks", seed)
-        _add_tau(rows, network, _trained(trials), "scales of initialization", seed)
+        _add_tau(rows, network, _trained(trials, level), "scales of initialization", seed)
         return rows.table()
 
     def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
@@ -108,11 +109,11 @@ class ScaleOfWeights(LectureClaim):
         )  # fmt: skip
 
 
-def _trained(trials: Mapping[tuple[str, str], MeasuredTrial]) -> dict[float, Tensor]:
+def _trained(trials: Mapping[tuple[str, str], MeasuredTrial], level: float) -> dict[float, Tensor]:
     """The weights at the level of loss of each initialization that reaches it."""
     from thalweg_plugins.claims.networks import at_training_loss
 
-    reached = {factor: at_training_loss(trials[named(factor), "momentum"], LEVEL) for factor in FACTORS}
+    reached = {factor: at_training_loss(trials[named(factor), "momentum"], level) for factor in FACTORS}
     return {factor: found[1] for factor, found in reached.items() if found is not None}
 
 

@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from thalweg_plugins.claims.filters import experiments
-from thalweg_plugins.claims.filters.experiments import LEVEL
 from thalweg_plugins.claims.lecture import LectureClaim
 from thalweg_plugins.claims.trained import trials_of
 
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
     Floats = np.ndarray[Any, np.dtype[np.float64]]
 
+LEVEL = 0.1
+"""The training loss of the rule."""
 PLANES, SIDE = 4, 25
 """Planes for each seed, and points on a side from -1 to 1."""
 EXAMPLES = 256
@@ -67,7 +68,7 @@ class Shortcuts(LectureClaim):
         "Two directions of thousands are seen. The plain network needs ten times the steps to reach the loss, and its "
         "weights may have another scale, which filter normalisation takes out."
     )
-    tiers = ("quick", "cpu", "full")
+    tiers = ("quick", "full")
 
     def needs(self, tier: str) -> tuple[Experiment, ...]:
         """Both networks."""
