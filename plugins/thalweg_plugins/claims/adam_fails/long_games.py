@@ -85,9 +85,9 @@ class D2(LongGame):
         "test compares it with the registered problem and optimizers for 3,000 steps."
     )
     caveat = (
-        "The paper's counterexample chooses the problem after the betas. With a beta2 near enough to 1 Adam finds the "
-        "best point of this problem, as the condition measures (Zhang et al. 2022). Only alpha = 0.5 and two million "
-        "steps were measured."
+        "The paper's counterexample chooses the problem after the betas. With a beta2 near enough to 1 Adam goes to "
+        "the better end of this problem, as the condition measures (compare Zhang et al. 2022). Only alpha = 0.5 and "
+        "two million steps were measured."
     )
 
     def slopes(self, seed: int, steps: int) -> NDArray[np.float64]:

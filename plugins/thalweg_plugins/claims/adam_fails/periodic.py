@@ -46,7 +46,7 @@ class D1(LectureClaim):
     caveat = (
         "The theorem chooses the problem after beta2. With the default betas the same problem is no counterexample, "
         "which the condition measures. For a fixed finite sum a beta2 near enough to 1 lets Adam converge to a "
-        "neighbourhood (Zhang et al. 2022)."
+        "neighbourhood of critical points (Zhang et al. 2022)."
     )
 
     def measure(self, context: ClaimContext, seed: int) -> pandas.DataFrame:

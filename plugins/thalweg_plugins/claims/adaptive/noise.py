@@ -44,7 +44,7 @@ class C3(LectureClaim):
     """How near to the optimum AdaGrad and RMSProp come by rate, after a noisy beginning."""
 
     name = "C3"
-    summary = "after a noisy beginning AdaGrad arrives at fewer rates than RMSProp; does it fail at any rate?"
+    summary = "after a noisy beginning AdaGrad arrives at fewer rates than RMSProp; does it fail at every rate?"
     statement = (
         "AdaGrad never forgets, so that large gradients of the past can hold it far from the optimum, above all where "
         "the problem is not convex."
@@ -58,9 +58,9 @@ class C3(LectureClaim):
         "counts as this rounding. A seed draws the noise."
     )
     caveat = (
-        "The share of rates depends on the grid. That AdaGrad is far at any rate is a stronger statement than the "
-        "lecture's concern, and is judged by the best rate. RMSProp at a constant rate hovers at a distance of about "
-        "its rate, so large rates never arrive."
+        'The share of rates depends on the grid. That AdaGrad is far at every rate (the condition "any rate") is a '
+        "stronger statement than the lecture's concern, and is judged by the best rate. RMSProp at a constant rate "
+        "hovers at a distance of about its rate, so large rates never arrive."
     )
 
     def measure(self, context: ClaimContext, seed: int) -> pandas.DataFrame:

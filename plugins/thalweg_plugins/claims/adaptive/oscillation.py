@@ -20,7 +20,9 @@ class C6(LectureClaim):
 
     name = "C6"
     figure = "figure-2-oscillating-dimensions"
-    summary = "diagonal scaling needs fewer steps than gradient descent along the axes, and loses by a rotation"
+    summary = (
+        "diagonal scaling needs fewer steps than gradient descent along the axes, and more when the axes are rotated"
+    )
     statement = "Adaptive methods damp the oscillation across a narrow valley, if the valley lies along the axes."
     source = "Goodfellow, Bengio & Courville 2016, sections 8.3 and 8.5; lecture figure 2"
     method = (

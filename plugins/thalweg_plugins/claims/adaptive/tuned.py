@@ -117,7 +117,7 @@ class AdamAgainstMomentum(TieredClaim):
     caveat = (
         SMALL
         + "Choi et al. find that the order of optimizers depends on which hyperparameters are tuned, and that Adam "
-        "with all of them tuned is never behind momentum, of which it is nearly a special case."
+        "with all of them tuned is never behind momentum, which is nearly a special case of it: Adam with a large eps."
     )
     tiers = ("quick", "cpu", "full")
     renamed = RENAMED

@@ -212,7 +212,7 @@ class Smoothness(LectureClaim):
         "Batch norm makes the loss smoother: along the gradient, the loss and the gradient vary less, so that larger "
         "steps can be trusted."
     )
-    source = "Santurkar, Tsipras, Ilyas & Madry 2018, section 3.1 and figure 4"
+    source = "Santurkar, Tsipras, Ilyas & Madry 2018, section 3 and figure 4"
     method = (
         NETWORK
         + "Eight points lie along the negative gradient at 1/2 to 4 times the rate. Range: largest less smallest "

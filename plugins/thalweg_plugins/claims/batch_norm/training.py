@@ -47,7 +47,8 @@ class Reliability(LectureClaim):
         DEPTH
         + "A cell is a depth (12, 24), a rate (0.01, 0.1) and an initialization (He, Glorot, torch's default). It "
         "counts if the training accuracy is 95% or more at an evaluation after any epoch. The residual network has "
-        "shortcuts over two layers and no batch norm, so that each network adds one thing to the plain one."
+        "shortcuts over two layers and no batch norm, so that each network adds one thing to the plain one. A block "
+        "adds the output of its second ReLU to its input; He et al. 2016 put that ReLU after the sum."
     )
     caveat = (
         "The share depends on the choice of cells: with more small rates and good initializations plain networks win "

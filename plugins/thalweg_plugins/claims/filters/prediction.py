@@ -77,7 +77,7 @@ def granulated_tau(
         settings: the hyperparameters of each configuration.
         copies: how often a resample holds each configuration; a pair counts by the product. None: once each.
 
-    Source: Jiang et al. 2020, Fantastic generalization measures and where to find them, section 2.2.3.
+    Source: Jiang et al. 2020, Fantastic generalization measures and where to find them.
     """
     (tau,) = _taus(sharpness, errors, settings, [copies or dict.fromkeys(settings, 1)])
     return float(tau)
@@ -298,18 +298,18 @@ class FilterNormalisedSharpness(Prediction):
     name = "K3"
     summary = "filter-normalised curvature predicts the test error over 48 configurations at equal training loss"
     statement = "Sharpness under filter normalisation predicts how well a network generalizes."
-    source = "Li, Xu, Taylor, Studer & Goldstein 2018, section 4; Jiang et al. 2020 for the statistic"
+    source = "Li, Xu, Taylor, Studer & Goldstein 2018, sections 4 and 5; Jiang et al. 2020 for the statistic"
     method = METHOD + (
         "Sharpness is the curvature at 0 of the training loss along a direction, d'Hd, the mean over ten random "
         "directions in float64; filter-normalised directions have the norm of each filter, raw ones are standard "
         "normal."
     )
     caveat = (
-        "In quick, 450 test images and networks of two hidden layers are too small to decide. Dinh et al. 2017 "
-        "make any "
-        "raw sharpness by rescaling; Jiang et al. 2020 and Andriushchenko et al. 2023 find that the order "
-        "depends on the "
-        "measure and on the hyperparameter that varies."
+        "In quick, 450 test images and networks of two hidden layers are too small to say much: the interval counts "
+        "the choice of configurations, and not the choice of test images. Jiang et al. correlate with the gap between "
+        "training and test error; at equal training loss the test error stands for it. Dinh et al. 2017 make any raw "
+        "sharpness by rescaling. Jiang et al. 2020 and Andriushchenko et al. 2023 find that the relation depends on "
+        "the measure and on the hyperparameters that vary."
     )
     tiers = ("quick", "cpu", "full")
 
@@ -338,7 +338,8 @@ class AdaptiveSharpness(Prediction):
     )
     caveat = (
         "Andriushchenko et al. find that adaptive sharpness does not correlate well with generalization on modern "
-        "networks. In quick, 450 test images and small networks are too few to decide. One radius is measured."
+        "networks. In quick, 450 test images and small networks are too few to say much, and the interval does not "
+        "count the choice of test images. One radius is measured."
     )
     tiers = ("quick", "cpu", "full")
 

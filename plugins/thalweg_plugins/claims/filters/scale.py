@@ -56,7 +56,7 @@ class ScaleOfWeights(LectureClaim):
         "looks sharp, and one with large weights looks flat."
     )
     source = (
-        "Li, Xu, Taylor, Studer & Goldstein 2018, Visualizing the loss landscape of neural nets, section 3; "
+        "Li, Xu, Taylor, Studer & Goldstein 2018, Visualizing the loss landscape of neural nets, section 4; "
         "Dinh et al. 2017"
     )
     method = (
@@ -66,13 +66,18 @@ class ScaleOfWeights(LectureClaim):
         "He's initialization times the same factors, momentum at lr = 0.01. All networks are taken at the first "
         "evaluation with a training loss of 0.1 or less (cpu: 0.35)."
     )
+    fault = (
+        "The rule asks that sharpness falls where the norm of all weights rises. For rescaled networks this is the "
+        "wrong way round. With factors a and 1/a on two layers, ||w||^2 and tr H, the mean of d'Hd, are both a sum of "
+        "a term in a^2, a term in a^-2 and a constant. Both rise towards small and towards large a, so they rise "
+        "together. Raw sharpness follows the scale there, but not in this direction. The other setting can decide its "
+        "part."
+    )
     caveat = (
-        "Rescaling by pairs raises the norm of all weights on both sides of the factor 1, and the sharpness with "
-        "it, while "
-        "the rule asks whether sharpness falls where the norm rises. So the first setting shows that raw "
-        "sharpness follows "
-        "the scale, and not this direction. Li et al. compare networks that weight decay and batch size brought to "
-        "different norms. Losses are equal up to the distance of two evaluations."
+        "A larger initialization also makes outputs more sensitive to each weight, as long as no normalisation takes "
+        "the scale out; Li et al. argue for networks whose function does not see the scale. They compare networks that "
+        "weight decay and batch size brought to different norms. Losses are equal up to the distance of two "
+        "evaluations."
     )
     tiers = ("quick", "cpu", "full")
 

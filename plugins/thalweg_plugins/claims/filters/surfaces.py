@@ -52,7 +52,7 @@ class Shortcuts(LectureClaim):
     figure = "surfaces-with-and-without-shortcuts"
     summary = "the filter-normalised surface of a deep network bends down less often with shortcuts than without"
     statement = "Shortcuts make the loss surface of deep networks smoother: without them it is chaotic, not convex."
-    source = "Li, Xu, Taylor, Studer & Goldstein 2018, sections 5 and 6, figures 5 and 7"
+    source = "Li, Xu, Taylor, Studer & Goldstein 2018, section 6"
     method = (
         "MLPs with 24 layers with weights (the output layer included), 32 units wide, with batch norm, SGD at lr "
         "= 0.1, "
@@ -65,8 +65,9 @@ class Shortcuts(LectureClaim):
     caveat = (
         "Dense networks on small data; Li et al. draw ResNet-56 on CIFAR-10. Batch norm's statistics follow each "
         "point. "
-        "Two directions of thousands are seen. The plain network needs ten times the steps to reach the loss, and its "
-        "weights may have another scale, which filter normalisation takes out."
+        "Two directions of thousands are seen. The two networks need different numbers of steps to reach the loss, and "
+        "their weights may have different scales, which filter normalisation takes out. Li et al. show the absolute "
+        "value of the ratio of eigenvalues; here it keeps its sign."
     )
     tiers = ("quick", "full")
 

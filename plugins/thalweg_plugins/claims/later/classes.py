@@ -138,7 +138,10 @@ class AdamOnHeavyTails(LectureClaim):
         "Gradient descent makes slow progress on rare classes, and Adam does not. So Adam is ahead where the classes "
         "are heavy-tailed, even without noise of batches."
     )
-    source = "Kunstner, Yadav, Milligan, Schmidt & Bietti 2024, Heavy-tailed class imbalance and why Adam outperforms"
+    source = (
+        "Kunstner, Yadav, Milligan, Schmidt & Bietti 2024, Heavy-tailed class imbalance and why Adam outperforms "
+        "gradient descent on language models"
+    )
     method = (
         "Ten classes of digits with 120 / (k + 1) examples in class k, against ten equal classes with as many examples "
         "(350). A dense network 64-64-10 with ReLU and He's initialization trains for 300 full-batch steps. Gradient "

@@ -125,9 +125,9 @@ class L2(LectureClaim):
         "ends."
     )
     caveat = (
-        "In the paper a LeNet on MNIST has no barrier even at k = 0, and larger networks have one at k = 0 and none "
-        "after a few percent of the training. One network and one k decide here. Permutations of units are not undone "
-        "(Entezari et al. 2022)."
+        "In the paper a LeNet on MNIST has no barrier even at k = 0. Larger networks have one at k = 0 and none after "
+        "an early part of the training, whose length depends on the network. One network and one k decide here. "
+        "Permutations of units are not undone (Entezari et al. 2022)."
     )
     tiers = ("quick", "full")
 

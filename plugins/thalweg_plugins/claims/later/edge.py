@@ -93,7 +93,10 @@ class EdgeOfStability(LectureClaim):
         "Full-batch gradient descent trains at the edge of stability: the largest eigenvalue of the Hessian rises to 2 "
         "/ lr and stays there, while the loss goes on falling."
     )
-    source = "Cohen, Kaur, Li, Kolter & Talwalkar 2021, Gradient descent ... typically occurs at the edge of stability"
+    source = (
+        "Cohen, Kaur, Li, Kolter & Talwalkar 2021, Gradient descent on neural networks typically occurs at the edge of "
+        "stability"
+    )
     method = (
         "The 1,077 training digits, a dense network with two hidden layers of 64 tanh units, torch's initialization, "
         "the squared loss 1/2 ||f(x) - y||^2 of one-hot targets, its mean over examples. Gradient descent with lr = "
@@ -102,7 +105,7 @@ class EdgeOfStability(LectureClaim):
     )
     caveat = (
         "With cross-entropy the sharpness falls again once the examples are fitted, and mini-batches stay below 2 / lr "
-        "(Cohen et al. 2021, sections 4 and 6). At a rate whose 2 / lr is below the sharpness at initialization there "
+        "(Cohen et al. 2021). At a rate whose 2 / lr is below the sharpness at initialization there "
         "is no rise to see, and at a small rate the rise may take longer than the run. Damian et al. 2023 explain the "
         "hovering by the third derivative."
     )

@@ -31,12 +31,14 @@ class MuonAgainstAdamW(TieredClaim):
     summary = "Muon trains to a lower loss and a lower error than AdamW, both tuned, in equal steps"
     statement = "Muon, which orthogonalises the momentum of hidden matrices, needs fewer steps than AdamW."
     source = "Jordan et al. 2024, Muon: an optimizer for hidden layers in neural networks"
-    method = HOW + "Muon's rate of the parameters that AdamW trains (vectors, the last layer) stays at 0.001."
+    method = (
+        HOW
+        + "Muon's rate of the parameters that AdamW trains (the first and the last layer, and vectors) stays at 0.001."
+    )
     caveat = (
         SMALL
         + "Muon's authors speak of language models and of CIFAR-10 speedruns. A step of Muon costs more than a step "
-        "of AdamW; equal steps ignore this. Wen et al. 2025 and Semenov et al. 2025 find smaller gains once AdamW is "
-        "tuned well."
+        "of AdamW; equal steps ignore this. Wen et al. 2025 find smaller gains once AdamW is tuned well."
     )
     tiers = ("quick", "cpu", "full")
     renamed = RENAMED

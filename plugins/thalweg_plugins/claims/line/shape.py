@@ -99,7 +99,8 @@ class Monotone(LectureClaim):
     )
     caveat = (
         "Lucas et al. 2021 find lines that are not monotone for large rates, Adam and batch norm: see I3. Frankle 2020 "
-        "finds long plateaus and rises on larger networks. SGD's own path is far from this line."
+        "finds on larger networks that the loss stays high until near the end of the line. SGD's own path is far from "
+        "this line."
     )
     tiers = ("quick", "cpu", "full")
 
@@ -130,9 +131,8 @@ class Convex(LectureClaim):
     source = SOURCE
     method = METHOD + "A second difference below -1e-4 of the drop counts as a bend downwards."
     caveat = (
-        "Goodfellow et al. say 'approximately convex' of some of their lines and show others with plateaus. A "
-        "plateau at "
-        "the start, where networks begin near a saddle, ends in a bend downwards."
+        "Goodfellow et al. speak of an approximately convex shape. A plateau at the start, where networks begin near "
+        "a saddle, ends in a bend downwards. Frankle 2020 finds such plateaus on larger networks."
     )
     tiers = ("quick", "cpu", "full")
 

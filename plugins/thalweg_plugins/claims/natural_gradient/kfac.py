@@ -196,10 +196,9 @@ class HeldOutLoss(TieredClaim):
         "this level, between evaluations linearly in the logarithm of the loss."
     )
     caveat = (
-        "Contested: Zhang et al. 2019 find that K-FAC with decoupled weight decay generalizes as well as gradient "
-        "descent. Amari et al. 2021 show that the order depends on the noise of labels and on stopping. The "
-        "matched level "
-        "may lie early in K-FAC's training."
+        "Contested: Zhang et al. 2019 (Three mechanisms of weight decay regularization) find that decoupled weight "
+        "decay helps K-FAC to generalize. Amari et al. 2021 show that the order of preconditioned and plain gradient "
+        "descent depends on the noise of labels and on stopping. The matched level may lie early in K-FAC's training."
     )
     tiers = ("quick", "cpu", "full")
     renamed: ClassVar = {

@@ -38,8 +38,8 @@ class B2(LectureClaim):
     )
     caveat = (
         "The lecture calls the matrix with labels drawn from the model empirical; today the empirical Fisher matrix "
-        "has true labels. The two agree only where the model's probabilities are those of the data (Kunstner et al. "
-        "2019)."
+        "has true labels. The two approach each other where the model's probabilities are those of the data and "
+        "examples are many; elsewhere they need not (Kunstner et al. 2019)."
     )
 
     def measure(self, context: ClaimContext, seed: int) -> pandas.DataFrame:

@@ -54,9 +54,10 @@ class AdaptiveTestErrors(LectureClaim):
         "Fashion-MNIST, full trains VGG-16 with batch norm and dropout on CIFAR-10 under a step schedule."
     )
     caveat = (
-        "Choi et al. 2019 find no difference when all hyperparameters are tuned; Zou et al. 2021 find one for Adam "
-        "without weight decay, and none for convex problems. quick has a small network and 1,000 test examples: one "
-        "example is 0.1% of error."
+        "Contested: in Choi et al. 2019 adaptive methods are never behind when all hyperparameters are tuned. Zou et "
+        "al. 2021 prove a gap between Adam and gradient descent for a class of image-like data and two-layer "
+        "convolutional networks, even with weight decay, and none for convex problems with weight decay. quick has a "
+        "small network and 1,000 test examples: one example is 0.1% of error."
     )
     tiers = ("quick", "cpu", "full")
 

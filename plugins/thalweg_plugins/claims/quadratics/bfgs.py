@@ -27,8 +27,8 @@ class A3(LectureClaim):
         "float64."
     )
     caveat = (
-        "The theorem needs exact line searches and a quadratic. With other line searches B approaches the inverse "
-        "Hessian only along the directions that are searched, and a dense B takes d^2 numbers."
+        "The theorem needs exact line searches and a quadratic. With other line searches the steps may become good "
+        "while B stays away from the inverse Hessian. A dense B takes d^2 numbers."
     )
 
     def measure(self, context: ClaimContext, seed: int) -> pandas.DataFrame:

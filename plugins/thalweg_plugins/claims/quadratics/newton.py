@@ -29,7 +29,7 @@ class A1(LectureClaim):
     )
     caveat = (
         "The statement is exact only for quadratics with a positive definite Hessian. Elsewhere a step of 1 may lead "
-        "uphill, and with n weights a dense Hessian costs n^2 numbers and n^3 operations."
+        "uphill. With n weights a dense Hessian costs n^2 numbers and n^3 operations."
     )
 
     def measure(self, context: ClaimContext, seed: int) -> pandas.DataFrame:

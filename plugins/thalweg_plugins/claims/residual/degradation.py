@@ -116,7 +116,8 @@ class Degradation(TieredClaim):
     source = "He, Zhang, Ren & Sun 2016, sections 1 and 4.1"
     method = (
         "A depth counts the layers with weights, the output layer included. Hidden layers have 32 units, batch norm "
-        "and He's initialization; shortcuts skip two layers. Of the rates 0.003, 0.01, 0.03 and 0.1, two seeds of "
+        "and He's initialization. Shortcuts skip two layers; in the dense networks the sum follows the second ReLU, "
+        "which He et al. put after the sum. Of the rates 0.003, 0.01, 0.03 and 0.1, two seeds of "
         "their own choose the one with the least mean error for each network. A training ends where the least training "
         "error improved by less than 0.005 over 20 epochs, after at most 100 epochs, and the least error counts. full: "
         "plain and residual networks of 8, 20 and 56 layers on CIFAR-10."
