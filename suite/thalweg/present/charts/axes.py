@@ -54,7 +54,6 @@ def line_legend() -> alt.Legend:
         columns=2,
         symbolType="stroke",
         symbolStrokeWidth=2.5,
-        symbolOpacity=1,
         symbolSize=500,
         symbolOpacity=1,
         labelLimit=140,
