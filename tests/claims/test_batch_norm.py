@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from made_trials import MadeContext, MadeTrial, value_of
-from thalweg_plugins.claims.batch_norm import experiments
+from thalweg_plugins.claims.batch_norm import experiments, training
 from thalweg_plugins.claims.batch_norm.experiments import BATCH, NOISY, PLAIN, RATES, RESIDUAL, SHIFT_RATES, rate
 from thalweg_plugins.claims.batch_norm.smoothness import CovariateShift, Smoothness, at_levels, shift, smoothness
 from thalweg_plugins.claims.batch_norm.training import (
@@ -46,17 +46,33 @@ def test_g1_counts_cells_that_reach_95_percent_at_any_evaluation() -> None:
     assert {RESIDUAL, PLAIN, BATCH} == {workload.rsplit("-", 2)[0] for workload, _ in cells}
 
 
-def test_g3_counts_a_plain_network_that_does_not_arrive_with_all_steps() -> None:
-    trials = [
-        _accurate(PLAIN, "sgd", 0.1, 0.2, 0.3, 0.4),
-        _accurate(BATCH, "sgd", 0.1, 0.96, 0.97, 0.98),
-        _accurate(NOISY, "sgd", 0.1, 0.2, 0.95, 0.96),
-    ]
-    table = NoisyBatchNorm().measure(MadeContext(trials), 0)
+def test_g3_counts_a_plain_network_that_does_not_arrive_with_all_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {PLAIN: [0.1, 0.2, 0.3, 0.4], BATCH: [0.1, 0.96, 0.97, 0.98], NOISY: [0.1, 0.2, 0.95, 0.96]}
+    kinds = {str(workload): kind for kind, workload in experiments.noisy("quick").items()}
+    assert len(kinds) == 3
+
+    def made(workload: object, seed: int, device: str) -> pd.Series:
+        return pd.Series(found[kinds[str(workload)]], index=[0, 5, 10, 15])
+
+    monkeypatch.setattr(training, "accuracies", made)
+    table = NoisyBatchNorm().measure(MadeContext([]), 0)
     quantity = "steps to 95% training accuracy"
     assert [value_of(table, quantity, name) for name in ("plain", "batch norm", "noisy batch norm")] == [15, 5, 10]
-    trials[2] = _accurate(NOISY, "sgd", 0.1, 0.2, 0.3, 0.4)
-    assert math.isnan(value_of(NoisyBatchNorm().measure(MadeContext(trials), 0), quantity, "noisy batch norm"))
+    found[NOISY] = [0.1, 0.2, 0.3, 0.4]
+    assert math.isnan(value_of(NoisyBatchNorm().measure(MadeContext([]), 0), quantity, "noisy batch norm"))
+
+
+def test_g3_leaves_noise_and_running_statistics_out_of_the_accuracy() -> None:
+    """Before the first step both networks are one function; noise moves weights, and other noise in other seeds."""
+    plain, normed, noisy = (
+        training.accuracies({**workload, "budget": {"epochs": 1}}, 0, "cpu")
+        for workload in experiments.noisy("quick").values()
+    )
+    assert plain.index.tolist() == normed.index.tolist() == list(range(0, 17, 5))
+    assert normed[0] == noisy[0] != plain[0]
+    assert normed[15] != noisy[15]
+    workload = {**experiments.noisy("quick")[NOISY], "budget": {"epochs": 1}}
+    pd.testing.assert_series_equal(noisy, training.accuracies(workload, 0, "cpu"))
 
 
 def _flow(slopes: dict[int, float], depth: int) -> pd.DataFrame:

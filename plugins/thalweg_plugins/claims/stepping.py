@@ -41,6 +41,7 @@ class Steps:
         problem: the problem, with its data.
         module: the module at its first weights.
         draw: the batches; None takes full batches.
+        draws_in_forward: whether the module's forward pass draws random numbers.
         hyperparameters: the optimizer's settings; others keep their defaults.
     """
 
@@ -50,11 +51,12 @@ class Steps:
         problem: LoadedProblem,
         module: nn.Module,
         draw: Draw | None = None,
+        draws_in_forward: bool = False,
         **hyperparameters: Any,
     ) -> None:
         self.problem, self.module = problem, module
         self.draw = draw or Draw(0, None)
-        self.objective = Objective(module, problem, self.draw)
+        self.objective = Objective(module, problem, self.draw, draws_in_forward)
         self.hyperparameters = resolve(optimizer.options, hyperparameters, optimizer.name)
         size = problem.sizes["train"]
         context = BuildContext(self.draw.seed, size, self.draw.batch_size or size)

@@ -30,10 +30,10 @@ def natural(part: Part, value: float | None) -> float:
 
 
 def bound(part: Part) -> str:
-    """The bound in words, such as "above 3" or "between 0.9 and 1.3"."""
-    low = number(natural(part, part.threshold), digits=3)
+    """The bound in words, such as "above 3" or "between 0.9 and 1.3": in five digits, of which 0.99999 needs all."""
+    low = number(natural(part, part.threshold), digits=5)
     if part.side == "within":
-        return f"between {low} and {number(natural(part, part.upper), digits=3)}"
+        return f"between {low} and {number(natural(part, part.upper), digits=5)}"
     return f"{part.side} {low}"
 
 

@@ -27,8 +27,8 @@ class B3(LectureClaim):
         "of gradient descent (lr = 0.5) come first. Linear: theta = A phi with singular values from 1 to 100, drawn by "
         "the seed; the difference of the two steps is relative to the step, in theta. Nonlinear: theta = sinh(phi), "
         "elementwise; ||out1 - out2|| / ||out1 - out0|| of the outputs after one step, for five steps lr from 1e-4 to "
-        "1e-2, and its slope in lr on logarithms: 1 for the natural gradient, 0 for gradient descent. Dampings are "
-        "1e-14 and 1e-12."
+        "1e-2, and its slope in lr on logarithms: 1 for the natural gradient, 0 for gradient descent. The damping "
+        "is 1e-14 for the linear map and 1e-12 for the nonlinear one."
     )
     caveat = (
         "Only infinitesimal steps are invariant under nonlinear maps. Damping is not invariant, and neither are "
