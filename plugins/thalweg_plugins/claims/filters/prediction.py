@@ -43,6 +43,13 @@ METHOD = (
     "errors count "
     "as zero. The interval is the middle 95% of 2,000 resamples of the configurations. "
 )
+SCOPE = (
+    "The interval counts the choice of configurations, not of test images and not of hyperparameters. Tau is a mean "
+    "over four hyperparameters only. In simulations where sharpness and error each depend on the four at random, the "
+    "interval excludes zero in half of the cases, so the verdict is about this grid. Losses are equal up to the "
+    "distance of two evaluations. "
+)
+"""What the interval of both claims does not count."""
 
 
 def differing(settings: Mapping[str, Mapping[str, float]]) -> dict[str, list[tuple[str, str]]]:
@@ -141,6 +148,8 @@ def settings_of(tier: str) -> dict[str, dict[str, float]]:
 
 class Prediction(LectureClaim):
     """What K3 and L6 share: 48 configurations, and the decision by a bootstrap over them."""
+
+    intervals_over = "configurations"
 
     def needs(self, tier: str) -> tuple[Experiment, ...]:
         """The 48 configurations."""
@@ -305,8 +314,9 @@ class FilterNormalisedSharpness(Prediction):
         "normal."
     )
     caveat = (
-        "In quick, 450 test images and networks of two hidden layers are too small to say much: the interval counts "
-        "the choice of configurations, and not the choice of test images. Jiang et al. correlate with the gap between "
+        "In quick, 450 test images and networks of two hidden layers are too small to say much. "
+        + SCOPE
+        + "Jiang et al. correlate with the gap between "
         "training and test error; at equal training loss the test error stands for it. Dinh et al. 2017 make any raw "
         "sharpness by rescaling. Jiang et al. 2020 and Andriushchenko et al. 2023 find that the relation depends on "
         "the measure and on the hyperparameters that vary."
@@ -338,8 +348,8 @@ class AdaptiveSharpness(Prediction):
     )
     caveat = (
         "Andriushchenko et al. find that adaptive sharpness does not correlate well with generalization on modern "
-        "networks. In quick, 450 test images and small networks are too few to say much, and the interval does not "
-        "count the choice of test images. One radius is measured."
+        "networks. In quick, 450 test images and small networks are too few to say much. " + SCOPE + "One radius is "
+        "measured."
     )
     tiers = ("quick", "cpu", "full")
 
