@@ -35,18 +35,17 @@ def natural(part: Part, value: float | None) -> float:
 
 
 def written(part: Part, value: float | None) -> str:
-    """A part's number with three digits; with six where three would round it to a whole number.
+    """A part's number with three digits; with six where three would round a share or a cosine to 1.
 
     >>> part = Part("cosine", 0.9999999, 0.99, 1.0, 0.99999, "holds")
-    >>> written(part, 0.99999), written(part, 0.12345), written(part, 0.99)
-    ('0.99999', '0.123', '0.99')
+    >>> written(part, 0.99999), written(part, 0.12345), written(part, 1.0001)
+    ('0.99999', '0.123', '1')
     """
     found = natural(part, value)
     if math.isinf(found):
         return "infinity" if found > 0 else "-infinity"
     text = number(found, digits=3)
-    rounded = text != DASH and float(text).is_integer() and abs(found) < 100 and found != 0
-    return number(found, digits=6) if rounded else text
+    return number(found, digits=6) if text in ("1", "-1") and abs(found) < 1 else text
 
 
 def bound(part: Part) -> str:
