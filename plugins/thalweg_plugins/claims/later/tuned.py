@@ -38,9 +38,8 @@ class MuonAgainstAdamW(TieredClaim):
     caveat = (
         SMALL
         + "Muon's authors speak of language models and of CIFAR-10 speedruns. A step of Muon costs more than a step "
-        "of AdamW; equal steps ignore this. On the digits Muon's "
-        "loss comes near the rounding of float32, so the size of the ratio says little. Wen et al. 2025 find smaller "
-        "gains once AdamW is tuned well."
+        "of AdamW; equal steps ignore this. On the digits Muon's loss comes near the rounding of float32, so the size "
+        "of the ratio says little. Wen et al. 2025 find smaller gains once AdamW is tuned well."
     )
     tiers = ("quick", "cpu", "full")
     renamed = RENAMED
