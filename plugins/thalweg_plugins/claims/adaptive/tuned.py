@@ -21,15 +21,15 @@ RENAMED = {
 """The names of the two workloads in the other tiers."""
 
 HOW = (
-    "Each optimizer tries eight learning rates over three decades, with three tuning seeds each. The rate with the "
-    "best validation accuracy is trained again with fresh seeds. Training loss and validation error are those of "
-    "the last "
+    "Each optimizer tries eight learning rates over three decades, with three tuning seeds each. The rate whose runs "
+    "have the best validation accuracy at any evaluation is trained again with fresh seeds. Training loss and "
+    "validation error are those of the last "
     "step. "
 )
 SMALL = (
     "The networks and data are small, other hyperparameters than the rate stay at their defaults, and a best rate may "
-    "lie at an end of its range. Validation accuracy chooses the rate, also where training losses are compared; "
-    "another rate may have the least training loss. The validation split that chose the rate gives the validation "
+    "lie at an end of its range. Validation accuracy chooses the rate, also where losses are compared; another rate "
+    "may have the least loss in the end. The validation split that chose the rate gives the validation "
     "error too. "
 )
 

@@ -262,7 +262,7 @@ class Generalization(TieredClaim):
     )
     caveat = (
         "The matched level may lie early in the training of the faster network. The validation split that is read also "
-        "chose the rates. The tuned rate differs between the "
+        "chose the rates, by the best accuracy of a run. The tuned rate differs between the "
         "networks, and Bjorck et al. 2018 put much of batch norm's benefit down to the larger rates that it allows."
     )
     tiers = ("quick", "cpu", "full")

@@ -198,7 +198,8 @@ class HeldOutLoss(TieredClaim):
         "Contested: Zhang et al. 2019 (Three mechanisms of weight decay regularization) find that decoupled weight "
         "decay helps K-FAC to generalize. Amari et al. 2021 show that the order of preconditioned and plain gradient "
         "descent depends on the noise of labels and on stopping. The matched level may lie early in the faster side's "
-        "training. The validation split that is read also chose the rates and dampings."
+        "training. The validation split that is read also chose the rates and dampings, by each workload's own metric "
+        "at its best evaluation."
     )
     tiers = ("quick", "cpu", "full")
     renamed: ClassVar = {
