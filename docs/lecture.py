@@ -35,6 +35,14 @@ RULES_COMMIT = "115b581"
 RULES_SHA256 = "a3200a918ba6981884ec18e628531c6469fe9e50b3b2274aa1c7e32da575a603"
 """The digest of the file of rules at that commit."""
 
+READING = (
+    "Value, interval and bound below are those of one part of a claim: the first with the claim's verdict, else the",
+    "first that decides. In the pictures a line is the median of the seeds, and a band runs from the smallest to the",
+    "largest seed. A point is one seed; in K3 and L6 it is one configuration. Paths, single directions and surfaces",
+    "(C6, J, K1, K4) are those of the first seed.",
+)
+"""How to read tables and pictures."""
+
 TIERS = {"quick": "two CPU cores", "cpu": "Fashion-MNIST on two CPU cores", "full": "a GPU"}
 
 
@@ -89,6 +97,8 @@ def index(rows: dict[str, list[ClaimRow]]) -> str:
         "",
         f"Now there are {present.counts(quick)}.",
         "",
+        *READING,
+        "",
         f"Commit `{RULES_COMMIT}` fixed all rules before any run, in `plugins/thalweg_plugins/claims/rules.toml`.",
         f"The SHA-256 of the file is `{hashlib.sha256(RULES.read_bytes()).hexdigest()}`.",
         "",
@@ -138,7 +148,7 @@ def outcome(row: ClaimRow) -> Iterator[str]:
     if row.decision is None or row.stored is None:
         yield from (f"**What came out** ({row.tier}). Not measured.", "")
         return
-    kind = "a theorem, every seed must keep the bounds" if row.claim.theorem else "95% intervals over seeds"
+    kind = present.kind_of(row.claim)
     yield f"![{row.entry.name}, tier {row.tier}]({PICTURES}/{picture_of(row)})"
     yield ""
     mark = present.MARKS[row.verdict]

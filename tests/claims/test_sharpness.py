@@ -83,6 +83,13 @@ def test_a_resample_counts_pairs_by_the_product_of_copies() -> None:
     assert granulated_tau(sharpness, errors, settings, {"p": 2, "q": 1, "r": 3}) == pytest.approx((2 - 3 + 6) / 11)
 
 
+def test_the_granulated_tau_is_the_mean_of_the_taus_of_single_hyperparameters() -> None:
+    rng = np.random.default_rng(4)
+    sharpness, errors = (dict(zip(GRID, rng.random(len(GRID)).tolist(), strict=True)) for _ in range(2))
+    alone = [granulated_tau(sharpness, errors, GRID, only=key) for key in next(iter(GRID.values()))]
+    assert granulated_tau(sharpness, errors, GRID) == pytest.approx(np.mean(alone), abs=1e-12)
+
+
 def test_the_bootstrap_covers_no_relation() -> None:
     """Of 60 unrelated sets, the 95% interval misses zero in a few."""
     rng = np.random.default_rng(1)
@@ -108,6 +115,8 @@ def test_k3_turns_with_the_error() -> None:
     held = claim.decide(claim.synthetic(1, 0.0, "quick"), "quick")
     assert held.parts[0].statistic == 1.0
     assert held.verdict == "holds"
+    alone = [part for part in held.parts if part.name.startswith("tau where")]
+    assert [(part.statistic, part.reported) for part in alone] == [(1.0, True)] * 4
     table = claim.synthetic(1, 0.0, "quick")
     first = table["setting"].iloc[0]
     lost = table.assign(

@@ -183,6 +183,11 @@ def test_condition_names_the_sides() -> None:
     )
 
 
+def test_names_with_commas_are_in_quotation_marks() -> None:
+    decision = conclude([part(H, "most rates, convex"), part(H, "any"), part(N, "start"), part(N, "end")])
+    assert decision.condition == 'holds at "most rates, convex", "any"; does not hold at start, end'
+
+
 def test_conditions_are_corrected_by_holm() -> None:
     """Three levels with p-values of 0.01, 0.03 and 0.04 by themselves: Holm at 5% rejects the first alone."""
 

@@ -216,6 +216,8 @@ class Claim(Component, ABC):
     """What later literature says, and what the measurement cannot show."""
     fault: str = ""
     """Why the rule turned out unable to decide, where it did. The rule stays, and the reason is shown beside it."""
+    intervals_over: str = "seeds"
+    """What the intervals of an empirical claim are taken over."""
     theorem: bool = False
     """Whether the statement is proven, so that every seed must keep it."""
     tiers: tuple[str, ...] = ("quick",)

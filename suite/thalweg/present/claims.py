@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from thalweg.claims.read import ClaimRow
-from thalweg.contracts.claim import Part
+from thalweg.contracts.claim import Claim, Part
 from thalweg.present.numbers import DASH, number
 from thalweg.present.sentences import count
 from thalweg.present.table import Column, Table
@@ -20,20 +20,39 @@ MARKS = {
     "not measured": "–",
 }
 """A sign for each verdict."""
+LARGEST_LOG = 700.0
+"""Logarithms of ratios from here on are written as infinity, because their ratios exceed float64."""
+FIRST = "of the part that is shown first: the first one with the claim's verdict, else the first one that decides"
 
 
 def natural(part: Part, value: float | None) -> float:
     """A part's number as people read it: the ratio of a log ratio."""
     if value is None or math.isnan(value):
         return math.nan
-    return math.exp(value) if part.unit == "log ratio" and value < 700 else value
+    if part.unit != "log ratio":
+        return value
+    return math.exp(value) if value < LARGEST_LOG else math.inf
+
+
+def written(part: Part, value: float | None) -> str:
+    """A part's number with three digits; with six where three would round a share or a cosine to 1.
+
+    >>> part = Part("cosine", 0.9999999, 0.99, 1.0, 0.99999, "holds")
+    >>> written(part, 0.99999), written(part, 0.12345), written(part, 1.0001)
+    ('0.99999', '0.123', '1')
+    """
+    found = natural(part, value)
+    if math.isinf(found):
+        return "infinity" if found > 0 else "-infinity"
+    text = number(found, digits=3)
+    return number(found, digits=6) if text in ("1", "-1") and abs(found) < 1 else text
 
 
 def bound(part: Part) -> str:
-    """The bound in words, such as "above 3" or "between 0.9 and 1.3": in five digits, of which 0.99999 needs all."""
-    low = number(natural(part, part.threshold), digits=5)
+    """The bound in words, such as "above 3" or "between 0.9 and 1.3"."""
+    low = written(part, part.threshold)
     if part.side == "within":
-        return f"between {low} and {number(natural(part, part.upper), digits=5)}"
+        return f"between {low} and {written(part, part.upper)}"
     return f"{part.side} {low}"
 
 
@@ -41,7 +60,7 @@ def interval(part: Part) -> str:
     """The interval's ends; a dash where there is none."""
     if math.isnan(part.low):
         return DASH
-    low, high = (number(natural(part, end), digits=3) for end in (part.low, part.high))
+    low, high = (written(part, end) for end in (part.low, part.high))
     return low if low == high else f"{low} to {high}"
 
 
@@ -52,10 +71,11 @@ def parts_table(parts: Sequence[Part]) -> Table:
             Column("part", "part", lambda row: row["part"].name, kind="text"),
             Column("condition", "condition", lambda row: row["part"].condition, kind="text",
                    when=any(part.condition and part.condition not in part.name for part in parts)),
-            Column("value", "value", lambda row: number(natural(row["part"], row["part"].statistic), digits=3),
-                   kind="text"),
+            Column("value", "value", lambda row: written(row["part"], row["part"].statistic), kind="text",
+                   help="the mean, of a ratio the geometric mean; for a theorem the seed nearest to breaking it"),
             Column("interval", "interval", lambda row: interval(row["part"]), kind="text",
-                   help="95% interval over seeds; for a theorem the smallest and the largest value of a seed"),
+                   help="95% interval of this part by itself; Holm's procedure may ask more under conditions; "
+                   "for a theorem the smallest and the largest value of a seed"),
             Column("bound", "bound", lambda row: bound(row["part"]), kind="text"),
             Column("verdict", "verdict", lambda row: verdict_of(row["part"]), kind="text"),
         ],
@@ -84,7 +104,7 @@ def ledger(rows: Sequence[ClaimRow]) -> Table:
         if decision is None:
             return DASH
         part = decision.deciding
-        return {"value": lambda: number(natural(part, part.statistic), digits=3), "interval": lambda: interval(part),
+        return {"value": lambda: written(part, part.statistic), "interval": lambda: interval(part),
                 "bound": lambda: bound(part)}[key]()  # fmt: skip
 
     return Table(
@@ -97,14 +117,21 @@ def ledger(rows: Sequence[ClaimRow]) -> Table:
                 kind="text",
             ),
             Column("summary", "what", lambda row: row["row"].claim.summary, kind="text"),
-            Column("value", "value", lambda row: shown(row, "value"), kind="text"),
-            Column("interval", "interval", lambda row: shown(row, "interval"), kind="text"),
-            Column("bound", "bound", lambda row: shown(row, "bound"), kind="text"),
+            Column("value", "value", lambda row: shown(row, "value"), kind="text", help=FIRST),
+            Column("interval", "interval", lambda row: shown(row, "interval"), kind="text", help=FIRST),
+            Column("bound", "bound", lambda row: shown(row, "bound"), kind="text", help=FIRST),
             Column("seeds", "seeds", lambda row: str(row["row"].seeds), kind="text"),
             Column("seconds", "s", lambda row: f"{row['row'].seconds:.0f}" if row["row"].stored else DASH, kind="text"),
         ],
         [{"row": row} for row in rows],
     )
+
+
+def kind_of(claim: Claim) -> str:
+    """How a claim is decided, in words."""
+    if claim.theorem:
+        return "a theorem, every seed must keep the bounds"
+    return f"95% intervals over {claim.intervals_over}"
 
 
 def counts(rows: Sequence[ClaimRow]) -> str:

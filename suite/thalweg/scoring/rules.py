@@ -331,6 +331,11 @@ def conjunction(verdicts: Sequence[Verdict]) -> Verdict:
     return "not reproduced" if "not reproduced" in verdicts else "inconclusive"
 
 
+def _listed(names: Sequence[str]) -> str:
+    """Names with commas between them, in quotation marks where a name has a comma itself."""
+    return ", ".join(f'"{name}"' for name in names) if any("," in name for name in names) else ", ".join(names)
+
+
 def conclude(parts: Sequence[Part]) -> Decision:
     """The verdict that decided parts give.
 
@@ -353,7 +358,7 @@ def conclude(parts: Sequence[Part]) -> Decision:
         (text, [name for name, level in levels.items() if level == side])
         for text, side in (("holds", "holds"), ("does not hold", "not reproduced"), ("undecided", "inconclusive"))
     ]
-    condition = "; ".join(f"{text} at {', '.join(found)}" for text, found in by_side if found)
+    condition = "; ".join(f"{text} at {_listed(found)}" for text, found in by_side if found)
     if condition and main:
         condition = f"without the condition: {main}; {condition}"
     return Decision(verdict, tuple(parts), condition)

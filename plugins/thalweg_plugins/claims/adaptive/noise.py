@@ -58,7 +58,8 @@ class C3(LectureClaim):
         "counts as this rounding. A seed draws the noise."
     )
     caveat = (
-        'The share of rates depends on the grid. That AdaGrad is far at every rate (the condition "any rate") is a '
+        'The share of rates depends on the grid. The condition "most rates" asks only that AdaGrad arrives at fewer '
+        'rates than RMSProp. That AdaGrad is far at every rate (the condition "any rate") is a '
         "stronger statement than the lecture's concern, and is judged by the best rate. RMSProp at a constant rate "
         "hovers at a distance of about its rate, so large rates never arrive."
     )

@@ -159,13 +159,14 @@ class CovariateShift(LectureClaim):
     method = (
         NETWORK + "G is the gradient in the weights W_i of a layer, and G' the gradient on the same batch after all "
         "parameters before W_i have taken the optimizer's step. The mean is over layers 2 to 12 and over measured "
-        "steps, of ln ||G - G'||. At matched loss: each network at the rate with the least final training loss, at "
-        "eight training losses that both pass through."
+        "steps, of ln ||G - G'||; layers without a shift at a step are left out there. At matched loss: each network "
+        "at the rate with the least final training loss in these seeds, at eight training losses that both pass "
+        "through."
     )
     caveat = (
         "The size of gradients confounds the absolute shift: batch norm changes their scale. So the shift relative to "
         "||G|| and the shift at matched training loss are reported too. A plain network that does not train has small "
-        "gradients and little shift."
+        "gradients and little shift. A rate at which a network diverges in a seed decides nothing."
     )
     tiers = ("quick", "cpu", "full")
 
@@ -217,11 +218,14 @@ class Smoothness(LectureClaim):
         NETWORK
         + "Eight points lie along the negative gradient at 1/2 to 4 times the rate. Range: largest less smallest "
         "value over these points, of the loss and of ||g - g'||. beta is the largest ||g - g'|| / (alpha ||g||). The "
-        "judged rate is the largest at which the plain network reaches 90% training accuracy in every seed."
+        "judged rate is the largest at which the plain network reaches 90% training accuracy at some evaluation in "
+        "every seed."
     )
     caveat = (
         "A network that does not train looks smooth. The size of gradients confounds absolute ranges, since batch norm "
-        "changes it; relative ranges at matched training loss and at each network's best rate are reported too."
+        "changes it; relative ranges at matched training loss and at each network's best rate are reported too. At "
+        "equal steps the two networks stand at different losses. The seeds that decide also choose the judged rate and "
+        "the best rates."
     )
     tiers = ("quick", "cpu", "full")
 

@@ -54,9 +54,9 @@ class Reliability(LectureClaim):
         "adds the output of its second ReLU to its input; He et al. 2016 put that ReLU after the sum."
     )
     caveat = (
-        "The share depends on the choice of cells: with more small rates and good initializations plain networks win "
-        "back ground. Zhang et al. 2019 (Fixup) train deep residual networks without batch norm by scaling their "
-        "initialization."
+        "The seeds share twelve cells, and the interval does not count their choice: with more small rates and good "
+        "initializations plain networks win back ground. Zhang et al. 2019 (Fixup) train deep residual networks "
+        "without batch norm by scaling their initialization."
     )
     tiers = ("quick", "cpu", "full")
 
@@ -199,7 +199,8 @@ class GradientsByLayer(LectureClaim):
     caveat = (
         "torch's default initialization shrinks signals at each layer; with He's initialization plain networks are "
         "balanced at the start. Yang et al. 2019 prove that at initialization batch norm makes gradients grow from "
-        "layer to layer towards the input, whatever the initialization's scale."
+        "layer to layer towards the input, whatever the initialization's scale. The rule asks that batch norm's slope "
+        "is smaller in size than the plain network's, not that it is zero; the reported rows show batch norm's slope."
     )
     tiers = ("quick", "cpu", "full")
 
@@ -286,11 +287,12 @@ class Generalization(TieredClaim):
     )
     method = (
         "Each network tries eight rates of momentum with three tuning seeds. Training loss (in evaluation mode) is "
-        "matched at the larger of the two final values. The network with the lower loss is read where it first comes "
+        "matched at the larger of the two final values, for each seed. Each network is read where its loss first comes "
         "down to this level, between two evaluations linearly in the logarithm of the loss."
     )
     caveat = (
-        "The matched level may lie early in the training of the faster network. The tuned rate differs between the "
+        "The matched level may lie early in the training of the faster network. The validation split that is read also "
+        "chose the rates, by the best accuracy of a run. The tuned rate differs between the "
         "networks, and Bjorck et al. 2018 put much of batch norm's benefit down to the larger rates that it allows."
     )
     tiers = ("quick", "cpu", "full")

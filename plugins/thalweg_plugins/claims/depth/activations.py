@@ -22,7 +22,7 @@ class F3(LectureClaim):
     """M_l = ||h_l||^2 / n: its mean by layer, the variance of its logarithm by width, and with residual blocks."""
 
     name = "F3"
-    summary = "M is multiplied by var n/2 in each layer, varies with the sum of 1/n, and residual blocks bound it"
+    summary = "M is multiplied by var n/2 in each layer, varies less in wider networks, and residual blocks bound it"
     statement = (
         "He's initialization keeps the mean square of activations; wide layers keep it alike in all networks; residual "
         "blocks scaled by 1/L keep it bounded."
@@ -38,7 +38,8 @@ class F3(LectureClaim):
     caveat = (
         "With its own biases torch's default does not fall by this factor for ever: the biases take over. Theory is "
         "for means over networks; a single deep narrow network can be far from the mean, which is what the variance "
-        "shows."
+        "shows. The rule asks that this variance falls from width 20 to 40 and to 80, not that it is proportional to "
+        "the sum of 1/n."
     )
 
     def measure(self, context: ClaimContext, seed: int) -> pandas.DataFrame:

@@ -184,6 +184,6 @@ def planes_side_by_side(table: pandas.DataFrame) -> altair.TopLevelMixin:
             column=alt.Column("series:N", title=None, sort=list(KINDS)),
             tooltip=["series:N", "a:Q", "b:Q", alt.Tooltip("value:Q", title="loss", format=".3g")],
         )
-        .properties(width=140, height=140, title="Planes through networks with 24 layers")
+        .properties(width=140, height=140, title="Planes through networks with 24 layers, first seed")
     )
     return chart

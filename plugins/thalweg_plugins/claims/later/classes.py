@@ -153,7 +153,7 @@ class AdamOnHeavyTails(LectureClaim):
         "Kunstner et al. have thousands of classes, most of them with a handful of examples; ten classes are a mild "
         "tail. The network can fit all examples, so both losses end near zero, and a ratio of small losses is large. "
         "On separable data the loss falls with the rate until training diverges, so best rates may be the largest ones "
-        "that were tried."
+        "that were tried, of both methods. Then the ratio also depends on where the two ranges end."
     )
 
     def measure(self, context: ClaimContext, seed: int) -> pandas.DataFrame:
@@ -176,7 +176,10 @@ class AdamOnHeavyTails(LectureClaim):
                 steps = sorted({round(s) for s in [*range(0, 20, 2), *range(20, STEPS + 1, 10)]})
                 curve = runs.losses[steps, place]
                 rows.curve("training loss", steps, curve, setting=kind, series=method)
-            rows.add("advantage of Adam", math.log(final["momentum"] / final["adam"]), series=kind)
+            positive = all(0 < value < math.inf for value in final.values())
+            advantage = math.log(final["momentum"] / final["adam"]) if positive else None
+            note = "" if positive else "a final training loss is zero or not finite"
+            rows.add("advantage of Adam", advantage, series=kind, note=note)
         return rows.table()
 
     def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:

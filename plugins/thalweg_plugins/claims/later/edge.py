@@ -88,7 +88,7 @@ class EdgeOfStability(LectureClaim):
     """L1."""
 
     name = "L1"
-    summary = "full-batch gradient descent sharpens until the sharpness hovers just above 2 / lr"
+    summary = "full-batch gradient descent sharpens until the sharpness hovers about 2 / lr"
     statement = (
         "Full-batch gradient descent trains at the edge of stability: the largest eigenvalue of the Hessian rises to 2 "
         "/ lr and stays there, while the loss goes on falling."

@@ -111,7 +111,8 @@ class L8(LectureClaim):
         "has the lowest final training loss; shift is |log2| of the ratio of best rates."
     )
     caveat = (
-        "The grid has factors of 2, so a shift of 1 is one step of the grid. Short trainings, one optimizer and one "
+        "The grid has factors of 2, so a shift of 1 is one step of the grid. Each seed chooses its best rates by the "
+        "losses that count, so chance in the choice adds to both shifts. Short trainings, one optimizer and one "
         "depth; the source transfers over larger widths and longer trainings."
     )
     tiers = ("quick", "full")

@@ -44,9 +44,9 @@ class FewerIterations(LectureClaim):
         "of 25 steps of the chosen settings, K-FAC and Nesterov in turns, without evaluations."
     )
     caveat = (
-        "The paper also averages iterates and lets batches grow; nothing of this is done. Seconds depend on the "
-        "machine, "
-        "and small layers make inversions cheap. Adam and Muon, which the paper does not have, are reported."
+        "The paper also averages iterates and lets batches grow; nothing of this is done. Seconds are those of one "
+        "machine: their interval shows how well they repeat there. Small layers make inversions cheap. Adam and Muon, "
+        "which the paper does not have, are reported."
     )
     tiers = ("quick", "cpu", "full")
 
@@ -191,14 +191,15 @@ class HeldOutLoss(TieredClaim):
         "K-FAC (inverses every 5 iterations, damping from one of eight tuned values, not below 0.01) and Nesterov "
         "momentum (eight tuned rates) with batches of 256 for 300 iterations, three tuning seeds each. Training "
         "loss is "
-        "matched at the larger of the two final values; the side with the lower loss is read where it first "
-        "comes down to "
-        "this level, between evaluations linearly in the logarithm of the loss."
+        "matched at the larger of the two final values, for each seed. Each side is read where its loss first comes "
+        "down to this level, between evaluations linearly in the logarithm of the loss."
     )
     caveat = (
         "Contested: Zhang et al. 2019 (Three mechanisms of weight decay regularization) find that decoupled weight "
         "decay helps K-FAC to generalize. Amari et al. 2021 show that the order of preconditioned and plain gradient "
-        "descent depends on the noise of labels and on stopping. The matched level may lie early in K-FAC's training."
+        "descent depends on the noise of labels and on stopping. The matched level may lie early in the faster side's "
+        "training. The validation split that is read also chose the rates and dampings, by each workload's own metric "
+        "at its best evaluation."
     )
     tiers = ("quick", "cpu", "full")
     renamed: ClassVar = {

@@ -57,7 +57,8 @@ class AdaptiveTestErrors(LectureClaim):
         "Contested: in Choi et al. 2019 adaptive methods are never behind when all hyperparameters are tuned. Zou et "
         "al. 2021 prove a gap between Adam and gradient descent for a class of image-like data and two-layer "
         "convolutional networks, even with weight decay, and none for convex problems with weight decay. quick has a "
-        "small network and 1,000 test examples: one example is 0.1% of error."
+        "small network and 1,000 test examples: one example is 0.1% of error. All seeds share these examples, so the "
+        "interval does not count their choice."
     )
     tiers = ("quick", "cpu", "full")
 

@@ -66,7 +66,8 @@ class QuasiNewtonTrains(LectureClaim):
     )
     caveat = (
         "Full batches are rarely affordable, and with small batches the pairs of L-BFGS disagree. A lower training "
-        "loss says nothing about the test error. Rates alone are tuned; momentum stays at 0.9."
+        "loss says nothing about the test error. Rates alone are tuned; momentum stays at 0.9. In quick the loss of "
+        "L-BFGS comes down to the rounding of float32, so the size of the ratio and its interval show this rounding."
     )
     tiers = ("quick", "cpu", "full")
 

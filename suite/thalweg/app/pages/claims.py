@@ -161,7 +161,7 @@ def _claim(row: ClaimRow) -> None:
         show_table(present.parts_table(row.decision.parts))
     for note in (*row.notes, *present.lost(row)):
         st.warning(plain(note))
-    kind = "A theorem: every seed must keep the bounds." if claim.theorem else "Empirical: 95% intervals over seeds."
+    kind = f"{capital(present.kind_of(claim))}."
     texts = (
         ("The rule cannot decide", claim.fault),
         ("What was done", claim.method),
