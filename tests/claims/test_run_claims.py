@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from support import TINY, CommandLine
+from thalweg.claims.identity import packages
 from thalweg.store.claims import ClaimResults, identity_hash
 
 PLUGIN = Path(__file__).with_name("claim_plugin.py")
@@ -128,9 +129,7 @@ def test_a_kill_between_two_renames_loses_nothing(claims: CommandLine) -> None:
 
 def test_measurements_of_other_versions_are_shown_and_not_trusted(claims: CommandLine) -> None:
     run(claims, "alone")
-    original = __import__("importlib.metadata").metadata.version
-    other = lambda name: "9.9.1" if name == "torch" else original(name)  # noqa: E731
-    with mock.patch("importlib.metadata.version", other):
+    with mock.patch("thalweg.claims.identity.packages", return_value=packages() | {"torch": "9.9"}):
         shown = claims.json("claims", "show", "alone", "--results", "r", "--plugin", "mine.py")["claims"][0]
         assert shown["verdict"] == "holds"
         assert "measured with torch" in shown["notes"][0]

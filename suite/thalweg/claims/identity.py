@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from thalweg.experiment import benchmark_of
@@ -29,9 +30,15 @@ def identity_of(entry: Entry, tier: str, registry: Registry, device: Device) -> 
         **_provided(entry),
         "tier": tier,
         "device": device,
-        "packages": {name: ".".join(importlib.metadata.version(name).split(".")[:2]) for name in PACKAGES},
+        "packages": packages(),
         **({"experiments": experiments} if experiments else {}),
     }
+
+
+@cache
+def packages() -> dict[str, str]:
+    """Two parts of the version of each package."""
+    return {name: ".".join(importlib.metadata.version(name).split(".")[:2]) for name in PACKAGES}
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

@@ -114,12 +114,11 @@ def read_row(entry: Entry, tier: str, results: ClaimResults, registry: Registry)
 
 def _chosen(entry: Entry, tier: str, kept: Sequence[StoredClaim], registry: Registry) -> tuple[StoredClaim, list[str]]:
     """The measurements to show, and how they differ from those that would be made here."""
-    here: list[dict[str, Any]] = []
-    for device in DEVICES:
-        try:
-            here.append(identity_of(entry, tier, registry, device))
-        except UserError as error:
-            return max(kept, key=_worth), [str(error)]
+    try:
+        first = identity_of(entry, tier, registry, DEVICES[0])
+    except UserError as error:
+        return max(kept, key=_worth), [str(error)]
+    here: list[dict[str, Any]] = [first | {"device": device} for device in DEVICES]
     hashes = [identity_hash(one) for one in here]
     exact = [one for one in kept if one.document.hash in hashes]
     if exact:

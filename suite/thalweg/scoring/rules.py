@@ -157,7 +157,8 @@ class Rule(Frozen):
             seeds: how many seeds there should be.
         """
         ones = self.ones
-        values = [self._values(one, table, seeds) for one in ones]
+        cells = _cells(table)
+        values = [self._values(one, cells, seeds) for one in ones]
         parts = [self._part(one, *found) for one, found in zip(ones, values, strict=True)]
         if self.kind == "empirical":
             parts = _holm(parts, [found[0] for found in values], [one.rule.bound for one in ones])
@@ -168,15 +169,9 @@ class Rule(Frozen):
         """The parts, one for each setting."""
         return [_OnePart(part, setting) for part in self.parts for setting in part.settings]
 
-    def _values(self, one: _OnePart, table: pd.DataFrame, seeds: int) -> tuple[dict[int, float], list[str]]:
+    def _values(self, one: _OnePart, cells: Cells, seeds: int) -> tuple[dict[int, float], list[str]]:
         """The statistic by seed, and the seeds without one, with the reasons."""
-        rows = table[table["x"].isna()]
-        found: list[dict[int, tuple[float, str]]] = []
-        for setting, quantity, series in one.cells():
-            mine = rows[(rows["setting"] == setting) & (rows["quantity"] == quantity) & (rows["series"] == series)]
-            found.append(
-                {int(s): (float(v), str(n)) for s, v, n in zip(mine["seed"], mine["value"], mine["note"], strict=True)}
-            )
+        found = [cells.get(cell, {}) for cell in one.cells()]
         values: dict[int, float] = {}
         lost: list[str] = []
         for seed in sorted({*range(seeds), *(seed for each in found for seed in each)}):
@@ -261,6 +256,20 @@ class Rule(Frozen):
             for seed, value in enumerate(values)
         ]
         return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+Cells = dict[tuple[str, str, str], dict[int, tuple[float, str]]]
+"""By setting, quantity and series: value and note of each seed."""
+
+
+def _cells(table: pd.DataFrame) -> Cells:
+    """The rows that decide."""
+    rows = table[table["x"].isna()]
+    found: Cells = {}
+    columns = (rows[name].tolist() for name in ("setting", "quantity", "series", "seed", "value", "note"))
+    for setting, quantity, series, seed, value, note in zip(*columns, strict=True):
+        found.setdefault((setting, quantity, series), {})[int(seed)] = (float(value), str(note))
+    return found
 
 
 def _statistic(rule: PartRule, numbers: Sequence[float]) -> float:

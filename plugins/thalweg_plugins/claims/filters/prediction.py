@@ -84,7 +84,10 @@ def granulated_tau(
 
     Source: Jiang et al. 2020, Fantastic generalization measures and where to find them.
     """
-    (tau,) = _taus(sharpness, errors, settings, [copies or dict.fromkeys(settings, 1)], only)
+    import numpy as np
+
+    counts = [[1.0 if copies is None else float(copies.get(name, 0)) for name in settings]]
+    (tau,) = _taus(sharpness, errors, settings, np.array(counts), only)
     return float(tau)
 
 
@@ -92,14 +95,16 @@ def _taus(
     sharpness: Mapping[str, float],
     errors: Mapping[str, float],
     settings: Mapping[str, Mapping[str, float]],
-    resamples: list[Mapping[str, int]],
+    copies: Floats,
     only: str = "",
 ) -> Floats:
-    """The granulated tau of several resamples; a hyperparameter without a pair in a resample is left out there."""
+    """The granulated tau of several resamples; a hyperparameter without a pair in a resample is left out there.
+
+    ``copies`` (R, N) counts each configuration in each resample.
+    """
     import numpy as np
 
     place = {name: number for number, name in enumerate(settings)}
-    copies = np.array([[resample.get(name, 0) for name in settings] for resample in resamples], dtype=float)
     total, hyperparameters = np.zeros(len(copies)), np.zeros(len(copies))
     for key, pairs in differing(settings).items():
         if not pairs or only not in ("", key):
@@ -124,11 +129,9 @@ def bootstrap(
     """The middle 95% of the granulated tau over resamples of the configurations; ``only`` as for the tau."""
     import numpy as np
 
-    names = list(settings)
-    rng = np.random.default_rng(SEED)
-    counts = rng.multinomial(len(names), [1 / len(names)] * len(names), size=RESAMPLES)
-    resamples: list[Mapping[str, int]] = [dict(zip(names, row.tolist(), strict=True)) for row in counts]
-    taus = _taus(sharpness, errors, settings, resamples, only)
+    count = len(settings)
+    counts = np.random.default_rng(SEED).multinomial(count, [1 / count] * count, size=RESAMPLES)
+    taus = _taus(sharpness, errors, settings, counts.astype(float), only)
     tail = (1 - LEVEL_OF_INTERVAL) / 2
     low, high = np.nanquantile(taus, [tail, 1 - tail])
     return float(low), float(high)
