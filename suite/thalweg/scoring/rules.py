@@ -157,7 +157,7 @@ class Rule(Frozen):
             seeds: how many seeds there should be.
         """
         ones = self.ones
-        cells = _cells(table)
+        cells = cells_of(table)
         values = [self._values(one, cells, seeds) for one in ones]
         parts = [self._part(one, *found) for one, found in zip(ones, values, strict=True)]
         if self.kind == "empirical":
@@ -262,8 +262,8 @@ Cells = dict[tuple[str, str, str], dict[int, tuple[float, str]]]
 """By setting, quantity and series: value and note of each seed."""
 
 
-def _cells(table: pd.DataFrame) -> Cells:
-    """The rows that decide."""
+def cells_of(table: pd.DataFrame) -> Cells:
+    """The values of the rows that decide, which are the rows without an ``x``."""
     rows = table[table["x"].isna()]
     found: Cells = {}
     columns = (rows[name].tolist() for name in ("setting", "quantity", "series", "seed", "value", "note"))

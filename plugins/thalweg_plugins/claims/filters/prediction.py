@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from thalweg.contracts.claim import ClaimContext, Experiment
+    from thalweg.scoring.rules import Cells, PartRule
     from thalweg_plugins.claims.networks import Network
 
     Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -197,33 +198,27 @@ class Prediction(LectureClaim):
 
     def decide(self, table: pandas.DataFrame, tier: str) -> Decision:
         """Decide each part by the interval of its granulated tau; tau of each hyperparameter alone is reported."""
-        from thalweg.scoring.rules import conclude
+        from thalweg.scoring.rules import cells_of, conclude
 
         deciding = [part for part in self.rule.parts if not part.reported]
         keys = list(next(iter(settings_of(tier).values())))
-        parts = [self._part(part, table, tier) for part in self.rule.parts]
-        return conclude([*parts, *(self._part(part, table, tier, key) for part in deciding for key in keys)])
+        cells = cells_of(table)
+        parts = [self._part(part, cells, tier) for part in self.rule.parts]
+        return conclude([*parts, *(self._part(part, cells, tier, key) for part in deciding for key in keys)])
 
-    def _part(self, rule: Any, table: pandas.DataFrame, tier: str, only: str = "") -> Part:
+    def _part(self, rule: PartRule, cells: Cells, tier: str, only: str = "") -> Part:
         """One part: a configuration with a seed without a value makes it inconclusive.
 
         With ``only``, tau of this hyperparameter alone, which decides nothing.
         """
         settings = settings_of(tier)
-        rows = table[table["x"].isna()]
         seeds = range(self.seeds[tier])
         found: list[dict[str, float]] = []
         lost: dict[tuple[int, str], set[str]] = {}
         for quantity, series in ((SHARPNESS, rule.series), (ERROR, "")):
-            mine = rows[(rows["quantity"] == quantity) & (rows["series"] == series)]
-            groups = {str(name): group for name, group in mine.groupby("setting")}
             means: dict[str, float] = {}
             for name in settings:
-                here = groups[name] if name in groups else mine.iloc[:0]
-                values = {
-                    int(seed): (float(value), str(note))
-                    for seed, value, note in zip(here["seed"], here["value"], here["note"], strict=True)
-                }
+                values = cells.get((name, quantity, series), {})
                 for seed in seeds:
                     value, note = values.get(seed, (math.nan, "not measured"))
                     if not math.isfinite(value):
