@@ -17,9 +17,7 @@ from pathlib import Path
 from thalweg.claims.read import ClaimRow, entries_of, read_row, tiers_of
 from thalweg.present import claims as present
 from thalweg.present.figures import svg_of
-from thalweg.present.numbers import number
 from thalweg.present.sentences import capital
-from thalweg.present.table import Table
 from thalweg.registry import Registry, load_registry
 from thalweg.shown import markdown
 from thalweg.store.claims import ClaimResults
@@ -81,8 +79,15 @@ def picture_of(row: ClaimRow) -> str:
 
 
 def smaller(svg: str) -> str:
-    """The picture with coordinates of two digits behind the point, which no eye tells from more."""
-    return re.sub(r"-?\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), svg)
+    """The picture with the coordinates of paths in two digits behind the point, which no eye tells from more.
+
+    Texts keep their numbers.
+    """
+
+    def rounded(found: re.Match[str]) -> str:
+        return re.sub(r"-?\d+\.\d{3,}", lambda one: f"{float(one[0]):.2f}".rstrip("0").rstrip("."), found[0])
+
+    return re.sub(r' d="[^"]*"|translate\([^)]*\)', rounded, svg)
 
 
 def index(rows: dict[str, list[ClaimRow]]) -> str:
@@ -119,7 +124,7 @@ def index(rows: dict[str, list[ClaimRow]]) -> str:
 def ledger(rows: Sequence[ClaimRow], letter: str) -> list[str]:
     """A line for each claim, linked to its section."""
     table = present.ledger(rows)
-    head, rule, *lines = as_markdown(table)
+    head, rule, *lines = table.markdown().splitlines()
     return [head, rule, *(re.sub(r"^\| (\w+) \|", rf"| [\1]({letter.lower()}.md) |", line) for line in lines)]
 
 
@@ -160,21 +165,14 @@ def outcome(row: ClaimRow) -> Iterator[str]:
     verdict = f"**{mark} {present.verdict_of_row(row)}**"
     yield f"**What came out** on {TIERS.get(row.tier, row.tier)} ({kind}): {verdict}.{condition}"
     yield ""
-    yield from as_markdown(present.parts_table(row.decision.parts))
+    yield present.parts_table(row.decision.parts).markdown()
     yield ""
     for note in (*row.notes, *present.lost(row)):
         yield from (f"- {markdown(note)}", "")
     kept = row.stored.document
-    cost = f"{number(row.seconds, digits=2)} s, of which {number(kept.training_seconds, digits=2)} s of training"
+    cost = f"{row.seconds:.1f} s, of which {kept.training_seconds:.1f} s of training"
     yield f"{row.seeds} of {row.claim.seeds[row.tier]} seeds; {cost}. Again: `{present.command(row)}`"
     yield ""
-
-
-def as_markdown(table: Table) -> list[str]:
-    """A table as lines of Markdown."""
-    head = ["| " + " | ".join(table.headings) + " |", "| " + " | ".join("---" for _ in table.headings) + " |"]
-    cells = [[markdown(str(column.value(row))) for column in table.written] for row in table.rows]
-    return [*head, *["| " + " | ".join(row) + " |" for row in cells]]
 
 
 def main(words: Sequence[str]) -> None:

@@ -176,8 +176,7 @@ def _check_measured(rows: Sequence[ClaimRow], arguments: ClaimsArguments) -> Non
 
 def _print_ledger(rows: Sequence[ClaimRow]) -> None:
     table = present.ledger(rows)
-    cells = [[str(column.value(row)) for column in table.written] for row in table.rows]
-    print_table("", table.headings, cells, ["value", "seeds", "s"])
+    print_table("", table.headings, table.cells(), ["value", "seeds", "s"])
     for row in rows:
         for note in row.notes:
             errors().print(f"{row.entry.name}: {note}", markup=False)
@@ -202,7 +201,7 @@ def _print_claim(row: ClaimRow) -> None:
     print_table("", ["", ""], [[name, lines(text)] for name, text in pairs if text])
     if row.decision:
         table = present.parts_table(row.decision.parts)
-        print_table("", table.headings, [[str(c.value(one)) for c in table.written] for one in table.rows])
+        print_table("", table.headings, table.cells())
     for note in (*row.notes, *present.lost(row)):
         out.print(note)
     out.print()
@@ -213,10 +212,5 @@ def _as_markdown(rows: Sequence[ClaimRow]) -> str:
     found = [present.counts(rows), ""]
     for section in dict.fromkeys(row.claim.section for row in rows):
         mine = [row for row in rows if row.claim.section == section]
-        table = present.ledger(mine)
-        found += [f"## {markdown(section or 'Claims')}", ""]
-        found += ["| " + " | ".join(table.headings) + " |", "| " + " | ".join("---" for _ in table.headings) + " |"]
-        cells = [[markdown(str(column.value(one))) for column in table.written] for one in table.rows]
-        found += ["| " + " | ".join(row) + " |" for row in cells]
-        found.append("")
+        found += [f"## {markdown(section or 'Claims')}", "", present.ledger(mine).markdown(), ""]
     return "\n".join(found).rstrip()

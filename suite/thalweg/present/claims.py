@@ -66,21 +66,19 @@ def interval(part: Part) -> str:
 
 def parts_table(parts: Sequence[Part]) -> Table:
     """The parts of a decision with their intervals, bounds and verdicts."""
-    return Table(
-        [
-            Column("part", "part", lambda row: row["part"].name, kind="text"),
-            Column("condition", "condition", lambda row: row["part"].condition, kind="text",
-                   when=any(part.condition and part.condition not in part.name for part in parts)),
-            Column("value", "value", lambda row: written(row["part"], row["part"].statistic), kind="text",
-                   help="the mean, of a ratio the geometric mean; for a theorem the seed nearest to breaking it"),
-            Column("interval", "interval", lambda row: interval(row["part"]), kind="text",
-                   help="95% interval of this part by itself; Holm's procedure may ask more under conditions; "
-                   "for a theorem the smallest and the largest value of a seed"),
-            Column("bound", "bound", lambda row: bound(row["part"]), kind="text"),
-            Column("verdict", "verdict", lambda row: verdict_of(row["part"]), kind="text"),
-        ],
-        [{"part": part} for part in parts],
-    )  # fmt: skip
+    columns = [
+        Column("part", "part", lambda row: row["part"].name, kind="text"),
+        Column("condition", "condition", lambda row: row["part"].condition, kind="text",
+               when=any(part.condition and part.condition not in part.name for part in parts)),
+        Column("value", "value", lambda row: written(row["part"], row["part"].statistic), kind="text",
+               help="the mean, of a ratio the geometric mean; for a theorem the seed nearest to breaking it"),
+        Column("interval", "interval", lambda row: interval(row["part"]), kind="text",
+               help="95% interval of this part by itself; Holm's procedure may ask more under conditions; "
+               "for a theorem the smallest and the largest value of a seed"),
+        Column("bound", "bound", lambda row: bound(row["part"]), kind="text"),
+        Column("verdict", "verdict", lambda row: verdict_of(row["part"]), kind="text"),
+    ]  # fmt: skip
+    return Table([column for column in columns if column.when], [{"part": part} for part in parts])
 
 
 def verdict_of_row(row: ClaimRow) -> str:
