@@ -30,6 +30,7 @@ def curves(
     optimizers: bool = False,
     order: Sequence[str] = (),
     bands: bool = True,
+    level: float | None = None,
 ) -> Layers:
     """The median of each series over seeds against ``x``, with the range of the seeds as a band.
 
@@ -43,6 +44,7 @@ def curves(
         optimizers: whether the series are optimizers, which have fixed colours.
         order: the series in the order of the legend.
         bands: whether to draw the ranges.
+        level: a value at which to draw a horizontal line.
     """
     if log_y:
         rows = rows[rows["value"] > 0]
@@ -84,6 +86,9 @@ def curves(
             )
         )
         layers = [band, line]
+    if level is not None:
+        rule = alt.Chart(pd.DataFrame({"level": [level]})).mark_rule(strokeDash=[5, 4], color=GREY)
+        layers.append(rule.encode(y=alt.Y("level:Q", scale=scale_y)))
     height = HEIGHT + (legend_height(len(names)) if len(names) > 1 else 0)
     return alt.layer(*layers).properties(title=title, width="container", height=height)
 

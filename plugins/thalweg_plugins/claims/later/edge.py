@@ -135,13 +135,7 @@ class EdgeOfStability(LectureClaim):
 
     def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
         """Sharpness in units of the threshold, through training."""
-        import altair as alt
-        import pandas as pd
-
-        from thalweg.present.charts.palette import GREY
         from thalweg_plugins.claims.pictures import curves, of
 
         rows = of(table, "sharpness times lr / 2", curve=True)
-        drawn = curves(rows, "Sharpness in units of 2 / lr", "steps", "sharpness times lr / 2")
-        rule = alt.Chart(pd.DataFrame({"y": [1.0]})).mark_rule(strokeDash=[5, 4], color=GREY).encode(y="y:Q")
-        return alt.layer(*drawn.layer, rule).properties(title=drawn.title, width="container", height=drawn.height)
+        return curves(rows, "Sharpness in units of 2 / lr", "steps", "sharpness times lr / 2", level=1.0)
