@@ -96,4 +96,7 @@ def test_the_pages_are_those_that_the_measurements_give(registry: Registry, lect
     drawn = {lecture.picture_of(row) for each in rows.values() for row in each if row.decision is not None}
     assert {path.name for path in (folder / "pictures").glob("*.svg")} == drawn
     for name in drawn:
-        assert (folder / "pictures" / name).read_text(encoding="utf-8").startswith("<svg")
+        svg = (folder / "pictures" / name).read_text(encoding="utf-8")
+        assert svg.startswith("<svg"), name
+        # an empty picture has axes and rules alone
+        assert re.search(r'aria-roledescription="(line mark|point|rect mark)"', svg), name
