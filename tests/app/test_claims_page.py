@@ -64,7 +64,13 @@ def test_a_link_opens_a_claim(show: Show, measured: Path) -> None:
 
 
 def test_without_measurements_the_page_says_how_to_get_them(show: Show, measured: Path, tmp_path: Path) -> None:
-    page = show("claims", tmp_path / "none", plugins=(measured / "mine.py",))
+    page = show("claims", tmp_path / "none", plugins=(measured / "mine.py",), source="local")
     assert "thalweg claims run --tier quick -j 2" in [code.value for code in page.code]
-    opened = show("claims", tmp_path / "none", plugins=(measured / "mine.py",), claim="alone")
+    opened = show("claims", tmp_path / "none", plugins=(measured / "mine.py",), source="local", claim="alone")
     assert "thalweg claims run alone --tier quick" in [code.value for code in opened.code]
+
+
+def test_an_empty_folder_shows_the_reference_results(show: Show, tmp_path: Path) -> None:
+    page = show("claims", tmp_path / "none")
+    assert not any("not measured" in label for label in labels(page))
+    assert len(labels(page)) == 54
