@@ -39,7 +39,10 @@ def blocks(path: str, language: str) -> list[str]:
 
 
 PLUGINS = [
-    source for path in ("README.md", "docs/plugins.md") for source in blocks(path, "python") if "hookimpl" in source
+    source
+    for path in ("README.md", "docs/plugins.md", "docs/claims.md")
+    for source in blocks(path, "python")
+    if "hookimpl" in source
 ]
 
 

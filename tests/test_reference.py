@@ -13,6 +13,7 @@ from thalweg.expand import load_benchmark
 from thalweg.registry import Registry
 from thalweg.scoring.observations import observe
 from thalweg.selection import Selection
+from thalweg.store.claims import ClaimResults
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
 from thalweg.store.unpack import unpack
@@ -69,11 +70,17 @@ def test_packed_reference_results_say_what_their_folders_say(cli: CommandLine, u
 
 
 def test_reference_results_come_from_committed_code_and_are_small() -> None:
-    assert {path.name for path in REFERENCE.iterdir()} == {f"{name}.thalweg" for name in BENCHMARKS}
+    assert {path.name for path in REFERENCE.iterdir()} == {f"{name}.thalweg" for name in (*BENCHMARKS, "claims")}
     for name in BENCHMARKS:
         stored, _ = BenchmarkResults(REFERENCE, name).scan()
         commits = {trial.document.environment["git_commit"] for trial in stored}
         assert all(commit and not commit.endswith("+changes") for commit in commits)
+    claims = ClaimResults(REFERENCE)
+    for id_ in claims.ids:
+        for one in claims.of(id_)[0]:
+            commit = one.document.environment["git_commit"]
+            assert commit
+            assert not commit.endswith("+changes")
     assert sum(path.stat().st_size for path in REFERENCE.iterdir()) < 32_000_000
 
 

@@ -25,6 +25,7 @@ from thalweg.scoring.over_all import runtimes
 from thalweg.scoring.targets import EASIER, targets_of
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
+from thalweg.store.roots import benchmarks_in
 from thalweg.store.verify import verify
 
 REFERENCE = Path(__file__).parents[1] / "results" / "reference"
@@ -141,7 +142,7 @@ def test_targets_of_built_in_workloads_are_four_different_ones_up_to_the_start(r
     assert seen > 25
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in REFERENCE.glob("*.thalweg")))
+@pytest.mark.parametrize("name", benchmarks_in(REFERENCE))
 def test_no_recorded_start_meets_an_easier_target(registry: Registry, name: str) -> None:
     stored = read_stored(BenchmarkResults(REFERENCE, name))
     curves = observe_stored(stored).curves

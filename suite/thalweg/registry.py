@@ -158,6 +158,8 @@ class Registry:
 
     def taken(self, kind: str, name: str) -> Entry | None:
         """The component that has a name already; None where the name is free."""
+        if kind == "claims":  # ids are looked up in any case, and name folders on disks that ignore it
+            return next((entry for one, entry in self._entries[kind].items() if one.lower() == name.lower()), None)
         return self._entries[kind].get(name)
 
 

@@ -50,7 +50,7 @@ def test_a_claim_opens_to_its_numbers(show: Show, measured: Path) -> None:
     page.button(key="open-alone").click().run()
     assert not page.exception
     assert [title.value for title in page.title] == ["alone"]
-    assert [code.value for code in page.code] == ["thalweg claims run alone --tier quick --fresh"]
+    assert [code.value for code in page.code] == ["thalweg claims run alone --tier quick --fresh --plugin mine.py"]
     assert len(page.get("vega_lite_chart")) == 2
     table = page.dataframe[0].value
     assert list(table["verdict"]) == ["holds"]

@@ -87,7 +87,7 @@ def test_a_claim_of_another_tier_trains_and_is_measured(name: str, tier: str, ro
     # L2 trains by itself
     brief = {"full": replace(connected.WORKLOADS["full"], epochs=2, batch=8)}
     with mock.patch.object(type(claim), "needs", return_value=small), mock.patch.dict(connected.WORKLOADS, brief):
-        experiments = experiments_of([claim], tier)
+        experiments = experiments_of({name: small})
         trained = train(experiments, REGISTRY, root, Silent(), RunOptions())  # type: ignore[arg-type]
         assert trained.report is None or not trained.report.failures, trained.report.failures[:3]
         planned = {one: tuple(plan.trials) for one, plan in trained.plans.items()}

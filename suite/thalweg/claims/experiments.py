@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from thalweg.contracts.claim import Claim, Experiment
+from thalweg.contracts.claim import Experiment
 from thalweg.errors import UserError
 from thalweg.expand import Benchmark
 from thalweg.experiment import benchmark_of
@@ -25,18 +25,18 @@ from thalweg.store.results import BenchmarkResults
 from thalweg.tuning.plan import TunedPlan, plan_of
 
 
-def experiments_of(claims: Iterable[Claim], tier: str) -> dict[str, Experiment]:
-    """The experiments of all claims by name, each once.
+def experiments_of(needs: Mapping[str, Iterable[Experiment]]) -> dict[str, Experiment]:
+    """The experiments of all claims by name, each once; ``needs`` has those of each claim by id.
 
     Raises:
         UserError: two claims give one name to different experiments.
     """
     found: dict[str, tuple[Experiment, str]] = {}
-    for claim in claims:
-        for one in claim.needs(tier):
-            other, owner = found.setdefault(one.name, (one, claim.name))
+    for id_, experiments in needs.items():
+        for one in experiments:
+            other, owner = found.setdefault(one.name, (one, id_))
             if other.content != one.content:
-                raise UserError(f"claims {owner} and {claim.name}: two different experiments are called {one.name!r}")
+                raise UserError(f"claims {owner} and {id_}: two different experiments are called {one.name!r}")
     return {name: one for name, (one, _) in found.items()}
 
 
@@ -74,6 +74,8 @@ def train(
     if not experiments:
         return done
     results = results_of(root)
+    if results.refusal:
+        raise UserError(f"{results.path} {results.refusal}")
     rule = Rule(registry, results)
     selection = Selection(device=device, stacks=rule if batching else alone)
     benchmarks = {name: benchmark_of(one) for name, one in experiments.items()}

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from thalweg.claims.needs import needs_of
 from thalweg.experiment import benchmark_of
 from thalweg.registry import Entry, Registry
 from thalweg.selection import Device
+from thalweg.shown import brief
 
 PACKAGES = ("torch", "numpy", "scipy")
 """The packages whose numbers may change with the second part of their version."""
@@ -21,10 +23,9 @@ def identity_of(entry: Entry, tier: str, registry: Registry, device: Device) -> 
     Raises:
         UserError: an experiment is no benchmark, or names a component that does not exist.
     """
-    claim = entry.component
     experiments = [
         {"name": one.name, "content": dict(one.content), "components": _components(one, registry)}
-        for one in claim.needs(tier)
+        for one in needs_of(entry, tier)
     ]
     return {
         **_provided(entry),
@@ -43,13 +44,15 @@ def packages() -> dict[str, str]:
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """How two identities of a claim differ, in words."""
+    given = one.get("packages")
+    mine: Mapping[str, Any] = given if isinstance(given, dict) else {}
     found = [
-        f"{name} {one.get('packages', {}).get(name, 'unknown')}"
+        f"{name} {brief(mine.get(name, 'unknown'))}"
         for name in PACKAGES
-        if one.get("packages", {}).get(name) != other.get("packages", {}).get(name)
+        if mine.get(name) != other.get("packages", {}).get(name)
     ]
     if one.get("device") != other.get("device"):
-        found.append(f"device {one.get('device')}")
+        found.append(f"device {brief(one.get('device'))}")
     if any(one.get(key) != other.get(key) for key in ("revision", "provider", "digest", "experiments")):
         found.append("another version of the claim or of what it trains")
     return found

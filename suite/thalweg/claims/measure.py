@@ -71,6 +71,10 @@ def measure_claim(job: MeasureJob) -> list[SeedReport]:
     seeds = tuple(range(claim.seeds[job.tier]))
     context = Context(job.tier, seeds, str(job.identity["device"]), job.planned, results_of(job.root))
     reports: list[SeedReport] = []
+    # a folder that is read-only needs no lock where nothing is left to measure
+    done = {} if job.fresh else _kept(folder, document, job.trials)[1]
+    if all(str(seed) in done and done[str(seed)].error is None for seed in seeds):
+        return [SeedReport(seed, done[str(seed)].seconds, cached=True) for seed in seeds]
     with folder.hold(document):
         folder.restore(document)
         table, measured = (_empty(), {}) if job.fresh else _kept(folder, document, job.trials)
@@ -141,11 +145,10 @@ def _measured(claim: Any, context: Context, seed: int) -> pd.DataFrame:
     missing = [name for name in COLUMNS[1:] if name not in rows]
     if missing:
         raise ValueError(f"measure: the table has no column {missing[0]!r}: see thalweg.contracts.Measurements")
-    rows = rows.assign(seed=seed)[list(COLUMNS)]
-    try:
-        rows = rows.astype(_KINDS)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"measure: x and value must be numbers: {error}") from error
+    for name in ("x", "value"):
+        if len(rows) and rows[name].dtype.kind not in "iufb":
+            raise ValueError(f"measure: column {name!r} must hold numbers; a value that is missing is nan")
+    rows = rows.assign(seed=seed)[list(COLUMNS)].astype(_KINDS)
     for name in ("setting", "quantity", "series", "note"):
         if not all(isinstance(value, str) for value in rows[name]):
             raise ValueError(f"measure: column {name!r} must hold texts")

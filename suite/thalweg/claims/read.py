@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
 from thalweg.claims.identity import differences, identity_of
-from thalweg.contracts.claim import Claim, Decision
+from thalweg.contracts.claim import Claim, Decision, Part, Verdict
 from thalweg.errors import UserError, unknown
 from thalweg.failure import Failure
 from thalweg.registry import Entry, Registry
@@ -28,6 +28,8 @@ class ClaimRow:
     stored: StoredClaim | None = None
     table: pd.DataFrame = field(default_factory=pd.DataFrame)
     decision: Decision | None = None
+    failed: bool = False
+    """Whether there are measurements that cannot be read or decided."""
     notes: tuple[str, ...] = ()
     """What a reader must know: other versions, damaged files, errors of the claim."""
 
@@ -40,7 +42,9 @@ class ClaimRow:
     @property
     def verdict(self) -> str:
         """The verdict, or that the claim was not measured."""
-        return self.decision.verdict if self.decision else "not measured"
+        if self.decision is None:
+            return "not decided" if self.failed else "not measured"
+        return self.decision.verdict
 
     @property
     def seeds(self) -> int:
@@ -71,7 +75,7 @@ def entries_of(registry: Registry, asked: Sequence[str] = ()) -> list[Entry]:
     found: dict[str, Entry] = {}
     for text in asked:
         section = [entry for entry in every if re.fullmatch(rf"{re.escape(text)}\d+", entry.name, re.IGNORECASE)]
-        if text.lower() in by_name:
+        if text.lower() in by_name:  # no two ids differ in case alone
             found[text.lower()] = by_name[text.lower()]
         elif section and text.isalpha():
             found |= {entry.name.lower(): entry for entry in section}
@@ -100,12 +104,15 @@ def read_row(entry: Entry, tier: str, results: ClaimResults, registry: Registry)
     if row.stored is not None:
         try:
             row.table = row.stored.table()
-            row.decision = row.claim.decide(row.table, tier)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             notes.append(f"{row.stored.files.path}: {reason}")
-        except Exception as error:  # a plugin's mistake
-            notes.append(f"decide: {Failure.of(error).line}")
+        else:
+            try:
+                row.decision = _checked(row.claim.decide(row.table, tier))
+            except (Exception, SystemExit) as error:  # a plugin's mistake
+                notes.append(f"decide: {Failure.of(error).line}")
+        row.failed = row.decision is None
         measured = row.stored.document.measured.items()
         notes += [f"seed {seed}: {one.error.line}" for seed, one in measured if one.error is not None]
     row.notes = tuple(notes)
@@ -130,7 +137,24 @@ def _chosen(entry: Entry, tier: str, kept: Sequence[StoredClaim], registry: Regi
 
 def _worth(stored: StoredClaim) -> tuple[int, int, str]:
     document = stored.document
-    return int(document.identity.get("revision", 0) or 0), len(document.measured), document.folder
+    revision = document.identity.get("revision")
+    return revision if type(revision) is int else 0, len(document.measured), document.folder
+
+
+def _checked(decision: Any) -> Decision:
+    """The decision, if it is one."""
+    verdicts = get_args(Verdict)
+    if not isinstance(decision, Decision) or decision.verdict not in verdicts:
+        raise TypeError(f"must return a Decision with one of the verdicts {', '.join(verdicts)}")
+    if not any(isinstance(part, Part) and not part.reported for part in decision.parts):
+        raise TypeError("the decision has no part that decides")
+    for part in decision.parts:
+        numbers = (part.statistic, part.low, part.high, part.threshold)
+        if not isinstance(part, Part) or not all(isinstance(one, int | float) for one in numbers):
+            raise TypeError("every part must be a Part with numbers")
+        if part.verdict not in verdicts or not isinstance(part.name, str):
+            raise TypeError("every part must have a name and a verdict")
+    return decision
 
 
 def _told(item: Unreadable) -> str:

@@ -8,12 +8,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from thalweg.claims.context import TrainedTrial
 from thalweg.claims.experiments import Trained, experiments_of, results_of, train
 from thalweg.claims.identity import identity_of
 from thalweg.claims.measure import MeasureJob, SeedReport, measure_claim, use_registry
+from thalweg.claims.needs import needs_of
+from thalweg.contracts.claim import Experiment
+from thalweg.errors import UserError
 from thalweg.failure import Failure
 from thalweg.outcome import RunReport
 from thalweg.registry import Entry, Registry
@@ -44,6 +47,11 @@ class ClaimsReport:
         ]
         return [*self.failures.items(), *seeds]
 
+    @property
+    def unsaved(self) -> int:
+        """The number of trials that could not be saved."""
+        return sum(result.path is None for _, result in self.trained.trained) if self.trained else 0
+
 
 @dataclass(frozen=True)
 class ClaimsOptions:
@@ -70,8 +78,18 @@ def run_claims(
     report = ClaimsReport(tier)
     started = time.perf_counter()
     ClaimsFolder(root)  # refuses packed results before anything is trained
-    identities = {entry.name: identity_of(entry, tier, registry, options.device) for entry in entries}
-    experiments = experiments_of((entry.component for entry in entries), tier)
+    identities: dict[str, dict[str, Any]] = {}
+    needs: dict[str, tuple[Experiment, ...]] = {}
+    for entry in entries:
+        try:
+            identities[entry.name] = identity_of(entry, tier, registry, options.device)
+            needs[entry.name] = needs_of(entry, tier)
+        except UserError as error:
+            if len(entries) == 1:
+                raise
+            report.failures[entry.name] = Failure.of(error)
+    entries = [entry for entry in entries if entry.name in needs]
+    experiments = experiments_of(needs)
     trained = train(experiments, registry, root, watcher, options.run, options.device, options.batching)
     report.trained = trained.report
     for reason in trained.false:
@@ -86,8 +104,8 @@ def run_claims(
                 tier=tier,
                 root=root.absolute(),
                 identity=identities[entry.name],
-                planned={one.name: tuple(trained.plans[one.name].trials) for one in entry.component.needs(tier)},
-                training_seconds=sum(seconds.of(one.name) for one in entry.component.needs(tier)),
+                planned={one.name: tuple(trained.plans[one.name].trials) for one in needs[entry.name]},
+                training_seconds=sum(seconds.of(one.name) for one in needs[entry.name]),
                 plugin_files=registry.plugin_files,
                 fresh=options.fresh,
             )
@@ -122,12 +140,12 @@ def _measure(
             for job, outcome in outcomes:
                 if isinstance(outcome, Failure):
                     report.failures[job.id] = outcome
-                    watcher.say(f"{job.id}: {outcome.line}")
                     continue
                 report.measured[job.id] = outcome
                 new = [one for one in outcome if not one.cached]
                 if new:
-                    watcher.say(f"{job.id}: {len(new)} seeds measured in {sum(one.seconds for one in new):.1f} s")
+                    seeds = "1 seed" if len(new) == 1 else f"{len(new)} seeds"
+                    watcher.say(f"{job.id}: {seeds} measured in {sum(one.seconds for one in new):.1f} s")
     except KeyboardInterrupt:
         report.outcome = "interrupted"
 

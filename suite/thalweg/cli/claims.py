@@ -77,7 +77,7 @@ def report(
     ids: Ids = None,
     tier: Tier = "quick",
     format_: Annotated[str, typer.Option("--format", help="table, markdown, json or html.")] = "table",
-    out: Annotated[Path, typer.Option(help="The file of --format html.")] = Path("claims.html"),
+    out: Annotated[Path | None, typer.Option(help="The file of --format html: claims.html by default.")] = None,
     results: ResultsDir = None,
     plugin: PluginFiles = None,
     as_json: Json = False,
@@ -86,11 +86,13 @@ def report(
     from thalweg.commands.claims import ClaimsArguments, report_command
 
     arguments = ClaimsArguments(tuple(ids or ()), tier, results, tuple(plugin or ()))
+    if out is not None and (format_ != "html" or as_json):
+        raise UserError("--out: is the file of --format html; other formats are printed")
     if format_ == "html" and not as_json:
         from thalweg.report.claims import html_command
 
         rows = arguments.rows(arguments.registry())
-        raise typer.Exit(html_command(rows, out, tier))
+        raise typer.Exit(html_command(rows, out or Path("claims.html"), tier))
     raise typer.Exit(report_command(arguments, "json" if as_json else format_))
 
 

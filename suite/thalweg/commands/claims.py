@@ -50,6 +50,8 @@ class ClaimsArguments:
     def rows(self, registry: Registry) -> list[ClaimRow]:
         """What is kept of the claims."""
         results = ClaimResults(results_root(self.results))
+        if results.refusal:
+            raise UserError(results.refusal)
         return [read_row(entry, self.tier, results, registry) for entry in self.chosen(registry)]
 
 
@@ -106,7 +108,10 @@ def run_command(
         console().print(f"{head}{present.counts(rows)}{words}; {report.seconds:.1f} s; results in {root}")
     if report.outcome == "interrupted":
         return ExitCode.INTERRUPTED
-    broken = report.failed or (report.trained is not None and report.trained.errors)
+    if report.unsaved:
+        errors().print(f"{report.unsaved} trials could not be saved: see the lines above")
+    of_run = report.trained.errors if report.trained is not None else {}
+    broken = any((report.failed, report.unsaved, of_run, any(row.failed for row in rows)))
     return ExitCode.FAILED if broken or report.outcome == "stopped" else ExitCode.DONE
 
 
@@ -165,11 +170,16 @@ def figures_command(arguments: ClaimsArguments, out: Path) -> ExitCode:
         missing.append(f"not measured, so without figures: {', '.join(absent)}")
     for text in missing:
         errors().print(text, markup=False)
+    if not written and not missing:
+        errors().print(f"no figure comes from {', '.join(row.entry.name for row in rows)}")
     return ExitCode.DONE if written else ExitCode.NOTHING
 
 
 def _check_measured(rows: Sequence[ClaimRow], arguments: ClaimsArguments) -> None:
     if not any(row.stored for row in rows):
+        for row in rows:
+            for note in row.notes:
+                errors().print(f"{row.entry.name}: {note}", markup=False)
         root = results_root(arguments.results)
         raise NothingThere(f"no claim is measured in {root}: type 'thalweg claims run --tier {arguments.tier}'")
 

@@ -20,8 +20,10 @@ Verdict = Literal["holds", "holds conditionally", "not reproduced", "inconclusiv
 
 T = TypeVar("T")
 
-ID = re.compile(r"[A-Za-z][A-Za-z0-9]{0,30}(-[A-Za-z0-9]+){0,10}")
-"""Allowed ids of claims, which become names of folders."""
+ID = re.compile(r"[A-Za-z][A-Za-z0-9]{1,30}(-[A-Za-z0-9]{1,30}){0,5}")
+"""Allowed ids of claims, which become names of folders. A single letter names a section on the command line."""
+RESERVED_IDS = frozenset({"trained", "trials", "timings"})
+"""Names that mean something in folders of results."""
 
 COLUMNS = ("seed", "setting", "quantity", "series", "x", "value", "note")
 """The columns of a claim's measurements.
@@ -259,6 +261,8 @@ class Claim(Component, ABC):
         wrong = [text for text in super().contract_violations() if not text.startswith("name ")]
         if not isinstance(self.name, str) or not ID.fullmatch(self.name):
             wrong.append(f"name {self.name!r} is no id such as 'A1' or 'my-claim'")
+        elif self.name.lower() in RESERVED_IDS:
+            wrong.append(f"name {self.name!r} is taken: folders of that name hold trials")
         for field_ in ("statement", "source"):
             if not getattr(self, field_):
                 wrong.append(f"{field_} must say {'what is claimed' if field_ == 'statement' else 'who claims it'}")

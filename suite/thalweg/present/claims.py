@@ -18,6 +18,7 @@ MARKS = {
     "not reproduced": "✗",
     "inconclusive": "?",
     "not measured": "–",
+    "not decided": "!",
 }
 """A sign for each verdict."""
 LARGEST_LOG = 700.0
@@ -152,7 +153,8 @@ def lost(row: ClaimRow) -> list[str]:
 
 def command(row: ClaimRow) -> str:
     """The command that makes the measurements again."""
-    return f"thalweg claims run {row.entry.name} --tier {row.tier} --fresh"
+    plugin = f" --plugin {row.entry.plugin.name}.py" if row.entry.plugin.origin == "file" else ""
+    return f"thalweg claims run {row.entry.name} --tier {row.tier} --fresh{plugin}"
 
 
 def document(row: ClaimRow) -> dict[str, Any]:

@@ -59,8 +59,12 @@ def write_figures(rows: Sequence[ClaimRow], out: Path) -> tuple[list[Path], list
             if not NAME.fullmatch(name):
                 missing.append(f"{row.entry.name}: {name!r} is no name of a figure: lower-case words with hyphens")
                 continue
+            try:
+                ending, text = ("html", figure) if isinstance(figure, str) else ("svg", svg_of(figure))
+            except Exception as error:  # a plugin's mistake
+                missing.append(f"{row.entry.name}: {name}: {Failure.of(error).line}")
+                continue
             out.mkdir(parents=True, exist_ok=True)
-            ending, text = ("html", figure) if isinstance(figure, str) else ("svg", svg_of(figure))
             path = out / f"{name}.{ending}"
             path.write_text(text, encoding="utf-8")
             written.append(path)

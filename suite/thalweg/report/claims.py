@@ -19,6 +19,9 @@ from thalweg.report.command import check_out, write_file
 from thalweg.report.content import Part, Report, Section
 from thalweg.report.html import to_html
 
+MOST_ROWS = 100_000
+"""The most rows of measurements that a report draws; more make it slow to open."""
+
 
 def html_command(rows: Sequence[ClaimRow], out: Path, tier: str) -> ExitCode:
     """Write the report.
@@ -56,10 +59,13 @@ def _parts(row: ClaimRow) -> Iterator[Part]:
         yield present.parts_table(row.decision.parts)
         if (chart := parts_chart(row.decision.parts)) is not None:
             yield Picture(chart, "The interval of each part against its bound. Each row has a scale of its own.")
-        try:
-            yield Picture(claim.chart(row.table), f"Again: {present.command(row)}")
-        except Exception as error:  # a plugin's mistake
-            yield Note(f"The picture cannot be drawn: {Failure.of(error).line}")
+        if len(row.table) > MOST_ROWS:
+            yield Note(f"The measurements have {len(row.table):,} rows, too many for a picture here.")
+        else:
+            try:
+                yield Picture(claim.chart(row.table), f"Again: {present.command(row)}")
+            except Exception as error:  # a plugin's mistake
+                yield Note(f"The picture cannot be drawn: {Failure.of(error).line}")
     for name, text in (
         ("Fault of the rule", claim.fault),
         ("Method", claim.method),

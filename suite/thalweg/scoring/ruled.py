@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from thalweg.contracts.claim import Claim, Decision
 
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 class RuledClaim(Claim):
     """A claim whose decision is a rule, ``rule = Rule(...)``: only ``measure`` and ``chart`` are left to write."""
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        if kind := getattr(cls.__dict__.get("rule"), "kind", ""):
+            cls.theorem = kind == "theorem"
 
     @property
     @abstractmethod

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from thalweg import guard
 from thalweg.benchmark_file import NAME
-from thalweg.contracts.claim import COLUMNS, ID
+from thalweg.contracts.claim import COLUMNS, ID, RESERVED_IDS
 from thalweg.errors import UserError
 from thalweg.failure import Failure
 from thalweg.store.documents import finite
@@ -36,7 +36,7 @@ from thalweg.store.trials import Unreadable
 CLAIMS = "claims"
 """The folder of claims in a results folder; no benchmark may have the name."""
 TRAINED = "trained"
-"""The results of the trials that claims need, in ``CLAIMS``; no claim may have the name."""
+"""The results of the trials that claims need, in ``CLAIMS``; ``RESERVED_IDS`` has the name."""
 DOCUMENT = "claim.json"
 TABLE = "measurements.parquet"
 _WORKING = ".working"
@@ -47,7 +47,7 @@ class SeedDocument(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    seconds: float = 0.0
+    seconds: Annotated[float, Field(ge=0, lt=1e12)] = 0.0
     """The time that measuring took, without the training of trials."""
     trials: list[str] = []
     """The hashes of the trials that the seed's measurements were read from."""
@@ -66,9 +66,9 @@ class ClaimDocument(BaseModel):
     identity: dict[str, Any]
     """What names the measurements: the claim with its revision, its experiments, versions, the kind of device."""
     statement: str = ""
-    measured: dict[str, SeedDocument] = {}
+    measured: dict[Annotated[str, Field(pattern="^[0-9]{1,9}$")], SeedDocument] = {}
     """By seed."""
-    training_seconds: float = 0.0
+    training_seconds: Annotated[float, Field(ge=0, lt=1e12)] = 0.0
     """The time that all trials behind the measurements took to train; claims may share trials."""
     environment: dict[str, Any] = {}
     """Where the latest seed was measured."""
@@ -131,11 +131,17 @@ class StoredClaim:
         if missing:
             raise ValueError(f"{TABLE} has no column {missing[0]!r}")
         table = table[list(COLUMNS)]
+        for name in ("seed", "x", "value"):
+            if table[name].dtype.kind not in "if":
+                raise ValueError(f"{TABLE}: column {name!r} has values that are no numbers")
+        if not (table["seed"] % 1 == 0).all():
+            raise ValueError(f"{TABLE}: column 'seed' has values that are no whole numbers")
         kinds = {"seed": "int64", "x": "float64", "value": "float64", **dict.fromkeys(_TEXTS, "str")}
         for name in _TEXTS:
             if not all(isinstance(value, str) for value in table[name].unique()):
                 raise ValueError(f"{TABLE}: column {name!r} has values that are no texts")
-        return table.astype(kinds)
+        kept = [int(seed) for seed, one in self.document.measured.items() if one.error is None]
+        return table[table["seed"].isin(kept)].astype(kinds).reset_index(drop=True)
 
 
 _TEXTS = ("setting", "quantity", "series", "note")
@@ -164,6 +170,21 @@ class ClaimResults:
         return self.files.path
 
     @property
+    def refusal(self) -> str:
+        """Why nothing is read; empty where there is nothing, or where it is read."""
+        if is_packed(self.root) and not self.packed:
+            return f"{self.root}: holds no claims: packed claims are called {CLAIMS + SUFFIX}"
+        if self.packed and (reason := self.files.refusal):
+            return f"{self.path} cannot be read: {reason}"
+        if self.packed and not self.ids:
+            return f"{self.path}: holds no measurements of claims"
+        if os.path.lexists(self.path) and not self.packed and not guard.is_folder(self.path):
+            return f"{self.path} {guard.kind_at(self.path)}"
+        if os.path.lexists(self.root) and not self.root.is_dir() and not self.packed:
+            return f"{self.root}: is no results folder"
+        return ""
+
+    @property
     def ids(self) -> list[str]:
         """The claims that have a folder."""
         return _claims_in(self.files)
@@ -182,7 +203,8 @@ class ClaimResults:
 
 
 def _claims_in(files: Files) -> list[str]:
-    return [name for name in files.names("") if ID.fullmatch(name) and name != TRAINED]
+    found = [name for name in files.names("") if ID.fullmatch(name) and name not in RESERVED_IDS]
+    return [name for name in found if any("--" in folder for folder in files.names(name))]
 
 
 def _read(files: Files, id_: str) -> StoredClaim | Unreadable:
@@ -193,8 +215,12 @@ def _read(files: Files, id_: str) -> StoredClaim | Unreadable:
         files.check(TABLE)
     except OSError as error:
         return Unreadable(files.path, f"{DOCUMENT}: {error.strerror or error}")
-    except (ValidationError, RecursionError) as error:
-        return Unreadable(files.path, f"{DOCUMENT}: {str(error).splitlines()[0]}")
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        return Unreadable(files.path, f"{DOCUMENT}: {key + ': ' if key else ''}{first['msg']}")
+    except RecursionError:
+        return Unreadable(files.path, f"{DOCUMENT}: is too deep")
     if document.id != id_ or document.folder != files.path.name:
         return Unreadable(files.path, f"{DOCUMENT}: belongs into {document.id}/{document.folder}")
     return StoredClaim(files, document)
@@ -212,6 +238,8 @@ class ClaimsFolder(ClaimResults):
         if self.packed or is_packed(root):
             packed = self.path if self.packed else root
             raise UserError(f"{packed}: packed results are only read: 'thalweg results unpack {packed}' makes a folder")
+        if self.refusal:
+            raise UserError(self.refusal)
 
     def hold(self, document: ClaimDocument) -> filelock.BaseFileLock:
         """A lock: no other process measures the claim meanwhile."""

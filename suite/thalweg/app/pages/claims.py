@@ -29,6 +29,7 @@ _COLORS: dict[str, Color] = {
     "not reproduced": "orange",
     "inconclusive": "gray",
     "not measured": "gray",
+    "not decided": "orange",
 }
 
 
@@ -45,11 +46,17 @@ def show() -> None:
     with left:
         tier = select("tier", tiers_of(entries), "tier", "quick")
     try:
+        if refusal := ClaimResults(source.path).refusal:
+            raise UserError(refusal)
         rows = load(source.path, tier)
     except UserError as error:
         st.error(plain(str(error)))
         return
     names = [row.entry.name for row in rows]
+    asked = st.query_params.get("claim", "")
+    by_case = {name.lower(): name for name in names}
+    if asked not in names and asked.lower() in by_case and "claim" not in st.session_state:
+        st.query_params["claim"] = by_case[asked.lower()]
     with right:
         chosen = select("claim", [ALL, *names], "claim", ALL)
     if chosen == ALL:
@@ -100,19 +107,15 @@ def _ledger(rows: Sequence[ClaimRow], tier: str) -> None:
         "Statements about the optimization of deep networks. A rule decides each; it was fixed before the first run."
     )
     verdicts = [verdict for verdict in present.MARKS if any(row.verdict == verdict for row in rows)]
-    labels = {
-        verdict: f"{present.MARKS[verdict]} {sum(row.verdict == verdict for row in rows)} {verdict}"
-        for verdict in verdicts
-    }
     text = st.text_input("search", key="search", bind="query-params", placeholder="a word, a name, an id")
     wanted = st.pills(
         "verdict",
         verdicts,
         selection_mode="multi",
-        format_func=lambda verdict: labels[verdict],
         key="verdict",
         bind="query-params",
     )
+    st.caption(plain(present.counts(rows)))
     kept = [row for row in rows if _found(row, text or "") and (not wanted or row.verdict in wanted)]
     if not any(row.stored for row in rows):
         st.info("Nothing is measured here yet. This command measures all claims:")

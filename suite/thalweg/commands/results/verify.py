@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from thalweg import guard
 from thalweg.commands.results.find import chosen_results
 from thalweg.console import console, errors, print_json
 from thalweg.exit_codes import ExitCode
 from thalweg.present import sentences
-from thalweg.store.claims import ClaimResults
+from thalweg.store.claims import CLAIMS, TRAINED, ClaimResults
+from thalweg.store.results import BenchmarkResults
 from thalweg.store.roots import refused_in, results_root
 from thalweg.store.verify import Fault, set_aside, verify
 from thalweg.store.writing import ResultsFolder
@@ -26,8 +28,12 @@ def verify_command(benchmark: str | None, results: Path | None, as_json: bool, a
     stuck: list[Fault] = []
     if benchmark is None:
         faults += [Fault(item.path, item.reason) for item in refused_in(root)]
-    for there in chosen_results(benchmark, root).values():
-        folder = ResultsFolder(root, there.name) if aside else None
+    chosen = [(root, there) for there in chosen_results(benchmark, root).values()]
+    trained = BenchmarkResults(root / CLAIMS, TRAINED)
+    if benchmark is None and guard.is_folder(trained.path):
+        chosen.append((root / CLAIMS, trained))
+    for place, there in chosen:
+        folder = ResultsFolder(place, there.name) if aside else None
         count, found = verify(there)
         whole += count
         faults += found
@@ -36,8 +42,11 @@ def verify_command(benchmark: str | None, results: Path | None, as_json: bool, a
             moved, stuck = [*moved, *went], [*stuck, *stayed]
     measured = 0
     if benchmark is None:
-        measured, found = _verify_claims(ClaimResults(root))
+        results_of_claims = ClaimResults(root)
+        measured, found = _verify_claims(results_of_claims)
         faults += found
+        if results_of_claims.packed and results_of_claims.refusal:
+            faults.append(Fault(results_of_claims.path, results_of_claims.files.refusal or "holds no claims"))
     if as_json:
         rows = [{"path": str(fault.path), "reason": fault.reason} for fault in faults]
         print_json(
