@@ -98,8 +98,7 @@ its published default as the middle, and AdamW with a cosine schedule has the sa
 """
 
 RATES: Table = {"method": "halton", "budgets": [8], "decades": 3.0, "extend": 0.0, "seeds": 3}
-"""Eight rates over three decades for everybody, three tuning seeds each, and no extension: both sides have "
-"equal tries."""
+"""Eight rates over three decades for everybody, three tuning seeds each, no extension: all have equally many tries."""
 
 
 def seeds(tier: str) -> int:

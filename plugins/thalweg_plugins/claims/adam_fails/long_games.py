@@ -79,10 +79,10 @@ class D2(LongGame):
     source = "Reddi, Kale & Kumar 2018, synthetic experiments (online)"
     method = (
         "At step t the loss is 1010 x where t mod 101 = 1, and -10 x elsewhere, for x in [-1, 1]; the best point is "
-        "-1. Two million steps in the paper's form: alpha/sqrt(t), no bias correction, beta1 = 0.9, alpha = 0.5. beta2 "
-        "is 0.99 as in the paper, and 0.999 and 0.9999 for the other side of the condition. A seed draws the start "
-        "from U(-1, 1). The moments are linear filters of the slopes, and the clipped sum is computed by blocks; a "
-        "test compares it with the registered problem and optimizers for 3,000 steps."
+        "-1. Two million steps in the paper's form: alpha/sqrt(t), no bias correction, beta1 = 0.9, alpha = 0.5. "
+        "beta2 is 0.99 as in the paper, and 0.999 and 0.9999 for the other side of the condition. A seed draws the "
+        "start from U(-1, 1). The moments are linear filters of the slopes, and the clipped sum is computed by "
+        "blocks; a test compares it with the registered problem and optimizers for 3,000 steps."
     )
     caveat = (
         "The paper's counterexample chooses the problem after the betas. With a beta2 near enough to 1 Adam goes to "

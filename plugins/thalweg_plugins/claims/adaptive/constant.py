@@ -32,8 +32,8 @@ class C2(LectureClaim):
         "and for AdaGrad, and from 10,000 for Adam (beta2 = 0.999). Nothing is random, so there is one seed."
     )
     caveat = (
-        "Whether steps that do not die out are good is another question: with noisy gradients a constant step does not "
-        "converge, and a schedule must bring it down."
+        "Whether steps that do not die out are good is another question: with noisy gradients a constant step does "
+        "not converge, and a schedule must bring it down."
     )
 
     def measure(self, context: ClaimContext, seed: int) -> pandas.DataFrame:

@@ -64,8 +64,8 @@ class C1(LectureClaim):
     )
     method = (
         "Each registered optimizer takes 100 steps at its defaults with lr = 0.02, and a loop of a few lines of NumPy "
-        "in float64 takes the same steps. A seed draws a quadratic of 6 variables, with H = A A'/6, and the start. The "
-        "difference is max |w - w'| over max |w'|, the largest of all steps."
+        "in float64 takes the same steps. A seed draws a quadratic of 6 variables, with H = A A'/6, and the start. "
+        "The difference is max |w - w'| over max |w'|, the largest of all steps."
     )
     caveat = (
         "It says that the code is the formula, not that the formula is good. torch keeps NAdam's product of decay "

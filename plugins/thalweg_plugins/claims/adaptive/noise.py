@@ -59,9 +59,9 @@ class C3(LectureClaim):
     )
     caveat = (
         'The share of rates depends on the grid. The condition "most rates" asks only that AdaGrad arrives at fewer '
-        'rates than RMSProp. That AdaGrad is far at every rate (the condition "any rate") is a '
-        "stronger statement than the lecture's concern, and is judged by the best rate. RMSProp at a constant rate "
-        "hovers at a distance of about its rate, so large rates never arrive."
+        'rates than RMSProp. That AdaGrad is far at every rate (the condition "any rate") is a stronger statement '
+        "than the lecture's concern, and is judged by the best rate. RMSProp at a constant rate hovers at a distance "
+        "of about its rate, so large rates never arrive."
     )
 
     def measure(self, context: ClaimContext, seed: int) -> pandas.DataFrame:

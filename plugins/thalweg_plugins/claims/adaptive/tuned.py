@@ -23,14 +23,12 @@ RENAMED = {
 HOW = (
     "Each optimizer tries eight learning rates over three decades, with three tuning seeds each. The rate whose runs "
     "have the best validation accuracy at any evaluation is trained again with fresh seeds. Training loss and "
-    "validation error are those of the last "
-    "step. "
+    "validation error are those of the last step. "
 )
 SMALL = (
     "The networks and data are small, other hyperparameters than the rate stay at their defaults, and a best rate may "
     "lie at an end of its range. Validation accuracy chooses the rate, also where losses are compared; another rate "
-    "may have the least loss in the end. The validation split that chose the rate gives the validation "
-    "error too. "
+    "may have the least loss in the end. The validation split that chose the rate gives the validation error too. "
 )
 
 
@@ -113,14 +111,14 @@ class AdamAgainstMomentum(TieredClaim):
     )
     source = "Kingma & Ba 2015; Choi et al. 2019, On empirical comparisons of optimizers for deep learning"
     method = (
-        HOW + "Adam at its published defaults (lr = 0.001, beta1 = 0.9, beta2 = 0.999, eps = 1e-8) is trained with the "
-        "same seeds. Its validation error may be 1.25 times the error of tuned Adam."
+        HOW + "Adam at its published defaults (lr = 0.001, beta1 = 0.9, beta2 = 0.999, eps = 1e-8) is trained with "
+        "the same seeds. Its validation error may be 1.25 times the error of tuned Adam."
     )
     caveat = (
         SMALL
         + "Choi et al. find that the order of optimizers depends on which hyperparameters are tuned, and that Adam "
-        "with all of them tuned is never behind momentum, which is nearly a special case of it: Adam with a large eps. "
-        "The defaults were not chosen on the validation split, and tuned Adam was."
+        "with all of them tuned is never behind momentum, which is nearly a special case of it: Adam with a large "
+        "eps. The defaults were not chosen on the validation split, and tuned Adam was."
     )
     tiers = ("quick", "cpu", "full")
     renamed = RENAMED

@@ -222,10 +222,10 @@ class Smoothness(LectureClaim):
         "every seed."
     )
     caveat = (
-        "A network that does not train looks smooth. The size of gradients confounds absolute ranges, since batch norm "
-        "changes it; relative ranges at matched training loss and at each network's best rate are reported too. At "
-        "equal steps the two networks stand at different losses. The seeds that decide also choose the judged rate and "
-        "the best rates."
+        "A network that does not train looks smooth. The size of gradients confounds absolute ranges, since batch "
+        "norm changes it; relative ranges at matched training loss and at each network's best rate are reported too. "
+        "At equal steps the two networks stand at different losses. The seeds that decide also choose the judged rate "
+        "and the best rates."
     )
     tiers = ("quick", "cpu", "full")
 

@@ -34,8 +34,8 @@ REACHED = 0.95
 NOISY_RATE, NOISY_EVERY, NOISY_EXAMPLES = 0.1, 5, 10_000
 """Of G3: the rate, the steps between two evaluations, and the most training examples of an evaluation."""
 DEPTH = (
-    "A depth counts the layers with weights, the output layer included, as He et al. 2016 do. Hidden "
-    "layers have 64 units. "
+    "A depth counts the layers with weights, the output layer included, as He et al. 2016 do. Hidden layers have 64 "
+    "units. "
 )
 
 
@@ -114,8 +114,8 @@ class NoisyBatchNorm(LectureClaim):
     method = (
         DEPTH
         + "Depth 12, He's initialization, SGD at lr = 0.1, batches of 64. After each batch norm, each unit gets a "
-        "mean from U(-0.5, 0.5) and a deviation from U(1, 1.25), new at each step. Each example then gets a shift from "
-        "U(mean - 0.1, mean + 0.1) and a factor from N(deviation, 0.1^2). Accuracy is that of the training split "
+        "mean from U(-0.5, 0.5) and a deviation from U(1, 1.25), new at each step. Each example then gets a shift "
+        "from U(mean - 0.1, mean + 0.1) and a factor from N(deviation, 0.1^2). Accuracy is that of the training split "
         "(full: 10,000 images of it) at every fifth step, without noise and with the statistics of these examples. "
         "Running statistics would be those of noisy activations, which networks without noise do not have."
     )
@@ -287,13 +287,13 @@ class Generalization(TieredClaim):
     )
     method = (
         "Each network tries eight rates of momentum with three tuning seeds. Training loss (in evaluation mode) is "
-        "matched at the larger of the two final values, for each seed. Each network is read where its loss first comes "
-        "down to this level, between two evaluations linearly in the logarithm of the loss."
+        "matched at the larger of the two final values, for each seed. Each network is read where its loss first "
+        "comes down to this level, between two evaluations linearly in the logarithm of the loss."
     )
     caveat = (
-        "The matched level may lie early in the training of the faster network. The validation split that is read also "
-        "chose the rates, by the best accuracy of a run. The tuned rate differs between the "
-        "networks, and Bjorck et al. 2018 put much of batch norm's benefit down to the larger rates that it allows."
+        "The matched level may lie early in the training of the faster network. The validation split that is read "
+        "also chose the rates, by the best accuracy of a run. The tuned rate differs between the networks, and Bjorck "
+        "et al. 2018 put much of batch norm's benefit down to the larger rates that it allows."
     )
     tiers = ("quick", "cpu", "full")
     renamed: ClassVar = {

@@ -24,16 +24,16 @@ class F3(LectureClaim):
     name = "F3"
     summary = "M is multiplied by var n/2 in each layer, varies less in wider networks, and residual blocks bound it"
     statement = (
-        "He's initialization keeps the mean square of activations; wide layers keep it alike in all networks; residual "
-        "blocks scaled by 1/L keep it bounded."
+        "He's initialization keeps the mean square of activations; wide layers keep it alike in all networks; "
+        "residual blocks scaled by 1/L keep it bounded."
     )
     source = "Hanin & Rolnick 2018, How to start training; He et al. 2015"
     method = (
         "ReLU networks without biases, inputs from N(0, I), 200 networks of a seed, in float32. The slope of log2 of "
-        "the mean of M_l in l = 0, ..., 20 at width 256, for normal weights of variance 2/n (He), of variance 1/n, and "
-        "for torch's default for linear layers (uniform, variance 1/(3n)). Var[ln M_40] over networks at widths 20, 40 "
-        "and 80 with He's weights. Residual networks of width 64 with L = 5, 10, 20 and 40 blocks h <- h + f(h)/L, f "
-        "two layers with He's weights: the largest of all ln(M_L / M_0)."
+        "the mean of M_l in l = 0, ..., 20 at width 256, for normal weights of variance 2/n (He), of variance 1/n, "
+        "and for torch's default for linear layers (uniform, variance 1/(3n)). Var[ln M_40] over networks at widths "
+        "20, 40 and 80 with He's weights. Residual networks of width 64 with L = 5, 10, 20 and 40 blocks h <- h + "
+        "f(h)/L, f two layers with He's weights: the largest of all ln(M_L / M_0)."
     )
     caveat = (
         "With its own biases torch's default does not fall by this factor for ever: the biases take over. Theory is "

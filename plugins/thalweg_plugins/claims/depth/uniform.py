@@ -34,10 +34,10 @@ class F2(LectureClaim):
     method = (
         "20 fully connected layers of n = 256 units without biases, followed by ReLU, in float32. Weights are +-U(1, "
         "2) with random signs and inputs from N(0, I), or U(1, 2) and inputs from U(0, 1). The growth is ln(||h_l|| / "
-        "||h_(l-1)||), the mean over the layers of 16 networks of a seed, and is divided by ln(7n/6)/2 or ln(1.5 n). E "
-        "w^2 = 7/3, and a ReLU halves the mean square. With positive weights a ReLU does nothing. The rule's text says "
-        "linear layers; its theory for random signs, ln(7n/6)/2, is for layers with ReLU. Without ReLU the growth is "
-        "ln(7n/3)/2, which is reported."
+        "||h_(l-1)||), the mean over the layers of 16 networks of a seed, and is divided by ln(7n/6)/2 or ln(1.5 n). "
+        "E w^2 = 7/3, and a ReLU halves the mean square. With positive weights a ReLU does nothing. The rule's text "
+        "says linear layers; its theory for random signs, ln(7n/6)/2, is for layers with ReLU. Without ReLU the "
+        "growth is ln(7n/3)/2, which is reported."
     )
     caveat = (
         "Theory is for the mean of ||h||^2; the mean of the logarithm is lower by about 5/(4n) in each layer. "

@@ -31,10 +31,10 @@ class J1(LectureClaim):
         "convex in the logits"
     )
     method = (
-        "digits-mlp (64, 64, ReLU; 1,077 training images) in float64, at initialization and after 20 epochs of SGD (lr "
-        "= 0.1, batch 32). The training loss at 101 points within half of the norm of the last layer's weights, to "
-        "both sides. 10 random directions, and the gradient of the full training batch. A second difference counts as "
-        "negative below -1e-12 of the range."
+        "digits-mlp (64, 64, ReLU; 1,077 training images) in float64, at initialization and after 20 epochs of SGD "
+        "(lr = 0.1, batch 32). The training loss at 101 points within half of the norm of the last layer's weights, "
+        "to both sides. 10 random directions, and the gradient of the full training batch. A second difference counts "
+        "as negative below -1e-12 of the range."
     )
     caveat = (
         "Convexity along lines in one layer says nothing of the loss in all weights together. In float32, rounding "

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 SOURCE = "Li, Tai, Singh & Michaud 2018 (unpublished), as the lecture reports it; compare Goodfellow et al. 2014"
 METHOD = (
     "The training loss in float64 at 101 points from -1/2 to 1/2 norms of the weights, along unit directions, at "
-    "initialization and after training with SGD at lr = 0.1. Roughness is the share of second differences below -1e-12 "
-    "of the range. "
+    "initialization and after training with SGD at lr = 0.1. Roughness is the share of second differences below "
+    "-1e-12 of the range. "
 )
 SHARE = "share of second differences below -1e-12 of the range"
 
@@ -106,9 +106,8 @@ class GradientDirection(LectureClaim):
         + "The gradient is that of all training examples. Ten random directions over all layers; the mean counts."
     )
     caveat = (
-        "A random direction in thousands of dimensions is nearly orthogonal to all that matters, so that the "
-        "loss along "
-        "it is close to an average. Both directions have the same length."
+        "A random direction in thousands of dimensions is nearly orthogonal to all that matters, so that the loss "
+        "along it is close to an average. Both directions have the same length."
     )
     tiers = ("quick", "cpu", "full")
 

@@ -1,5 +1,4 @@
-"""The trials of section K: networks whose weights are kept at each evaluation, to be compared at equal training "
-"loss."""
+"""The trials of section K: networks whose weights are kept, to be compared at equal training loss."""
 
 from __future__ import annotations
 

@@ -46,18 +46,18 @@ class K1(LectureClaim):
     )
     source = "Li et al. 2018, section 4; Dinh et al. 2017"
     method = (
-        "The registered mlp with hidden layers of 32 and 32 units on digits (1,347 training images), float64, after 50 "
-        "steps of SGD (lr = 0.1, batch 64). The weights are rescaled so that the outputs stay: in front of batch norm "
-        "by 10 (eps 1e-30; running mean by 10 and variance by 100); a pair of ReLU layers by 10 (bias too) and 1/10; "
-        "and single filters in front of batch norm by factors between 1/10 and 10. The training loss at w + x d for 51 "
-        "values x in [-1, 1], before and after, with the same normal draw of d: raw, normalised by filter (d <- "
-        "d/||d|| ||w||, one-dimensional parameters zero) and by layer. Change is the largest difference over the range "
-        "of the first curve."
+        "The registered mlp with hidden layers of 32 and 32 units on digits (1,347 training images), float64, after "
+        "50 steps of SGD (lr = 0.1, batch 64). The weights are rescaled so that the outputs stay: in front of batch "
+        "norm by 10 (eps 1e-30; running mean by 10 and variance by 100); a pair of ReLU layers by 10 (bias too) and "
+        "1/10; and single filters in front of batch norm by factors between 1/10 and 10. The training loss at w + x d "
+        "for 51 values x in [-1, 1], before and after, with the same normal draw of d: raw, normalised by filter (d "
+        "<- d/||d|| ||w||, one-dimensional parameters zero) and by layer. Change is the largest difference over the "
+        "range of the first curve."
     )
     caveat = (
         "It removes these symmetries and no others. Rescaling single ReLU units with their outgoing weights changes "
-        "the norms of the next layer's filters, so that filter-normalised curves change too. It does not say that flat "
-        "curves generalize (K3)."
+        "the norms of the next layer's filters, so that filter-normalised curves change too. It does not say that "
+        "flat curves generalize (K3)."
     )
 
     def measure(self, context: ClaimContext, seed: int) -> pandas.DataFrame:

@@ -36,9 +36,9 @@ METHOD = (
     "48 configurations: two widths, four batch sizes, two weight decays and three rates of momentum, each with all "
     "seeds. Each network is taken at the first evaluation with a training loss of 0.1 or less (cpu: 0.35), and its "
     "error on the test split is read there. Sharpness and error are averaged over seeds. Granulated tau is the mean "
-    "over the four hyperparameters of Kendall's tau within groups of configurations that differ in this hyperparameter "
-    "alone; pairs with equal errors count as zero. The interval is the middle 95% of 2,000 resamples of the "
-    "configurations. Tau of each hyperparameter alone is reported. "
+    "over the four hyperparameters of Kendall's tau within groups of configurations that differ in this "
+    "hyperparameter alone; pairs with equal errors count as zero. The interval is the middle 95% of 2,000 resamples "
+    "of the configurations. Tau of each hyperparameter alone is reported. "
 )
 SCOPE = (
     "The interval counts the choice of configurations, not of test images and not of hyperparameters. Tau is a mean "
@@ -323,10 +323,9 @@ class FilterNormalisedSharpness(Prediction):
     caveat = (
         "In quick, 450 test images and networks of two hidden layers are too small to say much. "
         + SCOPE
-        + "Jiang et al. correlate with the gap between "
-        "training and test error; at equal training loss the test error stands for it. Dinh et al. 2017 make any raw "
-        "sharpness by rescaling. Jiang et al. 2020 and Andriushchenko et al. 2023 find that the relation depends on "
-        "the measure and on the hyperparameters that vary."
+        + "Jiang et al. correlate with the gap between training and test error; at equal training loss the test error "
+        "stands for it. Dinh et al. 2017 make any raw sharpness by rescaling. Jiang et al. 2020 and Andriushchenko et "
+        "al. 2023 find that the relation depends on the measure and on the hyperparameters that vary."
     )
     tiers = ("quick", "cpu", "full")
 
@@ -345,8 +344,8 @@ class AdaptiveSharpness(Prediction):
     summary = "adaptive sharpness predicts the test error over 48 configurations at equal training loss"
     statement = "Sharpness that does not depend on the scale of the weights predicts how well a network generalizes."
     source = (
-        "Andriushchenko, Croce, Müller, Hein & Flammarion 2023, A modern look at the relationship between "
-        "sharpness and generalization; Kwon et al. 2021 (ASAM)"
+        "Andriushchenko, Croce, Müller, Hein & Flammarion 2023, A modern look at the relationship between sharpness "
+        "and generalization; Kwon et al. 2021 (ASAM)"
     )
     method = METHOD + (
         "Adaptive sharpness moves each weight by at most 1% of its size. Worst case: the largest rise of the training "
@@ -354,8 +353,9 @@ class AdaptiveSharpness(Prediction):
         "pairs of Gaussian points with a deviation of 1% of each weight. Both in float64."
     )
     caveat = (
-        "Andriushchenko et al. find that adaptive sharpness does not correlate well with generalization on modern "
-        "networks. In quick, 450 test images and small networks are too few to say much. " + SCOPE + "One radius is "
+        "Andriushchenko et al. find that adaptive sharpness does not correlate well with "
+        "generalization on modern networks. In quick, 450 test images and small networks "
+        "are too few to say much. " + SCOPE + "One radius is "
         "measured."
     )
     tiers = ("quick", "cpu", "full")

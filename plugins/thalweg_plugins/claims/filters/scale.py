@@ -52,19 +52,18 @@ class ScaleOfWeights(LectureClaim):
     summary = "raw sharpness is larger where the weights are smaller, at equal training loss"
     statement = (
         "Without normalisation, the sharpness of a minimum says how large the weights are: a network with small "
-        "weights "
-        "looks sharp, and one with large weights looks flat."
+        "weights looks sharp, and one with large weights looks flat."
     )
     source = (
-        "Li, Xu, Taylor, Studer & Goldstein 2018, Visualizing the loss landscape of neural nets, section 4; "
-        "Dinh et al. 2017"
+        "Li, Xu, Taylor, Studer & Goldstein 2018, Visualizing the loss landscape of neural nets, section 4; Dinh et "
+        "al. 2017"
     )
     method = (
-        "Raw sharpness: the mean of d'Hd over ten standard normal directions d, without normalisation, of the training "
-        "loss in float64. Rescaled networks: a trained ReLU network whose first layer is multiplied by eight factors "
-        "from 0.25 to 4, and whose second layer is divided by them; the function is equal. Scales of initialization: "
-        "He's initialization times the same factors, momentum at lr = 0.01. All networks are taken at the first "
-        "evaluation with a training loss of 0.1 or less (cpu: 0.35)."
+        "Raw sharpness: the mean of d'Hd over ten standard normal directions d, without normalisation, of the "
+        "training loss in float64. Rescaled networks: a trained ReLU network whose first layer is multiplied by eight "
+        "factors from 0.25 to 4, and whose second layer is divided by them; the function is equal. Scales of "
+        "initialization: He's initialization times the same factors, momentum at lr = 0.01. All networks are taken at "
+        "the first evaluation with a training loss of 0.1 or less (cpu: 0.35)."
     )
     fault = (
         "The rule asks that sharpness falls where the norm of all weights rises. For rescaled networks this is the "
@@ -75,8 +74,8 @@ class ScaleOfWeights(LectureClaim):
     )
     caveat = (
         "A larger initialization also makes outputs more sensitive to each weight, as long as no normalisation takes "
-        "the scale out; Li et al. argue for networks whose function does not see the scale. They compare networks that "
-        "weight decay and batch size brought to different norms. Losses are equal up to the distance of two "
+        "the scale out; Li et al. argue for networks whose function does not see the scale. They compare networks "
+        "that weight decay and batch size brought to different norms. Losses are equal up to the distance of two "
         "evaluations."
     )
     tiers = ("quick", "cpu", "full")

@@ -54,20 +54,18 @@ class Shortcuts(LectureClaim):
     statement = "Shortcuts make the loss surface of deep networks smoother: without them it is chaotic, not convex."
     source = "Li, Xu, Taylor, Studer & Goldstein 2018, section 6"
     method = (
-        "MLPs with 24 layers with weights (the output layer included), 32 units wide, with batch norm, SGD at lr "
-        "= 0.1, "
-        "batches of 64. Each network is taken at the first evaluation with a training loss of 0.1 or less. Four planes "
-        "of filter-normalised random directions for each seed, 25 by 25 points from -1 to 1, the loss of 256 training "
-        "examples in float64 with their batch statistics. The ratio of the smallest to the largest eigenvalue "
-        "of the Hessian is a mean over 3 by 3 points of the first plane, by 20 steps of Lanczos' method on the "
-        "same examples."
+        "MLPs with 24 layers with weights (the output layer included), 32 units wide, with batch norm, SGD at lr = "
+        "0.1, batches of 64. Each network is taken at the first evaluation with a training loss of 0.1 or less. Four "
+        "planes of filter-normalised random directions for each seed, 25 by 25 points from -1 to 1, the loss of 256 "
+        "training examples in float64 with their batch statistics. The ratio of the smallest to the largest "
+        "eigenvalue of the Hessian is a mean over 3 by 3 points of the first plane, by 20 steps of Lanczos' method on "
+        "the same examples."
     )
     caveat = (
         "Dense networks on small data; Li et al. draw ResNet-56 on CIFAR-10. Batch norm's statistics follow each "
-        "point. "
-        "Two directions of thousands are seen. The two networks need different numbers of steps to reach the loss, and "
-        "their weights may have different scales, which filter normalisation takes out. Li et al. show the absolute "
-        "value of the ratio of eigenvalues; here it keeps its sign."
+        "point. Two directions of thousands are seen. The two networks need different numbers of steps to reach the "
+        "loss, and their weights may have different scales, which filter normalisation takes out. Li et al. show the "
+        "absolute value of the ratio of eigenvalues; here it keeps its sign."
     )
     tiers = ("quick", "full")
 

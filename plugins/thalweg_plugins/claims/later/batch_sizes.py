@@ -110,15 +110,15 @@ class BatchSizes(LectureClaim):
     )
     method = (
         "A dense network on the digits (1,077 training examples), momentum 0.9, batches of 8 to 512. Each batch size "
-        "tries the rates 0.003, 0.01, 0.03, 0.1 and 0.3 on two seeds of their own; the rate with the fewest steps to a "
-        "training loss of 0.1 counts, by the mean of logarithms. Five fresh seeds decide. Steps are read at "
+        "tries the rates 0.003, 0.01, 0.03, 0.1 and 0.3 on two seeds of their own; the rate with the fewest steps to "
+        "a training loss of 0.1 counts, by the mean of logarithms. Five fresh seeds decide. Steps are read at "
         "evaluations, about 160 in a run, and are too many by at most the distance of two of them. The noise scale "
         "tr(Sigma) / ||G||^2 is measured before training and after each epoch at batch 32 and its best rate, over the "
         "whole split; its mean over the run counts."
     )
     caveat = (
-        "The noise scale grows without end as the network fits all examples, and the run goes on after the target. The "
-        "rule takes the mean over the run; the measurements have the mean up to the target too. McCandlish et al. "
+        "The noise scale grows without end as the network fits all examples, and the run goes on after the target. "
+        "The rule takes the mean over the run; the measurements have the mean up to the target too. McCandlish et al. "
         "promise agreement up to a factor of order one, and define the critical size for the best rate at each size; "
         "five rates a factor of three apart are coarse. A batch of 512 is nearly half of the data."
     )

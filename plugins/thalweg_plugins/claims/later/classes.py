@@ -143,17 +143,17 @@ class AdamOnHeavyTails(LectureClaim):
         "gradient descent on language models"
     )
     method = (
-        "Ten classes of digits with 120 / (k + 1) examples in class k, against ten equal classes with as many examples "
-        "(350). A dense network 64-64-10 with ReLU and He's initialization trains for 300 full-batch steps. Gradient "
-        "descent with momentum 0.9 and Adam each try 8 rates over three and a half decades on three seeds of their "
-        "own; five fresh seeds decide. The advantage is the logarithm of the ratio of final training losses. The rarer "
-        "half are classes 5 to 9."
+        "Ten classes of digits with 120 / (k + 1) examples in class k, against ten equal classes with as many "
+        "examples (350). A dense network 64-64-10 with ReLU and He's initialization trains for 300 full-batch steps. "
+        "Gradient descent with momentum 0.9 and Adam each try 8 rates over three and a half decades on three seeds of "
+        "their own; five fresh seeds decide. The advantage is the logarithm of the ratio of final training losses. "
+        "The rarer half are classes 5 to 9."
     )
     caveat = (
         "Kunstner et al. have thousands of classes, most of them with a handful of examples; ten classes are a mild "
         "tail. The network can fit all examples, so both losses end near zero, and a ratio of small losses is large. "
-        "On separable data the loss falls with the rate until training diverges, so best rates may be the largest ones "
-        "that were tried, of both methods. Then the ratio also depends on where the two ranges end."
+        "On separable data the loss falls with the rate until training diverges, so best rates may be the largest "
+        "ones that were tried, of both methods. Then the ratio also depends on where the two ranges end."
     )
 
     def measure(self, context: ClaimContext, seed: int) -> pandas.DataFrame:

@@ -90,12 +90,12 @@ class EdgeOfStability(LectureClaim):
     name = "L1"
     summary = "full-batch gradient descent sharpens until the sharpness hovers about 2 / lr"
     statement = (
-        "Full-batch gradient descent trains at the edge of stability: the largest eigenvalue of the Hessian rises to 2 "
-        "/ lr and stays there, while the loss goes on falling."
+        "Full-batch gradient descent trains at the edge of stability: the largest eigenvalue of the Hessian rises to "
+        "2 / lr and stays there, while the loss goes on falling."
     )
     source = (
-        "Cohen, Kaur, Li, Kolter & Talwalkar 2021, Gradient descent on neural networks typically occurs at the edge of "
-        "stability"
+        "Cohen, Kaur, Li, Kolter & Talwalkar 2021, Gradient descent on neural networks typically occurs at the edge "
+        "of stability"
     )
     method = (
         "The 1,077 training digits, a dense network with two hidden layers of 64 tanh units, torch's initialization, "
@@ -104,10 +104,10 @@ class EdgeOfStability(LectureClaim):
         "to a relative error bound of 1e-3. The last third of the measurements counts."
     )
     caveat = (
-        "With cross-entropy the sharpness falls again once the examples are fitted, and mini-batches stay below 2 / lr "
-        "(Cohen et al. 2021). At a rate whose 2 / lr is below the sharpness at initialization there "
-        "is no rise to see, and at a small rate the rise may take longer than the run. Damian et al. 2023 explain the "
-        "hovering by the third derivative."
+        "With cross-entropy the sharpness falls again once the examples are fitted, and mini-batches stay below 2 / "
+        "lr (Cohen et al. 2021). At a rate whose 2 / lr is below the sharpness at initialization there is no rise to "
+        "see, and at a small rate the rise may take longer than the run. Damian et al. 2023 explain the hovering by "
+        "the third derivative."
     )
 
     def measure(self, context: ClaimContext, seed: int) -> pandas.DataFrame:

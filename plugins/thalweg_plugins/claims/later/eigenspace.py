@@ -75,9 +75,9 @@ class TopEigenspace(LectureClaim):
         "cosine of their principal angles."
     )
     caveat = (
-        "A large share of the gradient does not mean that learning happens there: Song, Ahn & Yun 2025 project updates "
-        "on the top eigenspace and find that the loss stops falling, and without it the loss falls as before. A random "
-        "subspace of ten dimensions would have a share of 0.1%."
+        "A large share of the gradient does not mean that learning happens there: Song, Ahn & Yun 2025 project "
+        "updates on the top eigenspace and find that the loss stops falling, and without it the loss falls as before. "
+        "A random subspace of ten dimensions would have a share of 0.1%."
     )
 
     def needs(self, tier: str) -> tuple[Experiment, ...]:

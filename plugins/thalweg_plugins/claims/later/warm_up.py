@@ -108,9 +108,9 @@ class L9(LectureClaim):
         "A deep MLP of depth 12 and width 64 without normalisation, torch's initialization, momentum 0.9, batch 64; "
         "quick: digits, 30 epochs; cpu and full: data and epochs of section G. Rates 2^-8, ..., 2^-1. Constant, or "
         "rising in a line over the first 20% of the steps and constant afterwards. A rate trains where the training "
-        "accuracy in the end is at least 90%. Sharpness is the largest eigenvalue of the Hessian of the training loss, "
-        "at the first weights and at the end of the warm-up of the largest rate that trains with it. The same with "
-        "He's initialization is measured beside it."
+        "accuracy in the end is at least 90%. Sharpness is the largest eigenvalue of the Hessian of the training "
+        "loss, at the first weights and at the end of the warm-up of the largest rate that trains with it. The same "
+        "with He's initialization is measured beside it."
     )
     fault = (
         "With torch's initialization signals and gradients vanish with depth (F3), and the plain network of depth 12 "

@@ -104,11 +104,11 @@ class L8(LectureClaim):
     )
     source = "Yang et al. 2021, Tensor programs V, tables 3 and 8"
     method = (
-        "MLPs of three hidden layers of width 32 and 512, ReLU, normal weights of variance 2/fan_in, zero biases; Adam "
-        "at its defaults with 13 rates from 2^-14 to 2^-2. quick: digits (1,077 images, batch 64, 5 epochs); full: "
-        "MNIST (batch 128, 5 epochs). muP for Adam with base width 32: hidden and output weights have the rate lr "
-        "32/n, and the output weights' variance falls as 1/n^2; at width 32 both are the same network. The best rate "
-        "has the lowest final training loss; shift is |log2| of the ratio of best rates."
+        "MLPs of three hidden layers of width 32 and 512, ReLU, normal weights of variance 2/fan_in, zero biases; "
+        "Adam at its defaults with 13 rates from 2^-14 to 2^-2. quick: digits (1,077 images, batch 64, 5 epochs); "
+        "full: MNIST (batch 128, 5 epochs). muP for Adam with base width 32: hidden and output weights have the rate "
+        "lr 32/n, and the output weights' variance falls as 1/n^2; at width 32 both are the same network. The best "
+        "rate has the lowest final training loss; shift is |log2| of the ratio of best rates."
     )
     caveat = (
         "The grid has factors of 2, so a shift of 1 is one step of the grid. Each seed chooses its best rates by the "

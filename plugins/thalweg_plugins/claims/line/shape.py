@@ -94,13 +94,13 @@ class Monotone(LectureClaim):
     statement = "On the straight line from the initial weights to the final weights, the loss falls without a bump."
     source = SOURCE
     method = (
-        METHOD + "The monotone fraction is the share of steps that do not rise. The bump is the largest rise above the "
-        "least loss so far, as a share of the drop from start to end."
+        METHOD + "The monotone fraction is the share of steps that do not rise. The bump is the largest rise above "
+        "the least loss so far, as a share of the drop from start to end."
     )
     caveat = (
-        "Lucas et al. 2021 find lines that are not monotone for large rates, Adam and batch norm: see I3. Frankle 2020 "
-        "finds on larger networks that the loss stays high until near the end of the line. SGD's own path is far from "
-        "this line."
+        "Lucas et al. 2021 find lines that are not monotone for large rates, Adam and batch norm: see I3. Frankle "
+        "2020 finds on larger networks that the loss stays high until near the end of the line. SGD's own path is far "
+        "from this line."
     )
     tiers = ("quick", "cpu", "full")
 
@@ -166,9 +166,8 @@ class OtherLines(LectureClaim):
         "each point."
     )
     caveat = (
-        "Lucas et al. 2021 trace lines that are not monotone to large distances in weight space. The statistics "
-        "of batch "
-        "norm change its line: running statistics of the end give another one."
+        "Lucas et al. 2021 trace lines that are not monotone to large distances in weight space. The statistics of "
+        "batch norm change its line: running statistics of the end give another one."
     )
     tiers = ("quick", "cpu", "full")
 

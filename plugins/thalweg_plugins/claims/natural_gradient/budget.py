@@ -47,8 +47,8 @@ class B4(LectureClaim):
         "A network of 8, 6 and 10 units with tanh, whose last logit is 0 so that the Fisher matrix F is invertible. "
         "500 digits of 8 principal components, float64. A seed draws the digits and the first weights, and 200 steps "
         "of gradient descent (lr = 0.5) come first. One step along -F^-1 g (registered natural-gradient, damping "
-        "1e-12) and one along -g. Both have the exact mean KL(p_w || p_(w+D)) of the budget, found by a root search to "
-        "1e-12. The drop is of the loss on the same 500 digits."
+        "1e-12) and one along -g. Both have the exact mean KL(p_w || p_(w+D)) of the budget, found by a root search "
+        "to 1e-12. The drop is of the loss on the same 500 digits."
     )
     caveat = (
         "For small budgets it follows from B1. One step says little of a whole training, whose batches, damping and "

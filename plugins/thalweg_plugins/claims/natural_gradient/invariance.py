@@ -24,11 +24,11 @@ class B3(LectureClaim):
     method = (
         "A network of 8, 6 and 10 units with tanh, whose last logit is 0 so that the Fisher matrix F is invertible. "
         "500 digits of 8 principal components, float64. A seed draws the digits and the first weights, and 200 steps "
-        "of gradient descent (lr = 0.5) come first. Linear: theta = A phi with singular values from 1 to 100, drawn by "
-        "the seed; the difference of the two steps is relative to the step, in theta. Nonlinear: theta = sinh(phi), "
-        "elementwise; ||out1 - out2|| / ||out1 - out0|| of the outputs after one step, for five steps lr from 1e-4 to "
-        "1e-2, and its slope in lr on logarithms: 1 for the natural gradient, 0 for gradient descent. The damping "
-        "is 1e-14 for the linear map and 1e-12 for the nonlinear one."
+        "of gradient descent (lr = 0.5) come first. Linear: theta = A phi with singular values from 1 to 100, drawn "
+        "by the seed; the difference of the two steps is relative to the step, in theta. Nonlinear: theta = "
+        "sinh(phi), elementwise; ||out1 - out2|| / ||out1 - out0|| of the outputs after one step, for five steps lr "
+        "from 1e-4 to 1e-2, and its slope in lr on logarithms: 1 for the natural gradient, 0 for gradient descent. "
+        "The damping is 1e-14 for the linear map and 1e-12 for the nonlinear one."
     )
     caveat = (
         "Only infinitesimal steps are invariant under nonlinear maps. Damping is not invariant, and neither are "

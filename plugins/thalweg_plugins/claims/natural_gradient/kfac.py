@@ -26,22 +26,21 @@ class FewerIterations(LectureClaim):
     """B5."""
 
     name = "B5"
+    figure = "figure-1-kfac-against-first-order"
     summary = "K-FAC has a lower training error than Nesterov momentum after equal iterations, which cost more each"
     statement = "K-FAC needs far fewer iterations than gradient descent with momentum, and each iteration costs more."
     source = (
         "Martens & Grosse 2015, Optimizing neural networks with Kronecker-factored approximate curvature, section 13"
     )
     method = (
-        "A deep autoencoder with tanh units and a linear code, sigmoid cross-entropy, L2 of 1e-5; the error is "
-        "the squared "
-        "error of the reconstruction on the training split. quick: the digits, 64-48-24-8 and its mirror image, 300 "
-        "iterations with batches of 256. K-FAC takes the paper's step and momentum from the quadratic model, and the "
-        "paper's rule for damping, with inverses every 5 iterations. Each optimizer has twelve settings, of which two "
-        "seeds of their own choose the least final training error. K-FAC: initial damping and its lower bound. "
-        "Nesterov: "
-        "rate and momentum. Adam: rate and beta2. Muon: both rates. Seconds of an iteration are medians over ten "
-        "blocks "
-        "of 25 steps of the chosen settings, K-FAC and Nesterov in turns, without evaluations."
+        "A deep autoencoder with tanh units and a linear code, sigmoid cross-entropy, L2 of 1e-5; the error is the "
+        "squared error of the reconstruction on the training split. quick: the digits, 64-48-24-8 and its mirror "
+        "image, 300 iterations with batches of 256. K-FAC takes the paper's step and momentum from the quadratic "
+        "model, and the paper's rule for damping, with inverses every 5 iterations. Each optimizer has twelve "
+        "settings, of which two seeds of their own choose the least final training error. K-FAC: initial damping and "
+        "its lower bound. Nesterov: rate and momentum. Adam: rate and beta2. Muon: both rates. Seconds of an "
+        "iteration are medians over ten blocks of 25 steps of the chosen settings, K-FAC and Nesterov in turns, "
+        "without evaluations."
     )
     caveat = (
         "The paper also averages iterates and lets batches grow; nothing of this is done. Seconds are those of one "
@@ -189,10 +188,9 @@ class HeldOutLoss(TieredClaim):
     source = "the lecture; Wilson et al. 2017 for adaptive methods"
     method = (
         "K-FAC (inverses every 5 iterations, damping from one of eight tuned values, not below 0.01) and Nesterov "
-        "momentum (eight tuned rates) with batches of 256 for 300 iterations, three tuning seeds each. Training "
-        "loss is "
-        "matched at the larger of the two final values, for each seed. Each side is read where its loss first comes "
-        "down to this level, between evaluations linearly in the logarithm of the loss."
+        "momentum (eight tuned rates) with batches of 256 for 300 iterations, three tuning seeds each. Training loss "
+        "is matched at the larger of the two final values, for each seed. Each side is read where its loss first "
+        "comes down to this level, between evaluations linearly in the logarithm of the loss."
     )
     caveat = (
         "Contested: Zhang et al. 2019 (Three mechanisms of weight decay regularization) find that decoupled weight "

@@ -23,8 +23,8 @@ class B2(LectureClaim):
     name = "B2"
     summary = "F does not depend on labels, sampling estimates it to S^-1/2, and the empirical Fisher is another matrix"
     statement = (
-        "The Fisher matrix is an expectation over the model's own labels; the data's labels do not enter. Labels drawn "
-        "from the model estimate it."
+        "The Fisher matrix is an expectation over the model's own labels; the data's labels do not enter. Labels "
+        "drawn from the model estimate it."
     )
     source = "Martens 2020; Kunstner, Balles & Hennig 2019"
     method = (
@@ -32,9 +32,9 @@ class B2(LectureClaim):
         "500 digits of 8 principal components, float64. A seed draws the digits and the first weights, and 200 steps "
         "of gradient descent (lr = 0.5) come first. F = E[J'(diag p - pp')J] is computed exactly, and again with the "
         "labels permuted: the largest difference of the two must be 0. The Monte Carlo matrix has S = 1, 4, 16, 64, "
-        "256 labels for each example, drawn from the model; its error is ||F_S - F||_F / ||F||_F, a mean over 2 draws, "
-        "and its slope in S is fitted on logarithms. The empirical Fisher matrix has the true labels: the cosine of "
-        "its preconditioned step with that of F is reported, at a damping of 1e-3."
+        "256 labels for each example, drawn from the model; its error is ||F_S - F||_F / ||F||_F, a mean over 2 "
+        "draws, and its slope in S is fitted on logarithms. The empirical Fisher matrix has the true labels: the "
+        "cosine of its preconditioned step with that of F is reported, at a damping of 1e-3."
     )
     caveat = (
         "The lecture calls the matrix with labels drawn from the model empirical; today the empirical Fisher matrix "

@@ -20,8 +20,8 @@ class B1(LectureClaim):
     name = "B1"
     summary = "the step that minimises gradient plus KL/eps approaches -eps F^-1 g for small eps"
     statement = (
-        "The natural gradient is the direction of steepest descent where distance is KL divergence between the models' "
-        "outputs."
+        "The natural gradient is the direction of steepest descent where distance is KL divergence between the "
+        "models' outputs."
     )
     source = "Amari 1998, theorem 1; Martens 2020, New insights and perspectives on the natural gradient method"
     method = (

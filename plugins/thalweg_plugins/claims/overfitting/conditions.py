@@ -43,18 +43,18 @@ class E3(LectureClaim):
     statement = "On this problem adaptive methods predict new examples no better than the majority does."
     source = "Wilson et al. 2017, section 3.3; the conditions are ours"
     method = (
-        "The problem of E1 with p = 0.6. One thing differs from the base (full batches, eps = 1e-10, start at zero) in "
-        "each level. 10,000 steps, and 40,000 with batch 1. First rates and schedules as in E2, with the decay spread "
-        "over the run: lr d^(1000 t/T), d = 1 for AdaGrad, 0.99 for RMSProp, 0.995 for Adam. At a larger eps the rate "
-        "grows by 1 + eps n/2, so that the first step of a unique feature keeps its length under AdaGrad and Adam; "
-        "RMSProp's first root is a tenth of the gradient, so its first step is shorter. A seed draws the batches "
-        "and the start. A new example is decided by the sign of w_1 y + w_2 + w_3, so w_1 against 2 w_2 decides from a "
-        "start at zero. The features of an example move alike, so one number stands for each group; a test compares "
-        "this with the registered problem and optimizers."
+        "The problem of E1 with p = 0.6. One thing differs from the base (full batches, eps = 1e-10, start at zero) "
+        "in each level. 10,000 steps, and 40,000 with batch 1. First rates and schedules as in E2, with the decay "
+        "spread over the run: lr d^(1000 t/T), d = 1 for AdaGrad, 0.99 for RMSProp, 0.995 for Adam. At a larger eps "
+        "the rate grows by 1 + eps n/2, so that the first step of a unique feature keeps its length under AdaGrad and "
+        "Adam; RMSProp's first root is a tenth of the gradient, so its first step is shorter. A seed draws the "
+        "batches and the start. A new example is decided by the sign of w_1 y + w_2 + w_3, so w_1 against 2 w_2 "
+        "decides from a start at zero. The features of an example move alike, so one number stands for each group; a "
+        "test compares this with the registered problem and optimizers."
     )
     caveat = (
-        "At the levels base and eps nothing is random, so that the seeds agree. Which level reverses the statement may "
-        "depend on rates and on the number of steps, which were fixed before the run."
+        "At the levels base and eps nothing is random, so that the seeds agree. Which level reverses the statement "
+        "may depend on rates and on the number of steps, which were fixed before the run."
     )
 
     def measure(self, context: ClaimContext, seed: int) -> pandas.DataFrame:

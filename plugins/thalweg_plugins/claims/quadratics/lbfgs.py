@@ -84,8 +84,8 @@ class A4(LectureClaim):
     name = "A4"
     summary = "L-BFGS with exact line searches is conjugate gradients and ends in d steps, where digits suffice"
     statement = (
-        "On a quadratic, with exact line searches, L-BFGS of any memory is the method of conjugate gradients, and ends "
-        "in d steps."
+        "On a quadratic, with exact line searches, L-BFGS of any memory is the method of conjugate gradients, and "
+        "ends in d steps."
     )
     source = "Kolda, O'Leary & Nazareth 1998; Nocedal & Wright 2006, section 7.2"
     method = (

@@ -52,8 +52,8 @@ class A2(LectureClaim):
     source = "Polyak 1964; Nocedal & Wright 2006, section 3.3"
     method = (
         "The quadratics of A1. Steps are counted until f <= 1e-10 f0. Momentum has Polyak's constants, lr = 4/(sqrt L "
-        "+ sqrt mu)^2 and momentum = ((sqrt L - sqrt mu)/(sqrt L + sqrt mu))^2. Gradient descent has the step 1/L, and "
-        "its best constant step 2/(L + mu). The loops are plain ones in float64; a test compares them with the "
+        "+ sqrt mu)^2 and momentum = ((sqrt L - sqrt mu)/(sqrt L + sqrt mu))^2. Gradient descent has the step 1/L, "
+        "and its best constant step 2/(L + mu). The loops are plain ones in float64; a test compares them with the "
         "registered optimizers."
     )
     caveat = (

@@ -110,17 +110,17 @@ class Degradation(TieredClaim):
     name = "H1"
     summary = "deep plain networks have a higher training error than shallow ones, and residual networks do not"
     statement = (
-        "Plain networks of 20 and 40 layers end with a higher training error than a network of 8 layers, although they "
-        "could represent it. Residual networks do not."
+        "Plain networks of 20 and 40 layers end with a higher training error than a network of 8 layers, although "
+        "they could represent it. Residual networks do not."
     )
     source = "He, Zhang, Ren & Sun 2016, sections 1 and 4.1"
     method = (
         "A depth counts the layers with weights, the output layer included. Hidden layers have 32 units, batch norm "
         "and He's initialization. Shortcuts skip two layers; in the dense networks the sum follows the second ReLU, "
-        "which He et al. put after the sum. Of the rates 0.003, 0.01, 0.03 and 0.1, two seeds of "
-        "their own choose the one with the least mean error for each network. A training ends where the least training "
-        "error improved by less than 0.005 over 20 epochs, after at most 100 epochs, and the least error counts. full: "
-        "plain and residual networks of 8, 20 and 56 layers on CIFAR-10."
+        "which He et al. put after the sum. Of the rates 0.003, 0.01, 0.03 and 0.1, two seeds of their own choose the "
+        "one with the least mean error for each network. A training ends where the least training error improved by "
+        "less than 0.005 over 20 epochs, after at most 100 epochs, and the least error counts. full: plain and "
+        "residual networks of 8, 20 and 56 layers on CIFAR-10."
     )
     caveat = (
         "Dense networks on 1,077 digits are not convolutional networks on ImageNet. He et al. argue that with batch "
@@ -163,8 +163,7 @@ class Degradation(TieredClaim):
 
 
 def choose(context: ClaimContext) -> dict[tuple[str, str, str], str]:
-    """For each network the rate with the least mean error over the seeds that choose; a lost trial counts as "
-    "error 1."""
+    """For each network the rate with the least mean error over the seeds that choose; a lost trial has error 1."""
     first = experiments.seeds(context.tier)
     seeds: list[Trials] = [
         trials_of(context, depths(context.tier).name, seed) for seed in range(first, first + CHOOSING)
