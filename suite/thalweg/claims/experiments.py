@@ -17,6 +17,7 @@ from thalweg.registry import Registry
 from thalweg.runner.options import RunOptions
 from thalweg.runner.run import Watcher, run_benchmark
 from thalweg.runner.stacking import Rule
+from thalweg.runner.tuned import added
 from thalweg.selection import Device, Selection
 from thalweg.stacking import alone
 from thalweg.store.claims import CLAIMS, TRAINED
@@ -93,7 +94,7 @@ def train(
             asked |= {planned.trial.hash for planned in (*trials, *tuning)}
             plan = Plan(TRAINED, {}, trials, tuning)
             report = run_benchmark(whole, plan, registry, root / CLAIMS, watcher, options)
-            done.report = report if done.report is None else _added(done.report, report)
+            done.report = report if done.report is None else added(done.report, report)
             if report.outcome != "complete" or report.errors:
                 break
             # a plan without tuning has no second round
@@ -120,14 +121,3 @@ def _new(
         for planned in part(done.plans[name])
         if planned.trial.hash not in asked
     ]
-
-
-def _added(one: RunReport, other: RunReport) -> RunReport:
-    return replace(
-        other,
-        total=one.total + other.total,
-        seconds=one.seconds + other.seconds,
-        cached=one.cached + other.cached,
-        trained=one.trained + other.trained,
-        errors=one.errors | other.errors,
-    )

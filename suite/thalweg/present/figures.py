@@ -31,7 +31,7 @@ def svg_of(chart: Any) -> str:
     import vl_convert
 
     with alt.data_transformers.enable("default", max_rows=None):
-        spec = _shown_texts(chart.to_dict())
+        spec = shown_texts(chart.to_dict())
     if spec.get("width") == "container":
         spec |= {"width": WIDTH, "autosize": {"type": "fit-x", "contains": "padding"}}
     svg: str = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
@@ -71,13 +71,14 @@ def write_figures(rows: Sequence[ClaimRow], out: Path) -> tuple[list[Path], list
     return written, missing
 
 
-def _shown_texts(part: Any) -> Any:
+def shown_texts(part: Any) -> Any:
+    """A chart's document with control characters written out, which would end the program that draws."""
     match part:
         case str():
             return shown_lines(part)
         case dict():
-            return {_shown_texts(key): _shown_texts(value) for key, value in part.items()}
+            return {shown_texts(key): shown_texts(value) for key, value in part.items()}
         case list():
-            return [_shown_texts(value) for value in part]
+            return [shown_texts(value) for value in part]
         case _:
             return part

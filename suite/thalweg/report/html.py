@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 import thalweg
 from thalweg.errors import UserError
+from thalweg.present.figures import shown_texts
 from thalweg.present.notes import Note
 from thalweg.present.picture import Picture
 from thalweg.present.table import Table
@@ -107,23 +108,10 @@ def _drawn(parts: list[Part]) -> Iterator[Note | Table | Drawn]:
         yield Drawn(Markup(svg), Markup(text), wide, part.caption)
 
 
-def _shown_texts(part: Any) -> Any:
-    """A chart's document with control characters written out, which would end the program that draws."""
-    match part:
-        case str():
-            return shown_lines(part)
-        case dict():
-            return {_shown_texts(key): _shown_texts(value) for key, value in part.items()}
-        case list():
-            return [_shown_texts(value) for value in part]
-        case _:
-            return part
-
-
 def _spec(chart: alt.TopLevelMixin) -> dict[str, Any]:
     """A chart's document, with its data."""
     with alt.data_transformers.enable("default", max_rows=None):
-        document = _shown_texts(chart.to_dict())
+        document = shown_texts(chart.to_dict())
     # parsing rounds every number
     spec: dict[str, Any] = json.loads(json.dumps(document), parse_float=lambda text: float(f"{float(text):.{DIGITS}g}"))
     spec["config"] = {**spec.get("config", {}), **_CONFIG}

@@ -43,7 +43,7 @@ def run_to_the_end(
             say(_stage(plan, len(tuning)))
         asked |= {planned.trial.hash for planned in (*trials, *tuning)}
         report = run(replace(plan, trials=trials, tuning=tuning))
-        whole = report if whole is None else _added(whole, report)
+        whole = report if whole is None else added(whole, report)
         if report.outcome != "complete" or report.errors or not plan.outcomes:
             break
         plan = plan_now()
@@ -61,7 +61,8 @@ def _stage(plan: TunedPlan, tuning: int) -> str:
     return f"{tuning} trials for tuning"
 
 
-def _added(one: RunReport, other: RunReport) -> RunReport:
+def added(one: RunReport, other: RunReport) -> RunReport:
+    """One report on two runs."""
     return replace(
         other,
         total=one.total + other.total,
