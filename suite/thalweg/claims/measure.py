@@ -14,7 +14,6 @@ import pandas as pd
 from thalweg.claims.context import Context
 from thalweg.claims.experiments import results_of
 from thalweg.contracts.claim import COLUMNS
-from thalweg.errors import UserError
 from thalweg.failure import Failure
 from thalweg.plan import PlannedTrial
 from thalweg.registry import Registry, load_registry
@@ -158,10 +157,3 @@ def _measured(claim: Any, context: Context, seed: int) -> pd.DataFrame:
         named = ", ".join(repr(row[name]) for name in ("setting", "quantity", "series"))
         raise ValueError(f"measure: two values of {named} for one seed")
     return rows
-
-
-def chosen_tier(claim: Any, tier: str) -> str:
-    """UserError where a claim has no such tier."""
-    if tier not in claim.tiers:
-        raise UserError(f"claim {claim.name}: has no tier {tier!r}; it has: {', '.join(claim.tiers)}")
-    return tier

@@ -115,7 +115,7 @@ class NoisyBatchNorm(LectureClaim):
         DEPTH
         + "Depth 12, He's initialization, SGD at lr = 0.1, batches of 64. After each batch norm, each unit gets a "
         "mean from U(-0.5, 0.5) and a deviation from U(1, 1.25), new at each step. Each example then gets a shift "
-        "from U(mean - 0.1, mean + 0.1) and a factor from N(deviation, 0.1^2). Accuracy is that of the training split "
+        "from U(mean - 0.1, mean + 0.1) and a factor from N(deviation, 0.1^2). Accuracy is read on the training split "
         "(full: 10,000 images of it) at every fifth step, without noise and with the statistics of these examples. "
         "Running statistics would be those of noisy activations, which networks without noise do not have."
     )
@@ -192,7 +192,7 @@ class GradientsByLayer(LectureClaim):
     statement = "Batch norm prevents gradients that vanish or explode with depth."
     source = "Ioffe & Szegedy 2015, section 3.3; Yang et al. 2019, A mean field theory of batch normalization"
     method = (
-        DEPTH + "torch's initialization, momentum at lr = 0.01, batches of 64. The slope is that of the least-squares "
+        DEPTH + "torch's initialization, momentum at lr = 0.01, batches of 64. The slope belongs to the least-squares "
         "line of log2 ||dL/dW_l|| over the hidden layers after the first and without the output layer, whose weights "
         "have equal shapes. During training it is the mean of the values after epochs 1, 5 and 10."
     )

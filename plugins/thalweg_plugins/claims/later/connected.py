@@ -113,7 +113,7 @@ class L2(LectureClaim):
     """The barrier between two trainings that share their first k steps."""
 
     name = "L2"
-    summary = "trainings that part after 20% of the steps have no barrier between them, those that part at 0 have one"
+    summary = "two trainings have a barrier between them if they part at the start, and none if they part after 20%"
     statement = "After an early phase the order of the batches no longer decides which valley a training ends in."
     source = "Frankle et al. 2020, Linear mode connectivity and the lottery ticket hypothesis"
     method = (

@@ -65,7 +65,8 @@ class TopEigenspace(LectureClaim):
     name = "L10"
     summary = "most of the gradient lies in the space of the ten leading eigenvectors of the Hessian"
     statement = (
-        "After a short time gradient descent happens in a tiny subspace: that of the Hessian's largest eigenvalues."
+        "After a short time gradient descent happens in a tiny subspace, which leading eigenvectors of the Hessian "
+        "span."
     )
     source = "Gur-Ari, Roberts & Dyer 2018, Gradient descent happens in a tiny subspace"
     method = (
