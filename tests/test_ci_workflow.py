@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "gate"
 WORKFLOW = yaml.safe_load((EXAMPLE / "workflow.yml").read_text(encoding="utf-8"))
@@ -52,7 +53,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ci")
     repository = folder / "origin"
     repository.mkdir()
-    for name in ("my_adam.py", "gate.toml"):
+    for name in ("my_adam.py", "gate.toml", ".gitignore"):
         shutil.copy(EXAMPLE / name, repository)
     git(repository, "init", "-q")
     git(repository, "add", ".")
@@ -165,6 +166,7 @@ def test_the_documented_workflow_judges_a_commit(
     if branch == "nothing":
         assert len(list((runner.folder / ".gate/candidate/gate/trials").iterdir())) == 2 * 5
     assert any(runner.cache.iterdir())  # also where the job fails
+    assert git(runner.folder, "status", "--porcelain") == ""  # .gitignore keeps the gate's folder out
     # also of a candidate that is worse
     assert "my-adam-fast" in (runner.folder / KEPT["path"]).read_text(encoding="utf-8")
 
@@ -173,5 +175,10 @@ def test_the_workflow_is_one_that_github_reads() -> None:
     assert True in WORKFLOW or "on" in WORKFLOW  # YAML 1.1 takes "on" for true
     steps = WORKFLOW["jobs"]["compare"]["steps"]
     assert all(("uses" in step) != ("run" in step) for step in steps)
+    # the index has no thalweg yet
+    wanted = Requirement(WORKFLOW["env"]["THALWEG"])
+    assert (wanted.name, wanted.extras) == ("thalweg", {"report"})
+    assert str(wanted.url).startswith("git+https://")
+    assert 'pip install "$THALWEG"' in next(step["run"] for step in steps if step.get("name") == INSTALL)
     # whatever comes from a pull request reaches a shell through its environment
     assert not any("${{" in step.get("run", "") for step in steps)

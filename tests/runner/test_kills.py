@@ -49,9 +49,9 @@ def test_a_killed_run_resumes_without_retraining(process_cli: CommandLine, small
     assert len(finished_before) == 4
     # the trial in hand shows as what it was
     listed = cli.json("results", "list")["trials"]
-    (failed,) = [trial for trial in listed if trial["status"] == "failed"]
-    assert failed["optimizer"] == "faulty:fault=slow"
-    assert "ended in mid-trial" in failed["reason"]
+    (cut,) = [trial for trial in listed if trial["status"] == "unfinished"]
+    assert cut["optimizer"] == "faulty:fault=slow"
+    assert "ended in mid-trial" in cut["reason"]
     cli("results", "verify")
     report = cli.json(*words)
     assert (report["trials"]["trained"], report["trials"]["cached"], report["trials"]["failed"]) == (2, 4, 0)
@@ -62,13 +62,13 @@ def test_a_killed_run_resumes_without_retraining(process_cli: CommandLine, small
     cli("results", "verify")
 
 
-def test_a_process_that_exits_in_mid_trial_shows_as_failed(process_cli: CommandLine, small: Path) -> None:
+def test_a_process_that_exits_in_mid_trial_leaves_the_trial_unfinished(process_cli: CommandLine, small: Path) -> None:
     cli = process_cli
     (cli.folder / "faulty.py").write_text(FAULTY, encoding="utf-8")
     words = ["run", "small.toml", "--plugin", "faulty.py", "--with", "optimizer=faulty:fault=exit"]
     cli(*words, "--only", "optimizer=faulty:fault=exit", code=7)
     (trial,) = cli.json("results", "list")["trials"]
-    assert trial["status"] == "failed"
+    assert trial["status"] == "unfinished"
 
 
 def test_ctrl_c_ends_with_130_and_keeps_what_is_done(process_cli: CommandLine, small: Path) -> None:
@@ -85,8 +85,12 @@ def test_ctrl_c_ends_with_130_and_keeps_what_is_done(process_cli: CommandLine, s
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert json.loads(out)["outcome"] == "interrupted"
-    assert statuses(cli) == {"done": 4, "failed": 1}
+    assert statuses(cli) == {"done": 4, "unfinished": 1}
     cli("results", "verify")
+    words = ["leaderboard", "small.toml", "--plugin", "faulty.py", "--with", "optimizer=faulty:fault=crawl"]
+    board = cli(*words, "--json")
+    assert "faulty:fault=crawl" not in {row["optimizer"] for row in json.loads(board.stdout)["rows"]}
+    assert "1 trial is unfinished, because its run was interrupted, and counts for nobody" in board.stderr
 
 
 def test_two_runners_at_once_train_each_trial_once(process_cli: CommandLine, small: Path) -> None:

@@ -11,8 +11,10 @@ import torch
 
 import thalweg.store.documents as documents
 from thalweg.contracts.budget import Budget
+from thalweg.failure import Failure
 from thalweg.store.documents import ProbeDocument, TrialDocument
 from thalweg.store.files import FolderFiles
+from thalweg.store.index import read_stored
 from thalweg.store.sweep import killed, sweep
 from thalweg.store.tables import read_metadata, read_table
 from thalweg.store.verify import verify
@@ -186,6 +188,17 @@ def test_the_shipped_json_schema_is_the_models_and_holds_for_what_is_written(tmp
     written = json.loads((path / "trial.json").read_text(encoding="utf-8"))
     assert written["schema"] == 1
     jsonschema.validate(written, shipped)
+
+
+def test_a_killed_trial_that_an_earlier_version_called_failed_is_unfinished(tmp_path: Path) -> None:
+    for kind, status in (("Killed", "unfinished"), ("Lost", "failed")):
+        error = Failure(kind=kind, message="the process that trained it ended in mid-trial")
+        written = document(status="failed", reason=error.line, error=error)
+        results = ResultsFolder(tmp_path / kind, "b")
+        save(results, written)
+        stored = read_stored(results)
+        assert stored.column("status") == [status]
+        assert len(stored.counted.trials) == (status == "failed")
 
 
 def test_the_trial_in_the_document_is_canonical() -> None:

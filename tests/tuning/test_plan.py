@@ -250,7 +250,17 @@ def test_the_dry_run_tells_the_trials_that_are_known(cli: CommandLine) -> None:
     words = write(cli)
     first = cli.json(*words, "--dry-run")
     assert len(first["trials"]) == 12
+    assert {row["stage"] for row in first["trials"]} == {"tuning"}
+    assert len({row["setting"]["lr"] for row in first["trials"] if row["optimizer"] == "sgd"}) > 1
+    assert first["seconds"] is None  # nothing is known, which is not 0
+    told = cli(*words, "--dry-run").stdout
+    assert "with the seeds that count; which they are depends" in told
+    assert f"lr={first['trials'][0]['setting']['lr']:g}" in told
     cli(*words)
+    whole = cli.json(*words, "--dry-run")
+    assert whole["later"] == {"final": 0, "extension": 0}
+    late = len(whole["trials"]) - 12
+    assert 0 < late <= first["later"]["final"] + first["later"]["extension"]
     assert all(row["cached"] for row in cli.json(*words, "--dry-run")["trials"])
 
 

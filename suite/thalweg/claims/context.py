@@ -12,6 +12,7 @@ import pandas as pd
 from thalweg.contracts.claim import MeasuredTrial
 from thalweg.errors import unknown
 from thalweg.plan import PlannedTrial
+from thalweg.store.documents import ENDED
 from thalweg.store.results import BenchmarkResults
 from thalweg.store.trials import StoredTrial
 from thalweg.store.weights import read_weights
@@ -70,7 +71,7 @@ class TrainedTrial:
 
     def curve(self) -> pd.DataFrame:
         """The curve; empty for a trial that failed."""
-        if self._stored is None or self._stored.document.status == "failed":
+        if self._stored is None or self._stored.document.status not in ENDED:
             return pd.DataFrame(columns=["step", "epoch", "split", "metric", "value"])
         return self._stored.curve()
 

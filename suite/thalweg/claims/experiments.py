@@ -21,7 +21,7 @@ from thalweg.runner.tuned import added
 from thalweg.selection import Device, Selection
 from thalweg.stacking import alone
 from thalweg.store.claims import CLAIMS, TRAINED
-from thalweg.store.index import read_stored
+from thalweg.store.index import read_counted
 from thalweg.store.results import BenchmarkResults
 from thalweg.tuning.plan import TunedPlan, plan_of
 
@@ -85,7 +85,7 @@ def train(
     left = list(benchmarks)
     try:
         while left:
-            stored = read_stored(results)
+            stored = read_counted(results)
             for name in left:
                 done.plans[name] = plan_of(benchmarks[name], registry, selection, stored)
             trials, tuning = _new(done, left, lambda plan: plan.trials, asked), _new(done, left, _tuning, asked)

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from thalweg.console import console, print_json, print_table
 from thalweg.exit_codes import ExitCode
-from thalweg.plan import Plan
 from thalweg.registry import Registry
-from thalweg.runner.cost import usual_of, usual_seconds
+from thalweg.runner.cost import told_time, usual_of, usual_seconds
 from thalweg.runner.done import left_to_do
 from thalweg.runner.extent import check_extents
 from thalweg.runner.options import RunOptions, workers_at_once
 from thalweg.runner.run import trials_of
+from thalweg.runner.tuned import following
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
+from thalweg.tuning.plan import TunedPlan
 
 
-def dry_run(plan: Plan, registry: Registry, root: Path, options: RunOptions, as_json: bool) -> ExitCode:
-    """Print the trials, which of them are done, and the seconds that similar trials took; trains nothing."""
+def dry_run(plan: TunedPlan, registry: Registry, root: Path, options: RunOptions, as_json: bool) -> ExitCode:
+    """Print the trials, which of them are done, and the seconds that similar trials took; trains nothing.
+
+    Of a benchmark that tunes, each trial of the search has its setting, and the trials that follow are counted.
+    """
     stored = read_stored(BenchmarkResults(root, plan.benchmark))
     wanted = trials_of(plan)
     to_do = left_to_do(wanted, stored, options.fresh)
@@ -39,34 +45,49 @@ def dry_run(plan: Plan, registry: Registry, root: Path, options: RunOptions, as_
                 "seconds": usual if to_train else 0.0,
             }
         )
+        if plan.outcomes:
+            setting = plan.settings.get(planned.trial.hash)
+            rows[-1] |= {"stage": "final" if setting is None else "tuning", "setting": setting or {}}
     known = [row["seconds"] for row in rows if isinstance(row["seconds"], float)]
     unknown = len(rows) - len(known)
     workers = workers_at_once(registry.executor(options.executor, "--executor"), options.workers)
-    total = sum(known) / workers
+    nothing_known = 0 < unknown == len(left)
+    total = None if nothing_known else round(sum(known) / workers, 1)
     if as_json:
         document = {"schema": 1, "benchmark": plan.benchmark, "results": str(root), "dry_run": True, "trials": rows}
-        print_json(document | {"seconds": round(total, 1), "trials_without_estimate": unknown})
+        document |= {"seconds": total, "trials_without_estimate": unknown}
+        if plan.outcomes:
+            document["later"] = plan.later._asdict()
+        print_json(document)
         return ExitCode.DONE
     table = [
         [
             row["workload"],
             row["optimizer"],
             row["seed"],
+            *([_setting(row)] if plan.outcomes else []),
             row["hash"],
             "done" if row["cached"] else "to train",
             _told(row["seconds"]),
         ]
         for row in rows
     ]
-    heads = ["workload", "optimizer", "seed", "hash", "", "about"]
+    heads = ["workload", "optimizer", "seed", *(["tries"] if plan.outcomes else []), "hash", "", "about"]
     print_table(f"{plan.benchmark}, to be saved in {root}", heads, table, right=["seed", "about"])
     at_once = f" with {workers} at once" if workers > 1 else ""
     rest = f"; the time of {unknown} of them is not known" if unknown else ""
-    about = f" in about {total:.0f} s" if unknown < len(left) else ""
+    about = f" in about {told_time(total)}" if total else ""
     line = f"{len(rows)} trials: {len(rows) - len(left)} done, {len(left)} to train{about}{at_once}{rest}"
     console().print()
     console().print(line)
+    if not plan.settled:
+        console().print(f"{following(plan.later)}; which they are depends on the trials above.")
     return ExitCode.DONE
+
+
+def _setting(row: Mapping[str, Any]) -> str:
+    """The setting that a trial of the search tries; a final seed tries none."""
+    return ", ".join(f"{name}={value:g}" for name, value in row["setting"].items()) or "final seed"
 
 
 def _told(seconds: object) -> str:

@@ -35,7 +35,7 @@ from thalweg.scoring.tuning import effectless
 from thalweg.selection import Selection
 from thalweg.shown import markdown
 from thalweg.stacking import OnDisk
-from thalweg.store.index import read_stored
+from thalweg.store.index import read_counted, read_stored
 from thalweg.store.results import BenchmarkResults
 from thalweg.store.roots import results_root
 from thalweg.store.sheets import to_csv
@@ -83,11 +83,14 @@ def leaderboard_command(options: LeaderboardOptions) -> ExitCode:
     warn_of_failures(record for record in registry.plugins if record.origin == "file")
     root = results_root(options.results)
     benchmark = find_benchmark(options.benchmark, registry, root)
-    stored = read_stored(BenchmarkResults(root, benchmark.name))
+    everything = read_stored(BenchmarkResults(root, benchmark.name))
+    stored = everything.counted
     warn_of_unreadable(stored.unreadable)
     benchmark = replace(benchmark, files=stored.files)
     found = best_expansion(benchmark, registry, stored, Selection(options.seeds, options.extra))
     plan, way, metric = found.plan, found.way, options.metric
+    if left := len(everything.trials) - len(stored.trials):
+        errors().print(sentences.unfinished(left, options.benchmark), markup=False)
     if options.workload is not None:
         if options.workload not in plan.workloads:
             raise UserError(f"--workload: {unknown('workload', options.workload, plan.workloads)}")
@@ -134,7 +137,7 @@ def leaderboard_command(options: LeaderboardOptions) -> ExitCode:
 
 def print_leaderboard(plan: Plan, results: BenchmarkResults) -> None:
     """Print the leaderboard of a plan for people."""
-    seen = observe(plan, read_stored(results), read_times(results.files), wanted_for(plan.workloads))
+    seen = observe(plan, read_counted(results), read_times(results.files), wanted_for(plan.workloads))
     declared, plan.workloads = plan.workloads, settled(plan.workloads, seen.curves)
     _print_tables(_boards(plan, leaderboard(seen, plan.workloads)))
     _warn_of_trials(seen)

@@ -12,7 +12,7 @@ from rich.text import Text
 from thalweg.console import errors
 from thalweg.outcome import TrialResult
 from thalweg.plan import PlannedTrial
-from thalweg.runner.cost import TimeLeft, Usual, told_time
+from thalweg.runner.cost import TimeLeft, Usual
 from thalweg.shown import shown
 
 _SECONDS_BETWEEN_LINES = 5.0
@@ -38,7 +38,11 @@ class Totals:
     def end(self, planned: PlannedTrial, result: TrialResult) -> None:
         """Count a trial that ended."""
         self.ended[result.status] += 1
-        self.time.end(planned)
+        self.time.end(planned, time.perf_counter())
+
+    def step(self, trials: Sequence[PlannedTrial], done: int, total: int) -> None:
+        """Take note of the steps of trials that train together."""
+        self.time.step(trials, done, total, time.perf_counter())
 
     @property
     def counts(self) -> str:
@@ -49,8 +53,12 @@ class Totals:
     @property
     def left(self) -> str:
         """Such as "about 3 min left"; empty until a time is known."""
-        seconds = self.time.seconds(time.perf_counter() - self.started)
-        return "" if seconds is None else f"about {told_time(seconds)} left"
+        return self.time.told(time.perf_counter())
+
+
+def _title(trials: Sequence[PlannedTrial]) -> str:
+    """The title of trials that train together."""
+    return trials[0].title + (f" and {len(trials) - 1} more" if len(trials) > 1 else "")
 
 
 class LiveProgress:
@@ -78,12 +86,13 @@ class LiveProgress:
             self.bars.update(self.task, total=len(left), unit=self.totals.counts)
             self.bars.start()
 
-    def step(self, planned: PlannedTrial, done: int, total: int) -> None:
-        """Move the bar of the trial; its first step adds the bar."""
-        if planned.title not in self.running:
-            self.running[planned.title] = self.bars.add_task(shown(planned.title), unit="steps", total=total)
-        self.bars.update(self.running[planned.title], completed=done, total=total)
-        self.totals.time.step(planned, done, total)
+    def step(self, trials: Sequence[PlannedTrial], done: int, total: int) -> None:
+        """Move the bar of the trials; their first step adds the bar."""
+        title = trials[0].title
+        if title not in self.running:
+            self.running[title] = self.bars.add_task(shown(_title(trials)), unit="steps", total=total)
+        self.bars.update(self.running[title], completed=done, total=total)
+        self.totals.step(trials, done, total)
         self.bars.update(self.task, left=self.totals.left)
 
     def end(self, planned: PlannedTrial, result: TrialResult) -> None:
@@ -120,18 +129,18 @@ class PlainProgress:
         self.last = self.totals.started
         self.say(f"{cached + len(left)} trials: {cached} done before, {len(left)} to train")
 
-    def step(self, planned: PlannedTrial, done: int, total: int) -> None:
+    def step(self, trials: Sequence[PlannedTrial], done: int, total: int) -> None:
         """Print the progress and the time left, at most every five seconds."""
-        self.totals.time.step(planned, done, total)
+        self.totals.step(trials, done, total)
         now = time.perf_counter()
         if now - self.last >= _SECONDS_BETWEEN_LINES:
             self.last = now
-            budget = planned.trial.budget
+            budget = trials[0].trial.budget
             unit = {"gradient_evaluations": "gradient", "seconds": "second", "work": "work"}.get(budget.axis[0], "step")
             counts = f" ({self.totals.counts})" if self.totals.counts else ""
             left = f"; {self.totals.left}" if self.totals.left else ""
             head = f"{self.totals.ended.total()}/{self.totals.total} trials{counts}"
-            self.say(f"{head}; {planned.title}: {unit} {done}/{total}{left}")
+            self.say(f"{head}; {_title(trials)}: {unit} {done}/{total}{left}")
 
     def end(self, planned: PlannedTrial, result: TrialResult) -> None:
         """Count the trial, and name it if it diverged or failed."""
@@ -183,7 +192,7 @@ class NoProgress:
     def begin(self, cached: int, left: Sequence[PlannedTrial], usual: Usual) -> None:
         """Do nothing."""
 
-    def step(self, planned: PlannedTrial, done: int, total: int) -> None:
+    def step(self, trials: Sequence[PlannedTrial], done: int, total: int) -> None:
         """Do nothing."""
 
     def end(self, planned: PlannedTrial, result: TrialResult) -> None:

@@ -30,7 +30,7 @@ from thalweg.runner.tuned import run_to_the_end
 from thalweg.selection import DEVICES, Device, Selection
 from thalweg.shown import brief
 from thalweg.stacking import Stacks, alone
-from thalweg.store.index import read_stored
+from thalweg.store.index import read_counted
 from thalweg.store.results import BenchmarkResults
 from thalweg.store.roots import results_root
 from thalweg.tuning.plan import plan_of
@@ -75,7 +75,7 @@ def run_command(arguments: RunArguments) -> ExitCode:
     stacks: Stacks = rule if arguments.batching else alone
     device = choose_device(arguments.device)
     selection = Selection(arguments.seeds, arguments.extra, arguments.only, device, _keep(arguments.keep), stacks)
-    plan = plan_of(benchmark, registry, selection, read_stored(stored_in))
+    plan = plan_of(benchmark, registry, selection, read_counted(stored_in))
     for reason in rule.false:
         errors().print(f"{reason}: it says elementwise = True, and its trials train one at a time", markup=False)
     options = _options(arguments, registry)
@@ -88,7 +88,7 @@ def run_command(arguments: RunArguments) -> ExitCode:
         with second_ends_at_once(), output_to_errors():
             plan, report = run_to_the_end(
                 plan,
-                lambda: plan_of(benchmark, registry, selection, read_stored(stored_in)),
+                lambda: plan_of(benchmark, registry, selection, read_counted(stored_in)),
                 lambda plan: run_benchmark(benchmark, plan, registry, root, progress, options),
                 registry,
                 progress.say,

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from thalweg import guard
 from thalweg.benchmark_file import TUNING_SEED
-from thalweg.console import warn_of_unreadable
+from thalweg.console import errors, warn_of_unreadable
 from thalweg.errors import NothingThere, UserError, unknown
 from thalweg.expand import Benchmark
 from thalweg.kept import kept_benchmark
 from thalweg.plan import pairs_of
 from thalweg.present.expansion import best_expansion
+from thalweg.present.sentences import unfinished
 from thalweg.registry import Registry
 from thalweg.scoring.measures import wanted_for
 from thalweg.scoring.observations import Observations, observe
@@ -99,7 +100,10 @@ def read_side(
     folder, optimizer = _parted(text, which)
     results = _results(folder, which, benchmark)
     file = kept_benchmark(results)
-    stored = read_stored(results)
+    everything = read_stored(results)
+    stored = everything.counted
+    if left := len(everything.trials) - len(stored.trials):
+        errors().print(f"{which} {text}: {unfinished(left, file.name)}", markup=False)
     if only is not None:
         stored = stored.only(stored.trials["hash"].isin(list(only)))
     warn_of_unreadable(stored.unreadable)

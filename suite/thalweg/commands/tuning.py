@@ -13,7 +13,7 @@ from thalweg.present.tuning import best_table
 from thalweg.registry import load_registry
 from thalweg.scoring.tuning import best_settings, by_budget, effectless
 from thalweg.selection import Selection
-from thalweg.store.index import read_stored
+from thalweg.store.index import read_counted
 from thalweg.store.results import BenchmarkResults
 from thalweg.store.roots import results_root
 from thalweg.tuning.plan import plan_of
@@ -27,7 +27,7 @@ def tuning_command(benchmark_name: str, results: Path | None, plugin_files: list
     benchmark = find_benchmark(benchmark_name, registry, root)
     if benchmark.spec.tuning is None:
         raise UserError(f"{benchmark.path.name}: has no [tuning]: the file itself holds the settings")
-    stored = read_stored(BenchmarkResults(root, benchmark.name))
+    stored = read_counted(BenchmarkResults(root, benchmark.name))
     warn_of_unreadable(stored.unreadable)
     benchmark = replace(benchmark, files=stored.files)
     plan = plan_of(benchmark, registry, Selection(device=stored.devices[0], stacks=stored.way()), stored)

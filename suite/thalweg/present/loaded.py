@@ -28,13 +28,16 @@ class Loaded:
     """Why the benchmark's file cannot be used; empty where it can."""
     unreadable: list[Unreadable]
     view: View
+    unfinished: int = 0
+    """The number of trials whose run was interrupted; they count for nobody, and are not in the view."""
 
 
 def read_loaded(
     results: BenchmarkResults, registry: Registry, listing: Listing | None = None, benchmark: Benchmark | None = None
 ) -> Loaded:
     """Read results as results of ``benchmark``; without one, of the benchmark whose file is kept with them."""
-    stored = read_stored(results, listing)
+    everything = read_stored(results, listing)
+    stored = everything.counted
     reason = ""
     try:
         benchmark = benchmark or kept_benchmark(results)
@@ -47,4 +50,5 @@ def read_loaded(
         for name, error in stored.trials.loc[damaged, ["name", "curve_error"]].to_numpy(dtype=object)
     ]
     view = make_view(benchmark, registry, stored.only(~damaged), read_times(results.files))
-    return Loaded(results.name, results.path, benchmark, reason, [*stored.unreadable, *faults], view)
+    unfinished = len(everything.trials) - len(stored.trials)
+    return Loaded(results.name, results.path, benchmark, reason, [*stored.unreadable, *faults], view, unfinished)

@@ -6,6 +6,7 @@ import pandas as pd
 
 from thalweg.contracts import Metric
 from thalweg.plan import Plan, Workload, pairs_of
+from thalweg.store.documents import ENDED
 from thalweg.store.stored import Stored
 from thalweg.store.timings import configuration
 
@@ -31,7 +32,7 @@ def labels(plan: Plan, trials: pd.DataFrame) -> list[str]:
 def guessed_workload(name: str, stored: Stored) -> Workload:
     """A workload whose problem is not here: ranked by its loss, which every problem reports and which is minimised."""
     trials = stored.trials
-    table = stored.curves(["split", "metric", "value"], trials.index[trials["status"] != "failed"])
+    table = stored.curves(["split", "metric", "value"], trials.index[trials["status"].isin(ENDED)])
     losses = table.loc[table["metric"] == "loss", "value"]
     loss = Metric("loss", "lower", "log" if (losses > 0).all() else "linear")
     return Workload(

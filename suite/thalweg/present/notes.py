@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from thalweg.present.loaded import Loaded
-from thalweg.present.sentences import count
+from thalweg.present.sentences import count, unfinished
 from thalweg.present.view import IN_BENCHMARK, View
 from thalweg.scoring.tuning import effectless
 from thalweg.store.roots import refused_in
@@ -38,6 +38,8 @@ def warnings(loaded: Loaded) -> list[Note]:
     if plan and plan.outcomes and not plan.settled:
         text = "Tuning is not finished, so the best settings are not known yet: run the benchmark again to go on."
         notes.append(Note(text))
+    if loaded.unfinished:
+        notes.append(Note(unfinished(loaded.unfinished, loaded.name)))
     if loaded.view.guessed:
         names = ", ".join(loaded.view.guessed)
         notes.append(Note(f"Ranked by loss, because the plugin that knows metric and target is not here: {names}"))

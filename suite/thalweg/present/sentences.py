@@ -92,6 +92,17 @@ def target_value(target: Target, metric: Metric) -> str:
     return f"{100 * target.value:g}%" if metric.unit == "%" else f"{target.value:g}"
 
 
+def unfinished(number: int, benchmark: str) -> str:
+    """What unfinished trials mean, and how they go on.
+
+    >>> unfinished(1, "quick")
+    "1 trial is unfinished, because its run was interrupted, and counts for nobody: 'thalweg run quick' goes on."
+    """
+    verb, whose, counts = ("is", "its", "counts") if number == 1 else ("are", "their", "count")
+    why = f"because {whose} run was interrupted, and {counts} for nobody"
+    return f"{count(number, 'trial')} {verb} unfinished, {why}: 'thalweg run {benchmark}' goes on."
+
+
 def count(n: int, one: str, many: str = "") -> str:
     """``"1 trial"``, ``"3 trials"``."""
     return f"{n} {one if n == 1 else many or one + 's'}"

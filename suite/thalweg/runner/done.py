@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from thalweg.benchmark_file import Keep
 from thalweg.plan import PlannedTrial
 from thalweg.store.columns import SEPARATOR, has_curve
+from thalweg.store.documents import ENDED
 from thalweg.store.stored import Stored
 from thalweg.store.trials import StoredTrial
 from thalweg.store.weights import KEPT, has_weights
@@ -19,7 +20,7 @@ _WEIGHTS = {"weights": {"initial", "final"}, "trajectory": {"initial", "final", 
 
 @dataclass(frozen=True, slots=True)
 class Have:
-    """The results on disk of a trial that has a curve and has not failed."""
+    """The results on disk of a trial that ended and has a curve."""
 
     diverged: bool
     weights: Collection[str]
@@ -44,9 +45,9 @@ def is_done(have: Have | None, requests: Sequence[ProbeRequest], keep: Keep | No
 
 
 def have_of(trial: StoredTrial) -> Have | None:
-    """The results on disk of a trial, read from its files; None where it failed or its curve cannot be read."""
+    """The results on disk of a trial, read from its files; None where it did not end or its curve cannot be read."""
     document = trial.document
-    if document.status == "failed" or not has_curve(trial):
+    if document.status not in ENDED or not has_curve(trial):
         return None
     done = {key: probe.status == "done" for key, probe in document.probes.items()}
     return Have(
@@ -61,7 +62,7 @@ def left_to_do(wanted: Iterable[PlannedTrial], stored: Stored, fresh: bool) -> l
     """The trials that are not done; all of them if ``fresh``. Read from the columns of the index, and no folder."""
     if fresh:
         return list(wanted)
-    usable = stored.only((stored.trials["curve_error"] == "") & (stored.trials["status"] != "failed"))
+    usable = stored.only((stored.trials["curve_error"] == "") & stored.trials["status"].isin(ENDED))
     columns = [usable.column(name) for name in ("status", "weights", "probes_done", "probes_failed")]
     rows = dict(zip(usable.column("hash"), zip(*columns, strict=True), strict=True))
 

@@ -17,7 +17,7 @@ from thalweg import guard
 from thalweg.contracts.executor import Progress
 from thalweg.outcome import TrialResult
 from thalweg.runner.groups import Group, train_and_save_group
-from thalweg.store.documents import TrialDocument
+from thalweg.store.documents import ENDED, TrialDocument
 from thalweg.store.writing import ResultsFolder, seal
 
 
@@ -73,7 +73,7 @@ def _put(results: ResultsFolder, hash_: str, packed: bytes) -> Path:
         folder = work / "result"
         try:
             document = _unpacked(packed, hash_, folder)
-            if there is not None and there.document.status != "failed" == document.status:
+            if there is not None and there.document.status in ENDED and document.status not in ENDED:
                 return there.path
             document = seal(folder, document, there) if there else document
             return results.install(folder, document)

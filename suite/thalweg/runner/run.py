@@ -47,7 +47,7 @@ class Watcher(Protocol):
             usual: the seconds that similar trials took.
         """
 
-    def step(self, planned: PlannedTrial, done: int, total: int) -> None:
+    def step(self, trials: Sequence[PlannedTrial], done: int, total: int) -> None:
         """A trial has done ``done`` of its ``total`` steps."""
 
     def end(self, planned: PlannedTrial, result: TrialResult) -> None:
@@ -79,7 +79,7 @@ def run_benchmark(
         for document in [] if results.packed else sweep(ResultsFolder(root, plan.benchmark)):
             title = f"{document.workload} · {document.optimizer} · seed {document.trial.seed}"
             watcher.say(
-                f"{title} was cut off in an earlier run and is kept as failed. If this run needs the trial, it goes on"
+                f"{title} was cut off in an earlier run and is unfinished. If this run needs the trial, it goes on"
                 " from the checkpoint, or trains the trial again."
             )
         stored = read_stored(results)
@@ -170,7 +170,7 @@ def _trained_by(
             train_and_save_group,
             groups,
             _lost,
-            lambda group, done, total: watcher.step(group.jobs[0].planned, done, total),
+            lambda group, done, total: watcher.step([job.planned for job in group.jobs], done, total),
             workers,
             **limits,
         ):

@@ -21,7 +21,7 @@ from thalweg.kept import find_benchmark
 from thalweg.plan import pairs_of
 from thalweg.registry import load_registry
 from thalweg.selection import Selection
-from thalweg.store.index import read_stored
+from thalweg.store.index import read_counted
 from thalweg.store.results import BenchmarkResults
 from thalweg.tuning.plan import plan_of
 
@@ -61,7 +61,7 @@ class _Side:
                 return {"seconds": self.timer.block(asked["steps"])}
             registry = load_registry(self.plugins)
             benchmark = find_benchmark(self.benchmark, registry, self.results)
-            stored = read_stored(BenchmarkResults(self.results, benchmark.name))
+            stored = read_counted(BenchmarkResults(self.results, benchmark.name))
             plan = plan_of(benchmark, registry, Selection(), stored)
             self.timer = StepTimer(pairs_of(plan.trials)[asked["workload"], asked["optimizer"]], registry)
             return {"steps": self.timer.warm_up()}

@@ -9,7 +9,7 @@ from thalweg.hooks import call_hook
 from thalweg.outcome import RunReport
 from thalweg.plan import Plan
 from thalweg.registry import Registry
-from thalweg.tuning.plan import TunedPlan
+from thalweg.tuning.plan import Later, TunedPlan
 
 
 def run_to_the_end(
@@ -55,10 +55,22 @@ def run_to_the_end(
 def _stage(plan: TunedPlan, tuning: int) -> str:
     if plan.settled:
         return "the best settings, with the seeds that count"
+    then = f". {following(plan.later)}; a time left is that of this stage"
     if plan.extended:
         named = ", ".join(f"{workload} · {optimizer}" for workload, optimizer in plan.extended)
-        return f"the best setting is at an end of its range, which is extended: {named}"
-    return f"{tuning} trials for tuning"
+        return f"the best setting is at an end of its range, which is extended: {named}{then}"
+    return f"{tuning} trials for tuning{then}"
+
+
+def following(later: Later) -> str:
+    """The trials that follow those of a plan that tunes, as a sentence without its full stop.
+
+    >>> following(Later(10, 6))
+    'Then come up to 6 trials where a best setting is at an end, and up to 10 with the seeds that count'
+    """
+    parts = [f"up to {later.extension} trials where a best setting is at an end"] if later.extension else []
+    parts += [f"up to {later.final}{'' if parts else ' trials'} with the seeds that count"]
+    return f"Then come {', and '.join(parts)}"
 
 
 def added(one: RunReport, other: RunReport) -> RunReport:

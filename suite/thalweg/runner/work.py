@@ -21,7 +21,7 @@ from thalweg.runner.done import have_of, is_done
 from thalweg.runner.environment import environment
 from thalweg.runner.interrupts import finish_writing
 from thalweg.store.curve import curve_table
-from thalweg.store.documents import ProbeDocument, TrialDocument
+from thalweg.store.documents import ENDED, ProbeDocument, TrialDocument
 from thalweg.store.sweep import killed
 from thalweg.store.trials import StoredTrial
 from thalweg.store.weights import weight_tables
@@ -187,7 +187,7 @@ def save(
     errors |= trained.hook_failures
     document = _document(skeleton, planned, trained)
     weights = weight_tables(trained.weights, trajectory=planned.keep == "trajectory")
-    if document.status == "failed" and there is not None and there.document.status != "failed":
+    if document.status == "failed" and there is not None and there.document.status in ENDED:
         # an earlier result is worth more than a failure to train the trial again
         return TrialResult("failed", document.reason, document.error, there.path, side_errors=errors), False
     with finish_writing():

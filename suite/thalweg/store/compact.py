@@ -9,6 +9,7 @@ from pathlib import Path
 
 from thalweg import guard
 from thalweg.own import cache_folder
+from thalweg.store.documents import ENDED
 from thalweg.store.index import Index
 from thalweg.store.listing import INDICES, OF
 from thalweg.store.results import PARTIAL
@@ -50,7 +51,7 @@ def compact(results: ResultsFolder) -> Compacted:
     done.trials, done.unreadable = len(stored.trials), len(stored.unreadable)
     done.refused = {item.path.name: item.reason for item in stored.unreadable}
     done.index = _size(index.path)
-    ended = stored.trials.loc[stored.trials["status"] != "failed", "hash"]
+    ended = stored.trials.loc[stored.trials["status"].isin(ENDED), "hash"]
     _scratch(results, {name.rpartition("--")[2] for name in stored.column("name")}, set(ended), done)
     _locks(results, done)
     _old_indices(results, done)

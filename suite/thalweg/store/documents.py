@@ -15,7 +15,14 @@ from thalweg.contracts import component
 from thalweg.failure import Failure
 from thalweg.trial import ProbeRequest, Trial
 
-Status = Literal["done", "diverged", "failed"]
+Status = Literal["done", "diverged", "failed", "unfinished"]
+"""``unfinished``: the run was interrupted or killed while it trained the trial, which counts for nobody."""
+
+ENDED = ("done", "diverged")
+"""The statuses of trials that have a curve to their end."""
+
+KILLED = "Killed"
+"""The kind of the failure that an unfinished trial records."""
 
 # readers rely on these types and patterns: a document may come from anywhere
 
@@ -107,6 +114,14 @@ class TrialDocument(BaseModel):
     probes: dict[Place, ProbeDocument] = {}
     files: dict[Place, str] = {}
     """SHA-256 of each other file in the trial's folder, by name."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unfinished(cls, table: Any) -> Any:
+        """Read trials that earlier versions recorded as failed because their process was killed."""
+        error = table.get("error") if isinstance(table, dict) and table.get("status") == "failed" else None
+        killed = isinstance(error, dict) and error.get("kind") == KILLED
+        return table | {"status": "unfinished"} if killed else table
 
     @model_validator(mode="after")
     def _named(self) -> TrialDocument:

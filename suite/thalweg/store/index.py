@@ -47,6 +47,11 @@ def read_stored(results: BenchmarkResults, listing: Listing | None = None) -> St
     return Index(results).read(listing)
 
 
+def read_counted(results: BenchmarkResults) -> Stored:
+    """The trials on disk that count: all but the unfinished ones."""
+    return read_stored(results).counted
+
+
 class Index:
     """Reads and writes the segments of one benchmark."""
 

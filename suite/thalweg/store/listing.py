@@ -28,7 +28,7 @@ from thalweg.store.archive import RACY
 from thalweg.store.packed import PackedFiles, stamps
 from thalweg.store.results import BenchmarkResults
 
-VERSION = b"2"
+VERSION = b"3"
 LARGE = 5000
 """Trials; in a folder of more trials a look is remembered."""
 RECENT = 30.0

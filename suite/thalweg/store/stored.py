@@ -75,6 +75,12 @@ class Stored:
             frame = frame.sort_values("trial", kind="stable", ignore_index=True)
         return frame
 
+    @property
+    def counted(self) -> Stored:
+        """The trials that count: unfinished ones count for nobody."""
+        unfinished = self.trials["status"] == "unfinished"
+        return self.only(~unfinished) if unfinished.any() else self
+
     def column(self, name: str) -> list[Any]:
         """The values of a column of ``trials``."""
         return self.trials[name].to_numpy(dtype=object).tolist()

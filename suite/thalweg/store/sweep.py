@@ -14,7 +14,7 @@ from thalweg import guard
 from thalweg.failure import Failure
 from thalweg.signed import mark_or_none
 from thalweg.store.curve import curve_table
-from thalweg.store.documents import TrialDocument
+from thalweg.store.documents import KILLED, TrialDocument
 from thalweg.store.files import FolderFiles
 from thalweg.store.results import PARTIAL, WORKING, BenchmarkResults
 from thalweg.store.trials import read_document
@@ -22,14 +22,14 @@ from thalweg.store.writing import CHECKPOINT, ResultsFolder
 
 
 def sweep(results: ResultsFolder, reasons: Mapping[str, Failure] | None = None) -> list[TrialDocument]:
-    """Record the trials that killed processes left as failed, and give their documents.
+    """Record the trials that killed processes left as unfinished, and give their documents.
 
     A process holds a trial's lock while it trains, and the system drops the lock when the process dies. So a folder
     whose lock is free belongs to no process.
 
     Args:
         results: the results to clear up.
-        reasons: reasons of failures by hash, where they are known better than from the folder.
+        reasons: by hash the failures of trials that ended their worker; such trials are failed and not unfinished.
     """
     swept: list[TrialDocument] = []
     if not guard.is_folder(results.working) or not os.access(results.working, os.W_OK):
@@ -43,7 +43,7 @@ def sweep(results: ResultsFolder, reasons: Mapping[str, Failure] | None = None) 
 
 
 def cut_off(results: BenchmarkResults) -> list[TrialDocument]:
-    """The trials that ``sweep`` would record as failed; nothing is changed."""
+    """The trials that ``sweep`` would record as unfinished; nothing is changed."""
     found = []
     for path in _left(results):
         lock = path.with_name(f"{path.name}.lock")
@@ -88,7 +88,7 @@ def _sweep_one(results: ResultsFolder, path: Path, hash_: str, reason: Failure |
             with suppress(OSError):
                 guard.free(checkpoint)
     if started is not None and reason is not None:
-        started = started.model_copy(update={"error": reason, "reason": reason.line})
+        started = started.model_copy(update={"status": "failed", "error": reason, "reason": reason.line})
     old = results.working / f"{hash_}.old"
     if started is not None and not there and not old.exists():
         folder = guard.free(path / "killed")
@@ -133,5 +133,5 @@ def _is_held(lock: Path) -> bool:
 def killed(document: TrialDocument) -> TrialDocument:
     """The document to record of a trial whose process dies while training it."""
     message = f"the process that trained it ended in mid-trial (process {os.getpid()} on {socket.gethostname()})"
-    error = Failure(kind="Killed", message=message)
-    return document.model_copy(update={"status": "failed", "reason": f"Killed: {message}", "error": error})
+    error = Failure(kind=KILLED, message=message)
+    return document.model_copy(update={"status": "unfinished", "reason": error.line, "error": error})

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from thalweg import guard
-from thalweg.store.documents import TrialDocument
+from thalweg.store.documents import ENDED, TrialDocument
 from thalweg.store.files import copy
 from thalweg.store.results import BenchmarkResults
 from thalweg.store.tables import read_table
@@ -42,7 +42,7 @@ class Imported:
 
 
 def take_over(results: ResultsFolder, source: BenchmarkResults) -> Imported:
-    """Copy the trials of ``source`` that are missing here, or have failed here.
+    """Copy the trials of ``source`` that are missing here, or have failed or are unfinished here.
 
     Only files that a trial's document lists are copied, and only if they have the digests in that document.
     """
@@ -57,7 +57,7 @@ def take_over(results: ResultsFolder, source: BenchmarkResults) -> Imported:
             continue
         with results.hold(theirs.document.hash):
             mine = results.find(theirs.document.hash)
-            if mine is None or (mine.document.status == "failed" != theirs.document.status):
+            if mine is None or (mine.document.status not in ENDED and theirs.document.status in ENDED):
                 folder = guard.free(results.working / theirs.document.hash)
                 try:
                     copy_trial(theirs, folder / "result")

@@ -5,9 +5,10 @@ Only trials are kept. The selection follows from the trials on disk, so every re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -26,6 +27,15 @@ from thalweg.tuning.outcome import COLUMNS, Outcome, Tried, read_scores
 from thalweg.tuning.space import Point, Space, points_beyond, space_of
 
 
+class Later(NamedTuple):
+    """The trials that a plan does not have yet, because results of others decide which they are."""
+
+    final: int
+    """Trials of the best settings with the seeds that count."""
+    extension: int
+    """Trials of settings beyond the ends of ranges, at most."""
+
+
 @dataclass
 class TunedPlan(Plan):
     """The plan of a benchmark that tunes, as far as the trials on disk determine it."""
@@ -38,6 +48,14 @@ class TunedPlan(Plan):
     """The budgets whose range was extended, because their best setting lay at an end, by workload and optimizer."""
     smaller: dict[int, Sequence[PlannedTrial]] = field(default_factory=dict)
     """The final seeds of the best settings, by tuning budget. Those of the largest budget are the plan's trials."""
+
+    later: Later = field(default_factory=lambda: Later(0, 0))
+    """The trials that follow those of this plan."""
+
+    @property
+    def settings(self) -> dict[str, dict[str, float]]:
+        """The setting that each trial of the search tries, by hash."""
+        return {hash_: one.setting for outcome in self.outcomes for one in outcome.tried for hash_ in one.hashes}
 
     @property
     def tried(self) -> pd.DataFrame:
@@ -69,7 +87,9 @@ class _Planning:
         self.all = replace(selection, only=(), seeds=1, stacks=alone)
         self._check_count()
         # this also checks the selection
-        self.wanted = set(pairs_of(benchmark.expand(registry, selection).trials))
+        final = benchmark.expand(registry, selection).trials
+        self.wanted = set(pairs_of(final))
+        self.final = Counter((planned.workload, planned.optimizer) for planned in final)
 
     def _check_count(self) -> None:
         """TooMuch where more settings are asked for than the limit allows; counted before a point is drawn."""
@@ -108,7 +128,16 @@ class _Planning:
             if complete[pair]:
                 one.choose(self.tuning.budgets)
         unsettled = {pair for pair in self.wanted if not complete[pair]}
-        return self._whole(outcomes, unsettled, extended)
+        plan = self._whole(outcomes, unsettled, extended)
+        plan.later = self._later(unsettled, {pair: len(spaces[pair].ranges) for pair in unsettled - set(extended)})
+        return plan
+
+    def _later(self, unsettled: Iterable[tuple[str, str]], ranges: Mapping[tuple[str, str], int]) -> Later:
+        """The trials that follow for pairs whose best settings are not known, by the number of ranges searched."""
+        beyond = sum(2 * points_beyond(self.tuning, budget) for budget in self.tuning.budgets)
+        extensible = sum(count == 1 for count in ranges.values())
+        final = sum(self.final[pair] for pair in unsettled) * len(self.tuning.budgets)
+        return Later(final, extensible * beyond * self.tuning.seeds)
 
     @property
     def _most(self) -> int:

@@ -17,12 +17,13 @@ from thalweg.present.probes import probes_of
 from thalweg.present.reproduce import reproduce
 from thalweg.present.sentences import plain, title
 from thalweg.present.tables import asked, facts
-from thalweg.store.documents import TrialDocument
+from thalweg.store.documents import ENDED, TrialDocument
 
 _BADGES = {
     "done": ("green", ":material/check:"),
     "diverged": ("orange", ":material/trending_up:"),
     "failed": ("red", ":material/error:"),
+    "unfinished": ("grey", ":material/pending:"),
 }
 
 
@@ -50,7 +51,7 @@ def show(_source: Source, loaded: Loaded) -> None:
         (st.error if document.status == "failed" else st.warning)(plain(document.reason))
     if document.error is not None:
         _traceback(document.error)
-    if document.status != "failed":
+    if document.status in ENDED:
         _summary(document, workload)
         own = view.curves_of(str(row["workload"]), str(row["optimizer"]), int(str(row["seed"])))
         _curve(own, workload, document)

@@ -12,6 +12,7 @@ from thalweg.console import errors, print_json, print_table, warn_of_unreadable
 from thalweg.exit_codes import ExitCode
 from thalweg.present import sentences
 from thalweg.present.numbers import number
+from thalweg.store.documents import ENDED
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
 from thalweg.store.roots import refused_in, results_root
@@ -67,7 +68,7 @@ def _print_trials(trials: pd.DataFrame, root: Path) -> None:
 
 def _print_counts(trials: pd.DataFrame, root: Path, benchmark: str | None) -> None:
     keys = ["benchmark", "workload", "optimizer"]
-    statuses = ["done", "diverged", "failed"]
+    statuses = [*ENDED, "failed", "unfinished"]
     marked = trials.assign(**{status: trials["status"] == status for status in statuses})
     groups = marked.groupby(keys)
     counts = groups[["seed"]].nunique().join(groups[statuses].sum()).reset_index()
