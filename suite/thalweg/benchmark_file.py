@@ -160,6 +160,15 @@ class TuningSpec(Frozen):
         return self
 
 
+class TrackSpec(Frozen):
+    """``[track]``: a workload whose score is the steps to its target. See docs/tracks.md."""
+
+    workload: str
+    """The workload whose target counts, on the validation split."""
+    margin: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+    """The least (target - mean) n^(1/2) of an entry's n runs, and the least difference between two entries."""
+
+
 Keep = Literal["weights", "trajectory"]
 """The weights that are kept of every trial for later probes: first and last, or those of every evaluation too."""
 
@@ -199,6 +208,10 @@ class BenchmarkFile(Frozen):
     """``[probes.LABEL]`` tables."""
     tuning: TuningSpec | None = None
     """The ``[tuning]`` table; without it, nothing is tuned."""
+    ladders: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    """``[ladders]``: by task its workloads, the easiest first. The highest workload that is passed is the score."""
+    track: TrackSpec | None = None
+    """The ``[track]`` table."""
     keep: Keep | None = None
     """The weights to keep of every trial; by default only trials with probes keep theirs, the first and the last."""
 
@@ -216,6 +229,12 @@ class BenchmarkFile(Frozen):
         check("overrides", "workload", self.overrides, self.workloads)
         for workload, table in self.overrides.items():
             check(f"overrides.{workload}", "optimizer", table, self.optimizers)
+        if self.track is not None:
+            check("track.workload", "workload", [self.track.workload], self.workloads)
+        for task, steps in self.ladders.items():
+            check(f"ladders.{task}", "workload", steps, self.workloads)
+            if len(set(steps)) < len(steps):
+                raise ValueError(f"ladders.{task}: give each workload once")
         if self.tuning is not None:
             check("tuning.hyperparameters", "optimizer", self.tuning.hyperparameters, self.optimizers)
             if self.seeds > TUNING_SEED:

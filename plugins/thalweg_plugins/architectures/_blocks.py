@@ -23,6 +23,18 @@ class PointModule(nn.Module):
         return self.x
 
 
+class PiecesModule(nn.Module):
+    """A vector of parameters of shape (d,) in several tensors of consecutive numbers, as equal in size as d allows."""
+
+    def __init__(self, d: int, tensors: int) -> None:
+        super().__init__()
+        self.pieces = nn.ParameterList(torch.zeros(d).tensor_split(tensors))
+
+    def forward(self) -> Tensor:
+        """The vector."""
+        return torch.cat(list(self.pieces))
+
+
 class NoActivation(nn.Identity):
     """The identity, which a deep linear network has in place of an activation."""
 

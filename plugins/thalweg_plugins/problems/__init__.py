@@ -10,6 +10,7 @@ from thalweg_plugins.problems.digits import Digits
 from thalweg_plugins.problems.digits_autoencoder import DigitsAutoencoder
 from thalweg_plugins.problems.fashion_mnist import FashionMnist, FashionMnistAutoencoder, FashionMnistImbalanced
 from thalweg_plugins.problems.kmnist import Kmnist
+from thalweg_plugins.problems.ladders import LADDERS
 from thalweg_plugins.problems.mnist import Mnist, MnistAutoencoder
 from thalweg_plugins.problems.mnist1d import MNIST1D
 from thalweg_plugins.problems.quadratic import Quadratic
@@ -45,6 +46,7 @@ PROBLEMS = (
     StyblinskiTang,
     TinyText,
     WRS17,
+    *LADDERS,
 )
 
 

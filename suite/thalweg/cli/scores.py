@@ -76,6 +76,32 @@ def leaderboard(
     raise typer.Exit(leaderboard_command(options))
 
 
+def track(
+    benchmark: Annotated[str, typer.Argument(help="A benchmark with a [track] table.")] = "language-track",
+    add: Annotated[str | None, typer.Option(help="Enter this optimizer as a record, if the rules allow it.")] = None,
+    by: Annotated[str | None, typer.Option(help="Who enters the record.")] = None,
+    records: Annotated[
+        Path | None, typer.Option(help="The file of records: by default BENCHMARK.records.json in the results folder.")
+    ] = None,
+    results: ResultsDir = None,
+    plugin: PluginFiles = None,
+    as_json: Json = False,
+) -> None:
+    """Print how many steps optimizers take to a fixed loss, and enter records."""
+    from thalweg.commands.track import TrackArguments, track_command
+
+    arguments = TrackArguments(
+        benchmark=benchmark,
+        add=add,
+        by=by,
+        records=records,
+        results=results,
+        plugin_files=tuple(plugin or ()),
+        as_json=as_json,
+    )
+    raise typer.Exit(track_command(arguments))
+
+
 def compare(
     baseline: Annotated[str, typer.Argument(help="A results folder or packed file, or FOLDER:OPTIMIZER.")],
     candidate: Annotated[str, typer.Argument(help="Another results folder, or FOLDER:OPTIMIZER.")],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,8 +24,10 @@ from thalweg.kept import find_benchmark
 from thalweg.plan import Plan
 from thalweg.present import sentences
 from thalweg.present.expansion import best_expansion
+from thalweg.present.ladders import INTRODUCTION, matrix
 from thalweg.present.standings import Board
 from thalweg.registry import load_registry
+from thalweg.scoring.ladders import climb
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import SECONDS, STABILITY, STATE_BYTES, check_metric, ranking_metric, wanted_for
 from thalweg.scoring.observations import Observations, observe
@@ -116,7 +118,8 @@ def leaderboard_command(options: LeaderboardOptions) -> ExitCode:
         seen = observe(plan, stored, read_times(stored.results.files), wanted)
         table = leaderboard(seen, plan.workloads, metric)
         plan.workloads = settled(plan.workloads, seen.curves, metric)
-    _print(plan, table, options)
+    ladders = benchmark.spec.ladders if options.workload is None and metric is None else {}
+    _print(plan, table, options, climb(plan, stored, ladders) if ladders else None)
     _warn_of_plan(plan, seen, way)
     _say(changes(declared, plan.workloads))
     if lacking := [key for key, one in plan.workloads.items() if ranking_metric(one, metric) is None]:
@@ -135,22 +138,40 @@ def leaderboard_command(options: LeaderboardOptions) -> ExitCode:
     return ExitCode.DONE
 
 
-def print_leaderboard(plan: Plan, results: BenchmarkResults) -> None:
-    """Print the leaderboard of a plan for people."""
-    seen = observe(plan, read_counted(results), read_times(results.files), wanted_for(plan.workloads))
+def print_leaderboard(plan: TunedPlan, results: BenchmarkResults, ladders: Mapping[str, Sequence[str]]) -> None:
+    """Print the leaderboard of a plan for people; of a benchmark with ladders their matrix."""
+    stored = read_counted(results)
+    seen = observe(plan, stored, read_times(results.files), wanted_for(plan.workloads))
     declared, plan.workloads = plan.workloads, settled(plan.workloads, seen.curves)
-    _print_tables(_boards(plan, leaderboard(seen, plan.workloads)))
+    if ladders:
+        _print_ladders(climb(plan, stored, ladders), "table")
+    else:
+        _print_tables(_boards(plan, leaderboard(seen, plan.workloads)))
     _warn_of_trials(seen)
-    _say([*changes(declared, plan.workloads), *(effectless(plan) if isinstance(plan, TunedPlan) else [])])
+    _say([*changes(declared, plan.workloads), *effectless(plan)])
 
 
-def _print(plan: Plan, table: pd.DataFrame, options: LeaderboardOptions) -> None:
+def _print_ladders(scores: pd.DataFrame, format_: str) -> None:
+    table = matrix(scores)
+    if format_ == "markdown":
+        print_lines(table.markdown())
+        return
+    console().print()
+    print_table("levels passed (tries)", table.headings, table.cells(), table.right)
+    console().print()
+    console().print(f"{INTRODUCTION} One level: --workload NAME.", markup=False)
+
+
+def _print(plan: Plan, table: pd.DataFrame, options: LeaderboardOptions, ladders: pd.DataFrame | None) -> None:
     match options.format:
         case "json":
             rows = table.to_dict("records")
-            print_json({"benchmark": plan.benchmark, "metric": options.metric or "primary", "rows": rows})
+            document = {"benchmark": plan.benchmark, "metric": options.metric or "primary", "rows": rows}
+            print_json(document | ({} if ladders is None else {"ladders": ladders.to_dict("records")}))
         case "csv":
             print_text(to_csv(table, raw=options.raw))
+        case "table" | "markdown" if ladders is not None:
+            _print_ladders(ladders, options.format)
         case "markdown":
             boards = _boards(plan, table)
             print_lines("\n\n".join(f"**{markdown(board.title)}**\n\n{board.table.markdown()}" for board in boards))

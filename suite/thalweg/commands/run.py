@@ -101,7 +101,7 @@ def run_command(arguments: RunArguments) -> ExitCode:
     if arguments.as_json:
         print_json(report.document() | {"hashes": [one.trial.hash for one in (*plan.trials, *plan.tuning)]})
     else:
-        print_leaderboard(plan, stored_in)
+        print_leaderboard(plan, stored_in, benchmark.spec.ladders)
         document = report.document()["trials"]
         words = [f"{document['trained']} trained", f"{document['cached']} done before"]
         words += [f"{document[key]} {key}" for key in ("diverged", "failed") if document[key]]

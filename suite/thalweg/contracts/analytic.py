@@ -63,6 +63,8 @@ class AnalyticFunction(LoadedProblem):
 
     @torch.no_grad()
     def initialize(self, module: nn.Module, draw: Draw) -> None:
-        """Put the point at its start."""
-        (point,) = module.parameters()
-        point.copy_(self.start(draw.generator("start")))
+        """Put the point at its start; several tensors hold consecutive pieces of the vector."""
+        tensors = list(module.parameters())
+        pieces = torch.split(self.start(draw.generator("start")), [tensor.numel() for tensor in tensors])
+        for tensor, piece in zip(tensors, pieces, strict=True):
+            tensor.copy_(piece.view_as(tensor))

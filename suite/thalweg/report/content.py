@@ -12,7 +12,7 @@ import pandas as pd
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
 from thalweg.plan import Workload
-from thalweg.present import notes, over_all, tuning
+from thalweg.present import ladders, notes, over_all, tuning
 from thalweg.present.charts.curves import curve_chart
 from thalweg.present.charts.intervals import interval_chart
 from thalweg.present.curves import has_log_axis, mean_curves, splits_of
@@ -63,7 +63,8 @@ def report_of(loaded: Loaded, registry: Registry) -> Report:
     """The report of a benchmark's results."""
     view, benchmark = loaded.view, loaded.benchmark
     trials = view.seen.trials
-    sections = [Section("Over all workloads", parts)] if (parts := list(_over_all(view))) else []
+    first = [("Ladders", _ladders(loaded)), ("Over all workloads", _over_all(view))]
+    sections = [Section(title, parts) for title, each in first if (parts := list(each))]
     sections += [Section(name, list(_workload(view, each, registry))) for name, each in view.workloads.items()]
     if beside := [*notes.remarks(view), *notes.failed(view), *notes.missing(view)]:
         sections.append(Section("Beside the numbers", [*beside]))
@@ -77,6 +78,14 @@ def report_of(loaded: Loaded, registry: Registry) -> Report:
         benchmark.text if benchmark else "",
         notes.warnings(loaded),
     )
+
+
+def _ladders(loaded: Loaded) -> Iterator[Part]:
+    scores = ladders.scores_of(loaded)
+    if scores is not None and len(scores):
+        yield Note(ladders.INTRODUCTION)
+        yield ladders.picture(scores)
+        yield ladders.matrix(scores)
 
 
 def _over_all(view: View) -> Iterator[Part]:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from thalweg.app.data import Source
 from thalweg.app.drawing import show_table
-from thalweg.app.pages import over_all
+from thalweg.app.pages import ladders, over_all, track
 from thalweg.app.sidebar import select
 from thalweg.contracts import Metric
 from thalweg.plan import Workload
@@ -44,6 +44,8 @@ def show(source: Source, loaded: Loaded) -> None:
     by = titles[select("ranked by", list(titles), "by", OWN)]
     board, workloads = view.ranked(by)
     if by is None:
+        ladders.show(loaded)
+        track.show(source, loaded)
         over_all.show(view)
     for sentence in changes(view.workloads, workloads):
         st.caption(f"{sentence}.")
