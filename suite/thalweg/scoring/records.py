@@ -62,12 +62,15 @@ def read_records(path: Path) -> list[Record]:
         raise UserError(f"{path}: cannot be read: {reason}") from error
     if not isinstance(content, list):
         raise UserError(f"{path}: is no list of records")
-    try:
-        return [Record.model_validate(each) for each in content]
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: a record's {key}: {first['msg'].lower()}") from error
+    found = []
+    for number, each in enumerate(content, 1):
+        try:
+            found.append(Record.model_validate(each))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise UserError(f"{path}: record {number}: {key}: {first['msg'].lower()}") from error
+    return found
 
 
 def write_records(path: Path, records: Sequence[Record]) -> None:
