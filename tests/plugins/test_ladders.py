@@ -61,7 +61,7 @@ def test_condition_numbers_grow_tenfold_and_directions_share_the_value(registry:
     assert torch.allclose(shares, torch.full((10,), 0.5, dtype=torch.float64), atol=0.15)
 
 
-@pytest.mark.parametrize(("name", "deviation"), [("ladder-noise", 0.25 * 2**3), ("ladder-sparse", None)])
+@pytest.mark.parametrize(("name", "deviation"), [("ladder-noise", 0.1 * 2**3), ("ladder-sparse", None)])
 def test_steps_see_the_expectation_in_the_mean(registry: Registry, name: str, deviation: float | None) -> None:
     loaded: SampledFunction = load(registry, name, 3)
     module = point(registry, loaded, 0)

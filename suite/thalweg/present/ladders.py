@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from thalweg.present.loaded import Loaded
+from thalweg.present.numbers import DASH
 from thalweg.present.picture import Picture
 from thalweg.present.table import Column, Row, Table, table
 from thalweg.scoring.ladders import climb
@@ -12,8 +13,8 @@ from thalweg.scoring.ladders import climb
 INTRODUCTION = (
     "The highest level that each optimizer passes of each task. A level is passed if more than half of the seeds reach "
     "the target, and all lower levels are passed. The number of tries is the place of the first setting that reached "
-    "the target, in a sequence that is the same for all. Optimizers are sorted by the sum of their levels; the order "
-    "of near ones means little."
+    "the target, in a sequence that is the same for all; a dash says that only the seeds that count did. Optimizers are "
+    "sorted by the sum of their levels; the order of near ones means little."
 )
 
 
@@ -64,4 +65,4 @@ def picture(scores: pd.DataFrame) -> Picture:
 
 def _cell(row: Row) -> str:
     more = "+" if row["missing"] else ""
-    return f"{row['level']}{more} ({row['tries']})" if row["level"] else f"0{more}"
+    return f"{row['level']}{more} ({row['tries'] or DASH})" if row["level"] else f"0{more}"

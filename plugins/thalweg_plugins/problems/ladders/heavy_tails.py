@@ -16,13 +16,13 @@ TAILS = (4.0, 3.0, 2.0, 1.5, 1.0, 0.8)
 class HeavyTails(Rung):
     """A quadratic of condition number 10 with noise of Student's t, whose tails get heavier with each level.
 
-    Each partial derivative has independent noise z / 4 with 4, 3, 2, 1.5, 1 and 0.8 degrees of freedom. The noise has a
+    Each partial derivative has independent noise z / 8 with 4, 3, 2, 1.5, 1 and 0.8 degrees of freedom. The noise has a
     variance up to level 2 and a mean up to level 4. The median of the derivative is right at every level.
     """
 
     name = "ladder-heavy-tails"
     summary = "a quadratic with gradient noise whose tails get heavier with each level"
-    equation = "f(x; z) = 1/2 x' H x + z' x / 4,  z_i ~ t(nu),  nu = 4, 3, 2, 1.5, 1, 0.8"
+    equation = "f(x; z) = 1/2 x' H x + z' x / 8,  z_i ~ t(nu),  nu = 4, 3, 2, 1.5, 1, 0.8"
     source = "heavy-tailed gradients: Simsekli, Sagun & Gurbuzbalaban 2019; Zhang et al. 2020, arXiv:1912.03194"
 
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:
@@ -41,7 +41,7 @@ class HeavyTails(Rung):
 
         return SampledFunction(
             f,
-            lambda x, z: f(x) + z @ x / 4,
+            lambda x, z: f(x) + z @ x / 8,
             draws,
             lambda generator: root @ normal(generator, DIM),
             self.metrics[0],

@@ -9,6 +9,7 @@ import pandas as pd
 
 from thalweg.present.charts.axes import Layers
 from thalweg.present.charts.palette import SEQUENTIAL
+from thalweg.present.numbers import DASH
 
 
 def ladder_chart(table: pd.DataFrame, order: Sequence[str]) -> Layers:
@@ -21,7 +22,9 @@ def ladder_chart(table: pd.DataFrame, order: Sequence[str]) -> Layers:
     tasks = list(dict.fromkeys(table["task"]))
     most = int(table["levels"].max())
     told = table.assign(
-        small=[f"{tries}" if level else "" for level, tries in zip(table["level"], table["tries"], strict=True)],
+        small=[
+            f"{tries or DASH}" if level else "" for level, tries in zip(table["level"], table["tries"], strict=True)
+        ],
         large=[
             f"{level}{'+' if missing else ''}" for level, missing in zip(table["level"], table["missing"], strict=True)
         ],
