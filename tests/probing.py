@@ -60,7 +60,7 @@ def function(registry: Registry, name: str, **given: Any) -> tuple[LoadedProblem
     problem = registry.problem(name)
     options = resolve(problem.options, given, name)
     loaded = problem.load(options, LoadContext(torch.device("cpu"), torch.float64))
-    module = registry.architecture("point").build({}, problem.shape(options)).double()
+    module = registry.architecture("point").build({"tensors": 1}, problem.shape(options)).double()
     loaded.initialize(module, Draw(0, None))
     return loaded, module
 

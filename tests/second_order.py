@@ -68,7 +68,7 @@ def analytic(
     else:
         assert start is not None
         loaded, shape = AnalyticFunction(f, lambda _: start), Shape("function", (), (len(start),))
-    module = registry.architecture("point").build({}, shape).double()
+    module = registry.architecture("point").build({"tensors": 1}, shape).double()
     loaded.initialize(module, Draw(0, None))
     return Bench(registry, optimizer, loaded, module, **hyperparameters)
 

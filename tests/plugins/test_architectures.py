@@ -226,4 +226,4 @@ def test_what_does_not_fit_is_told_why(registry: Registry, name: str) -> None:
     assert "tokens" in str(architecture.misfit(options, Shape("language", (8,), (8, 5))))
     assert "'point'" in str(architecture.misfit(options, Shape("function", (), (8,))))
     assert "autoencoding" in str(registry.architecture("autoencoder").misfit(options, DIGITS))
-    assert "function" in str(registry.architecture("point").misfit({}, DIGITS))
+    assert "function" in str(registry.architecture("point").misfit({"tensors": 1}, DIGITS))

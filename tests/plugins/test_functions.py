@@ -65,7 +65,7 @@ def load(registry: Registry, name: str, given: dict[str, Any]) -> tuple[Analytic
 
 def at(registry: Registry, loaded: AnalyticFunction, point: torch.Tensor) -> Objective:
     """The objective as an optimizer sees it."""
-    module = registry.architecture("point").build({}, Shape("function", (), (len(point),))).double()
+    module = registry.architecture("point").build({"tensors": 1}, Shape("function", (), (len(point),))).double()
     (x,) = module.parameters()
     with torch.no_grad():
         x.copy_(point)

@@ -55,7 +55,7 @@ def test_the_quadratic_has_the_declared_spectrum_gradient_and_minimum(registry: 
     eigenvalues = torch.linalg.eigvalsh(hessian)
     np.testing.assert_allclose(eigenvalues.numpy(), np.geomspace(1, 50, 12), rtol=1e-10)
     loaded = problem.load(options, LoadContext(CPU, torch.float64))
-    module = registry.architecture("point").build({}, problem.shape(options)).double()
+    module = registry.architecture("point").build({"tensors": 1}, problem.shape(options)).double()
     loaded.initialize(module, Draw(3, None))
     (point,) = module.parameters()
     objective = Objective(module, loaded, Draw(3, None))

@@ -13,8 +13,8 @@ from thalweg.scoring.ladders import climb
 INTRODUCTION = (
     "The highest level that each optimizer passes of each task. A level is passed if more than half of the seeds reach "
     "the target, and all lower levels are passed. The number of tries is the place of the first setting that reached "
-    "the target, in a sequence that is the same for all; a dash says that only the seeds that count did. Optimizers are "
-    "sorted by the sum of their levels; the order of near ones means little."
+    "the target, in a sequence that is the same for all; a dash says that only the seeds that count did. Optimizers "
+    "are sorted by the sum of their levels; the order of near ones means little."
 )
 
 

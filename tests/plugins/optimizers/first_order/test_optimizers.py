@@ -65,7 +65,7 @@ def test_equals_a_hand_written_loop_of_its_formula(registry: Registry, name: str
     hessian, b, start = a @ a.T / 6, random.standard_normal(6), random.standard_normal(6)
     h, c = torch.from_numpy(hessian), torch.from_numpy(b)
     problem = AnalyticFunction(lambda x: 0.5 * x @ h @ x - c @ x, lambda _: torch.from_numpy(start))
-    module = registry.architecture("point").build({}, Shape("function", (), (6,))).double()
+    module = registry.architecture("point").build({"tensors": 1}, Shape("function", (), (6,))).double()
     draw = Draw(0, None)
     problem.initialize(module, draw)
     optimizer = registry.optimizer(name)
@@ -90,7 +90,7 @@ def test_every_elementwise_method_has_a_hand_written_loop() -> None:
 
 
 def test_lbfgs_minimises_a_quadratic_to_rounding(registry: Registry) -> None:
-    module = registry.architecture("point").build({}, Shape("function", (), (5,))).double()
+    module = registry.architecture("point").build({"tensors": 1}, Shape("function", (), (5,))).double()
     eigenvalues = torch.tensor([1.0, 3.0, 10.0, 30.0, 100.0]).double()
     problem = AnalyticFunction(lambda x: 0.5 * (eigenvalues * x) @ x, lambda _: torch.ones(5).double())
     draw = Draw(0, None)
@@ -133,7 +133,7 @@ def test_trains_digits_at_its_defaults(registry: Registry, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["lion", "adam-rkk18", "amsgrad-rkk18", "adagrad-lecture", "schedule-free-adamw"])
 def test_a_gradient_of_nan_is_not_hidden(registry: Registry, name: str) -> None:
-    module = registry.architecture("point").build({}, Shape("function", (), (3,))).double()
+    module = registry.architecture("point").build({"tensors": 1}, Shape("function", (), (3,))).double()
     (point,) = module.parameters()
     poison = torch.ones(3).double()
     problem = AnalyticFunction(lambda x: (poison * x).sum() ** 2, lambda _: torch.ones(3).double())

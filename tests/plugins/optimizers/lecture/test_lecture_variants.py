@@ -26,7 +26,9 @@ class Bench:
         self.now = 0
         self.draw = Draw(0, None)
         self.problem = AnalyticFunction(lambda x: self.gradients[self.now] @ x, lambda _: torch.zeros(1).double())
-        self.module = registry.architecture("point").build({}, Shape("function", (), gradients.shape[1:])).double()
+        self.module = (
+            registry.architecture("point").build({"tensors": 1}, Shape("function", (), gradients.shape[1:])).double()
+        )
         self.objective = Objective(self.module, self.problem, self.draw)
         optimizer = registry.optimizer(name)
         values = resolve(optimizer.options, given, name)
