@@ -11,6 +11,7 @@ from thalweg.registry import Registry
 from thalweg.runner.cost import usual_of, usual_seconds
 from thalweg.runner.done import left_to_do
 from thalweg.runner.extent import check_extents
+from thalweg.runner.finding import unknown_of
 from thalweg.runner.options import RunOptions, workers_at_once
 from thalweg.runner.run import trials_of
 from thalweg.store.index import read_stored
@@ -43,8 +44,10 @@ def dry_run(plan: Plan, registry: Registry, root: Path, options: RunOptions, as_
     unknown = len(rows) - len(known)
     workers = workers_at_once(registry.executor(options.executor, "--executor"), options.workers)
     total = sum(known) / workers
+    open_ones = [entry.name for entry in unknown_of((one.trial.optimizer.name for one in wanted), registry)]
     if as_json:
         document = {"schema": 1, "benchmark": plan.benchmark, "results": str(root), "dry_run": True, "trials": rows}
+        document["conventions_unknown"] = open_ones
         print_json(document | {"seconds": round(total, 1), "trials_without_estimate": unknown})
         return ExitCode.DONE
     table = [
@@ -66,6 +69,11 @@ def dry_run(plan: Plan, registry: Registry, root: Path, options: RunOptions, as_
     line = f"{len(rows)} trials: {len(rows) - len(left)} done, {len(left)} to train{about}{at_once}{rest}"
     console().print()
     console().print(line)
+    if open_ones:
+        console().print(
+            f"{', '.join(open_ones)}: whether a closure or gradients with their graph are needed is found at the first "
+            "run, and may change these hashes"
+        )
     return ExitCode.DONE
 
 
