@@ -7,6 +7,8 @@ holds.
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -55,6 +57,15 @@ def console() -> SafeConsole:
 def errors() -> SafeConsole:
     """Standard error; lines are not wrapped, so that logs and copies keep them whole."""
     return SafeConsole(stderr=True, soft_wrap=True)
+
+
+def terminal() -> SafeConsole:
+    """Standard error by a descriptor of its own: a live display goes on while a trial's output is kept."""
+    try:
+        own = os.dup(sys.stderr.fileno())
+    except (OSError, ValueError):  # no file of the system
+        return errors()
+    return SafeConsole(file=os.fdopen(own, "w", encoding="utf-8", errors="replace"), soft_wrap=True)
 
 
 LONGEST_COLOURED = 200_000

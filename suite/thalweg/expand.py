@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from thalweg.selection import Device, Only, Selection, is_wanted, parse_extra, p
 from thalweg.shown import cut
 from thalweg.stacking import seeds_stack
 from thalweg.store.claims import CLAIMS
-from thalweg.trial import ProbeRequest, Trial
+from thalweg.trial import FoundBy, ProbeRequest, Trial
 
 
 @dataclass
@@ -49,6 +49,8 @@ class Benchmark:
 
     A file that the benchmark names and that is gone is then looked up here, and is no mistake.
     """
+    found: FoundBy = field(default_factory=dict)
+    """What was found out about the optimizers that made the results, for a machine where it is not known."""
 
     @uncollected()
     def expand(self, registry: Registry, selection: Selection | None = None, settings: Settings | None = None) -> Plan:
@@ -138,7 +140,7 @@ class Benchmark:
 
     @property
     def _files(self) -> UserFiles:
-        return UserFiles(self.path.parent, self.files)
+        return UserFiles(self.path.parent, self.files, self.found)
 
     def _where(self, key: str) -> str:
         return f"{self.path.name}: {cut(key, 200)}"
@@ -286,3 +288,11 @@ def read_benchmark(path: Path) -> Benchmark:
             f"{path.name}: the name {CLAIMS!r} belongs to the results of claims: give the file another name"
         )
     return Benchmark(path.stem, path, text, parse(text, path.name))
+
+
+def optimizers_of(benchmark: Benchmark, selection: Selection) -> list[str]:
+    """The names of the optimizers whose trials a selection of a benchmark has."""
+    optimizers = benchmark.optimizers(selection)
+    added = {label: spec.optimizer or label for label, spec in map(parse_extra, selection.extra)}
+    wanted = parse_only(selection.only, optimizers, benchmark.spec.workloads, added).get("optimizer", optimizers)
+    return list(dict.fromkeys(spec.optimizer or label for label, spec in optimizers.items() if label in wanted))

@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 from thalweg.failure import Failure
+from thalweg.printed import aside
 from thalweg.registry import Registry
 from thalweg.trial import Trial
 
@@ -19,7 +20,8 @@ def call_hook(registry: Registry, name: str, errors: dict[str, Failure], **argum
         return
     given = {key: copy.deepcopy(value) if isinstance(value, Trial) else value for key, value in arguments.items()}
     try:
-        getattr(registry.manager.hook, name)(**given)
+        with aside():
+            getattr(registry.manager.hook, name)(**given)
     except (Exception, SystemExit) as error:  # a plugin's sys.exit ends neither its trial nor the run
         errors[f"hook {name}"] = Failure.of(error)
 

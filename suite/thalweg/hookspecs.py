@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pluggy
 
 if TYPE_CHECKING:
+    from thalweg.contracts.register import RegisterOptimizer
     from thalweg.outcome import RunReport, TrialResult
     from thalweg.trial import Trial
 
@@ -22,7 +23,7 @@ class Register(Protocol):
 
 
 @hookspec
-def thalweg_register_optimizers(register: Register) -> None:
+def thalweg_register_optimizers(register: RegisterOptimizer) -> None:
     """Register optimizers: ``register(MyOptimizer)``, or a bare torch class: ``register(MyTorchOptimizer, lr=0.1)``."""
 
 

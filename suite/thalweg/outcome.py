@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from thalweg.failure import Failure
 from thalweg.plan import PlannedTrial
+from thalweg.printed import LOG
 from thalweg.store.documents import Status
 from thalweg.store.files import FolderFiles
 from thalweg.store.trials import StoredTrial, read_trial
@@ -27,6 +28,12 @@ class TrialResult:
     """Failures of probes and hooks, by "probe LABEL" or "hook NAME"."""
     cached: bool = False
     """Whether another run had trained the trial in the meantime."""
+
+    @property
+    def log(self) -> Path | None:
+        """The file with what the trial printed; None where it printed nothing, or was not saved."""
+        path = None if self.path is None else self.path / LOG
+        return path if path is not None and path.is_file() else None
 
     @property
     def saved(self) -> StoredTrial | None:
@@ -65,7 +72,8 @@ class RunReport:
         rows = []
         for planned, result in self.trained:
             if result.error is not None:
-                rows.append({"trial": planned.title, "kind": result.error.kind, "message": result.error.message})
+                log = {"log": str(result.log)} if result.log else {}
+                rows.append({"trial": planned.title, "kind": result.error.kind, "message": result.error.message} | log)
             for label, error in result.side_errors.items():
                 rows.append({"trial": f"{planned.title} · {label}", "kind": error.kind, "message": error.message})
         for label, error in self.errors.items():

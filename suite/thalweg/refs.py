@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from thalweg.benchmark_file import WithOptions
-from thalweg.contracts import Component, Option, Probe
+from thalweg.contracts import Component, Optimizer, Option, Probe
 from thalweg.contracts.option import resolve, without_defaults
+from thalweg.conventions import known
 from thalweg.data.digest import sha256
 from thalweg.errors import UserError, unknown
 from thalweg.limits import POINTS
 from thalweg.registry import Entry
 from thalweg.shown import brief, cut
-from thalweg.trial import ComponentRef
+from thalweg.trial import ComponentRef, Found, FoundBy
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class UserFiles:
 
     A file that is not on disk any more is then looked up here.
     """
+    found: FoundBy = field(default_factory=dict)
+    """What was found out about the optimizers that made the results; looked up where it is not known here."""
 
     def located(self, component: Component, options: Mapping[str, Any], where: str) -> dict[str, Any]:
         """The options given, with files by their absolute paths; UserError names a file that is not there."""
@@ -45,7 +48,9 @@ class UserFiles:
 
     def ref(self, entry: Entry, given: Mapping[str, Any], where: str) -> ComponentRef:
         """A component with the options that the benchmark gives it."""
-        return component_ref(entry, self.located(entry.component, given, where), where, self._digest)
+        ref = component_ref(entry, self.located(entry.component, given, where), where, self._digest)
+        found = found_of(entry, self.found)
+        return ref.model_copy(update={"found": found}) if found else ref
 
     def _find_earlier(self, path: Path, named: Path) -> str | None:
         """Where results had the file: at ``path``, or at the only path whose last parts are those of ``named``."""
@@ -60,6 +65,19 @@ class UserFiles:
     def _digest(self, path: str) -> str:
         """The digest of a file's content; of a file that is gone, the digest that the results have."""
         return f"sha256:{sha256(Path(path))}" if _is_file(Path(path)) else (self.earlier or {}).get(path, "")
+
+
+def provider_of(entry: Entry) -> tuple[str, str, str | None]:
+    """What names the plugin of a component, with its version."""
+    return entry.plugin.name, entry.plugin.version, entry.plugin.digest
+
+
+def found_of(entry: Entry, earlier: FoundBy) -> Found:
+    """What was found out about an optimizer's class here, else on results of its plugin; empty for anything else."""
+    if not isinstance(entry.component, Optimizer):
+        return Found()
+    here = known(entry.component, provider_of(entry))
+    return cast(Found, here) if here is not None else earlier.get((entry.name, entry.plugin.name), Found())
 
 
 def component_ref(entry: Entry, located: Mapping[str, Any], where: str, digest: Callable[[str], str]) -> ComponentRef:

@@ -9,10 +9,21 @@ from functools import cached_property
 from operator import gt, lt
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from typing_extensions import TypedDict
 
 from thalweg.contracts.budget import Budget, Count, Frozen, Interval
 from thalweg.contracts.schedule import Schedule
+
+
+class Found(TypedDict, total=False):
+    """Conventions of a foreign optimizer that thalweg found out and that differ from a plain class's."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)  # type: ignore[misc]
+
+    closure: Literal[True, "with gradients"]
+    create_graph: Literal[True]
+    modes: Literal[False]
 
 
 class ComponentRef(Frozen):
@@ -28,6 +39,7 @@ class ComponentRef(Frozen):
     revision: int = 1
     digest: str | None = None
     files: dict[str, str] = Field(default_factory=dict)
+    found: Found = Field(default_factory=Found)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -156,6 +168,10 @@ class ProbeRequest(Frozen):
         named = self.probe.canonical() | ({"other": self.other} if self.other else {})
         text = json.dumps(named, sort_keys=True)
         return f"{self.probe.name}--{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+FoundBy = Mapping[tuple[str, str], Found]
+"""What was found out about optimizers, by the name of the optimizer and of its plugin."""
 
 
 def files_of(trials: Iterable[Trial]) -> dict[str, str]:

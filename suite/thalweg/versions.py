@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from thalweg.errors import UserError
+from thalweg.refs import found_of
 from thalweg.registry import Registry
 from thalweg.store.stored import Stored
 from thalweg.store.timings import configuration
@@ -60,4 +61,4 @@ def _ref(ref: ComponentRef, kind: str, registry: Registry) -> ComponentRef:
     except UserError:
         return ref
     here = {"provider": entry.plugin.name, "revision": entry.component.revision, "digest": entry.plugin.digest}
-    return ref.model_copy(update=here)
+    return ref.model_copy(update=here | {"found": found_of(entry, {(entry.name, entry.plugin.name): ref.found})})

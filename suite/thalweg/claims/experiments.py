@@ -8,12 +8,13 @@ from pathlib import Path
 
 from thalweg.contracts.claim import Experiment
 from thalweg.errors import UserError
-from thalweg.expand import Benchmark
+from thalweg.expand import Benchmark, optimizers_of
 from thalweg.experiment import benchmark_of
 from thalweg.hooks import call_hook
 from thalweg.outcome import RunReport
 from thalweg.plan import Plan, PlannedTrial
 from thalweg.registry import Registry
+from thalweg.runner.finding import find_out
 from thalweg.runner.options import RunOptions
 from thalweg.runner.run import Watcher, run_benchmark
 from thalweg.runner.stacking import Rule
@@ -81,6 +82,7 @@ def train(
     selection = Selection(device=device, stacks=rule if batching else alone)
     benchmarks = {name: benchmark_of(one) for name, one in experiments.items()}
     whole = Benchmark(TRAINED, Path(TRAINED), "", next(iter(benchmarks.values())).spec)
+    find_out((name for one in benchmarks.values() for name in optimizers_of(one, selection)), registry, watcher.say)
     asked: set[str] = set()
     left = list(benchmarks)
     try:

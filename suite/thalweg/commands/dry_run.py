@@ -12,6 +12,7 @@ from thalweg.registry import Registry
 from thalweg.runner.cost import told_time, usual_of, usual_seconds
 from thalweg.runner.done import left_to_do
 from thalweg.runner.extent import check_extents
+from thalweg.runner.finding import unknown_of
 from thalweg.runner.options import RunOptions, workers_at_once
 from thalweg.runner.run import trials_of
 from thalweg.runner.tuned import following
@@ -51,11 +52,12 @@ def dry_run(plan: TunedPlan, registry: Registry, root: Path, options: RunOptions
     known = [row["seconds"] for row in rows if isinstance(row["seconds"], float)]
     unknown = len(rows) - len(known)
     workers = workers_at_once(registry.executor(options.executor, "--executor"), options.workers)
+    open_ones = [entry.name for entry in unknown_of((one.trial.optimizer.name for one in wanted), registry)]
     nothing_known = 0 < unknown == len(left)
     total = None if nothing_known else round(sum(known) / workers, 1)
     if as_json:
         document = {"schema": 1, "benchmark": plan.benchmark, "results": str(root), "dry_run": True, "trials": rows}
-        document |= {"seconds": total, "trials_without_estimate": unknown}
+        document |= {"seconds": total, "trials_without_estimate": unknown, "conventions_unknown": open_ones}
         if plan.outcomes:
             document["later"] = plan.later._asdict()
         print_json(document)
@@ -82,6 +84,11 @@ def dry_run(plan: TunedPlan, registry: Registry, root: Path, options: RunOptions
     console().print(line)
     if not plan.settled:
         console().print(f"{following(plan.later)}; which they are depends on the trials above.")
+    if open_ones:
+        console().print(
+            f"{', '.join(open_ones)}: whether a closure or gradients with their graph are needed is found at the first "
+            "run, and may change these hashes"
+        )
     return ExitCode.DONE
 
 

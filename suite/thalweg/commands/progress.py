@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from thalweg.console import errors
+from thalweg.console import errors, terminal
 from thalweg.outcome import TrialResult
 from thalweg.plan import PlannedTrial
 from thalweg.runner.cost import TimeLeft, Usual
@@ -65,7 +65,7 @@ class LiveProgress:
     """One bar for all trials, with their outcomes and the time left, and a bar of steps for each running trial."""
 
     def __init__(self) -> None:
-        self.console = errors()
+        self.console = terminal()
         self.bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),

@@ -18,9 +18,11 @@ from thalweg.commands.progress import make_progress
 from thalweg.console import console, errors, print_json, warn_of_failures
 from thalweg.errors import UserError, unknown
 from thalweg.exit_codes import ExitCode
+from thalweg.expand import optimizers_of
 from thalweg.kept import find_benchmark
 from thalweg.memory import GB
 from thalweg.registry import Registry, load_registry
+from thalweg.runner.finding import find_out
 from thalweg.runner.interrupts import second_ends_at_once
 from thalweg.runner.options import RunOptions, default_executor
 from thalweg.runner.run import run_benchmark
@@ -75,6 +77,8 @@ def run_command(arguments: RunArguments) -> ExitCode:
     stacks: Stacks = rule if arguments.batching else alone
     device = choose_device(arguments.device)
     selection = Selection(arguments.seeds, arguments.extra, arguments.only, device, _keep(arguments.keep), stacks)
+    if not arguments.dry:
+        find_out(optimizers_of(benchmark, selection), registry, lambda text: errors().print(text, markup=False))
     plan = plan_of(benchmark, registry, selection, read_counted(stored_in))
     for reason in rule.false:
         errors().print(f"{reason}: it says elementwise = True, and its trials train one at a time", markup=False)

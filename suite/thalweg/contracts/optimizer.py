@@ -34,6 +34,8 @@ class BuildContext:
     """Examples in a batch."""
     steps: int | None = None
     """Steps in the budget, for a decay over the training; None where the budget is not in epochs or steps."""
+    conventions: Mapping[str, Any] = field(default_factory=dict)
+    """What thalweg found out about the class at its first run; see ``Optimizer.open_conventions``."""
 
 
 @dataclass(slots=True)
@@ -212,6 +214,17 @@ class Optimizer(Component, ABC):
     """Whether weights may be decayed beside the step; not where the stepper keeps the weights that count to itself."""
     preconditioned: bool = False
     """Whether ``stability_limit`` is one of the curvature that its steppers' ``preconditioner`` leaves."""
+    open_conventions: tuple[str, ...] = ()
+    """Conventions of a foreign class that thalweg finds out at the first run: ``closure``, ``create_graph``, ``modes``.
+
+    ``build`` gets those that differ from a plain class's in ``BuildContext.conventions``.
+    """
+    conventions: Mapping[str, Any] = {}
+    """Conventions that are known without a run, such as ``{"closure": True}``: shown to users, never asked for."""
+    implementation: str = ""
+    """The foreign class, with its package and version."""
+    identity: str = ""
+    """Names the foreign class and its version: with another identity, conventions are found out anew."""
     cost: str = ""
     """The cost of a step in words: gradient evaluations, curvature products, factor inversions, and state."""
 

@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import nn
 
 from thalweg.contracts import step_limits
+from thalweg.contracts.installed import package_of
 from thalweg.contracts.optimizer import BuildContext, Optimizer, StackedStepper, Stepper
 from thalweg.contracts.torch_arguments import Arguments
-from thalweg.contracts.torch_stepper import TorchRows, TorchStepper, fused_if_possible, has_modes
+from thalweg.contracts.torch_stepper import (
+    TorchRows,
+    TorchStepper,
+    demands_closure,
+    fused_if_possible,
+    has_modes,
+)
 
 _OURS: dict[str, Any] = {
     "closure": None,
     "create_graph": None,
     "modes": None,
     "groups": None,
+    "source": "",
     "search": {},
     "choices": {},
 }
 """Settings of ``register`` that are the class's own where it has an argument of that name."""
+
+_STEPPING = ("closure", "create_graph", "modes")
+"""Settings of ``register`` that say how steps are made. What is not said is found out at the first run."""
 
 
 class TorchOptimizer(Optimizer):
@@ -45,8 +61,8 @@ class TorchOptimizer(Optimizer):
             ``step`` is given one, or ``"with gradients"`` where it wants gradients in place besides; ``create_graph``,
             whether gradients keep their graph; ``modes``, whether ``train()`` and ``eval()`` are called; ``groups``, a
             function from the module to what the class takes first, where that is more than its parameters: groups with
-            settings of their own, the module itself, another optimizer. Closures and modes are found out where nothing
-            is said.
+            settings of their own, the module itself, another optimizer; ``source``, the paper. Closures, graphs and
+            modes are found out where nothing is said.
 
     Raises:
         TypeError: an argument has no default, or a setting is of the wrong kind.
@@ -64,11 +80,14 @@ class TorchOptimizer(Optimizer):
         self.elementwise = elementwise
         # Adam_mini is adam-mini: names are words joined by hyphens
         self.name = name or re.sub(r"[^a-z0-9]+", "-", cls.__name__.lower()).strip("-")
-        self.source = f"{cls.__module__}.{cls.__qualname__}"
+        path = f"{cls.__module__}.{cls.__qualname__}"
         # the class's own docstring, not one that it inherits from torch
-        self.summary = summary or inspect.cleandoc(cls.__doc__ or "").split("\n", 1)[0] or self.source
+        self.summary = summary or inspect.cleandoc(cls.__doc__ or "").split("\n", 1)[0] or path
         own = inspect.signature(cls).parameters
         ours = {key: settings.pop(key, default) for key, default in _OURS.items() if key not in own}
+        self.source = ours.get("source") or path
+        if not isinstance(self.source, str):
+            raise TypeError(f"register({cls.__name__}, source={self.source!r}): give a text, such as the paper")
         self._stepping: dict[str, Any] = {}
         for key in ("search", "choices"):
             if not isinstance(ours.get(key, {}), Mapping):
@@ -76,19 +95,49 @@ class TorchOptimizer(Optimizer):
         self._groups: Callable[[nn.Module], Any] | None = ours.get("groups")
         if self._groups is not None and not callable(self._groups):
             raise TypeError(f"register({cls.__name__}, groups={self._groups!r}): give a function of the module")
-        for key in ("closure", "create_graph", "modes"):
+        for key in _STEPPING:
             value = ours.get(key)
             if value is not None and not isinstance(value, bool) and (key, value) != ("closure", "with gradients"):
                 more = " or 'with gradients'" if key == "closure" else ""
                 raise TypeError(f"register({cls.__name__}, {key}={value!r}): give True or False{more}")
             if value is not None:
                 self._stepping[key] = value
+        self.open_conventions = () if self._is_torchs else tuple(key for key in _STEPPING if ours.get(key, key) is None)
+        if not has_modes(cls):
+            self.open_conventions = tuple(key for key in self.open_conventions if key != "modes")
         self._arguments = Arguments(cls, settings, ours.get("choices", {}), ours.get("search", {}))
         self.options = self._arguments.options
         self.has_lr = self._arguments.has_lr
         # results from before train() and eval() were called are of other weights
         self.revision = 2 if self._stepping.get("modes", has_modes(cls)) else 1
         self.preconditioned = self._is_torchs and cls.__name__ in step_limits.PRECONDITIONED
+
+    @cached_property
+    def identity(self) -> str:  # type: ignore[override]
+        """The class, and the digest of the files that define it and its bases."""
+        modules = {base.__module__ for base in self.cls.__mro__} - {"builtins", "typing", "abc"}
+        digest = hashlib.sha256()
+        for module in sorted(name for name in modules if name.partition(".")[0] != "torch"):
+            with suppress(OSError, TypeError, AttributeError):
+                digest.update(Path(cast(str, sys.modules[module].__file__)).read_bytes())
+        return f"{self.cls.__module__}.{self.cls.__qualname__} {digest.hexdigest()[:16]}"
+
+    @property
+    def implementation(self) -> str:  # type: ignore[override]
+        """The package of the class with its version, and the class."""
+        path = f"{self.cls.__module__}.{self.cls.__qualname__}"
+        package = package_of(self.cls.__module__)
+        return f"{' '.join(package)}, {path}" if package else path
+
+    @property
+    def conventions(self) -> Mapping[str, Any]:  # type: ignore[override]
+        """What ``register`` says of closures, graphs, modes and groups, and a closure that ``step`` demands."""
+        told = dict(self._stepping)
+        if self._groups is not None:
+            told["groups"] = True
+        if "closure" in self.open_conventions and demands_closure(self.cls):
+            told["closure"] = True
+        return told
 
     @property
     def _is_torchs(self) -> bool:
@@ -118,7 +167,7 @@ class TorchOptimizer(Optimizer):
                 f"register({self.cls.__name__}, groups=lambda module: ...) gives it groups, the module or what it wants"
             )
             raise TypeError(f"{said}: {way}") from error
-        return TorchStepper(optimizer, **self._stepping)
+        return TorchStepper(optimizer, **self._stepping, **context.conventions)
 
     def build_stacked(
         self, module: nn.Module, members: Sequence[Mapping[str, Any]], context: BuildContext
@@ -128,7 +177,7 @@ class TorchOptimizer(Optimizer):
             raise NotImplementedError(f"{self.name} is given groups of a network's parameters, not of a stack's")
         if not self.elementwise or len(members) == 1:
             return super().build_stacked(module, members, context)
-        if self._stepping or "fused" in self._arguments.of(members[0]):
+        if self._stepping or context.conventions or "fused" in self._arguments.of(members[0]):
             raise NotImplementedError(f"{self.name} has no form for members of different hyperparameters")
         return TorchRows(self.cls, module, [self._arguments.of(member) for member in members])
 

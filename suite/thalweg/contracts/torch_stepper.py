@@ -31,6 +31,12 @@ def has_modes(cls: type[torch.optim.Optimizer]) -> bool:
     return all(callable(getattr(cls, name, None)) for name in ("train", "eval"))
 
 
+def demands_closure(cls: type[torch.optim.Optimizer]) -> bool:
+    """Whether ``step`` of a class has an argument ``closure`` without default."""
+    named = inspect.signature(cls.step).parameters.get("closure")
+    return named is not None and named.default is inspect.Parameter.empty
+
+
 class TorchStepper(Stepper):
     """Steps a ``torch.optim.Optimizer``.
 
@@ -58,8 +64,7 @@ class TorchStepper(Stepper):
     ) -> None:
         self.optimizer = optimizer
         if closure is None:
-            named = inspect.signature(type(optimizer).step).parameters.get("closure")
-            closure = True if named is not None and named.default is inspect.Parameter.empty else None
+            closure = True if demands_closure(type(optimizer)) else None
         self._closure = closure
         self._create_graph = create_graph
         self.averages = has_modes(type(optimizer)) if modes is None else modes
@@ -200,8 +205,13 @@ class TorchStepper(Stepper):
 
     def _set_mode(self, training: bool) -> None:
         modal: Any = self.optimizer
+        name = type(modal).__name__
         with torch.no_grad():
-            (modal.train if training else modal.eval)()
+            try:
+                (modal.train if training else modal.eval)()
+            except TypeError as error:
+                hint = f"register({name}, modes=False) leaves both alone"
+                raise TypeError(f"{name}: train() or eval() cannot be called: {hint} ({_line(error)})") from error
         self._trains = training
 
     def state_dict(self) -> dict[str, Any]:

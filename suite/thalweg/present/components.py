@@ -16,9 +16,11 @@ import pandas as pd
 
 from thalweg.contracts import Architecture, Component, Hyperparameter, Optimizer, Option, Probe, Problem, Shape
 from thalweg.contracts.option import resolve
+from thalweg.conventions import PLAIN, known
 from thalweg.present.numbers import DASH
 from thalweg.present.sentences import cell
 from thalweg.present.table import Column, Table, table
+from thalweg.refs import provider_of
 from thalweg.registry import Entry, Registry
 
 Document = dict[str, Any]
@@ -57,6 +59,7 @@ def described(kind: str, entry: Entry) -> Document:
         "description": "\n\n".join(" ".join(part.split()) for part in component.description.split("\n\n")),
     }
     if isinstance(component, Optimizer):
+        document |= {"implementation": component.implementation, "conventions": _conventions(entry)}
         document |= {"cost": component.cost, "elementwise": component.elementwise, "refuses": _refused(component)}
     if isinstance(component, Problem):
         document |= _problem(component)
@@ -74,7 +77,9 @@ def facts(component: Component, document: Document) -> dict[str, str]:
         "cost of a step": document.get("cost", ""),
         "refuses": ", ".join(document.get("refuses", [])),
         "about": document["description"].replace("``", ""),
-        "source": document["source"],
+        "source": document["source"] if document["source"] not in document.get("implementation", "") else "",
+        "class": document.get("implementation", ""),
+        "conventions": "; ".join(map(_in_words, document.get("conventions", []))),
         **(_problem_facts(component, document) if isinstance(component, Problem) else {}),
         "measured": ", ".join(document.get("when", [])),
         "plugin": f"{document['plugin']} {document['version']}, revision {document['revision']}",
@@ -166,6 +171,43 @@ def _option(option: Option) -> Document:
 
 def _search(option: Any) -> str:
     return f"{option['low']:g} to {option['high']:g} ({option['scale']})" if option["scale"] else DASH
+
+
+_WORDS = {
+    ("closure", False): "takes no closure",
+    ("closure", True): "takes a closure",
+    ("closure", "with gradients"): "takes a closure, with gradients in place",
+    ("create_graph", False): "takes plain gradients",
+    ("create_graph", True): "takes gradients with their graph",
+    ("modes", False): "train() and eval() are not called",
+    ("modes", True): "train() and eval() are called",
+    ("groups", True): "its groups are a function of the network",
+}
+_UNKNOWN = {
+    "closure": "whether it takes a closure",
+    "create_graph": "whether it takes gradients with their graph",
+    "modes": "whether train() and eval() are called",
+}
+
+
+def _conventions(entry: Entry) -> list[Document]:
+    """How a foreign class is called, and how thalweg knows it; ``value`` is None where it is not known yet."""
+    optimizer = entry.component
+    found = known(optimizer, provider_of(entry))
+    told = []
+    for key in ("closure", "create_graph", "modes", "groups"):
+        if key in optimizer.open_conventions:
+            value = None if found is None else found.get(key, optimizer.conventions.get(key, PLAIN[key]))
+            told.append({"convention": key, "value": value, "by": "first run" if found is None else "found"})
+        elif key in optimizer.conventions:
+            told.append({"convention": key, "value": optimizer.conventions[key], "by": "given"})
+    return told
+
+
+def _in_words(told: Document) -> str:
+    if told["value"] is None:
+        return f"{_UNKNOWN[told['convention']]} is found at the first run"
+    return f"{_WORDS[told['convention'], told['value']]} ({told['by']})"
 
 
 def _refused(optimizer: Optimizer) -> list[str]:

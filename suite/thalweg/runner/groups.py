@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from thalweg.contracts.executor import Progress
 from thalweg.failure import Failure
 from thalweg.hooks import call_hook
 from thalweg.outcome import TrialResult
+from thalweg.printed import LOG, kept, outside
 from thalweg.runner.interrupts import finish_writing
 from thalweg.runner.work import Job, cached_result, identity, registry_of, save, skeleton_of, train_and_save
 from thalweg.stacking import group_key
@@ -119,11 +121,13 @@ def _train_and_save_group(group: Group, progress: Progress, told: list[bool]) ->
                 call_hook(registry, "thalweg_trial_started", errors[index], trial=job.planned.trial)
             told[index] = True
         trials = [job.planned.trial for _, job, *_ in left]
-        members = _GroupProgress(progress, group)
+        members = _GroupProgress(outside(progress), group)
         checkpoint = _checkpoint(results, [(job, skeleton) for _, job, skeleton, *_ in left])
         trained: list[Trained] = []
         try:
-            with contained(first.threads):
+            with contained(first.threads), ExitStack() as keeping:
+                if left:
+                    keeping.enter_context(kept(left[0][3] / LOG))
                 keep = _kept([job.planned for _, job, *_ in left], registry)
                 looking = [_in_training(job.planned, registry) for _, job, *_ in left]
                 trained = train_together(trials, registry, members, keep, checkpoint, looking) if trials else []
@@ -137,6 +141,10 @@ def _train_and_save_group(group: Group, progress: Progress, told: list[bool]) ->
             failure = failure.model_copy(update={"message": hint})
             trained = [Trained("failed", failure.line, failure, curve_table([]), {})]
         claims.enter_context(finish_writing())
+        # the trials of one program have one output
+        for _, _, _, folder, _ in left[1:]:
+            if (left[0][3] / LOG).exists():
+                shutil.copyfile(left[0][3] / LOG, folder / LOG)
         for (index, job, skeleton, folder, there), one in zip(left, trained, strict=True):
             try:
                 found[index], whole = save(job.planned, skeleton, one, results, folder, there, errors[index])

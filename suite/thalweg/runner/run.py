@@ -137,6 +137,8 @@ def run_benchmark(
                             f"{job.planned.title} made its first steps in {spent:.0f} s, before its budget began"
                         )
                     watcher.end(job.planned, result)
+                    if result.status == "failed" and result.log is not None:
+                        watcher.say(f"{job.planned.title}: what it printed is in {result.log}")
             todo = apart
     except KeyboardInterrupt:
         report.outcome = "interrupted"

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from thalweg import __version__
+from thalweg.printed import kept
 from thalweg.registry import Registry
 from thalweg.store.listing import index_folder, make_index_folder
 from thalweg.store.results import BenchmarkResults
@@ -64,7 +65,7 @@ class Rule:
         from thalweg.training.randomness import seeded
         from thalweg.training.stacked.stackable import why_alone
 
-        with contained(threads=1), seeded(0):
+        with contained(threads=1), seeded(0), kept(None):
             self._known[key] = reason = why_alone(trial, self._registry)
         self._new = True
         return self._told(trial, reason)

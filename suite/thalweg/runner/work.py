@@ -16,6 +16,7 @@ from thalweg.failure import Failure
 from thalweg.hooks import call_hook
 from thalweg.outcome import TrialResult
 from thalweg.plan import PlannedTrial
+from thalweg.printed import LOG, kept, outside
 from thalweg.registry import Registry, load_registry
 from thalweg.runner.done import have_of, is_done
 from thalweg.runner.environment import environment
@@ -92,8 +93,8 @@ def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialRe
         try:
             if not job.told:
                 call_hook(registry, "thalweg_trial_started", errors, trial=trial)
-            with contained(job.threads):
-                trained = _trained(job, registry, functools.partial(progress, job), checkpoint)
+            with contained(job.threads), kept(folder / LOG):
+                trained = _trained(job, registry, outside(functools.partial(progress, job)), checkpoint)
         except (Exception, SystemExit) as error:
             failure = Failure.of(error)
             trained = Trained("failed", failure.line, failure, curve_table([]), {})

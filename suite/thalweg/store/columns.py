@@ -33,6 +33,7 @@ TRIALS = pa.schema(
         "seconds": pa.float64(),
         "final": pa.string(),
         "files": pa.string(),
+        "found": pa.string(),
         "probes_done": pa.string(),
         "probes_failed": pa.string(),
         "weights": pa.string(),
@@ -45,6 +46,7 @@ TRIALS = pa.schema(
 - ``configuration``: hash of the trial at seed 0.
 - ``final``: the last values by split and metric, as JSON.
 - ``files``: the user's files that made the trial, path to digest, as JSON; empty where the trial has no such files.
+- ``found``: what was found out about the optimizer, with the optimizer's and its plugin's name, as JSON; mostly empty.
 - ``probes_done``, ``probes_failed``, ``weights``: keys of probes and names of weights, each with SEPARATOR behind it.
 - ``curve_error``: why the curve cannot be read; empty where it can.
 """
@@ -77,7 +79,7 @@ def row_of(stored: StoredTrial) -> tuple[dict[str, Any], pa.Table]:
     by_status: dict[str, list[str]] = {"done": [], "failed": []}
     for key, probe in document.probes.items():
         by_status[probe.status].append(key)
-    files = files_of([trial])
+    files, found = files_of([trial]), trial.optimizer.found
     row = {
         "name": stored.path.name,
         "hash": document.hash,
@@ -93,6 +95,7 @@ def row_of(stored: StoredTrial) -> tuple[dict[str, Any], pa.Table]:
         "seconds": _number(document.summary.get("seconds")),
         "final": json.dumps(document.summary.get("final", {})),
         "files": json.dumps(files) if files else "",
+        "found": json.dumps([trial.optimizer.name, trial.optimizer.provider, found]) if found else "",
         "probes_done": _joined(by_status["done"]),
         "probes_failed": _joined(by_status["failed"]),
         # read_trial has checked that every file which the document lists is there

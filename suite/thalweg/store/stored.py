@@ -21,6 +21,7 @@ from thalweg.store.listing import STAMPS
 from thalweg.store.results import BenchmarkResults
 from thalweg.store.segment import CURVE_ROWS, Segment, Where, read_trials, with_codes
 from thalweg.store.trials import StoredTrial, Unreadable, read_trial
+from thalweg.trial import FoundBy
 
 
 @dataclass
@@ -98,6 +99,12 @@ class Stored:
         """The user's files that made the trials, path to digest; the latest trial's digest where a file has changed."""
         aged = self.trials[self.trials["files"] != ""].sort_values("json_ns")["files"]
         return {path: digest for files in aged for path, digest in json.loads(files).items()}
+
+    @property
+    def found(self) -> FoundBy:
+        """What was found out about the optimizers that made the trials; the latest trial's where trials differ."""
+        aged = self.trials[self.trials["found"] != ""].sort_values("json_ns")["found"].drop_duplicates(keep="last")
+        return {(name, provider): found for name, provider, found in map(json.loads, aged)}
 
     def way(self) -> OnDisk:
         """Which trials count: batched ones, or ones that were trained alone."""

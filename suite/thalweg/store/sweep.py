@@ -12,10 +12,11 @@ import filelock
 
 from thalweg import guard
 from thalweg.failure import Failure
+from thalweg.printed import LOG
 from thalweg.signed import mark_or_none
 from thalweg.store.curve import curve_table
 from thalweg.store.documents import KILLED, TrialDocument
-from thalweg.store.files import FolderFiles
+from thalweg.store.files import FolderFiles, copy
 from thalweg.store.results import PARTIAL, WORKING, BenchmarkResults
 from thalweg.store.trials import read_document
 from thalweg.store.writing import CHECKPOINT, ResultsFolder
@@ -93,6 +94,9 @@ def _sweep_one(results: ResultsFolder, path: Path, hash_: str, reason: Failure |
     if started is not None and not there and not old.exists():
         folder = guard.free(path / "killed")
         folder.mkdir()
+        printed = FolderFiles(path / "result")
+        if printed.has(LOG):
+            copy(printed, LOG, folder)
         results.write(folder, started, curve_table([]), {}, {})
         swept.append(started)
     guard.remove_left(path)

@@ -157,7 +157,8 @@ def build_module(trial: Trial, registry: Registry, problem: LoadedProblem, draw:
 def _context(trial: Trial, problem: LoadedProblem, draw: Draw, seed: int) -> BuildContext:
     examples = problem.sizes["train"]
     batch_size = min(draw.batch_size or examples, examples)
-    return BuildContext(seed, examples, batch_size, trial.budget.total_steps(problem.steps_per_epoch(draw.batch_size)))
+    steps = trial.budget.total_steps(problem.steps_per_epoch(draw.batch_size))
+    return BuildContext(seed, examples, batch_size, steps, trial.optimizer.found)
 
 
 def assemble(trial: Trial, registry: Registry, checked: bool = False) -> Assembly:

@@ -70,6 +70,8 @@ def plan_of(benchmark: Benchmark, registry: Registry, selection: Selection, stor
     of its own settings. If their best lies at an end, the range is extended beyond that end, once, for this budget. The
     final seeds are planned after all settings of all budgets have been tried.
     """
+    if benchmark.files is not None:  # results are only read, perhaps on a machine that trained none of them
+        benchmark = replace(benchmark, found=stored.found)
     tuning = benchmark.spec.tuning
     if tuning is None:
         plan = benchmark.expand(registry, selection)

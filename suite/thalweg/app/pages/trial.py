@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from thalweg import guard
 from thalweg.app.data import Source, registry
 from thalweg.app.drawing import show_frame
 from thalweg.failure import Failure
@@ -17,7 +18,10 @@ from thalweg.present.probes import probes_of
 from thalweg.present.reproduce import reproduce
 from thalweg.present.sentences import plain, title
 from thalweg.present.tables import asked, facts
+from thalweg.printed import LOG
+from thalweg.shown import shown_lines
 from thalweg.store.documents import ENDED, TrialDocument
+from thalweg.store.trials import StoredTrial
 
 _BADGES = {
     "done": ("green", ":material/check:"),
@@ -66,6 +70,8 @@ def show(_source: Source, loaded: Loaded) -> None:
         facts(document.environment),
         column_config={"value": st.column_config.TextColumn(width="large")},
     )
+    if LOG in document.files:
+        _output(stored)
     st.caption(plain(f"Kept in {stored.path}"))
 
 
@@ -89,6 +95,23 @@ def _choose(trials: pd.DataFrame) -> dict[str, object]:
     row = {str(key): value for key, value in rows.iloc[0].items()}
     st.session_state["trial-shown"] = st.query_params["trial"] = str(row["hash"])
     return row
+
+
+_SHOWN = 20_000
+"""Characters of a trial's output that are shown."""
+
+
+def _output(stored: StoredTrial) -> None:
+    """What foreign code printed while the trial trained."""
+    try:
+        text = stored.files.read(LOG, guard.TEXT).decode("utf-8", "replace")
+    except OSError as error:
+        st.warning(plain(f"{LOG} cannot be read: {error.strerror}"))
+        return
+    with st.expander("What it printed"):
+        st.code(shown_lines(text[:_SHOWN]), language=None)
+        if len(text) > _SHOWN:
+            st.caption(plain(f"The rest is in {stored.path / LOG}"))
 
 
 def _traceback(error: Failure) -> None:

@@ -58,6 +58,8 @@ def may_not(trial: Trial, registry: Registry) -> str | None:
     optimizer = registry.optimizer(trial.optimizer.name)
     if not (optimizer.elementwise or optimizer.stacks):
         return f"optimizer {optimizer.name!r} is not elementwise"
+    if trial.optimizer.found:
+        return f"optimizer {optimizer.name!r} needs more than gradients ({', '.join(sorted(trial.optimizer.found))})"
     if not _stacks_what_it_builds(optimizer):
         return f"optimizer {optimizer.name!r} builds steppers of its own, and stacked ones that are another's"
     architecture = registry.architecture(trial.architecture.name)
