@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import importlib.util
 import pkgutil
 import re
 import shlex
@@ -25,6 +26,7 @@ from thalweg.contracts.schedule import SETTINGS
 from thalweg.expand import read_benchmark
 from thalweg.registry import Registry, load_registry
 from thalweg.testing import checks
+from thalweg.testing.kit import CHECKS, read_more
 
 ROOT = Path(__file__).parents[1]
 MODULES = [
@@ -194,3 +196,20 @@ def test_links_in_the_documentation_lead_somewhere() -> None:
     for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\((?!https:)([^)#]+)\)", path.read_text(encoding="utf-8")):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_the_page_of_checks_has_the_checks_of_the_kit() -> None:
+    path = ROOT / "docs" / "checks.py"
+    spec = importlib.util.spec_from_file_location("docs_checks", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    text = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
+    assert module.page(text) == text, "python docs/checks.py writes the tables"
+
+
+@pytest.mark.parametrize("kind", CHECKS)
+def test_the_place_that_a_failing_check_names_exists(kind: str) -> None:
+    page, _, heading = read_more(kind).partition("#")
+    assert f"\n## {heading}\n" in (ROOT / page).read_text(encoding="utf-8")

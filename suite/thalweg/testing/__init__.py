@@ -1,6 +1,6 @@
 """The conformance kit: what every plugin, built in or not, must get right.
 
-In a plugin's own tests::
+``thalweg plugin check NAME`` and ``pytest --thalweg-plugin NAME`` run it. In a plugin's own tests::
 
     import pytest
     from thalweg.registry import load_registry

@@ -1,23 +1,29 @@
-"""Checks that an optimizer has no effects besides moving weights and preparing evaluations."""
+"""Checks that an optimizer has no effects besides moving weights."""
 
 from __future__ import annotations
 
-import copy
+import random
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from thalweg.contracts import Batch
 from thalweg.registry import Registry
+from thalweg.testing.condition import condition, expect
 from thalweg.testing.settings import torch_settings
-from thalweg.testing.small import Workbench, same
+from thalweg.testing.small import Workbench
 from thalweg.training.contained import contained
 from thalweg.training.randomness import seeded
 
 STEPS = 30
 
 
+@condition(
+    finds="steps that change data, targets, the module's modes and structure, or torch's settings",
+    means="a trial's numbers depend on the trials before it, or later steps see other data",
+)
 def changes_nothing_but_the_weights(registry: Registry, name: str) -> None:
     """Thirty steps do not change data, targets, modules or torch's settings.
 
@@ -33,63 +39,45 @@ def changes_nothing_but_the_weights(registry: Registry, name: str) -> None:
             bench.objective.begin_step(batch, step)
             bench.stepper.step(bench.objective)
             changed = [what for what, old in copies[step].items() if not torch.equal(old, _copied(batch)[what])]
-            assert not changed, (
-                f"expected step {step} to leave its batch alone, and the step has changed the {changed[0]}"
+            expect(
+                not changed,
+                f"step {step} to leave its batch alone",
+                f"the step has changed the {' and '.join(changed)}",
             )
         after = torch_settings()
     for what, value in after.items():
-        assert value == settings[what], f"expected torch's {what} as before, {settings[what]}, and it is {value}"
+        expect(value == settings[what], f"torch's {what} as before, {settings[what]}", f"{value}")
     for what, value in _about(bench).items():
-        assert value == module[what], f"expected the {what} as before, {module[what]}, and found {value}"
+        expect(value == module[what], f"the {what} as before, {module[what]}", f"{value}")
     for step, old in enumerate(copies):
         again = _copied(bench.problem.batch("train", step, bench.draw))
         unchanged = all(torch.equal(again[what], old[what]) for what in old)
-        assert unchanged, f"expected the data as before after {STEPS} steps, and batch {step} has changed"
+        expect(unchanged, f"the data as before after {STEPS} steps", f"batch {step} has changed")
 
 
+@condition(
+    finds="a step that seeds the global generators of torch, numpy or Python",
+    means="dropout repeats its masks, and all seeds draw the same numbers",
+)
 def leaves_the_seeds_alone(registry: Registry, name: str) -> None:
-    """An optimizer may draw from the global generators, but does not seed them: dropout would repeat its masks."""
-    states = []
+    """An optimizer may draw from the global generators, but does not seed them."""
+    states: list[dict[str, bytes]] = []
     for seed in (0, 1):
         with seeded(seed):
             Workbench(registry, name).path(0, 3)
-            states.append(torch.get_rng_state())
-    other = not torch.equal(*states)
-    assert other, "expected torch's generator to depend on the trial's seed after 3 steps, and the steps have seeded it"
-
-
-def evaluates_at_the_weights_it_means(registry: Registry, name: str) -> None:
-    """A torch class with ``train()`` and ``eval()`` is evaluated at the weights that its ``eval()`` puts in place."""
-    with seeded(0):
-        bench = Workbench(registry, name)
-        bench.path(0, STEPS)
-        optimizer: Any = getattr(bench.stepper, "optimizer", None)
-        if not isinstance(optimizer, torch.optim.Optimizer) or not callable(getattr(optimizer, "eval", None)):
-            return
-        module, stepper = copy.deepcopy((bench.module, bench.stepper))
-        stepper.optimizer.eval()  # type: ignore[attr-defined]
-        meant = [parameter.detach().clone() for parameter in module.parameters()]
-        with bench.stepper.evaluation_weights():
-            found = [parameter.detach().clone() for parameter in bench.module.parameters()]
-    assert same(meant, found), (
-        f"expected evaluation at the weights that {type(optimizer).__name__}.eval() puts in place, and found other "
-        "weights: evaluation_weights must call eval() and, afterwards, train()"
+            states.append(
+                {
+                    "torch": torch.get_rng_state().numpy().tobytes(),
+                    "numpy": repr(np.random.get_state()).encode(),  # noqa: NPY002 - the global generator is meant
+                    "Python": repr(random.getstate()).encode(),
+                }
+            )
+    equal = [whose for whose in states[0] if states[0][whose] == states[1][whose]]
+    expect(
+        not equal,
+        "global generators that depend on the trial's seed after 3 steps",
+        f"equal states for two seeds: the steps have seeded the generator of {', '.join(equal)}",
     )
-
-
-def restores_weights_after_evaluation(registry: Registry, name: str) -> None:
-    """``evaluation_weights`` restores the training weights, also after an exception."""
-    with seeded(0):
-        bench = Workbench(registry, name)
-        bench.path(0, STEPS)
-        before = bench.weights()
-        try:
-            with bench.stepper.evaluation_weights():
-                raise KeyError("evaluation failed")
-        except KeyError:
-            pass
-        back = same(before, bench.weights())
-    assert back, "expected the training weights back after an evaluation that raised, and found other weights"
 
 
 def _copied(batch: Batch) -> dict[str, Tensor]:

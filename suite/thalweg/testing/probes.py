@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
 import pandas as pd
 import torch
@@ -11,9 +12,10 @@ from thalweg.contracts import Draw
 from thalweg.contracts.copies import state_of
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
-from thalweg.contracts.probe import ProbeContext, SavedWeights
+from thalweg.contracts.probe import ProbeContext, SavedWeights, Weights
 from thalweg.landscape.points import flat
 from thalweg.registry import Registry
+from thalweg.testing.condition import DoesNotApply, condition, expect
 from thalweg.testing.others import contract
 from thalweg.testing.small import Workbench, same
 from thalweg.training.tables import checked, joined
@@ -57,19 +59,33 @@ def _measured(registry: Registry, name: str) -> pd.DataFrame:
     return joined(probe, [checked(probe, part)])
 
 
+@condition(
+    finds="a table without rows, or with other columns than the declared ones",
+    means="the probe's measurements are not saved, and the trial reports an error of the probe",
+)
 def table_has_the_declared_columns(registry: Registry, name: str) -> None:
     """The table has rows, and has the declared columns in the declared order."""
     table = _measured(registry, name)
     declared = [column.name for column in registry.probe(name).columns]
-    assert list(table.columns) == declared, f"expected the declared columns {declared}, and found {list(table.columns)}"
-    assert len(table), "expected a table with rows, and it has none"
+    expect(list(table.columns) == declared, f"the declared columns {declared}", f"{list(table.columns)}")
+    expect(len(table) > 0, "a table with rows", "it has none")
 
 
+@condition(
+    finds="draws that do not come from ``context.generator``, and memory between two measurements",
+    means="a probe measured again on saved weights gives other numbers",
+)
 def repeats_itself(registry: Registry, name: str) -> None:
     """Equal contexts give bitwise equal tables."""
-    pd.testing.assert_frame_equal(_measured(registry, name), _measured(registry, name), check_exact=True)
+    first, second = _measured(registry, name), _measured(registry, name)
+    differing = [column for column in first if column not in second or not first[column].equals(second[column])]
+    expect(not differing and len(first) == len(second), "two measurements to be equal", f"{differing} differ")
 
 
+@condition(
+    finds="a probe that changes the model, its gradients, the data, or torch's random state",
+    means="a trial with the probe has other numbers than a trial without it, or fails",
+)
 def leaves_the_model_unchanged(registry: Registry, name: str) -> None:
     """A probe does not change parameters, buffers, gradients, mode, data or torch's random state."""
     bench = Workbench(registry, "sgd")
@@ -83,15 +99,41 @@ def leaves_the_model_unchanged(registry: Registry, name: str) -> None:
     registry.probe(name).measure(context)
     again = bench.problem.batch("train", 0, draw)
     after = [tensor for tensor in (again.inputs, again.targets) if tensor is not None]
-    assert same(data, after), "expected the data as before, and it has changed"
-    assert same(weights, bench.weights()), "expected parameters and buffers as before, and they have changed"
+    expect(same(data, after), "the data as before", "it has changed")
+    expect(same(weights, bench.weights()), "parameters and buffers as before", "they have changed")
     left = [parameter.grad for parameter in bench.module.parameters() if parameter.grad is not None]
-    assert same(gradients, left), "expected gradients as before, and they have changed"
-    assert bench.module.training == mode, "expected the mode as before, and it has changed"
+    expect(same(gradients, left), "gradients as before", "they have changed")
+    expect(bench.module.training == mode, "the mode as before", "it has changed")
     unused = torch.equal(random, torch.random.get_rng_state())
-    assert unused, "expected torch's random state as before, and it has changed: draw from context.generator"
+    expect(unused, "torch's random state as before", "it has changed", "draw from context.generator")
 
 
+@condition(
+    finds="saved weights that the probe uses without naming them in ``needs``",
+    means="the probe fails in every run, because a trial saves only the weights that its probes need",
+)
+def needs_the_weights_that_it_uses(registry: Registry, name: str) -> None:
+    """The probe measures with the saved weights in ``needs`` alone."""
+    bench = Workbench(registry, "sgd")
+    context = _context(registry, name, bench)
+    unasked: tuple[Weights, ...] = tuple(one for one in get_args(Weights) if one not in registry.probe(name).needs)
+    if not unasked:
+        raise DoesNotApply("it needs all weights that can be saved")
+    withheld: dict[str, Any] = dict.fromkeys(unasked)
+    weights = replace(context.weights, **withheld)
+    without = replace(context, weights=weights, other=weights if context.other is not None else None)
+    try:
+        registry.probe(name).measure(without)
+    except Exception as error:
+        told = f"{type(error).__name__}: {error}"
+        hint = f"name what it uses in needs, of {', '.join(unasked)}"
+        expect(False, f"a measurement without the {' and '.join(unasked)} weights", told, hint)
+
+
+@condition(
+    finds="a chart that cannot be drawn for one trial, or for several, or has no title",
+    means="the app and the report have no picture of the probe",
+)
 def draws_its_table(registry: Registry, name: str) -> None:
     """The chart is a valid Vega-Lite document, for one trial and for several."""
     table = _measured(registry, name)
@@ -99,9 +141,9 @@ def draws_its_table(registry: Registry, name: str) -> None:
     several = pd.concat([table.assign(trial="first"), table.assign(trial="second")], ignore_index=True)
     for drawn in (table, several):
         document = probe.chart(drawn).to_dict()
-        schema = document["$schema"]
-        assert "vega-lite" in schema, f"expected a chart of Vega-Lite, and its schema is {schema}"
-        assert document.get("title"), "expected a chart with a title, and it has none"
+        schema = document.get("$schema", "")
+        expect("vega-lite" in schema, "a chart of Vega-Lite", f"a chart of the schema {schema!r}")
+        expect(bool(document.get("title")), "a chart with a title", "it has none")
 
 
 CHECKS = (
@@ -109,5 +151,6 @@ CHECKS = (
     table_has_the_declared_columns,
     repeats_itself,
     leaves_the_model_unchanged,
+    needs_the_weights_that_it_uses,
     draws_its_table,
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +15,7 @@ from thalweg.contracts.option import resolve
 from thalweg.contracts.supervised import CLASSIFICATION, Supervised
 from thalweg.errors import Diverged
 from thalweg.registry import Registry
+from thalweg.testing.condition import expect
 
 
 def problem(dtype: torch.dtype = torch.float32) -> LoadedProblem:
@@ -37,15 +41,30 @@ class Unguarded(Objective):
 
 
 class Workbench:
-    """Trains the small network with a registered optimizer at its defaults, in batches of 16.
+    """Trains a small network with a registered optimizer at its defaults, in batches of 16.
 
     Make the steps inside ``thalweg.training.randomness.seeded``, as a trial does, since an optimizer may draw from
     torch's, numpy's and Python's global generators.
+
+    Args:
+        registry: where the optimizer is.
+        optimizer: the optimizer's name.
+        dtype: the precision of data and weights.
+        module: the network, with 6 inputs and 3 outputs; ``network(dtype)`` where None.
+        given: hyperparameters that differ from the defaults.
     """
 
-    def __init__(self, registry: Registry, optimizer: str, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        optimizer: str,
+        dtype: torch.dtype = torch.float32,
+        module: nn.Module | None = None,
+        given: Mapping[str, Any] | None = None,
+    ) -> None:
         self.problem = problem(dtype)
-        self.module = network(dtype)
+        self.module = network(dtype) if module is None else module
+        self.given = dict(given or {})
         self.draw = Draw(0, 16)
         self.objective = Unguarded(self.module, self.problem, self.draw)
         self.optimizer = registry.optimizer(optimizer)
@@ -53,7 +72,7 @@ class Workbench:
 
     def build(self) -> Stepper:
         """A new stepper for the module in its present state."""
-        hyperparameters = resolve(self.optimizer.options, {}, self.optimizer.name)
+        hyperparameters = resolve(self.optimizer.options, self.given, self.optimizer.name)
         return self.optimizer.build(self.module, hyperparameters, BuildContext(0, 64, 16, steps=1000))
 
     def steps(self, start: int, stop: int) -> None:
@@ -61,7 +80,7 @@ class Workbench:
         for step in range(start, stop):
             self.objective.begin_step(self.problem.batch("train", step, self.draw), step)
             report = self.stepper.step(self.objective)
-            assert isinstance(report, StepReport), f"a step returned {type(report).__name__} and no StepReport"
+            expect(isinstance(report, StepReport), "a step that returns a StepReport", type(report).__name__)
 
     def path(self, start: int, stop: int) -> list[list[Tensor]]:
         """The weights after each of the steps ``start`` to ``stop - 1``, or up to the step that diverges."""
