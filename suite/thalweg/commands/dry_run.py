@@ -78,7 +78,7 @@ def dry_run(plan: TunedPlan, registry: Registry, root: Path, options: RunOptions
     print_table(f"{plan.benchmark}, to be saved in {root}", heads, table, right=["seed", "about"])
     at_once = f" with {workers} at once" if workers > 1 else ""
     rest = f"; the time of {unknown} of them is not known" if unknown else ""
-    about = f" in about {told_time(total)}" if total else ""
+    about = f" in about {told_time(total)}" if left and total is not None else ""
     line = f"{len(rows)} trials: {len(rows) - len(left)} done, {len(left)} to train{about}{at_once}{rest}"
     console().print()
     console().print(line)
