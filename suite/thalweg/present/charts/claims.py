@@ -42,7 +42,10 @@ def parts_chart(parts: Sequence[Part]) -> Layers | None:
     color = alt.Color("verdict:N", scale=colors, legend=legend)
     shape = alt.Shape("verdict:N", scale=shapes, legend=legend)
     tooltip = ["part:N", alt.Tooltip("shown:N", title="value"), "interval:N", "bound:N", "verdict:N"]
-    rule = alt.Chart(pd.DataFrame({"value": [0.0]})).mark_rule(color=GREY, strokeDash=[5, 4]).encode(x=x)
+    # a tick in each row and no line over all rows, which would cross the names
+    edge = alt.Chart(frame.assign(edge=0.0)).mark_tick(color=GREY, thickness=2, size=18, yOffset=3).encode(
+        x=alt.X("edge:Q", scale=scale), y=y
+    )  # fmt: skip
     names = alt.Chart(frame).mark_text(align="left", dy=-12, fontSize=11, color=GREY, limit=360).encode(
         x=alt.value(2), y=y, text="part:N", tooltip=tooltip
     )  # fmt: skip
@@ -54,7 +57,7 @@ def parts_chart(parts: Sequence[Part]) -> Layers | None:
     )  # fmt: skip
     # the height holds for axis and legend too
     height = 42 * max(len(rows), 2) + 130
-    return alt.layer(rule, names, bars, points).properties(width="container", height=height)
+    return alt.layer(edge, names, bars, points).properties(width="container", height=height)
 
 
 def _row(part: Part) -> dict[str, object] | None:
