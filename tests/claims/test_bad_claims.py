@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from support import CommandLine
+from thalweg.errors import UserError
 from thalweg.store.claims import identity_hash
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +77,24 @@ def test_needs_that_fail_are_one_line_and_cost_no_other_claim(cli: CommandLine, 
     assert [row["verdict"] for row in both["claims"]] == [None, "inconclusive"]
     assert both["claims"][1]["seeds"] == 2
     assert both["failures"][0]["claim"] == "bad"
+
+
+def test_data_that_cannot_be_had_costs_the_claims_that_need_it_and_no_other(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THALWEG_DATA", str(cli.folder / "nowhere"))
+    monkeypatch.setattr("thalweg_plugins.problems.cifar.Cifar10.fetch", _unreachable)
+    workload = {"problem": "cifar10", "architecture": "linear", "budget": {"steps": 1}, "batch_size": 8}
+    content = {"seeds": 2, "workloads": {"w": workload}, "optimizers": {"sgd": {}}}
+    write(cli, f"def needs(self, tier):\n    return (thalweg.Experiment('images', {content!r}),)")
+    assert "cannot be had" in cli("claims", "run", "bad", *WORDS, "--quiet", code=2).stderr
+    both = cli.json("claims", "run", "bad", "good", *WORDS, "--quiet", code=1)
+    assert [row["seeds"] for row in both["claims"]] == [0, 2]
+    assert (both["failures"][0]["claim"], both["failures"][0]["kind"]) == ("bad", "UserError")
+
+
+def _unreachable(*_: Any) -> None:
+    raise UserError("cifar10 cannot be had")
 
 
 @pytest.mark.parametrize(

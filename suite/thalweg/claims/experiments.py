@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from thalweg.contracts.claim import Experiment
+from thalweg.contracts.option import resolve
 from thalweg.errors import UserError
 from thalweg.expand import Benchmark, optimizers_of
 from thalweg.experiment import benchmark_of
@@ -40,6 +41,21 @@ def experiments_of(needs: Mapping[str, Iterable[Experiment]]) -> dict[str, Exper
             if other.content != one.content:
                 raise UserError(f"claims {owner} and {id_}: two different experiments are called {one.name!r}")
     return {name: one for name, (one, _) in found.items()}
+
+
+def without_data(needs: Mapping[str, Iterable[Experiment]], registry: Registry) -> dict[str, UserError]:
+    """The claims that need data which cannot be had, by id, with the reasons."""
+    found = {}
+    for id_, experiments in needs.items():
+        for workload in (each for one in experiments for each in benchmark_of(one).spec.workloads.values()):
+            problem = registry.problem(workload.problem.name)
+            try:
+                problem.fetch(resolve(problem.options, workload.problem.options, problem.name))
+            except UserError as error:
+                found[id_] = error
+            except Exception:  # a plugin's mistake fails its own trials, which report it
+                continue
+    return found
 
 
 def results_of(root: Path) -> BenchmarkResults:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from thalweg.claims.context import TrainedTrial
-from thalweg.claims.experiments import Trained, experiments_of, results_of, train
+from thalweg.claims.experiments import Trained, experiments_of, results_of, train, without_data
 from thalweg.claims.identity import identity_of
 from thalweg.claims.measure import MeasureJob, SeedReport, measure_claim, use_registry
 from thalweg.claims.needs import needs_of
@@ -88,9 +88,21 @@ def run_claims(
             if len(entries) == 1:
                 raise
             report.failures[entry.name] = Failure.of(error)
+
+    def train_all() -> Trained:
+        return train(experiments_of(needs), registry, root, watcher, options.run, options.device, options.batching)
+
+    try:
+        trained = train_all()
+    except UserError:
+        # data that cannot be had costs the claims that need it, and no other
+        without = without_data(needs, registry)
+        if not without or len(without) == len(needs):
+            raise
+        report.failures |= {name: Failure.of(error) for name, error in without.items()}
+        needs = {name: each for name, each in needs.items() if name not in without}
+        trained = train_all()
     entries = [entry for entry in entries if entry.name in needs]
-    experiments = experiments_of(needs)
-    trained = train(experiments, registry, root, watcher, options.run, options.device, options.batching)
     report.trained = trained.report
     for reason in trained.false:
         watcher.say(f"{reason}: it says elementwise = True, and its trials train one at a time")
