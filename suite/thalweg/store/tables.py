@@ -48,9 +48,11 @@ def write_table(table: pd.DataFrame, path: Path, metadata: Mapping[str, Any] | N
             {**(arrow.schema.metadata or {}), METADATA_KEY: json.dumps(metadata).encode()}
         )
     path.parent.mkdir(parents=True, exist_ok=True)
+    # most tables are small: statistics and a second schema would be two thirds of the file
+    with_schema = metadata is not None
     # to an open file: pyarrow would follow a link that has the path
     with guard.free(path).open("xb") as file:
-        pq.write_table(arrow, file, compression="zstd")
+        pq.write_table(arrow, file, compression="zstd", write_statistics=False, store_schema=with_schema)
 
 
 def read_table(files: Files, name: str) -> pd.DataFrame:

@@ -68,7 +68,7 @@ def _print_trials(trials: pd.DataFrame, root: Path) -> None:
 
 def _print_counts(trials: pd.DataFrame, root: Path, benchmark: str | None) -> None:
     keys = ["benchmark", "workload", "optimizer"]
-    statuses = [*ENDED, "failed", "unfinished"]
+    statuses = [*ENDED, "failed", *(["unfinished"] if (trials["status"] == "unfinished").any() else [])]
     marked = trials.assign(**{status: trials["status"] == status for status in statuses})
     groups = marked.groupby(keys)
     counts = groups[["seed"]].nunique().join(groups[statuses].sum()).reset_index()

@@ -52,4 +52,5 @@ def ladder_chart(table: pd.DataFrame, order: Sequence[str]) -> Layers:
     large = base.mark_text(dy=-4, fontSize=14, fontWeight="bold").encode(text="large:N", color=ink)
     small = base.mark_text(dy=9, fontSize=10).encode(text="small:N", color=ink)
     chart = alt.layer(cells, large, small)
-    return chart.properties(width="container", height=36 * len(order))
+    # the height holds for the names of tasks and the legend too
+    return chart.properties(width="container", height=36 * len(order) + 150)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
-from thalweg.present.charts.axes import Layers, OptimizerScales
+from thalweg.present.charts.axes import Layers, OptimizerScales, legend_height
 from thalweg.present.charts.palette import GREY
 from thalweg.scoring.track import Entry
 
@@ -47,4 +47,4 @@ def track_chart(found: Sequence[Entry], quantity: str, target: float, among: Seq
         .mark_point(filled=True, size=80, opacity=1)
         .encode(x=x, y=y, color=alt.Color("optimizer:N", scale=scales.color, legend=None), tooltip=tooltip)
     )
-    return alt.layer(lines, rule, marks).properties(width="container", height=320)
+    return alt.layer(lines, rule, marks).properties(width="container", height=320 + legend_height(len(found)))
