@@ -1,6 +1,6 @@
-"""Writes the tables of docs/results.md from results/reference.
+"""Writes the tables of docs/results.md and docs/tracks.md from results/reference.
 
-``python docs/results_tables.py`` rewrites every block. tests/test_results_page.py compares each with the page.
+``python docs/results_tables.py`` rewrites every block. tests/test_results_page.py compares each with its page.
 """
 
 from __future__ import annotations
@@ -16,14 +16,18 @@ from typing import Any
 import pandas as pd
 
 from thalweg.expand import load_benchmark
+from thalweg.present.ladders import matrix
 from thalweg.present.numbers import number
+from thalweg.present.track import board as standings_board
 from thalweg.registry import Registry, load_registry
 from thalweg.scoring.compare import Pair, Terms, compare
+from thalweg.scoring.ladders import climb
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.observations import Observations, observe
 from thalweg.scoring.outcomes import compared_metrics, outcomes
 from thalweg.scoring.over_all import OverAll, over_all
 from thalweg.scoring.stability import stability
+from thalweg.scoring.track import Entry, entries, standings
 from thalweg.scoring.tuning import best_settings, by_budget
 from thalweg.selection import Selection
 from thalweg.store.index import read_stored
@@ -32,6 +36,7 @@ from thalweg.store.stored import Stored
 from thalweg.tuning.plan import TunedPlan, plan_of
 
 PAGE = Path(__file__).parent / "results.md"
+TRACKS = Path(__file__).parent / "tracks.md"
 REFERENCE = Path(__file__).parents[1] / "results" / "reference"
 
 
@@ -274,6 +279,40 @@ def critical_table(name: str) -> str:
     return table(["Friedman and Nemenyi", ""], rows)
 
 
+def ladder_table() -> str:
+    """The levels that each optimizer passes of each task, with the tries."""
+    plan, stored, _ = loaded("ladders")
+    return matrix(climb(plan, stored, load_benchmark("ladders", registry()).spec.ladders)).markdown()
+
+
+def edges_of_ladders() -> str:
+    """For each task the levels that all, some and none of the optimizers pass."""
+    plan, stored, _ = loaded("ladders")
+    scores = climb(plan, stored, load_benchmark("ladders", registry()).spec.ladders)
+    rows = []
+    for task, mine in scores.groupby("task", sort=False):
+        levels = mine["level"]
+        best = ", ".join(mine.loc[levels == levels.max(), "optimizer"])
+        near = int(((mine["next_reached"] > 0) & (mine["next"] != "")).sum())
+        rows.append([str(task), str(levels.min()), str(levels.max()), best, str(near)])
+    heads = ["task", "least", "most", "by", "optimizers with some seeds at their next level"]
+    return table(heads, rows)
+
+
+def track_entries() -> list[Entry]:
+    """The entries of the language track."""
+    plan, _, seen = loaded("language-track")
+    track = load_benchmark("language-track", registry()).spec.track
+    assert track is not None
+    return entries(seen.trials, seen.curves, plan.workloads[track.workload], track)
+
+
+def track_table() -> str:
+    """The standings of the language track, each entry against the best and the best against the second."""
+    rows = standings(track_entries(), None, "")
+    return standings_board(rows, track_entries()[0].margin).markdown()
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "tuned digits": lambda: accuracy_table("tuned", "digits-mlp"),
     "tuned mnist1d": lambda: accuracy_table("tuned", "mnist1d-mlp"),
@@ -287,14 +326,20 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "broad": lambda: over_all_table("broad"),
     "broad rates": lambda: edges_table("broad"),
     "broad critical": lambda: critical_table("broad"),
+    "ladders": ladder_table,
+    "ladders edges": edges_of_ladders,
+    "language track": track_table,
 }
+
+PAGES = dict.fromkeys(("ladders", "ladders edges", "language track"), TRACKS)
+"""The pages of blocks that do not stand in results.md."""
 
 
 def _found(name: str) -> re.Match[str]:
-    page = PAGE.read_text(encoding="utf-8")
+    page = PAGES.get(name, PAGE).read_text(encoding="utf-8")
     found = re.search(rf"(?<=<!-- {name}: docs/results_tables.py -->\n\n)(.*?)(?=\n\n<!-- end -->)", page, re.DOTALL)
     if found is None:
-        raise ValueError(f"{PAGE.name} has no block {name!r}")
+        raise ValueError(f"{PAGES.get(name, PAGE).name} has no block {name!r}")
     return found
 
 
@@ -311,7 +356,9 @@ def main(names: Sequence[str]) -> None:
     """Rewrite the named blocks, by default every block."""
     for name in names or BLOCKS:
         made, found = BLOCKS[name](), _found(name)
-        PAGE.write_text(found.string[: found.start()] + made + found.string[found.end() :], encoding="utf-8")
+        PAGES.get(name, PAGE).write_text(
+            found.string[: found.start()] + made + found.string[found.end() :], encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import typer
 
 from thalweg import __version__
 from thalweg.allocator import set_allocator
-from thalweg.cli import claims, components, results, run, scores
+from thalweg.cli import claims, components, plugin, results, run, scores
 from thalweg.errors import LONGEST, NothingThere, UserError
 from thalweg.exit_codes import ExitCode
 from thalweg.shown import cut, shown
@@ -98,5 +98,6 @@ app.command()(scores.report)
 app.command()(components.plugins)
 app.command()(components.doctor)
 app.command()(scores.app)
+app.add_typer(plugin.app, name="plugin")
 app.add_typer(claims.app, name="claims")
 app.add_typer(results.app, name="results")

@@ -66,9 +66,13 @@ class Check:
         """Run the check, and restore torch's settings where the component has changed them."""
         outcome = self.outcome()
         if outcome.status == "failed":
-            error = NotMet(outcome.expected, outcome.found, outcome.hint)
-            error.add_note(f"This means: {self.condition.means}.\nRead {read_more(self.kind)}.")
-            raise error
+            raise self.error(outcome)
+
+    def error(self, outcome: Outcome) -> NotMet:
+        """The error that tells a failure, with notes on what it means and where to read more."""
+        error = NotMet(outcome.expected, outcome.found, outcome.hint)
+        error.add_note(f"This means: {self.condition.means}.\nRead {read_more(self.kind)}.")
+        return error
 
     def outcome(self) -> Outcome:
         """Run the check, restore torch's settings, and return what came of it. An error in a component is a failure."""
