@@ -40,3 +40,15 @@ def benchmarks(session: nox.Session) -> None:
     """The performance benchmarks of docs/performance.md, one after the other."""
     arguments = ("--benchmark-json=benchmarks.json", *session.posargs)
     session.run("pytest", "tests/benchmarks", *arguments, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session(venv_backend="venv")
+def optimizers(session: nox.Session) -> None:
+    """The tests of plugins/thalweg-optimizers, with every package that it knows; no part of CI."""
+    package = "plugins/thalweg-optimizers"
+    session.install("-c", "constraints.txt", "torch")
+    session.install("-c", "constraints.txt", "-e", ".[test]")
+    # without what the packages ask for: some want triton or numba, which a CPU does not need
+    session.install("--no-deps", "-r", f"{package}/constraints.txt")
+    session.install("--no-deps", "-e", package)
+    session.run("pytest", f"{package}/tests", *session.posargs, env={"OMP_NUM_THREADS": "1"})

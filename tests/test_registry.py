@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support import CommandLine
 from thalweg.errors import UserError
 from thalweg.registry import DEFAULT_PLUGINS, PluginRecord, load_registry
 
@@ -141,6 +142,16 @@ def test_a_broken_plugin_is_kept_as_a_failure_with_its_cause(tmp_path: Path, sou
     # and the next plugin loads normally
     assert good.error is None
     assert good.registered == {"optimizers": ["signsgd"]}
+
+
+def test_a_plugin_can_say_what_it_would_need_for_more(cli: CommandLine) -> None:
+    text = GOOD + '    register.note("lion-pytorch is not installed")\n'
+    (cli.folder / "good.py").write_text(text, encoding="utf-8")
+    (record,) = [one for one in cli.json("plugins", "--plugin", "good.py")["plugins"] if one["name"] == "good"]
+    assert record["registered"] == {"optimizers": ["signsgd"]}
+    assert record["error"] is None
+    assert record["notes"] == ["lion-pytorch is not installed"]
+    assert "lion-pytorch is not installed" in cli("plugins", "--plugin", "good.py").stdout
 
 
 def test_a_plugin_registers_everything_or_nothing(tmp_path: Path) -> None:

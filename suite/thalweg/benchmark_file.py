@@ -148,6 +148,8 @@ class TuningSpec(Frozen):
     """Decades added once beyond an end of an optimizer's range on a workload, if its best setting is at that end."""
     seeds: Count = 1
     """Number of seeds for each setting. These are not the final seeds."""
+    stop_hopeless: bool = False
+    """Whether a setting gets no further seeds if its first seed diverges, fails or is never better than its start."""
     hyperparameters: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
     """The hyperparameters that are searched, by optimizer; the learning rate by default."""
 

@@ -21,6 +21,9 @@ class Register(Protocol):
     def __call__(self, component: Any, /, **settings: Any) -> None:
         """Register one component."""
 
+    def note(self, text: str) -> None:
+        """Add a line about the plugin to ``thalweg plugins``, such as which package is missing; no error."""
+
 
 @hookspec
 def thalweg_register_optimizers(register: RegisterOptimizer) -> None:

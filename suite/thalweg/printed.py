@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -56,7 +57,8 @@ class _Keeping:
         self._sink = _Sink(file)
         self._streams: tuple[TextIO, TextIO] = sys.stdout, sys.stderr
         self._saved: list[int] = []
-        self._handlers: list[tuple[Any, Any]] = []
+        self._handlers = [handler for handler in _handlers() if _is_of_process(handler)]
+        self._before = [handler.stream for handler in self._handlers]
 
     def begin(self) -> None:
         """Send Python's streams, handlers of logging, and the descriptors that C writes to, into the file."""
@@ -65,10 +67,8 @@ class _Keeping:
             with suppress(OSError, ValueError):
                 stream.flush()
         sys.stdout = sys.stderr = self._sink
-        for handler in _handlers():
-            if isinstance(handler, logging.StreamHandler) and _is_of_process(handler):
-                self._handlers.append((handler, handler.stream))
-                handler.stream = self._sink
+        for handler in self._handlers:
+            handler.stream = self._sink
         for target in (1, 2):
             with suppress(OSError):  # a process may have been started without
                 self._saved.append(os.dup(target))
@@ -76,16 +76,14 @@ class _Keeping:
 
     def end(self) -> None:
         """Put everything back, and cut off what C wrote beyond the limit."""
-        if os.name == "posix":
-            ctypes.CDLL(None).fflush(None)
+        _flush()
         for target, saved in zip((1, 2), self._saved, strict=False):
             os.dup2(saved, target)
             os.close(saved)
         self._saved.clear()
-        for handler, stream in self._handlers:
+        for handler, stream in zip(self._handlers, self._before, strict=True):
             if handler.stream is self._sink:
                 handler.stream = stream
-        self._handlers.clear()
         if sys.stdout is self._sink:
             sys.stdout = self._streams[0]
         if sys.stderr is self._sink:
@@ -103,10 +101,22 @@ class _Keeping:
         return size
 
 
-def _handlers() -> list[logging.Handler]:
-    """The handlers of every logger."""
+def _flush() -> None:
+    """Write out what C has buffered."""
+    if os.name == "posix":
+        _c_library().fflush(None)
+
+
+@cache
+def _c_library() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
+
+
+def _handlers() -> list[logging.StreamHandler[Any]]:
+    """The handlers of all loggers that write to a stream."""
     loggers = [logging.root, *logging.root.manager.loggerDict.values()]
-    return [handler for logger in loggers if isinstance(logger, logging.Logger) for handler in logger.handlers]
+    found = [handler for logger in loggers if isinstance(logger, logging.Logger) for handler in logger.handlers]
+    return [handler for handler in found if isinstance(handler, logging.StreamHandler)]
 
 
 def _is_of_process(handler: logging.StreamHandler[Any]) -> bool:

@@ -64,6 +64,8 @@ class PluginRecord:
     registered: dict[str, list[str]] = field(default_factory=dict)
     error: str | None = None
     traceback: str | None = None
+    notes: list[str] = field(default_factory=list)
+    """What the plugin says of itself, such as which of its sources are not installed."""
     digest: str | None = None
     """SHA-256 of the sources, for plugin files and editable installs, whose version does not change with an edit."""
 
@@ -168,6 +170,10 @@ class _Register:
 
     def __init__(self, registry: Registry, plugin: PluginRecord, kind: str, found: list[tuple[str, Entry]]) -> None:
         self._registry, self._plugin, self._kind, self._found = registry, plugin, kind, found
+
+    def note(self, text: str) -> None:
+        """Add a line about the plugin to ``thalweg plugins``."""
+        self._plugin.notes.append(str(text))
 
     def __call__(self, component: Any, /, **settings: Any) -> None:
         given, component = component, _component(self._kind, component, settings)

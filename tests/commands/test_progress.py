@@ -72,7 +72,8 @@ def test_a_terminal_shows_each_trial_in_hand_how_others_ended_and_the_time_left(
     cli(*tiny(cli), "--only", "optimizer=sgd")
     shown = io.StringIO()
     terminal = Console(file=shown, force_terminal=True, width=150, color_system=None)
-    monkeypatch.setattr(thalweg.commands.progress, "errors", lambda: terminal)
+    for name in ("errors", "terminal"):
+        monkeypatch.setattr(thalweg.commands.progress, name, lambda: terminal)
     cli(*tiny(cli, "device", "slow"), code=1)
     frames = shown.getvalue()
     assert re.search(r"bowl · faulty:fault=slow · seed 0 \S* +\d+/20 steps", frames), frames[-3000:]

@@ -465,3 +465,50 @@ def test_a_metric_that_is_nan_at_the_end_is_no_value(registry: Registry) -> None
 
     found = _rows(Kept(), pd.Index([0]), workload)  # type: ignore[arg-type]
     assert found[0]["score"] == -math.inf
+
+
+HOPELESS = """
+seeds = 1
+
+[workloads.bowl]
+problem = { name = "quadratic", dim = 4, kappa = 10.0 }
+architecture = "point"
+dtype = "float64"
+budget = { steps = 20 }
+evaluate_every = { steps = 5 }
+
+[optimizers.sgd]
+lr = 10.0
+
+[tuning]
+method = "grid"
+budgets = [4]
+decades = 4
+extend = 0
+seeds = 3
+STOP
+"""
+
+
+def test_a_setting_that_is_hopeless_at_its_first_seed_gets_no_further_ones(
+    cli: CommandLine, registry: Registry
+) -> None:
+    cli.json(*write(cli, text=HOPELESS.replace("STOP", "stop_hopeless = true")))
+    stopped = plan(cli, registry)
+    tried = stopped.outcomes[0].tried
+    # rates of 0.1, 2.2, 46 and 1000, where 2/lambda is 0.2
+    assert [one.hopeless for one in tried] == [False, True, True, True]
+    assert stopped.settled
+    assert [planned.trial.seed for planned in stopped.tuning] == [1000, 1001, 1002, 1000, 1000, 1000]
+    assert len(results(cli).scan()[0]) == 3 + 3 + 1
+    # the choice and the final trials are those of the search without the rule
+    value = cli.json("leaderboard", "small.toml")["rows"][0]["value"]
+    cli.json(*write(cli, text=HOPELESS.replace("STOP", "")), "--results", "whole")
+    assert cli.json("leaderboard", "small.toml", "--results", "whole")["rows"][0]["value"] == value
+
+
+def test_where_every_setting_is_hopeless_the_first_is_trained(cli: CommandLine, registry: Registry) -> None:
+    text = HOPELESS.replace("STOP", "stop_hopeless = true").replace("lr = 10.0", "lr = 1e6")
+    report = cli.json(*write(cli, text=text))
+    assert report["trials"]["trained"] == 5
+    assert plan(cli, registry).settled

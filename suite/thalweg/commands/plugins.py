@@ -19,6 +19,7 @@ def plugins_command(plugin_files: list[Path], as_json: bool) -> None:
                 "origin": record.origin,
                 "registered": record.registered,
                 "error": record.error,
+                "notes": record.notes,
             }
             for record in registry.plugins
         ]
@@ -27,5 +28,6 @@ def plugins_command(plugin_files: list[Path], as_json: bool) -> None:
     rows = []
     for record in registry.plugins:
         what = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in record.registered.items()) or "nothing"
+        what = "; ".join([what, *record.notes])
         rows.append([record.name, record.version, record.origin, f"failed: {record.error}" if record.error else what])
     print_table("plugins", ["name", "version", "origin", "registered"], rows)

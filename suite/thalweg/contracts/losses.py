@@ -109,7 +109,8 @@ class CrossEntropy(OutputLoss):
     def _computed(self, outputs: Tensor, targets: Tensor, reduction: str) -> Tensor:
         """torch's cross-entropy, made to ignore no label."""
         _classes_last(outputs, targets)
-        logits, labels = outputs.flatten(0, -2), targets.flatten().long()
+        logits, labels = (outputs, targets) if outputs.dim() == 2 else (outputs.flatten(0, -2), targets.flatten())
+        labels = labels if labels.dtype == torch.int64 else labels.long()
         try:
             return functional.cross_entropy(logits, labels, reduction=reduction, ignore_index=_NO_LABEL)
         except IndexError as error:
@@ -171,7 +172,8 @@ def _whole_numbers(targets: Tensor) -> None:
 
 def _classes_last(outputs: Tensor, targets: Tensor) -> None:
     """ValueError unless z is (..., C) and y (...)."""
-    _whole_numbers(targets)
+    if targets.dtype != torch.int64:
+        _whole_numbers(targets)
     if outputs.dim() < 2 or targets.shape != outputs.shape[:-1]:
         shapes = f"outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)}"
         raise ValueError(

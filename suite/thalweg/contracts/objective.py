@@ -152,19 +152,11 @@ class Objective:
         self.counts.add_gradient(self.batch.size)
         for parameter in self.parameters:
             parameter.grad = None
-        with torch.enable_grad():
-            if create_graph:
-                with twice_differentiable():
-                    loss = self.loss()
-                with self.going_back():
-                    gradients = torch.autograd.grad(loss, self.parameters, create_graph=True, materialize_grads=True)
-                self._count_products_of(gradients)
-                for parameter, gradient in zip(self.parameters, gradients, strict=True):
-                    parameter.grad = gradient
-            else:
-                loss = self.loss()
-                with self.going_back() if self._recomputes else nullcontext():
-                    torch.autograd.backward(loss)
+        if torch.is_grad_enabled():  # a context costs as much as a small layer
+            loss = self._backward(create_graph)
+        else:
+            with torch.enable_grad():
+                loss = self._backward(create_graph)
         for parameter in self.parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
@@ -173,6 +165,25 @@ class Objective:
                 raise ValueError("clip_norm takes dense gradients: build embeddings with sparse=False")
             torch.nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         return loss.detach()
+
+    def _backward(self, create_graph: bool) -> Tensor:
+        if create_graph:
+            with twice_differentiable():
+                loss = self.loss()
+            with self.going_back():
+                gradients = torch.autograd.grad(loss, self.parameters, create_graph=True, materialize_grads=True)
+            self._count_products_of(gradients)
+            for parameter, gradient in zip(self.parameters, gradients, strict=True):
+                # a class may detach its gradients in place, which a view does not allow; loss.backward() gives none
+                parameter.grad = gradient.clone() if gradient._is_view() else gradient
+            return loss
+        loss = self.loss()
+        if self._recomputes:
+            with self.going_back():
+                torch.autograd.backward(loss)
+        else:
+            torch.autograd.backward(loss)
+        return loss
 
     def _count_products_of(self, gradients: Iterable[Tensor]) -> None:
         """Count a Hessian product whenever somebody differentiates gradients that keep their graph."""
@@ -207,6 +218,10 @@ class Objective:
         self.counts.examples += self.batch.size
         keep_buffers = self._has_buffers and (self._evaluated or not self._advances_buffers)
         self._evaluated = True
+        if not keep_buffers and not self._draws_in_forward:
+            value = self._computed(function)
+            self.check_batch()
+            return value
         with kept_buffers(self.module) if keep_buffers else nullcontext():
             if self._draws_in_forward:
                 with torch.random.fork_rng():

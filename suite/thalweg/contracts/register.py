@@ -53,3 +53,6 @@ class RegisterOptimizer(Protocol):
             defaults: defaults of the class's arguments.
         """
         ...
+
+    def note(self, text: str) -> None:
+        """Add a line about the plugin to ``thalweg plugins``, such as which package is missing; no error."""

@@ -117,6 +117,10 @@ class TorchStepper(Stepper):
         """One ``optimizer.step``, on the gradient of the current batch."""
         if self.averages and self._trains is not True:
             self._set_mode(training=True)
+        if self._closure is False and not self._create_graph:
+            objective.backward()
+            self.optimizer.step()
+            return StepReport()
         if self._closure is None:
             self._first_step(objective)
         else:

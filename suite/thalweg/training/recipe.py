@@ -62,14 +62,17 @@ class StepRecipe:
         if self._decay:
             self._before = [parameter.detach().clone() for parameter in self._parameters]
 
-    @torch.no_grad()
     def after(self) -> None:
+        """Decay the weights, where they decay beside the step."""
+        if self._decay:  # without the context of torch.no_grad, which costs more than this question
+            self._decay_weights()
+
+    @torch.no_grad()
+    def _decay_weights(self) -> None:
         """w <- w - lr c v, with v the weights before the step (Loshchilov & Hutter 2019).
 
         Where parameter groups have different learning rates, each weight decays with the rate of its group.
         """
-        if not self._decay:
-            return
         rates = self._stepper.rates(self._parameters)
         for parameter, before, lr in zip(self._parameters, self._before, rates, strict=True):
             share = lr * self._decay

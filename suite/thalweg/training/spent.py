@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from thalweg.contracts.budget import Budget
 from thalweg.contracts.costs import Counts
@@ -36,7 +37,7 @@ class Meter:
     steps_per_epoch: int
     work: Callable[[], float]
 
-    @property
+    @cached_property
     def total(self) -> int:
         """The whole budget, in whole steps, gradient evaluations, gradients of one example or seconds."""
         steps = self.budget.total_steps(self.steps_per_epoch)
@@ -48,15 +49,19 @@ class Meter:
         """The spent part of the budget, in the unit of ``total``."""
         return int(self._used)
 
+    @cached_property
+    def _whole(self) -> float:
+        return self.budget.seconds or self.total
+
     @property
     def share(self) -> float:
         """The share of the budget that is spent."""
-        return self._used / (self.budget.seconds or self.total)
+        return self._used / self._whole
 
     @property
     def exhausted(self) -> bool:
         """Whether nothing is left."""
-        return self._used >= (self.budget.seconds or self.total)
+        return self._used >= self._whole
 
     @property
     def _used(self) -> float:

@@ -47,6 +47,10 @@ class Tried:
     """The mean over seeds of the best validation value, the larger the better; minus infinity where one did not end."""
     loss: float = math.inf
     status: str = "missing"
+    begun: bool = False
+    """Whether the trial of the first seed is on disk."""
+    hopeless: bool = False
+    """Whether the first seed diverged, failed, or was never better than its start, and the rule stops such settings."""
     steps: int = 0
     gradient_evaluations: int = 0
     scores: tuple[float, ...] = ()
@@ -168,8 +172,11 @@ class Outcome:
         return rows
 
 
-def read_scores(tried: Sequence[Tried], stored: Stored, workload: Workload) -> bool:
+def read_scores(tried: Sequence[Tried], stored: Stored, workload: Workload, stop_hopeless: bool = False) -> bool:
     """Read the results of each setting; False while trials are missing on disk.
+
+    With ``stop_hopeless``, further seeds of a setting whose first seed is hopeless count as stopped and not as missing,
+    and the setting loses to every setting that is not hopeless.
 
     A trial's value is the workload's metric on the validation split at the best evaluation, where weights are selected.
     Without a validation split it is the metric on the training split at the end. A trial that diverged or failed has no
@@ -185,6 +192,10 @@ def read_scores(tried: Sequence[Tried], stored: Stored, workload: Workload) -> b
         one.status = _worst([statuses.get(hash_, "missing") for hash_ in one.hashes])
         one.steps = sum(row["steps"] for row in found if row)
         one.gradient_evaluations = sum(row["gradient_evaluations"] for row in found if row)
+        one.begun = one.hashes[0] in statuses
+        if stop_hopeless and one.begun and (statuses[one.hashes[0]] != "done" or not (found[0] or {}).get("improved")):
+            one.hopeless = True
+            one.status = "stopped" if one.status in ("missing", "done") else one.status
         whole = [row for row in found if row] if one.status == "done" else []
         one.score = sum(row["score"] for row in whole) / len(one.hashes) if len(whole) == len(one.hashes) else -math.inf
         one.scores = tuple(row["score"] for row in whole) if len(whole) == len(one.hashes) else ()
@@ -209,6 +220,7 @@ def _rows(stored: Stored, chosen: pd.Index, workload: Workload) -> dict[int, dic
             finite = finite[finite.index == values.index[-1]]  # the value at the end, if it is one
         place = int(finite.to_numpy().argmax()) if len(finite) else None
         found[int(str(number))] = {
+            "improved": place is not None and int(finite.index[place]) > int(values.index[0]),
             "score": -math.inf if place is None else float(finite.iloc[place]),
             "loss": math.inf if place is None else float(losses.loc[finite.index[place]]),
             "curve": rows.sort_values(["metric", "step"], kind="stable")["value"].tolist(),

@@ -104,7 +104,7 @@ class _Planning:
     def plan(self) -> TunedPlan:
         spaces = self._spaces()
         outcomes = self._outcomes({pair: space.settings(self._most) for pair, space in spaces.items()})
-        complete = {pair: read_scores(one.tried, self.stored, one.workload) for pair, one in outcomes.items()}
+        complete = {pair: self._read(one) for pair, one in outcomes.items()}
         for pair, one in outcomes.items():
             one.fixed_rates = self._fixed_rates(*pair)
         extended: dict[tuple[str, str], tuple[int, ...]] = {}
@@ -125,7 +125,7 @@ class _Planning:
             for point, tried in zip(further[pair], more.tried, strict=True):
                 tried.point = point
             one.tried += more.tried
-            complete[pair] = read_scores(one.tried, self.stored, one.workload)
+            complete[pair] = self._read(one)
             one.best.clear()
             if complete[pair]:
                 one.choose(self.tuning.budgets)
@@ -140,6 +140,9 @@ class _Planning:
         extensible = sum(count == 1 for count in ranges.values())
         final = sum(self.final[pair] for pair in unsettled) * len(self.tuning.budgets)
         return Later(final, extensible * beyond * self.tuning.seeds)
+
+    def _read(self, outcome: Outcome) -> bool:
+        return read_scores(outcome.tried, self.stored, outcome.workload, self.tuning.stop_hopeless)
 
     @property
     def _most(self) -> int:
@@ -190,6 +193,11 @@ class _Planning:
         seeds = range(TUNING_SEED, TUNING_SEED + self.tuning.seeds)
         return candidate if self.selection.stacks(candidate, f"{title} (tuning)", seeds) else trial
 
+    def _asked(self, one: Tried) -> Sequence[str]:
+        """The trials of a setting that are wanted: of the first seed alone while it may be hopeless, or is."""
+        only_first = self.tuning.stop_hopeless and (one.hopeless or not one.begun)
+        return one.hashes[:1] if only_first else one.hashes
+
     def _whole(
         self,
         outcomes: dict[tuple[str, str], Outcome],
@@ -204,7 +212,7 @@ class _Planning:
         trials = smaller.pop(self._most)
         counted = {planned.trial.hash for planned in trials}
         tuning = [self.trials[hash_] for pair in outcomes if pair in self.wanted
-                  for one in outcomes[pair].tried for hash_ in one.hashes]  # fmt: skip
+                  for one in outcomes[pair].tried for hash_ in self._asked(one)]  # fmt: skip
         tuning += [planned for each in smaller.values() for planned in each if planned.trial.hash not in counted]
         return TunedPlan(
             self.benchmark.name,

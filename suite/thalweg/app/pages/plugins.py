@@ -40,7 +40,7 @@ def _registered(record: PluginRecord) -> str:
     if record.error:
         return "failed"
     parts = [count(len(names), kind[:-1], kind) for kind, names in record.registered.items()]
-    return ", ".join(parts) or "nothing"
+    return "; ".join([", ".join(parts) or "nothing", *record.notes])
 
 
 def _browse(here: Registry) -> None:
