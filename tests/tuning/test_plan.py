@@ -258,7 +258,7 @@ def test_the_dry_run_tells_the_trials_that_are_known(cli: CommandLine) -> None:
     assert f"lr={first['trials'][0]['setting']['lr']:g}" in told
     cli(*words)
     whole = cli.json(*words, "--dry-run")
-    assert whole["later"] == {"final": 0, "extension": 0}
+    assert whole["later"] == {"search": 0, "final": 0, "extension": 0}
     late = len(whole["trials"]) - 12
     assert 0 < late <= first["later"]["final"] + first["later"]["extension"]
     assert all(row["cached"] for row in cli.json(*words, "--dry-run")["trials"])

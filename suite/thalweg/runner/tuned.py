@@ -65,12 +65,15 @@ def _stage(plan: TunedPlan, tuning: int) -> str:
 def following(later: Later) -> str:
     """The trials that follow those of a plan that tunes, as a sentence without its full stop.
 
-    >>> following(Later(10, 6))
-    'Then come up to 6 trials where a best setting is at an end, and up to 10 with the seeds that count'
+    >>> following(Later(0, 10, 6))
+    'Then come up to 6 trials where a best setting is at an end, and up to 10 trials with the seeds that count'
     """
-    parts = [f"up to {later.extension} trials where a best setting is at an end"] if later.extension else []
-    parts += [f"up to {later.final}{'' if parts else ' trials'} with the seeds that count"]
-    return f"Then come {', and '.join(parts)}"
+    counts = [
+        (later.search, "of further seeds of settings that are not hopeless"),
+        (later.extension, "where a best setting is at an end"),
+        (later.final, "with the seeds that count"),
+    ]
+    return f"Then come {', and '.join(f'up to {count} trials {what}' for count, what in counts if count)}"
 
 
 def added(one: RunReport, other: RunReport) -> RunReport:

@@ -30,6 +30,8 @@ from thalweg.tuning.space import Point, Space, points_beyond, space_of
 class Later(NamedTuple):
     """The trials that a plan does not have yet, because results of others decide which they are."""
 
+    search: int
+    """Trials of further seeds of settings that may turn out hopeless at their first seed."""
     final: int
     """Trials of the best settings with the seeds that count."""
     extension: int
@@ -49,7 +51,7 @@ class TunedPlan(Plan):
     smaller: dict[int, Sequence[PlannedTrial]] = field(default_factory=dict)
     """The final seeds of the best settings, by tuning budget. Those of the largest budget are the plan's trials."""
 
-    later: Later = field(default_factory=lambda: Later(0, 0))
+    later: Later = field(default_factory=lambda: Later(0, 0, 0))
     """The trials that follow those of this plan."""
 
     @property
@@ -131,15 +133,24 @@ class _Planning:
                 one.choose(self.tuning.budgets)
         unsettled = {pair for pair in self.wanted if not complete[pair]}
         plan = self._whole(outcomes, unsettled, extended)
-        plan.later = self._later(unsettled, {pair: len(spaces[pair].ranges) for pair in unsettled - set(extended)})
+        plan.later = self._later(
+            outcomes, unsettled, {pair: len(spaces[pair].ranges) for pair in unsettled - set(extended)}
+        )
         return plan
 
-    def _later(self, unsettled: Iterable[tuple[str, str]], ranges: Mapping[tuple[str, str], int]) -> Later:
+    def _later(
+        self,
+        outcomes: Mapping[tuple[str, str], Outcome],
+        unsettled: Iterable[tuple[str, str]],
+        ranges: Mapping[tuple[str, str], int],
+    ) -> Later:
         """The trials that follow for pairs whose best settings are not known, by the number of ranges searched."""
         beyond = sum(2 * points_beyond(self.tuning, budget) for budget in self.tuning.budgets)
         extensible = sum(count == 1 for count in ranges.values())
         final = sum(self.final[pair] for pair in unsettled) * len(self.tuning.budgets)
-        return Later(final, extensible * beyond * self.tuning.seeds)
+        mine = [one for pair in unsettled for one in outcomes[pair].tried if not one.hopeless]
+        search = sum(len(one.hashes) - len(self._asked(one)) for one in mine)
+        return Later(search, final, extensible * beyond * self.tuning.seeds)
 
     def _read(self, outcome: Outcome) -> bool:
         return read_scores(outcome.tried, self.stored, outcome.workload, self.tuning.stop_hopeless)
