@@ -18,7 +18,6 @@ import pandas as pd
 from thalweg.expand import load_benchmark
 from thalweg.present.ladders import matrix
 from thalweg.present.numbers import number
-from thalweg.present.track import board as standings_board
 from thalweg.registry import Registry, load_registry
 from thalweg.scoring.compare import Pair, Terms, compare
 from thalweg.scoring.ladders import climb
@@ -27,7 +26,6 @@ from thalweg.scoring.observations import Observations, observe
 from thalweg.scoring.outcomes import compared_metrics, outcomes
 from thalweg.scoring.over_all import OverAll, over_all
 from thalweg.scoring.stability import stability
-from thalweg.scoring.track import Entry, entries, standings
 from thalweg.scoring.tuning import best_settings, by_budget
 from thalweg.selection import Selection
 from thalweg.store.index import read_stored
@@ -299,20 +297,6 @@ def edges_of_ladders() -> str:
     return table(heads, rows)
 
 
-def track_entries() -> list[Entry]:
-    """The entries of the language track."""
-    plan, _, seen = loaded("language-track")
-    track = load_benchmark("language-track", registry()).spec.track
-    assert track is not None
-    return entries(seen.trials, seen.curves, plan.workloads[track.workload], track)
-
-
-def track_table() -> str:
-    """The standings of the language track, each entry against the best and the best against the second."""
-    rows = standings(track_entries(), None, "")
-    return standings_board(rows, track_entries()[0].margin).markdown()
-
-
 BLOCKS: dict[str, Callable[[], str]] = {
     "tuned digits": lambda: accuracy_table("tuned", "digits-mlp"),
     "tuned mnist1d": lambda: accuracy_table("tuned", "mnist1d-mlp"),
@@ -328,10 +312,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "broad critical": lambda: critical_table("broad"),
     "ladders": ladder_table,
     "ladders edges": edges_of_ladders,
-    "language track": track_table,
 }
 
-PAGES = dict.fromkeys(("ladders", "ladders edges", "language track"), TRACKS)
+PAGES = dict.fromkeys(("ladders", "ladders edges"), TRACKS)
 """The pages of blocks that do not stand in results.md."""
 
 

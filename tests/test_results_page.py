@@ -24,6 +24,27 @@ def test_numbers_stand_in_blocks_alone() -> None:
     assert re.findall(r"\d+\.\d+|\d+%|\d+ points?\b", prose) == []
 
 
+def test_the_sentences_on_ladders_hold() -> None:
+    heads = [cell.strip() for cell in results_tables.block("ladders").splitlines()[0].strip("|").split("|")][2:]
+    level = {
+        (name, task): int(cell.split()[0])
+        for name, row in cells("ladders").items()
+        for task, cell in zip(heads, row[1:], strict=True)
+    }
+    scaled = ("adagrad", "rmsprop", "adam", "schedule-free-adamw")
+    assert {level[name, task] for name in scaled for task in ("saddle", "scales")} == {6}
+    assert max(level[name, "conditioning"] for name in scaled) == level["momentum", "conditioning"]
+    for name in scaled:
+        assert all(level[name, task] > level["momentum", task] for task in ("saddle", "plateau", "scales"))
+        assert level[name, "sparse"] >= level["momentum", "sparse"]
+    assert [task for task in heads if level["lbfgs", task] == 6] == ["conditioning", "saddle", "scales", "sparse"]
+    assert (level["lbfgs", "noise"], level["lbfgs", "heavy-tails"]) == (0, 0)
+    assert max(level[name, "noise"] for name in scaled + ("sgd", "momentum", "lion")) <= 3
+    assert level["schedule-free-adamw", "noise"] <= level["sgd", "noise"]
+    assert level["lion", "moving"] == 0
+    assert all(level[name, "moving"] > 0 for name, _ in level if name != "lion")
+
+
 def test_the_sentences_on_tuned_hold() -> None:
     for workload in ("digits-mlp", "mnist1d-mlp"):
         board = results_tables.board("tuned", workload).set_index("optimizer")

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -24,9 +23,6 @@ LIMIT = 60.0
 _WAY = (
     "its trials begin as a plain class's; closure=, create_graph=, modes= or groups= of register may say what it needs"
 )
-
-_here: Registry | None = None
-"""The registry of a process that a fork finds in place."""
 
 
 def unknown_of(names: Iterable[str], registry: Registry) -> list[Entry]:
@@ -56,18 +52,13 @@ def find_out(names: Iterable[str], registry: Registry, say: Callable[[str], None
 
 def _find_some(entries: Sequence[Entry], registry: Registry, say: Callable[[str], None], limit: float) -> list[Entry]:
     """Ask one process; gives the optimizers that are left after it ended early."""
-    global _here
-    forks = sys.platform == "linux"
-    context: Any = multiprocessing.get_context("fork" if forks else "spawn")
+    # a fork of this process could wait for ever for a lock that another thread holds
+    context: Any = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    _here = registry
     names = [entry.name for entry in entries]
     child = context.Process(target=_answer, args=(names, registry.plugin_files, theirs), daemon=True)
     try:
-        with warnings.catch_warnings():
-            # a warning about threads: the fork neither joins their work nor starts any
-            warnings.simplefilter("ignore", DeprecationWarning)
-            child.start()
+        child.start()
         theirs.close()
         if ours.poll(LIMIT):
             with suppress(EOFError):  # the first class tells of a process that ended before it began
@@ -81,7 +72,6 @@ def _find_some(entries: Sequence[Entry], registry: Registry, say: Callable[[str]
                 return list(entries[index + 1 :])
         return []
     finally:
-        _here = None
         if child.is_alive():
             child.kill()
         child.join()
@@ -116,7 +106,7 @@ def _answer(names: Sequence[str], plugin_files: Sequence[Path], answers: Connect
     sys.stdout = sys.stderr = open(nowhere, "w", closefd=False)  # noqa: SIM115 - for as long as the process
     # compiling takes minutes, and changes no convention
     os.environ["TORCHDYNAMO_DISABLE"] = "1"
-    registry = _here or load_registry(plugin_files)
+    registry = load_registry(plugin_files)
     import torch
 
     from thalweg.training.contained import contained
