@@ -39,7 +39,7 @@ def test_the_sentences_on_ladders_hold() -> None:
         assert level[name, "sparse"] >= level["momentum", "sparse"]
     assert [task for task in heads if level["lbfgs", task] == 6] == ["conditioning", "saddle", "scales", "sparse"]
     assert (level["lbfgs", "noise"], level["lbfgs", "heavy-tails"]) == (0, 0)
-    assert max(level[name, "noise"] for name in scaled + ("sgd", "momentum", "lion")) <= 3
+    assert max(level[name, "noise"] for name in (*scaled, "sgd", "momentum", "lion")) <= 3
     assert level["schedule-free-adamw", "noise"] <= level["sgd", "noise"]
     assert level["lion", "moving"] == 0
     assert all(level[name, "moving"] > 0 for name, _ in level if name != "lion")
