@@ -35,6 +35,10 @@ def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel: Path) -> None:
         "thalweg/store/trial.schema.json",
         "thalweg/app/main.py",
         "thalweg/report/page.html.j2",
+        "thalweg/templates/package/.github/workflows/ci.yml.j2",
+        "thalweg/templates/package/.gitignore.j2",
+        "thalweg/templates/optimizer/kind.toml",
+        "thalweg/templates/optimizer/module.py.j2",
     ):
         assert needed in names
 

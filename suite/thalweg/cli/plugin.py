@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,3 +26,16 @@ def check(
     from thalweg.commands.plugin_check import check_command
 
     raise typer.Exit(check_command(plugin, only or [], timeout, jobs, as_json))
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Lower-case words joined by hyphens, such as my-optimizer.")],
+    kind: Annotated[str, typer.Option(help="optimizer, architecture, problem, probe, claim or executor.")],
+    into: Annotated[Path, typer.Option(help="The folder in which to make the package's folder.")] = Path(),
+    as_json: Json = False,
+) -> None:
+    """Make a package with a plugin: a module, tests, README, CI workflow; then print what to do with it."""
+    from thalweg.commands.plugin_new import new_command
+
+    new_command(name, kind, into, as_json)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from thalweg.errors import NothingThere, UserError, unknown
-from thalweg.registry import PluginRecord, load_registry
+from thalweg.registry import PluginRecord, Registry, load_registry
 from thalweg.testing.kit import CHECKS, Check, checks
 
 
@@ -34,28 +33,30 @@ def asked(target: str, only: Sequence[str] = ()) -> Asked:
         NothingThere: the plugin has registered nothing that the kit checks.
     """
     path = Path(target)
-    if path.is_dir():
-        raise UserError(f"{target} is a folder: give a plugin file, or install the package and give its plugin's name")
-    is_file = path.is_file() or target.endswith(".py") or os.sep in target
+    is_file = path.is_file() or target.endswith(".py")
     if is_file and not path.is_file():
         raise UserError(f"{target}: there is no such file")
     files = (path,) if is_file else ()
     registry = load_registry(files)
-    plugins = {record.name: record for record in registry.plugins}
-    if is_file:
-        record = registry.plugins[-1]
-    elif target in plugins:
-        record = plugins[target]
-    else:
-        owners = [entry.plugin.name for kind in CHECKS for entry in registry.entries(kind) if entry.name == target]
-        hint = f". {target!r} is a component of the plugin {owners[0]!r}" if owners else ""
-        raise UserError(unknown("plugin", target, plugins) + hint)
+    record = registry.plugins[-1] if is_file else _installed(target, registry)
     if record.error:
         raise UserError(f"plugin {record.name!r} failed to load: {record.error}")
     found = checks(registry, plugin=record.name)
     if not found:
         raise NothingThere(f"plugin {record.name!r} has registered no component, so there is nothing to check")
     return Asked(record, files, _selected(found, only))
+
+
+def _installed(name: str, registry: Registry) -> PluginRecord:
+    """The plugin of a name. A folder of the plugin's name does not hide the plugin."""
+    plugins = {record.name: record for record in registry.plugins}
+    if name in plugins:
+        return plugins[name]
+    if Path(name).is_dir():
+        raise UserError(f"{name} is a folder: give a plugin file, or install the package and give its plugin's name")
+    owners = [entry.plugin.name for kind in CHECKS for entry in registry.entries(kind) if entry.name == name]
+    hint = f". {name!r} is a component of the plugin {owners[0]!r}" if owners else ""
+    raise UserError(unknown("plugin", name, plugins) + hint)
 
 
 def _selected(found: list[Check], only: Sequence[str]) -> list[Check]:
