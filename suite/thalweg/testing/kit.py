@@ -27,7 +27,7 @@ CHECKS: dict[str, tuple[Condition, ...]] = {
 }
 """The conditions of each kind of component."""
 
-_TORCH = Path(torch.__file__).parent
+_SELF = {Path(torch.__file__).parent, Path(__file__).parent}
 
 Status = Literal["passed", "failed", "skipped", "timed out", "died"]
 
@@ -96,9 +96,10 @@ class Check:
 
 
 def _place(error: BaseException) -> str:
-    """The file and line that raised an error, outside of torch where there is such a line."""
+    """The file and line that raised an error, outside of torch and the kit where there is such a line."""
     frames = traceback.extract_tb(error.__traceback__)
-    last = [frame for frame in frames if _TORCH not in Path(frame.filename).parents or frame is frames[0]][-1]
+    theirs = [frame for frame in frames if not _SELF.intersection(Path(frame.filename).parents)]
+    last = (theirs or frames)[-1]
     return f"{Path(last.filename).name}, line {last.lineno}"
 
 

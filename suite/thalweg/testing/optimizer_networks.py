@@ -33,8 +33,8 @@ def leaves_frozen_weights_alone(registry: Registry, name: str) -> None:
 
 
 @condition(
-    finds="steps that are not finite where a gradient is zero, such as g / |g|",
-    means="trials on networks with unused weights or dead units diverge, which says nothing about the method",
+    finds="steps that fail or are not finite where a gradient is zero, such as g / |g|",
+    means="trials on networks with unused weights fail or diverge, which says nothing about the method",
 )
 def stays_finite_where_a_gradient_is_zero(registry: Registry, name: str) -> None:
     """A parameter without any influence on the loss, whose gradient is zero, leaves the training finite."""
