@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -120,8 +121,11 @@ def by_hand(registry: Registry) -> Callable[[], tuple[float, float]]:
             for start in range(0, len(x) - BATCH + 1, BATCH):
                 rows = order[start : start + BATCH]
                 optimizer.zero_grad()
-                functional.cross_entropy(module(x[rows]), y[rows]).backward()
+                loss = functional.cross_entropy(module(x[rows]), y[rows])
+                loss.backward()
                 optimizer.step()
+                if not abs(loss.item()) <= 1e6:  # a trial that diverges ends, here as there
+                    return math.nan, math.nan
         module.load_state_dict(weights)
         return best, evaluate("test")[1]
 

@@ -49,6 +49,10 @@ class Training(StepLoop):
         self.meter = Meter(it.trial.budget, self.spent, counts, self.steps_per_epoch, lambda: it.costs.work(counts))
         self._project = functools.partial(it.problem.project, list(it.module.parameters()))
         self._share_before = 0.0
+        budget = it.trial.budget
+        # most trials never ask which share of the budget is spent, and every step would compute it
+        self._counts_share = budget.gradient_evaluations is not None or budget.work is not None
+        self._needs_share = self._counts_share or not it.trial.schedule.is_constant
 
     @functools.cached_property
     def recipe(self) -> StepRecipe:
@@ -80,7 +84,8 @@ class Training(StepLoop):
 
     def before_step(self) -> None:
         """Set the learning rate."""
-        self._share_before = self.meter.share
+        if self._needs_share:
+            self._share_before = self.meter.share
         self.recipe.before(self.spent.step, self._share_before)
 
     def after_step(self, report: StepReport) -> None:
@@ -103,9 +108,9 @@ class Training(StepLoop):
         """Add what an online problem pays, keep what the step reports, and measure probes that are due."""
         if self.problem.online and self.objective.step_loss is not None:
             self.recording.pay(self.objective.step_loss)
-        budget = self.trial.budget
-        if (budget.gradient_evaluations or budget.work) and self.meter.share == self._share_before:
-            name, what = self.trial.optimizer.name, "gradients" if budget.gradient_evaluations else "work"
+        if self._counts_share and self.meter.share == self._share_before:
+            what = "gradients" if self.trial.budget.gradient_evaluations else "work"
+            name = self.trial.optimizer.name
             raise RuntimeError(f"optimizer {name!r} takes no {what}, so a budget of {what} never ends")
         if report.info or self.recipe.info:
             self.recording.info = report.info | self.recipe.info
