@@ -213,6 +213,7 @@ def test_plugins_lists_every_plugin(cli: CommandLine) -> None:
         "origin": "file",
         "registered": {},
         "error": "RuntimeError: oh no",
+        "notes": [],
     }
     assert records["thalweg_plugins.optimizers"]["origin"] == "built-in"
     assert "oh no" in cli("plugins", "--plugin", "broken.py").stdout

@@ -13,6 +13,7 @@ from thalweg.conventions import known
 from thalweg.refs import provider_of
 from thalweg.registry import Registry, load_registry
 from thalweg.runner.finding import find_out, unknown_of
+from thalweg.testing import checks
 
 CLASSES = """
 import os, time, torch, thalweg
@@ -170,6 +171,14 @@ def test_a_strangers_file_is_not_trusted(plugin: Path, tmp_path: Path, monkeypat
     kept.write_bytes(content.replace(b"{}", b'{"closure":true}'))
     monkeypatch.setattr(conventions, "_known", {})
     assert known_of(registry, "plain") is None
+
+
+@pytest.mark.parametrize("name", ["ascends", "graph", "othermodes"])
+def test_the_conformance_kit_calls_a_class_as_trials_do(plugin: Path, name: str) -> None:
+    mine = [check for check in checks(load_registry([plugin]), "classes") if check.name == name]
+    assert len(mine) > 5
+    for check in mine:
+        check()
 
 
 FILE = """

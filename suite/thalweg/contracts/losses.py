@@ -121,7 +121,8 @@ class CrossEntropy(OutputLoss):
     def scores(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """``accuracy``: 1 where the class has the largest logit, else 0; for sequences the mean over positions."""
         _classes_last(outputs, targets)
-        return {"accuracy": (outputs.argmax(-1) == targets).view(len(targets), -1).double().mean(1)}
+        right = (outputs.argmax(-1) == targets).double()
+        return {"accuracy": right if right.dim() == 1 else right.view(len(targets), -1).mean(1)}
 
     def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
         """Classes drawn from softmax(z)."""

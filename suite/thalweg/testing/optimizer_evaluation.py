@@ -28,7 +28,10 @@ def evaluates_at_the_weights_it_means(registry: Registry, name: str) -> None:
         if not isinstance(optimizer, torch.optim.Optimizer) or not callable(getattr(optimizer, "eval", None)):
             raise DoesNotApply("it has no eval()")
         module, stepper = copy.deepcopy((bench.module, bench.stepper))
-        stepper.optimizer.eval()  # type: ignore[attr-defined]
+        try:
+            stepper.optimizer.eval()  # type: ignore[attr-defined]
+        except TypeError as error:
+            raise DoesNotApply("its eval() means something else, and trials do not call it") from error
         meant = [parameter.detach().clone() for parameter in module.parameters()]
         with bench.stepper.evaluation_weights():
             found = [parameter.detach().clone() for parameter in bench.module.parameters()]

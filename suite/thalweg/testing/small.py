@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from thalweg.contracts import BuildContext, Draw, LoadedProblem, Stepper, StepReport
+from thalweg.contracts import BuildContext, Draw, LoadedProblem, Optimizer, Stepper, StepReport
 from thalweg.contracts.losses import CrossEntropy
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.option import resolve
@@ -16,6 +17,7 @@ from thalweg.contracts.supervised import CLASSIFICATION, Supervised
 from thalweg.errors import Diverged
 from thalweg.registry import Registry
 from thalweg.testing.condition import expect
+from thalweg.training.finding import NothingWorksError, find_conventions
 
 
 def problem(dtype: torch.dtype = torch.float32) -> LoadedProblem:
@@ -31,6 +33,17 @@ def network(dtype: torch.dtype = torch.float32) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 3)).to(dtype)
+
+
+@functools.cache
+def _conventions(optimizer: Optimizer) -> Mapping[str, Any]:
+    """What trials find out at the first run of a foreign class; nothing where no convention works."""
+    if not optimizer.open_conventions:
+        return {}
+    try:
+        return find_conventions(optimizer)
+    except NothingWorksError:
+        return {}
 
 
 class Unguarded(Objective):
@@ -73,7 +86,8 @@ class Workbench:
     def build(self) -> Stepper:
         """A new stepper for the module in its present state."""
         hyperparameters = resolve(self.optimizer.options, self.given, self.optimizer.name)
-        return self.optimizer.build(self.module, hyperparameters, BuildContext(0, 64, 16, steps=1000))
+        context = BuildContext(0, 64, 16, steps=1000, conventions=_conventions(self.optimizer))
+        return self.optimizer.build(self.module, hyperparameters, context)
 
     def steps(self, start: int, stop: int) -> None:
         """Make the steps ``start`` to ``stop - 1``."""
