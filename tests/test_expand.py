@@ -101,6 +101,11 @@ def test_with_that_only_would_leave_out_is_refused_with_the_way_out(tmp_path: Pa
         )
 
 
+def test_only_knows_an_optimizer_that_with_alone_adds(tmp_path: Path, registry: Registry) -> None:
+    selection = Selection(extra=("optimizer=lion:lr=0.5",), only=("optimizer=lion",))
+    assert {one.optimizer for one in expand(tmp_path, registry, GOOD, selection).trials} == {"lion:lr=0.5"}
+
+
 def test_seeds_from_the_command_line_replace_those_of_the_file(tmp_path: Path, registry: Registry) -> None:
     assert len(expand(tmp_path, registry, GOOD, Selection(seeds=5)).trials) == 20
 

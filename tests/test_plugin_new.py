@@ -120,7 +120,7 @@ def test_the_json_document_names_files_and_commands(cli: CommandLine) -> None:
     assert document["folder"] == "tiny-step"
     assert {"tiny_step.py", "pyproject.toml", "README.md", "tests/test_tiny_step.py"} <= set(document["files"])
     assert all((cli.folder / "tiny-step" / path).is_file() for path in document["files"])
-    assert document["next"][0] == "pip install -e tiny-step"
+    assert document["next"][0] == "pip install -e 'tiny-step[test]'"
     assert "class TinyStep(" in (cli.folder / "tiny-step" / "tiny_step.py").read_text(encoding="utf-8")
 
 
@@ -149,6 +149,6 @@ def test_refusals_name_what_would_be_right(cli: CommandLine) -> None:
 def test_a_folder_with_a_space_is_quoted_in_the_commands(cli: CommandLine) -> None:
     (cli.folder / "my work").mkdir()
     document = cli.json("plugin", "new", "mine", "--kind", "problem", "--into", "my work")
-    assert document["next"][0] == "pip install -e 'my work/mine'"
+    assert document["next"][0] == "pip install -e 'my work/mine[test]'"
     assert shlex.split(document["next"][-1]) == ["thalweg", "run", "my work/mine/try.toml"]
     assert "thalweg run try.toml" in (cli.folder / "my work" / "mine" / "README.md").read_text(encoding="utf-8")

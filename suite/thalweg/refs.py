@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +73,19 @@ def provider_of(entry: Entry) -> tuple[str, str, str | None]:
     return entry.plugin.name, entry.plugin.version, entry.plugin.digest
 
 
+def package_of_class(entry: Entry) -> str:
+    """The installed package of a foreign optimizer's class, with its version; empty where it is the plugin's own."""
+    package: str = getattr(entry.component, "package", "")
+    name = package.partition(" ")[0]
+    return "" if _same(name, entry.plugin.name) else package
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two names of packages mean one package."""
+    plain = [re.sub(r"[-_.]+", "-", name).lower() for name in (one, other)]
+    return plain[0] == plain[1]
+
+
 def found_of(entry: Entry, earlier: FoundBy) -> Found:
     """What was found out about an optimizer's class here, else on results of its plugin; empty for anything else."""
     if not isinstance(entry.component, Optimizer):
@@ -99,6 +113,7 @@ def component_ref(entry: Entry, located: Mapping[str, Any], where: str, digest: 
         provider=entry.plugin.name,
         revision=component.revision,
         digest=entry.plugin.digest,
+        package=package_of_class(entry),
         files=files,
     )
 

@@ -139,6 +139,8 @@ def parse_only(
         names = (value,) if value in (known[key] or ()) else tuple(part.strip() for part in value.split(","))
         for name in names:
             choices = known[key]
+            if key == "optimizer" and name in (added or {}).values():
+                continue
             if choices is not None and name not in choices:
                 raise UserError(f"{said}: {unknown(key, name, choices)}")
             if key == "seed" and not name.isdecimal():
@@ -146,7 +148,8 @@ def parse_only(
         only[key] = only.get(key, ()) + names
     if "optimizer" in only:
         more = tuple(label for label, name in (added or {}).items() if name in only["optimizer"])
-        only["optimizer"] += tuple(label for label in more if label not in only["optimizer"])
+        labels = tuple(label for label in only["optimizer"] if label in (known["optimizer"] or ()))
+        only["optimizer"] = labels + tuple(label for label in more if label not in labels)
         for label in added or {}:
             if label not in only["optimizer"]:
                 raise UserError(

@@ -39,6 +39,8 @@ class ComponentRef(Frozen):
     revision: int = 1
     digest: str | None = None
     files: dict[str, str] = Field(default_factory=dict)
+    package: str = ""
+    """The installed package of a foreign optimizer's class, with its version."""
     found: Found = Field(default_factory=Found)
 
     @property

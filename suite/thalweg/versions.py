@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from thalweg.errors import UserError
-from thalweg.refs import found_of
+from thalweg.refs import found_of, package_of_class
 from thalweg.registry import Registry
 from thalweg.store.stored import Stored
 from thalweg.store.timings import configuration
@@ -61,4 +61,5 @@ def _ref(ref: ComponentRef, kind: str, registry: Registry) -> ComponentRef:
     except UserError:
         return ref
     here = {"provider": entry.plugin.name, "revision": entry.component.revision, "digest": entry.plugin.digest}
+    here["package"] = package_of_class(entry)
     return ref.model_copy(update=here | {"found": found_of(entry, {(entry.name, entry.plugin.name): ref.found})})

@@ -83,6 +83,34 @@ def test_a_check_that_ends_its_process_costs_that_check_only(process_cli: Comman
     assert "noise from a step" in found["keeps_no_graph"]["output"]
 
 
+@pytest.mark.parametrize(
+    ("body", "status", "found"),
+    [
+        ("import os; os._exit(0)", "died", "its process ended with exit code 0"),
+        ("import sys; sys.exit(0)", "failed", "SystemExit: 0"),
+        ("raise KeyboardInterrupt", "failed", "KeyboardInterrupt"),
+    ],
+)
+def test_a_plugin_that_ends_the_process_in_silence_is_no_success(
+    process_cli: CommandLine, body: str, status: str, found: str
+) -> None:
+    words = [
+        "plugin",
+        "check",
+        write(process_cli.folder, body),
+        "--only",
+        "moves_every_parameter",
+        "--only",
+        "contract",
+    ]
+    document = process_cli.json(*words, code=1)
+    row = by_check(document)["moves_every_parameter"]
+    assert (row["status"], row["seconds"] < 60) == (status, True)
+    assert row["found"].startswith(found)
+    assert row["means"].startswith("whether the component meets the check is not known")
+    assert by_check(document)["contract"]["status"] == "passed"
+
+
 def test_a_check_that_hangs_is_ended(process_cli: CommandLine) -> None:
     words = ["plugin", "check", write(process_cli.folder, STRANGE), "--only", "takes_weights_of_any_shape"]
     (row,) = process_cli.json(*words, "--timeout", "5", code=1)["checks"]

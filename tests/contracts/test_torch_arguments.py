@@ -166,7 +166,7 @@ class NoneRate(Kept):
     [
         (Sentinel, {}, r"argument 'lr' of Sentinel has no default: give one with register\(Sentinel, lr=...\)$"),
         (Sentinel, {"lr": 0.1}, r"argument 'width' of Sentinel has no default: .*width=\.\.\."),
-        (Sentinel, {"lr": "fast"}, r"argument 'lr' of Sentinel has no default"),
+        (Sentinel, {"lr": "fast"}, r"register\(Sentinel, lr='fast'\): give a number"),
         (NoneRate, {}, r"give one with register\(NoneRate, lr=...\), and lr=None leaves the rate to the class"),
         (Legacy, {"momentun": 0.9}, "Legacy has no argument 'momentun'; it has: lr, momentum"),
         (Legacy, {"params": []}, "Legacy has no argument 'params'"),
@@ -177,6 +177,9 @@ class NoneRate(Kept):
         (Legacy, {"search": {"lr": 0.1}}, "search: lr = 0.1 is no pair of numbers"),
         (Legacy, {"closure": "yes"}, r"register\(Legacy, closure='yes'\): give True or False"),
         (Legacy, {"create_graph": 1}, r"register\(Legacy, create_graph=1\): give True or False"),
+        (Legacy, {"elementwise": "yes"}, r"register\(Legacy, elementwise='yes'\): give True or False"),
+        (Legacy, {"lr": "fast"}, r"register\(Legacy, lr='fast'\): give a number, or None"),
+        (Legacy, {"lr": True}, r"register\(Legacy, lr=True\): give a number"),
     ],
 )
 def test_what_cannot_be_registered_says_how_it_can(cls: Any, settings: dict[str, Any], says: str) -> None:

@@ -18,12 +18,17 @@ from thalweg.present.charts.track import track_chart
 from thalweg.scoring.records import Record, read_records
 from thalweg.scoring.track import Entry, Means, entries, standings
 
-WORKLOAD: Any = SimpleNamespace(target=SimpleNamespace(metric="loss", value=2.0), target_split="valid")
+WORKLOAD: Any = SimpleNamespace(
+    target=SimpleNamespace(metric="loss", value=2.0),
+    target_split="valid",
+    target_metric=SimpleNamespace(better="lower"),
+)
 TRACK = TrackSpec(workload="text", margin=0.1)
 
 
 def entry(name: str, losses: list[list[float]], lost: int = 0, gradients: float = 1.0) -> Entry:
-    return Entry(name, np.array([10, 20, 30]), np.array(losses), lost, gradients, 2.0, 0.1)
+    values = np.array(losses)
+    return Entry(name, np.array([10, 20, 30]), values, lost, gradients, 2.0, 0.1, tuple(range(values.shape[1])))
 
 
 def test_the_steps_are_those_of_the_first_mean_that_is_sure() -> None:
@@ -73,6 +78,21 @@ def test_entries_are_read_from_curves() -> None:
     assert (b.lost, b.runs, b.place) == (1, 1, None)
 
 
+def test_more_is_better_for_an_accuracy() -> None:
+    values = np.array([[0.3, 0.3], [0.95, 0.95]])
+    one = Entry("one", np.array([10, 20]), values, 0, 1.0, 0.9, 0.05, (0, 1), sign=-1)
+    assert one.statistics == pytest.approx([-0.6 * 2**0.5, 0.05 * 2**0.5])
+    assert one.place == 1
+    assert one.against(Means({20: 0.8}, 2)) == pytest.approx(0.15)
+    trials = pd.DataFrame([{"optimizer": "a", "seed": 0, "status": "done"}])
+    row = {"optimizer": "a", "seed": 0, "step": 10, "split": "valid", "metric": "accuracy", "value": 0.3}
+    curves = pd.DataFrame([row | {"gradient_evaluations": 10, "curvature_products": 0}])
+    target = SimpleNamespace(metric="accuracy", value=0.9)
+    workload: Any = SimpleNamespace(target=target, target_split="valid", target_metric=SimpleNamespace(better="higher"))
+    (found,) = entries(trials, curves, workload, TRACK)
+    assert (found.sign, found.place, found.seeds) == (-1, None, (0,))
+
+
 def record(steps: int, means: dict[int, float]) -> Record:
     return Record(steps=steps, optimizer="old", trial={}, statistic=1.0, against="", difference=None,
                   runs=dict.fromkeys(range(8), "0" * 12), means=means, by="someone", date="2026-01-01")  # fmt: skip
@@ -80,14 +100,16 @@ def record(steps: int, means: dict[int, float]) -> Record:
 
 def test_a_record_must_be_sure_quicker_and_of_one_gradient_a_step() -> None:
     one = entry("one", [[2.5, 2.5], [1.9, 1.9], [1.8, 1.8]])
-    assert refusals(one, None) == []
-    assert refusals(one, record(30, {20: 2.1})) == []
-    assert "and the record 20" in refusals(one, record(20, {20: 2.1}))[0]
-    assert "less than the margin" in refusals(one, record(30, {20: 1.91}))[0]
-    assert "was not evaluated at step 20" in refusals(one, record(30, {30: 2.1}))[0]
-    assert "3 gradients" in refusals(entry("one", [[2, 2], [1.9, 1.9], [1.8, 1.8]], gradients=3), None)[0]
-    assert "is never" in refusals(entry("one", [[2], [2], [2]]), None)[0]
-    assert "1 of its runs" in refusals(entry("one", [[1], [1], [1]], lost=1), None)[0]
+    assert refusals(one, None, 2) == []
+    assert refusals(one, record(30, {20: 2.1, 30: 2.0}), 2) == []
+    assert "and the record 20" in refusals(one, record(20, {20: 2.1}), 2)[0]
+    assert "less than the margin" in refusals(one, record(30, {20: 1.91, 30: 1.9}), 2)[0]
+    assert "was not evaluated at step 20" in refusals(one, record(30, {30: 2.1}), 2)[0]
+    assert "3 gradients" in refusals(entry("one", [[2, 2], [1.9, 1.9], [1.8, 1.8]], gradients=3), None, 2)[0]
+    assert "is never" in refusals(entry("one", [[2], [2], [2]]), None, 1)[0]
+    # one lucky run, or chosen ones
+    assert "asks for are not there: 1, 2" in refusals(entry("one", [[1], [1], [1]]), None, 3)[0]
+    assert "1 of its runs" in refusals(entry("one", [[1], [1], [1]], lost=1), None, 1)[0]
 
 
 def test_the_chart_marks_the_steps() -> None:
@@ -144,15 +166,42 @@ def test_a_track_from_the_run_to_the_record(cli: CommandLine) -> None:
     assert "is no track" in cli("track", "quick", code=2).stderr
 
 
+GOOD = record(30, {30: 1.0}).model_dump(mode="json")
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
-    [("{", "cannot be read"), ("{}", "no list of records"), ('[{"steps": 1}]', "record 1: optimizer: field required")],
+    [
+        ("{", "cannot be read"),
+        ("{}", "no list of records"),
+        ("[1]", "record 1: input should be"),
+        ('[{"steps": 1}]', "record 1: optimizer: field required"),
+        *(
+            (json.dumps([GOOD | wrong]), told)
+            for wrong, told in [
+                ({"steps": -5}, "record 1: steps: "),
+                ({"steps": True}, "record 1: steps: "),
+                ({"steps": "30"}, "record 1: steps: "),
+                ({"steps": 45}, "means has no value at the record's steps"),
+                ({"steps": 10**400}, "record 1: steps: "),
+                ({"runs": {}}, "record 1: runs: "),
+                ({"means": {}}, "means has no value"),
+                ({"means": {"30": float("nan")}}, "record 1: means"),
+                ({"means": {"30": "0.5"}}, "record 1: means"),
+                ({"means": {"30": 1e308}}, "record 1: means"),
+                ({"optimizer": "x" * 1_000_000}, "record 1: optimizer: "),
+                ({"more": 1}, "record 1: more: "),
+            ]
+        ),
+    ],
 )
 def test_a_damaged_file_of_records_is_told(cli: CommandLine, content: str, told: str) -> None:
     (cli.folder / "t.toml").write_text(TEXT, encoding="utf-8")
     cli("run", "t.toml", "--only", "optimizer=adam", "--seeds", "1")
     path = cli.folder / "results/local/t.records.json"
     path.write_text(content, encoding="utf-8")
-    assert told in cli("track", "t.toml", code=2).stderr
+    said = cli("track", "t.toml", code=2).stderr
+    assert told in said
+    assert len(said) < 500
     path.write_text(json.dumps([]), encoding="utf-8")
     cli("track", "t.toml")

@@ -40,6 +40,7 @@ class Foreign(Optimizer):
         told = (entry.steps, *((entry.epochs, _BATCHES) if entry.epochs else ()))
         self.options = tuple(_option(one) for one in signature["options"] if one["name"] not in told)
         self.conventions = signature["conventions"]
+        self.package = f"{entry.package} {entry.version}"
         self.implementation = f"{entry.package} {entry.version}, {entry.path.replace(':', '.')}"
 
     @property

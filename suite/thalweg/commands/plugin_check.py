@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from thalweg.commands.progress import Measuring
@@ -15,7 +16,7 @@ from thalweg.testing.asked import asked
 
 def check_command(target: str, only: Sequence[str], timeout: float, jobs: int, as_json: bool) -> ExitCode:
     """Run the conformance kit over one plugin and print a table; ``FAILED`` if a check failed."""
-    if timeout <= 0:
+    if not 0 < timeout < math.inf:
         raise UserError(f"--timeout {timeout:g}: give a number of seconds above zero")
     if jobs < 1:
         raise UserError(f"--jobs {jobs}: give a whole number from 1 up")

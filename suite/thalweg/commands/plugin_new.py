@@ -80,7 +80,8 @@ class NewPlugin:
         use = self._rendered(
             tomllib.loads(self._read(f"{self.kind}/kind.toml"))["use"], {"name": self.name, "folder": shell}
         )
-        return [f"pip install -e {shell}", f"pytest {shell}", f"thalweg plugin check {self.name}", use]
+        with_tests = shlex.quote(f"{self.folder}[test]")
+        return [f"pip install -e {with_tests}", f"pytest {shell}", f"thalweg plugin check {self.name}", use]
 
     def _file(self, path: str, values: dict[str, Any]) -> str:
         return self._rendered(self._read(path), values)

@@ -81,7 +81,7 @@ def track_command(arguments: TrackArguments) -> ExitCode:
     entry = next((one for one in found if one.optimizer == arguments.add), None)
     if entry is None:
         raise UserError(f"--add: {unknown('optimizer', arguments.add, [one.optimizer for one in found])}")
-    if reasons := refusals(entry, record):
+    if reasons := refusals(entry, record, benchmark.spec.seeds):
         for reason in reasons:
             errors().print(f"{entry.optimizer} is no record: {reason}", markup=False)
         return ExitCode.FAILED
@@ -93,13 +93,18 @@ def track_command(arguments: TrackArguments) -> ExitCode:
     return ExitCode.DONE
 
 
-def refusals(entry: Entry, record: Record | None) -> list[str]:
-    """Why an entry is no record; empty where it is one."""
+def refusals(entry: Entry, record: Record | None, seeds: int) -> list[str]:
+    """Why an entry is no record; empty where it is one. ``seeds`` is the benchmark's number of seeds."""
     found = []
+    if absent := sorted(set(range(seeds)) - set(entry.seeds)):
+        which = ", ".join(map(str, absent[:10]))
+        found.append(
+            f"seeds that the benchmark asks for are not there: {which}; a record may have more, and not others"
+        )
     if entry.lost:
         found.append(f"{entry.lost} of its runs diverged or failed")
     elif entry.place is None:
-        found.append(f"(target - mean) √n is never {entry.margin:g} or more")
+        found.append(f"its lead √n is never {entry.margin:g} or more")
     if entry.gradients > 1:
         found.append(f"a step takes {entry.gradients:.3g} gradients and products, and one is allowed")
     if record is not None and entry.place is not None:

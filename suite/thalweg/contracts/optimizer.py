@@ -223,6 +223,9 @@ class Optimizer(Component, ABC):
     """Conventions that are known without a run, such as ``{"closure": True}``: shown to users, never asked for."""
     implementation: str = ""
     """The foreign class, with its package and version."""
+    package: str = ""
+    """The installed package of a foreign class, with its version: part of a trial's hash, as another version may train
+    otherwise. Empty for classes of torch and of the plugin itself, whose ``revision`` counts."""
     identity: str = ""
     """Names the foreign class and its version: with another identity, conventions are found out anew."""
     cost: str = ""

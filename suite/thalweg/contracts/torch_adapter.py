@@ -89,6 +89,8 @@ class TorchOptimizer(Optimizer):
         if not isinstance(self.source, str):
             raise TypeError(f"register({cls.__name__}, source={self.source!r}): give a text, such as the paper")
         self._stepping: dict[str, Any] = {}
+        if not isinstance(elementwise, bool):
+            raise TypeError(f"register({cls.__name__}, elementwise={elementwise!r}): give True or False")
         for key in ("search", "choices"):
             if not isinstance(ours.get(key, {}), Mapping):
                 raise TypeError(f"register({cls.__name__}, {key}={ours[key]!r}): give a table, by argument")
@@ -128,6 +130,12 @@ class TorchOptimizer(Optimizer):
         path = f"{self.cls.__module__}.{self.cls.__qualname__}"
         package = package_of(self.cls.__module__)
         return f"{' '.join(package)}, {path}" if package else path
+
+    @cached_property
+    def package(self) -> str:  # type: ignore[override]
+        """The installed package of the class with its version; empty for torch's own classes."""
+        found = package_of(self.cls.__module__)
+        return "" if found is None or found[0] in ("torch", "thalweg") else " ".join(found)
 
     @property
     def conventions(self) -> Mapping[str, Any]:  # type: ignore[override]

@@ -93,6 +93,10 @@ class Arguments:
         if name == "lr" and default is None and given:
             self._back[name] = _constant(None)
             return []
+        if name == "lr" and given and not _is_missing(default) and not _is_number(default):
+            raise TypeError(
+                f"register({cls}, lr={default!r}): give a number, or None where the class finds its own rate"
+            )
         if _is_missing(default) or (name == "lr" and not _is_number(default)):
             none = "" if name != "lr" or default is not None else ", and lr=None leaves the rate to the class"
             raise TypeError(

@@ -40,7 +40,7 @@ def _check(result: Result) -> dict[str, Any]:
         "expected": outcome.expected,
         "found": outcome.found,
         "hint": outcome.hint,
-        "means": check.condition.means,
+        "means": _means(result),
         "read": read_more(check.kind),
         "seconds": round(outcome.seconds, 3),
         "output": result.output,
@@ -70,7 +70,14 @@ def _told(result: Result) -> str:
         said.append(f"to do: {outcome.hint}")
     if outcome.status == "died" and (last := _last_words(result.output)):
         said.append(f"its last words: {last}")
-    return "\n".join([*said, f"this means: {check.condition.means}", f"read: {read_more(check.kind)}"])
+    return "\n".join([*said, f"this means: {_means(result)}", f"read: {read_more(check.kind)}"])
+
+
+def _means(result: Result) -> str:
+    """What a failing check means for results; of a check without an end, that this is not known."""
+    if result.outcome.ended:
+        return result.check.condition.means
+    return "whether the component meets the check is not known, since the check did not come to its end"
 
 
 def _last_words(output: str) -> str:

@@ -39,9 +39,11 @@ def introduction(track: TrackSpec, workload: Workload, record: Record | None) ->
     else:
         who = f"{record.optimizer} of {record.date} by {record.by}"
         against = f"Entries are compared with the record, {who} with {record.steps:,} steps."
+    more = workload.target_metric is not None and workload.target_metric.better == "higher"
+    lead = f"(mean - {target.value:g})" if more else f"({target.value:g} - mean)"
     return (
         f"The score is the number of steps to a {workload.target_split} {target.metric} of {target.value:g}: the first "
-        f"step at which ({target.value:g} - mean) √n is at least {track.margin:g}, with the mean over n runs. "
+        f"step at which {lead} √n is at least {track.margin:g}, with the mean over n runs. "
         f"{against} An entry beats another if the difference of their means at its own steps, divided by "
         f"√(1/n + 1/m), is at least {track.margin:g}."
     )
@@ -57,8 +59,8 @@ def board(rows: pd.DataFrame, margin: float) -> Table:
     columns = [
         Column("optimizer", "optimizer", lambda row: row["optimizer"], kind="text", pinned=True),
         Column("steps", "steps", lambda row: row["steps"], WHOLE),
-        Column("mean", "mean loss there", lambda row: row["mean"], _LOSS),
-        Column("statistic", "(target - mean) √n", lambda row: row["statistic"], _STATISTIC),
+        Column("mean", "mean there", lambda row: row["mean"], _LOSS),
+        Column("statistic", "lead √n", lambda row: row["statistic"], _STATISTIC),
         Column("seeds", "runs", lambda row: row["seeds"]),
         Column("lost", "lost", lambda row: row["lost"], when=bool(rows["lost"].any())),
         Column("gradients", "gradients a step", lambda row: row["gradients"], _STATISTIC),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from thalweg import guard
 from thalweg.errors import UserError
 from thalweg.scoring.track import Means
+from thalweg.shown import cut
 
 SUFFIX = ".records.json"
 
@@ -21,24 +22,30 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: int
-    optimizer: str
+    steps: Annotated[int, Field(gt=0, lt=1 << 63, strict=True)]
+    optimizer: Annotated[str, Field(max_length=200)]
     """The label in the benchmark."""
     trial: dict[str, Any]
     """The optimizer with its settings, plugin and revision, the schedule and weight decay, as a trial keeps them."""
-    statistic: float
+    statistic: FiniteFloat
     """(target - mean) n^(1/2) at ``steps``."""
-    against: str
+    against: Annotated[str, Field(max_length=200)]
     """The record before; empty for the first."""
-    difference: float | None
+    difference: FiniteFloat | None
     """(mean of the record before - mean) / (1 / n + 1 / m)^(1/2) at ``steps``; None for the first."""
-    runs: dict[int, str]
+    runs: Annotated[dict[int, Annotated[str, Field(pattern=f"^{guard.HASH.pattern}$")]], Field(min_length=1)]
     """The hash of each run's trial, by seed."""
-    means: dict[int, float]
+    means: dict[int, Annotated[float, Field(strict=True, gt=-1e100, lt=1e100)]]
     """The mean validation loss by step, which later entries are compared with."""
-    by: str
-    date: str
+    by: Annotated[str, Field(max_length=200)]
+    date: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
     """Of the entry, as year-month-day."""
+
+    @model_validator(mode="after")
+    def _evaluated(self) -> Record:
+        if self.steps not in self.means:
+            raise ValueError("means has no value at the record's steps")
+        return self
 
     @property
     def as_means(self) -> Means:
@@ -68,8 +75,8 @@ def read_records(path: Path) -> list[Record]:
             found.append(Record.model_validate(each))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise UserError(f"{path}: record {number}: {key}: {first['msg'].lower()}") from error
+            key = "".join(f"{part}: " for part in map(str, first["loc"]))
+            raise UserError(f"{path}: record {number}: {cut(key)}{first['msg'].lower()}") from error
     return found
 
 

@@ -41,13 +41,17 @@ class Entry:
     grid: np.ndarray[Any, np.dtype[np.int64]]
     """(S,): the steps at which all runs were evaluated."""
     losses: np.ndarray[Any, np.dtype[np.float64]]
-    """(S, n): the validation losses of the runs that ended."""
+    """(S, n): the validation losses, or values of the target's metric, of the runs that ended."""
     lost: int
     """Runs that diverged or failed. An entry with a lost run has no steps."""
     gradients: float
     """Gradients and products with curvature matrices in a step, in the mean over the runs."""
     target: float
     margin: float
+    seeds: tuple[int, ...] = ()
+    """The seeds of the runs that ended."""
+    sign: int = 1
+    """1 where smaller values of the metric are better, -1 where larger ones are."""
 
     @property
     def runs(self) -> int:
@@ -61,8 +65,9 @@ class Entry:
 
     @property
     def statistics(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """(S,): (target - mean) n^(1/2)."""
-        found: np.ndarray[Any, np.dtype[np.float64]] = (self.target - self.losses.mean(axis=1)) * math.sqrt(self.runs)
+        """(S,): (target - mean) n^(1/2); (mean - target) n^(1/2) of a metric of which more is better."""
+        lead = self.sign * (self.target - self.losses.mean(axis=1))
+        found: np.ndarray[Any, np.dtype[np.float64]] = lead * math.sqrt(self.runs)
         return found
 
     @property
@@ -88,7 +93,8 @@ class Entry:
         theirs = None if place is None else other.by_step.get(int(self.grid[place]))
         if place is None or theirs is None:
             return math.nan
-        return float((theirs - self.losses[place].mean()) / math.sqrt(1 / self.runs + 1 / other.runs))
+        lead = self.sign * (theirs - self.losses[place].mean())
+        return float(lead / math.sqrt(1 / self.runs + 1 / other.runs))
 
 
 def entries(trials: pd.DataFrame, curves: pd.DataFrame, workload: Workload, track: TrackSpec) -> list[Entry]:
@@ -119,6 +125,8 @@ def entries(trials: pd.DataFrame, curves: pd.DataFrame, workload: Workload, trac
                 float(spent.mean()),
                 target.value,
                 track.margin,
+                tuple(int(seed) for seed in table.columns),
+                -1 if workload.target_metric is not None and workload.target_metric.better == "higher" else 1,
             )
         )
     return found

@@ -136,6 +136,7 @@ def _is_held(lock: Path) -> bool:
 
 def killed(document: TrialDocument) -> TrialDocument:
     """The document to record of a trial whose process dies while training it."""
-    message = f"the process that trained it ended in mid-trial (process {os.getpid()} on {socket.gethostname()})"
+    where = f"process {os.getpid()} on {socket.gethostname()}"
+    message = f"its process was interrupted, or ended in mid-trial ({where})"
     error = Failure(kind=KILLED, message=message)
-    return document.model_copy(update={"status": "unfinished", "reason": error.line, "error": error})
+    return document.model_copy(update={"status": "unfinished", "reason": message, "error": error})

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pebble
 
@@ -22,6 +23,8 @@ from thalweg.testing.kit import CHECKS, Check, Outcome
 
 TIMEOUT = 120.0
 """Seconds that a check may take."""
+_ENDED_WITH_ZERO = 97
+"""The exit code of a worker that a component ended with 0, which a pool takes for a worker that may end."""
 _LONGEST_OUTPUT = 6000
 """The last characters of a check's output that are kept."""
 
@@ -71,10 +74,12 @@ def run_apart(asked: Asked, timeout: float = TIMEOUT, workers: int = 1) -> Itera
 
 
 def _ended(status: str, check: Check, found: str, seconds: float = 0.0) -> Outcome:
-    return Outcome(status, f"that {check.condition.statement}", found, "", seconds)  # type: ignore[arg-type]
+    expected = f"that {check.condition.statement}"
+    return Outcome(status, expected, found, "", seconds, ended=False)  # type: ignore[arg-type]
 
 
 def _cause(exit_code: int | None) -> str:
+    exit_code = 0 if exit_code == _ENDED_WITH_ZERO else exit_code
     if exit_code is not None and exit_code < 0:
         try:
             return f"by {signal.Signals(-exit_code).name}"
@@ -106,6 +111,12 @@ def _begin() -> None:
     os.dup2(nowhere, 2)
     faulthandler.enable()
     torch.set_num_threads(1)
+    end, worker = os._exit, os.getpid()
+
+    def told_apart(status: int) -> NoReturn:
+        end(status or (_ENDED_WITH_ZERO if os.getpid() == worker else 0))
+
+    os._exit = told_apart
 
 
 @functools.cache
@@ -123,6 +134,8 @@ def _run(files: tuple[Path, ...], key: _Key, log: Path) -> Outcome:
     (one,) = [one for one in CHECKS[kind] if one.name == condition]
     try:
         return Check(_registry(files), kind, name, one).outcome()
+    except KeyboardInterrupt:  # of the component: a worker ignores Ctrl-C
+        return Outcome("failed", f"that {one.statement}", "KeyboardInterrupt", "", 0.0, ended=False)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

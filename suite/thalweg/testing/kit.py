@@ -51,6 +51,8 @@ class Outcome:
     """What the check found; the reason where it was skipped."""
     hint: str = ""
     seconds: float = 0.0
+    ended: bool = True
+    """Whether the check came to its end; an error of the component, a hang and a crash cut it off."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Check:
         """Run the check, restore torch's settings, and return what came of it. An error in a component is a failure."""
         started = time.perf_counter()
         status: Status = "passed"
-        expected, found, hint = self.condition.statement, "", ""
+        expected, found, hint, ended = self.condition.statement, "", "", True
         try:
             with contained():
                 self.condition(self.registry, self.name)
@@ -86,10 +88,10 @@ class Check:
             status, found = "skipped", str(reason)
         except NotMet as error:
             status, expected, found, hint = "failed", error.expected, error.found, error.hint
-        except Exception as error:
-            status, found = "failed", f"{Failure.of(error).line} ({_place(error)})"
+        except (Exception, SystemExit) as error:
+            status, found, ended = "failed", f"{Failure.of(error).line} ({_place(error)})", False
             expected = f"that {expected}"
-        return Outcome(status, expected, found, hint, time.perf_counter() - started)
+        return Outcome(status, expected, found, hint, time.perf_counter() - started, ended)
 
     def __str__(self) -> str:
         return f"{self.kind[:-1]}-{self.name}-{self.condition.name}"
