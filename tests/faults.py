@@ -41,10 +41,12 @@ class Faulty(SGD):
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
             if fault == "loud":
                 fault = "none"
+                system = ctypes.CDLL(None)
+                system.puts(b"from C")
+                system.fflush(None)
                 for _ in range(50):
                     print("loud " * 200_000)
                     print("loud " * 200_000, file=sys.stderr)
-                ctypes.CDLL(None).puts(b"from C")
             if fault in ("hang", "stuck"):
                 # waits in C for ever, with Python's lock held or free
                 mutex = ctypes.create_string_buffer(64)

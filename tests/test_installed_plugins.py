@@ -73,6 +73,7 @@ def test_installed_plugins_load_or_are_named_with_their_cause(process_cli: Comma
         "version": "1.2",
         "origin": "entry point",
         "registered": {"optimizers": ["signsgd"]},
+        "notes": [],
         "error": None,
     }
     assert records["raising"]["error"] == "ImportError: needs a GPU library"

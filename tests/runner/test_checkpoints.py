@@ -97,7 +97,7 @@ def test_a_killed_trial_goes_on_to_the_same_bits(
     else:
         cli(*run, code=-9)
         cli = here
-        assert statuses(cli) == {"failed": 3 if "group" in words else 1}
+        assert statuses(cli) == {"unfinished": 3 if "group" in words else 1}
         cli("results", "compact")
         cli(*run)
     stored, _ = results(cli).scan()

@@ -26,12 +26,17 @@ def test_a_trial_that_leaks_is_stopped_at_the_limit_and_the_run_goes_on(process_
     cli("results", "verify")
 
 
-def test_what_plugins_print_from_c_stays_out_of_standard_output(
+def test_what_plugins_print_from_c_goes_to_the_log_of_the_trial(
     cli: CommandLine, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.json(*tiny(cli, "loud"), "--only", "optimizer=faulty:fault=loud")["trials"]["failed"] == 0
     out, err = capfd.readouterr()
-    assert (out, err) == ("", "from C\n")
+    assert (out, err) == ("", "")
+    (log,) = (cli.folder / "results/local").rglob("log.txt")
+    text = log.read_text(encoding="utf-8")
+    assert text.startswith("from C\n")
+    assert len(text) <= 100_200
+    assert text.splitlines()[-1].endswith("more was printed, and is not kept")
 
 
 KILLER = """

@@ -41,7 +41,7 @@ def test_a_killed_scheduler_is_told_and_a_killed_runner_costs_nothing(
     assert failure["trial"] == "executor dask"
     cli("results", "verify")
     # each trial once, the one in hand when the runner was killed too
-    assert statuses(cli) == {"done": 3, "failed": 1}
+    assert statuses(cli) == {"done": 3, "unfinished": 1}
     report = cli.json(*tiny(cli, "slow"))
     assert (report["trials"]["trained"], report["trials"]["cached"]) == (0, 3)
     assert leftovers(cli, "tiny") == []

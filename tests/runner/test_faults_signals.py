@@ -32,7 +32,7 @@ def test_ctrl_c_ends_a_cluster_of_ours_that_hangs(process_cli: CommandLine, cli:
     assert json.loads(out)["outcome"] == "interrupted"
     assert "Traceback" not in err
     assert all_gone(process.pid)
-    assert statuses(cli) == {"done": 2, "failed": 1}
+    assert statuses(cli) == {"done": 2, "unfinished": 1}
     cli("results", "verify")
 
 
@@ -46,7 +46,7 @@ def test_a_second_ctrl_c_ends_at_once(process_cli: CommandLine, cli: CommandLine
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert all_gone(process.pid)
-    assert statuses(cli) == {"done": 2, "failed": 1}
+    assert statuses(cli) == {"done": 2, "unfinished": 1}
     cli("results", "verify")
 
 
@@ -55,7 +55,7 @@ def test_a_killed_runner_takes_workers_along_that_hang(process_cli: CommandLine,
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert all_gone(process.pid)
-    assert statuses(cli) == {"done": 2, "failed": 1}
+    assert statuses(cli) == {"done": 2, "unfinished": 1}
     cli("results", "verify")
     report = cli.json(*tiny(cli))
     assert (report["trials"]["trained"], report["trials"]["cached"]) == (0, 2)

@@ -90,7 +90,7 @@ def test_ctrl_c_ends_all_workers_and_keeps_what_is_done(process_cli: CommandLine
     assert process.returncode == 130, err
     assert json.loads(out)["outcome"] == "interrupted"
     assert gone(workers)
-    assert statuses(cli)["failed"] == 1
+    assert statuses(cli)["unfinished"] == 1
     assert leftovers(cli) == []
     cli("results", "verify")
 

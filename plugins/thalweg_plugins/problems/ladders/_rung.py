@@ -38,10 +38,6 @@ class Rung(Problem):
         """A function of a vector."""
         return Shape("function", (), (DIM,))
 
-    def starting_level(self, options: Mapping[str, Any], metric: str) -> float | None:
-        """The expected value at the start."""
-        return self.START
-
     @abstractmethod
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:
         """The function of a level."""

@@ -27,10 +27,6 @@ class Moving(Rung):
     metrics = (Metric("mean_loss", "lower", "log"), Metric("loss", "lower", "log"))
     target = Target(metric="mean_loss", value=SHARE * Rung.START)
 
-    def starting_level(self, options: Mapping[str, Any], metric: str) -> float | None:
-        """What a point pays that rests in the middle; starts pay differently in the mean over a circle."""
-        return self.START if metric == "mean_loss" else None
-
     def load(self, options: Mapping[str, Any], context: LoadContext) -> LoadedProblem:
         """The path of a level."""
         import torch
