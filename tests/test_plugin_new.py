@@ -138,7 +138,7 @@ def test_refusals_name_what_would_be_right(cli: CommandLine) -> None:
         (["a2", "--kind", "claim"], "claim 'a2' is already registered by plugin 'thalweg_plugins.claims'"),
         (["json", "--kind", "optimizer"], "which Python has already"),
         (["torch", "--kind", "optimizer"], "which Python has already"),
-        (["lambda", "--kind", "optimizer"], "which Python has already"),
+        (["lambda", "--kind", "optimizer"], "is a word of Python's own"),
         (["mine", "--kind", "optimiser"], "--kind: no kind 'optimiser'; did you mean 'optimizer'?"),
         (["mine", "--kind", "optimizer", "--into", "nowhere"], "--into nowhere: there is no such folder"),
     ):

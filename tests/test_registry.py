@@ -154,6 +154,15 @@ def test_a_plugin_can_say_what_it_would_need_for_more(cli: CommandLine) -> None:
     assert "lion-pytorch is not installed" in cli("plugins", "--plugin", "good.py").stdout
 
 
+def test_a_plugin_can_say_why_a_name_is_not_there(cli: CommandLine) -> None:
+    text = GOOD + '    register.absent("lion-pytorch-lion", "lion-pytorch is not installed")\n'
+    (cli.folder / "good.py").write_text(text, encoding="utf-8")
+    says = "optimizer 'lion-pytorch-lion' of plugin 'good' is not here: lion-pytorch is not installed"
+    words = ["run", "quick", "--plugin", "good.py", "--with", "optimizer=lion-pytorch-lion"]
+    assert says in cli(*words, code=2).stderr
+    assert says in cli("show", "lion-pytorch-lion", "--plugin", "good.py", code=2).stderr
+
+
 def test_a_plugin_registers_everything_or_nothing(tmp_path: Path) -> None:
     source = GOOD + "    register(42)\n"
     (tmp_path / "half.py").write_text(source, encoding="utf-8")

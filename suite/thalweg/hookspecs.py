@@ -24,6 +24,9 @@ class Register(Protocol):
     def note(self, text: str) -> None:
         """Add a line about the plugin to ``thalweg plugins``, such as which package is missing; no error."""
 
+    def absent(self, name: str, reason: str) -> None:
+        """Say why a component of this name is not registered here; who asks for the name reads the reason."""
+
 
 @hookspec
 def thalweg_register_optimizers(register: RegisterOptimizer) -> None:

@@ -66,6 +66,8 @@ class PluginRecord:
     traceback: str | None = None
     notes: list[str] = field(default_factory=list)
     """What the plugin says of itself, such as which of its sources are not installed."""
+    absent: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Components that the plugin has and does not register here, by kind and name, with the reason."""
     digest: str | None = None
     """SHA-256 of the sources, for plugin files and editable installs, whose version does not change with an edit."""
 
@@ -100,11 +102,18 @@ class Registry:
         """Look up a component. UserError names the nearest name, and the plugins that failed to load."""
         found = self._entries[kind].get(name)
         if found is None:
+            prefix = f"{where}: " if where else ""
+            self.check_absent(kind, name, prefix)
             failed = [f"{record.name} ({record.error})" for record in self.plugins if record.error]
             note = f". Plugins that failed to load: {'; '.join(failed)}" if failed else ""
-            prefix = f"{where}: " if where else ""
             raise UserError(prefix + unknown(kind[:-1], name, self._entries[kind]) + note)
         return found
+
+    def check_absent(self, kind: str, name: str, prefix: str = "") -> None:
+        """Raise UserError with the reason of a plugin that says why a component is not here."""
+        for record in self.plugins:
+            if reason := record.absent.get((kind, name)):
+                raise UserError(f"{prefix}{kind[:-1]} {name!r} of plugin {record.name!r} is not here: {reason}")
 
     def optimizer(self, name: str, where: str = "") -> Optimizer:
         """The optimizer of that name."""
@@ -174,6 +183,10 @@ class _Register:
     def note(self, text: str) -> None:
         """Add a line about the plugin to ``thalweg plugins``."""
         self._plugin.notes.append(str(text))
+
+    def absent(self, name: str, reason: str) -> None:
+        """Say why a component is not registered here; who asks for it reads the reason."""
+        self._plugin.absent[self._kind, str(name)] = str(reason)
 
     def __call__(self, component: Any, /, **settings: Any) -> None:
         given, component = component, _component(self._kind, component, settings)

@@ -56,7 +56,7 @@ def test_version(cli: CommandLine) -> None:
         (["run", "quick", "--executor", "seral"], "--executor: no executor 'seral'; did you mean 'serial'"),
         (["run", "quick", "--plugin", "nowhere.py"], "--plugin nowhere.py: there is no such file"),
         (["list", "optimizer"], "no kind 'optimizer'; did you mean 'optimizers'"),
-        (["show", "admn"], "no plugin 'admn'; did you mean 'adam'"),
+        (["show", "admn"], "no component 'admn'; did you mean 'adam'"),
         (["leaderboard", "quick", "--format", "tabel"], "no format 'tabel'; did you mean 'table'"),
         (["leaderboard", "quick", "--workload", "digits"], "no workload 'digits'; did you mean 'digits-"),
         (["leaderboard", "quick", "--metric", "acc"], "no metric 'acc'; did you mean 'accuracy'"),

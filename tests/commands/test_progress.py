@@ -13,6 +13,7 @@ from rich.console import Console
 import thalweg.commands.progress
 from faults import tiny
 from support import CommandLine
+from thalweg.outcome import TrialResult
 from thalweg.runner.cost import TimeLeft
 
 
@@ -81,3 +82,21 @@ def test_a_terminal_shows_each_trial_in_hand_how_others_ended_and_the_time_left(
         -3000:
     ]
     assert "bowl · faulty:fault=device · seed 0: failed: OutOfMemoryError" in frames
+
+
+def test_of_many_trials_that_fail_for_one_reason_few_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = thalweg.commands.progress.PlainProgress()
+    progress.begin(0, [], {})
+    trials = [planned(f"{number:02}", "w", "a") for number in range(20)]
+    for number, one in enumerate(trials):
+        one.title = f"trial {number}"
+        reason = "KeyError: 'lr'" if number != 7 else "its worker died"
+        progress.end(one, TrialResult("failed", reason))
+    progress.close()
+    progress.close()
+    lines = capsys.readouterr().err.splitlines()[1:]
+    assert lines == [
+        *(f"trial {number}: failed: KeyError: 'lr'" for number in (0, 1, 2)),
+        "trial 7: failed: its worker died",
+        "16 more trials: failed: KeyError: 'lr'",
+    ]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from support import CommandLine
 from thalweg.benchmark_file import Target
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
@@ -16,6 +18,8 @@ from thalweg.scoring.intervals import FLOOR, t_interval
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import to_target
 from thalweg.scoring.observations import TRIAL_COLUMNS, Observations
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
 ACCURACY = Metric("accuracy", "higher", unit="%")
 LOSS = Metric("loss", "lower", "log")
@@ -218,3 +222,12 @@ def test_an_interval_of_costs_does_not_begin_below_zero() -> None:
     assert row["value"] == pytest.approx((30 * 40 + 30) / 2)
     assert row["low"] == 0
     assert row["high"] > row["value"]
+
+
+def test_optimizers_with_several_gradients_a_step_are_named(cli: CommandLine) -> None:
+    """A step of L-BFGS is a line search, so that steps alone do not compare it."""
+    words = ["leaderboard", "quick", "--results", str(REFERENCE)]
+    says = "Gradients and curvature products in a step, by one trial: lbfgs 10.2. Work to the target counts them all."
+    assert says in cli(*words).stderr
+    assert says in cli(*words, "--metric", "steps_to_target").stderr
+    assert "Gradients and curvature" not in cli(*words, "--metric", "work_to_target").stderr

@@ -143,6 +143,8 @@ lr = 0.01
 def test_a_track_from_the_run_to_the_record(cli: CommandLine) -> None:
     (cli.folder / "t.toml").write_text(TEXT, encoding="utf-8")
     assert "no results" in cli("track", "t.toml", code=3).stderr
+    nothing = json.loads(cli("track", "t.toml", "--json", code=3).stdout)
+    assert (nothing["rows"], nothing["records"]) == ([], [])
     cli("run", "t.toml")
     board = cli.json("track", "t.toml")
     steps = {row["optimizer"]: row["steps"] for row in board["rows"]}

@@ -30,6 +30,7 @@ class Registered(dict[str, Any]):
     def __init__(self) -> None:
         super().__init__()
         self.notes: list[str] = []
+        self.reasons: dict[str, str] = {}
 
     def __call__(self, component: Any) -> None:
         assert component.contract_violations() == []
@@ -38,6 +39,9 @@ class Registered(dict[str, Any]):
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+    def absent(self, name: str, reason: str) -> None:
+        self.reasons[name] = reason
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str]) -> None:
@@ -62,6 +66,8 @@ def test_everything_is_registered_without_an_import(monkeypatch: pytest.MonkeyPa
     thalweg_register_optimizers(register)
     assert set(register) == {entry.name for entry in REGISTERED}
     assert register.notes == []
+    assert set(register.reasons) == {entry.name for entry in ENTRIES if entry.left_out}
+    assert all(one.source for one in register.values())
     packages = {entry.path.partition(":")[0].partition(".")[0] for entry in ENTRIES}
     assert not packages & (set(sys.modules) - before)
 
@@ -77,9 +83,13 @@ def test_a_missing_package_registers_nothing_and_is_named(monkeypatch: pytest.Mo
     (note,) = register.notes
     assert "lion-pytorch is 99.0, not 0.2.5 (pip install 'thalweg-optimizers[lion-pytorch]')" in note
     assert "schedulefree is not installed (pip install 'thalweg-optimizers[schedulefree]')" in note
-    files: list[Any] = []
-    thalweg_register_benchmarks(files.append)  # type: ignore[arg-type]
-    assert files == []
+    assert "schedulefree is not installed" in register.reasons["schedulefree-adamwschedulefree"]
+    assert register.reasons["lion-pytorch-lion"].startswith("lion-pytorch is 99.0, not 0.2.5")
+    files = Registered()
+    thalweg_register_benchmarks(files)
+    assert files == {}
+    way = "pip install 'thalweg-optimizers[all]'"
+    assert files.reasons == {"optimizers": f"it needs every package, and lacks lion-pytorch, schedulefree: {way}"}
 
 
 def test_extras_and_constraints_are_the_tables_versions() -> None:

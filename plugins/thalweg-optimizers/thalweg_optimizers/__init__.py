@@ -15,9 +15,13 @@ def thalweg_register_optimizers(register: Register) -> None:
     for source in sources():
         if reason := missing(source):
             absent.append(reason)
+            for entry in source.entries:
+                register.absent(entry.name, reason)
             continue
         for entry in source.entries:
-            if not entry.left_out:
+            if entry.left_out:
+                register.absent(entry.name, f"the class {entry.left_out}")
+            else:
                 register(Foreign(entry))
     if absent:
         register.note("; ".join(absent))
@@ -26,5 +30,10 @@ def thalweg_register_optimizers(register: Register) -> None:
 @thalweg.hookimpl
 def thalweg_register_benchmarks(register: Register) -> None:
     """Register the benchmark ``optimizers``, where all its optimizers are installed."""
-    if not any(missing(source) for source in sources()):
+    lacking = [source.package for source in sources() if missing(source)]
+    if lacking:
+        which = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
+        reason = f"it needs every package, and lacks {which}: pip install 'thalweg-optimizers[all]'"
+        register.absent("optimizers", reason)
+    else:
         register(benchmark())

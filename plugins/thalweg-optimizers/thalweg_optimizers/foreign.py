@@ -34,7 +34,7 @@ class Foreign(Optimizer):
         signature = entry.signature
         self.name = entry.name
         self.summary = signature["summary"]
-        self.source = entry.source
+        self.source = entry.source or f"the package {entry.package} {entry.version}; its table names no paper"
         self.has_lr = signature["has_lr"]
         self.revision = signature["revision"]
         told = (entry.steps, *((entry.epochs, _BATCHES) if entry.epochs else ()))

@@ -38,10 +38,12 @@ def show_command(name: str, plugin_files: list[Path], as_json: bool) -> None:
     registry = load_registry(plugin_files)
     found = [(kind, entry) for kind in KINDS for entry in registry.entries(kind) if entry.name == name]
     if not found:
+        for kind in KINDS:
+            registry.check_absent(kind, name)
         names = [entry.name for kind in KINDS for entry in registry.entries(kind)]
         failed = [f"{record.name} ({record.error})" for record in registry.plugins if record.error]
         note = f". Plugins that failed to load: {'; '.join(failed)}" if failed else ""
-        raise UserError(unknown("plugin", name, names) + note)
+        raise UserError(unknown("component", name, names) + note)
     documents = [_described(kind, entry, registry) for kind, entry in found]
     if as_json:
         print_json(documents[0] if len(documents) == 1 else {**documents[0], "also": documents[1:]})

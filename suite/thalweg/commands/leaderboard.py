@@ -29,10 +29,11 @@ from thalweg.present.standings import Board
 from thalweg.registry import load_registry
 from thalweg.scoring.ladders import climb
 from thalweg.scoring.leaderboard import leaderboard
-from thalweg.scoring.measures import SECONDS, STABILITY, STATE_BYTES, check_metric, ranking_metric, wanted_for
+from thalweg.scoring.measures import SECONDS, STABILITY, STATE_BYTES, STEPS, check_metric, ranking_metric, wanted_for
 from thalweg.scoring.observations import Observations, observe
 from thalweg.scoring.scales import changes, settled
 from thalweg.scoring.stability import stability
+from thalweg.scoring.step_costs import dear_steps
 from thalweg.scoring.tuning import effectless
 from thalweg.selection import Selection
 from thalweg.shown import markdown
@@ -122,6 +123,8 @@ def leaderboard_command(options: LeaderboardOptions) -> ExitCode:
     _print(plan, table, options, climb(plan, stored, ladders) if ladders else None)
     _warn_of_plan(plan, seen, way)
     _say(changes(declared, plan.workloads))
+    if metric in (None, STEPS.name) and (dear := dear_steps(seen.trials, stored)):
+        errors().print(f"{sentences.several_gradients(dear)} (--metric work_to_target)", markup=False)
     if lacking := [key for key, one in plan.workloads.items() if ranking_metric(one, metric) is None]:
         errors().print(f"without {metric}, and left out: {', '.join(lacking)}", markup=False)
     if table.empty:

@@ -153,7 +153,9 @@ def _check_name(name: str, kind: str, registry: Registry) -> None:
     if holder is not None:
         raise UserError(f"{kind} {name!r} is already registered by plugin {holder.plugin.name!r}: choose another name")
     module = name.replace("-", "_")
-    if keyword.iskeyword(module) or module in sys.stdlib_module_names or _is_installed(module):
+    if keyword.iskeyword(module):
+        raise UserError(f"name {name!r} is a word of Python's own, which no module may have: choose another name")
+    if module in sys.stdlib_module_names or _is_installed(module):
         raise UserError(f"a package {name!r} has the module {module!r}, which Python has already: choose another name")
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from thalweg.console import errors, terminal
 from thalweg.outcome import TrialResult
 from thalweg.plan import PlannedTrial
+from thalweg.present.sentences import count
 from thalweg.runner.cost import TimeLeft, Usual
 from thalweg.shown import shown
 
@@ -61,6 +62,29 @@ def _title(trials: Sequence[PlannedTrial]) -> str:
     return trials[0].title + (f" and {len(trials) - 1} more" if len(trials) > 1 else "")
 
 
+_NAMED = 3
+"""Trials that a line each names, of those that ended for one reason."""
+
+
+class Causes:
+    """Lines about trials that diverged or failed: the first few of a reason one by one, and the others in one line."""
+
+    def __init__(self) -> None:
+        self.ends: Counter[tuple[str, str]] = Counter()
+
+    def line(self, planned: PlannedTrial, result: TrialResult) -> str | None:
+        """The line about a trial; None where enough trials of its reason are named."""
+        cause = (str(result.status), result.reason)
+        self.ends[cause] += 1
+        return f"{planned.title}: {result.status}: {result.reason}" if self.ends[cause] <= _NAMED else None
+
+    def rest(self) -> list[str]:
+        """A line for each reason of more trials than were named."""
+        over = {cause: number - _NAMED for cause, number in self.ends.items() if number > _NAMED}
+        self.ends.clear()
+        return [f"{count(more, 'more trial')}: {status}: {reason}" for (status, reason), more in over.items()]
+
+
 class LiveProgress:
     """One bar for all trials, with their outcomes and the time left, and a bar of steps for each running trial."""
 
@@ -76,6 +100,7 @@ class LiveProgress:
             transient=True,
         )
         self.totals = Totals(0, [], {})
+        self.causes = Causes()
         self.task = self.bars.add_task("trials", unit="", left="", total=None)
         self.running: dict[str, TaskID] = {}
 
@@ -101,8 +126,8 @@ class LiveProgress:
         self.bars.update(self.task, advance=1, unit=self.totals.counts, left=self.totals.left)
         if planned.title in self.running:
             self.bars.remove_task(self.running.pop(planned.title))
-        if result.status != "done":
-            self.console.print(f"{planned.title}: {result.status}: {result.reason}", markup=False)
+        if result.status != "done" and (line := self.causes.line(planned, result)):
+            self.console.print(line, markup=False)
         for label, error in result.side_errors.items():
             self.console.print(f"{planned.title}: {label} failed: {error.kind}: {error.message}", markup=False)
 
@@ -111,8 +136,10 @@ class LiveProgress:
         self.console.print(text, markup=False)
 
     def close(self) -> None:
-        """Remove the display."""
+        """Remove the display, and count the trials that were not named."""
         self.bars.stop()
+        for line in self.causes.rest():
+            self.say(line)
 
 
 class PlainProgress:
@@ -121,6 +148,7 @@ class PlainProgress:
     def __init__(self) -> None:
         self.console = errors()
         self.totals = Totals(0, [], {})
+        self.causes = Causes()
         self.last = time.perf_counter()
 
     def begin(self, cached: int, left: Sequence[PlannedTrial], usual: Usual) -> None:
@@ -145,8 +173,8 @@ class PlainProgress:
     def end(self, planned: PlannedTrial, result: TrialResult) -> None:
         """Count the trial, and name it if it diverged or failed."""
         self.totals.end(planned, result)
-        if result.status != "done":
-            self.say(f"{planned.title}: {result.status}: {result.reason}")
+        if result.status != "done" and (line := self.causes.line(planned, result)):
+            self.say(line)
         for label, error in result.side_errors.items():
             self.say(f"{planned.title}: {label} failed: {error.kind}: {error.message}")
 
@@ -155,7 +183,9 @@ class PlainProgress:
         self.console.print(text, markup=False)
 
     def close(self) -> None:
-        """Do nothing."""
+        """Count the trials that were not named."""
+        for line in self.causes.rest():
+            self.say(line)
 
 
 class Measuring:

@@ -56,21 +56,22 @@ def track_command(arguments: TrackArguments) -> ExitCode:
     records = read_records(path)
     record = records[-1] if records else None
     found = entries_of(loaded)
+    document = {
+        "benchmark": benchmark.name,
+        "margin": track.margin,
+        "rows": [],
+        "records": [one.model_dump(mode="json", exclude={"means"}) for one in records],
+    }
     if not found:
+        if arguments.as_json:
+            print_json(document)
         raise NothingThere(f"no results of {benchmark.name!r} in {root}: type 'thalweg run {arguments.benchmark}'")
     rows = ranked(found, record)
     if arguments.as_json:
         told = [
             {key: None if value != value else value for key, value in row.items()} for row in rows.to_dict("records")
         ]
-        print_json(
-            {
-                "benchmark": benchmark.name,
-                "margin": track.margin,
-                "rows": told,
-                "records": [one.model_dump(mode="json", exclude={"means"}) for one in records],
-            }
-        )
+        print_json(document | {"rows": told})
     else:
         table = board(rows, track.margin)
         print_table(benchmark.spec.title, table.headings, table.cells(), table.right)

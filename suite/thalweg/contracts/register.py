@@ -56,3 +56,6 @@ class RegisterOptimizer(Protocol):
 
     def note(self, text: str) -> None:
         """Add a line about the plugin to ``thalweg plugins``, such as which package is missing; no error."""
+
+    def absent(self, name: str, reason: str) -> None:
+        """Say why an optimizer of this name is not registered here; who asks for the name reads the reason."""

@@ -79,7 +79,7 @@ class TorchOptimizer(Optimizer):
         self.cls = cls
         self.elementwise = elementwise
         # Adam_mini is adam-mini: names are words joined by hyphens
-        self.name = name or re.sub(r"[^a-z0-9]+", "-", cls.__name__.lower()).strip("-")
+        self.name = re.sub(r"[^a-z0-9]+", "-", cls.__name__.lower()).strip("-") if name is None else name
         path = f"{cls.__module__}.{cls.__qualname__}"
         # the class's own docstring, not one that it inherits from torch
         self.summary = summary or inspect.cleandoc(cls.__doc__ or "").split("\n", 1)[0] or path

@@ -6,6 +6,7 @@ import inspect
 import math
 import numbers
 import re
+import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -64,11 +65,14 @@ class Arguments:
         takes_more = any(one.kind is one.VAR_KEYWORD for one in signature.values())
         self._annotations = {one.name: str(one.annotation) for one in named if one.annotation is not one.empty}
         defaults = {one.name: one.default for one in named if one.name not in IMPLEMENTATION} | dict(given)
+        self._check(given, {one.name: one.default for one in named})
         known = [one.name for one in named]
         accepted = [name for name in known if name not in IMPLEMENTATION]
         for key in [*given, *choices]:
             if key not in known and (not takes_more or key in list(signature)[:1]):
                 raise TypeError(f"{cls.__name__} has no argument {key!r}; it has: {', '.join(accepted)}")
+        for name, words in choices.items():
+            self._check_choices(name, words, defaults.get(name))
         for name, default in defaults.items():
             if name in RESERVED or name in IMPLEMENTATION:
                 if name in given:
@@ -86,6 +90,26 @@ class Arguments:
         """The arguments of a call of the class: the hyperparameters and the fixed arguments."""
         values = dict(hyperparameters)
         return {name: write(values) for name, write in self._back.items()}
+
+    def _check(self, given: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+        """Raise TypeError for a default of another kind than the signature's."""
+        cls = self._cls.__name__
+        for name, value in given.items():
+            if isinstance(value, int) and abs(value) > sys.float_info.max:
+                raise TypeError(f"register({cls}, {name}=...): the number is larger than a float can be")
+            if name == "lr" or not _is_number(own.get(name)):
+                continue  # _read checks the rate
+            if isinstance(value, str | Mapping) or (isinstance(value, Sequence) and not value):
+                raise TypeError(f"register({cls}, {name}={value!r}): {name} is a number, {own[name]!r} in the class")
+
+    def _check_choices(self, name: str, words: Any, default: Any) -> None:
+        """Raise TypeError for choices that are no words, or of an argument whose default is none of them."""
+        call = f"register({self._cls.__name__}, choices={{{name!r}: {words!r}}})"
+        if not isinstance(words, tuple | list) or not words or not all(isinstance(word, str) for word in words):
+            raise TypeError(f"{call}: give a tuple of words")
+        if default not in words:
+            way = f"give a default with {name}={words[0]!r}"
+            raise TypeError(f"{call}: the default {default!r} is none of them; {way}")
 
     def _read(self, name: str, default: Any, given: bool) -> list[Hyperparameter]:
         """The hyperparameters that an argument is."""

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from thalweg.present.loaded import Loaded
-from thalweg.present.sentences import count, unfinished
+from thalweg.present.sentences import count, several_gradients, unfinished
 from thalweg.present.view import IN_BENCHMARK, View
+from thalweg.scoring.step_costs import dear_steps
 from thalweg.scoring.tuning import effectless
 from thalweg.store.roots import refused_in
 
@@ -71,6 +72,8 @@ def remarks(view: View) -> list[Note]:
         notes.append(Note(text))
     effects = effectless(view.plan) if view.plan else []
     notes += [Note(f"{sentence}.") for sentence in (*view.rescaled, *effects)]
+    if dear := dear_steps(view.seen.trials, view.everything):
+        notes.append(Note(several_gradients(dear)))
     if view.seen.timed_on:
         notes.append(Note(f"Seconds to the target were timed on this machine: {view.seen.timed_on}."))
     if view.seen.mixture:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from thalweg.contracts import Metric
@@ -101,6 +102,16 @@ def unfinished(number: int, benchmark: str) -> str:
     verb, whose, counts = ("is", "its", "counts") if number == 1 else ("are", "their", "count")
     why = f"because {whose} run was interrupted, and {counts} for nobody"
     return f"{count(number, 'trial')} {verb} unfinished, {why}: 'thalweg run {benchmark}' goes on."
+
+
+def several_gradients(found: Mapping[str, float]) -> str:
+    """Which optimizers take several gradients a step.
+
+    >>> several_gradients({"sam": 2.0, "lbfgs": 21.31})
+    'Gradients and curvature products in a step, by one trial: sam 2, lbfgs 21.3. Work to the target counts them all.'
+    """
+    told = ", ".join(f"{name} {number:.3g}" for name, number in found.items())
+    return f"Gradients and curvature products in a step, by one trial: {told}. Work to the target counts them all."
 
 
 def count(n: int, one: str, many: str = "") -> str:
