@@ -14,6 +14,7 @@ from thalweg_plugins.probes.sharpness import Sharpness
 from thalweg_plugins.probes.smoothness import Smoothness
 from thalweg_plugins.probes.spectrum import Spectrum
 from thalweg_plugins.probes.surface import Surface
+from thalweg_plugins.probes.trace import Trace
 from thalweg_plugins.probes.trajectory import Trajectory
 
 
@@ -30,6 +31,7 @@ def thalweg_register_probes(register: Register) -> None:
         Smoothness,
         CovariateShift,
         Spectrum,
+        Trace,
         Sharpness,
         NoiseScale,
         EdgeOfStability,

@@ -157,6 +157,8 @@ def _of_every_example(context: ProbeContext, objective: Objective) -> dict[str, 
     from thalweg.curvature import flat
 
     options, whole = context.options, objective.batch
+    if whole.inputs is None and whole.size > 1:
+        raise ValueError("the batches are no pairs of tensors, so single examples have no gradients")
     if whole.inputs is None:
         return _exact(0.0, float(flat(objective.gradient()[1]).double().square().sum()))
     if whole.size > options["draws"] * options["big"]:

@@ -107,12 +107,12 @@ class Spectrum(Probe):
 
         objective = chosen_objective(context, final=True)
         options, generator = context.options, context.generator
-        operator, gradient = _operator(objective, options["matrix"])
+        operator, gradient = operator_of(objective, options["matrix"])
         if not bool(gradient.isfinite().all()):
             raise ValueError("the gradient at the trained weights is not finite, so there is no spectrum")
         top, bottom = _extremes(operator, options["eigenvalues"], options["iterations"], generator)
         rows = [*_eigenvalue_rows(top, "largest"), *_eigenvalue_rows(bottom, "smallest")]
-        rows += _trace_rows(operator, options["vectors"], generator)
+        rows += trace_rows(operator, options["vectors"], generator)
         rows += _density_rows(operator, options, (float(bottom.eigenvalues[0]), float(top.eigenvalues[0])), generator)
         rows += _overlap_rows(top.vectors, gradient)
         if options["blocks"]:
@@ -135,8 +135,12 @@ class Spectrum(Probe):
         return {"layers": block_chart, "overlap with the gradient": overlap_chart}
 
 
-def _operator(objective: Objective, matrix: str) -> tuple[Operator, Tensor]:
-    """The matrix, and the gradient (P,) at its point."""
+def operator_of(objective: Objective, matrix: str) -> tuple[Operator, Tensor]:
+    """The matrix, and the gradient (P,) at its point.
+
+    Raises:
+        ValueError: the loss or batch norm's mode has no such matrix.
+    """
     from thalweg.contracts.modes import batch_norms
     from thalweg.curvature import GGN, Fisher, flat, hessian
 
@@ -181,7 +185,8 @@ def _eigenvalue_rows(found: Eigenpairs, quantity: str) -> Iterator[dict[str, Any
         yield _row("eigenvalue", quantity=quantity, index=index, value=value, low=value - bound, high=value + bound)
 
 
-def _trace_rows(operator: Operator, vectors: int, generator: torch.Generator) -> Iterator[dict[str, Any]]:
+def trace_rows(operator: Operator, vectors: int, generator: torch.Generator) -> Iterator[dict[str, Any]]:
+    """The trace by two methods, each with its interval."""
     from thalweg.curvature import hutch_plus_plus, hutchinson
 
     for quantity, method in (("Hutchinson", hutchinson), ("Hutch++", hutch_plus_plus)):
@@ -215,27 +220,38 @@ def _overlap_rows(vectors: Tensor, gradient: Tensor) -> Iterator[dict[str, Any]]
 def _block_rows(
     objective: Objective, options: Mapping[str, Any], generator: torch.Generator
 ) -> Iterator[dict[str, Any]]:
-    """The rows of each layer's block: the matrix of an objective in which that layer's weights alone are free."""
-    import copy
+    """The rows of each layer's block."""
+    for depth, name, operator in _blocks(objective, options["matrix"]):
+        top, _ = _extremes(operator, 1, options["iterations"], generator, smallest=False)
+        (largest,) = _eigenvalue_rows(top, "largest")
+        yield {**largest, "kind": "block", "layer": name, "index": depth}
+        yield _block_trace(depth, name, operator, options["vectors"], generator)
 
-    from thalweg.curvature import hutchinson
+
+def block_traces(
+    objective: Objective, matrix: str, vectors: int, generator: torch.Generator
+) -> Iterator[dict[str, Any]]:
+    """The trace of each layer's block."""
+    for depth, name, operator in _blocks(objective, matrix):
+        yield _block_trace(depth, name, operator, vectors, generator)
+
+
+def _blocks(objective: Objective, matrix: str) -> Iterator[tuple[int, str, Operator]]:
+    """Each layer's block: the matrix of an objective in which that layer's weights alone are free."""
+    import copy
 
     for depth, (name, parameter) in enumerate(weights_of(objective.module), start=1):
         alone = copy.copy(objective)
         alone.parameters = [parameter]
-        operator, _ = _operator(alone, options["matrix"])
-        top, _ = _extremes(operator, 1, options["iterations"], generator, smallest=False)
-        (largest,) = _eigenvalue_rows(top, "largest")
-        yield {**largest, "kind": "block", "layer": name, "index": depth}
-        trace = hutchinson(operator.products, _like(operator), options["vectors"], generator)
-        low, high = trace.interval()
-        yield _row(
-            "block",
-            quantity="trace",
-            layer=name,
-            index=depth,
-            value=trace.value,
-            low=low,
-            high=high,
-            vectors=trace.products,
-        )
+        yield depth, name, operator_of(alone, matrix)[0]
+
+
+def _block_trace(depth: int, name: str, operator: Operator, vectors: int, generator: torch.Generator) -> dict[str, Any]:
+    from thalweg.curvature import hutchinson
+
+    trace = hutchinson(operator.products, _like(operator), vectors, generator)
+    low, high = trace.interval()
+    return _row(
+        "block", quantity="trace", layer=name, index=depth,
+        value=trace.value, low=low, high=high, vectors=trace.products,
+    )  # fmt: skip

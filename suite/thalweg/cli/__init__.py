@@ -12,7 +12,7 @@ import typer
 
 from thalweg import __version__
 from thalweg.allocator import set_allocator
-from thalweg.cli import claims, components, plugin, results, run, scores
+from thalweg.cli import claims, components, look, plugin, results, run, scores
 from thalweg.errors import LONGEST, NothingThere, UserError
 from thalweg.exit_codes import ExitCode
 from thalweg.shown import cut, shown
@@ -86,6 +86,7 @@ def _main(
 
 app.command()(run.run)
 app.command()(scores.probe)
+app.command()(look.look)
 app.command(name="list")(components.list_)
 app.command()(components.show)
 app.command()(scores.leaderboard)
