@@ -15,6 +15,7 @@ from thalweg.benchmark_file import (
     OptimizerSpec,
     OverrideSpec,
     ProbeSpec,
+    TrackSpec,
     TuningSpec,
     WorkloadSpec,
 )
@@ -28,6 +29,7 @@ TITLES: dict[type[BaseModel], str] = {
     OverrideSpec: "Override",
     ProbeSpec: "Probe",
     TuningSpec: "Tuning",
+    TrackSpec: "Track",
     ComponentSpec: "Component",
     Budget: "Budget",
     Interval: "Interval",
@@ -35,7 +37,7 @@ TITLES: dict[type[BaseModel], str] = {
     Schedule: "Schedule",
 }
 LINKS = {model.__name__: f"[{title.lower()}](#{title.lower()})" for model, title in TITLES.items()}
-NAMES = {"integer": "whole number", "number": "number", "string": "text"}
+NAMES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 HEAD = """# Keys of a benchmark file
 

@@ -327,3 +327,12 @@ def test_progress_is_told_to_a_function() -> None:
     seen: list[tuple[int, int]] = []
     looked("surface", network(), "cross_entropy", (X, Y), progress=lambda done, total: seen.append((done, total)))
     assert seen[-1][0] == seen[-1][1] > 0
+
+
+def test_pictures_speak_of_what_was_looked_at() -> None:
+    surface = str(looked("surface", network(), "cross_entropy", (X, Y)).chart().to_dict())
+    assert "of the way from the start" not in surface
+    assert "optimizer's path" not in surface
+    # one moment is drawn over depth, and not over epochs
+    flow = str(looked("gradient_flow", network(), "cross_entropy", (X, Y)).chart().to_dict())
+    assert "Signals over depth" in flow

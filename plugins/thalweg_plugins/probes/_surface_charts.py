@@ -59,7 +59,7 @@ def relief(table: pandas.DataFrame) -> object:
         y=inside["y"],
         z=shown,
         mode="lines+markers",
-        name="optimizer's path",
+        name="optimizer's path" if len(path) > 1 else "the weights",
         line={"color": "black", "width": 5},
         marker={"size": 3, "color": "white", "line": {"color": "black", "width": 1}},
     )
@@ -223,7 +223,9 @@ def _frame(table: pandas.DataFrame, x: Any, y: Any, z: Any, levels: Any, log: bo
         "hessian": "plane of the Hessian's two leading eigenvectors",
         "points": "plane through start, finish and the path's farthest point",
     }
-    share = table.loc[(table["kind"] == "path") & (table["step"] == 0), "in_plane"]
+    way = table[table["kind"] == "path"]
+    # a single point is the weights themselves
+    share = way.loc[(way["step"] == 0) & (len(way) > 1), "in_plane"]
     seen = f"; {share.iloc[0]:.1%} of the way from the start lies in it" if len(share) else ""
     below = ", since the loss goes below zero" if not log and (table["loss"] < 0).any() else ""
     lines = [words.get(kind, kind), f"{'log' if log else 'linear'} scale{below}{seen}"]
@@ -244,6 +246,9 @@ def _path(table: pandas.DataFrame, axes: dict[str, Any]) -> list[Any]:
     import altair as alt
 
     path = table[table["kind"] == "path"].sort_values("step")
+    if len(path) < 2:
+        weights = alt.Chart(path).mark_point(shape="cross", size=130, fill="white", stroke="black", strokeWidth=1)
+        return [weights.encode(**axes, tooltip=[alt.Tooltip("loss:Q", format=".4g")])]
     last = len(path) - 1
     where = ["end" if i == last else "on the way" if i else "start" for i in range(len(path))]
     path = path.assign(point=where)[["x", "y", "loss", "step", "point"]]

@@ -97,8 +97,8 @@ class GradientFlow(Probe):
         }
 
     def chart(self, table: pandas.DataFrame) -> altair.TopLevelMixin:
-        """The gradient's norm over the epochs, one line a layer, on a log scale."""
-        return _over_epochs(table, GRADIENT)
+        """The gradient's norm over the epochs, one line a layer, on a log scale; of one moment all over depth."""
+        return _over_depth(table) if len(table["epoch"].unique()) == 1 else _over_epochs(table, GRADIENT)
 
     def views(self) -> dict[str, Any]:
         """Every quantity against depth, at the start and at the end; activations and dead units over the epochs."""
@@ -262,7 +262,7 @@ def _over_depth(table: pandas.DataFrame) -> altair.TopLevelMixin:
         style = color_and_dash("trial", "trial", list(rows["trial"].unique()))
     else:
         style = color_and_dash("when", "measured at", names)
-    panels, about = [], ["on one batch, in training mode"]
+    panels, about = [], ["on one batch"]
     for quantity in UNITS:
         part, left_out = _drawable(rows, quantity)
         y, _ = _encoded(quantity)
