@@ -171,6 +171,53 @@ class TrackSpec(Frozen):
     """The least (target - mean) n^(1/2) of an entry's n runs, and the least difference between two entries."""
 
 
+class ImportedMetric(Frozen):
+    """A metric of imported curves."""
+
+    better: Literal["higher", "lower"]
+    """Which direction is better."""
+    scale: Literal["linear", "log"] = "linear"
+    """The scale of means, intervals and axes."""
+    unit: str = ""
+    """``"%"`` for shares of one."""
+
+
+class ImportedWorkload(Frozen):
+    """``[imported.workloads.NAME]``: what the curves of a workload hold."""
+
+    metric: str
+    """The metric that ranks."""
+    metrics: Annotated[dict[str, ImportedMetric], Field(min_length=1)]
+    """All metrics."""
+    split: Literal["train", "valid", "test"]
+    """The split at which the metric that ranks is read, at the end of the curve."""
+    target: float | None = None
+    """A value of the metric to reach."""
+    valid: bool = False
+    """Whether there is a validation split."""
+    known: tuple[str, ...] = ()
+    """The costs of each evaluation that the source tells, such as ``seconds``."""
+    selected: bool = False
+    """Whether the test metric is read at the step at which validation is best."""
+
+    @model_validator(mode="after")
+    def _names(self) -> ImportedWorkload:
+        if self.metric not in self.metrics:
+            raise ValueError(f"metric: {unknown('metric', self.metric, self.metrics)}")
+        return self
+
+
+class ImportedSpec(Frozen):
+    """``[imported]``: the runs were imported from another tool, and cannot be trained here."""
+
+    format: str
+    """The reader."""
+    paired: bool = False
+    """Whether equal seeds of two optimizers had the same start and the same data."""
+    workloads: Annotated[dict[str, ImportedWorkload], Field(min_length=1)]
+    """``[imported.workloads.NAME]`` tables."""
+
+
 Keep = Literal["weights", "trajectory"]
 """The weights that are kept of every trial for later probes: first and last, or those of every evaluation too."""
 
@@ -214,6 +261,8 @@ class BenchmarkFile(Frozen):
     """``[ladders]``: by task its workloads, the easiest first. The highest workload that is passed is the score."""
     track: TrackSpec | None = None
     """The ``[track]`` table."""
+    imported: ImportedSpec | None = None
+    """The ``[imported]`` table, which ``thalweg results import-curves`` writes."""
     keep: Keep | None = None
     """The weights to keep of every trial; by default only trials with probes keep theirs, the first and the last."""
 

@@ -62,6 +62,8 @@ class Benchmark:
             settings: hyperparameters that replace those of the file, by workload and optimizer. Each setting of a pair
                 gives one trial a seed. A pair without settings is left out. None: the file's own hyperparameters.
         """
+        if self.spec.imported is not None:
+            raise UserError(f"{self.path.name}: {self.name!r} holds imported runs, which cannot be trained here")
         selection = selection or Selection()
         optimizers = self.optimizers(selection)
         added = {label: spec.optimizer or label for label, spec in map(parse_extra, selection.extra)}

@@ -24,7 +24,10 @@ class Workload:
     metric: Metric
     """The metric that ranks."""
     split: Literal["train", "valid", "test"]
-    """The split of the ranking metric: test, read at the step that validation selects, or train, read at the end."""
+    """The split of the ranking metric: test, read at the step that validation selects, or train, read at the end.
+
+    Imported curves may have none but validation, read at the end.
+    """
     target: Target | None
     target_split: Literal["train", "valid"]
     target_metric: Metric | None
@@ -32,6 +35,10 @@ class Workload:
     """The column of a curve that counts the spent budget."""
     start: float | None = None
     """The value of the target's metric before training, where the target or the problem declares it."""
+    selects: bool = False
+    """Whether curves have the test metric at many steps, of which the one counts that validation selects."""
+    known: frozenset[str] | None = None
+    """Of imported curves the columns that their source tells; None where a run here wrote all."""
 
 
 @dataclass(frozen=True, slots=True)

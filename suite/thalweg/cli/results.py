@@ -121,3 +121,61 @@ def import_(
     from thalweg.commands.results.import_ import import_command
 
     raise typer.Exit(import_command(source, results, as_json))
+
+
+@app.command(name="import-curves")
+def import_curves(
+    paths: Annotated[list[Path], typer.Argument(help="Files of other tools, or folders with such files.")],
+    benchmark: Annotated[str, typer.Option(help="The name under which the runs are kept.")],
+    into: Annotated[
+        Path | None, typer.Option("--into", help="Results folder: else $THALWEG_RESULTS, else ./results/local.")
+    ] = None,
+    format_: Annotated[str, typer.Option("--format", help="auto, or the name of a reader: csv.")] = "auto",
+    map_: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="optimizer=KEY, seed=KEY, workload=KEY or valid.accuracy=KEY. Repeatable."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="What all runs have: optimizer=adam. Repeatable.")
+    ] = None,
+    better: Annotated[
+        list[str] | None, typer.Option("--better", help="METRIC=higher or METRIC=lower. Repeatable.")
+    ] = None,
+    template: Annotated[
+        str, typer.Option("--paths", help="What the ends of paths say: '{optimizer}/{seed}/metrics.csv'.")
+    ] = "",
+    mapping: Annotated[Path | None, typer.Option(help="A mapping that --save-mapping wrote.")] = None,
+    save_mapping: Annotated[Path | None, typer.Option(help="Keep the mapping in a file.")] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="The metric that ranks: NAME, or WORKLOAD=NAME. Repeatable.")
+    ] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="A value of it to reach: NUMBER, or WORKLOAD=NUMBER. Repeatable.")
+    ] = None,
+    paired: Annotated[
+        bool, typer.Option("--paired", help="Equal seeds of two optimizers had the same start and data.")
+    ] = False,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Say what would be imported, and write nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Import training curves of other tools as trials, for leaderboards, comparisons, reports and the app."""
+    from thalweg.commands.results.import_curves import CurvesOptions, import_curves_command
+
+    options = CurvesOptions(
+        paths=tuple(paths),
+        benchmark=benchmark,
+        format=format_,
+        into=into,
+        map=tuple(map_ or ()),
+        set=tuple(set_ or ()),
+        better=tuple(better or ()),
+        template=template,
+        mapping=mapping,
+        save_mapping=save_mapping,
+        metric=tuple(metric or ()),
+        target=tuple(target or ()),
+        paired=paired,
+        dry=dry,
+        as_json=as_json,
+    )
+    raise typer.Exit(import_curves_command(options))

@@ -65,8 +65,13 @@ def compare_command(options: CompareOptions) -> ExitCode:
         return ExitCode.NOTHING
     if (before.optimizer is None) != (after.optimizer is None):
         raise UserError("name an optimizer in BASELINE and in CANDIDATE, or in neither: FOLDER:OPTIMIZER")
-    terms = Terms(margins, paired=options.paired)
+    unpaired = [side for side in (before, after) if (told := side.benchmark.spec.imported) and not told.paired]
+    terms = Terms(margins, paired=options.paired and not unpaired)
     found = compare_sides(before, after, registry, options.metric, terms)
+    if options.paired and unpaired:
+        found.notes.append(
+            "seeds are no pairs: nothing says that equal seeds of imported runs had the same start and data"
+        )
     if options.allow_undecided and found.verdict == "undecided":
         found.notes.append("undecided counts as done here, since --allow-undecided is given")
     print_comparison(found, after.benchmark.name, options.format, options.allow_undecided)

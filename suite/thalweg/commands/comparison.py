@@ -13,6 +13,7 @@ from thalweg.contracts import Metric
 from thalweg.contracts.option import resolve
 from thalweg.exit_codes import ExitCode
 from thalweg.plan import Workload, pairs_of
+from thalweg.present.sentences import not_known
 from thalweg.present.verdicts import cells, headline, ordered
 from thalweg.registry import Registry
 from thalweg.scoring.compare import Pair, Terms, compare, overall
@@ -195,8 +196,8 @@ def _examples(side: Side, metrics: Mapping[str, list[Metric]], registry: Registr
     trials = {name: trial for (name, _), trial in pairs_of(side.plan.trials).items()}
     for name, chosen in metrics.items():
         workload, trial = side.plan.workloads.get(name), trials.get(name)
-        if workload is None or trial is None:
-            continue
+        if workload is None or trial is None or workload.known is not None:
+            continue  # nobody here knows the data of imported curves
         problem = registry.problem(trial.problem.name)
         options = resolve(problem.options, trial.problem.settings, trial.problem.name)
         if problem.shape(options).task == "language":
@@ -233,5 +234,7 @@ def _notes(side: Side, name: str, paired: bool) -> list[str]:
             f"{count} {'was' if side.others == 1 else 'were'} trained by other versions of plugins than those here"
         )
     found += [f"{name}: {note}" for note in side.mixed]
+    if side.benchmark.spec.imported is not None:
+        found.append(f"{name} was imported: {not_known()}")
     found += [f"left out of {name}, since its curve cannot be read: {reason}" for reason in side.seen.unreadable]
     return found

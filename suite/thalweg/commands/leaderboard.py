@@ -123,6 +123,8 @@ def leaderboard_command(options: LeaderboardOptions) -> ExitCode:
     _print(plan, table, options, climb(plan, stored, ladders) if ladders else None)
     _warn_of_plan(plan, seen, way)
     _say(changes(declared, plan.workloads))
+    if benchmark.spec.imported is not None:
+        errors().print(f"These runs were imported, and not trained here: {sentences.not_known()}.", markup=False)
     if metric in (None, STEPS.name) and (dear := dear_steps(seen.trials, stored)):
         errors().print(f"{sentences.several_gradients(dear)} (--metric work_to_target)", markup=False)
     if lacking := [key for key, one in plan.workloads.items() if ranking_metric(one, metric) is None]:

@@ -80,7 +80,13 @@ class Side:
         return pairs_of(self.plan.trials)
 
     def asked(self, workload: str) -> object:
-        """The definition of a workload: its table in the file, and the content of the files that it names."""
+        """The definition of a workload: its table in the file, and the content of the files that it names.
+
+        Of imported curves it is the metric that ranks and where it is read.
+        """
+        if self.benchmark.spec.imported is not None:
+            told = self.benchmark.spec.imported.workloads.get(workload)
+            return None if told is None else (told.metric, told.split, told.metrics[told.metric].better)
         options = {str(one.trial.problem.options) for one in self.plan.trials if one.workload == workload}
         return self.benchmark.spec.workloads.get(workload), options
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from thalweg.errors import UserError
 from thalweg.expand import Benchmark
+from thalweg.importing.plan import imported_plan
 from thalweg.limits import TooMuch
 from thalweg.plan import PlannedTrial
 from thalweg.registry import Registry
@@ -86,6 +87,8 @@ def best_expansion(
 
     So results of a GPU can be ranked on a machine without one.
     """
+    if benchmark.spec.imported is not None:
+        return Expansion(imported_plan(benchmark, stored), OnDisk([], {}))
     found = []
     for device in stored.devices:
         way = stored.way()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from thalweg.present.loaded import Loaded
-from thalweg.present.sentences import count, several_gradients, unfinished
+from thalweg.present.sentences import count, not_known, several_gradients, unfinished
 from thalweg.present.view import IN_BENCHMARK, View
 from thalweg.scoring.step_costs import dear_steps
 from thalweg.scoring.tuning import effectless
@@ -70,6 +70,8 @@ def remarks(view: View) -> list[Note]:
             "of one name with different settings."
         )
         notes.append(Note(text))
+    if any(workload.known is not None for workload in view.workloads.values()):
+        notes.append(Note(f"These runs were imported, and not trained here: {not_known()}."))
     effects = effectless(view.plan) if view.plan else []
     notes += [Note(f"{sentence}.") for sentence in (*view.rescaled, *effects)]
     if dear := dear_steps(view.seen.trials, view.everything):

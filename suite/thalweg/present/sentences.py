@@ -21,13 +21,10 @@ def plain(text: str) -> str:
 def ranking(workload: Workload) -> str:
     """The workload's metric, the split and the step where it is read, and which direction is better."""
     if workload.split == "test":
-        where = (
-            "on the test split, at the step that validation selects"
-            if workload.target_split == "valid"
-            else "on the test split, at the end of training"
-        )
+        selects = workload.target_split == "valid" and (workload.known is None or workload.selects)
+        where = f"on the test split, {'at the step that validation selects' if selects else 'at the end of training'}"
     else:
-        where = "on the training split, at the end of training"
+        where = f"on the {'validation' if workload.split == 'valid' else 'training'} split, at the end of training"
     return f"{workload.metric.name} {where}; {workload.metric.better} is better"
 
 
@@ -102,6 +99,21 @@ def unfinished(number: int, benchmark: str) -> str:
     verb, whose, counts = ("is", "its", "counts") if number == 1 else ("are", "their", "count")
     why = f"because {whose} run was interrupted, and {counts} for nobody"
     return f"{count(number, 'trial')} {verb} unfinished, {why}: 'thalweg run {benchmark}' goes on."
+
+
+NOT_KNOWN = (
+    "the order of the data",
+    "whether budgets were equal",
+    "whether the test split chose anything",
+    "what tuning cost",
+    "the machine",
+)
+"""What an import cannot know."""
+
+
+def not_known() -> str:
+    """What nobody here knows of imported runs."""
+    return f"not known are {', '.join(NOT_KNOWN[:-1])} and {NOT_KNOWN[-1]}"
 
 
 def several_gradients(found: Mapping[str, float]) -> str:

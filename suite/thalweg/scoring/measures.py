@@ -50,17 +50,18 @@ def ranking_metric(workload: Workload, name: str | None) -> Metric | None:
     if name is None or name in choices:
         return workload.metric if name is None else choices[name]
     if name == STATE_BYTES.name:
-        return STATE_BYTES
+        return STATE_BYTES if workload.known is None else None
     if name == TRAINING_LOSS:
         return replace(choices["loss"], name=name) if "loss" in choices else None
     if name == AREA:
         return replace(workload.metric, name=name)
     if name == FINAL:
         return replace(workload.metric, name=name) if workload.target_split == "valid" else None
-    if workload.target is None:
+    if workload.target is None or (name == SECONDS.name and workload.known is not None):
         return None
     if name in TO_TARGET:
-        return TO_TARGET[name][0]
+        told = workload.known is None or TO_TARGET[name][1] in workload.known
+        return TO_TARGET[name][0] if told else None
     return {SECONDS.name: SECONDS, STABILITY.name: STABILITY}.get(name)
 
 
@@ -70,6 +71,8 @@ def check_metric(workloads: Mapping[str, Workload], name: str | None, among: Col
         return
     if name == FINAL:
         raise UserError(f"--metric: no workload asked for has a validation split, which {name} needs")
+    if name in COSTS and all(workload.known is not None for workload in workloads.values()):
+        raise UserError(f"--metric {name}: these runs were imported, and their source does not tell it")
     if name in (*TO_TARGET, SECONDS.name, STABILITY.name):
         raise UserError(f"--metric: no workload asked for has a target, which {name} needs")
     known = {metric.name for workload in workloads.values() for metric in workload.metrics} | {*among}
@@ -78,7 +81,8 @@ def check_metric(workloads: Mapping[str, Workload], name: str | None, among: Col
 
 def where_read(workload: Workload, metric: Metric) -> str:
     """The split and the moment at which a metric is read; empty for costs, whose names say it."""
-    selected = "at the step that validation selects" if workload.target_split == "valid" else "at the end of training"
+    selects = workload.target_split == "valid" and (workload.known is None or workload.selects)
+    selected = "at the step that validation selects" if selects else "at the end of training"
     own = workload.metric.name
     logs = ", on logarithms" if metric.scale == "log" else ""
     return {
@@ -87,10 +91,10 @@ def where_read(workload: Workload, metric: Metric) -> str:
         AREA: f"{own}, {_SPLITS[workload.target_split]}, mean over training{logs}",
         STABILITY.name: "share of settings and seeds that reach the target",
         **dict.fromkeys(COSTS, ""),
-    }.get(metric.name, f"test, {selected}" if workload.split == "test" else "training, at the end")
+    }.get(metric.name, f"test, {selected}" if workload.split == "test" else f"{_SPLITS[workload.split]}, at the end")
 
 
-_SPLITS = {"valid": "validation", "train": "training"}
+_SPLITS = {"valid": "validation", "train": "training", "test": "test"}
 
 
 def wanted_for(workloads: Mapping[str, Workload], metric: str | None = None) -> Wanted:
@@ -119,7 +123,10 @@ def read_of(workload: Workload, name: str | None) -> list[tuple[str, str]]:
         return [("loss", "train")]
     if ranked.name in (FINAL, AREA):
         return [(workload.metric.name, workload.target_split)]
-    return [] if ranked.name in (*COSTS, STABILITY.name) else [(ranked.name, workload.split)]
+    if ranked.name in (*COSTS, STABILITY.name):
+        return []
+    chosen_by = [(ranked.name, "valid")] if workload.selects and workload.split == "test" else []
+    return [(ranked.name, workload.split), *chosen_by]
 
 
 def is_to_target(metric: Metric) -> bool:
@@ -138,11 +145,27 @@ def values_by_seed(workload: Workload, metric: Metric, curves: pd.DataFrame) -> 
         return to_target(curves, workload, TO_TARGET[metric.name][1] if metric.name in TO_TARGET else "step")
     (name, split), *_ = read_of(workload, metric.name) or [("", "")]
     rows = curves[(curves["metric"] == name) & (curves["split"] == split)].sort_values("step", kind="stable")
+    if workload.selects and split == "test":
+        rows = _selected(rows, curves[(curves["metric"] == name) & (curves["split"] == "valid")], metric)
     if metric.name == AREA:
         return by_optimizer(_areas(rows, workload.axis, metric.scale == "log"))
     # the last row also where that is nan
     last = rows.drop_duplicates(["optimizer", "seed"], keep="last").sort_values(["optimizer", "seed"])
     return by_optimizer(last.set_index(["optimizer", "seed"])["value"])
+
+
+def _selected(rows: pd.DataFrame, valid: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    """Of each trial the rows up to the step at which its validation metric is best for the first time."""
+    keys = ["optimizer", "seed"]
+    finite = valid[np.isfinite(valid["value"])].sort_values("step", kind="stable")
+    groups = finite.groupby(keys, observed=True)["value"]
+    best = groups.transform("max" if metric.better == "higher" else "min")
+    steps = finite[finite["value"] == best].groupby(keys, observed=True)["step"].min().rename("chosen").reset_index()
+    merged = rows.merge(steps, on=keys, how="left")
+    # a source that reads the test split once has the step in its own way
+    alone = merged.groupby(keys, observed=True)["step"].transform("size") == 1
+    kept = alone | merged["chosen"].isna() | (merged["step"] <= merged["chosen"])
+    return merged[kept].drop(columns="chosen")
 
 
 def _areas(rows: pd.DataFrame, axis: str, log: bool) -> pd.Series:

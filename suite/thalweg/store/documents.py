@@ -93,6 +93,23 @@ class ProbeDocument(BaseModel):
     """The probe's own cost, without training: seconds, examples, gradient evaluations, curvature products."""
 
 
+class ImportedFrom(BaseModel):
+    """Where a run was imported from. Nobody here trained it, so it has no environment."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    format: str
+    """The name of the reader."""
+    reader: str = ""
+    """The versions of the reader and of its library."""
+    source: str = ""
+    """The name of the file or folder."""
+    run: str = ""
+    """The run's name in its source."""
+    sha256: str = ""
+    """The digest of the file; empty for a folder."""
+
+
 class TrialDocument(BaseModel):
     """The content of ``trial.json``. Keys may be added within a schema version, so unknown ones are ignored."""
 
@@ -111,6 +128,8 @@ class TrialDocument(BaseModel):
     error: Failure | None = None
     environment: Annotated[dict[str, Any], _checked_as(Environment)] = {}
     summary: Annotated[dict[str, Any], _checked_as(Summary)] = {}
+    imported: ImportedFrom | None = None
+    """Where the run was imported from; None for a trial that was trained."""
     probes: dict[Place, ProbeDocument] = {}
     files: dict[Place, str] = {}
     """SHA-256 of each other file in the trial's folder, by name."""
@@ -143,6 +162,8 @@ class TrialDocument(BaseModel):
         """Indented JSON, trials and probe requests without defaults."""
         table = self.model_dump(mode="json", by_alias=True)
         table["trial"] = self.trial.model_dump(mode="json", exclude_defaults=True)
+        if self.imported is None:
+            del table["imported"]
         for key, probe in self.probes.items():
             table["probes"][key]["request"] = probe.request.model_dump(mode="json", exclude_defaults=True)
         return json.dumps(finite(table), indent=1, allow_nan=False)

@@ -17,7 +17,10 @@ from thalweg.store.tables import read_table
 from thalweg.store.trials import StoredTrial, Unreadable
 
 FORMATS = (".parquet", ".csv", ".duckdb")
-_TRIAL = ("benchmark", "hash", "workload", "optimizer", "seed", "status")
+_TRIAL = ("benchmark", "hash", "workload", "optimizer", "seed", "status", "reason")
+
+_SETTINGS = ("budget", "batch_size", "schedule", "clip_norm", "coupled_weight_decay", "decoupled_weight_decay")
+"""Fields of a trial that a curve's rows have besides hyperparameters, where a trial sets them."""
 
 
 def trials_table(stored: Sequence[tuple[str, StoredTrial]]) -> pd.DataFrame:
@@ -52,8 +55,22 @@ def _named(stored: Sequence[tuple[str, StoredTrial]]) -> list[dict[str, Any]]:
     return [{name: table[name].iloc[row] for name in _TRIAL} for row in range(len(table))]
 
 
+def settings_of(trial: StoredTrial) -> dict[str, Any]:
+    """The hyperparameters that a trial sets, and further settings; a name that a curve has gets a prefix."""
+    asked = trial.document.trial.model_dump(mode="json", exclude_defaults=True)
+    further = {name: asked[name] for name in _SETTINGS if name in asked}
+    found = {**asked["optimizer"].get("options", {}), **further}
+    taken = {*_TRIAL, *CURVES.names}
+    return {
+        f"set_{name}" if name in taken else name: value if isinstance(value, str | int | float) else json.dumps(value)
+        for name, value in found.items()
+    }
+
+
 def curves_table(stored: Sequence[tuple[str, StoredTrial]], unread: list[Unreadable]) -> pd.DataFrame:
-    """The rows of all curves, each with its trial. A trial without a curve has one row without numbers.
+    """The rows of all curves, each with its trial and its settings: a tidy table that ``import-curves`` reads.
+
+    A trial without a curve has one row without numbers.
 
     ``unread`` gets the curves that cannot be read.
     """
@@ -66,7 +83,7 @@ def curves_table(stored: Sequence[tuple[str, StoredTrial]], unread: list[Unreada
             curve = pd.DataFrame()
         if curve.empty:
             curve = pd.DataFrame(index=[0])
-        parts.append(curve.assign(**row))
+        parts.append(curve.assign(**row, **settings_of(trial)))
     table: pd.DataFrame = pd.concat(parts, ignore_index=True)
     return table[[*_TRIAL, *(column for column in table if column not in _TRIAL)]]
 

@@ -1,0 +1,144 @@
+"""``thalweg results import-curves``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from thalweg.console import console, errors, print_json, print_table
+from thalweg.errors import UserError
+from thalweg.exit_codes import ExitCode
+from thalweg.importing.mapping import Names, check, mapped, read_names
+from thalweg.importing.readers import read
+from thalweg.importing.trials import Import, prepare, write
+from thalweg.present.sentences import NOT_KNOWN, count, not_known
+from thalweg.selection import parse_settings
+from thalweg.store.roots import results_root
+
+
+@dataclass(frozen=True)
+class CurvesOptions:
+    """What ``thalweg results import-curves`` is asked for."""
+
+    paths: tuple[Path, ...]
+    benchmark: str
+    format: str = "auto"
+    into: Path | None = None
+    map: tuple[str, ...] = ()
+    set: tuple[str, ...] = ()
+    better: tuple[str, ...] = ()
+    template: str = ""
+    mapping: Path | None = None
+    save_mapping: Path | None = None
+    metric: tuple[str, ...] = ()
+    target: tuple[str, ...] = ()
+    paired: bool = False
+    dry: bool = False
+    as_json: bool = False
+
+
+def import_curves_command(options: CurvesOptions) -> ExitCode:
+    """Read runs, name their parts, and write them as trials of a benchmark."""
+    names = _names(options)
+    found = read(options.paths, options.format)
+    runs = mapped(found.runs, names)
+    made = prepare(
+        found,
+        runs,
+        options.benchmark,
+        names.better,
+        _by_workload(options.metric),
+        _targets(options.target),
+        options.paired,
+    )
+    root = results_root(options.into)
+    try:
+        new, there = (0, 0) if options.dry else write(made, root)
+        if options.save_mapping is not None and not options.dry:
+            options.save_mapping.write_text(names.to_toml(), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{error.filename or root}: cannot be written: {error.strerror}") from error
+    left_out = dict(runs.left_out.most_common())
+    if options.as_json:
+        rows = made.table().to_dict("records")
+        print_json(
+            {
+                "benchmark": made.benchmark,
+                "results": str(root),
+                "added": new,
+                "there": there,
+                "rows": rows,
+                "left_out": left_out,
+                "notes": made.notes,
+                "not_known": list(NOT_KNOWN),
+            }
+        )
+        return ExitCode.DONE
+    _print(made, left_out)
+    if options.dry:
+        console().print(f"{count(len(made.trials), 'trial')} would be written; nothing was")
+        return ExitCode.DONE
+    console().print(f"{made.benchmark}: {new} added, {there} there already; results in {root}", markup=False)
+    return ExitCode.DONE
+
+
+def _print(made: Import, left_out: dict[str, int]) -> None:
+    table = made.table()
+    headings = list(table.columns)
+    cells = [
+        [f"{value:,}" if isinstance(value, int) else str(value) for value in row] for row in table.to_numpy(object)
+    ]
+    print_table(made.benchmark, headings, cells, right=["seeds", "steps", "lost"])
+    console().print()
+    for note in made.notes:
+        errors().print(note, markup=False)
+    errors().print(f"Of imported runs {not_known()}.", markup=False)
+    if left_out:
+        some = ", ".join(list(left_out)[:12]) + (", …" if len(left_out) > 12 else "")
+        errors().print(f"left out, since they mean no known metric: {some} (--map valid.NAME=KEY)", markup=False)
+
+
+def _names(options: CurvesOptions) -> Names:
+    """The mapping of the file, with what the command line says besides."""
+    base = Names() if options.mapping is None else read_names(options.mapping)
+    constants: dict[str, Any] = parse_settings(options.set, "--set")
+    names = Names(
+        {**base.fields, **_pairs(options.map, "--map")},
+        {**base.constants, **constants},
+        options.template or base.paths,
+        {**base.better, **_pairs(options.better, "--better")},
+    )
+    check(names, "--map" if options.mapping is None else str(options.mapping))
+    return names
+
+
+def _by_workload(texts: Iterable[str]) -> dict[str, str]:
+    """``NAME`` for all workloads, or ``WORKLOAD=NAME``."""
+    parts = [text.rpartition("=") for text in texts]
+    return {workload: name for workload, _, name in parts}
+
+
+def _targets(texts: Iterable[str]) -> dict[str, float]:
+    found = {}
+    for workload, text in _by_workload(texts).items():
+        try:
+            found[workload] = float(text)
+        except ValueError:
+            found[workload] = math.nan
+        if not math.isfinite(found[workload]):
+            raise UserError(f"--target: {text!r} is no number")
+    return found
+
+
+def _pairs(texts: Iterable[str], where: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        for part in text.split(","):
+            key, equals, value = part.partition("=")
+            if not equals or not key.strip() or not value.strip():
+                raise UserError(f"{where} {part!r}: give KEY=VALUE")
+            found[key.strip()] = value.strip()
+    return found

@@ -1,0 +1,224 @@
+"""Names the parts of foreign runs: their metrics and splits, and what tells optimizers and seeds apart."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from thalweg.errors import UserError, unknown
+from thalweg.importing.keys import Key, guessed
+from thalweg.importing.runs import COSTS, ForeignRun
+
+FIELDS = ("workload", "optimizer", "seed", "step")
+"""What a mapping names besides metrics."""
+
+SPLITS = ("train", "valid", "test")
+
+_PLACE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\}")
+
+
+@dataclass(frozen=True)
+class Names:
+    """A mapping from the words of a source to those of a trial."""
+
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """``workload``, ``optimizer``, ``seed`` or ``split.metric``: the key or parameter of the source that it is."""
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters that all runs have, such as ``workload``."""
+    paths: str = ""
+    """A template of the end of paths, such as ``{optimizer}/{seed}/metrics.csv``, that gives parameters."""
+    better: Mapping[str, str] = field(default_factory=dict)
+    """``higher`` or ``lower``, by metric."""
+
+    def to_toml(self) -> str:
+        """The mapping as a file."""
+        import json
+
+        def table(name: str, entries: Mapping[str, Any]) -> list[str]:
+            lines = [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in entries.items()]
+            return [f"[{name}]", *lines, ""] if lines else []
+
+        lines = [f"paths = {json.dumps(self.paths)}", ""] if self.paths else []
+        lines += [*table("map", self.fields), *table("set", self.constants), *table("better", self.better)]
+        return "\n".join(lines)
+
+
+def read_names(path: Path) -> Names:
+    """A mapping from a file.
+
+    Raises:
+        UserError: the file, the key and the nearest valid choice.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: is no TOML file that can be read: {error}") from error
+    known = ("paths", "map", "set", "better")
+    for key, value in table.items():
+        if key not in known:
+            raise UserError(f"{path}: {unknown('key', key, known)}")
+        if isinstance(value, str) != (key == "paths") or (key != "paths" and not isinstance(value, dict)):
+            raise UserError(f"{path}: {key}: give a {'text' if key == 'paths' else 'table'}")
+    return Names(table.get("map", {}), table.get("set", {}), table.get("paths", ""), table.get("better", {}))
+
+
+def check(names: Names, where: str) -> None:
+    """UserError where a mapping names what no trial has."""
+    for key in names.fields:
+        split, dot, metric = key.partition(".")
+        if key not in FIELDS and not (dot and split in SPLITS and metric):
+            raise UserError(
+                f"{where}: {key!r} is none of {', '.join(FIELDS)}, and no split with a metric, such as valid.accuracy"
+            )
+    for metric, better in names.better.items():
+        if better not in ("higher", "lower"):
+            raise UserError(f"{where}: better: {metric} is {better!r}: give 'higher' or 'lower'")
+
+
+@dataclass
+class Curve:
+    """A run under the names of a trial."""
+
+    workload: str
+    optimizer: str
+    seed: int
+    rows: pd.DataFrame
+    """``step, split, metric, value`` and COSTS."""
+    parameters: dict[str, Any]
+    run: ForeignRun
+    repeated: int = 0
+    """Rows that a later row of the same step replaced."""
+
+
+@dataclass
+class Mapped:
+    """All runs under the names of trials, and what was left out."""
+
+    curves: list[Curve]
+    left_out: Counter[str]
+    """Keys that mean no known metric, with the number of runs that have them."""
+    notes: list[str]
+
+
+def mapped(runs: Sequence[ForeignRun], names: Names) -> Mapped:
+    """Name the parts of each run.
+
+    Raises:
+        UserError: a run has no optimizer, no seed that is a whole number, or no metric.
+    """
+    wanted = {source: Key(*key.split(".", 1)) for key, source in names.fields.items() if key not in FIELDS}
+    left_out: Counter[str] = Counter()
+    curves = [_mapped(run, names, wanted, left_out) for run in runs]
+    for source in wanted:
+        if not any(source in set(curve.run.rows["key"].unique()) for curve in curves):
+            there = sorted({str(key) for run in runs for key in run.rows["key"].unique()})
+            raise UserError(f"--map: {unknown('key', source, there)}")
+    without = [curve for curve in curves if curve.rows.empty]
+    if len(without) == len(curves):
+        seen = ", ".join(key for key, _ in left_out.most_common(12)) or "nothing"
+        raise UserError(f"no run has a metric that is known; they have {seen}: --map valid.accuracy=KEY names one")
+    notes = _unseeded(curves)
+    repeated = sum(curve.repeated for curve in curves)
+    if repeated:
+        notes.append(f"{repeated:,} rows repeat a step of their run, as after a resume: the last one counts")
+    return Mapped(curves, left_out, notes)
+
+
+def _mapped(run: ForeignRun, names: Names, wanted: Mapping[str, Key], left_out: Counter[str]) -> Curve:
+    parameters = {**run.parameters, **_of_path(run, names.paths), **names.constants}
+
+    def taken(name: str, default: Any = None) -> Any:
+        source = names.fields.get(name, name)
+        if source in parameters:
+            return parameters.pop(source)
+        if name in names.fields:
+            raise UserError(f"{run.source}: {run.name}: {unknown('parameter', source, parameters)}")
+        return default
+
+    optimizer, workload, seed = taken("optimizer"), taken("workload", "imported"), taken("seed")
+    if optimizer is None:
+        there = ", ".join(list(parameters)[:12]) or "none"
+        ways = "--map optimizer=PARAMETER, --paths '{optimizer}/...' or --set optimizer=NAME"
+        raise UserError(f"{run.source}: {run.name}: says no optimizer; its parameters are {there}: {ways} gives it")
+    if seed is not None:
+        try:
+            whole = int(seed) if float(seed) == int(float(seed)) else None
+        except (TypeError, ValueError):
+            whole = None
+        if whole is None or not 0 <= whole < 2**31:
+            raise UserError(f"{run.source}: {run.name}: seed {seed!r} is no whole number from 0 up")
+        seed = whole
+    rows = run.rows
+    keys = [str(one) for one in rows["key"].unique()]
+    meaning = {key: wanted.get(key) or _tidy_key(key) or guessed(key) for key in keys}
+    for key, means in meaning.items():
+        if means is None:
+            left_out[key] += 1
+    known = {key: means for key, means in meaning.items() if means is not None}
+    # a key that the user names goes before one that is guessed to be the same
+    told = {wanted[key] for key in known if key in wanted}
+    known = {key: means for key, means in known.items() if key in wanted or means not in told}
+    by_meaning = Counter(known.values())
+    for means, number in by_meaning.items():
+        if number > 1:
+            same = ", ".join(key for key, one in known.items() if one == means)
+            said = f"{same} would all be {means.split}.{means.metric}"
+            raise UserError(f"{run.source}: {run.name}: {said}: --map {means.split}.{means.metric}=KEY chooses one")
+    part = rows[rows["key"].astype(str).isin(list(known))]
+    texts = part["key"].astype(str)
+    named = pd.DataFrame(
+        {
+            "step": part["step"],
+            "split": texts.map({key: means.split for key, means in known.items()}),
+            "metric": texts.map({key: means.metric for key, means in known.items()}),
+            "value": part["value"],
+            **{name: part[name] for name in COSTS if name in part},
+        }
+    )
+    kept = named.drop_duplicates(["step", "split", "metric"], keep="last").sort_values("step", kind="stable")
+    parameters = {key: value for key, value in parameters.items() if key not in ("run", "hash")}
+    return Curve(
+        str(workload), str(optimizer), -1 if seed is None else seed, kept, parameters, run, len(named) - len(kept)
+    )
+
+
+def _tidy_key(key: str) -> Key | None:
+    """``valid.accuracy``, as tidy tables say it."""
+    split, dot, metric = key.partition(".")
+    return Key(split, metric) if dot and split in SPLITS and metric else None
+
+
+def _of_path(run: ForeignRun, template: str) -> dict[str, Any]:
+    """The parameters that the run's path gives."""
+    if not template:
+        return {}
+    pattern = "".join(
+        f"(?P<{part}>[^/]+)" if index % 2 else re.escape(part) for index, part in enumerate(_PLACE.split(template))
+    )
+    found = re.search(rf"(?:^|/){pattern}$", run.source.as_posix())
+    if not found:
+        raise UserError(f"{run.source}: does not end as --paths {template!r} says")
+    from thalweg.importing.tables import plain
+
+    return {name: plain(value) for name, value in found.groupdict().items()}
+
+
+def _unseeded(curves: Iterable[Curve]) -> list[str]:
+    """Number the runs that say no seed, for each optimizer and setting from 0 up."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    number = 0
+    for curve in curves:
+        if curve.seed >= 0:
+            continue
+        key = (curve.workload, curve.optimizer, repr(sorted(curve.parameters.items(), key=lambda item: item[0])))
+        curve.seed = counts[key]
+        counts[key] += 1
+        number += 1
+    return [f"{number:,} runs say no seed, and are numbered in their order"] if number else []

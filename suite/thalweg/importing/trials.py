@@ -1,0 +1,354 @@
+"""Writes imported runs as trials of a benchmark of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from thalweg.benchmark_file import NAME, NAMING, TUNING_SEED, ImportedMetric, ImportedSpec, ImportedWorkload, parse
+from thalweg.contracts.budget import Budget
+from thalweg.errors import UserError, unknown
+from thalweg.importing.keys import direction, metric_of
+from thalweg.importing.mapping import Curve, Mapped
+from thalweg.importing.runs import COSTS, Read
+from thalweg.runner.interrupts import finish_writing
+from thalweg.store.curve import CURVE_COLUMNS
+from thalweg.store.documents import ImportedFrom, TrialDocument
+from thalweg.store.writing import ResultsFolder
+from thalweg.trial import ComponentRef, Trial
+
+PROVIDER = "imported"
+"""The provider of components that nobody here can build."""
+
+
+@dataclass
+class Import:
+    """Trials that are ready to be written."""
+
+    benchmark: str
+    text: str
+    """The benchmark's file."""
+    trials: list[tuple[TrialDocument, pd.DataFrame]]
+    notes: list[str] = field(default_factory=list)
+
+    def table(self) -> pd.DataFrame:
+        """A row for each workload and optimizer: seeds, steps, metrics and how runs ended."""
+        rows = [
+            {
+                "workload": document.workload,
+                "optimizer": document.optimizer,
+                "seed": document.trial.seed,
+                "steps": document.summary["step"],
+                "metrics": ", ".join(
+                    sorted({f"{a}.{b}" for a, b in zip(curve["split"], curve["metric"], strict=True)})
+                ),
+                "status": document.status,
+            }
+            for document, curve in self.trials
+        ]
+        table = pd.DataFrame(rows)
+        groups = table.groupby(["workload", "optimizer"], sort=False)
+        found = groups.agg(
+            seeds=("seed", "size"),
+            steps=("steps", "max"),
+            metrics=("metrics", "first"),
+            lost=("status", lambda ended: int((ended != "done").sum())),
+        )
+        return found.reset_index()
+
+
+def prepare(
+    found: Read,
+    runs: Mapped,
+    benchmark: str,
+    better: Mapping[str, str],
+    metric: Mapping[str, str] | None = None,
+    target: Mapping[str, float] | None = None,
+    paired: bool = False,
+) -> Import:
+    """Make trials of runs under their names.
+
+    Args:
+        found: what the reader found.
+        runs: the runs under their names.
+        benchmark: the benchmark's name.
+        better: ``higher`` or ``lower`` by metric, where the metric is not known.
+        metric: the metric that ranks, by workload, "" for all others; without one a score goes before a loss.
+        target: the value of that metric to reach, by workload, "" for all others.
+        paired: whether equal seeds of two optimizers had the same start and the same data.
+
+    Raises:
+        UserError: names cannot be used, two runs are one trial, or a metric's direction is not known.
+    """
+    if not NAME.fullmatch(benchmark):
+        raise UserError(f"--benchmark {benchmark!r}: the name {NAMING}")
+    curves = [curve for curve in runs.curves if not curve.rows.empty]
+    notes = [*found.notes, *runs.notes]
+    if len(curves) < len(runs.curves):
+        notes.append(f"{len(runs.curves) - len(curves):,} runs have no known metric, and are left out")
+    labels = _labels(curves, notes)
+    _check_twice(curves, labels)
+    metric, target = metric or {}, target or {}
+    names = list(dict.fromkeys(curve.workload for curve in curves))
+    for where, given in (("--metric", metric), ("--target", target)):
+        for name in given:
+            if name and name not in names:
+                raise UserError(f"{where}: {unknown('workload', name, names)}")
+    workloads = {
+        name: _workload(
+            [curve for curve in curves if curve.workload == name],
+            dict(better),
+            metric.get(name, metric.get("")),
+            target.get(name, target.get("")),
+        )
+        for name in names
+    }
+    spec = ImportedSpec(format=found.format, paired=paired, workloads=workloads)
+    documents = [
+        _document(curve, label, workloads[curve.workload], found) for curve, label in zip(curves, labels, strict=True)
+    ]
+    text = _benchmark_text(benchmark, found, spec, labels, curves)
+    parse(text, "benchmark.toml")  # what is written can be read
+    return Import(benchmark, text, documents, notes)
+
+
+def write(made: Import, root: Path) -> tuple[int, int]:
+    """Write the trials; the numbers of new ones and of those that were there.
+
+    Raises:
+        UserError: the folder has results of another kind under the benchmark's name.
+    """
+    results = ResultsFolder(root, made.benchmark)
+    there = {trial.document.hash for trial in results.scan()[0]} if results.path.is_dir() else set()
+    if results.files.has("benchmark.toml"):
+        from thalweg.kept import kept_benchmark
+
+        if kept_benchmark(results).spec.imported is None:
+            raise UserError(f"{results.path}: holds trained results: choose another --benchmark")
+    new = [(document, curve) for document, curve in made.trials if document.hash not in there]
+    results.write_benchmark(made.text)
+    for document, curve in new:
+        with results.claim(document) as folder, finish_writing():
+            results.write(folder, document, curve, {}, {}, older=None)
+    return len(new), len(made.trials) - len(new)
+
+
+def _labels(curves: Sequence[Curve], notes: list[str]) -> list[str]:
+    """The optimizer's name, and where a workload has it with several settings, the settings that differ."""
+    groups: dict[tuple[str, str], list[Curve]] = defaultdict(list)
+    for curve in curves:
+        if curve.seed < TUNING_SEED:
+            groups[curve.workload, curve.optimizer].append(curve)
+    differing: dict[tuple[str, str], list[str]] = {}
+    for key, members in groups.items():
+        names = dict.fromkeys(name for curve in members for name in curve.parameters)
+        distinct = {name: {repr(curve.parameters.get(name)) for curve in members} for name in names}
+        several = [name for name, values in distinct.items() if len(values) > 1]
+        # what is another one in each run, such as a time or a folder, is no setting
+        own = [name for name in several if len(members) > 2 and len(distinct[name]) == len(members)]
+        for name in own:
+            if len({curve.seed for curve in members}) > 1:
+                several.remove(name)
+                for curve in members:
+                    curve.parameters.pop(name, None)
+        if dropped := [name for name in own if name not in several]:
+            notes.append(f"{key[1]}: {', '.join(dropped)} differs in every run, and is taken for no setting")
+        differing[key] = several
+    labels = []
+    for curve in curves:
+        # a setting that tuning tried is no optimizer
+        several = differing.get((curve.workload, curve.optimizer), []) if curve.seed < TUNING_SEED else []
+        settings = ",".join(f"{name}={curve.parameters[name]}" for name in several if name in curve.parameters)
+        labels.append(_clean(f"{curve.optimizer}-{settings}" if settings else curve.optimizer))
+    return labels
+
+
+def _clean(text: str) -> str:
+    """A text as a label of a benchmark file: letters, digits and the signs . _ -"""
+    made = re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-")[:100] or "unnamed"
+    return made if NAME.fullmatch(made) else f"x{made}"[:100]
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "unnamed"
+
+
+def _check_twice(curves: Sequence[Curve], labels: Sequence[str]) -> None:
+    seen: dict[tuple[str, str, int], Curve] = {}
+    for curve, label in zip(curves, labels, strict=True):
+        key = (curve.workload, label, curve.seed)
+        if key in seen and curve.seed < TUNING_SEED:
+            one, other = seen[key].run, curve.run
+            raise UserError(
+                f"{other.source}: {other.name}: is seed {curve.seed} of {label} on {curve.workload}, as is "
+                f"{one.source}: {one.name}: --map seed=PARAMETER tells them apart"
+            )
+        seen[key] = curve
+        if not NAME.fullmatch(curve.workload):
+            raise UserError(f"{curve.run.source}: workload {curve.workload[:60]!r}: the name {NAMING}")
+
+
+def _workload(
+    curves: Sequence[Curve], better: dict[str, str], metric: str | None, target: float | None
+) -> ImportedWorkload:
+    """The metrics of a workload, the one that ranks first."""
+    rows = pd.concat([curve.rows[["split", "metric", "value"]] for curve in curves], ignore_index=True)
+    splits = set(rows["split"].unique())
+    names = list(dict.fromkeys(rows["metric"].astype(str)))
+    ranks = (
+        metric if metric is not None else next((one for one in names if direction(one, better) == "higher"), names[0])
+    )
+    if ranks not in names:
+        raise UserError(f"--metric: {unknown('metric', ranks, names)}")
+    metrics: dict[str, ImportedMetric] = {}
+    for one in [ranks, *(other for other in names if other != ranks)]:
+        which = direction(one, better)
+        if which is None:
+            raise UserError(
+                f"metric {one!r}: whether higher or lower is better is not known: --better {one}=higher says it"
+            )
+        made = metric_of(one, which, rows.loc[rows["metric"] == one, "value"].tolist())
+        metrics[one] = ImportedMetric(better=made.better, scale=made.scale, unit=made.unit)
+    own = set(rows.loc[rows["metric"] == ranks, "split"].unique())
+    split: Literal["train", "valid", "test"] = "test" if "test" in own else "valid" if "valid" in own else "train"
+    known = [column for column in COSTS if all(column in curve.rows for curve in curves)]
+    known = [column for column in known if all(curve.rows[column].notna().all() for curve in curves)]
+    selected = split == "test" and "valid" in own
+    return ImportedWorkload(
+        metric=ranks,
+        metrics=metrics,
+        split=split,
+        target=target,
+        valid="valid" in splits,
+        known=tuple(known),
+        selected=selected,
+    )
+
+
+def _document(curve: Curve, label: str, workload: ImportedWorkload, found: Read) -> tuple[TrialDocument, pd.DataFrame]:
+    table = _curve(curve, workload)
+    status, reason = _ended(curve, table)
+    steps = int(table["step"].max())
+    digest = hashlib.sha256(
+        pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes()
+        + json.dumps([curve.parameters, status], sort_keys=True, default=str).encode()
+    ).hexdigest()
+    options = {
+        str(key): value for key, value in curve.parameters.items() if isinstance(value, str | int | float | bool)
+    }
+    trial = Trial(
+        problem=ComponentRef(name=PROVIDER, provider=PROVIDER, options={"content": digest[:16]}),
+        architecture=ComponentRef(name=PROVIDER, provider=PROVIDER),
+        # no name of the registry, which has other hyperparameters
+        optimizer=ComponentRef(name=f"{PROVIDER}-{_slug(curve.optimizer)}", provider=PROVIDER, options=options),
+        budget=Budget(steps=max(steps, 1)),
+        seed=curve.seed,
+    )
+    document = TrialDocument(
+        hash=trial.hash,
+        workload=curve.workload,
+        optimizer=label,
+        trial=trial,
+        options={"problem": {}, "architecture": {}, "optimizer": options},
+        status=status,
+        reason=reason,
+        summary={"step": steps, "final": _final(table)},
+        imported=ImportedFrom(
+            format=found.format,
+            reader=found.version,
+            source=curve.run.source.name,
+            run=curve.run.name,
+            sha256=_digest_of(curve.run.source),
+        ),
+    )
+    return document, table
+
+
+def _curve(curve: Curve, workload: ImportedWorkload) -> pd.DataFrame:
+    rows = curve.rows
+    if not np.isfinite(rows["step"]).all() or (rows["step"] < 0).any() or (rows["step"] > 2**53).any():
+        raise UserError(f"{curve.run.source}: {curve.run.name}: a step is no number from 0 up")
+    made = pd.DataFrame(
+        {
+            "step": rows["step"].astype("int64"),
+            "split": rows["split"].astype("str"),
+            "metric": rows["metric"].astype("str"),
+            "value": rows["value"].astype("float64"),
+        }
+    )
+    for name, kind in CURVE_COLUMNS.items():
+        if name in made:
+            continue
+        if name in rows and name in workload.known:
+            made[name] = rows[name].to_numpy().astype(kind)
+        else:
+            made[name] = 0 if kind == "int64" else math.nan
+    return made.sort_values(["step"], kind="stable").reset_index(drop=True)[list(CURVE_COLUMNS)]
+
+
+def _ended(curve: Curve, table: pd.DataFrame) -> tuple[Literal["done", "diverged", "failed"], str]:
+    """How a run ended: as its source says, and as diverged where a last loss is no number."""
+    said = curve.run.status
+    if said:
+        return said, curve.run.reason
+    losses = table[table["metric"].isin(["loss", "perplexity", "mse", "rmse"])]
+    last = losses.drop_duplicates(["split", "metric"], keep="last")
+    wrong = last[~np.isfinite(last["value"])]
+    if len(wrong):
+        row = wrong.iloc[0]
+        return "diverged", f"the {row['split']} {row['metric']} is {row['value']:g} at step {row['step']}"
+    return "done", ""
+
+
+def _final(table: pd.DataFrame) -> dict[str, dict[str, float]]:
+    last = table.drop_duplicates(["split", "metric"], keep="last")
+    found: dict[str, dict[str, float]] = defaultdict(dict)
+    for split, metric, value in last[["split", "metric", "value"]].itertuples(index=False):
+        found[split][metric] = float(value)
+    return dict(found)
+
+
+def _digest_of(path: Path) -> str:
+    from thalweg.data.digest import sha256
+
+    return sha256(path) if path.is_file() else ""
+
+
+def _benchmark_text(
+    benchmark: str, found: Read, spec: ImportedSpec, labels: Sequence[str], curves: Sequence[Curve]
+) -> str:
+    """The benchmark's file: names of workloads and optimizers, which nobody here can train, and ``[imported]``."""
+    seeds = 1 + max((curve.seed for curve in curves if curve.seed < TUNING_SEED), default=0)
+    lines = [
+        f"title = {json.dumps(benchmark)}",
+        f"summary = {json.dumps(f'runs that were imported ({found.format}), and not trained here')}",
+        f"seeds = {seeds}",
+        "",
+        "[imported]",
+        f"format = {json.dumps(spec.format)}",
+        f"paired = {json.dumps(spec.paired)}",
+        "",
+    ]
+    for name, workload in spec.workloads.items():
+        table = workload.model_dump(mode="json", exclude_none=True, exclude={"metrics"})
+        lines.append(f"[imported.workloads.{json.dumps(name)}]")
+        lines += [f"{key} = {json.dumps(value)}" for key, value in table.items()]
+        for metric, about in workload.model_dump(mode="json")["metrics"].items():
+            inner = ", ".join(f"{key} = {json.dumps(value)}" for key, value in about.items())
+            lines.append(f"metrics.{json.dumps(metric)} = {{ {inner} }}")
+        lines.append("")
+    for name in spec.workloads:
+        lines += [f"[workloads.{json.dumps(name)}]", f'problem = "{PROVIDER}"', f'architecture = "{PROVIDER}"', ""]
+    for label in dict.fromkeys(labels):
+        lines += [f"[optimizers.{json.dumps(label)}]", ""]
+    return "\n".join(lines)

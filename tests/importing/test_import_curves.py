@@ -1,0 +1,248 @@
+"""Curves of other tools as trials: leaderboard, comparison, and what is told of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from importing_runs import DIVERGED, ten_curves
+from support import CommandLine
+from thalweg.importing.keys import Key, guessed
+
+
+@pytest.fixture
+def tidy(cli: CommandLine) -> Path:
+    path = cli.folder / "tidy.csv"
+    ten_curves().to_csv(path, index=False, na_rep="nan")
+    return path
+
+
+def imported(cli: CommandLine, *words: str, code: int = 0) -> Any:
+    return cli.json("results", "import-curves", *words, "--benchmark", "mine", "--into", "imp", code=code)
+
+
+def board(cli: CommandLine) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = cli.json("leaderboard", "mine", "--results", "imp")["rows"]
+    return found
+
+
+def test_a_tidy_table_gives_a_leaderboard_of_what_it_holds(cli: CommandLine, tidy: Path) -> None:
+    report = imported(cli, "tidy.csv")
+    assert (report["added"], report["there"]) == (10, 0)
+    assert [row["optimizer"] for row in report["rows"]] == ["adam", "sgd"]
+    assert [row["lost"] for row in report["rows"]] == [0, 1]
+    first, second = board(cli)
+    assert (first["optimizer"], first["metric"], first["seeds"], first["diverged"]) == ("adam", "accuracy", 5, 0)
+    assert (second["optimizer"], second["diverged"]) == ("sgd", 1)
+    table = ten_curves()
+    last = table[(table["step"] == 100) & (table["metric"] == "accuracy")]
+    expected = last[last["optimizer"] == "adam"]["value"].mean()
+    assert first["value"] == pytest.approx(expected)
+    finished = last[(last["optimizer"] == "sgd") & (last["seed"] != DIVERGED[1])]["value"].mean()
+    assert second["value"] == pytest.approx(finished)
+    cli("results", "verify", "--results", "imp")
+
+
+def test_the_same_file_again_adds_nothing_and_other_curves_are_added(cli: CommandLine, tidy: Path) -> None:
+    imported(cli, "tidy.csv")
+    assert imported(cli, "tidy.csv")["added"] == 0
+    table = ten_curves()
+    table.assign(optimizer="adamw")[table["optimizer"] == "adam"].to_parquet(cli.folder / "more.parquet")
+    report = imported(cli, "tidy.csv", "more.parquet")
+    assert (report["added"], report["there"]) == (5, 10)
+    assert {row["optimizer"] for row in board(cli)} == {"adam", "adamw", "sgd"}
+
+
+def test_what_an_import_cannot_know_is_told(cli: CommandLine, tidy: Path) -> None:
+    says = "not known are the order of the data, whether budgets were equal"
+    words = ["results", "import-curves", "tidy.csv", "--benchmark", "mine", "--into", "imp"]
+    assert says in cli(*words).stderr
+    assert says in cli("leaderboard", "mine", "--results", "imp").stderr
+    cli("report", "mine", "--results", "imp", "--out", "r.html")
+    assert says in (cli.folder / "r.html").read_text(encoding="utf-8")
+    for metric in ("work_to_target", "seconds_to_target", "gradient_evaluations_to_target", "state_bytes"):
+        said = cli("leaderboard", "mine", "--results", "imp", "--metric", metric, code=2).stderr
+        assert "these runs were imported, and their source does not tell it" in said
+    assert "holds imported runs, which cannot be trained here" in cli("run", "mine", "--results", "imp", code=2).stderr
+
+
+def test_seeds_of_imports_are_pairs_only_where_the_user_says_so(cli: CommandLine, tidy: Path) -> None:
+    imported(cli, "tidy.csv")
+    told = cli.json("compare", "imp:adam", "imp:sgd", code=1)
+    assert told["verdict"] == "worse"
+    assert any("seeds are no pairs" in note for note in told["notes"])
+    assert any("the baseline was imported: not known are" in note for note in told["notes"])
+    imported(cli, "tidy.csv", "--paired")
+    paired = cli.json("compare", "imp:adam", "imp:sgd", code=1)
+    assert not any("seeds are no pairs" in note for note in paired["notes"])
+
+
+def test_a_dry_run_writes_nothing_and_a_mapping_is_kept(cli: CommandLine) -> None:
+    wide = pd.DataFrame({"epoch": [1, 2, 3], "fit": [0.5, 0.6, 0.7], "lr": [0.1, 0.1, 0.1]})
+    for optimizer in ("adam", "sgd"):
+        for seed in (0, 1):
+            folder = cli.folder / "runs" / optimizer / str(seed)
+            folder.mkdir(parents=True)
+            wide.assign(fit=wide["fit"] + 0.01 * seed).to_csv(folder / "log.csv", index=False)
+    words = ["runs", "--map", "valid.accuracy=fit", "--paths", "{optimizer}/{seed}/log.csv", "--set", "workload=w"]
+    imported(cli, *words, "--dry-run")
+    assert not (cli.folder / "imp").exists()
+    imported(cli, *words, "--save-mapping", "map.toml")
+    rows = board(cli)
+    assert [(row["workload"], row["optimizer"], row["seeds"]) for row in rows] == [("w", "adam", 2), ("w", "sgd", 2)]
+    text = (cli.folder / "map.toml").read_text(encoding="utf-8")
+    assert '"valid.accuracy" = "fit"' in text
+    report = cli.json("results", "import-curves", "runs", "--mapping", "map.toml", "--benchmark", "b", "--into", "imp")
+    assert report["added"] == 4
+    assert report["left_out"] == {"lr": 4}
+
+
+def test_the_step_that_validation_selects_is_that_of_the_test_metric(cli: CommandLine) -> None:
+    rows = []
+    for seed in (0, 1):
+        for step, valid, test in ((1, 0.5, 0.1), (2, 0.9, 0.2), (3, 0.7, 0.99)):
+            for split, value in (("valid", valid), ("test", test + 0.01 * seed)):
+                rows.append(("w", "adam", seed, step, split, "accuracy", value))
+    names = ["workload", "optimizer", "seed", "step", "split", "metric", "value"]
+    pd.DataFrame(rows, columns=names).to_csv(cli.folder / "t.csv", index=False)
+    imported(cli, "t.csv")
+    (row,) = board(cli)
+    assert row["value"] == pytest.approx(0.205)
+    assert "(test, at the step that validation selects)" in cli("leaderboard", "mine", "--results", "imp").stdout
+    only = pd.DataFrame([one for one in rows if one[4] == "test"], columns=names)
+    only.to_csv(cli.folder / "t.csv", index=False)
+    cli("results", "import-curves", "t.csv", "--benchmark", "late", "--into", "imp")
+    assert "(test, at the end of training)" in cli("leaderboard", "late", "--results", "imp").stdout
+
+
+def test_settings_are_labels_where_they_differ(cli: CommandLine) -> None:
+    parts = []
+    for lr in (0.1, 0.01):
+        for seed in (0, 1):
+            one = ten_curves().query("optimizer == 'adam' and seed == 0").assign(lr=lr, seed=seed, beta=0.9)
+            parts.append(one.assign(value=one["value"] * (1 - lr)))
+    pd.concat(parts).to_csv(cli.folder / "s.csv", index=False)
+    imported(cli, "s.csv")
+    assert {row["optimizer"] for row in board(cli)} == {"adam-lr_0.1", "adam-lr_0.01"}
+    listed = cli.json("results", "list", "--results", "imp")
+    assert len(str(listed)) > 0
+
+
+def test_a_target_gives_steps_and_the_direction_of_an_unknown_metric_is_told(cli: CommandLine) -> None:
+    table = ten_curves().query("metric == 'accuracy'").assign(metric="mAP50")
+    table.to_csv(cli.folder / "u.csv", index=False)
+    words = ["results", "import-curves", "u.csv", "--benchmark", "mine", "--into", "imp"]
+    assert "metric 'mAP50': whether higher or lower is better is not known" in cli(*words, code=2).stderr
+    imported(cli, "u.csv", "--better", "mAP50=higher", "--target", "0.7")
+    rows = cli.json("leaderboard", "mine", "--results", "imp", "--metric", "steps_to_target")["rows"]
+    assert rows[0]["optimizer"] == "adam"
+    assert 10 < rows[0]["value"] < 100
+
+
+def test_repeated_steps_count_once_the_last_time(cli: CommandLine) -> None:
+    rows = [("w", "a", 0, 1, "valid", "accuracy", 0.1), ("w", "a", 0, 2, "valid", "accuracy", 0.2)]
+    names = ["workload", "optimizer", "seed", "step", "split", "metric", "value"]
+    pd.DataFrame([*rows, (*rows[1][:-1], 0.7)], columns=names).to_csv(cli.folder / "r.csv", index=False)
+    assert (
+        "1 rows repeat a step of their run, as after a resume: the last one counts" in imported(cli, "r.csv")["notes"]
+    )
+    assert board(cli)[0]["value"] == pytest.approx(0.7)
+
+
+def test_missing_is_not_diverged(cli: CommandLine) -> None:
+    text = "step,train_loss,val_loss\n1,0.5,\n2,,0.4\n3,nan,NA\n"
+    (cli.folder / "keras.csv").write_text(text, encoding="utf-8")
+    report = imported(cli, "keras.csv", "--set", "optimizer=adam")
+    assert report["rows"][0]["lost"] == 1
+    (cli.folder / "keras.csv").write_text(text.replace("3,nan,NA\n", ""), encoding="utf-8")
+    report = cli.json(
+        "results", "import-curves", "keras.csv", "--set", "optimizer=adam", "--benchmark", "b", "--into", "imp"
+    )
+    assert report["rows"][0]["lost"] == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "means"),
+    [
+        ("val_acc", Key("valid", "accuracy")),
+        ("Loss/train", Key("train", "loss")),
+        ("eval/loss", Key("valid", "loss")),
+        ("valAccuracy", Key("valid", "accuracy")),
+        ("test_top1", Key("test", "accuracy")),
+        ("loss", Key("train", "loss")),
+        ("train_lr", None),
+        ("grad_norm_loss", None),
+        ("train_val_loss", None),
+        ("epoch", None),
+    ],
+)
+def test_keys_are_guessed_where_they_say_one_thing(key: str, means: Key | None) -> None:
+    assert guessed(key) == means
+
+
+HEAD = "workload,optimizer,seed,step,split,metric,value\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "says"),
+    [
+        ("", [], "cannot be read"),
+        (HEAD, [], "bad.csv: has no rows"),
+        (HEAD + "w,a,0,1,valid,accuracy,good\n", [], "column 'value': 'good' is no number"),
+        (HEAD + "w,a,0,one,valid,accuracy,0.5\n", [], "column 'step': 'one' is no number"),
+        (HEAD + "w,a,x,1,valid,accuracy,0.5\n", [], "seed 'x' is no whole number from 0 up"),
+        (HEAD + "w,a,0,-1,valid,accuracy,0.5\n", [], "a step is no number from 0 up"),
+        (HEAD + "../w,a,0,1,valid,accuracy,0.5\n", [], "workload '../w': the name is not made of"),
+        (HEAD + "w,a,0,1,valid,accuracy,=1+1\n", [], "'=1+1' is no number"),
+        ("a,b\n1,2\n", [], "no column counts steps; it has a, b"),
+        ("step,val_acc\n1,0.5\n", [], "says no optimizer; its parameters are none"),
+        ("step,speed\n1,0.5\n", ["--set", "optimizer=a"], "no run has a metric that is known; they have speed"),
+        ("step,val_acc,val_top1\n1,.5,.5\n", ["--set", "optimizer=a"], "would all be valid.accuracy: --map"),
+        ("step,val_acc\n1,.5\n", ["--set", "optimizer=a", "--map", "valid.f1=vall_acc"], "did you mean 'val_acc'"),
+        ("step,val_acc\n1,.5\n", ["--set", "optimizer=a", "--map", "vald.f1=val_acc"], "'vald.f1' is none of workload"),
+        ("step,val_acc\n1,.5\n", ["--set", "optimizer=a", "--map", "seed"], "give KEY=VALUE"),
+        ("step,val_acc\n1,.5\n", ["--set", "optimizer=a", "--better", "f1=up"], "give 'higher' or 'lower'"),
+        ("step,val_acc\n1,.5\n", ["--set", "optimizer=a", "--metric", "acuracy"], "did you mean 'accuracy'"),
+        ("step,val_acc\n1,.5\n", ["--set", "optimizer=a", "--format", "cvs"], "did you mean 'csv'"),
+        ("step,val_acc\n1,.5\n", ["--paths", "{optimizer}/x.csv"], "does not end as --paths"),
+        ("step,val_acc\n1,.5\n", ["--mapping", "no.toml"], "no.toml: is no TOML file"),
+        (
+            HEAD + "w,a,0,1,valid,accuracy,.5\nw,a,0,1,valid,accuracy,.5\n",
+            ["bad.csv"],
+            "is seed 0 of a on w",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line(cli: CommandLine, text: str, words: list[str], says: str) -> None:
+    (cli.folder / "bad.csv").write_text(text, encoding="utf-8")
+    said = cli("results", "import-curves", "bad.csv", *words, "--benchmark", "mine", "--into", "imp", code=2).stderr
+    assert says in said
+    assert len(said.splitlines()) == 1
+    assert not (cli.folder / "imp").exists()
+
+
+def test_trained_results_are_not_mixed_with_imports(cli: CommandLine, tidy: Path) -> None:
+    folder = cli.folder / "imp" / "mine"
+    folder.mkdir(parents=True)
+    text = '[workloads.w]\nproblem = "quadratic"\narchitecture = "point"\n[optimizers.sgd]\n'
+    (folder / "benchmark.toml").write_text(text, encoding="utf-8")
+    words = ["results", "import-curves", "tidy.csv", "--benchmark", "mine", "--into", "imp"]
+    assert "holds trained results: choose another --benchmark" in cli(*words, code=2).stderr
+
+
+def test_hostile_files_do_no_harm(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thalweg.importing.tables.LONGEST_LINE", 1000)
+    (cli.folder / "long.csv").write_text("step,val_acc\n" + "1" * 5000, encoding="utf-8")
+    words = ["results", "import-curves", "long.csv", "--set", "optimizer=a", "--benchmark", "m", "--into", "imp"]
+    assert "has a line of more than 1,000 bytes" in cli(*words, code=2).stderr
+    (cli.folder / "rows.csv").write_text("step,val_acc\n" + "1,0.5\n" * 300, encoding="utf-8")
+    cli.environment["THALWEG_MAX_ROWS"] = "100"
+    words[2] = "rows.csv"
+    assert "rows are more than the limit of 100" in cli(*words, code=2).stderr
+    pd.DataFrame({"step": np.arange(300), "val_acc": 0.5}).to_parquet(cli.folder / "rows.parquet")
+    words[2] = "rows.parquet"
+    assert "rows are more than the limit of 100" in cli(*words, code=2).stderr

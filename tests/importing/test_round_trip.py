@@ -1,0 +1,56 @@
+"""Results that are exported and imported again give the same leaderboard, but for time and work."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support import CommandLine
+from thalweg.expand import load_benchmark
+from thalweg.registry import Registry
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+COLUMNS = ("workload", "optimizer", "metric", "seeds", "diverged", "failed", "value", "low", "high", "reached")
+
+
+def words_of(benchmark: str, registry: Registry) -> list[str]:
+    """What the export does not say: directions, and the metric and the target of each workload."""
+    words: list[str] = []
+    better: dict[str, str] = {}
+    plan = load_benchmark(benchmark, registry).expand(registry)
+    for name, workload in plan.workloads.items():
+        words += ["--metric", f"{name}={workload.metric.name}"]
+        if workload.target is not None and workload.target_metric is workload.metric:
+            words += ["--target", f"{name}={workload.target.value!r}"]
+        better |= {metric.name: metric.better for metric in workload.metrics}
+    return words + [word for metric, which in better.items() for word in ("--better", f"{metric}={which}")]
+
+
+def same(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-15) or (math.isnan(one) and math.isnan(other))
+    return bool(one == other)
+
+
+@pytest.mark.parametrize(("name", "ending"), [("quick", "csv"), ("cpu", "parquet"), ("kfac", "parquet")])
+def test_an_export_gives_the_same_leaderboard(cli: CommandLine, registry: Registry, name: str, ending: str) -> None:
+    check(cli, registry, name, ending)
+
+
+def check(cli: CommandLine, registry: Registry, benchmark: str, ending: str) -> None:
+    cli("results", "export", f"all.{ending}", benchmark, "--results", str(REFERENCE))
+    words = ["results", "import-curves", f"all.{ending}", "--benchmark", "again", "--into", "imp"]
+    cli(*words, *words_of(benchmark, registry))
+    before = cli.json("leaderboard", benchmark, "--results", str(REFERENCE))["rows"]
+    after = cli.json("leaderboard", "again", "--results", "imp")["rows"]
+    key = ("workload", "optimizer")
+    mine = {tuple(row[name] for name in key): row for row in after}
+    theirs = {tuple(row[name] for name in key): row for row in before}
+    assert mine.keys() == theirs.keys()
+    for pair, row in theirs.items():
+        for name in COLUMNS:
+            if name in row:
+                assert same(row[name], mine[pair][name]), (pair, name, row[name], mine[pair][name])
