@@ -32,7 +32,9 @@ def docs(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests, or those that are named: ``nox -s tests -- tests/scoring -k paired``."""
     # each process trains with one thread, so that the processes share the cores
-    session.run("pytest", "-n", "auto", "--dist", "worksteal", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+    session.run(
+        "pytest", "-n", "auto", "--dist", "worksteal", "--durations=30", *session.posargs, env={"OMP_NUM_THREADS": "1"}
+    )
 
 
 @nox.session
