@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -47,6 +48,16 @@ def on_own_terms(seed: int) -> Iterator[None]:
     """While active, torch's switches and generators may change; then everything is as it was."""
     with contained(), seeded(seed):
         yield
+
+
+@functools.cache
+def probe_of(name: str) -> Probe:
+    """The probe of a name. To load all plugins takes as long as a small surface, so that a process does it once a name.
+
+    Raises:
+        UserError: there is no such probe.
+    """
+    return load_registry().probe(name)
 
 
 def own_copy(module: nn.Module, parameters: Parameters | None) -> nn.Module:
@@ -112,7 +123,7 @@ def look(
     **options: Any,
 ) -> Look:
     """Measure a probe; see ``thalweg.look`` for the arguments."""
-    probe = load_registry().probe(probe) if isinstance(probe, str) else probe
+    probe = probe_of(probe) if isinstance(probe, str) else probe
     resolved = options_of(probe, options)
     if mode not in ("train", "eval"):
         raise UserError(f"mode: {mode!r} is neither 'train' nor 'eval'")

@@ -22,9 +22,8 @@ from thalweg.contracts.untouched import versions_of
 from thalweg.errors import UserError, unknown
 from thalweg.landscape.points import flat
 from thalweg.look.data import problem_of
-from thalweg.look.measure import on_own_terms, options_of, own_copy
+from thalweg.look.measure import on_own_terms, options_of, own_copy, probe_of
 from thalweg.look.result import Look
-from thalweg.registry import load_registry
 from thalweg.training.copies import copied_stepper, refreshed
 from thalweg.training.tables import checked, joined
 
@@ -83,10 +82,9 @@ class watch:  # noqa: N801 - used as a function
         if every < 1:
             raise UserError(f"every = {every}: give a number of steps, 1 or more")
         self.module, self.optimizer, self.every, self.seed = module, optimizer, every, seed
-        registry = load_registry()
         asked = {probes: {}} if isinstance(probes, str) else probes
         given = asked if isinstance(asked, Mapping) else {name: {} for name in asked}
-        self._probes = {name: (probe := registry.probe(name), options_of(probe, more)) for name, more in given.items()}
+        self._probes = {name: (probe := probe_of(name), options_of(probe, more)) for name, more in given.items()}
         self._own_times = {name for name, more in given.items() if "every" in more}
         for name, (probe, _) in self._probes.items():
             if set(probe.when) == {"pair"}:
