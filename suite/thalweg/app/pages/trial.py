@@ -59,15 +59,17 @@ def show(_source: Source, loaded: Loaded) -> None:
         _summary(document, workload)
         own = view.curves_of(str(row["workload"]), str(row["optimizer"]), int(str(row["seed"])))
         _curve(own, workload, document)
-    _command(loaded, document)
+    if document.imported is None:
+        _command(loaded, document)
     st.subheader("Settings")
     show_frame(asked(document))
     if document.probes:
         st.subheader("Probes")
         show_frame(probes_of(document))
-    st.subheader("Where it ran")
+    ran = document.imported is None
+    st.subheader("Where it ran" if ran else "Where it was imported from")
     show_frame(
-        facts(document.environment),
+        facts(document.environment if document.imported is None else document.imported.model_dump()),
         column_config={"value": st.column_config.TextColumn(width="large")},
     )
     if LOG in document.files:
