@@ -56,7 +56,9 @@ def test_a_checkpoint_gives_the_table_of_the_notebook(cli: CommandLine, folder: 
     assert document["examples"] == 48
     assert document["options"]["resolution"] == 5
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["surface.html", "surface.parquet"]
-    assert "trace of Sequential: 48 examples" in cli(*words("trace"), "--parameters", "2").stdout
+    lines = cli(*words("trace"), "--parameters", "2").stdout.splitlines()
+    assert lines[0].startswith("trace of Sequential: 48 examples")
+    assert lines[1].split() == ["quantity", "layer", "depth", "value", "low", "high", "vectors", "matrix"]
 
 
 def checkpoints(folder: Path) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def test_everything_is_as_it_was(name: str) -> None:
     found = looked(name, module, nn.CrossEntropyLoss(), (X, Y))
     state.check()
     assert len(found.table)
-    assert f"of Sequential: 48 examples, loss {found.settings['loss']:.6g}" in repr(found)
+    assert f"of Sequential: 48 examples, loss in evaluation mode on all {found.settings['loss']:.6g}" in repr(found)
     bundle, _ = found._repr_mimebundle_()
     assert bundle["text/plain"] == repr(found)
     assert "vega" in bundle["text/html"]
@@ -336,3 +336,48 @@ def test_pictures_speak_of_what_was_looked_at() -> None:
     # one moment is drawn over depth, and not over epochs
     flow = str(looked("gradient_flow", network(), "cross_entropy", (X, Y)).chart().to_dict())
     assert "Signals over depth" in flow
+
+
+def test_autocast_and_inference_mode_around_a_look_change_nothing() -> None:
+    expected = looked("surface", network(), "cross_entropy", (X, Y)).table
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast = looked("surface", network(), "cross_entropy", (X, Y)).table
+    with torch.no_grad():
+        without = looked("trace", network(), "cross_entropy", (X, Y)).table
+    pd.testing.assert_frame_equal(expected, cast)
+    pd.testing.assert_frame_equal(looked("trace", network(), "cross_entropy", (X, Y)).table, without)
+
+
+def test_the_generator_of_a_loader_is_put_back() -> None:
+    generator = torch.Generator().manual_seed(5)
+    loader = DataLoader(TensorDataset(X, Y), 20, shuffle=True, generator=generator)
+    before = generator.get_state()
+    looked("trace", network(), "cross_entropy", loader)
+    assert torch.equal(before, generator.get_state())
+
+
+def test_a_state_dict_of_another_network_is_refused() -> None:
+    module = network()
+    state = module.state_dict()
+    turned = {key: value.reshape(value.shape[::-1]) if value.dim() > 1 else value for key, value in state.items()}
+    for other, says in (
+        (turned, r"other: 0.weight has the shape \(6, 5\), and the module's \(5, 6\)"),
+        ({f"module.{key}": value for key, value in state.items()}, "other: the state dict lacks 0.weight"),
+        (module, "other: give a state dict"),
+    ):
+        with pytest.raises(UserError, match=says):
+            look.line(module, "cross_entropy", (X, Y), other=other)  # type: ignore[arg-type]
+
+
+def test_numbers_of_a_spectrum_can_be_read() -> None:
+    found = looked("spectrum", network(), "cross_entropy", (X, Y), examples=16)
+    assert repr(found).startswith("spectrum of Sequential: 16 of 48 examples")
+    largest = found.table.query("kind == 'eigenvalue' and quantity == 'largest'")["value"].iloc[0]
+    assert f"{largest:.6g}" in repr(found)
+    assert "of density" in repr(found)
+
+
+def test_lines_of_a_network_of_ones_own_are_at_its_weights() -> None:
+    chart = str(looked("directions", network(), "cross_entropy", (X, Y)).chart().to_dict())
+    assert "at the weights" in chart
+    assert "at the start" not in chart

@@ -40,6 +40,7 @@ CASES: dict[str, tuple[nn.Module, Tensor, nn.Module | None]] = {
     "cross-entropy, weighted": (nn.CrossEntropyLoss(weight=WEIGHT), LABELS, None),
     "cross-entropy, some ignored": (nn.CrossEntropyLoss(), SOME_IGNORED, None),
     "cross-entropy, weighted and ignored": (nn.CrossEntropyLoss(weight=WEIGHT, ignore_index=1), LABELS, None),
+    "cross-entropy, one class ignored": (nn.CrossEntropyLoss(ignore_index=1), LABELS, None),
     "cross-entropy, smoothed": (nn.CrossEntropyLoss(label_smoothing=0.1, weight=WEIGHT), LABELS, None),
     "cross-entropy, probabilities": (nn.CrossEntropyLoss(), SOFT, None),
     "negative log-likelihood": (nn.NLLLoss(weight=WEIGHT), LABELS, nn.LogSoftmax(1)),
@@ -294,3 +295,36 @@ def test_some_examples_are_whole_batches_and_the_same_each_time() -> None:
     assert some.sizes == problem.reduced("train", 9).sizes
     assert problem.reduced("train", 100).sizes == {"train": N}
     assert problem.reduced("train", None, torch.float32).batches[0][0].dtype == torch.float32  # type: ignore[attr-defined]
+
+
+class Tagger(nn.Module):
+    """Classes for each token, in torch's layout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.head = nn.Embedding(20, 8), nn.Linear(8, CLASSES)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        out: Tensor = self.head(self.embed(tokens)).transpose(1, 2)
+        return out
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_batches_of_unequal_lengths_have_losses_of_their_numbers(reduction: str) -> None:
+    """Labels for each token, and numbers for each position: the mean is over all of them."""
+    torch.manual_seed(0)
+    shapes = ((8, 6), (8, 9), (4, 3))
+    tagged = [(torch.randint(20, shape), torch.randint(CLASSES, shape)) for shape in shapes]
+    tagger = Tagger()
+    loss = nn.CrossEntropyLoss(reduction=reduction)
+    total = sum(float(functional.cross_entropy(tagger(x), y, reduction="sum")) for x, y in tagged)
+    count = sum(y.numel() for _, y in tagged)
+    found = problem_of(tagger, loss, tagged, None).evaluate(tagger, "train")["loss"]
+    assert found == pytest.approx(total if reduction == "sum" else total / count, rel=1e-5)
+    signals = [(torch.randn(n, 2, t), torch.randn(n, 2, t)) for n, t in shapes]
+    convolution = nn.Conv1d(2, 2, 3, padding=1)
+    for kind in (nn.MSELoss, nn.L1Loss, nn.HuberLoss):
+        each = [kind(reduction="sum")(convolution(x), y) for x, y in signals]
+        numbers = 1 if reduction == "sum" else sum(y.numel() for _, y in signals)
+        found = problem_of(convolution, kind(reduction=reduction), signals, None).evaluate(convolution, "train")["loss"]
+        assert found == pytest.approx(float(sum(each)) / numbers, rel=1e-5)

@@ -135,6 +135,38 @@ def test_a_loop_that_fails_keeps_what_was_seen() -> None:
     assert not optimizer._optimizer_step_post_hooks
 
 
+def groups(module: nn.Module, **second: Any) -> torch.optim.Optimizer:
+    parameters = list(module.parameters())
+    first = {"params": [p for p in parameters if p.dim() > 1]}
+    return torch.optim.AdamW([first, {"params": [p for p in parameters if p.dim() < 2], **second}], lr=0.01)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda module: sgd(network()), "it holds no parameter of the module"),
+        (lambda module: torch.optim.Adam(module[4].parameters()), "that holds all parameters that require gradients"),
+        (lambda module: groups(module, lr=0.1), "take one learning rate: its groups have 0.01, 0.1"),
+        (lambda module: groups(module), r"in the order of module.parameters\(\)"),
+    ],
+)
+def test_an_optimizer_that_probes_would_misread_is_refused(make: Any, says: str) -> None:
+    module = network()
+    with pytest.raises(UserError, match=says):
+        look.watch(module, make(module), "cross_entropy", (X, Y), probes=["edge-of-stability"])
+
+
+def test_a_block_is_watched_once_and_other_probes_take_any_groups() -> None:
+    module = network()
+    optimizer = groups(module, lr=0.1)
+    watching = look.watch(module, optimizer, "cross_entropy", (X, Y), probes=["noise-scale", "trajectory"])
+    with watching as seen:
+        loop(module, optimizer, 2)
+    assert seen["trajectory"].table["step"].tolist() == [0, 1, 2]
+    with pytest.raises(UserError, match="a block was watched already"):
+        watching.__enter__()
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [

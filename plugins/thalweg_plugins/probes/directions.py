@@ -190,7 +190,10 @@ def _masks(module: nn.Module, center: Tensor) -> Iterator[tuple[str, Tensor]]:
 
 
 def _moments(table: pandas.DataFrame) -> pandas.DataFrame:
-    return table.assign(moment=table["step"].map(lambda step: "at the start" if step == 0 else f"after {step:g} steps"))
+    # of a network of one's own there is one moment, and nobody knows its step
+    alone = len(table["step"].unique()) == 1
+    start = "at the weights" if alone else "at the start"
+    return table.assign(moment=table["step"].map(lambda step: start if step == 0 else f"after {step:g} steps"))
 
 
 def _bands(table: pandas.DataFrame, field: str, legend: str, name: str) -> altair.TopLevelMixin:

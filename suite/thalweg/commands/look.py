@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from thalweg.console import console, errors, print_json
+from thalweg.console import errors, print_json, print_lines
 from thalweg.errors import UserError
 from thalweg.exit_codes import ExitCode
 from thalweg.registry import load_registry
@@ -72,6 +72,6 @@ def look_command(options: LookOptions) -> ExitCode:
         rows = found.table.astype(object).where(found.table.notna(), None).to_dict("records")
         print_json({"probe": probe.name, **found.settings, "rows": rows, "files": [str(path) for path in files]})
         return ExitCode.DONE
-    console().print(repr(found), markup=False)
+    print_lines(repr(found))
     errors().print(f"written: {', '.join(map(str, files))}", markup=False)
     return ExitCode.DONE

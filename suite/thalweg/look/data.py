@@ -73,7 +73,22 @@ def _batches(data: Any) -> Iterable[Any]:
     if not isinstance(data, Iterable):
         kinds = "a pair of tensors, a dataset, a DataLoader or batches"
         raise ValueError(f"data: {type(data).__name__} is none of {kinds}")
-    return data
+    return _read(data)
+
+
+def _read(data: Iterable[Any]) -> list[Any]:
+    """The batches of an iterable. A generator of random numbers that a loader has of its own is put back."""
+    holders = [data, *(getattr(data, name, None) for name in ("sampler", "batch_sampler", "dataset"))]
+    holders += [getattr(holder, "sampler", None) for holder in holders]
+    generators = {
+        id(one): one for holder in holders if isinstance(one := getattr(holder, "generator", None), torch.Generator)
+    }
+    states = [(one, one.get_state()) for one in generators.values()]
+    try:
+        return list(data)
+    finally:
+        for one, state in states:
+            one.set_state(state)
 
 
 def _moved(batch: Any, device: torch.device) -> Any:
@@ -103,11 +118,11 @@ def _supervised(module: nn.Module, loss: nn.Module, batches: Sequence[Any]) -> L
         outputs = module(few[0][:_FEW])
     ragged = len({(one.shape[1:], one.dtype) for one in inputs}) > 1 or len({one.shape[1:] for one in targets}) > 1
     if ragged:
-        made = output_loss(loss, outputs, torch.cat([one.flatten() for one in targets]), few[1][:_FEW])
+        made = output_loss(loss, outputs, targets)
         return Batches([batch for batch in batches if len(batch[0])], _of_pair(made.per_example))
     every = torch.cat(targets) if len(targets) > 1 else targets[0]
     x = torch.cat(inputs) if len(inputs) > 1 else inputs[0]
-    found = output_loss(loss, outputs, every, few[1][:_FEW])
+    found = output_loss(loss, outputs, [every])
     metrics = (LOSS, ACCURACY) if "accuracy" in found.scores(outputs, few[1][:_FEW]) else (LOSS,)
     return Supervised({"train": (x, every)}, found, metrics)
 

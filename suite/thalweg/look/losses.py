@@ -7,7 +7,7 @@ taken over all examples: each example's loss is divided by the mean weight of al
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -152,7 +152,7 @@ def summed(each: Any, outputs: Tensor, targets: Tensor) -> Tensor:
             f"the module returns {type(outputs).__name__} and no tensor: give a function (module, batch) -> losses of "
             "shape (N,) as loss"
         )
-    if not isinstance(each, _LABELLED) and outputs.shape != targets.shape:
+    if not isinstance(each, (*_LABELLED, nn.MultiMarginLoss)) and outputs.shape != targets.shape:
         raise ValueError(
             f"{name}: the outputs have shape {tuple(outputs.shape)} and the targets {tuple(targets.shape)}; torch "
             "would broadcast them, which is hardly meant"
@@ -186,20 +186,20 @@ def weight_of(loss: nn.Module, values: Tensor, targets: Tensor) -> float:
     return float(values.numel())
 
 
-def output_loss(loss: nn.Module, outputs: Tensor, targets: Tensor, some: Tensor) -> OutputLoss:
+def output_loss(loss: nn.Module, outputs: Tensor, targets: Sequence[Tensor]) -> OutputLoss:
     """The loss of each example, scaled so that its mean over all examples is the loss of all data.
 
     Args:
         loss: a torch loss that reduces by mean or sum.
         outputs: the outputs for the first few examples.
-        targets: the targets of all examples.
-        some: the targets of the first few examples.
+        targets: the targets of all examples, in one tensor or in several of different shapes.
 
     Raises:
         ValueError: the loss has no such form, or shapes do not go together.
     """
-    each, n = unreduced(loss), len(targets)
+    each, n = unreduced(loss), sum(map(len, targets))
     name = type(loss).__name__
+    some = next(one for one in targets if len(one))[: len(outputs)]
     with torch.no_grad():
         summed(each, outputs, some)
         values = each(outputs, some)
@@ -207,13 +207,12 @@ def output_loss(loss: nn.Module, outputs: Tensor, targets: Tensor, some: Tensor)
         if loss.reduction == "sum":
             factor, expected = float(n), found
         else:
-            total = weight_of(loss, values, targets) if isinstance(loss, _LABELLED) else values.numel() / len(some) * n
-            if getattr(loss, "reduction", "") == "batchmean":
-                total = float(n)
+            total = sum(_weight_of_all(loss, values, some, one) for one in targets)
             if total == 0:
                 raise ValueError(f"loss: {name} ignores every label")
             factor, expected = n / total, found / weight_of(loss, values, some)
-    if bool(told.isfinite()) and not torch.allclose(told.double(), expected, rtol=1e-3, atol=1e-6):
+    rough = 1e-3 if outputs.dtype in (torch.float32, torch.float64) else 3e-2
+    if bool(told.isfinite()) and not torch.allclose(told.double(), expected, rtol=rough, atol=1e-6):
         raise ValueError(
             f"loss: {name} is no mean of its own values with reduction='none': give a function (module, batch) -> "
             "losses of shape (N,)"
@@ -221,12 +220,24 @@ def output_loss(loss: nn.Module, outputs: Tensor, targets: Tensor, some: Tensor)
     return _log_likelihood(loss, outputs, targets, factor) or Each(loss, factor)
 
 
-def _log_likelihood(loss: nn.Module, outputs: Tensor, targets: Tensor, factor: float) -> OutputLoss | None:
+def _weight_of_all(loss: nn.Module, values: Tensor, some: Tensor, targets: Tensor) -> float:
+    """What torch divides a sum over all these targets by; ``values`` are those of ``some`` targets."""
+    if isinstance(loss, _LABELLED) or getattr(loss, "reduction", "") == "batchmean":
+        return weight_of(loss, values, targets)
+    if values.shape == some.shape:
+        return float(targets.numel())
+    return values.numel() / len(some) * len(targets)
+
+
+def _log_likelihood(loss: nn.Module, outputs: Tensor, targets: Sequence[Tensor], factor: float) -> OutputLoss | None:
     """The loss as thalweg's own, which has a GGN; None where it has other terms."""
     if type(loss) is nn.CrossEntropyLoss:
         plain = loss.weight is None and loss.label_smoothing == 0.0 and outputs.dim() == 2
-        if plain and not targets.is_floating_point() and bool((targets >= 0).all()):
+        counted = all(bool(((one >= 0) & (one != loss.ignore_index)).all()) for one in targets)
+        if plain and counted and not any(one.is_floating_point() for one in targets):
             return CrossEntropy() if factor == 1.0 else Multiple(CrossEntropy(), factor)
+    if len({one.shape[1:] for one in targets}) > 1:
+        return None
     if type(loss) is nn.MSELoss:
         return SquaredError(factor)
     if type(loss) is nn.BCEWithLogitsLoss and loss.weight is None and loss.pos_weight is None:

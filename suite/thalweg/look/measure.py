@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
 import pandas as pd
@@ -46,7 +46,14 @@ _WITHOUT_START = ("surface", "directions")
 @contextmanager
 def on_own_terms(seed: int) -> Iterator[None]:
     """While active, torch's switches and generators may change; then everything is as it was."""
-    with contained(), seeded(seed):
+    with ExitStack() as stack:
+        stack.enter_context(contained())
+        stack.enter_context(seeded(seed))
+        # the caller may be within autocast, whose cache of weights makes all points of a surface equal
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+            stack.enter_context(torch.autocast(device, enabled=False))
         yield
 
 
@@ -133,7 +140,10 @@ def look(
             probe.vectors(resolved) * sum(one.numel() * one.element_size() for one in own.parameters()), probe.name
         )
         set_evaluating(own)
-        problem = problem_of(own, loss, data, forward)
+        problem = told_problem(own, loss, data, forward)
+        for name, state in (("initial", initial), ("other", other), *(("path", state) for state in path)):
+            if state is not None:
+                check_state(own, state, name)
         own.train(mode == "train")
         with _shown(probe.name, progress) as told:
             table = _measured(probe, resolved, own, problem, initial, path, other, seed, told)
@@ -149,6 +159,27 @@ def look(
         "options": resolved,
     }
     return Look(probe, table, settings)
+
+
+def told_problem(module: nn.Module, loss: Any, data: Any, forward: Callable[..., Any] | None) -> LoadedProblem:
+    """The problem of loss and data; UserError where they do not go together."""
+    try:
+        return problem_of(module, loss, data, forward)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def check_state(module: nn.Module, state: Any, name: str) -> None:
+    """UserError where a state dict is not one of the module: other names, or other shapes."""
+    if not isinstance(state, Mapping):
+        raise UserError(f"{name}: give a state dict, as module.state_dict() gives it, and no {type(state).__name__}")
+    for key, value in module.state_dict().items():
+        if key not in state:
+            raise UserError(f"{name}: the state dict lacks {key}; {unknown('weight', key, map(str, state))}")
+        there = state[key]
+        if isinstance(value, Tensor) and (not isinstance(there, Tensor) or there.shape != value.shape):
+            shape = tuple(there.shape) if isinstance(there, Tensor) else type(there).__name__
+            raise UserError(f"{name}: {key} has the shape {shape}, and the module's {tuple(value.shape)}")
 
 
 def options_of(probe: Probe, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -116,12 +116,24 @@ class Look:
 
     def __repr__(self) -> str:
         settings = self.settings
-        loss = "" if settings.get("loss") is None else f", loss {settings['loss']:.6g}"
-        head = f"{self.name} of {settings['module']}: {settings['examples']:,} examples{loss}"
+        all_of = settings["examples"]
+        some = settings["options"].get("examples") or all_of
+        used = f"{some:,} of {all_of:,} examples" if some < all_of else f"{all_of:,} examples"
+        loss = "" if settings.get("loss") is None else f", loss in evaluation mode on all {settings['loss']:.6g}"
+        head = f"{self.name} of {settings['module']}: {used}{loss}"
         empty = self.table.columns[self.table.isna().all() | (self.table == "").all()]
         table = self.table.drop(columns=empty)
         if len(table) <= _SHORT:
             return f"{head}\n{table.to_string(index=False, float_format=lambda value: f'{value:.6g}')}"
+        if "kind" in table:
+            # kinds of few rows are numbers to read, and the others are for pictures
+            sizes = table["kind"].value_counts()
+            read = table[table["kind"].map(sizes) <= _SHORT]
+            if len(read):
+                rest = ", ".join(f"{size} of {kind}" for kind, size in sizes.items() if size > _SHORT)
+                empty = read.columns[read.isna().all() | (read == "").all()]
+                text = read.drop(columns=empty).to_string(index=False, float_format=lambda value: f"{value:.6g}")
+                return f"{head}\n{text}\nand rows: {rest}" if rest else f"{head}\n{text}"
         numbers = table.select_dtypes("number").agg(["min", "median", "max"])
         return f"{head}; {len(table):,} rows\n{numbers.to_string(float_format=lambda value: f'{value:.6g}')}"
 

@@ -21,8 +21,7 @@ from thalweg.contracts.torch_stepper import TorchStepper
 from thalweg.contracts.untouched import versions_of
 from thalweg.errors import UserError, unknown
 from thalweg.landscape.points import flat
-from thalweg.look.data import problem_of
-from thalweg.look.measure import on_own_terms, options_of, own_copy, probe_of
+from thalweg.look.measure import on_own_terms, options_of, own_copy, probe_of, told_problem
 from thalweg.look.result import Look
 from thalweg.training.copies import copied_stepper, refreshed
 from thalweg.training.tables import checked, joined
@@ -51,7 +50,7 @@ class watch:  # noqa: N801 - used as a function
     Args:
         module: the network that trains.
         optimizer: what trains it, a ``torch.optim.Optimizer``.
-        loss: see ``thalweg.look``, like ``data``, ``forward``, ``parameters`` and ``seed``.
+        loss: see ``thalweg.look``, like ``data``, ``forward`` and ``seed``.
         data: the examples that the probes look at, all at once; some hundreds are enough for most.
         probes: names, or a table of options by name.
         every: steps between two measurements, and between two points of the way; a probe's own option ``every``
@@ -92,10 +91,11 @@ class watch:  # noqa: N801 - used as a function
         if isinstance(data, torch.utils.data.DataLoader):
             steps_per_epoch, batch_size = steps_per_epoch or len(data), batch_size or data.batch_size
         self._steps_per_epoch = steps_per_epoch or 1
+        self._check_optimizer()
         self._own = own_copy(module, None)
         with on_own_terms(seed):
             set_evaluating(self._own)
-            self._problem = problem_of(self._own, loss, data, forward)
+            self._problem = told_problem(self._own, loss, data, forward)
         whole = batch_size is None or batch_size >= self._problem.sizes["train"]
         self._batch_size = None if whole else batch_size
         self._stepper = TorchStepper(optimizer)
@@ -112,7 +112,32 @@ class watch:  # noqa: N801 - used as a function
         """Itself, since a copied optimizer holds the hook that counts."""
         return self
 
+    def _check_optimizer(self) -> None:
+        """UserError where the optimizer does not train the module as the probes take it to."""
+        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        wanted = [p for p in self.module.parameters() if p.requires_grad]
+        own = {id(p) for p in self.module.parameters()}
+        if not any(id(p) in own for p in trained):
+            raise UserError("optimizer: it holds no parameter of the module")
+        asked = [name for name, (probe, _) in self._probes.items() if probe.looks_at_optimizer]
+        asked = [name for name in asked if {"step", "epoch"} & set(self._probes[name][0].when)]
+        if not asked:
+            return
+        which = f"{', '.join(asked)}: these probes look at the optimizer"
+        if {id(p) for p in trained} != {id(p) for p in wanted}:
+            lacks = "that holds all parameters that require gradients, and no other ones"
+            raise UserError(f"{which}, and want one {lacks}")
+        rates = {float(group["lr"]) for group in self.optimizer.param_groups if "lr" in group}
+        if len(rates) > 1:
+            raise UserError(
+                f"{which}, and take one learning rate: its groups have {', '.join(map(str, sorted(rates)))}"
+            )
+        if [id(p) for p in trained] != [id(p) for p in wanted]:
+            raise UserError(f"{which}, and want its groups to hold the parameters in the order of module.parameters()")
+
     def __enter__(self) -> Self:
+        if self._steps:
+            raise UserError("watch: a block was watched already: make another one for the next")
         self._initial = state_of(self.module)
         self._keep()
         self._measure(("start", "step", "epoch"))
