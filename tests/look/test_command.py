@@ -87,6 +87,9 @@ def test_a_line_takes_the_checkpoint_of_the_start(cli: CommandLine, folder: Path
     save_file({key: 2 * value for key, value in network().state_dict().items()}, folder / "start.safetensors")
     rows = cli.json(*words("line", initial="start.safetensors"))["rows"]
     assert {row["t"] for row in rows} >= {0.0, 1.0}
+    assert "line: give --initial or --other, a checkpoint" in cli(*words("line"), code=2).stderr
+    without = [word for word in words("trace") if word not in ("--weights", "run.safetensors")]
+    assert "without --weights the network is as my.py:make makes it" in cli(*without).stderr
 
 
 class Executed:

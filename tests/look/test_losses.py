@@ -146,6 +146,12 @@ def test_functions_and_names_are_torchs_losses() -> None:
         close(problem_of(module, loss, (X, LABELS), None).evaluate(module, "train")["loss"], expected)
 
 
+def test_labels_of_32_bits_are_labels() -> None:
+    module = network()
+    expected = functional.cross_entropy(module(X), LABELS).detach()
+    close(problem_of(module, "cross_entropy", (X, LABELS.int()), None).evaluate(module, "train")["loss"], expected)
+
+
 def test_accuracy_comes_with_labels() -> None:
     module = network()
     found = problem_of(module, "cross_entropy", (X, LABELS), None).evaluate(module, "train")
@@ -197,6 +203,12 @@ def test_a_loss_of_ones_own_with_reduction() -> None:
     [
         (Root(), (X, REAL), None, "Root is no mean of its own values with reduction='none'"),
         (Without(), (X, REAL), None, r"Without has reduction = None.*\(module, batch\) -> losses of shape \(N,\)"),
+        (
+            nn.CrossEntropyLoss,
+            (X, LABELS),
+            None,
+            r"CrossEntropyLoss is a class: give an instance, CrossEntropyLoss\(\)",
+        ),
         (nn.MSELoss(reduction="none"), (X, REAL), None, "MSELoss has reduction = 'none'"),
         (nn.MSELoss(), (X, REAL[:, :1]), None, r"outputs have shape \(8, 3\) and the targets \(8, 1\)"),
         (nn.CrossEntropyLoss(), (X, torch.full((N,), -100)), None, "ignores every label"),

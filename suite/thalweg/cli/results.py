@@ -155,6 +155,9 @@ def import_curves(
     paired: Annotated[
         bool, typer.Option("--paired", help="Equal seeds of two optimizers had the same start and data.")
     ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="A run takes the place of another one of its optimizer and seed.")
+    ] = False,
     dry: Annotated[bool, typer.Option("--dry-run", help="Say what would be imported, and write nothing.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -175,6 +178,7 @@ def import_curves(
         metric=tuple(metric or ()),
         target=tuple(target or ()),
         paired=paired,
+        replace=replace,
         dry=dry,
         as_json=as_json,
     )

@@ -29,7 +29,16 @@ from thalweg.present.standings import Board
 from thalweg.registry import load_registry
 from thalweg.scoring.ladders import climb
 from thalweg.scoring.leaderboard import leaderboard
-from thalweg.scoring.measures import SECONDS, STABILITY, STATE_BYTES, STEPS, check_metric, ranking_metric, wanted_for
+from thalweg.scoring.measures import (
+    SECONDS,
+    STABILITY,
+    STATE_BYTES,
+    STEPS,
+    check_metric,
+    ranking_metric,
+    tells_cost,
+    wanted_for,
+)
 from thalweg.scoring.observations import Observations, observe
 from thalweg.scoring.scales import changes, settled
 from thalweg.scoring.stability import stability
@@ -104,6 +113,8 @@ def leaderboard_command(options: LeaderboardOptions) -> ExitCode:
     wanted = wanted_for(plan.workloads, metric)
     declared = plan.workloads
     if options.over_all:
+        if not all(tells_cost(workload) for workload in plan.workloads.values()):
+            raise UserError("--over-all: these runs were imported, and their source tells no examples and no work")
         from thalweg.commands.over_all import print_over_all  # loads altair
 
         # the budget may be in any of these units

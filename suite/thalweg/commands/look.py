@@ -47,6 +47,11 @@ def look_command(options: LookOptions) -> ExitCode:
             states[name] = {key: value.clone() for key, value in module.state_dict().items()}
     if options.weights is not None:
         load_weights(module, options.weights)
+    else:
+        errors().print(f"without --weights the network is as {options.module} makes it", markup=False)
+    if "pair" in probe.when and options.other is None and (probe.name != "line" or options.initial is None):
+        which = "--initial or --other" if probe.name == "line" else "--other"
+        raise UserError(f"{probe.name}: give {which}, a checkpoint")
     data = data_from(options.data, module)
     if options.out.exists() and not options.out.is_dir():
         raise UserError(f"--out {options.out}: is a file, and no folder")

@@ -49,6 +49,8 @@ def probe_command(options: ProbeOptions) -> ExitCode:
     warn_of_failures(record for record in registry.plugins if record.origin == "file")
     root = results_root(options.results)
     benchmark, trial = find_trial(options.trial, root)
+    if trial.document.imported is not None:
+        raise UserError(f"trial {trial.document.hash}: was imported, and nobody here has its network")
     trial = _usable(trial, registry)
     partner = None if options.other is None else _usable(find_trial(options.other, root)[1], registry)
     name = options.probe

@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 
 from thalweg.errors import UserError, unknown
-from thalweg.importing.keys import Key, guessed
+from thalweg.importing.keys import METRICS, Key, guessed
+from thalweg.importing.keys import SPLITS as WORDS
 from thalweg.importing.runs import COSTS, ForeignRun
 
 FIELDS = ("workload", "optimizer", "seed", "step")
@@ -192,7 +193,8 @@ def _mapped(run: ForeignRun, names: Names, wanted: Mapping[str, Key], left_out: 
 def _tidy_key(key: str) -> Key | None:
     """``valid.accuracy``, as tidy tables say it."""
     split, dot, metric = key.partition(".")
-    return Key(split, metric) if dot and split in SPLITS and metric else None
+    known = {**{one: one for one in SPLITS}, **WORDS}.get(split.lower())
+    return Key(known, METRICS.get(metric.lower(), metric)) if dot and known and metric else None
 
 
 def _of_path(run: ForeignRun, template: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from thalweg.benchmark_file import TUNING_SEED, ImportedWorkload
+from thalweg.benchmark_file import ImportedWorkload
 from thalweg.contracts import Metric
 from thalweg.contracts.budget import Target
 from thalweg.expand import Benchmark
@@ -16,15 +16,18 @@ def imported_plan(benchmark: Benchmark, stored: Stored) -> TunedPlan:
     spec = benchmark.spec.imported
     assert spec is not None
     documents = stored.by_hash
-    trials = [
-        PlannedTrial(trial.document.workload, trial.document.optimizer, trial.document.trial)
-        for hash_ in stored.column("hash")
-        if (trial := documents.get(hash_)) is not None and trial.document.workload in spec.workloads
-    ]
+    trials: list[PlannedTrial] = []
+    tuning: list[PlannedTrial] = []
+    for hash_ in stored.column("hash"):
+        found = documents.get(hash_)
+        if found is None or found.document.workload not in spec.workloads:
+            continue
+        document = found.document
+        tuned = document.imported is not None and document.imported.tuning
+        (tuning if tuned else trials).append(PlannedTrial(document.workload, document.optimizer, document.trial))
     trials.sort(key=lambda one: (one.workload, one.optimizer, one.trial.seed))
     workloads = {name: workload_of(name, told) for name, told in spec.workloads.items()}
-    tuning = [one for one in trials if one.trial.seed >= TUNING_SEED]
-    return TunedPlan(benchmark.name, workloads, [one for one in trials if one.trial.seed < TUNING_SEED], tuning)
+    return TunedPlan(benchmark.name, workloads, trials, tuning)
 
 
 def workload_of(name: str, told: ImportedWorkload) -> Workload:

@@ -10,12 +10,12 @@ from thalweg.importing.runs import Read
 from thalweg.importing.tables import ENDINGS, read_tables
 from thalweg.limits import TRIALS
 
-READERS: dict[str, Callable[[Sequence[Path]], Read]] = {"csv": read_tables}
+READERS: dict[str, Callable[[Sequence[Path], str], Read]] = {"csv": read_tables}
 """Each reader by its name."""
 
 
-def read(paths: Sequence[Path], format_: str) -> Read:
-    """The runs of files and of folders with such files.
+def read(paths: Sequence[Path], format_: str, step: str = "") -> Read:
+    """The runs of files and of folders with such files; ``step`` may name the column that counts.
 
     Raises:
         UserError: there is no such file or reader, or a file cannot be read.
@@ -36,4 +36,4 @@ def read(paths: Sequence[Path], format_: str) -> Read:
         else:
             raise UserError(f"{path}: there is no such file or folder")
     TRIALS.check(len(found), f"{paths[0]} and further files")
-    return read_tables(found)
+    return read_tables(found, step)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from thalweg import __version__
-from thalweg.errors import UserError
+from thalweg.errors import UserError, unknown
 from thalweg.failure import Failure
+from thalweg.importing.keys import guessed
 from thalweg.importing.runs import COSTS, ForeignRun, Read
 from thalweg.limits import ROWS, TABLE_BYTES
 
@@ -20,6 +23,9 @@ ENDINGS = (".csv", ".tsv", ".parquet")
 
 TIDY = ("step", "split", "metric", "value")
 """A table with these columns is tidy."""
+
+NAMING = ("workload", "optimizer", "seed", "run", "hash")
+"""Columns that tell runs apart, besides hyperparameters."""
 
 SAYS = ("benchmark", "status", "reason")
 """Columns that say something of a run, and do not tell it from others."""
@@ -34,49 +40,71 @@ LONGEST_LINE = 1_000_000
 """Bytes of a line of text that is read."""
 
 
-def read_tables(paths: Sequence[Path]) -> Read:
+def read_tables(paths: Sequence[Path], step: str = "") -> Read:
     """The runs of CSV and Parquet files.
 
     A tidy table has ``step, split, metric, value``; ``workload``, ``optimizer``, ``seed``, ``run``, ``hash`` and
-    further columns tell runs apart, and ``status`` and ``reason`` say how they ended. Any other table is one run, with
-    a column for each quantity.
+    further columns tell runs apart, and ``status`` and ``reason`` say how they ended. Any other table has a column for
+    each quantity, and is one run where none of these columns tells several apart.
+
+    Args:
+        paths: the files.
+        step: the column that counts steps; empty where it has one of the usual names.
 
     Raises:
         UserError: a file cannot be read.
     """
-    return Read("csv", f"thalweg {__version__}", [run for path in paths for run in _runs_of(path)])
+    notes: Counter[str] = Counter()
+    runs = [run for path in paths for run in _runs_of(path, step, notes)]
+    return Read("csv", f"thalweg {__version__}", runs, list(notes))
 
 
-def _runs_of(path: Path) -> Iterator[ForeignRun]:
+def _runs_of(path: Path, step: str, notes: Counter[str]) -> Iterator[ForeignRun]:
     table = _table(path)
     if table.empty:
         raise UserError(f"{path}: has no rows")
+    if step and step not in table.columns:
+        raise UserError(f"{path}: --map step: {unknown('column', step, map(str, table.columns))}")
+    if step:
+        table = table.rename(columns={step: "step"})
     if set(TIDY) <= set(table.columns):
-        yield from _tidy(path, table)
+        yield from _tidy(path, table, notes)
     else:
-        yield _wide(path, table)
+        yield from _wide(path, table)
 
 
 def _table(path: Path) -> pd.DataFrame:
-    """A file as a table; an empty cell is missing, and ``nan`` is a number."""
+    """A file as a table: an empty cell is None, and ``nan`` is a number."""
     try:
-        if path.suffix == ".parquet":
-            return _parquet(path)
-        _check_lines(path)
-        separator = "\t" if path.suffix == ".tsv" else ","
-        return pd.read_csv(
-            path,
-            sep=separator,
-            keep_default_na=False,
-            na_values=_MISSING,
-            comment=None,
-            dtype=object,
-            encoding="utf-8-sig",
-        )
+        table = _parquet(path) if path.suffix == ".parquet" else _csv(path)
     except UserError:
         raise
     except Exception as error:  # pandas and pyarrow raise errors of many kinds
         raise UserError(f"{path}: cannot be read ({Failure.of(error).line})") from error
+    own = {name.lower() for name in (*TIDY, *NAMING, *COSTS, *SAYS)}
+    names = [str(name).strip() for name in table.columns]
+    table.columns = pd.Index([name.lower() if name.lower() in own else name for name in names])
+    if len(set(table.columns)) < len(table.columns):
+        raise UserError(f"{path}: has two columns of one name")
+    return table
+
+
+def _csv(path: Path) -> pd.DataFrame:
+    _check_lines(path)
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        head = file.readline()
+    separator = "\t" if path.suffix == ".tsv" else ";" if ";" in head and "," not in head else ","
+    table = pd.read_csv(
+        path,
+        sep=separator,
+        skipinitialspace=True,
+        keep_default_na=False,
+        na_values=_MISSING,
+        comment=None,
+        dtype=object,
+        encoding="utf-8-sig",
+    )
+    return table.where(table.notna(), None)
 
 
 def _parquet(path: Path) -> pd.DataFrame:
@@ -86,8 +114,21 @@ def _parquet(path: Path) -> pd.DataFrame:
     ROWS.check(file.metadata.num_rows, str(path))
     groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
     TABLE_BYTES.check(sum(group.total_byte_size for group in groups), str(path))
-    found: pd.DataFrame = file.read().to_pandas()
+    read = file.read()
+    found: pd.DataFrame = read.to_pandas()
+    tidy = set(TIDY) <= {str(name).strip().lower() for name in read.column_names}
+    for name in read.column_names:
+        # pandas writes nan as null; a row of a tidy table would not be there without a value
+        if read.column(name).null_count and name in found and not (tidy and name.strip().lower() == "value"):
+            found[name] = pd.Series(read.column(name).to_pylist(), index=found.index, dtype=object)
     return found
+
+
+def _missing(column: pd.Series) -> pd.Series:
+    """Which cells were not measured."""
+    if column.dtype == object:
+        return column.map(lambda cell: cell is None)
+    return pd.Series(False, column.index) if column.dtype.kind in "biuf" else column.isna()
 
 
 def _check_lines(path: Path) -> None:
@@ -105,9 +146,10 @@ def _check_lines(path: Path) -> None:
             ROWS.check(lines, str(path))
 
 
-def _tidy(path: Path, table: pd.DataFrame) -> Iterator[ForeignRun]:
-    naming = [name for name in table.columns if name not in (*TIDY, *COSTS, *SAYS)]
-    measured = table[table["metric"].notna() & table["step"].notna()]
+def _tidy(path: Path, table: pd.DataFrame, notes: Counter[str]) -> Iterator[ForeignRun]:
+    unmeasured = _missing(table["metric"]) | _missing(table["step"]) | _missing(table["value"])
+    naming = _naming(table, ~unmeasured, notes)
+    measured = table[~unmeasured]
     rows = pd.DataFrame(
         {
             "step": _numbers(path, measured["step"], "step"),
@@ -120,8 +162,7 @@ def _tidy(path: Path, table: pd.DataFrame) -> Iterator[ForeignRun]:
     runs: Any = (
         table.groupby(naming, sort=False, dropna=False, observed=True).indices if naming else {(): range(len(table))}
     )
-    kept = np.zeros(len(table), dtype=bool)
-    kept[table.index.get_indexer(measured.index)] = True
+    kept = (~unmeasured).to_numpy()
     place_of = np.cumsum(kept) - 1
     for number, (values, index) in enumerate(runs.items()):
         index = np.asarray(index)
@@ -143,6 +184,33 @@ def _tidy(path: Path, table: pd.DataFrame) -> Iterator[ForeignRun]:
         )
 
 
+def _naming(table: pd.DataFrame, measured: pd.Series, notes: Counter[str]) -> list[str]:
+    """The columns that tell runs apart: those of a run, and hyperparameters.
+
+    What differs from row to row of a run, such as a scheduled rate or a time, is none.
+    """
+    own = [name for name in NAMING if name in table]
+    further = [name for name in table.columns if name not in (*TIDY, *COSTS, *SAYS, *own)]
+    if not further:
+        return own
+    rows = table[measured]
+    whole = not rows.duplicated([*own, "step", "split", "metric"]).any()
+    groups = rows.groupby(own, sort=False, dropna=False, observed=True) if own else None
+    found = list(own)
+    for name in further:
+        if groups is None:
+            values, most = rows[name].nunique(dropna=False), len(rows)
+            varies, each = values > 1, values == most > 1
+        else:
+            counts = groups[name].nunique(dropna=False)
+            varies, each = bool((counts > 1).any()), bool(((counts == groups.size()) & (counts > 1)).any())
+        if varies and (whole or each):
+            notes[f"{name} differs within runs, and is taken for no setting"] += 1
+        else:
+            found.append(name)
+    return found
+
+
 def _pairs(rows: pd.DataFrame) -> Any:
     """``split.metric`` of each row. To join the texts of millions of rows would take seconds."""
     (split, splits), (metric, metrics) = (pd.factorize(rows[name].astype(object)) for name in ("split", "metric"))
@@ -151,30 +219,40 @@ def _pairs(rows: pd.DataFrame) -> Any:
     return pd.Categorical.from_codes(np.asarray(codes, np.int64), pd.Index(names))
 
 
-def _wide(path: Path, table: pd.DataFrame) -> ForeignRun:
-    names = {str(name): name for name in table.columns}
-    lower = {name.lower(): name for name in names}
+def _wide(path: Path, table: pd.DataFrame) -> Iterator[ForeignRun]:
+    lower = {str(name).lower(): str(name) for name in table.columns}
     count = next((lower[name] for name in STEPS if name in lower), None)
     if count is None:
-        listed = ", ".join(list(names)[:12])
+        listed = ", ".join([str(name) for name in table.columns][:12])
         raise UserError(f"{path}: no column counts steps; it has {listed}: --map step=COLUMN names it")
-    return melted(path, path.stem, table, count)
+    own = [name for name in NAMING if name in table]
+    if not own:
+        yield melted(path, path.stem, table, count)
+        return
+    for values, rows in table.groupby(own, sort=False, dropna=False, observed=True):
+        told = dict(zip(own, values if isinstance(values, tuple) else (values,), strict=True))
+        run = melted(path, path.stem, rows.drop(columns=own), count)
+        named = {name: plain(value) for name, value in told.items() if value is not None and value == value}
+        name = " ".join(str(value) for value in named.values())
+        yield replace(run, name=f"{run.name} {name}".strip(), parameters={**run.parameters, **named})
 
 
 def melted(path: Path, name: str, table: pd.DataFrame, count: str) -> ForeignRun:
-    """A wide table as a run: each column that holds numbers is a quantity, and one without a change a parameter."""
+    """A wide table as a run: a column of numbers is a quantity, and one that never changes and is none a parameter."""
     steps = _numbers(path, table[count], count)
     parts, parameters = [], {}
     for column in table.columns:
         if column == count or column in SAYS:
             continue
-        there = table[column].notna() & steps.notna()
+        there = ~_missing(table[column]) & ~_missing(table[count])
+        cells = table.loc[there, column]
+        alike = set(cells.astype(str)) if guessed(str(column)) is None and column not in COSTS else set()
+        if len(alike) == 1 and len(cells) > 1:
+            parameters[str(column)] = plain(cells.iloc[0])  # what never changes is a setting
+            continue
         try:
-            values = _numbers(path, table.loc[there, column], str(column))
+            values = _numbers(path, cells, str(column))
         except UserError:
-            texts = set(table.loc[there, column].astype(str))
-            if len(texts) == 1:
-                parameters[str(column)] = texts.pop()
             continue
         if there.any():
             parts.append(pd.DataFrame({"step": steps[there], "key": str(column), "value": values}))

@@ -7,18 +7,27 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from thalweg.benchmark_file import NAME, NAMING, TUNING_SEED, ImportedMetric, ImportedSpec, ImportedWorkload, parse
+from thalweg import guard
+from thalweg.benchmark_file import (
+    NAME,
+    NAMING,
+    BenchmarkFile,
+    ImportedMetric,
+    ImportedSpec,
+    ImportedWorkload,
+    parse,
+)
 from thalweg.contracts.budget import Budget
 from thalweg.errors import UserError, unknown
-from thalweg.importing.keys import direction, metric_of
+from thalweg.importing.keys import HIGHER, direction, metric_of
 from thalweg.importing.mapping import Curve, Mapped
 from thalweg.importing.runs import COSTS, Read
 from thalweg.runner.interrupts import finish_writing
@@ -96,10 +105,15 @@ def prepare(
     notes = [*found.notes, *runs.notes]
     if len(curves) < len(runs.curves):
         notes.append(f"{len(runs.curves) - len(curves):,} runs have no known metric, and are left out")
+    told = _cleaned(curve.workload for curve in curves)
+    for curve in curves:
+        curve.workload = told[curve.workload]
     labels = _labels(curves, notes)
     _check_twice(curves, labels)
     metric, target = metric or {}, target or {}
     names = list(dict.fromkeys(curve.workload for curve in curves))
+    for name in names:
+        _check_shares(name, [curve for curve in curves if curve.workload == name], notes)
     for where, given in (("--metric", metric), ("--target", target)):
         for name in given:
             if name and name not in names:
@@ -117,64 +131,128 @@ def prepare(
     documents = [
         _document(curve, label, workloads[curve.workload], found) for curve, label in zip(curves, labels, strict=True)
     ]
-    text = _benchmark_text(benchmark, found, spec, labels, curves)
+    seeds = max(1, len({curve.seed for curve in curves if not _is_tuning(curve)}))
+    text = _benchmark_text(benchmark, spec, labels, seeds)
     parse(text, "benchmark.toml")  # what is written can be read
     return Import(benchmark, text, documents, notes)
 
 
-def write(made: Import, root: Path) -> tuple[int, int]:
+def write(made: Import, root: Path, replace_others: bool = False) -> tuple[int, int]:
     """Write the trials; the numbers of new ones and of those that were there.
 
+    Args:
+        made: the trials.
+        root: the results folder.
+        replace_others: whether a run takes the place of another one of equal workload, optimizer and seed.
+
     Raises:
-        UserError: the folder has results of another kind under the benchmark's name.
+        UserError: the folder has results of another kind under the name, or another run in the place of one.
     """
     results = ResultsFolder(root, made.benchmark)
-    there = {trial.document.hash for trial in results.scan()[0]} if results.path.is_dir() else set()
+    there = {trial.document.hash: trial.document for trial in results.scan()[0]} if results.path.is_dir() else {}
+    text = made.text
     if results.files.has("benchmark.toml"):
         from thalweg.kept import kept_benchmark
 
-        if kept_benchmark(results).spec.imported is None:
+        kept = kept_benchmark(results).spec
+        if kept.imported is None:
             raise UserError(f"{results.path}: holds trained results: choose another --benchmark")
+        text = _merged(made, kept)
+    places = {(one.workload, one.optimizer, one.trial.seed): hash_ for hash_, one in there.items() if not _tuned(one)}
     new = [(document, curve) for document, curve in made.trials if document.hash not in there]
-    results.write_benchmark(made.text)
+    for document, _ in new:
+        place = (document.workload, document.optimizer, document.trial.seed)
+        other = None if _tuned(document) else places.get(place)
+        if other is not None and not replace_others:
+            workload, optimizer, seed = place
+            raise UserError(
+                f"{results.path}: seed {seed} of {optimizer} on {workload} is there already with other numbers or "
+                "settings: --replace puts this run in its place; or choose another --benchmark, or import all in one"
+            )
+        if other is not None:
+            for name in results.names_of(other):
+                guard.remove_left(results.trials / name)
+    results.write_benchmark(text)
     for document, curve in new:
         with results.claim(document) as folder, finish_writing():
             results.write(folder, document, curve, {}, {}, older=None)
     return len(new), len(made.trials) - len(new)
 
 
+def _tuned(document: TrialDocument) -> bool:
+    return document.imported is not None and document.imported.tuning
+
+
+def _merged(made: Import, kept: BenchmarkFile) -> str:
+    """The benchmark's file with the workloads and optimizers of earlier imports besides."""
+    spec = parse(made.text, "benchmark.toml")
+    assert spec.imported is not None
+    assert kept.imported is not None
+    workloads = {**kept.imported.workloads, **spec.imported.workloads}
+    merged = spec.imported.model_copy(update={"workloads": workloads})
+    labels = list(dict.fromkeys([*kept.optimizers, *spec.optimizers]))
+    return _benchmark_text(made.benchmark, merged, labels, max(kept.seeds, spec.seeds))
+
+
+_NO_SETTING = re.compile(
+    r"(^|[_.\s-])(id|uuid|time|timestamp|date|host|hostname|dir|path|folder|url|pid|name|version)s?$", re.I
+)
+"""Names of parameters that tell runs apart and are no settings."""
+
+
 def _labels(curves: Sequence[Curve], notes: list[str]) -> list[str]:
     """The optimizer's name, and where a workload has it with several settings, the settings that differ."""
     groups: dict[tuple[str, str], list[Curve]] = defaultdict(list)
     for curve in curves:
-        if curve.seed < TUNING_SEED:
+        if not _is_tuning(curve):
             groups[curve.workload, curve.optimizer].append(curve)
     differing: dict[tuple[str, str], list[str]] = {}
+    dropped: set[str] = set()
     for key, members in groups.items():
         names = dict.fromkeys(name for curve in members for name in curve.parameters)
-        distinct = {name: {repr(curve.parameters.get(name)) for curve in members} for name in names}
+        distinct = {name: {_alike(curve.parameters.get(name)) for curve in members} for name in names}
         several = [name for name, values in distinct.items() if len(values) > 1]
-        # what is another one in each run, such as a time or a folder, is no setting
-        own = [name for name in several if len(members) > 2 and len(distinct[name]) == len(members)]
-        for name in own:
-            if len({curve.seed for curve in members}) > 1:
-                several.remove(name)
-                for curve in members:
-                    curve.parameters.pop(name, None)
-        if dropped := [name for name in own if name not in several]:
-            notes.append(f"{key[1]}: {', '.join(dropped)} differs in every run, and is taken for no setting")
-        differing[key] = several
-    labels = []
+        dropped |= {name for name in several if _NO_SETTING.search(name)}
+        differing[key] = [name for name in several if not _NO_SETTING.search(name)]
+    if dropped:
+        notes.append(f"{', '.join(sorted(dropped))} differs between runs, and is taken for no setting")
+    raw = []
     for curve in curves:
+        for name in dropped:
+            curve.parameters.pop(name, None)
         # a setting that tuning tried is no optimizer
-        several = differing.get((curve.workload, curve.optimizer), []) if curve.seed < TUNING_SEED else []
-        settings = ",".join(f"{name}={curve.parameters[name]}" for name in several if name in curve.parameters)
-        labels.append(_clean(f"{curve.optimizer}-{settings}" if settings else curve.optimizer))
-    return labels
+        several = [] if _is_tuning(curve) else differing[curve.workload, curve.optimizer]
+        told = [f"{name}={curve.parameters[name]}" for name in several if name in curve.parameters]
+        raw.append(f"{curve.optimizer}-{','.join(told)}" if told else curve.optimizer)
+    names_of = _cleaned(raw)
+    return [names_of[text] for text in raw]
+
+
+def _is_tuning(curve: Curve) -> bool:
+    """Whether an export says that tuning trained the run."""
+    return curve.parameters.get("tuning") is True
+
+
+def _alike(value: Any) -> Any:
+    """A value to compare with others: 0 and 0.0 are one setting."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else repr(value)
+
+
+def _cleaned(texts: Iterable[str]) -> dict[str, str]:
+    """Texts as names of a benchmark file, each another one."""
+    found: dict[str, str] = {}
+    for text in dict.fromkeys(texts):
+        name = first = _clean(text)
+        number = 1
+        while name in found.values():
+            number += 1
+            name = f"{first[:95]}-{number}"
+        found[text] = name
+    return found
 
 
 def _clean(text: str) -> str:
-    """A text as a label of a benchmark file: letters, digits and the signs . _ -"""
+    """A text of letters, digits and the signs . _ -"""
     made = re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-")[:100] or "unnamed"
     return made if NAME.fullmatch(made) else f"x{made}"[:100]
 
@@ -186,16 +264,43 @@ def _slug(text: str) -> str:
 def _check_twice(curves: Sequence[Curve], labels: Sequence[str]) -> None:
     seen: dict[tuple[str, str, int], Curve] = {}
     for curve, label in zip(curves, labels, strict=True):
+        if _is_tuning(curve):
+            continue
         key = (curve.workload, label, curve.seed)
-        if key in seen and curve.seed < TUNING_SEED:
+        if key in seen:
             one, other = seen[key].run, curve.run
             raise UserError(
                 f"{other.source}: {other.name}: is seed {curve.seed} of {label} on {curve.workload}, as is "
                 f"{one.source}: {one.name}: --map seed=PARAMETER tells them apart"
             )
         seen[key] = curve
-        if not NAME.fullmatch(curve.workload):
-            raise UserError(f"{curve.run.source}: workload {curve.workload[:60]!r}: the name {NAMING}")
+
+
+def _check_shares(name: str, curves: Sequence[Curve], notes: list[str]) -> None:
+    """UserError where some runs of a workload have per cent and others shares of one; a note on unequal lengths."""
+    for metric in HIGHER & {str(one) for curve in curves for one in curve.rows["metric"].unique()}:
+        most = {curve: curve.rows.loc[curve.rows["metric"] == metric, "value"].max() for curve in map(_Same, curves)}
+        shares = [one for one, value in most.items() if value <= 1]
+        percent = [one for one, value in most.items() if value > 1.5]
+        if shares and percent:
+            raise UserError(
+                f"{percent[0].curve.run.source}: {metric} of {name} is in per cent in {len(percent)} runs and a share "
+                f"of one in {len(shares)}, as in {shares[0].curve.run.source}: give all in one unit"
+            )
+    ends: dict[str, int] = {}
+    for curve in curves:
+        ends[curve.optimizer] = max(ends.get(curve.optimizer, 0), int(curve.rows["step"].max()))
+    if len(set(ends.values())) > 1:
+        told = ", ".join(f"{optimizer} {steps:,}" for optimizer, steps in ends.items())
+        notes.append(f"{name}: budgets are not equal: the last steps are {told}")
+
+
+class _Same:
+    """A curve that is equal to itself alone."""
+
+    def __init__(self, curve: Curve) -> None:
+        self.curve = curve
+        self.rows = curve.rows
 
 
 def _workload(
@@ -241,13 +346,15 @@ def _document(curve: Curve, label: str, workload: ImportedWorkload, found: Read)
     steps = int(table["step"].max())
     digest = hashlib.sha256(
         pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes()
-        + json.dumps([curve.parameters, status], sort_keys=True, default=str).encode()
+        + json.dumps([curve.optimizer, curve.parameters, status], sort_keys=True, default=str).encode()
     ).hexdigest()
     options = {
         str(key): value for key, value in curve.parameters.items() if isinstance(value, str | int | float | bool)
     }
     trial = Trial(
-        problem=ComponentRef(name=PROVIDER, provider=PROVIDER, options={"content": digest[:16]}),
+        problem=ComponentRef(
+            name=PROVIDER, provider=PROVIDER, options={"workload": curve.workload, "content": digest[:16]}
+        ),
         architecture=ComponentRef(name=PROVIDER, provider=PROVIDER),
         # no name of the registry, which has other hyperparameters
         optimizer=ComponentRef(name=f"{PROVIDER}-{_slug(curve.optimizer)}", provider=PROVIDER, options=options),
@@ -269,6 +376,7 @@ def _document(curve: Curve, label: str, workload: ImportedWorkload, found: Read)
             source=curve.run.source.name,
             run=curve.run.name,
             sha256=_digest_of(curve.run.source),
+            tuning=_is_tuning(curve),
         ),
     )
     return document, table
@@ -276,8 +384,9 @@ def _document(curve: Curve, label: str, workload: ImportedWorkload, found: Read)
 
 def _curve(curve: Curve, workload: ImportedWorkload) -> pd.DataFrame:
     rows = curve.rows
-    if not np.isfinite(rows["step"]).all() or (rows["step"] < 0).any() or (rows["step"] > 2**53).any():
-        raise UserError(f"{curve.run.source}: {curve.run.name}: a step is no number from 0 up")
+    steps = rows["step"]
+    if not np.isfinite(steps).all() or (steps < 0).any() or (steps > 2**53).any() or (steps % 1 != 0).any():
+        raise UserError(f"{curve.run.source}: {curve.run.name}: a step is no whole number from 0 up")
     made = pd.DataFrame(
         {
             "step": rows["step"].astype("int64"),
@@ -324,14 +433,11 @@ def _digest_of(path: Path) -> str:
     return sha256(path) if path.is_file() else ""
 
 
-def _benchmark_text(
-    benchmark: str, found: Read, spec: ImportedSpec, labels: Sequence[str], curves: Sequence[Curve]
-) -> str:
+def _benchmark_text(benchmark: str, spec: ImportedSpec, labels: Sequence[str], seeds: int) -> str:
     """The benchmark's file: names of workloads and optimizers, which nobody here can train, and ``[imported]``."""
-    seeds = 1 + max((curve.seed for curve in curves if curve.seed < TUNING_SEED), default=0)
     lines = [
         f"title = {json.dumps(benchmark)}",
-        f"summary = {json.dumps(f'runs that were imported ({found.format}), and not trained here')}",
+        f"summary = {json.dumps(f'runs that were imported ({spec.format}), and not trained here')}",
         f"seeds = {seeds}",
         "",
         "[imported]",

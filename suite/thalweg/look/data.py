@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from thalweg.contracts.problem import LoadedProblem
 from thalweg.contracts.supervised import ACCURACY, Supervised
 from thalweg.look.batches import LOSS, Batches, Value, each, tensors
-from thalweg.look.losses import NAMES, module_of, output_loss
+from thalweg.look.losses import NAMES, module_of, output_loss, takes_labels
 
 AT_ONCE = 1024
 """Examples of a dataset that are read at once, and that show what a loss gives."""
@@ -111,6 +111,9 @@ def _supervised(module: nn.Module, loss: nn.Module, batches: Sequence[Any]) -> L
             shapes = f"{tuple(batch[0].shape)} and {tuple(batch[1].shape)}"
             raise ValueError(f"data: inputs and targets have shapes {shapes}: examples come first in both")
     inputs, targets = ([batch[place] for batch in batches] for place in (0, 1))
+    if takes_labels(loss):
+        targets = [one if one.is_floating_point() else one.long() for one in targets]
+        batches = list(zip(inputs, targets, strict=True))
     if not sum(map(len, inputs)):
         raise ValueError("data: it has no examples")
     few = next((x, y) for x, y in batches if len(x))

@@ -58,6 +58,8 @@ def module_of(loss: Any) -> nn.Module | None:
         if loss not in NAMES:
             raise ValueError(f"loss: {unknown('loss', loss, NAMES)}")
         return NAMES[loss]()
+    if isinstance(loss, type) and issubclass(loss, nn.Module):
+        raise ValueError(f"loss: {loss.__name__} is a class: give an instance, {loss.__name__}()")
     if isinstance(loss, nn.Module):
         return loss
     named = _FUNCTIONS.get(loss) if callable(loss) else None
@@ -138,6 +140,11 @@ def unreduced(loss: nn.Module) -> nn.Module:
     made: Any = copy.deepcopy(loss)
     made.reduction = "none"
     return made  # type: ignore[no-any-return]
+
+
+def takes_labels(loss: nn.Module) -> bool:
+    """Whether whole targets are class indices, which torch takes in 64 bits alone."""
+    return isinstance(loss, _LABELLED)
 
 
 def summed(each: Any, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from thalweg.present.naming import guessed_workload, labels
 from thalweg.registry import Registry
 from thalweg.scoring.leaderboard import COLUMNS, leaderboard
 from thalweg.scoring.locate import locate
-from thalweg.scoring.measures import STABILITY, wanted_for
+from thalweg.scoring.measures import STABILITY, tells_cost, wanted_for
 from thalweg.scoring.observations import EVERYTHING, NamedCurves, Observations, Wanted, observe, observe_stored
 from thalweg.scoring.over_all import OverAll, over_all
 from thalweg.scoring.scales import changes, settled
@@ -130,7 +130,8 @@ class View:
     @cached_property
     def over_all(self) -> OverAll | None:
         """The ranking over all workloads; None where fewer than two have a target."""
-        found = over_all(self.plan, self.seen) if self.plan and len(self.seen.trials) else None
+        told = all(tells_cost(workload) for workload in self.workloads.values())
+        found = over_all(self.plan, self.seen) if self.plan and told and len(self.seen.trials) else None
         return found if found and len(found.workloads) > 1 else None
 
     @cached_property

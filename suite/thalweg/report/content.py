@@ -26,7 +26,7 @@ from thalweg.present.table import Table
 from thalweg.present.view import View
 from thalweg.registry import Registry
 from thalweg.scoring.leaderboard import leaderboard
-from thalweg.scoring.measures import SECONDS, STEPS
+from thalweg.scoring.measures import SECONDS, STEPS, ranking_metric
 from thalweg.scoring.tuning import best_settings
 from thalweg.store.tables import read_table
 
@@ -123,6 +123,8 @@ def _workload(view: View, workload: Workload, registry: Registry) -> Iterator[Pa
 def _costs(view: View, workload: Workload) -> Iterator[Part]:
     """Steps to the target and, where steps were timed, seconds to the target, with their intervals."""
     for metric in (STEPS, SECONDS) if workload.target else ():
+        if ranking_metric(workload, metric.name) is None:
+            continue  # imported curves do not tell it
         board = leaderboard(view.seen, {workload.name: workload}, metric.name)
         if board["value"].notna().any():
             never = [str(name) for name in board.loc[board["value"].isna(), "optimizer"]]

@@ -129,6 +129,11 @@ def read_of(workload: Workload, name: str | None) -> list[tuple[str, str]]:
     return [(ranked.name, workload.split), *chosen_by]
 
 
+def tells_cost(workload: Workload) -> bool:
+    """Whether the curves of a workload tell what they cost, which a profile over workloads needs."""
+    return workload.known is None or bool(workload.known & {"examples", "work"})
+
+
 def is_to_target(metric: Metric) -> bool:
     """Whether a metric is a cost to reach the target."""
     return metric.name in TO_TARGET or metric.name == SECONDS.name

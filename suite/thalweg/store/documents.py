@@ -108,6 +108,8 @@ class ImportedFrom(BaseModel):
     """The run's name in its source."""
     sha256: str = ""
     """The digest of the file; empty for a folder."""
+    tuning: bool = False
+    """Whether an export said that tuning trained the run, which ranks nowhere then."""
 
 
 class TrialDocument(BaseModel):

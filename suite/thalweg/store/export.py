@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from thalweg.benchmark_file import TUNING_SEED
 from thalweg.store.columns import CURVES, UNREADABLE, curve_of, why
 from thalweg.store.sheets import to_csv
 from thalweg.store.tables import read_table
@@ -60,6 +61,8 @@ def settings_of(trial: StoredTrial) -> dict[str, Any]:
     asked = trial.document.trial.model_dump(mode="json", exclude_defaults=True)
     further = {name: asked[name] for name in _SETTINGS if name in asked}
     found = {**asked["optimizer"].get("options", {}), **further}
+    if asked["seed"] >= TUNING_SEED:
+        found["tuning"] = True
     taken = {*_TRIAL, *CURVES.names}
     return {
         f"set_{name}" if name in taken else name: value if isinstance(value, str | int | float) else json.dumps(value)

@@ -15,6 +15,7 @@ from thalweg.importing.mapping import Names, check, mapped, read_names
 from thalweg.importing.readers import read
 from thalweg.importing.trials import Import, prepare, write
 from thalweg.present.sentences import NOT_KNOWN, count, not_known
+from thalweg.registry import load_registry
 from thalweg.selection import parse_settings
 from thalweg.store.roots import results_root
 
@@ -36,6 +37,7 @@ class CurvesOptions:
     metric: tuple[str, ...] = ()
     target: tuple[str, ...] = ()
     paired: bool = False
+    replace: bool = False
     dry: bool = False
     as_json: bool = False
 
@@ -43,7 +45,9 @@ class CurvesOptions:
 def import_curves_command(options: CurvesOptions) -> ExitCode:
     """Read runs, name their parts, and write them as trials of a benchmark."""
     names = _names(options)
-    found = read(options.paths, options.format)
+    if options.benchmark in {entry.name for entry in load_registry().entries("benchmarks")}:
+        raise UserError(f"--benchmark {options.benchmark}: is a benchmark of thalweg's own: choose another name")
+    found = read(options.paths, options.format, names.fields.get("step", ""))
     runs = mapped(found.runs, names)
     made = prepare(
         found,
@@ -56,7 +60,7 @@ def import_curves_command(options: CurvesOptions) -> ExitCode:
     )
     root = results_root(options.into)
     try:
-        new, there = (0, 0) if options.dry else write(made, root)
+        new, there = (0, 0) if options.dry else write(made, root, options.replace)
         if options.save_mapping is not None and not options.dry:
             options.save_mapping.write_text(names.to_toml(), encoding="utf-8")
     except OSError as error:
