@@ -12,7 +12,6 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from thalweg.console import errors
 from thalweg.contracts import Draw, Probe
 from thalweg.contracts.copies import copied, state_of
 from thalweg.contracts.modes import set_evaluating
@@ -23,6 +22,7 @@ from thalweg.contracts.problem import LoadedProblem
 from thalweg.errors import UserError, unknown
 from thalweg.landscape.points import flat_from
 from thalweg.limits import POINTS, PROBE_BYTES
+from thalweg.look.bar import shown
 from thalweg.look.data import problem_of
 from thalweg.look.result import Look
 from thalweg.registry import load_registry
@@ -145,7 +145,7 @@ def look(
             if state is not None:
                 check_state(own, state, name)
         own.train(mode == "train")
-        with _shown(probe.name, progress) as told:
+        with shown(probe.name, progress) as told:
             table = _measured(probe, resolved, own, problem, initial, path, other, seed, told)
         set_evaluating(own)
         at = problem.evaluate(own, "train")["loss"]
@@ -235,18 +235,3 @@ def _check_needs(probe: Probe, weights: SavedWeights, other: State | None) -> No
         raise UserError(f"{probe.name} compares two networks: other= takes the state_dict of the second one")
     if "initial" in probe.needs and weights.initial is None and other is None and probe.name not in _WITHOUT_START:
         raise UserError(f"{probe.name} needs the weights of the start: initial= takes their state_dict")
-
-
-@contextmanager
-def _shown(name: str, progress: bool | Callable[[int, int], None]) -> Iterator[Callable[[int, int], None]]:
-    """What a measurement tells of its progress: a bar, the caller's function, or nothing."""
-    if callable(progress):
-        yield progress
-        return
-    from thalweg.commands.progress import Measuring
-
-    if not progress or not errors().is_terminal:
-        yield lambda done, total: None
-        return
-    with Measuring(name) as bar:
-        yield bar
