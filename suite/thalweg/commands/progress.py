@@ -63,7 +63,7 @@ def _title(trials: Sequence[PlannedTrial]) -> str:
 
 
 _NAMED = 3
-"""Trials that a line each names, of those that ended for one reason."""
+"""So many trials get a line each, of all that ended for one reason."""
 
 
 class Causes:

@@ -23,7 +23,7 @@ Every function takes
 - ``progress``: whether a terminal shows a bar, or a function of what is done of what.
 - the options of the probe, which ``thalweg show NAME`` lists.
 
-Each gives a ``Look``: a table with its settings and its charts. The loss is that of evaluation mode: nothing is random,
+Each gives a ``Look``: a table with its settings and its charts. The network is in evaluation mode: nothing is random,
 and batch norm takes its running statistics unless ``batch_norm`` says otherwise. ``gradient_flow`` alone looks at one
 pass in ``mode``. ``watch`` measures probes while a loop of one's own trains.
 """

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from thalweg.contracts.precision import converted
 from thalweg.contracts.problem import Batch, Draw, LoadedProblem, Metric, Split
+from thalweg.contracts.untouched import tensors_in
 
 Value = Callable[[nn.Module, Any], Any]
 """Makes of module and batch the losses (N,), their mean, or a pair (mean, weight)."""
@@ -111,19 +112,10 @@ def count(batch: Any) -> int:
     return len(first)
 
 
-def tensors(value: Any) -> Iterator[Tensor]:
-    """All tensors in tuples, lists and tables, in their order."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from tensors(one)
-    elif isinstance(value, tuple | list):
-        for one in value:
-            yield from tensors(one)
-    elif hasattr(value, "__dict__") and not isinstance(value, nn.Module):
-        for one in vars(value).values():
-            yield from tensors(one)
+def tensors(batch: Any) -> Iterator[Tensor]:
+    """All tensors of a batch, in their order; those in the attributes of an object of another kind."""
+    known = isinstance(batch, Tensor | Mapping | tuple | list)
+    return tensors_in(batch if known else getattr(batch, "__dict__", None))
 
 
 def each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
