@@ -364,7 +364,8 @@ def test_an_interrupted_group_is_on_record_as_cut_off(
     with monkeypatch.context() as patched:
         patched.setattr("thalweg.training.stacked.train.train_together", interrupted)
         cli("run", "small.toml", "--only", "optimizer=sgd", "--quiet", code=130)
-    assert {trial.document.reason.split(":")[0] for trial in stored(cli).values()} == {"Killed"}
+    reasons = {trial.document.reason.split(":")[0] for trial in stored(cli).values()}
+    assert all(reason.startswith("its process was interrupted, or ended in mid-trial") for reason in reasons)
     assert len(stored(cli)) == 4
     assert cli.json("run", "small.toml", "--only", "optimizer=sgd")["trials"]["trained"] == 4
 
