@@ -1,4 +1,4 @@
-"""Curves of other tools as trials: leaderboard, comparison, and what is told of them."""
+"""Curves of other tools as trials: leaderboard, comparison, notes and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking at a network of one's own: what is measured, what stays untouched, and what is told."""
+"""Looking at a network of one's own: its numbers, what stays untouched, and its errors."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ class Recurrent(nn.Module):
 
 
 class Masked(nn.Module):
-    """A transformer that is told which tokens are padding."""
+    """A transformer with a mask of padding."""
 
     def __init__(self) -> None:
         super().__init__()

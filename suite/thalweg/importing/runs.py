@@ -40,7 +40,7 @@ class Read:
     format: str
     """The name of the reader."""
     version: str
-    """The reader's version, and that of the library that it used."""
+    """The versions of the reader and of its library."""
     runs: list[ForeignRun]
     notes: list[str] = field(default_factory=list)
     """What one must know of the format to trust the numbers."""

@@ -109,6 +109,8 @@ def prepare(
     for curve in curves:
         curve.workload = told[curve.workload]
     labels = _labels(curves, notes)
+    if tuned := sum(map(_is_tuning, curves)):
+        notes.append(f"{tuned:,} runs have tuning = true, as exports write it, and rank nowhere")
     _check_twice(curves, labels)
     metric, target = metric or {}, target or {}
     names = list(dict.fromkeys(curve.workload for curve in curves))
@@ -138,7 +140,7 @@ def prepare(
 
 
 def write(made: Import, root: Path, replace_others: bool = False) -> tuple[int, int]:
-    """Write the trials; the numbers of new ones and of those that were there.
+    """Write the trials; returns how many are new, and how many were there.
 
     Args:
         made: the trials.
@@ -169,13 +171,14 @@ def write(made: Import, root: Path, replace_others: bool = False) -> tuple[int, 
                 f"{results.path}: seed {seed} of {optimizer} on {workload} is there already with other numbers or "
                 "settings: --replace puts this run in its place; or choose another --benchmark, or import all in one"
             )
-        if other is not None:
-            for name in results.names_of(other):
-                guard.remove_left(results.trials / name)
     results.write_benchmark(text)
     for document, curve in new:
         with results.claim(document) as folder, finish_writing():
             results.write(folder, document, curve, {}, {}, older=None)
+        other = None if _tuned(document) else places.get((document.workload, document.optimizer, document.trial.seed))
+        if other is not None:  # after the new one is there, so that a kill loses neither
+            for name in results.names_of(other):
+                guard.remove_left(results.trials / name)
     return len(new), len(made.trials) - len(new)
 
 

@@ -18,7 +18,7 @@ Every function takes
 - ``forward``: in place of ``loss``, a function ``(module, batch)`` that gives the losses (N,), their mean over the
   batch's examples, or a pair (mean, weight), such as the mean over the tokens of a mask and their number.
 - ``parameters``: names of parameters or of modules, or a function of name and parameter: only these move and are
-  differentiated. None: those that require gradients.
+  differentiated. None means every parameter that requires gradients.
 - ``seed``: of random directions and vectors.
 - ``progress``: whether a terminal shows a bar, or a function of what is done of what.
 - the options of the probe, which ``thalweg show NAME`` lists.

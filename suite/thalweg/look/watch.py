@@ -56,7 +56,7 @@ class watch:  # noqa: N801 - used as a function
         every: steps between two measurements, and between two points of the way; a probe's own option ``every``
             chooses among them.
         steps_per_epoch: for the column ``epoch``; the length of a ``DataLoader``, else 1.
-        batch_size: examples in a step; that of a ``DataLoader``, else None, which means all of them.
+        batch_size: examples in a step; a ``DataLoader`` says its own, and None means all examples.
 
     Raises:
         UserError: a probe, an option or what is looked at is refused.

@@ -71,4 +71,5 @@ def test_the_state_of_lbfgs_counts_frozen_weights_as_torch_does(registry: Regist
     parts: Any = Parts(registry, frozen, "lbfgs")
     asked = [parts.trial(seed=seed, stack=Stack(size=4, slot=0)) for seed in range(2)]
     for one, ours in zip(asked, train_together(asked, parts), strict=True):
-        assert ours.summary["state_bytes"] == pytest.approx(alone(one, parts).summary["state_bytes"], abs=64)
+        # on an Intel processor the two differ by the bytes of one scalar, which we have not traced yet
+        assert ours.summary["state_bytes"] == pytest.approx(alone(one, parts).summary["state_bytes"], abs=8)
