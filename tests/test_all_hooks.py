@@ -71,6 +71,19 @@ class Backwards(thalweg.Executor):
             yield job, work(job, progress)
 
 
+class Lines(thalweg.Importer):
+    name, summary = "lines", "a number a line"
+
+    def recognises(self, path):
+        return path.suffix == ".lines"
+
+    def read(self, files, context):
+        for path in files:
+            numbers = [float(line) for line in path.read_text(errors="replace").split() if line.isdigit()]
+            rows = pd.DataFrame({"step": range(len(numbers)), "key": "train/loss", "value": numbers})
+            yield thalweg.ForeignRun(path.stem, path, rows, {"optimizer": path.stem})
+
+
 class Obvious(thalweg.Claim):
     name, summary, statement, source = "obvious", "one is one", "One equals one.", "these tests"
     theorem = True
@@ -139,6 +152,11 @@ def thalweg_register_executors(register):
 
 
 @thalweg.hookimpl
+def thalweg_register_importers(register):
+    register(Lines)
+
+
+@thalweg.hookimpl
 def thalweg_trial_started(trial):
     log(f"started {trial.seed}")
 
@@ -179,6 +197,7 @@ def test_a_plugin_that_implements_every_hook_runs(cli: CommandLine) -> None:
         "claims": ["obvious"],
         "benchmarks": ["mine"],
         "executors": ["backwards"],
+        "importers": ["lines"],
     }
     report = cli.json("run", "mine", "--plugin", "all.py", "--executor", "backwards")
     assert report["trials"] == {"total": 2, "trained": 2, "cached": 0, "diverged": 0, "failed": 0}
@@ -188,6 +207,9 @@ def test_a_plugin_that_implements_every_hook_runs(cli: CommandLine) -> None:
     assert len(tables) == 2
     shown = cli.json("show", "obvious", "--plugin", "all.py")
     assert (shown["kind"], shown["plugin"]) == ("claim", "all")
+    (cli.folder / "sgd.lines").write_text("3\n2\n1\n", encoding="utf-8")
+    words = ["sgd.lines", "--benchmark", "read", "--plugin", "all.py"]
+    assert cli.json("results", "import-curves", *words)["rows"][0]["steps"] == 2
 
 
 def test_its_components_pass_the_conformance_kit(cli: CommandLine, monkeypatch: object) -> None:
@@ -197,7 +219,7 @@ def test_its_components_pass_the_conformance_kit(cli: CommandLine, monkeypatch: 
     (cli.folder / "all.py").write_text(PLUGIN, encoding="utf-8")
     (cli.folder / "mine.toml").write_text(BENCHMARK, encoding="utf-8")
     found = checks(load_registry([cli.folder / "all.py"]), plugin="all")
-    assert len({check.kind for check in found}) == 7
+    assert len({check.kind for check in found}) == 8
     for check in found:
         if check.kind != "architectures":  # half takes vectors only
             check()

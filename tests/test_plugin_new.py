@@ -45,7 +45,7 @@ def with_site(site: Path) -> str:
 
 
 def test_there_is_a_kind_for_every_component_that_is_code() -> None:
-    assert KINDS == ["architecture", "claim", "executor", "optimizer", "probe", "problem"]
+    assert KINDS == ["architecture", "claim", "executor", "importer", "optimizer", "probe", "problem"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -107,7 +107,11 @@ def test_it_passes_its_own_tests_and_the_kit_and_is_listed_and_used(
     assert cli.json("plugin", "check", name, "--only", "contract")["counts"]["passed"] == 1
     *_, check, use = NewPlugin(name, kind, Path(name)).next_commands()
     assert check == f"thalweg plugin check {name}"
-    words = [*shlex.split(use)[1:], "--results", str(tmp_path / "results")]
+    words = shlex.split(use)[1:]
+    if kind == "importer":
+        assert cli.json(*words)["rows"][0]["metrics"] == "valid.accuracy"
+        return
+    words += ["--results", str(tmp_path / "results")]
     if words[0] == "claims":
         assert "holds" in cli(*words, "-q").stdout
     else:

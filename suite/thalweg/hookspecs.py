@@ -64,6 +64,11 @@ def thalweg_register_executors(register: Register) -> None:
 
 
 @hookspec
+def thalweg_register_importers(register: Register) -> None:
+    """Register importers of other programs' runs: ``register(MyImporter)``."""
+
+
+@hookspec
 def thalweg_trial_started(trial: Trial) -> None:
     """A trial is about to be trained; called in the process that trains it."""
 

@@ -77,5 +77,20 @@ PROBE_BYTES = Limit("probe bytes", 100_000_000_000, "bytes of the weight vectors
 ROWS = Limit("rows", 10_000_000, "rows of a curve, or of a probe's table, that are read")
 TABLE_BYTES = Limit("table bytes", 2_000_000_000, "bytes of such a table in memory")
 WEIGHT_BYTES = Limit("weight bytes", 16_000_000_000, "bytes of a file of weights that is read")
+DOCUMENT_BYTES = Limit("document bytes", 200_000_000, "bytes of a JSON, YAML or text file that is imported")
+LINE_BYTES = Limit("line bytes", 1_000_000, "bytes of a line of a text or CSV file that is imported")
 
-LIMITS = (TRIALS, PAIRS, PARAMETERS, MODULES, POINTS, BYTES, PROBE_BYTES, ROWS, TABLE_BYTES, WEIGHT_BYTES)
+LIMITS = (
+    TRIALS,
+    PAIRS,
+    PARAMETERS,
+    MODULES,
+    POINTS,
+    BYTES,
+    PROBE_BYTES,
+    ROWS,
+    TABLE_BYTES,
+    WEIGHT_BYTES,
+    DOCUMENT_BYTES,
+    LINE_BYTES,
+)

@@ -20,7 +20,7 @@ from typing import Any, Literal, cast
 import pluggy
 
 from thalweg import __version__, hookspecs
-from thalweg.contracts import Architecture, Claim, Executor, Optimizer, Probe, Problem
+from thalweg.contracts import Architecture, Claim, Executor, Importer, Optimizer, Probe, Problem
 from thalweg.errors import UserError, unknown
 from thalweg.plugin_file import import_file, imported_beside
 from thalweg.plugin_sources import sources_of
@@ -32,6 +32,7 @@ DEFAULT_PLUGINS = (
     "thalweg_plugins.probes",
     "thalweg_plugins.benchmarks",
     "thalweg_plugins.claims",
+    "thalweg_plugins.importers",
     "thalweg_plugins.tensorboard",
     "thalweg.runner.serial",
     "thalweg.runner.processes",
@@ -50,6 +51,7 @@ KINDS: dict[str, type] = {
     "claims": Claim,
     "benchmarks": Path,
     "executors": Executor,
+    "importers": Importer,
 }
 """Every kind of thing that can be registered, in the plural, with its contract."""
 

@@ -11,7 +11,7 @@ import pytest
 
 from importing_runs import DIVERGED, ten_curves
 from support import CommandLine
-from thalweg.importing.keys import Key, guessed
+from thalweg.foreign.keys import Key, guessed
 
 
 @pytest.fixture
@@ -235,10 +235,10 @@ def test_trained_results_are_not_mixed_with_imports(cli: CommandLine, tidy: Path
 
 
 def test_hostile_files_do_no_harm(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("thalweg.importing.tables.LONGEST_LINE", 1000)
+    monkeypatch.setenv("THALWEG_MAX_LINE_BYTES", "1000")
     (cli.folder / "long.csv").write_text("step,val_acc\n" + "1" * 5000, encoding="utf-8")
     words = ["results", "import-curves", "long.csv", "--set", "optimizer=a", "--benchmark", "m", "--into", "imp"]
-    assert "has a line of more than 1,000 bytes" in cli(*words, code=2).stderr
+    assert "long.csv: a line: more than the limit of 1,000 line bytes" in cli(*words, code=2).stderr
     (cli.folder / "rows.csv").write_text("step,val_acc\n" + "1,0.5\n" * 300, encoding="utf-8")
     cli.environment["THALWEG_MAX_ROWS"] = "100"
     words[2] = "rows.csv"

@@ -31,7 +31,7 @@ def check(
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="Lower-case words joined by hyphens, such as my-optimizer.")],
-    kind: Annotated[str, typer.Option(help="optimizer, architecture, problem, probe, claim or executor.")],
+    kind: Annotated[str, typer.Option(help="optimizer, architecture, problem, probe, claim, executor or importer.")],
     into: Annotated[Path, typer.Option(help="The folder in which to make the package's folder.")] = Path(),
     as_json: Json = False,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from thalweg.cli.options import Json, OneBenchmark, Raw, ResultsDir
+from thalweg.cli.options import Json, OneBenchmark, PluginFiles, Raw, ResultsDir
 
 app = typer.Typer(help="Look at results on disk.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -130,7 +130,9 @@ def import_curves(
     into: Annotated[
         Path | None, typer.Option("--into", help="Results folder: else $THALWEG_RESULTS, else ./results/local.")
     ] = None,
-    format_: Annotated[str, typer.Option("--format", help="auto, or the name of a reader: csv.")] = "auto",
+    format_: Annotated[
+        str, typer.Option("--format", help="auto, or an importer's name: see 'thalweg list importers'.")
+    ] = "auto",
     map_: Annotated[
         list[str] | None,
         typer.Option("--map", help="optimizer=KEY, seed=KEY, workload=KEY or valid.accuracy=KEY. Repeatable."),
@@ -155,10 +157,14 @@ def import_curves(
     paired: Annotated[
         bool, typer.Option("--paired", help="Equal seeds of two optimizers had the same start and data.")
     ] = False,
+    steps_per_epoch: Annotated[
+        float | None, typer.Option(help="The optimization steps of an epoch, where a source counts epochs.")
+    ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="A run takes the place of another one of its optimizer and seed.")
     ] = False,
     dry: Annotated[bool, typer.Option("--dry-run", help="Say what would be imported, and write nothing.")] = False,
+    plugin: PluginFiles = None,
     as_json: Json = False,
 ) -> None:
     """Import training curves of other tools as trials, for leaderboards, comparisons, reports and the app."""
@@ -178,8 +184,10 @@ def import_curves(
         metric=tuple(metric or ()),
         target=tuple(target or ()),
         paired=paired,
+        steps_per_epoch=steps_per_epoch,
         replace=replace,
         dry=dry,
         as_json=as_json,
+        plugins=tuple(plugin or ()),
     )
     raise typer.Exit(import_curves_command(options))

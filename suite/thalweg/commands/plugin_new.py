@@ -1,8 +1,8 @@
 """``thalweg plugin new``: a package with a plugin, from the templates of its kind.
 
 ``templates/package`` has the files of every package. ``templates/KIND`` has what a kind adds: ``kind.toml`` with its
-words, ``module.py.j2``, ``imports.py.j2`` and ``test.py.j2`` for the test, and ``try.toml.j2`` for a first run of what
-no built-in benchmark can run. A further kind is a further folder.
+words, ``module.py.j2``, ``imports.py.j2`` and ``test.py.j2`` for the test, and ``try*.j2`` for a first use of what
+no built-in benchmark has. A further kind is a further folder.
 """
 
 from __future__ import annotations
@@ -70,8 +70,9 @@ class NewPlugin:
         for path in sorted(root.rglob("*.j2")):
             name = path.relative_to(root).as_posix().removesuffix(".j2").replace("MODULE", self.module)
             made[name] = self._file(path.relative_to(TEMPLATES).as_posix(), inside | parts)
-        if (TEMPLATES / self.kind / "try.toml.j2").is_file():
-            made["try.toml"] = self._file(f"{self.kind}/try.toml.j2", values)
+        for path in (TEMPLATES / self.kind).glob("try*.j2"):
+            name = path.name.removesuffix(".j2").replace("NAME", self.name)
+            made[name] = self._file(f"{self.kind}/{path.name}", values)
         return made
 
     def next_commands(self) -> list[str]:

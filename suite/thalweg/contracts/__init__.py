@@ -4,6 +4,7 @@ from thalweg.contracts.architecture import Architecture, Shape
 from thalweg.contracts.claim import Claim, ClaimContext, Decision, Experiment, MeasuredTrial, Measurements, Part
 from thalweg.contracts.component import Component
 from thalweg.contracts.executor import Executor
+from thalweg.contracts.importer import ForeignRun, ImportContext, Importer
 from thalweg.contracts.optimizer import (
     BuildContext,
     Optimizer,
@@ -28,7 +29,10 @@ __all__ = [
     "Draw",
     "Executor",
     "Experiment",
+    "ForeignRun",
     "Hyperparameter",
+    "ImportContext",
+    "Importer",
     "LoadContext",
     "LoadedProblem",
     "MeasuredTrial",

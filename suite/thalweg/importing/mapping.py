@@ -12,10 +12,11 @@ from typing import Any
 
 import pandas as pd
 
+from thalweg.contracts.importer import COSTS, ForeignRun
 from thalweg.errors import UserError, unknown
-from thalweg.importing.keys import METRICS, Key, guessed
-from thalweg.importing.keys import SPLITS as WORDS
-from thalweg.importing.runs import COSTS, ForeignRun
+from thalweg.foreign.cells import plain
+from thalweg.foreign.keys import METRICS, Key, guessed
+from thalweg.foreign.keys import SPLITS as WORDS
 
 FIELDS = ("workload", "optimizer", "seed", "step")
 """What a mapping names besides metrics."""
@@ -108,8 +109,13 @@ class Mapped:
     notes: list[str]
 
 
-def mapped(runs: Sequence[ForeignRun], names: Names) -> Mapped:
+def mapped(runs: Sequence[ForeignRun], names: Names, steps_per_epoch: float | None = None) -> Mapped:
     """Name the parts of each run.
+
+    Args:
+        runs: the runs.
+        names: what their parts are called.
+        steps_per_epoch: what turns epochs into steps, for runs that count epochs.
 
     Raises:
         UserError: a run has no optimizer, no seed that is a whole number, or no metric.
@@ -125,7 +131,7 @@ def mapped(runs: Sequence[ForeignRun], names: Names) -> Mapped:
     if len(without) == len(curves):
         seen = ", ".join(key for key, _ in left_out.most_common(12)) or "nothing"
         raise UserError(f"no run has a metric that is known; they have {seen}: --map valid.accuracy=KEY names one")
-    notes = _unseeded(curves)
+    notes = [*_in_steps(curves, steps_per_epoch), *_unseeded(curves)]
     repeated = sum(curve.repeated for curve in curves)
     if repeated:
         notes.append(f"{repeated:,} rows repeat a step of their run, as after a resume: the last one counts")
@@ -207,9 +213,21 @@ def _of_path(run: ForeignRun, template: str) -> dict[str, Any]:
     found = re.search(rf"(?:^|/){pattern}$", run.source.as_posix())
     if not found:
         raise UserError(f"{run.source}: does not end as --paths {template!r} says")
-    from thalweg.importing.tables import plain
-
     return {name: plain(value) for name, value in found.groupdict().items()}
+
+
+def _in_steps(curves: Iterable[Curve], steps_per_epoch: float | None) -> list[str]:
+    """Turn epochs into steps, and say what the steps are."""
+    epochs = [curve for curve in curves if curve.run.counts == "epochs"]
+    if not epochs:
+        if steps_per_epoch is not None:
+            raise UserError("--steps-per-epoch: the runs count steps, and no epochs")
+        return []
+    if steps_per_epoch is None:
+        return ["the steps are epochs, which the source counts: --steps-per-epoch N turns them into steps"]
+    for curve in epochs:
+        curve.rows = curve.rows.assign(epoch=curve.rows["step"], step=(curve.rows["step"] * steps_per_epoch).round())
+    return []
 
 
 def _unseeded(curves: Iterable[Curve]) -> list[str]:

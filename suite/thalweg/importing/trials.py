@@ -7,10 +7,10 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -26,10 +26,13 @@ from thalweg.benchmark_file import (
     parse,
 )
 from thalweg.contracts.budget import Budget
+from thalweg.contracts.importer import COSTS
 from thalweg.errors import UserError, unknown
-from thalweg.importing.keys import HIGHER, direction, metric_of
+from thalweg.foreign.keys import direction, metric_of
+from thalweg.importing.comparable import check_units
+from thalweg.importing.labels import check_twice, cleaned, is_tuning, labels_of
 from thalweg.importing.mapping import Curve, Mapped
-from thalweg.importing.runs import COSTS, Read
+from thalweg.importing.readers import Read
 from thalweg.runner.interrupts import finish_writing
 from thalweg.store.curve import CURVE_COLUMNS
 from thalweg.store.documents import ImportedFrom, TrialDocument
@@ -105,17 +108,17 @@ def prepare(
     notes = [*found.notes, *runs.notes]
     if len(curves) < len(runs.curves):
         notes.append(f"{len(runs.curves) - len(curves):,} runs have no known metric, and are left out")
-    told = _cleaned(curve.workload for curve in curves)
+    told = cleaned(curve.workload for curve in curves)
     for curve in curves:
         curve.workload = told[curve.workload]
-    labels = _labels(curves, notes)
-    if tuned := sum(map(_is_tuning, curves)):
+    labels = labels_of(curves, notes)
+    if tuned := sum(map(is_tuning, curves)):
         notes.append(f"{tuned:,} runs have tuning = true, as exports write it, and rank nowhere")
-    _check_twice(curves, labels)
+    check_twice(curves, labels)
     metric, target = metric or {}, target or {}
     names = list(dict.fromkeys(curve.workload for curve in curves))
     for name in names:
-        _check_shares(name, [curve for curve in curves if curve.workload == name], notes)
+        check_units(name, [curve for curve in curves if curve.workload == name], notes)
     for where, given in (("--metric", metric), ("--target", target)):
         for name in given:
             if name and name not in names:
@@ -133,7 +136,7 @@ def prepare(
     documents = [
         _document(curve, label, workloads[curve.workload], found) for curve, label in zip(curves, labels, strict=True)
     ]
-    seeds = max(1, len({curve.seed for curve in curves if not _is_tuning(curve)}))
+    seeds = max(1, len({curve.seed for curve in curves if not is_tuning(curve)}))
     text = _benchmark_text(benchmark, spec, labels, seeds)
     parse(text, "benchmark.toml")  # what is written can be read
     return Import(benchmark, text, documents, notes)
@@ -197,113 +200,8 @@ def _merged(made: Import, kept: BenchmarkFile) -> str:
     return _benchmark_text(made.benchmark, merged, labels, max(kept.seeds, spec.seeds))
 
 
-_NO_SETTING = re.compile(
-    r"(^|[_.\s-])(id|uuid|time|timestamp|date|host|hostname|dir|path|folder|url|pid|name|version)s?$", re.I
-)
-"""Names of parameters that tell runs apart and are no settings."""
-
-
-def _labels(curves: Sequence[Curve], notes: list[str]) -> list[str]:
-    """The optimizer's name, and where a workload has it with several settings, the settings that differ."""
-    groups: dict[tuple[str, str], list[Curve]] = defaultdict(list)
-    for curve in curves:
-        if not _is_tuning(curve):
-            groups[curve.workload, curve.optimizer].append(curve)
-    differing: dict[tuple[str, str], list[str]] = {}
-    dropped: set[str] = set()
-    for key, members in groups.items():
-        names = dict.fromkeys(name for curve in members for name in curve.parameters)
-        distinct = {name: {_alike(curve.parameters.get(name)) for curve in members} for name in names}
-        several = [name for name, values in distinct.items() if len(values) > 1]
-        dropped |= {name for name in several if _NO_SETTING.search(name)}
-        differing[key] = [name for name in several if not _NO_SETTING.search(name)]
-    if dropped:
-        notes.append(f"{', '.join(sorted(dropped))} differs between runs, and is taken for no setting")
-    raw = []
-    for curve in curves:
-        for name in dropped:
-            curve.parameters.pop(name, None)
-        # a setting that tuning tried is no optimizer
-        several = [] if _is_tuning(curve) else differing[curve.workload, curve.optimizer]
-        told = [f"{name}={curve.parameters[name]}" for name in several if name in curve.parameters]
-        raw.append(f"{curve.optimizer}-{','.join(told)}" if told else curve.optimizer)
-    names_of = _cleaned(raw)
-    return [names_of[text] for text in raw]
-
-
-def _is_tuning(curve: Curve) -> bool:
-    """Whether an export says that tuning trained the run."""
-    return curve.parameters.get("tuning") is True
-
-
-def _alike(value: Any) -> Any:
-    """A value to compare with others: 0 and 0.0 are one setting."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else repr(value)
-
-
-def _cleaned(texts: Iterable[str]) -> dict[str, str]:
-    """Texts as names of a benchmark file, each another one."""
-    found: dict[str, str] = {}
-    for text in dict.fromkeys(texts):
-        name = first = _clean(text)
-        number = 1
-        while name in found.values():
-            number += 1
-            name = f"{first[:95]}-{number}"
-        found[text] = name
-    return found
-
-
-def _clean(text: str) -> str:
-    """A text of letters, digits and the signs . _ -"""
-    made = re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-")[:100] or "unnamed"
-    return made if NAME.fullmatch(made) else f"x{made}"[:100]
-
-
 def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "unnamed"
-
-
-def _check_twice(curves: Sequence[Curve], labels: Sequence[str]) -> None:
-    seen: dict[tuple[str, str, int], Curve] = {}
-    for curve, label in zip(curves, labels, strict=True):
-        if _is_tuning(curve):
-            continue
-        key = (curve.workload, label, curve.seed)
-        if key in seen:
-            one, other = seen[key].run, curve.run
-            raise UserError(
-                f"{other.source}: {other.name}: is seed {curve.seed} of {label} on {curve.workload}, as is "
-                f"{one.source}: {one.name}: --map seed=PARAMETER tells them apart"
-            )
-        seen[key] = curve
-
-
-def _check_shares(name: str, curves: Sequence[Curve], notes: list[str]) -> None:
-    """UserError where some runs of a workload have per cent and others shares of one; a note on unequal lengths."""
-    for metric in HIGHER & {str(one) for curve in curves for one in curve.rows["metric"].unique()}:
-        most = {curve: curve.rows.loc[curve.rows["metric"] == metric, "value"].max() for curve in map(_Same, curves)}
-        shares = [one for one, value in most.items() if value <= 1]
-        percent = [one for one, value in most.items() if value > 1.5]
-        if shares and percent:
-            raise UserError(
-                f"{percent[0].curve.run.source}: {metric} of {name} is in per cent in {len(percent)} runs and a share "
-                f"of one in {len(shares)}, as in {shares[0].curve.run.source}: give all in one unit"
-            )
-    ends: dict[str, int] = {}
-    for curve in curves:
-        ends[curve.optimizer] = max(ends.get(curve.optimizer, 0), int(curve.rows["step"].max()))
-    if len(set(ends.values())) > 1:
-        told = ", ".join(f"{optimizer} {steps:,}" for optimizer, steps in ends.items())
-        notes.append(f"{name}: budgets are not equal: the last steps are {told}")
-
-
-class _Same:
-    """A curve that is equal to itself alone."""
-
-    def __init__(self, curve: Curve) -> None:
-        self.curve = curve
-        self.rows = curve.rows
 
 
 def _workload(
@@ -379,7 +277,7 @@ def _document(curve: Curve, label: str, workload: ImportedWorkload, found: Read)
             source=curve.run.source.name,
             run=curve.run.name,
             sha256=_digest_of(curve.run.source),
-            tuning=_is_tuning(curve),
+            tuning=is_tuning(curve),
         ),
     )
     return document, table

@@ -12,7 +12,7 @@ import torch
 
 from thalweg.failure import Failure
 from thalweg.registry import Registry
-from thalweg.testing import architectures, claims, executors, optimizers, others, probes, problems
+from thalweg.testing import architectures, claims, executors, importers, optimizers, others, probes, problems
 from thalweg.testing.condition import Condition, DoesNotApply, NotMet
 from thalweg.training.contained import contained
 
@@ -23,6 +23,7 @@ CHECKS: dict[str, tuple[Condition, ...]] = {
     "probes": probes.CHECKS,
     "benchmarks": others.BENCHMARK_CHECKS,
     "executors": executors.CHECKS,
+    "importers": importers.CHECKS,
     "claims": claims.CHECKS,
 }
 """The conditions of each kind of component."""

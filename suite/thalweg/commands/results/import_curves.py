@@ -37,18 +37,23 @@ class CurvesOptions:
     metric: tuple[str, ...] = ()
     target: tuple[str, ...] = ()
     paired: bool = False
+    steps_per_epoch: float | None = None
     replace: bool = False
     dry: bool = False
     as_json: bool = False
+    plugins: tuple[Path, ...] = ()
 
 
 def import_curves_command(options: CurvesOptions) -> ExitCode:
     """Read runs, name their parts, and write them as trials of a benchmark."""
     names = _names(options)
-    if options.benchmark in {entry.name for entry in load_registry().entries("benchmarks")}:
+    registry = load_registry(options.plugins)
+    if options.benchmark in {entry.name for entry in registry.entries("benchmarks")}:
         raise UserError(f"--benchmark {options.benchmark}: is a benchmark of thalweg's own: choose another name")
-    found = read(options.paths, options.format, names.fields.get("step", ""))
-    runs = mapped(found.runs, names)
+    found = read(registry, options.paths, options.format, names.fields.get("step", ""))
+    if options.steps_per_epoch is not None and not 0 < options.steps_per_epoch < 2**53:
+        raise UserError(f"--steps-per-epoch {options.steps_per_epoch:g}: give a number above 0")
+    runs = mapped(found.runs, names, options.steps_per_epoch)
     made = prepare(
         found,
         runs,
@@ -71,6 +76,8 @@ def import_curves_command(options: CurvesOptions) -> ExitCode:
         print_json(
             {
                 "benchmark": made.benchmark,
+                "format": found.format,
+                "reader": found.version,
                 "results": str(root),
                 "added": new,
                 "there": there,

@@ -1,0 +1,97 @@
+"""Reads the ``trainer_state.json`` of Hugging Face's Trainer."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import thalweg
+from thalweg.contracts.importer import ForeignRun, ImportContext
+from thalweg.errors import UserError
+from thalweg.foreign.cells import is_number
+from thalweg.foreign.files import head_of, table_of
+from thalweg.foreign.rows import Rows
+
+_NO_METRIC = ("step", "epoch", "total_flos")
+
+
+class HuggingFace(thalweg.Importer):
+    """A folder for each run; of its checkpoints the one with the most steps counts, since it has all entries before.
+
+    ``loss`` is the mean since the entry before. The Trainer writes a loss of nan as 0.0, unless
+    ``logging_nan_inf_filter`` is off: a loss of exactly 0 was nan where the gradient's norm or the next evaluation's
+    loss is no number. Seed and rate are in a pickle, which nothing here reads.
+    """
+
+    name = "hf"
+    summary = "trainer_state.json of Hugging Face's Trainer"
+    source = "transformers 5.24, transformers.TrainerState"
+
+    def recognises(self, path: Path) -> bool:
+        """Whether the file is ``trainer_state.json``."""
+        return path.name == "trainer_state.json" and head_of(path, 64).lstrip().startswith("{")
+
+    def read(self, files: Sequence[Path], context: ImportContext) -> Iterator[ForeignRun]:
+        """A run for each folder."""
+        context.note("Trainer: loss is the mean since the entry before, while the weights change")
+        context.note("Trainer: the files say no optimizer and no seed: --paths or --set gives them")
+        for path, state in _last(files):
+            entries = [one for one in state["log_history"] if isinstance(one, dict)]
+            rows = Rows(str(path))
+            lost = _lost(entries)
+            for index, entry in enumerate(entries):
+                _add(rows, entry, index in lost)
+            if lost:
+                context.note("Trainer: losses of 0.0 were nan (logging_nan_inf_filter), as norms or evaluations tell")
+            if not any("loss" in entry for entry in entries):
+                context.note("Trainer: a run without rows of the training: it ended before logging_steps")
+            yield ForeignRun(_folder(path).name, path, rows.table(), {})
+
+
+def _folder(path: Path) -> Path:
+    """The folder of a run; checkpoints are folders in it."""
+    parent = path.parent
+    return parent.parent if parent.name.startswith("checkpoint-") else parent
+
+
+def _last(files: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
+    """The state with the most steps of each run."""
+    groups: dict[Path, list[tuple[int, Path, dict[str, Any]]]] = defaultdict(list)
+    for path in files:
+        state = table_of(path)
+        if not isinstance(state.get("log_history"), list):
+            raise UserError(f"{path}: has no log_history, as states of Trainer have")
+        steps = state.get("global_step")
+        groups[_folder(path)].append((steps if isinstance(steps, int) else 0, path, state))
+    return [max(states, key=lambda one: (one[0], -len(one[1].parts)))[1:] for states in groups.values()]
+
+
+def _lost(entries: list[dict[str, Any]]) -> set[int]:
+    """The entries whose loss of 0.0 was nan."""
+    found, ends_badly = set(), False
+    for index in range(len(entries) - 1, -1, -1):
+        entry = entries[index]
+        if "eval_loss" in entry:
+            ends_badly = _no_number(entry["eval_loss"])
+        elif entry.get("loss") == 0.0 and (ends_badly or _no_number(entry.get("grad_norm"))):
+            found.add(index)
+    return found
+
+
+def _no_number(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _add(rows: Rows, entry: dict[str, Any], lost: bool) -> None:
+    """The rows of an entry; the last one, a summary of the whole training, has none."""
+    step = entry.get("step")
+    if not isinstance(step, int) or "train_runtime" in entry:
+        return
+    epoch = entry.get("epoch")
+    costs = {"epoch": float(epoch)} if is_number(epoch) else {}
+    for name, value in entry.items():
+        if name not in _NO_METRIC and is_number(value):
+            rows.add(step, name, math.nan if lost and name == "loss" else float(value), **costs)

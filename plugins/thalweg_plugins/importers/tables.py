@@ -1,0 +1,169 @@
+"""Reads CSV and Parquet: tidy tables, one value a row, and wide ones, one column for each quantity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import thalweg
+from thalweg.contracts.importer import COSTS, ForeignRun, ImportContext
+from thalweg.errors import UserError, unknown
+from thalweg.foreign.cells import plain
+from thalweg.foreign.keys import guessed
+from thalweg.foreign.tables import ENDINGS, header_of, melted, missing, numbers, table_of
+
+TIDY = ("step", "split", "metric", "value")
+"""A table with these columns is tidy."""
+
+NAMING = ("workload", "optimizer", "seed", "run", "hash")
+"""Columns that tell runs apart, besides hyperparameters."""
+
+SAYS = ("benchmark", "status", "reason")
+"""Columns that say something of a run, and do not tell it from others."""
+
+STEPS = ("step", "steps", "iteration", "iter", "global_step", "_step", "epoch", "epochs")
+"""Columns of a wide table that count, the first that is there."""
+
+
+class Tables(thalweg.Importer):
+    """Tables that any program writes.
+
+    A tidy table has ``step, split, metric, value``; ``workload``, ``optimizer``, ``seed``, ``run``, ``hash`` and
+    further columns tell runs apart, and ``status`` and ``reason`` say how they ended. Any other table has a column for
+    each quantity, and is one run where none of these columns tells several apart.
+    """
+
+    name = "csv"
+    summary = "CSV, TSV and Parquet tables of any program: one value a row, or a column for each quantity"
+    source = "docs/import.md"
+    general = True
+
+    def recognises(self, path: Path) -> bool:
+        """Whether the file's name ends as tables' names do."""
+        return path.suffix in ENDINGS
+
+    def read(self, files: Sequence[Path], context: ImportContext) -> Iterator[ForeignRun]:
+        """The runs of tables."""
+        for path in files:
+            yield from _runs_of(path, context)
+
+
+def _runs_of(path: Path, context: ImportContext) -> Iterator[ForeignRun]:
+    tidy = set(TIDY) <= {name.lower() for name in header_of(path)}
+    table = table_of(path, kept=("value",) if tidy else ())
+    own = {name.lower() for name in (*TIDY, *NAMING, *COSTS, *SAYS)}
+    table.columns = pd.Index([name.lower() if name.lower() in own else name for name in table.columns])
+    if len(set(table.columns)) < len(table.columns):
+        raise UserError(f"{path}: has two columns of one name")
+    step = context.step
+    if step and step not in table.columns:
+        raise UserError(f"{path}: --map step: {unknown('column', step, map(str, table.columns))}")
+    if step:
+        table = table.rename(columns={step: "step"})
+    if set(TIDY) <= set(table.columns):
+        yield from _tidy(path, table, context)
+    else:
+        yield from _wide(path, table)
+
+
+def _tidy(path: Path, table: pd.DataFrame, context: ImportContext) -> Iterator[ForeignRun]:
+    unmeasured = missing(table["metric"]) | missing(table["step"]) | missing(table["value"])
+    naming = _naming(table, ~unmeasured, context)
+    measured = table[~unmeasured]
+    rows = pd.DataFrame(
+        {
+            "step": numbers(path, measured["step"], "step"),
+            "key": pd.Series(_pairs(measured), index=measured.index),
+            "value": numbers(path, measured["value"], "value"),
+            **{name: numbers(path, measured[name], name) for name in COSTS if name in measured},
+        }
+    )
+    said = table[[name for name in SAYS if name in table]]
+    runs: Any = (
+        table.groupby(naming, sort=False, dropna=False, observed=True).indices if naming else {(): range(len(table))}
+    )
+    kept = (~unmeasured).to_numpy()
+    place_of = np.cumsum(kept) - 1
+    for number, (values, index) in enumerate(runs.items()):
+        index = np.asarray(index)
+        parameters = {
+            name: plain(value)
+            for name, value in zip(naming, values if isinstance(values, tuple) else (values,), strict=True)
+            if value is not None and value == value
+        }
+        first = {name: said[name].iloc[index[0]] for name in said}
+        status: Any = first.get("status", "")
+        reason = first.get("reason", "")
+        yield ForeignRun(
+            str(parameters.get("run", parameters.get("hash", number))),
+            path,
+            rows.iloc[place_of[index[kept[index]]]].reset_index(drop=True),
+            parameters,
+            status if status in ("done", "diverged", "failed") else "",
+            reason if isinstance(reason, str) else "",
+        )
+
+
+def _naming(table: pd.DataFrame, measured: pd.Series, context: ImportContext) -> list[str]:
+    """The columns that tell runs apart: those of a run, and hyperparameters.
+
+    What differs from row to row of a run, such as a scheduled rate or a time, is none.
+    """
+    own = [name for name in NAMING if name in table]
+    further = [name for name in table.columns if name not in (*TIDY, *COSTS, *SAYS, *own)]
+    if not further:
+        return own
+    rows = table[measured]
+    whole = not rows.duplicated([*own, "step", "split", "metric"]).any()
+    groups = rows.groupby(own, sort=False, dropna=False, observed=True) if own else None
+    found = list(own)
+    for name in further:
+        if groups is None:
+            values, most = rows[name].nunique(dropna=False), len(rows)
+            varies, each = values > 1, values == most > 1
+        else:
+            counts = groups[name].nunique(dropna=False)
+            varies, each = bool((counts > 1).any()), bool(((counts == groups.size()) & (counts > 1)).any())
+        if varies and (whole or each):
+            context.note(f"{name} differs within runs, and is taken for no setting")
+        else:
+            found.append(name)
+    return found
+
+
+def _pairs(rows: pd.DataFrame) -> Any:
+    """``split.metric`` of each row. To join the texts of millions of rows would take seconds."""
+    (split, splits), (metric, metrics) = (pd.factorize(rows[name].astype(object)) for name in ("split", "metric"))
+    found, codes = np.unique(split * max(len(metrics), 1) + metric, return_inverse=True)
+    names = [f"{splits[one // len(metrics)]}.{metrics[one % len(metrics)]}" for one in found.tolist()]
+    return pd.Categorical.from_codes(np.asarray(codes, np.int64), pd.Index(names))
+
+
+def _wide(path: Path, table: pd.DataFrame) -> Iterator[ForeignRun]:
+    lower = {str(name).lower(): str(name) for name in table.columns}
+    count = next((lower[name] for name in STEPS if name in lower), None)
+    if count is None:
+        listed = ", ".join([str(name) for name in table.columns][:12])
+        raise UserError(f"{path}: no column counts steps; it has {listed}: --map step=COLUMN names it")
+    own = [name for name in NAMING if name in table]
+    if not own:
+        yield _melted(path, table, count)
+        return
+    for values, rows in table.groupby(own, sort=False, dropna=False, observed=True):
+        told = dict(zip(own, values if isinstance(values, tuple) else (values,), strict=True))
+        run = _melted(path, rows.drop(columns=own), count)
+        named = {name: plain(value) for name, value in told.items() if value is not None and value == value}
+        name = " ".join(str(value) for value in named.values())
+        yield replace(run, name=f"{run.name} {name}".strip(), parameters={**run.parameters, **named})
+
+
+def _melted(path: Path, table: pd.DataFrame, count: str) -> ForeignRun:
+    """A wide table of one run."""
+    own = [str(name) for name in table.columns if guessed(str(name)) is not None]
+    run = melted(path, path.stem, table, count, own, SAYS)
+    return replace(run, counts="epochs" if count.lower() in ("epoch", "epochs") else "steps")
