@@ -235,7 +235,7 @@ def test_trained_results_are_not_mixed_with_imports(cli: CommandLine, tidy: Path
 
 
 def test_hostile_files_do_no_harm(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("THALWEG_MAX_LINE_BYTES", "1000")
+    cli.environment["THALWEG_MAX_LINE_BYTES"] = "1000"
     (cli.folder / "long.csv").write_text("step,val_acc\n" + "1" * 5000, encoding="utf-8")
     words = ["results", "import-curves", "long.csv", "--set", "optimizer=a", "--benchmark", "m", "--into", "imp"]
     assert "long.csv: a line: more than the limit of 1,000 line bytes" in cli(*words, code=2).stderr

@@ -23,7 +23,8 @@ _LISTS = {
 class DeepOBS(thalweg.Importer):
     """A file for each run, with lists of one value more than epochs: the first one is of the start.
 
-    DeepOBS drops all accuracies of a run where one of them is 0; such a run has losses alone.
+    DeepOBS drops all accuracies of a run where one of them is 0; such a run has losses alone. It fills the lists of a
+    run that diverged with the values of the start; a loss of nan among those of mini-batches tells.
     """
 
     name = "deepobs"
@@ -45,14 +46,25 @@ class DeepOBS(thalweg.Importer):
         for path in files:
             found = table_of(path)
             rows = Rows(str(path))
-            for name, key in _LISTS.items():
-                values = found.get(name)
-                if isinstance(values, list):
-                    for epoch, value in enumerate(values):
-                        rows.add(epoch, key, number(value))
+            lists = {key: found[name] for name, key in _LISTS.items() if isinstance(found.get(name), list)}
+            batches = found.get("minibatch_train_losses")
+            lost = isinstance(batches, list) and any(one != one for one in batches)
+            filled = _filled(lists) if lost else 0
+            for key, values in lists.items():
+                for epoch, value in enumerate(values[: len(values) - filled]):
+                    rows.add(epoch, key, number(value))
             if "test_accuracies" not in found:
                 context.note("DeepOBS: a run without accuracies: DeepOBS drops them all where one of them is 0")
-            yield ForeignRun(path.stem, path, rows.table(), _parameters(found), counts="epochs")
+            ended: Any = "diverged" if lost else ""
+            reason = "a mini-batch's loss is nan; DeepOBS fills the epochs after it with values of the start"
+            told = _parameters(found)
+            yield ForeignRun(path.stem, path, rows.table(), told, ended, reason if lost else "", "epochs")
+
+
+def _filled(lists: dict[str, list[Any]]) -> int:
+    """The epochs at the end that have the values of the start in all lists."""
+    most = min((len(values) for values in lists.values()), default=1) - 1
+    return next((n for n in range(most) if any(values[-1 - n] != values[0] for values in lists.values())), most)
 
 
 def _parameters(found: dict[str, Any]) -> dict[str, Any]:

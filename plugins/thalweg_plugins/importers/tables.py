@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 import thalweg
@@ -15,7 +16,7 @@ from thalweg.contracts.importer import COSTS, ForeignRun, ImportContext
 from thalweg.errors import UserError, unknown
 from thalweg.foreign.cells import plain
 from thalweg.foreign.keys import guessed
-from thalweg.foreign.tables import ENDINGS, header_of, melted, missing, numbers, table_of
+from thalweg.foreign.tables import ENDINGS, codes_of, header_of, melted, missing, numbers, table_of
 
 TIDY = ("step", "split", "metric", "value")
 """A table with these columns is tidy."""
@@ -72,41 +73,46 @@ def _runs_of(path: Path, context: ImportContext) -> Iterator[ForeignRun]:
 
 
 def _tidy(path: Path, table: pd.DataFrame, context: ImportContext) -> Iterator[ForeignRun]:
-    unmeasured = missing(table["metric"]) | missing(table["step"]) | missing(table["value"])
-    naming = _naming(table, ~unmeasured, context)
-    measured = table[~unmeasured]
+    kept = ~(missing(table["metric"]) | missing(table["step"]) | missing(table["value"]))
+    naming = _naming(table, kept, context)
+    group = _groups(table, naming)
+    # groups are numbered in the order of their first rows
+    first = np.flatnonzero(np.diff(np.maximum.accumulate(group), prepend=-1))
+    told = table.iloc[first][[*naming, *(name for name in SAYS if name in table)]].to_dict("records")
+    if not kept.all():
+        table, group = table[kept], group[kept]
     rows = pd.DataFrame(
         {
-            "step": numbers(path, measured["step"], "step"),
-            "key": pd.Series(_pairs(measured), index=measured.index),
-            "value": numbers(path, measured["value"], "value"),
-            **{name: numbers(path, measured[name], name) for name in COSTS if name in measured},
+            "step": numbers(path, table["step"], "step"),
+            "key": _pairs(table),
+            "value": numbers(path, table["value"], "value"),
+            **{name: numbers(path, table[name], name) for name in COSTS if name in table},
         }
     )
-    said = table[[name for name in SAYS if name in table]]
-    runs: Any = (
-        table.groupby(naming, sort=False, dropna=False, observed=True).indices if naming else {(): range(len(table))}
-    )
-    kept = (~unmeasured).to_numpy()
-    place_of = np.cumsum(kept) - 1
-    for number, (values, index) in enumerate(runs.items()):
-        index = np.asarray(index)
-        parameters = {
-            name: plain(value)
-            for name, value in zip(naming, values if isinstance(values, tuple) else (values,), strict=True)
-            if value is not None and value == value
-        }
-        first = {name: said[name].iloc[index[0]] for name in said}
-        status: Any = first.get("status", "")
-        reason = first.get("reason", "")
+    if (group[1:] < group[:-1]).any():
+        rows = rows.take(np.argsort(group, kind="stable"))
+    ends = np.bincount(group, minlength=len(first)).cumsum().tolist()
+    for number, (begin, end, says) in enumerate(zip([0, *ends], ends, told, strict=False)):
+        parameters = {name: plain(says[name]) for name in naming if says[name] is not None and says[name] == says[name]}
+        status, reason = says.get("status", ""), says.get("reason", "")
         yield ForeignRun(
             str(parameters.get("run", parameters.get("hash", number))),
             path,
-            rows.iloc[place_of[index[kept[index]]]].reset_index(drop=True),
+            rows.iloc[begin:end],
             parameters,
             status if status in ("done", "diverged", "failed") else "",
             reason if isinstance(reason, str) else "",
         )
+
+
+def _groups(table: pd.DataFrame, naming: Sequence[str]) -> npt.NDArray[np.int32]:
+    """The number of each row's run, in the order of first rows. A groupby would hold all columns' codes at once."""
+    group = np.zeros(len(table), np.int32)
+    for name in naming:
+        codes, values = codes_of(table[name])
+        if len(values) > 1 or (codes < 0).any():
+            group = pd.factorize(group.astype(np.int64) * (len(values) + 1) + codes + 1)[0].astype(np.int32)
+    return group
 
 
 def _naming(table: pd.DataFrame, measured: pd.Series, context: ImportContext) -> list[str]:
@@ -138,10 +144,11 @@ def _naming(table: pd.DataFrame, measured: pd.Series, context: ImportContext) ->
 
 def _pairs(rows: pd.DataFrame) -> Any:
     """``split.metric`` of each row. To join the texts of millions of rows would take seconds."""
-    (split, splits), (metric, metrics) = (pd.factorize(rows[name].astype(object)) for name in ("split", "metric"))
-    found, codes = np.unique(split * max(len(metrics), 1) + metric, return_inverse=True)
-    names = [f"{splits[one // len(metrics)]}.{metrics[one % len(metrics)]}" for one in found.tolist()]
-    return pd.Categorical.from_codes(np.asarray(codes, np.int64), pd.Index(names))
+    (split, splits), (metric, metrics) = (codes_of(rows[name]) for name in ("split", "metric"))
+    names = [f"{one}.{other}" for one in splits for other in metrics]
+    different = sorted(set(names))
+    place = np.array([different.index(name) for name in names], np.int32)
+    return pd.Categorical.from_codes(place[split.astype(np.int32) * max(len(metrics), 1) + metric], pd.Index(different))
 
 
 def _wide(path: Path, table: pd.DataFrame) -> Iterator[ForeignRun]:

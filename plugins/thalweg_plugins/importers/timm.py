@@ -14,13 +14,16 @@ from thalweg.foreign.cells import flat, is_number, plain
 from thalweg.foreign.files import head_of, lines_of, yaml_of
 from thalweg.foreign.rows import Rows
 
+_EVALUATION = ("eval_loss", "eval_top1", "eval_top5")
+
 
 class Timm(thalweg.Importer):
     """A folder for each run, a row for each epoch; epochs count from 0.
 
-    Rows are taken by the header before them: a resumed training writes its header in the middle. A row of an epoch
-    without evaluation has fewer cells, the rate under the name of an evaluation; such a row has the training's loss
-    alone. Accuracies, which timm writes in per cent, become shares of one.
+    Rows are taken by the header before them: a resumed training writes its header in the middle. The header has the
+    names of the first epoch. So a row of an epoch without evaluation may have fewer cells, the rate under the name of
+    an evaluation, and then the training's loss alone counts; or a row with evaluation may have three more.
+    Accuracies, which timm writes in per cent, become shares of one.
     """
 
     name = "timm"
@@ -54,10 +57,15 @@ def _rows(path: Path, context: ImportContext) -> Rows:
         epoch = plain(cells[0])
         if not header or not isinstance(epoch, int):
             raise UserError(f"{path}: line {number}: has no epoch under a header, as rows of summary.csv have")
+        if len(cells) == len(header) + len(_EVALUATION):
+            context.note("timm: rows with an evaluation under a header without one: loss, top1 and top5 in this order")
+            names = [*header[:-1], *_EVALUATION, header[-1]]
+        else:
+            names = header
         short = len(cells) < len(header)
         if short:
             context.note("timm: rows of epochs without evaluation have fewer cells: their rate and evaluation are none")
-        for name, cell in list(zip(header, cells, strict=False))[1:]:
+        for name, cell in list(zip(names, cells, strict=False))[1:]:
             value = plain(cell)
             if cell and is_number(value) and name != "lr" and not (short and name.startswith("eval")):
                 rows.add(epoch + 1, name, value / 100 if "_top" in name else value)

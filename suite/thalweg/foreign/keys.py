@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from typing import NamedTuple
 
 from thalweg.contracts import Metric
@@ -89,9 +88,12 @@ def direction(metric: str, better: dict[str, str]) -> str | None:
     return "higher" if metric in HIGHER else "lower" if metric in LOWER else None
 
 
-def metric_of(name: str, better: str, values: Collection[float]) -> Metric:
-    """A metric with its scale and unit: per cent for shares of one, a log scale for losses never below zero."""
-    finite = [value for value in values if value == value]
-    share = name in HIGHER and bool(finite) and all(0 <= value <= 1 for value in finite)
-    log = better == "lower" and bool(finite) and all(value >= 0 for value in finite)
+def metric_of(name: str, better: str, values: tuple[float, float]) -> Metric:
+    """A metric with its scale and unit: per cent for shares of one, a log scale for losses never below zero.
+
+    ``values`` are the smallest and the largest value; nan where there are none.
+    """
+    low, high = values
+    share = name in HIGHER and 0 <= low <= high <= 1
+    log = better == "lower" and low >= 0
     return Metric(name, "higher" if better == "higher" else "lower", "log" if log else "linear", "%" if share else "")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
+import numpy.typing as npt
 import pandas as pd
 
 from thalweg.contracts.importer import COSTS, ForeignRun
@@ -64,11 +66,22 @@ def missing(column: pd.Series) -> pd.Series:
 def numbers(path: Path, column: pd.Series, name: str) -> pd.Series:
     """The numbers of a column; UserError where a cell is none."""
     if pd.api.types.is_numeric_dtype(column):
-        return column.astype(float)
+        return column if column.dtype == float else column.astype(float)
     try:
         return column.map(number).astype(float)
     except ValueError as error:
         raise UserError(f"{path}: column {name!r}: {error}") from error
+
+
+def codes_of(column: pd.Series) -> tuple[npt.NDArray[Any], list[str]]:
+    """A column of texts as whole numbers, and the texts that they stand for.
+
+    Texts of millions of rows would take seconds, and gigabytes.
+    """
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column.cat.codes.to_numpy(), [str(one) for one in column.cat.categories]
+    codes, found = pd.factorize(column)
+    return codes, [str(one) for one in found]
 
 
 def melted(
@@ -126,18 +139,27 @@ def _csv(path: Path) -> pd.DataFrame:
 
 
 def _parquet(path: Path, kept: Collection[str]) -> pd.DataFrame:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(path)
+    schema = pq.read_schema(path)
+    texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
+    # as dictionaries, texts of millions of rows take little memory
+    file = pq.ParquetFile(path, read_dictionary=texts)
     ROWS.check(file.metadata.num_rows, str(path))
     groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
     TABLE_BYTES.check(sum(group.total_byte_size for group in groups), str(path))
-    read = file.read()
-    found: pd.DataFrame = read.to_pandas()
-    for name in read.column_names:
-        if read.column(name).null_count and name in found and name.strip().lower() not in kept:
-            found[name] = pd.Series(read.column(name).to_pylist(), index=found.index, dtype=object)
-    return found
+    columns: dict[str, pd.Series] = {}
+    # one column after the other: a whole table would be in memory twice
+    for name in schema.names:
+        if name in columns:
+            raise UserError(f"{path}: has two columns of one name")
+        column = file.read(columns=[name]).column(name)
+        if column.null_count and name.strip().lower() not in kept and not pa.types.is_dictionary(column.type):
+            columns[name] = pd.Series(column.to_pylist(), dtype=object)
+        else:
+            columns[name] = column.to_pandas()
+    return pd.DataFrame(columns, copy=False)
 
 
 def _check_lines(path: Path) -> None:

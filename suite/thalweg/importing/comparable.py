@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+
+import numpy as np
 
 from thalweg.errors import UserError
 from thalweg.foreign.keys import HIGHER
@@ -11,26 +14,24 @@ from thalweg.importing.mapping import Curve
 
 def check_units(name: str, curves: Sequence[Curve], notes: list[str]) -> None:
     """UserError where some runs of a workload have per cent and others shares of one; a note on unequal lengths."""
-    for metric in HIGHER & {str(one) for curve in curves for one in curve.rows["metric"].unique()}:
-        most = {curve: curve.rows.loc[curve.rows["metric"] == metric, "value"].max() for curve in map(_Same, curves)}
-        shares = [one for one, value in most.items() if value <= 1]
-        percent = [one for one, value in most.items() if value > 1.5]
+    for metric in sorted(HIGHER & {key.metric for curve in curves for key in curve.series}):
+        most = [(curve, _largest(curve, metric)) for curve in curves]
+        shares = [curve for curve, value in most if value <= 1]
+        percent = [curve for curve, value in most if value > 1.5]
         if shares and percent:
             raise UserError(
-                f"{percent[0].curve.run.source}: {metric} of {name} is in per cent in {len(percent)} runs and a share "
-                f"of one in {len(shares)}, as in {shares[0].curve.run.source}: give all in one unit"
+                f"{percent[0].run.source}: {metric} of {name} is in per cent in {len(percent)} runs and a share "
+                f"of one in {len(shares)}, as in {shares[0].run.source}: give all in one unit"
             )
     ends: dict[str, int] = {}
     for curve in curves:
-        ends[curve.optimizer] = max(ends.get(curve.optimizer, 0), int(curve.rows["step"].max()))
+        ends[curve.optimizer] = max(ends.get(curve.optimizer, 0), curve.steps)
     if len(set(ends.values())) > 1:
         told = ", ".join(f"{optimizer} {steps:,}" for optimizer, steps in ends.items())
         notes.append(f"{name}: budgets are not equal: the last steps are {told}")
 
 
-class _Same:
-    """A curve that is equal to itself alone."""
-
-    def __init__(self, curve: Curve) -> None:
-        self.curve = curve
-        self.rows = curve.rows
+def _largest(curve: Curve, metric: str) -> float:
+    """The largest value of a metric; nan where the run has none."""
+    values = [one.numbers[np.isfinite(one.numbers)] for key, one in curve.series.items() if key.metric == metric]
+    return max((float(one.max()) for one in values if len(one)), default=math.nan)

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
 
-from thalweg.contracts.importer import COSTS, ForeignRun
+from thalweg.contracts.importer import ForeignRun
 from thalweg.errors import UserError, unknown
 from thalweg.foreign.cells import plain
 from thalweg.foreign.keys import METRICS, Key, guessed
 from thalweg.foreign.keys import SPLITS as WORDS
+from thalweg.importing.series import Series, series_of
 
 FIELDS = ("workload", "optimizer", "seed", "step")
 """What a mapping names besides metrics."""
@@ -91,12 +92,17 @@ class Curve:
     workload: str
     optimizer: str
     seed: int
-    rows: pd.DataFrame
-    """``step, split, metric, value`` and COSTS."""
+    series: dict[Key, Series]
+    """The values of each split and metric."""
     parameters: dict[str, Any]
     run: ForeignRun
-    repeated: int = 0
-    """Rows that a later row of the same step replaced."""
+    keys: tuple[str, ...]
+    """The run's own keys."""
+
+    @property
+    def steps(self) -> int:
+        """The last step."""
+        return int(max(one.steps[-1] for one in self.series.values()))
 
 
 @dataclass
@@ -124,15 +130,15 @@ def mapped(runs: Sequence[ForeignRun], names: Names, steps_per_epoch: float | No
     left_out: Counter[str] = Counter()
     curves = [_mapped(run, names, wanted, left_out) for run in runs]
     for source in wanted:
-        if not any(source in set(curve.run.rows["key"].unique()) for curve in curves):
-            there = sorted({str(key) for run in runs for key in run.rows["key"].unique()})
+        if not any(source in curve.keys for curve in curves):
+            there = sorted({key for curve in curves for key in curve.keys})
             raise UserError(f"--map: {unknown('key', source, there)}")
-    without = [curve for curve in curves if curve.rows.empty]
+    without = [curve for curve in curves if not curve.series]
     if len(without) == len(curves):
         seen = ", ".join(key for key, _ in left_out.most_common(12)) or "nothing"
         raise UserError(f"no run has a metric that is known; they have {seen}: --map valid.accuracy=KEY names one")
     notes = [*_in_steps(curves, steps_per_epoch), *_unseeded(curves)]
-    repeated = sum(curve.repeated for curve in curves)
+    repeated = sum(one.repeated for curve in curves for one in curve.series.values())
     if repeated:
         notes.append(f"{repeated:,} rows repeat a step of their run, as after a resume: the last one counts")
     return Mapped(curves, left_out, notes)
@@ -162,9 +168,8 @@ def _mapped(run: ForeignRun, names: Names, wanted: Mapping[str, Key], left_out: 
         if whole is None or not 0 <= whole < 2**31:
             raise UserError(f"{run.source}: {run.name}: seed {seed!r} is no whole number from 0 up")
         seed = whole
-    rows = run.rows
-    keys = [str(one) for one in rows["key"].unique()]
-    meaning = {key: wanted.get(key) or _tidy_key(key) or guessed(key) for key in keys}
+    found = dict(series_of(run.rows))
+    meaning = {key: wanted.get(key) or _tidy_key(key) or guessed(key) for key in found}
     for key, means in meaning.items():
         if means is None:
             left_out[key] += 1
@@ -178,22 +183,13 @@ def _mapped(run: ForeignRun, names: Names, wanted: Mapping[str, Key], left_out: 
             same = ", ".join(key for key, one in known.items() if one == means)
             said = f"{same} would all be {means.split}.{means.metric}"
             raise UserError(f"{run.source}: {run.name}: {said}: --map {means.split}.{means.metric}=KEY chooses one")
-    part = rows[rows["key"].astype(str).isin(list(known))]
-    texts = part["key"].astype(str)
-    named = pd.DataFrame(
-        {
-            "step": part["step"],
-            "split": texts.map({key: means.split for key, means in known.items()}),
-            "metric": texts.map({key: means.metric for key, means in known.items()}),
-            "value": part["value"],
-            **{name: part[name] for name in COSTS if name in part},
-        }
-    )
-    kept = named.drop_duplicates(["step", "split", "metric"], keep="last").sort_values("step", kind="stable")
+    series = {means: found[key] for key, means in known.items()}
+    for one in series.values():
+        steps = one.steps
+        if not np.isfinite(steps).all() or (steps < 0).any() or (steps > 2**53).any() or (steps % 1 != 0).any():
+            raise UserError(f"{run.source}: {run.name}: a step is no whole number from 0 up")
     parameters = {key: value for key, value in parameters.items() if key not in ("run", "hash")}
-    return Curve(
-        str(workload), str(optimizer), -1 if seed is None else seed, kept, parameters, run, len(named) - len(kept)
-    )
+    return Curve(str(workload), str(optimizer), -1 if seed is None else seed, series, parameters, run, tuple(found))
 
 
 def _tidy_key(key: str) -> Key | None:
@@ -226,7 +222,9 @@ def _in_steps(curves: Iterable[Curve], steps_per_epoch: float | None) -> list[st
     if steps_per_epoch is None:
         return ["the steps are epochs, which the source counts: --steps-per-epoch N turns them into steps"]
     for curve in epochs:
-        curve.rows = curve.rows.assign(epoch=curve.rows["step"], step=(curve.rows["step"] * steps_per_epoch).round())
+        for one in curve.series.values():
+            one.costs = {**one.costs, "epoch": one.steps}
+            one.steps = np.round(one.steps * steps_per_epoch)
     return []
 
 

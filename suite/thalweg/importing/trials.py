@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -50,7 +50,8 @@ class Import:
     benchmark: str
     text: str
     """The benchmark's file."""
-    trials: list[tuple[TrialDocument, pd.DataFrame]]
+    trials: list[tuple[TrialDocument, Curve]]
+    workloads: Mapping[str, ImportedWorkload]
     notes: list[str] = field(default_factory=list)
 
     def table(self) -> pd.DataFrame:
@@ -61,9 +62,7 @@ class Import:
                 "optimizer": document.optimizer,
                 "seed": document.trial.seed,
                 "steps": document.summary["step"],
-                "metrics": ", ".join(
-                    sorted({f"{a}.{b}" for a, b in zip(curve["split"], curve["metric"], strict=True)})
-                ),
+                "metrics": ", ".join(sorted(f"{key.split}.{key.metric}" for key in curve.series)),
                 "status": document.status,
             }
             for document, curve in self.trials
@@ -104,7 +103,7 @@ def prepare(
     """
     if not NAME.fullmatch(benchmark):
         raise UserError(f"--benchmark {benchmark!r}: the name {NAMING}")
-    curves = [curve for curve in runs.curves if not curve.rows.empty]
+    curves = [curve for curve in runs.curves if curve.series]
     notes = [*found.notes, *runs.notes]
     if len(curves) < len(runs.curves):
         notes.append(f"{len(runs.curves) - len(curves):,} runs have no known metric, and are left out")
@@ -133,13 +132,11 @@ def prepare(
         for name in names
     }
     spec = ImportedSpec(format=found.format, paired=paired, workloads=workloads)
-    documents = [
-        _document(curve, label, workloads[curve.workload], found) for curve, label in zip(curves, labels, strict=True)
-    ]
+    documents = [(_document(curve, label, found), curve) for curve, label in zip(curves, labels, strict=True)]
     seeds = max(1, len({curve.seed for curve in curves if not is_tuning(curve)}))
     text = _benchmark_text(benchmark, spec, labels, seeds)
     parse(text, "benchmark.toml")  # what is written can be read
-    return Import(benchmark, text, documents, notes)
+    return Import(benchmark, text, documents, workloads, notes)
 
 
 def write(made: Import, root: Path, replace_others: bool = False) -> tuple[int, int]:
@@ -177,7 +174,8 @@ def write(made: Import, root: Path, replace_others: bool = False) -> tuple[int, 
     results.write_benchmark(text)
     for document, curve in new:
         with results.claim(document) as folder, finish_writing():
-            results.write(folder, document, curve, {}, {}, older=None)
+            table = _curve(curve, made.workloads[curve.workload])
+            results.write(folder, document, table, {}, {}, older=None)
         other = None if _tuned(document) else places.get((document.workload, document.optimizer, document.trial.seed))
         if other is not None:  # after the new one is there, so that a kill loses neither
             for name in results.names_of(other):
@@ -208,9 +206,8 @@ def _workload(
     curves: Sequence[Curve], better: dict[str, str], metric: str | None, target: float | None
 ) -> ImportedWorkload:
     """The metrics of a workload, the one that ranks first."""
-    rows = pd.concat([curve.rows[["split", "metric", "value"]] for curve in curves], ignore_index=True)
-    splits = set(rows["split"].unique())
-    names = list(dict.fromkeys(rows["metric"].astype(str)))
+    keys = list(dict.fromkeys(key for curve in curves for key in curve.series))
+    names = list(dict.fromkeys(key.metric for key in keys))
     ranks = (
         metric if metric is not None else next((one for one in names if direction(one, better) == "higher"), names[0])
     )
@@ -223,32 +220,38 @@ def _workload(
             raise UserError(
                 f"metric {one!r}: whether higher or lower is better is not known: --better {one}=higher says it"
             )
-        made = metric_of(one, which, rows.loc[rows["metric"] == one, "value"].tolist())
+        made = metric_of(one, which, _range(curves, one))
         metrics[one] = ImportedMetric(better=made.better, scale=made.scale, unit=made.unit)
-    own = set(rows.loc[rows["metric"] == ranks, "split"].unique())
+    own = {key.split for key in keys if key.metric == ranks}
     split: Literal["train", "valid", "test"] = "test" if "test" in own else "valid" if "valid" in own else "train"
-    known = [column for column in COSTS if all(column in curve.rows for curve in curves)]
-    known = [column for column in known if all(curve.rows[column].notna().all() for curve in curves)]
-    selected = split == "test" and "valid" in own
+    every = [one for curve in curves for one in curve.series.values()]
+    known = [name for name in COSTS if all(name in one.costs and not np.isnan(one.costs[name]).any() for one in every)]
     return ImportedWorkload(
         metric=ranks,
         metrics=metrics,
         split=split,
         target=target,
-        valid="valid" in splits,
+        valid=any(key.split == "valid" for key in keys),
         known=tuple(known),
-        selected=selected,
+        selected=split == "test" and "valid" in own,
     )
 
 
-def _document(curve: Curve, label: str, workload: ImportedWorkload, found: Read) -> tuple[TrialDocument, pd.DataFrame]:
-    table = _curve(curve, workload)
-    status, reason = _ended(curve, table)
-    steps = int(table["step"].max())
-    digest = hashlib.sha256(
-        pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes()
-        + json.dumps([curve.optimizer, curve.parameters, status], sort_keys=True, default=str).encode()
-    ).hexdigest()
+def _range(curves: Sequence[Curve], metric: str) -> tuple[float, float]:
+    """The smallest and the largest finite value of a metric; nan where it has none."""
+    low, high = math.inf, -math.inf
+    for curve in curves:
+        for key, one in curve.series.items():
+            if key.metric == metric:
+                finite = one.numbers[np.isfinite(one.numbers)]
+                low, high = min(low, finite.min(initial=math.inf)), max(high, finite.max(initial=-math.inf))
+    return (low, high) if low <= high else (math.nan, math.nan)
+
+
+def _document(curve: Curve, label: str, found: Read) -> TrialDocument:
+    status, reason = _ended(curve)
+    steps = curve.steps
+    digest = _content(curve, status)
     options = {
         str(key): value for key, value in curve.parameters.items() if isinstance(value, str | int | float | bool)
     }
@@ -262,7 +265,7 @@ def _document(curve: Curve, label: str, workload: ImportedWorkload, found: Read)
         budget=Budget(steps=max(steps, 1)),
         seed=curve.seed,
     )
-    document = TrialDocument(
+    return TrialDocument(
         hash=trial.hash,
         workload=curve.workload,
         optimizer=label,
@@ -270,7 +273,7 @@ def _document(curve: Curve, label: str, workload: ImportedWorkload, found: Read)
         options={"problem": {}, "architecture": {}, "optimizer": options},
         status=status,
         reason=reason,
-        summary={"step": steps, "final": _final(table)},
+        summary={"step": steps, "final": _final(curve)},
         imported=ImportedFrom(
             format=found.format,
             reader=found.version,
@@ -280,51 +283,61 @@ def _document(curve: Curve, label: str, workload: ImportedWorkload, found: Read)
             tuning=is_tuning(curve),
         ),
     )
-    return document, table
+
+
+def _content(curve: Curve, status: str) -> str:
+    """A digest of a curve's numbers and settings."""
+    settings = json.dumps([curve.optimizer, curve.parameters, status], sort_keys=True, default=str)
+    digest = hashlib.sha256(settings.encode())
+    for key, one in sorted(curve.series.items()):
+        for name, column in (("step", one.steps), ("value", one.numbers), *sorted(one.costs.items())):
+            digest.update(f"\0{key.split}.{key.metric} {name}\0".encode())
+            digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
 
 
 def _curve(curve: Curve, workload: ImportedWorkload) -> pd.DataFrame:
-    rows = curve.rows
-    steps = rows["step"]
-    if not np.isfinite(steps).all() or (steps < 0).any() or (steps > 2**53).any() or (steps % 1 != 0).any():
-        raise UserError(f"{curve.run.source}: {curve.run.name}: a step is no whole number from 0 up")
-    made = pd.DataFrame(
-        {
-            "step": rows["step"].astype("int64"),
-            "split": rows["split"].astype("str"),
-            "metric": rows["metric"].astype("str"),
-            "value": rows["value"].astype("float64"),
-        }
-    )
+    """The curve as a trial has it."""
+    series = list(curve.series.items())
+    steps = np.concatenate([one.steps for _, one in series])
+    order = np.argsort(steps, kind="stable")
+    which = np.repeat(np.arange(len(series)), [len(one.steps) for _, one in series])[order]
+    columns: dict[str, Any] = {}
     for name, kind in CURVE_COLUMNS.items():
-        if name in made:
-            continue
-        if name in rows and name in workload.known:
-            made[name] = rows[name].to_numpy().astype(kind)
+        if name in ("split", "metric"):
+            columns[name] = _texts([getattr(key, name) for key, _ in series], which)
+        elif name == "step":
+            columns[name] = steps[order].astype(kind)
+        elif name == "value":
+            columns[name] = np.concatenate([one.numbers for _, one in series])[order]
+        elif name in workload.known:
+            columns[name] = np.concatenate([one.costs[name] for _, one in series])[order].astype(kind)
         else:
-            made[name] = 0 if kind == "int64" else math.nan
-    return made.sort_values(["step"], kind="stable").reset_index(drop=True)[list(CURVE_COLUMNS)]
+            columns[name] = np.full(len(steps), 0 if kind == "int64" else math.nan, kind)
+    return pd.DataFrame(columns, copy=False)
 
 
-def _ended(curve: Curve, table: pd.DataFrame) -> tuple[Literal["done", "diverged", "failed"], str]:
+def _texts(names: Sequence[str], which: Any) -> Any:
+    """A column of few different texts."""
+    different = sorted(set(names))
+    return pd.Categorical.from_codes(np.array([different.index(name) for name in names])[which], pd.Index(different))
+
+
+def _ended(curve: Curve) -> tuple[Literal["done", "diverged", "failed"], str]:
     """How a run ended: as its source says, and as diverged where a last loss is no number."""
     said = curve.run.status
     if said:
         return said, curve.run.reason
-    losses = table[table["metric"].isin(["loss", "perplexity", "mse", "rmse"])]
-    last = losses.drop_duplicates(["split", "metric"], keep="last")
-    wrong = last[~np.isfinite(last["value"])]
-    if len(wrong):
-        row = wrong.iloc[0]
-        return "diverged", f"the {row['split']} {row['metric']} is {row['value']:g} at step {row['step']}"
+    for key, one in curve.series.items():
+        if key.metric in ("loss", "perplexity", "mse", "rmse") and not math.isfinite(one.last):
+            return "diverged", f"the {key.split} {key.metric} is {one.last:g} at step {one.steps[-1]:.0f}"
     return "done", ""
 
 
-def _final(table: pd.DataFrame) -> dict[str, dict[str, float]]:
-    last = table.drop_duplicates(["split", "metric"], keep="last")
+def _final(curve: Curve) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = defaultdict(dict)
-    for split, metric, value in last[["split", "metric", "value"]].itertuples(index=False):
-        found[split][metric] = float(value)
+    for key, one in curve.series.items():
+        found[key.split][key.metric] = one.last
     return dict(found)
 
 
