@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
+
 import nox
 
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "types", "docs", "tests"]
+
+FORMATS = Path("tests/importing/formats")
+PINS = tomllib.loads((FORMATS / "pins.toml").read_text(encoding="utf-8"))
 
 
 @nox.session
@@ -54,3 +60,11 @@ def optimizers(session: nox.Session) -> None:
     session.install("--no-deps", "-r", f"{package}/constraints.txt")
     session.install("--no-deps", "-e", package)
     session.run("pytest", f"{package}/tests", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session(venv_backend="venv")
+@nox.parametrize("name", sorted(PINS))
+def formats(session: nox.Session, name: str) -> None:
+    """The logs that the tests of the importers read, written anew by each library into a folder; no part of CI."""
+    session.install(*PINS[name])
+    session.run("python", str(FORMATS / "make.py"), name, session.create_tmp())
