@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import socket
 import sys
 from collections.abc import Iterator
@@ -10,8 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-# some libraries write the name of the machine and of its user into file names; these files belong to none
-socket.gethostname = lambda: "host"
+# some libraries write down the names of the machine, its system and its user; these files belong to none
+socket.gethostname = platform.node = lambda: "host"
+platform.platform = lambda *_, **__: "Linux"
 os.environ |= {"LOGNAME": "user", "USER": "user"}
 
 from importing_runs import STEPS, ten_curves  # noqa: E402

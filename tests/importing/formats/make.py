@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,12 +13,15 @@ HERE = Path(__file__).resolve().parent
 LARGEST = 300_000
 LEFT_OUT = {".bin", ".ckpt", ".pkl", ".pt", ".pth", ".pyc", ".safetensors"}
 """Checkpoints and caches, which no reader needs."""
+KEPT = {"ray": {"params.json", "progress.csv", "result.json"}, "wandb": {"*.wandb"}}
+"""The files to keep of the libraries that write much besides."""
 
 
 def logged(folder: Path) -> list[Path]:
     """The files to keep, in the order of their names."""
-    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    small = [path for path in files if path.suffix == ".db" or path.stat().st_size <= LARGEST]
+    files = {path for kept in KEPT.get(folder.name, {"*"}) for path in folder.rglob(kept) if path.is_file()}
+    own = {path for path in files if not any(part.is_symlink() for part in (path, *path.parents))}
+    small = {path for path in own if path.suffix == ".db" or path.stat().st_size <= LARGEST}
     return sorted(path for path in small if path.suffix not in LEFT_OUT)
 
 
@@ -31,11 +35,14 @@ def pack(folder: Path, archive: Path) -> None:
 
 
 def make(name: str, into: Path) -> None:
-    """Runs the script by its bare name, so that no library records where this folder lies."""
+    """Runs a copy of the script, so that no library records where this folder lies."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / name
+        scripts = Path(temporary) / "tests" / "importing" / "formats"
+        shutil.copytree(HERE, scripts, ignore=shutil.ignore_patterns("*.zip", "__pycache__"))
+        shutil.copy(HERE.parents[1] / "importing_runs.py", scripts.parents[1])
         script = f"write_{name.replace('-', '_')}.py"
-        subprocess.run([sys.executable, script, str(folder)], cwd=HERE, check=True)
+        subprocess.run([sys.executable, script, str(folder)], cwd=scripts, check=True)
         pack(folder, into / f"{name}.zip")
 
 
