@@ -13,7 +13,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 # some libraries write down the names of the machine, its system and its user; these files belong to none
 socket.gethostname = platform.node = lambda: "host"
-platform.platform = lambda *_, **__: "Linux"
+platform.platform = platform.release = platform.version = lambda *_, **__: "Linux"
 os.environ |= {"LOGNAME": "user", "USER": "user"}
 
 from importing_runs import STEPS, ten_curves  # noqa: E402
