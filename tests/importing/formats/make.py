@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -43,9 +42,7 @@ def make(name: str, into: Path) -> None:
         shutil.copytree(HERE, scripts, ignore=shutil.ignore_patterns("*.zip", "__pycache__"))
         shutil.copy(HERE.parents[1] / "importing_runs.py", scripts.parents[1])
         script = f"write_{name.replace('-', '_')}.py"
-        # the order of some libraries' keys is that of a set
-        environment = os.environ | {"PYTHONHASHSEED": "0"}
-        subprocess.run([sys.executable, script, str(folder)], cwd=scripts, check=True, env=environment)
+        subprocess.run([sys.executable, script, str(folder)], cwd=scripts, check=True)
         pack(folder, into / f"{name}.zip")
 
 
