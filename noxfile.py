@@ -51,6 +51,17 @@ def benchmarks(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="venv")
+def peers(session: nox.Session) -> None:
+    """The tests of looks against other packages, with every package of tests/peers/pins.txt; no part of CI."""
+    session.install("-c", "constraints.txt", "torch")
+    session.install("-c", "constraints.txt", "-e", ".[test,oracle]")
+    session.install("-c", "constraints.txt", "matplotlib", "networkx", "plotly", "tqdm")
+    # without what the packages ask for: topopy, of landscaper, asks for a numpy before 2, and runs with a later one
+    session.install("--no-deps", "-r", "tests/peers/pins.txt", "-r", "tests/peers/imports.txt")
+    session.run("pytest", "tests/peers", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session(venv_backend="venv")
 def optimizers(session: nox.Session) -> None:
     """The tests of plugins/thalweg-optimizers, with every package that it knows; no part of CI."""
     package = "plugins/thalweg-optimizers"
