@@ -57,7 +57,7 @@ CASES = {
 }
 
 RANKS_OTHERWISE = ("deepobs", "nanogpt")
-"""DeepOBS has a test split, whose value counts at the best validation; nanoGPT has no accuracy but a validation loss."""
+"""DeepOBS has a test split, whose value counts at the best validation; nanoGPT has a validation loss alone."""
 
 
 @pytest.fixture(params=sorted(CASES))

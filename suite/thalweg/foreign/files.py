@@ -110,7 +110,7 @@ def _data_loader() -> Any:
 
     DataLoader.add_multi_constructor("", lambda loader, suffix, node: None)
     DataLoader.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+"), list("-+0123456789")
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
     )
     return DataLoader
 
