@@ -209,7 +209,7 @@ def _page(name: str) -> None:
 
     show = importlib.import_module(f"thalweg.app.pages.{name}").show
     chosen = choose()
-    show() if name in ("plugins", "claims") else draw(show, chosen)
+    show() if name in ("plugins", "claims", "looks") else draw(show, chosen)
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
+from thalweg.contracts import Probe
 from thalweg.present.picture import Picture
+from thalweg.present.sentences import plain
 from thalweg.present.table import Column, Table
 
 
@@ -27,6 +29,18 @@ def show_chart(chart: alt.TopLevelMixin, key: str) -> None:
         st.html(f"<style>.st-key-{key} {{overflow-x: auto;}}</style>")
         # without "pad" Streamlit fits title, axes and legend into the chart's width, and a square is not square
         st.altair_chart(drawn.properties(autosize="pad"), width="content")
+
+
+def draw_probe(probe: Probe, table: pd.DataFrame, view: str = "") -> None:
+    """Draw a probe's table: its chart, or one of its views. A plugin's mistake is told, and the page goes on."""
+    try:
+        drawn = probe.views()[view](table) if view else probe.chart(table)
+        if isinstance(drawn, alt.TopLevelMixin):
+            show_chart(drawn, "probe-chart")
+        else:
+            st.plotly_chart(drawn, width="stretch")
+    except Exception as error:
+        st.error(plain(f"The probe {probe.name!r} cannot draw this table: {type(error).__name__}: {error}"))
 
 
 def show_picture(picture: Picture, key: str) -> None:

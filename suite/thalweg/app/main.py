@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from thalweg.app.data import Source
-from thalweg.app.pages import claims, curves, landscape, leaderboard, plugins, trial, tuning
+from thalweg.app.data import Source, sources
+from thalweg.app.pages import claims, curves, landscape, leaderboard, looks, plugins, trial, tuning
 from thalweg.app.sidebar import choose, warnings, welcome
 from thalweg.errors import UserError
 from thalweg.present.loaded import Loaded
+from thalweg.present.looks import looks_in
 from thalweg.present.sentences import plain
+from thalweg.store.roots import benchmarks_in
 
 Show = Callable[[Source, Loaded], None]
 
@@ -32,10 +34,17 @@ def main() -> None:
     def page(show: Show) -> Callable[[], None]:
         return lambda: draw(show, chosen)
 
+    has_looks = bool(looks.there())
+    local = next(source for source in sources() if source.key == "local")
+    only_looks = bool(looks_in(local.path)) and not benchmarks_in(local.path)
     pages = [
-        st.Page(page(show), title=title, icon=icon, url_path=address, default=show is PAGES[0][3])
+        st.Page(page(show), title=title, icon=icon, url_path=address, default=show is PAGES[0][3] and not only_looks)
         for title, icon, address, show in PAGES
     ]
+    if has_looks:
+        pages.append(
+            st.Page(looks.show, title="Looks", icon=":material/visibility:", url_path="looks", default=only_looks)
+        )
     pages.append(st.Page(claims.show, title="Claims", icon=":material/gavel:", url_path="claims"))
     pages.append(st.Page(plugins.show, title="Plugins", icon=":material/extension:", url_path="plugins"))
     current = st.navigation(pages)

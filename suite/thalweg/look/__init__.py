@@ -40,6 +40,7 @@ from thalweg.look.functions import (
     trace,
 )
 from thalweg.look.measure import look
+from thalweg.look.reading import read
 from thalweg.look.result import Look
 from thalweg.look.watch import watch
 
@@ -51,6 +52,7 @@ __all__ = [
     "look",
     "mode_connectivity",
     "noise_scale",
+    "read",
     "sharpness",
     "spectrum",
     "surface",

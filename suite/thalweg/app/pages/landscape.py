@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import altair as alt
 import pandas as pd
 import streamlit as st
 
 from thalweg.app.data import Source, probe_table, registry
-from thalweg.app.drawing import show_chart, show_frame
+from thalweg.app.drawing import draw_probe, show_frame
 from thalweg.app.sidebar import select
 from thalweg.contracts import Probe
 from thalweg.contracts.option import resolve
@@ -48,7 +47,7 @@ def show(_source: Source, loaded: Loaded) -> None:
     probe = _probe(one)
     if table is not None:
         if probe is not None:
-            _draw(probe, table, _picture(one, probe))
+            draw_probe(probe, table, _picture(one, probe))
         _data(one, probe, table)
     if probe is not None:
         _about(one, probe)
@@ -88,17 +87,6 @@ def _picture(one: Measured, probe: Probe) -> str:
     first = "chart"
     chosen = st.segmented_control("picture", [first, *views], default=first, required=True, key=f"picture-{one.key}")
     return "" if chosen in (None, first) else str(chosen)
-
-
-def _draw(probe: Probe, table: pd.DataFrame, view: str) -> None:
-    try:
-        drawn = probe.views()[view](table) if view else probe.chart(table)
-        if isinstance(drawn, alt.TopLevelMixin):
-            show_chart(drawn, "probe-chart")
-        else:
-            st.plotly_chart(drawn, width="stretch")
-    except Exception as error:  # a plugin's mistake must not take the page down
-        st.error(plain(f"The probe {probe.name!r} cannot draw this table: {type(error).__name__}: {error}"))
 
 
 def _data(one: Measured, probe: Probe | None, table: pd.DataFrame) -> None:
