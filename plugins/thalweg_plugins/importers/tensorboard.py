@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 import thalweg
 from thalweg.contracts.importer import ForeignRun, ImportContext
 from thalweg.errors import UserError
-from thalweg.foreign.rows import Rows
+from thalweg.limits import ROWS
 
 _SCALARS, _SETTINGS = "scalars", "hparams"
 
@@ -34,7 +35,7 @@ class TensorBoard(thalweg.Importer):
 
     name = "tensorboard"
     summary = "event files of TensorBoard, of any program"
-    source = "tensorboard 2.21, tensorboard.backend.event_processing.event_file_loader"
+    source = "tensorboard 2.21, tensorboard.backend.event_processing"
     packages = ("tensorboard",)
     install = "thalweg[tensorboard]"
 
@@ -45,25 +46,21 @@ class TensorBoard(thalweg.Importer):
     def read(self, files: Sequence[Path], context: ImportContext) -> Iterator[ForeignRun]:
         """A run for each folder."""
         for folder, events in runs_of(files).items():
-            rows = Rows(str(folder))
-            once: dict[str, set[int]] = defaultdict(set)
-            count: dict[str, int] = defaultdict(int)
-            for step, tag, value, _ in events.scalars:
-                rows.add(step, tag, value)
-                once[tag].add(step)
-                count[tag] += 1
-            for tag, steps in once.items():
-                if len(steps) == 1 and count[tag] > 1:
-                    told = f"{count[tag]:,} values of {tag} are all at step {min(steps):,}, and the last one counts"
+            table = pd.DataFrame(events.scalars, columns=["step", "key", "value", "time"])
+            for tag, steps in table.groupby("key", sort=False)["step"]:
+                if len(steps) > 1 and steps.min() == steps.max():
+                    told = f"{len(steps):,} values of {tag} are all at step {steps.iloc[0]:,}, and the last one counts"
                     context.note(f"TensorBoard: {told}; --format ignite places them by their time")
-            yield ForeignRun(folder.name, folder, rows.table(), events.parameters)
+            yield ForeignRun(folder.name, folder, table.drop(columns="time"), events.parameters)
 
 
 def runs_of(files: Sequence[Path]) -> dict[Path, Events]:
     """The events of each run's folder."""
     folders: dict[Path, Events] = {}
     for path in files:
-        _read(path, folders.setdefault(path.parent, Events()))
+        events = folders.setdefault(path.parent, Events())
+        _read(path, events)
+        ROWS.check(len(events.scalars), str(path.parent))
     for folder, events in list(folders.items()):
         above = folders.get(folder.parent)
         if events.parameters and above is not None:
@@ -73,18 +70,22 @@ def runs_of(files: Sequence[Path]) -> dict[Path, Events]:
 
 
 def _read(path: Path, into: Events) -> None:
-    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
     from tensorboard.util import tensor_util
 
     plugins: dict[str, str] = {}
+    add = into.scalars.append
     try:
-        for event in EventFileLoader(str(path)).Load():
+        # the loader that gives events as they are: the other one turns each number into a tensor
+        for event in LegacyEventFileLoader(str(path)).Load():
             for value in event.summary.value:
+                if value.HasField("simple_value"):
+                    add((event.step, value.tag, value.simple_value, event.wall_time))
+                    continue
+                # the name of the plugin stands with the first value of a tag
                 plugin = plugins.setdefault(value.tag, value.metadata.plugin_data.plugin_name)
                 if plugin == _SCALARS:
-                    numbers = value.tensor.float_val
-                    number = numbers[0] if len(numbers) == 1 else float(tensor_util.make_ndarray(value.tensor))
-                    into.scalars.append((event.step, value.tag, number, event.wall_time))
+                    add((event.step, value.tag, float(tensor_util.make_ndarray(value.tensor)), event.wall_time))
                 elif plugin == _SETTINGS:
                     into.parameters.update(_settings(value.metadata.plugin_data.content))
     except Exception as error:  # tensorboard raises errors of many kinds for damaged files
