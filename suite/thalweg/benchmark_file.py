@@ -182,6 +182,15 @@ class ImportedMetric(Frozen):
     """``"%"`` for shares of one."""
 
 
+class ImportedChoice(Frozen):
+    """``[imported.workloads.NAME.choice.OPTIMIZER]``: the variance that the choice of a setting adds to a mean."""
+
+    linear: Annotated[float, Field(ge=0)] = 0.0
+    """Of the values."""
+    log: Annotated[float, Field(ge=0)] = 0.0
+    """Of their logarithms."""
+
+
 class ImportedWorkload(Frozen):
     """``[imported.workloads.NAME]``: what the curves of a workload hold."""
 
@@ -199,6 +208,8 @@ class ImportedWorkload(Frozen):
     """The costs of each evaluation that the source tells, such as ``seconds``."""
     selected: bool = False
     """Whether the test metric is read at the step at which validation is best."""
+    choice: dict[str, ImportedChoice] = Field(default_factory=dict)
+    """What tuning adds to the variance of an optimizer's mean, as an export says it."""
 
     @model_validator(mode="after")
     def _names(self) -> ImportedWorkload:

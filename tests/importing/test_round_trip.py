@@ -35,7 +35,9 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-@pytest.mark.parametrize(("name", "ending"), [("quick", "csv"), ("cpu", "parquet"), ("kfac", "parquet")])
+@pytest.mark.parametrize(
+    ("name", "ending"), [("quick", "csv"), ("cpu", "parquet"), ("kfac", "parquet"), ("tuned", "parquet")]
+)
 def test_an_export_gives_the_same_leaderboard(cli: CommandLine, registry: Registry, name: str, ending: str) -> None:
     check(cli, registry, name, ending)
 

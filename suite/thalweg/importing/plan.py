@@ -6,7 +6,7 @@ from thalweg.benchmark_file import ImportedWorkload
 from thalweg.contracts import Metric
 from thalweg.contracts.budget import Target
 from thalweg.expand import Benchmark
-from thalweg.plan import PlannedTrial, Workload
+from thalweg.plan import Choice, PlannedTrial, Workload
 from thalweg.store.stored import Stored
 from thalweg.tuning.plan import TunedPlan
 
@@ -27,7 +27,12 @@ def imported_plan(benchmark: Benchmark, stored: Stored) -> TunedPlan:
         (tuning if tuned else trials).append(PlannedTrial(document.workload, document.optimizer, document.trial))
     trials.sort(key=lambda one: (one.workload, one.optimizer, one.trial.seed))
     workloads = {name: workload_of(name, told) for name, told in spec.workloads.items()}
-    return TunedPlan(benchmark.name, workloads, trials, tuning)
+    choice = {
+        (name, optimizer): Choice(told.linear, told.log)
+        for name, workload in spec.workloads.items()
+        for optimizer, told in workload.choice.items()
+    }
+    return TunedPlan(benchmark.name, workloads, trials, tuning, choice)
 
 
 def workload_of(name: str, told: ImportedWorkload) -> Workload:

@@ -20,6 +20,7 @@ from thalweg.benchmark_file import (
     NAME,
     NAMING,
     BenchmarkFile,
+    ImportedChoice,
     ImportedMetric,
     ImportedSpec,
     ImportedWorkload,
@@ -110,6 +111,7 @@ def prepare(
     told = cleaned(curve.workload for curve in curves)
     for curve in curves:
         curve.workload = told[curve.workload]
+    choices = [_choice(curve) for curve in curves]
     labels = labels_of(curves, notes)
     if tuned := sum(map(is_tuning, curves)):
         notes.append(f"{tuned:,} runs have tuning = true, as exports write it, and rank nowhere")
@@ -131,6 +133,11 @@ def prepare(
         )
         for name in names
     }
+    chosen: dict[str, dict[str, ImportedChoice]] = defaultdict(dict)
+    for curve, label, choice in zip(curves, labels, choices, strict=True):
+        if choice is not None:
+            chosen[curve.workload][label] = choice
+    workloads = {name: one.model_copy(update={"choice": chosen[name]}) for name, one in workloads.items()}
     spec = ImportedSpec(format=found.format, paired=paired, workloads=workloads)
     documents = [(_document(curve, label, found), curve) for curve, label in zip(curves, labels, strict=True)]
     seeds = max(1, len({curve.seed for curve in curves if not is_tuning(curve)}))
@@ -196,6 +203,18 @@ def _merged(made: Import, kept: BenchmarkFile) -> str:
     merged = spec.imported.model_copy(update={"workloads": workloads})
     labels = list(dict.fromkeys([*kept.optimizers, *spec.optimizers]))
     return _benchmark_text(made.benchmark, merged, labels, max(kept.seeds, spec.seeds))
+
+
+def _choice(curve: Curve) -> ImportedChoice | None:
+    """What tuning adds to the variance of the optimizer's mean, where an export says it; no setting."""
+    told = {name: curve.parameters.pop(f"choice_variance{end}", 0.0) for name, end in (("linear", ""), ("log", "_log"))}
+    if not any(told.values()):
+        return None
+    try:
+        return ImportedChoice.model_validate(told)
+    except ValueError as error:
+        where = f"{curve.run.source}: {curve.run.name}"
+        raise UserError(f"{where}: choice_variance: {told['linear']!r} is no variance") from error
 
 
 def _slug(text: str) -> str:
@@ -360,12 +379,14 @@ def _benchmark_text(benchmark: str, spec: ImportedSpec, labels: Sequence[str], s
         "",
     ]
     for name, workload in spec.workloads.items():
-        table = workload.model_dump(mode="json", exclude_none=True, exclude={"metrics"})
+        table = workload.model_dump(mode="json", exclude_none=True, exclude={"metrics", "choice"})
         lines.append(f"[imported.workloads.{json.dumps(name)}]")
         lines += [f"{key} = {json.dumps(value)}" for key, value in table.items()]
         for metric, about in workload.model_dump(mode="json")["metrics"].items():
             inner = ", ".join(f"{key} = {json.dumps(value)}" for key, value in about.items())
             lines.append(f"metrics.{json.dumps(metric)} = {{ {inner} }}")
+        for optimizer, choice in workload.choice.items():
+            lines.append(f"choice.{json.dumps(optimizer)} = {{ linear = {choice.linear!r}, log = {choice.log!r} }}")
         lines.append("")
     for name in spec.workloads:
         lines += [f"[workloads.{json.dumps(name)}]", f'problem = "{PROVIDER}"', f'architecture = "{PROVIDER}"', ""]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,10 @@ def _named(stored: Sequence[tuple[str, StoredTrial]]) -> list[dict[str, Any]]:
     return [{name: table[name].iloc[row] for name in _TRIAL} for row in range(len(table))]
 
 
+Marks = Mapping[tuple[str, str], Mapping[str, Any]]
+"""Further columns of a trial's rows, by benchmark and hash."""
+
+
 def settings_of(trial: StoredTrial) -> dict[str, Any]:
     """The hyperparameters that a trial sets, and further settings; a name that a curve has gets a prefix."""
     asked = trial.document.trial.model_dump(mode="json", exclude_defaults=True)
@@ -70,15 +74,17 @@ def settings_of(trial: StoredTrial) -> dict[str, Any]:
     }
 
 
-def curves_table(stored: Sequence[tuple[str, StoredTrial]], unread: list[Unreadable]) -> pd.DataFrame:
+def curves_table(
+    stored: Sequence[tuple[str, StoredTrial]], unread: list[Unreadable], marks: Marks | None = None
+) -> pd.DataFrame:
     """The rows of all curves, each with its trial and its settings: a tidy table that ``import-curves`` reads.
 
     A trial without a curve has one row without numbers.
 
-    ``unread`` gets the curves that cannot be read.
+    ``unread`` gets the curves that cannot be read. ``marks`` has further columns.
     """
     parts = []
-    for (_, trial), row in zip(stored, _named(stored), strict=True):
+    for (benchmark, trial), row in zip(stored, _named(stored), strict=True):
         try:
             curve: pd.DataFrame = curve_of(trial).cast(CURVES).to_pandas()
         except UNREADABLE as error:
@@ -86,7 +92,8 @@ def curves_table(stored: Sequence[tuple[str, StoredTrial]], unread: list[Unreada
             curve = pd.DataFrame()
         if curve.empty:
             curve = pd.DataFrame(index=[0])
-        parts.append(curve.assign(**row, **settings_of(trial)))
+        further = (marks or {}).get((benchmark, trial.document.hash), {})
+        parts.append(curve.assign(**row, **{**settings_of(trial), **further}))
     table: pd.DataFrame = pd.concat(parts, ignore_index=True)
     return table[[*_TRIAL, *(column for column in table if column not in _TRIAL)]]
 
@@ -113,7 +120,9 @@ def probes_tables(stored: Sequence[tuple[str, StoredTrial]], unread: list[Unread
     return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
 
 
-def export(stored: Sequence[tuple[str, StoredTrial]], out: Path, raw: bool = False) -> list[Unreadable]:
+def export(
+    stored: Sequence[tuple[str, StoredTrial]], out: Path, raw: bool = False, marks: Marks | None = None
+) -> list[Unreadable]:
     """Write trials into one file, which replaces an older one when it is complete; gives what could not be read.
 
     The name's ending chooses the format. Parquet and CSV hold the curves. A DuckDB file holds ``trials``, ``curves``
@@ -125,21 +134,23 @@ def export(stored: Sequence[tuple[str, StoredTrial]], out: Path, raw: bool = Fal
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         if out.suffix == ".parquet":
-            curves_table(stored, unread).to_parquet(partial, index=False)
+            curves_table(stored, unread, marks).to_parquet(partial, index=False)
         elif out.suffix == ".csv":
-            to_csv(curves_table(stored, unread), partial, raw)
+            to_csv(curves_table(stored, unread, marks), partial, raw)
         else:
-            _to_duckdb(stored, partial, unread)
+            _to_duckdb(stored, partial, unread, marks)
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)
     return unread
 
 
-def _to_duckdb(stored: Sequence[tuple[str, StoredTrial]], path: Path, unread: list[Unreadable]) -> None:
+def _to_duckdb(
+    stored: Sequence[tuple[str, StoredTrial]], path: Path, unread: list[Unreadable], marks: Marks | None
+) -> None:
     import duckdb
 
-    tables = {"trials": trials_table(stored), "curves": curves_table(stored, unread)}
+    tables = {"trials": trials_table(stored), "curves": curves_table(stored, unread, marks)}
     taken = {"trials", "curves"}
     for name, table in probes_tables(stored, unread).items():
         tables[_free(f"probe_{name}", taken)] = table

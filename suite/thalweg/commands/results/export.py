@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from thalweg.commands.results.find import chosen_results, nothing_in
+from thalweg.commands.results.tuned import marks_of
 from thalweg.console import console, warn_of_unreadable
 from thalweg.errors import UserError, unknown
 from thalweg.exit_codes import ExitCode
 from thalweg.present import sentences
+from thalweg.registry import load_registry
 from thalweg.store.export import FORMATS, export
 from thalweg.store.roots import refused_in, results_root
 from thalweg.store.trials import StoredTrial
@@ -26,15 +30,18 @@ def export_command(out: Path, benchmark: str | None, results: Path | None, raw: 
     root = results_root(results)
     stored: list[tuple[str, StoredTrial]] = []
     unreadable = refused_in(root) if benchmark is None else []
+    marks: dict[tuple[str, str], Mapping[str, Any]] = {}
+    registry = load_registry()
     for name, there in chosen_results(benchmark, root).items():
         trials, others = there.scan()
         stored += [(name, trial) for trial in trials]
+        marks |= {(name, hash_): mark for hash_, mark in marks_of(there, registry).items()}
         unreadable += others
     warn_of_unreadable(unreadable)
     if not stored:
         return nothing_in(root)
     try:
-        warn_of_unreadable(export(stored, out, raw))
+        warn_of_unreadable(export(stored, out, raw, marks))
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror}") from error
     console().print(f"{sentences.count(len(stored), 'trial')} in {out}", markup=False)
