@@ -12,6 +12,7 @@ from sphinx.pycode import ModuleAnalyzer
 from thalweg.benchmark_file import (
     BenchmarkFile,
     ComponentSpec,
+    ImportedChoice,
     ImportedMetric,
     ImportedSpec,
     ImportedWorkload,
@@ -36,6 +37,7 @@ TITLES: dict[type[BaseModel], str] = {
     ImportedSpec: "Imported",
     ImportedWorkload: "Imported workload",
     ImportedMetric: "Imported metric",
+    ImportedChoice: "Imported choice",
     ComponentSpec: "Component",
     Budget: "Budget",
     Interval: "Interval",
