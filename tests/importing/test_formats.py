@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 import pytest
 
 from importing_runs import DIVERGED, ten_curves
 from support import CommandLine
-from thalweg.contracts import Importer
 from thalweg.registry import load_registry
-from thalweg.testing.condition import Condition
 from thalweg.testing.importers import CHECKS
 
 FORMATS = Path(__file__).parent / "formats"
@@ -60,29 +58,33 @@ RANKS_OTHERWISE = ("deepobs", "nanogpt")
 """DeepOBS has a test split, whose value counts at the best validation; nanoGPT has a validation loss alone."""
 
 
-@pytest.fixture(params=sorted(CASES))
-def format_(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def report(cli: CommandLine, format_: str) -> Any:
-    """What the import of a format's files says."""
+def unpacked(format_: str, folder: Path) -> None:
     with zipfile.ZipFile(FORMATS / f"{format_}.zip") as packed:
-        packed.extractall(cli.folder / format_)
-    words = [*CASES[format_].words, "--set", "workload=digits", "--benchmark", "mine", "--into", "imp"]
-    return cli.json("results", "import-curves", format_, *words)
+        packed.extractall(folder)
 
 
-def test_the_curves_are_those_that_were_logged(cli: CommandLine, report: Any, format_: str) -> None:
+@pytest.mark.parametrize("format_", sorted(CASES))
+def test_a_format_gives_the_curves_and_the_board_of_the_plain_table(cli: CommandLine, format_: str) -> None:
     case = CASES[format_]
-    assert report["added"] == 10
-    assert report["format"] == (case.reader or format_)
+    unpacked(format_, cli.folder / format_)
+    words = [*case.words, "--set", "workload=digits", "--benchmark", "mine", "--into", "imp"]
+    report = cli.json("results", "import-curves", format_, *words)
+    assert (report["added"], report["format"]) == (10, case.reader or format_)
     assert [row["seeds"] for row in report["rows"]] == [5, 5]
-    cli("results", "export", "found.parquet", "--results", "imp")
-    found = pd.read_parquet(cli.folder / "found.parquet")
+    cli("results", "export", "found.parquet", "mine", "--results", "imp")
+    check_curves(pd.read_parquet(cli.folder / "found.parquet"), format_)
+    ten_curves().to_parquet(cli.folder / "tidy.parquet")
+    cli("results", "import-curves", "tidy.parquet", "--benchmark", "tidy", "--into", "imp")
+    check_boards(cli, format_)
+
+
+def check_curves(found: pd.DataFrame, format_: str) -> None:
+    """The curves are those that were logged, and the run that diverged is told."""
+    case = CASES[format_]
     names = ["workload", "optimizer", "seed", "step", "split", "metric"]
     found["optimizer"] = found["optimizer"].str.lower()
+    diverged = found.loc[found["status"] == "diverged", ["optimizer", "seed"]].drop_duplicates()
+    assert [tuple(row) for row in diverged.to_numpy().tolist()] == [DIVERGED]
     expected = ten_curves()
     expected = expected[(expected["split"] + "." + expected["metric"]).isin(case.curves)]
     lost = (expected["optimizer"] == DIVERGED[0]) & (expected["seed"] == DIVERGED[1]) & (expected["step"] > 50)
@@ -97,16 +99,14 @@ def test_the_curves_are_those_that_were_logged(cli: CommandLine, report: Any, fo
     )
 
 
-def test_the_board_and_the_verdict_are_those_of_the_plain_table(cli: CommandLine, report: Any, format_: str) -> None:
-    case = CASES[format_]
-    ten_curves().to_parquet(cli.folder / "tidy.parquet")
-    cli("results", "import-curves", "tidy.parquet", "--benchmark", "tidy", "--into", "imp")
+def check_boards(cli: CommandLine, format_: str) -> None:
+    """The board and the verdict are those of the plain table."""
     board, plain = (cli.json("leaderboard", name, "--results", "imp")["rows"] for name in ("mine", "tidy"))
     assert [row["optimizer"].lower() for row in board] == [row["optimizer"] for row in plain] == ["adam", "sgd"]
     for row, other in zip(board, plain, strict=True):
         if format_ in RANKS_OTHERWISE:
             continue
-        assert row["value"] == pytest.approx(other["value"], abs=case.tolerance)
+        assert row["value"] == pytest.approx(other["value"], abs=CASES[format_].tolerance)
         assert row["metric"] == other["metric"] == "accuracy"
     assert [row["diverged"] for row in board] == [0, 1]
     verdicts = [
@@ -116,23 +116,12 @@ def test_the_board_and_the_verdict_are_those_of_the_plain_table(cli: CommandLine
     assert verdicts == ["worse", "worse"]
 
 
-def test_the_run_that_diverged_is_told(cli: CommandLine, report: Any, format_: str) -> None:
-    trials = cli.json("results", "list", "--results", "imp")["trials"]
-    lost = [(one["optimizer"].lower(), one["seed"]) for one in trials if one["status"] == "diverged"]
-    assert lost == [DIVERGED]
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
-def test_the_conformance_kit_has_nothing_to_say(
-    monkeypatch: pytest.MonkeyPatch, format_: str, check: Condition
-) -> None:
+@pytest.mark.parametrize("format_", sorted(CASES))
+def test_the_conformance_kit_has_nothing_to_say(monkeypatch: pytest.MonkeyPatch, format_: str) -> None:
     """The kit takes the true bytes for the importer's example."""
     registry = load_registry()
     name = CASES[format_].reader or format_
-
-    def example(self: Importer, folder: Path) -> None:
-        with zipfile.ZipFile(FORMATS / f"{format_}.zip") as packed:
-            packed.extractall(folder)
-
-    monkeypatch.setattr(type(registry.entry("importers", name).component), "example", example)
-    check(registry, name)
+    cls = type(registry.entry("importers", name).component)
+    monkeypatch.setattr(cls, "example", lambda self, folder: unpacked(format_, folder))
+    for check in CHECKS:
+        check(registry, name)
