@@ -266,6 +266,16 @@ def token_batches() -> Iterator[dict[str, Tensor]]:
         yield {"tokens": tokens, "padding": torch.arange(7) >= lengths}
 
 
+def test_a_jacobian_that_cannot_be_had_is_told() -> None:
+    tokens = torch.randint(0, 5, (20, 6), generator=torch.Generator().manual_seed(0))
+    module = nn.Sequential(nn.Embedding(5, 4), nn.Flatten(), nn.Linear(24, 3), nn.ReLU())
+    found = look.gradient_flow(module, "cross_entropy", (tokens, torch.arange(20) % 3))
+    assert repr(found).endswith("no Jacobian norms: they need " + found.notes[0].partition("they need ")[2])
+    assert "floating-point" in found.notes[0]
+    assert look.gradient_flow(module, "cross_entropy", (tokens, torch.arange(20) % 3), jacobian="never").notes == ()
+    assert look.gradient_flow(network(), "cross_entropy", (X, Y)).notes == ()
+
+
 @pytest.mark.parametrize("name", ["surface", "spectrum", "sharpness", "gradient_flow", "trace", "directions"])
 def test_networks_of_other_kinds(name: str) -> None:
     sequences = torch.randn(24, 5, 4, generator=GENERATOR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -165,7 +166,11 @@ def gradient_flow(
 
     Source: Glorot & Bengio 2010, section 4.2.2; Hanin & Rolnick 2018.
     """
-    return look("gradient-flow", module, loss, data, mode=mode, **options)
+    found = look("gradient-flow", module, loss, data, mode=mode, **options)
+    if found.settings["options"]["jacobian"] == "never" or (found.table["quantity"] == "Jacobian norm").any():
+        return found
+    why = "inputs that are floating-point numbers, and operations with a forward mode of differentiation"
+    return replace(found, notes=(f"no Jacobian norms: they need {why}",))
 
 
 def directions(

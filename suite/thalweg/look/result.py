@@ -37,6 +37,8 @@ class Look:
     """The probe's table; ``probe.columns`` has the units."""
     settings: Mapping[str, Any]
     """What was looked at: module, examples, loss at the weights, mode, seed, and every option of the probe."""
+    notes: tuple[str, ...] = ()
+    """What the table lacks, and why; ``repr`` ends with them."""
 
     @property
     def name(self) -> str:
@@ -115,6 +117,9 @@ class Look:
         return html.encode()
 
     def __repr__(self) -> str:
+        return "\n".join([self._numbers(), *self.notes])
+
+    def _numbers(self) -> str:
         settings = self.settings
         all_of = settings["examples"]
         some = settings["options"].get("examples") or all_of
