@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -391,3 +392,18 @@ def test_lines_of_a_network_of_ones_own_are_at_its_weights() -> None:
     chart = str(looked("directions", network(), "cross_entropy", (X, Y)).chart().to_dict())
     assert "at the weights" in chart
     assert "at the start" not in chart
+
+
+def test_a_bar_in_jupyter_needs_ipywidgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it rich writes a warning under the cell in place of a bar."""
+    from rich.console import Console
+
+    from thalweg.look import bar
+
+    console = Console(force_jupyter=True)
+    monkeypatch.setattr(bar, "errors", lambda: console)
+    monkeypatch.setattr(bar, "find_spec", lambda name: None)
+    with console.capture() as printed, warnings.catch_warnings(), bar.shown("surface", progress=True) as told:
+        warnings.simplefilter("error")
+        told(1, 2)
+    assert printed.get() == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -15,11 +16,15 @@ Told = Callable[[int, int], None]
 
 @contextmanager
 def shown(name: str, progress: bool | Told) -> Iterator[Told]:
-    """While active, the function that the measurement calls. Rich draws in terminals and in Jupyter."""
+    """While active, the function that the measurement calls.
+
+    Rich draws in terminals, and in Jupyter where ipywidgets is installed; without it rich would leave warnings under
+    the cell.
+    """
     console = errors()
     if callable(progress):
         yield progress
-    elif not progress or not (console.is_terminal or console.is_jupyter):
+    elif not progress or not (console.is_terminal or (console.is_jupyter and find_spec("ipywidgets"))):
         yield lambda done, total: None
     else:
         columns = (
