@@ -17,7 +17,10 @@ import pandas as pd
 
 from thalweg.expand import load_benchmark
 from thalweg.present.ladders import matrix
+from thalweg.present.loaded import read_loaded
 from thalweg.present.numbers import number
+from thalweg.present.track import board as track_board
+from thalweg.present.track import entries_of, ranked
 from thalweg.registry import Registry, load_registry
 from thalweg.scoring.compare import Pair, Terms, compare
 from thalweg.scoring.ladders import climb
@@ -297,6 +300,15 @@ def edges_of_ladders() -> str:
     return table(heads, rows)
 
 
+def track_table() -> str:
+    """The standings of the language track."""
+    benchmark = load_benchmark("language-track", registry())
+    track = benchmark.spec.track
+    assert track is not None
+    found = read_loaded(BenchmarkResults(REFERENCE, benchmark.name), registry(), benchmark=benchmark)
+    return track_board(ranked(entries_of(found), None), track.margin).markdown()
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "tuned digits": lambda: accuracy_table("tuned", "digits-mlp"),
     "tuned mnist1d": lambda: accuracy_table("tuned", "mnist1d-mlp"),
@@ -312,9 +324,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "broad critical": lambda: critical_table("broad"),
     "ladders": ladder_table,
     "ladders edges": edges_of_ladders,
+    "language track": track_table,
 }
 
-PAGES = dict.fromkeys(("ladders", "ladders edges"), TRACKS)
+PAGES = dict.fromkeys(("ladders", "ladders edges", "language track"), TRACKS)
 """The pages of blocks that do not stand in results.md."""
 
 
