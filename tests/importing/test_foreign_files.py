@@ -21,14 +21,14 @@ def test_yaml_makes_no_object_and_reads_numbers(tmp_path: Path) -> None:
         "lr: 1e-3\nid: 71e853db3f\nmodel: !!python/object/apply:builtins.print [ran]\nn: !!python/tuple [1]\nb: yes\n",
         encoding="utf-8",
     )
-    assert yaml_of(path) == {"lr": 0.001, "id": "71e853db3f", "model": None, "n": None, "b": True}
+    assert yaml_of(path) == {"lr": 0.001, "id": "71e853db3f", "model": None, "n": [1], "b": True}
 
 
 def test_aliases_do_not_multiply(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     lines = ["a0: &a0 [x, x]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 30))]
     path.write_text("\n".join(lines), encoding="utf-8")
-    assert flat(yaml_of(path)) == {}
+    assert flat(yaml_of(path)) == {"a0": "['x', 'x']"}
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a": ', "\x00", ""])

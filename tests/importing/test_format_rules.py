@@ -6,6 +6,7 @@ import json
 import math
 import sqlite3
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 
 from thalweg.contracts import ForeignRun, ImportContext, Importer
+from thalweg.errors import UserError
 from thalweg.registry import load_registry
 
 
@@ -111,11 +113,17 @@ def test_trainer_writes_nan_as_0_and_the_last_checkpoint_counts(tmp_path: Path) 
 def test_mlflow_says_nan_infinity_and_the_latest_value(tmp_path: Path) -> None:
     path = tmp_path / "mlflow.db"
     with sqlite3.connect(path) as tables:
-        tables.execute("CREATE TABLE runs (run_uuid, name, status, lifecycle_stage)")
+        tables.execute("CREATE TABLE runs (run_uuid, name, status, lifecycle_stage, experiment_id)")
         tables.execute("CREATE TABLE params (key, value, run_uuid)")
         tables.execute("CREATE TABLE metrics (key, value, timestamp, run_uuid, step, is_nan)")
-        runs = [("a", "one", "FINISHED", "active"), ("b", "two", "FAILED", "active"), ("c", "", "FINISHED", "deleted")]
-        tables.executemany("INSERT INTO runs VALUES (?, ?, ?, ?)", runs)
+        tables.execute("CREATE TABLE experiments (experiment_id, name)")
+        tables.executemany("INSERT INTO experiments VALUES (?, ?)", [(0, "Default"), (1, "cifar")])
+        runs = [
+            ("a", "one", "FINISHED", "active", 1),
+            ("b", "two", "FAILED", "active", 0),
+            ("c", "", "FINISHED", "deleted", 0),
+        ]
+        tables.executemany("INSERT INTO runs VALUES (?, ?, ?, ?, ?)", runs)
         tables.execute("INSERT INTO params VALUES ('lr', '1e-3', 'a')")
         rows = [
             ("loss", 2.0, 200, "a", 1, 0),
@@ -131,7 +139,8 @@ def test_mlflow_says_nan_infinity_and_the_latest_value(tmp_path: Path) -> None:
     assert [value for _, value in values(one, "loss")][:2] == [1.0, 2.0]  # the later one counts
     assert math.isnan(values(one, "loss")[2][1])
     assert values(one, "loss")[3] == (3, math.inf)
-    assert one.parameters == {"lr": 0.001}
+    assert one.parameters == {"workload": "cifar", "lr": 0.001}
+    assert two.parameters == {}
     assert (two.status, two.reason) == ("failed", "MLflow says FAILED")
     assert notes == ["MLflow: deleted runs are left out"]
 
@@ -167,7 +176,7 @@ def test_optuna_has_types_of_values_and_leaves_pruned_trials_out(tmp_path: Path)
     tables.close()
     (one, three), notes = read("optuna", path)
     assert values(one, "intermediate") == [(1, 0.5), (2, math.inf)]
-    assert one.parameters == {"optimizer": "sgd"}
+    assert one.parameters == {"workload": "s", "optimizer": "sgd"}
     assert three.status == "diverged"
     assert notes == ["Optuna: 1 trials are PRUNED, so they had another budget, and are left out"]
 
@@ -216,7 +225,7 @@ def test_wandb_calls_of_log_are_no_steps(tmp_path: Path) -> None:
         record(_step=1, step=10, val_loss="NaN"),
         record(_step=2, step=20, loss=0.5),
     ]
-    chunks = [struct.pack("<IHB", 0, len(body), 1) + body for body in bodies]
+    chunks = [struct.pack("<IHB", zlib.crc32(b"\x01" + body), len(body), 1) + body for body in bodies]
     path.write_bytes(b":W&B\xe1\xbe\x00" + b"".join(chunks) + b"\x00\x00")
     ((run,), notes) = read("wandb", path)
     assert [step for step, _ in values(run, "loss")] == [0, 2]
@@ -307,8 +316,82 @@ def test_benchopt_rows_are_runs_of_their_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("values_", [[1, 2], {"steps": [1], "values": []}])
 def test_sacred_lists_of_two_lengths_are_refused(tmp_path: Path, values_: Any) -> None:
-    from thalweg.errors import UserError
-
     path = written(tmp_path / "1" / "metrics.json", json.dumps({"loss": values_}))
     with pytest.raises(UserError, match="loss: has no lists of steps and values of one length"):
         read("sacred", path)
+
+
+def test_a_record_whose_checksum_is_another_one_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "run.wandb"
+    path.write_bytes(b":W&B\xe1\xbe\x00" + struct.pack("<IHB", 1, 3, 1) + b"abc")
+    with pytest.raises(UserError, match="the checksum of a record is another one"):
+        read("wandb", path)
+
+
+def test_charts_of_wandbs_web_page_are_parts_of_one_run(tmp_path: Path) -> None:
+    files = [
+        written(tmp_path / f"{key}.csv", f'"Step","adam-0 - {key}","adam-0 - {key}__MAX"\n10,0.5,0.5\n')
+        for key in ("train_loss", "val_acc")
+    ]
+    ((run,), _) = read("wandb", *files)
+    assert set(run.rows["key"]) == {"train_loss", "val_acc"}
+
+
+@pytest.mark.parametrize(("folder", "tag"), [("train", "epoch_loss"), ("Loss_train", "Loss")])
+def test_a_folder_named_by_a_split_is_part_of_its_run(tmp_path: Path, folder: str, tag: str) -> None:
+    """Keras writes the first, ``add_scalars`` the second."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    for place, key, value in (("", "own", 1.0), (folder, tag, 2.0), (folder.replace("train", "validation"), tag, 3.0)):
+        with SummaryWriter(str(tmp_path / "run" / place)) as writer:
+            writer.add_scalar(key, value, 5)
+    ((run,), _) = read("tensorboard", *tmp_path.rglob("*.tfevents.*"))
+    assert set(run.rows["key"]) == {"own", f"train/{tag}", f"validation/{tag}"}
+
+
+def test_a_resume_with_purge_step_takes_values_back(tmp_path: Path) -> None:
+    from torch.utils.tensorboard import SummaryWriter
+
+    for purge, steps, suffix in ((None, range(1, 11), ".a"), (6, range(6, 9), ".b")):
+        with SummaryWriter(str(tmp_path / "run"), purge_step=purge, filename_suffix=suffix) as writer:
+            for step in steps:
+                writer.add_scalar("loss", float("nan") if purge is None and step > 5 else 1.0, step)
+    ((run,), _) = read("tensorboard", *tmp_path.rglob("*.tfevents.*"))
+    assert run.rows["step"].tolist() == list(range(1, 9))
+    assert run.rows["value"].notna().all()
+
+
+def test_a_trial_of_ray_that_wrote_an_error_is_failed(tmp_path: Path) -> None:
+    path = written(tmp_path / "t" / "result.json", '{"training_iteration": 1, "acc": 0.5}')
+    written(tmp_path / "t" / "params.json", "{}")
+    written(tmp_path / "t" / "error.txt", "it was out of memory")
+    ((run,), _) = read("ray", path)
+    assert (run.status, run.reason) == ("failed", "Ray wrote error.txt")
+
+
+def test_zeros_at_the_end_of_trainers_losses_were_nan(tmp_path: Path) -> None:
+    def losses(*entries: dict[str, Any]) -> list[bool]:
+        told = json.dumps({"global_step": 5, "log_history": [{"step": n, **one} for n, one in enumerate(entries)]})
+        ((run,), _) = read("hf", written(tmp_path / "run" / "trainer_state.json", told))
+        return [math.isnan(value) for _, value in values(run, "loss")]
+
+    assert losses({"loss": 1.0}, {"loss": 0.0}, {"loss": 0.0}) == [False, True, True]
+    assert losses({"loss": 0.0}, {"loss": 0.0}) == [False, False]
+    assert losses({"loss": 1.0}, {"loss": 0.0}, {"eval_b_loss": math.nan}, {"loss": 0.0}) == [False, True, True]
+    assert losses({"loss": 1.0}, {"loss": 0.0}, {"eval_loss": 0.1}) == [False, False]
+
+
+def test_metrics_without_a_split_are_of_the_validation_where_the_program_says_so(tmp_path: Path) -> None:
+    head = "epoch,train_loss,valid_loss,error_rate,top_k_accuracy,time\n"
+    ((run,), _) = read("fastai", written(tmp_path / "history.csv", f"{head}0,3,3,0.1,0.5,00:01\n"))
+    assert {"valid_error_rate", "valid_top_k_accuracy", "train_loss"} <= set(run.rows["key"])
+    entries = [{"batches": [], "epoch": 1, "train_loss": 1.0, "roc_auc": 0.5}]
+    ((run,), _) = read("skorch", written(tmp_path / "history.json", json.dumps(entries)))
+    assert set(run.rows["key"]) == {"train_loss", "valid_roc_auc"}
+
+
+def test_lists_are_settings(tmp_path: Path) -> None:
+    path = written(tmp_path / "v" / "metrics.csv", "epoch,step,val_acc\n0,9,0.5\n")
+    written(tmp_path / "v" / "hparams.yaml", "hidden: [64, 64]\nbetas: !!python/tuple [0.9, 0.99]\nloop: &a {b: *a}\n")
+    ((run,), _) = read("lightning", path)
+    assert run.parameters == {"hidden": "[64, 64]", "betas": "[0.9, 0.99]"}

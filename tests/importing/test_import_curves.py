@@ -208,7 +208,7 @@ HEAD = "workload,optimizer,seed,step,split,metric,value\n"
         ("step,val_acc\n1,.5\n", ["--set", "optimizer=a", "--better", "f1=up"], "give 'higher' or 'lower'"),
         ("step,val_acc\n1,.5\n", ["--set", "optimizer=a", "--metric", "acuracy"], "did you mean 'accuracy'"),
         ("step,val_acc\n1,.5\n", ["--set", "optimizer=a", "--format", "cvs"], "did you mean 'csv'"),
-        ("step,val_acc\n1,.5\n", ["--paths", "{optimizer}/x.csv"], "does not end as --paths"),
+        ("step,val_acc\n1,.5\n", ["--paths", "{optimizer}/x.csv"], "neither path nor name ends as --paths"),
         ("step,val_acc\n1,.5\n", ["--mapping", "no.toml"], "no.toml: is no TOML file"),
         (
             HEAD + "w,a,0,1,valid,accuracy,.5\nw,a,0,1,valid,accuracy,.5\n",
@@ -400,3 +400,94 @@ def test_a_report_and_a_profile_of_imports_with_a_target(cli: CommandLine, tidy:
 def test_a_name_of_a_built_in_benchmark_is_refused(cli: CommandLine, tidy: Path) -> None:
     words = ["results", "import-curves", "tidy.csv", "--benchmark", "quick", "--into", "imp"]
     assert "is a benchmark of thalweg's own: choose another name" in cli(*words, code=2).stderr
+
+
+def test_a_wide_table_of_several_settings_has_a_run_for_each(cli: CommandLine) -> None:
+    rows = [
+        {"optimizer": "sgd", "lr": lr, "seed": seed, "epoch": epoch, "val_acc": best, "time": 0.1 * epoch + seed}
+        for lr, best in ((0.1, 0.9), (0.001, 0.3))
+        for seed in (0, 1)
+        for epoch in (1, 2, 3)
+    ]
+    pd.DataFrame(rows).to_csv(cli.folder / "wide.csv", index=False)
+    report = imported(cli, "wide.csv")
+    assert report["added"] == 4
+    assert {row["optimizer"]: row["value"] for row in board(cli)} == {
+        "sgd-lr_0.1": pytest.approx(0.9),
+        "sgd-lr_0.001": pytest.approx(0.3),
+    }
+
+
+def test_tables_beside_runs_of_a_program_are_told(cli: CommandLine) -> None:
+    for seed in (0, 1):
+        folder = cli.folder / "runs" / f"adam-{seed}"
+        folder.mkdir(parents=True)
+        (folder / "metrics.csv").write_text("epoch,step,val_acc\n0,9,0.5\n", encoding="utf-8")
+    (cli.folder / "runs" / "adam-0" / "hparams.yaml").write_text("lr: 0.1\n", encoding="utf-8")
+    (cli.folder / "runs" / "other.csv").write_text("step,val_acc\n1,0.5\n", encoding="utf-8")
+    report = imported(cli, "runs", "--paths", "{optimizer}-{seed}/metrics.csv")
+    assert (report["format"], report["added"]) == ("lightning", 2)  # the name tells the format of the second one
+    assert any("1 file of another kind not read: runs/other.csv" in note for note in report["notes"])
+
+
+def test_what_an_importer_raises_is_one_line(cli: CommandLine) -> None:
+    (cli.folder / "bad.py").write_text(
+        """
+import thalweg
+
+class Bad(thalweg.Importer):
+    name, summary = "bad", "raises"
+    def recognises(self, path):
+        return path.suffix == ".bad"
+    def read(self, files, context):
+        return [1 / 0]
+
+@thalweg.hookimpl
+def thalweg_register_importers(register):
+    register(Bad)
+""",
+        encoding="utf-8",
+    )
+    (cli.folder / "a.bad").write_text("", encoding="utf-8")
+    words = ["a.bad", "--benchmark", "mine", "--into", "imp", "--plugin", "bad.py"]
+    error = cli("results", "import-curves", *words, code=2).stderr
+    assert error == "error: a.bad: importer 'bad' cannot read it (ZeroDivisionError: division by zero)\n"
+
+
+def test_runs_that_end_early_are_told_and_a_lost_run_is_no_share_of_one(cli: CommandLine) -> None:
+    rows = [
+        ("w", "adam", seed, step, "valid", "accuracy", 40.0 + seed + step)
+        for seed, end in ((0, 5), (1, 3))
+        for step in range(1, end + 1)
+    ]
+    rows += [("w", "adam", 2, 1, "valid", "accuracy", 1.0), ("w", "adam", 2, 1, "train", "loss", float("nan"))]
+    names = ["workload", "optimizer", "seed", "step", "split", "metric", "value"]
+    pd.DataFrame(rows, columns=names).to_csv(cli.folder / "t.csv", index=False, na_rep="nan")
+    report = imported(cli, "t.csv")
+    assert report["added"] == 3
+    assert any("1 of 2 runs of adam end before step 5" in note for note in report["notes"])
+
+
+def test_a_run_without_a_seed_never_replaces_another_one(cli: CommandLine) -> None:
+    for name, value in (("a", 0.5), ("b", 0.6)):
+        (cli.folder / f"{name}.csv").write_text(f"step,val_acc\n1,{value}\n", encoding="utf-8")
+    imported(cli, "a.csv", "--set", "optimizer=adam")
+    words = ["results", "import-curves", "b.csv", "--set", "optimizer=adam", "--benchmark", "mine", "--into", "imp"]
+    assert "says no seed, and seed 0 is there" in cli(*words, "--replace", code=2).stderr
+    assert len(cli.json("results", "list", "--results", "imp")["trials"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "says"),
+    [
+        ("step,val_acc,seed\n1,.5,1e999\n", (), "seed inf is no whole number"),
+        ("step,val_acc\n1,.5\n2,10%\n", (), "'10%' is no number"),
+        ("step,val_acc\n1,.5\n", ("--paths", "{optimizer}-{optimizer}.csv"), "names 'optimizer' twice"),
+        ("epoch,val_acc\n1,.5\n", ("--steps-per-epoch", "0.3"), "give a number from 1 up"),
+    ],
+)
+def test_further_mistakes_are_one_line(cli: CommandLine, text: str, words: tuple[str, ...], says: str) -> None:
+    (cli.folder / "bad.csv").write_text(text, encoding="utf-8")
+    more = () if "--paths" in words else ("--set", "optimizer=a")
+    done = cli("results", "import-curves", "bad.csv", "--benchmark", "m", "--into", "imp", *words, *more, code=2)
+    assert says in done.stderr

@@ -15,7 +15,7 @@ from thalweg.foreign.cells import plain
 from thalweg.foreign.tables import ENDINGS, header_of, numbers, table_of
 
 _NAMES = {"solver_name", "idx_rep", "objective_value", "time", "stop_val"}
-_SETTINGS, _MEASURED = "p_solver_", "objective_"
+_SETTINGS, _OBJECTIVE, _MEASURED = "p_solver_", "p_obj_", "objective_"
 
 
 class Benchopt(thalweg.Importer):
@@ -44,8 +44,17 @@ class Benchopt(thalweg.Importer):
             data = "dataset_name" if "dataset_name" in table.columns else "data_name"
             if data not in table.columns:
                 raise UserError(f"{path}: has no column 'dataset_name', as results of benchopt have")
-            for (workload, solver, seed), part in table.groupby([data, "solver_name", "idx_rep"], sort=False):
-                told = {"workload": workload, "optimizer": str(solver).partition("[")[0], "seed": seed}
+            about = [name for name in table.columns if name == "objective_name" or name.startswith(_OBJECTIVE)]
+            for (workload, solver, seed, *objective), part in table.groupby(
+                [data, "solver_name", "idx_rep", *about], sort=False, dropna=False
+            ):
+                names = zip(about, objective, strict=True)
+                different = [str(one) for name, one in names if len(set(table[name].astype(str))) > 1]
+                told = {
+                    "workload": " ".join([str(workload), *different]),
+                    "optimizer": str(solver).partition("[")[0],
+                    "seed": seed,
+                }
                 yield ForeignRun(f"{solver} {seed}", path, _rows(path, part), {**told, **_settings(part)})
 
 

@@ -41,7 +41,12 @@ class Fastai(thalweg.Importer):
             table = table[table["epoch"] != "epoch"].drop(columns="time", errors="ignore")
             epochs = numbers(path, table["epoch"], "epoch")
             own = [name for name in table.columns if name != "epoch"]
-            table = table.assign(epoch=going_on(epochs))
+            table = table.assign(epoch=going_on(epochs, 0))
             run = melted(path, path.stem, table, "epoch", own)
-            rows = run.rows.assign(key=[key if "_" in key else f"valid_{key}" for key in run.rows["key"]])
+            rows = run.rows.assign(key=[_named(key) for key in run.rows["key"]])
             yield replace(run, rows=rows, counts="epochs")
+
+
+def _named(key: str) -> str:
+    """The name of a quantity with its split: a metric is of the validation."""
+    return key if key.startswith(("train_", "valid_")) else f"valid_{key}"

@@ -70,15 +70,33 @@ def _last(files: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
 
 
 def _lost(entries: list[dict[str, Any]]) -> set[int]:
-    """The entries whose loss of 0.0 was nan."""
-    found, ends_badly = set(), False
-    for index in range(len(entries) - 1, -1, -1):
-        entry = entries[index]
-        if "eval_loss" in entry:
-            ends_badly = _no_number(entry["eval_loss"])
-        elif entry.get("loss") == 0.0 and (ends_badly or _no_number(entry.get("grad_norm"))):
+    """The entries whose loss of 0.0 was nan.
+
+    A gradient's norm or an evaluation's loss that is no number says so of every zero after it, and an evaluation also
+    of those since the evaluation before. Where no evaluation follows, zeros at the end were nan if a loss was above 0.
+    """
+    zeros = [index for index, entry in enumerate(entries) if entry.get("loss") == 0.0]
+    evaluated = [index for index, entry in enumerate(entries) if _evaluations(entry)]
+    badly = [index for index in evaluated if any(map(_no_number, _evaluations(entries[index])))]
+    begins = [index for index in zeros if _no_number(entries[index].get("grad_norm"))]
+    begins += [max((at for at in evaluated if at < index), default=-1) for index in badly]
+    last = max(evaluated, default=-1)
+    later = [index for index, entry in enumerate(entries) if "loss" in entry and index > last]
+    end = [index for index in later if all(entries[at]["loss"] == 0.0 for at in later if at >= index)]
+    if end and any(is_number(entry.get("loss")) and entry["loss"] > 0 for entry in entries):
+        begins.append(end[0])
+    first = min(begins, default=len(entries))
+    found = set()
+    for index in zeros:
+        after = next((at for at in evaluated if at > index), None)
+        sound = after is not None and after not in badly and not _no_number(entries[index].get("grad_norm"))
+        if index >= first and not sound:
             found.add(index)
     return found
+
+
+def _evaluations(entry: dict[str, Any]) -> list[Any]:
+    return [one for name, one in entry.items() if name.startswith("eval_") and name.endswith("loss")]
 
 
 def _no_number(value: Any) -> bool:

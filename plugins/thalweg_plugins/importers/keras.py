@@ -45,7 +45,7 @@ class Keras(thalweg.Importer):
             epochs = numbers(path, table["epoch"], "epoch")
             if (epochs.diff() <= 0).any():
                 context.note("Keras: epochs that begin again go on from those before, as after a second fit")
-            table = table.assign(epoch=going_on(epochs))
+            table = table.assign(epoch=going_on(epochs, 0))
             own = [name for name in table.columns if name != "epoch"]
             run = melted(path, path.stem, table, "epoch", own)
             yield replace(run, counts="epochs")

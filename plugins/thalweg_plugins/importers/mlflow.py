@@ -25,8 +25,9 @@ _STATUS = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"
 class MLflow(thalweg.Importer):
     """All runs of a store that are not deleted.
 
-    In SQLite nan is the value 0 with ``is_nan`` 1, and infinity the largest float. A key may have several values at one
-    step; the one with the latest time counts. Parameters are texts, which become numbers where they are some.
+    In SQLite nan is the value 0 with ``is_nan`` 1, and infinity the largest float. A key may have several values at
+    one step; the one with the latest time counts. An experiment is a workload. Parameters are texts, which become
+    numbers where they are some.
     """
 
     name = "mlflow"
@@ -60,7 +61,8 @@ def _of_database(path: Path, context: ImportContext) -> Iterator[ForeignRun]:
     rows: dict[str, Rows] = {}
     parameters: dict[str, dict[str, Any]] = defaultdict(dict)
     with tables_of(path) as tables:
-        runs = list(tables.rows("runs", "run_uuid, name, status, lifecycle_stage"))
+        runs = list(tables.rows("runs", "run_uuid, name, status, lifecycle_stage, experiment_id"))
+        names = dict(tables.rows("experiments", "experiment_id, name")) if "experiments" in tables.names() else {}
         for key, value, run in tables.rows("params", "key, value, run_uuid"):
             parameters[run][key] = plain(value)
         for key, value, is_nan, step, run in tables.rows(
@@ -68,12 +70,13 @@ def _of_database(path: Path, context: ImportContext) -> Iterator[ForeignRun]:
         ):
             found = math.nan if is_nan else math.copysign(math.inf, value) if abs(value) == _LARGEST else value
             rows.setdefault(run, Rows(str(path))).add(step, key, found)
-    for run, name, status, stage in runs:
+    for run, name, status, stage, experiment in runs:
         if stage == "deleted":
             context.note("MLflow: deleted runs are left out")
         elif run in rows:
             ended, reason = _ended(str(status), context)
-            yield ForeignRun(str(name or run), path, rows[run].table(), parameters[run], ended, reason)
+            told = {**_workload(names.get(experiment)), **parameters[run]}
+            yield ForeignRun(str(name or run), path, rows[run].table(), told, ended, reason)
 
 
 def _of_folder(path: Path, context: ImportContext) -> Iterator[ForeignRun]:
@@ -102,8 +105,16 @@ def _of_folder(path: Path, context: ImportContext) -> Iterator[ForeignRun]:
     }
     status = meta.get("status")
     ended, reason = _ended(_STATUS.get(status, "") if isinstance(status, int) else str(status), context)
+    above = folder.parent / "meta.yaml"
+    experiment = yaml_of(above) if above.is_file() else {}
+    parameters = {**_workload(experiment.get("name") if isinstance(experiment, dict) else None), **parameters}
     if found:
         yield ForeignRun(str(meta.get("run_name") or folder.name), folder, rows.table(), parameters, ended, reason)
+
+
+def _workload(experiment: Any) -> dict[str, Any]:
+    """An experiment is a workload; the one that MLflow makes by itself says nothing."""
+    return {"workload": experiment} if isinstance(experiment, str) and experiment != "Default" else {}
 
 
 def _files(folder: Path) -> list[Path]:

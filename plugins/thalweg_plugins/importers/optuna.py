@@ -23,7 +23,7 @@ _KINDS = {"NAN": math.nan, "INF_POS": math.inf, "INF_NEG": -math.inf}
 
 
 class Optuna(thalweg.Importer):
-    """A run for each trial that came to its end.
+    """A run for each trial that came to its end; a study is a workload.
 
     ``--map valid.accuracy=intermediate`` says what the reported values are. A value without content has a type, such as
     NAN or INF_POS. Optuna keeps the first report of a step. A trial that returned nan counts as failed for Optuna, and
@@ -71,12 +71,15 @@ def _of(path: Path, tables: Tables, context: ImportContext) -> Iterator[ForeignR
     for trial, number, study, state in tables.rows("trials", "trial_id, number, study_id, state"):
         if state not in ("COMPLETE", "FAIL"):
             left_out[state] += 1
-        elif trial in rows:
+        elif trial not in rows:
+            context.note("Optuna: trials that reported nothing are left out")
+        else:
             name = f"{studies.get(study, study)}-{number}"
             lost = state == "FAIL"
+            told = {"workload": studies.get(study, study), **parameters[trial]}
             ended: Any = ("diverged" if not math.isfinite(ends[trial]) else "failed") if lost else ""
             reason = "Optuna says FAIL" if lost else ""
-            yield ForeignRun(name, path, rows[trial].table(), parameters[trial], ended, reason)
+            yield ForeignRun(name, path, rows[trial].table(), told, ended, reason)
     for state, many in left_out.items():
         context.note(f"Optuna: {many:,} trials are {state}, so they had another budget, and are left out")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import thalweg
 from thalweg.contracts.importer import ForeignRun, ImportContext
@@ -56,4 +57,7 @@ class Ray(thalweg.Importer):
             settings = path.parent / "params.json"
             parameters = flat(table_of(settings)) if settings.is_file() else {}
             counts = "epochs" if count == "training_iteration" else "steps"
-            yield ForeignRun(path.parent.name, path, rows.table(), parameters, counts=counts)  # type: ignore[arg-type]
+            lost = (path.parent / "error.txt").is_file()
+            ended: Any = "failed" if lost else ""
+            reason = "Ray wrote error.txt" if lost else ""
+            yield ForeignRun(path.parent.name, path, rows.table(), parameters, ended, reason, counts)  # type: ignore[arg-type]

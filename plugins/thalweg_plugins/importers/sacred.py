@@ -36,6 +36,9 @@ class Sacred(thalweg.Importer):
             settings = path.parent / "config.json"
             parameters = flat(table_of(settings)) if settings.is_file() else {}
             run = table_of(path.parent / "run.json") if (path.parent / "run.json").is_file() else {}
+            experiment = run.get("experiment")
+            name = experiment.get("name") if isinstance(experiment, dict) else None
+            parameters = {**({"workload": name} if isinstance(name, str) else {}), **parameters}
             lost = str(run.get("status", "COMPLETED"))
             failed = lost in ("FAILED", "INTERRUPTED", "TIMEOUT", "DIED")
             ended: Any = "failed" if failed else ""

@@ -39,10 +39,11 @@ class Skorch(thalweg.Importer):
             entries = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
             if not entries or not all(isinstance(one.get("epoch"), int) for one in entries):
                 raise UserError(f"{path}: is no list of epochs, as histories of skorch are")
-            epochs = going_on(pd.Series([float(one["epoch"]) for one in entries]))
+            epochs = going_on(pd.Series([float(one["epoch"]) for one in entries]), 1)
             rows = Rows(str(path))
             for epoch, entry in zip(epochs, entries, strict=True):
                 for name, value in entry.items():
                     if name not in _NO_METRIC and not name.endswith(("_best", "_count")) and is_number(value):
-                        rows.add(epoch, name, value)
+                        # a score is of the validation data, unless its name says the training
+                        rows.add(epoch, name if name.startswith(("train_", "valid_")) else f"valid_{name}", value)
             yield ForeignRun(path.stem, path, rows.table(), counts="epochs")

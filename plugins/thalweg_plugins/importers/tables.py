@@ -69,7 +69,7 @@ def _runs_of(path: Path, context: ImportContext) -> Iterator[ForeignRun]:
     if set(TIDY) <= set(table.columns):
         yield from _tidy(path, table, context)
     else:
-        yield from _wide(path, table)
+        yield from _wide(path, table, context)
 
 
 def _tidy(path: Path, table: pd.DataFrame, context: ImportContext) -> Iterator[ForeignRun]:
@@ -151,26 +151,51 @@ def _pairs(rows: pd.DataFrame) -> Any:
     return pd.Categorical.from_codes(place[split.astype(np.int32) * max(len(metrics), 1) + metric], pd.Index(different))
 
 
-def _wide(path: Path, table: pd.DataFrame) -> Iterator[ForeignRun]:
+def _wide(path: Path, table: pd.DataFrame, context: ImportContext) -> Iterator[ForeignRun]:
     lower = {str(name).lower(): str(name) for name in table.columns}
     count = next((lower[name] for name in STEPS if name in lower), None)
     if count is None:
         listed = ", ".join([str(name) for name in table.columns][:12])
         raise UserError(f"{path}: no column counts steps; it has {listed}: --map step=COLUMN names it")
     own = [name for name in NAMING if name in table]
+    own += _settings(table, count, own)
     if not own:
-        yield _melted(path, table, count)
+        yield _melted(path, table, count, context)
         return
     for values, rows in table.groupby(own, sort=False, dropna=False, observed=True):
         told = dict(zip(own, values if isinstance(values, tuple) else (values,), strict=True))
-        run = _melted(path, rows.drop(columns=own), count)
+        run = _melted(path, rows.drop(columns=own), count, context)
         named = {name: plain(value) for name, value in told.items() if value is not None and value == value}
         name = " ".join(str(value) for value in named.values())
         yield replace(run, name=f"{run.name} {name}".strip(), parameters={**run.parameters, **named})
 
 
-def _melted(path: Path, table: pd.DataFrame, count: str) -> ForeignRun:
+def _settings(table: pd.DataFrame, count: str, own: list[str]) -> list[str]:
+    """The further columns that tell runs apart: with each of them fewer rows repeat a step of their run.
+
+    A column with a value of its own in most rows is measured, and tells no runs apart.
+    """
+    found: list[str] = []
+    repeated = int(table.duplicated([*own, count]).sum())
+    for name in table.columns:
+        if not repeated:
+            break
+        if name in (*own, count, *COSTS, *SAYS) or guessed(str(name)) is not None:
+            continue
+        rows = int(table.duplicated([*own, *found, str(name), count]).sum())
+        runs = table.groupby([*own, *found, str(name)], dropna=False, observed=True).ngroups
+        if rows < repeated and 2 * runs <= len(table):
+            found.append(str(name))
+            repeated = rows
+    return found
+
+
+def _melted(path: Path, table: pd.DataFrame, count: str, context: ImportContext) -> ForeignRun:
     """A wide table of one run."""
     own = [str(name) for name in table.columns if guessed(str(name)) is not None]
     run = melted(path, path.stem, table, count, own, SAYS)
-    return replace(run, counts="epochs" if count.lower() in ("epoch", "epochs") else "steps")
+    if count.lower() not in ("epoch", "epochs"):
+        return run
+    if len(run.rows) and run.rows["step"].min() == 0:
+        context.note("epochs count from 0: a value of epoch 0 counts as one of the start")
+    return replace(run, counts="epochs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +13,12 @@ import pandas as pd
 import thalweg
 from thalweg.contracts.importer import ForeignRun, ImportContext
 from thalweg.errors import UserError
+from thalweg.foreign.keys import SPLITS
 from thalweg.limits import ROWS
 
 _SCALARS, _SETTINGS = "scalars", "hparams"
+_START = 1
+"""The status of a session that begins, in TensorBoard's event.proto."""
 
 
 @dataclass
@@ -30,7 +34,9 @@ class TensorBoard(thalweg.Importer):
     """A folder for each run; all of its event files count, in the order of their names.
 
     Values are float32. Every value is read; TensorBoard's own reader keeps 10,000 of a tag unless it is asked for
-    more. ``add_hparams`` writes the settings into a folder of its own within the run's: they become parameters.
+    more. A folder within the run's that is named by a split, as Keras and ``add_scalars`` write it, is part of the
+    run. Values after the step of a resume with ``purge_step`` are taken back. ``add_hparams`` writes the settings into
+    a folder of its own within the run's: they become parameters.
     """
 
     name = "tensorboard"
@@ -57,10 +63,12 @@ class TensorBoard(thalweg.Importer):
 def runs_of(files: Sequence[Path]) -> dict[Path, Events]:
     """The events of each run's folder."""
     folders: dict[Path, Events] = {}
-    for path in files:
-        events = folders.setdefault(path.parent, Events())
-        _read(path, events)
-        ROWS.check(len(events.scalars), str(path.parent))
+    places = {path.parent for path in files}
+    for path in sorted(files, key=_written):
+        folder, split = _run_of(path.parent, places)
+        events = folders.setdefault(folder, Events())
+        _read(path, events, split)
+        ROWS.check(len(events.scalars), str(folder))
     for folder, events in list(folders.items()):
         above = folders.get(folder.parent)
         if events.parameters and above is not None:
@@ -69,23 +77,47 @@ def runs_of(files: Sequence[Path]) -> dict[Path, Events]:
     return {folder: events for folder, events in folders.items() if events.scalars}
 
 
-def _read(path: Path, into: Events) -> None:
+def _written(path: Path) -> tuple[str, list[int]]:
+    """Sorts files of a folder by time, process and number, which their names have as whole numbers."""
+    return str(path.parent), [int(digits) for digits in re.findall(r"\d+", path.name)]
+
+
+def _run_of(folder: Path, places: set[Path]) -> tuple[Path, str]:
+    """The run's folder, and the split where a folder within it is named by one.
+
+    Keras writes ``train`` and ``validation``, and ``add_scalars`` writes ``TAG_SPLIT`` beside the run's own file.
+    """
+    name = folder.name.lower()
+    if name in SPLITS:
+        return folder.parent, name
+    last = name.rpartition("_")[2]
+    return (folder.parent, last) if last in SPLITS and folder.parent in places else (folder, "")
+
+
+def _read(path: Path, into: Events, split: str = "") -> None:
     from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
     from tensorboard.util import tensor_util
 
     plugins: dict[str, str] = {}
-    add = into.scalars.append
+    before = f"{split}/" if split else ""
+
+    def add(step: int, tag: str, number: float, time: float) -> None:
+        into.scalars.append((step, before + tag, number, time))
+
     try:
         # the loader that gives events as they are: the other one turns each number into a tensor
         for event in LegacyEventFileLoader(str(path)).Load():
+            if event.session_log.status == _START and event.step:
+                # a training that was resumed at a step takes back what came after it
+                into.scalars[:] = [one for one in into.scalars if one[0] < event.step]
             for value in event.summary.value:
                 if value.HasField("simple_value"):
-                    add((event.step, value.tag, value.simple_value, event.wall_time))
+                    add(event.step, value.tag, value.simple_value, event.wall_time)
                     continue
                 # the name of the plugin stands with the first value of a tag
                 plugin = plugins.setdefault(value.tag, value.metadata.plugin_data.plugin_name)
                 if plugin == _SCALARS:
-                    add((event.step, value.tag, float(tensor_util.make_ndarray(value.tensor)), event.wall_time))
+                    add(event.step, value.tag, float(tensor_util.make_ndarray(value.tensor)), event.wall_time)
                 elif plugin == _SETTINGS:
                     into.parameters.update(_settings(value.metadata.plugin_data.content))
     except Exception as error:  # tensorboard raises errors of many kinds for damaged files

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import struct
+import zlib
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 import thalweg
 from thalweg.contracts.importer import ForeignRun, ImportContext
@@ -27,8 +31,9 @@ _HISTORY, _CONFIG, _RUN = 2, 5, 17
 class WandB(thalweg.Importer):
     """A ``.wandb`` file for each run, or a CSV file that the web page exports.
 
-    ``_step`` counts calls of ``log``: where training and validation are logged by calls of their own, their steps
-    differ. ``--map step=KEY`` names a logged value that counts the optimization's steps.
+    A project is a workload, and all charts of a run from the web page are one run. ``_step`` counts calls of ``log``:
+    where training and validation are logged by calls of their own, their steps differ. ``--map step=KEY`` names a
+    logged value that counts the optimization's steps.
     """
 
     name = "wandb"
@@ -43,11 +48,16 @@ class WandB(thalweg.Importer):
 
     def read(self, files: Sequence[Path], context: ImportContext) -> Iterator[ForeignRun]:
         """The runs of files."""
+        tables: dict[str, list[ForeignRun]] = defaultdict(list)
         for path in files:
             if path.suffix == ".csv":
-                yield from _of_table(path, context)
+                for run in _of_table(path, context):
+                    tables[run.name].append(run)
             else:
                 yield _of_file(path, context)
+        # each chart of the web page is a file of its own
+        for parts in tables.values():
+            yield replace(parts[0], rows=pd.concat([part.rows for part in parts], ignore_index=True))
 
 
 def _exported(names: Sequence[str]) -> bool:
@@ -134,6 +144,9 @@ def _records(path: Path) -> Iterator[bytes]:
                 return  # a kill cut the last record off
             if kind == 0:
                 continue
+            (checksum,) = struct.unpack("<I", head[:4])
+            if zlib.crc32(bytes([kind]) + piece) != checksum:
+                raise ValueError("the checksum of a record is another one")
             whole = piece if kind in (1, 2) else whole + piece
             if len(whole) > 10 * LINE_BYTES.value:
                 raise ValueError("a record is too long")
@@ -152,6 +165,8 @@ def _take(run: _Run, record: bytes) -> None:
             for field_, one in _fields(value):
                 if field_ == 4:
                     run.settings.update(_settings(one))
+                elif field_ == 3 and one:
+                    run.settings.setdefault("workload", one.decode("utf-8", errors="replace"))
                 elif field_ == 8:
                     run.name = one.decode("utf-8", errors="replace")
 

@@ -11,6 +11,7 @@ MISSING = ("", "NA", "N/A", "n/a", "null", "None", "<NA>")
 """What is not measured. ``nan`` is a number that a diverged training gives."""
 
 _SPECIAL = {"nan": np.nan, "inf": np.inf, "infinity": np.inf, "-inf": -np.inf, "-infinity": -np.inf, "+inf": np.inf}
+_PLAIN = (str, int, float, bool)
 _NUMBER = re.compile(r"'?[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
@@ -55,18 +56,25 @@ def plain(value: Any) -> Any:
         return {"true": True, "false": False}.get(value.lower(), value)
 
 
-def flat(document: Any, before: str = "") -> dict[str, Any]:
-    """The numbers, texts and truth values of nested tables, by their path.
+def flat(document: Any) -> dict[str, Any]:
+    """The numbers, texts and truth values of nested tables, by their path. A list of such values is a text.
 
-    >>> flat({"optimizer": {"name": "adam", "lr": 0.1}, "tags": ["a"]})
-    {'optimizer.name': 'adam', 'optimizer.lr': 0.1}
+    A table that occurs twice, as YAML's aliases give it, counts once.
+
+    >>> flat({"optimizer": {"name": "adam", "betas": [0.9, 0.99]}, "parts": [{}]})
+    {'optimizer.name': 'adam', 'optimizer.betas': '[0.9, 0.99]'}
     """
     found: dict[str, Any] = {}
-    stack = [(before, document)]
+    seen: set[int] = set()
+    stack = [("", document)]
     while stack:
         path, value = stack.pop()
         if isinstance(value, dict):
-            stack += [(f"{path}.{key}" if path else str(key), one) for key, one in reversed(value.items())]
-        elif isinstance(value, str | int | float | bool) and path:
+            if id(value) not in seen:
+                seen.add(id(value))
+                stack += [(f"{path}.{key}" if path else str(key), one) for key, one in reversed(value.items())]
+        elif isinstance(value, list | tuple) and path and all(isinstance(one, _PLAIN) for one in value):
+            found[path] = str(list(value))
+        elif isinstance(value, _PLAIN) and path:
             found[path] = value
     return found

@@ -108,6 +108,7 @@ def _data_loader() -> Any:
     class DataLoader(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]
         """Reads ``1e-3`` as a number, which YAML 1.1 takes for a text."""
 
+    DataLoader.add_constructor("tag:yaml.org,2002:python/tuple", DataLoader.construct_yaml_seq)
     DataLoader.add_multi_constructor("", lambda loader, suffix, node: None)
     DataLoader.add_implicit_resolver(
         "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")

@@ -51,7 +51,7 @@ HIGHER = frozenset({"accuracy", "f1", "auc", "bleu", "r2", "iou", "map", "dice"}
 LOWER = frozenset(METRICS.values()) - HIGHER
 """Known metrics of which less is better."""
 
-_LEFT_OUT = frozenset({"lr", "learning", "grad", "gradient", "norm", "time", "memory", "eta", "speed", "rate"})
+LEFT_OUT = frozenset({"lr", "learning", "grad", "gradient", "norm", "time", "memory", "eta", "speed", "rate"})
 """Words of keys that are no metrics."""
 
 
@@ -71,8 +71,9 @@ def guessed(key: str) -> Key | None:
     (Key(split='valid', metric='accuracy'), Key(split='train', metric='loss'), Key(split='valid', metric='loss'), \
 Key(split='train', metric='loss'), None)
     """
-    words = [word for word in re.split(r"[^a-z0-9]+", re.sub(r"([a-z])([A-Z])", r"\1_\2", key).lower()) if word]
-    if any(word in _LEFT_OUT for word in words):
+    text = re.sub(r"([a-z])([A-Z])", r"\1_\2", key).lower().replace("error_rate", "error")
+    words = [word for word in re.split(r"[^a-z0-9]+", text) if word]
+    if any(word in LEFT_OUT for word in words):
         return None
     splits = [SPLITS[word] for word in words if word in SPLITS]
     metrics = [METRICS[word] for word in words if word in METRICS]

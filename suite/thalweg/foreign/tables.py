@@ -111,6 +111,8 @@ def melted(
         try:
             values = numbers(path, cells, str(column))
         except UserError:
+            if column in own:
+                raise
             continue
         if there.any():
             parts.append(pd.DataFrame({"step": steps[there], "key": str(column), "value": values}))
@@ -143,7 +145,9 @@ def _parquet(path: Path, kept: Collection[str]) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
     schema = pq.read_schema(path)
-    texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
+    texts = [field.name for field in schema if _is_text(field.type)]
+    if nested := [field.name for field in schema if pa.types.is_nested(field.type)]:
+        raise UserError(f"{path}: column {nested[0]!r} holds lists or records")
     # as dictionaries, texts of millions of rows take little memory
     file = pq.ParquetFile(path, read_dictionary=texts)
     ROWS.check(file.metadata.num_rows, str(path))
@@ -160,6 +164,13 @@ def _parquet(path: Path, kept: Collection[str]) -> pd.DataFrame:
         else:
             columns[name] = column.to_pandas()
     return pd.DataFrame(columns, copy=False)
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
+    return any(test(kind) for test in tests)
 
 
 def _check_lines(path: Path) -> None:

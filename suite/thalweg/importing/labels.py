@@ -9,12 +9,8 @@ from typing import Any
 
 from thalweg.benchmark_file import NAME
 from thalweg.errors import UserError
-from thalweg.importing.mapping import Curve
-
-_NO_SETTING = re.compile(
-    r"(^|[_.\s-])(id|uuid|time|timestamp|date|host|hostname|dir|path|folder|url|pid|name|version)s?$", re.I
-)
-"""Names of parameters that tell runs apart and are no settings."""
+from thalweg.foreign.cells import is_number
+from thalweg.importing.mapping import NO_SETTING, Curve
 
 
 def labels_of(curves: Sequence[Curve], notes: list[str]) -> list[str]:
@@ -27,10 +23,13 @@ def labels_of(curves: Sequence[Curve], notes: list[str]) -> list[str]:
     dropped: set[str] = set()
     for key, members in groups.items():
         names = dict.fromkeys(name for curve in members for name in curve.parameters)
-        distinct = {name: {_alike(curve.parameters.get(name)) for curve in members} for name in names}
+        # a run of one row has what never changes elsewhere among its values
+        distinct = {
+            name: {_alike(curve.parameters.get(name)) for curve in members if name not in curve.keys} for name in names
+        }
         several = [name for name, values in distinct.items() if len(values) > 1]
-        dropped |= {name for name in several if _NO_SETTING.search(name)}
-        differing[key] = [name for name in several if not _NO_SETTING.search(name)]
+        dropped |= {name for name in several if NO_SETTING.search(name)}
+        differing[key] = [name for name in several if not NO_SETTING.search(name)]
     if dropped:
         notes.append(f"{', '.join(sorted(dropped))} differs between runs, and is taken for no setting")
     raw = []
@@ -52,7 +51,10 @@ def is_tuning(curve: Curve) -> bool:
 
 def _alike(value: Any) -> Any:
     """A value to compare with others: 0 and 0.0 are one setting."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else repr(value)
+    try:
+        return float(value) if is_number(value) else repr(value)
+    except OverflowError:
+        return repr(value)
 
 
 def cleaned(texts: Iterable[str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ import numpy as np
 from thalweg.contracts.importer import ForeignRun
 from thalweg.errors import UserError, unknown
 from thalweg.foreign.cells import plain
-from thalweg.foreign.keys import METRICS, Key, guessed
+from thalweg.foreign.keys import LEFT_OUT, METRICS, Key, guessed
 from thalweg.foreign.keys import SPLITS as WORDS
 from thalweg.importing.series import Series, series_of
 
@@ -23,6 +23,13 @@ FIELDS = ("workload", "optimizer", "seed", "step")
 """What a mapping names besides metrics."""
 
 SPLITS = ("train", "valid", "test")
+
+NO_SETTING = re.compile(
+    r"(^|[_.\s-])(id|uuid|time|timestamp|date|host|hostname|dir|path|folder|url|pid)s?$"
+    r"|^((run|exp|experiment|job|trial|display|project)[_.\s-])?(name|version)$|^(gpu|device|rank|local_rank|resume)$",
+    re.I,
+)
+"""Names of parameters that tell runs apart and are no settings."""
 
 _PLACE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\}")
 
@@ -98,6 +105,8 @@ class Curve:
     run: ForeignRun
     keys: tuple[str, ...]
     """The run's own keys."""
+    numbered: bool = False
+    """Whether the run says no seed, and has a number in its place."""
 
     @property
     def steps(self) -> int:
@@ -162,8 +171,8 @@ def _mapped(run: ForeignRun, names: Names, wanted: Mapping[str, Key], left_out: 
         raise UserError(f"{run.source}: {run.name}: says no optimizer; its parameters are {there}: {ways} gives it")
     if seed is not None:
         try:
-            whole = int(seed) if float(seed) == int(float(seed)) else None
-        except (TypeError, ValueError):
+            whole = int(seed) if not isinstance(seed, bool) and float(seed) == int(float(seed)) else None
+        except (TypeError, ValueError, OverflowError):
             whole = None
         if whole is None or not 0 <= whole < 2**31:
             raise UserError(f"{run.source}: {run.name}: seed {seed!r} is no whole number from 0 up")
@@ -196,20 +205,24 @@ def _tidy_key(key: str) -> Key | None:
     """``valid.accuracy``, as tidy tables say it."""
     split, dot, metric = key.partition(".")
     known = {**{one: one for one in SPLITS}, **WORDS}.get(split.lower())
+    if LEFT_OUT & set(re.split(r"[^a-z0-9]+", metric.lower())):
+        return None
     return Key(known, METRICS.get(metric.lower(), metric)) if dot and known and metric else None
 
 
 def _of_path(run: ForeignRun, template: str) -> dict[str, Any]:
-    """The parameters that the run's path gives."""
+    """The parameters that the end of the run's path gives, or of its name where it has no such path."""
     if not template:
         return {}
-    pattern = "".join(
-        f"(?P<{part}>[^/]+)" if index % 2 else re.escape(part) for index, part in enumerate(_PLACE.split(template))
-    )
-    found = re.search(rf"(?:^|/){pattern}$", run.source.as_posix())
-    if not found:
-        raise UserError(f"{run.source}: does not end as --paths {template!r} says")
-    return {name: plain(value) for name, value in found.groupdict().items()}
+    parts = _PLACE.split(template)
+    names = parts[1::2]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"--paths {template!r}: names {twice[0]!r} twice")
+    pattern = "".join("([^/]+)" if index % 2 else re.escape(part) for index, part in enumerate(parts))
+    for text in (run.source.as_posix(), run.name):
+        if found := re.search(rf"(?:^|/){pattern}$", text):
+            return {name: plain(value) for name, value in zip(names, found.groups(), strict=True)}
+    raise UserError(f"{run.source}: {run.name}: neither path nor name ends as --paths {template!r} says")
 
 
 def _in_steps(curves: Iterable[Curve], steps_per_epoch: float | None) -> list[str]:
@@ -235,8 +248,9 @@ def _unseeded(curves: Iterable[Curve]) -> list[str]:
     for curve in curves:
         if curve.seed >= 0:
             continue
-        key = (curve.workload, curve.optimizer, repr(sorted(curve.parameters.items(), key=lambda item: item[0])))
-        curve.seed = counts[key]
+        settings = sorted((name, repr(one)) for name, one in curve.parameters.items() if not NO_SETTING.search(name))
+        key = (curve.workload, curve.optimizer, repr(settings))
+        curve.seed, curve.numbered = counts[key], True
         counts[key] += 1
         number += 1
     return [f"{number:,} runs say no seed, and are numbered in their order"] if number else []

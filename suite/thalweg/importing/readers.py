@@ -12,6 +12,7 @@ from typing import cast
 
 from thalweg.contracts.importer import ForeignRun, ImportContext, Importer
 from thalweg.errors import UserError, unknown
+from thalweg.failure import Failure
 from thalweg.limits import TRIALS
 from thalweg.registry import Entry, Registry
 
@@ -48,18 +49,27 @@ def read(registry: Registry, paths: Sequence[Path], format_: str = AUTO, step: s
     if format_ != AUTO and format_ not in {entry.name for entry in importers}:
         raise UserError(f"--format: {unknown('format', format_, (AUTO, *(entry.name for entry in importers)))}")
     asked = [entry for entry in importers if format_ in (AUTO, entry.name)]
-    entry, files = _recognised(paths, asked, format_)
+    entry, files, others = _recognised(paths, asked, format_)
     importer = cast(Importer, entry.component)
     versions = [_own_version(entry), *_versions(importer)]
     context = ImportContext(step=step)
-    runs = list(importer.read(files, context))
+    if others:
+        some = ", ".join(str(path) for path in others[:3]) + (", …" if len(others) > 3 else "")
+        context.note(f"{_files(len(others))} of another kind not read: {some}; --format csv reads tables")
+    try:
+        runs = list(importer.read(files, context))
+    except UserError:
+        raise
+    except Exception as error:  # of a file that is not as its format says, or of a plugin
+        where = files[0] if len(files) == 1 else f"{paths[0]}: one of {_files(len(files))}"
+        raise UserError(f"{where}: importer {entry.name!r} cannot read it ({Failure.of(error).line})") from error
     if not runs:
         raise UserError(f"{paths[0]}: importer {entry.name!r} finds no run in {_files(len(files))}")
     return Read(entry.name, ", ".join(versions), runs, list(context.notes))
 
 
-def _recognised(paths: Sequence[Path], asked: Sequence[Entry], format_: str) -> tuple[Entry, list[Path]]:
-    """The importer that reads the files, and the files that it reads."""
+def _recognised(paths: Sequence[Path], asked: Sequence[Entry], format_: str) -> tuple[Entry, list[Path], list[Path]]:
+    """The importer that reads the files, the files that it reads, and tables that it does not read."""
     found: dict[str, list[Path]] = defaultdict(list)
     special = [entry for entry in asked if not entry.component.general]
     general = [entry for entry in asked if entry.component.general]
@@ -91,7 +101,13 @@ def _recognised(paths: Sequence[Path], asked: Sequence[Entry], format_: str) -> 
         told = ", ".join(f"{name} ({_files(len(files))})" for name, files in found.items())
         raise UserError(f"{paths[0]}: holds runs of several formats: {told}: --format chooses one")
     ((name, files),) = found.items()
-    return next(entry for entry in asked if entry.name == name), sorted(files)
+    entry = next(one for one in asked if one.name == name)
+    # a file of the same name is of the same format, even if it lacks what tells the format
+    alike = set() if entry.component.general else {path.name for path in files}
+    files += [path for path in rest if path.name in alike]
+    there = set(files)
+    others = [path for path in rest if path not in there and any(one.component.recognises(path) for one in general)]
+    return entry, sorted(files), others
 
 
 def _walked(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:

@@ -169,9 +169,14 @@ def write(made: Import, root: Path, replace_others: bool = False) -> tuple[int, 
         text = _merged(made, kept)
     places = {(one.workload, one.optimizer, one.trial.seed): hash_ for hash_, one in there.items() if not _tuned(one)}
     new = [(document, curve) for document, curve in made.trials if document.hash not in there]
-    for document, _ in new:
+    for document, curve in new:
         place = (document.workload, document.optimizer, document.trial.seed)
         other = None if _tuned(document) else places.get(place)
+        if other is not None and curve.numbered:
+            raise UserError(
+                f"{results.path}: a run of {document.optimizer} on {document.workload} says no seed, and seed "
+                f"{document.trial.seed} is there: --map seed=PARAMETER or --paths gives seeds; or import all in one"
+            )
         if other is not None and not replace_others:
             workload, optimizer, seed = place
             raise UserError(

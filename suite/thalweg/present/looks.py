@@ -135,5 +135,7 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except OSError as error:
+    except UserError:
+        raise
+    except Exception as error:  # h5py raises errors of many kinds for damaged files
         raise UserError(f"{path}: is no HDF5 file that can be read: {error}") from error

@@ -51,8 +51,8 @@ def import_curves_command(options: CurvesOptions) -> ExitCode:
     if options.benchmark in {entry.name for entry in registry.entries("benchmarks")}:
         raise UserError(f"--benchmark {options.benchmark}: is a benchmark of thalweg's own: choose another name")
     found = read(registry, options.paths, options.format, names.fields.get("step", ""))
-    if options.steps_per_epoch is not None and not 0 < options.steps_per_epoch < 2**53:
-        raise UserError(f"--steps-per-epoch {options.steps_per_epoch:g}: give a number above 0")
+    if options.steps_per_epoch is not None and not 1 <= options.steps_per_epoch < 2**53:
+        raise UserError(f"--steps-per-epoch {options.steps_per_epoch:g}: give a number from 1 up")
     runs = mapped(found.runs, names, options.steps_per_epoch)
     made = prepare(
         found,
