@@ -14,7 +14,7 @@ import pandas as pd
 import thalweg
 from thalweg.contracts.importer import COSTS, ForeignRun, ImportContext
 from thalweg.errors import UserError, unknown
-from thalweg.foreign.cells import plain
+from thalweg.foreign.cells import is_number, plain
 from thalweg.foreign.keys import guessed
 from thalweg.foreign.tables import ENDINGS, codes_of, header_of, melted, missing, numbers, table_of
 
@@ -26,6 +26,9 @@ NAMING = ("workload", "optimizer", "seed", "run", "hash")
 
 SAYS = ("benchmark", "status", "reason")
 """Columns that say something of a run, and do not tell it from others."""
+
+METRICS = ("better", "ranks", "target")
+"""Columns of exports that say something of a metric: its direction, whether it ranks, and a value to reach."""
 
 STEPS = ("step", "steps", "iteration", "iter", "global_step", "_step", "epoch", "epochs")
 """Columns of a wide table that count, the first that is there."""
@@ -73,6 +76,9 @@ def _runs_of(path: Path, context: ImportContext) -> Iterator[ForeignRun]:
 
 
 def _tidy(path: Path, table: pd.DataFrame, context: ImportContext) -> Iterator[ForeignRun]:
+    if set(METRICS) <= set(table.columns):
+        _tell(table, context)
+        table = table.drop(columns=list(METRICS))
     kept = ~(missing(table["metric"]) | missing(table["step"]) | missing(table["value"]))
     naming = _naming(table, kept, context)
     group = _groups(table, naming)
@@ -103,6 +109,19 @@ def _tidy(path: Path, table: pd.DataFrame, context: ImportContext) -> Iterator[F
             status if status in ("done", "diverged", "failed") else "",
             reason if isinstance(reason, str) else "",
         )
+
+
+def _tell(table: pd.DataFrame, context: ImportContext) -> None:
+    """Take what an export says of metrics."""
+    about = table[["workload", "metric", *METRICS]].drop_duplicates() if "workload" in table else table.iloc[:0]
+    for workload, metric, better, ranks, target in about.itertuples(index=False):
+        if better in ("higher", "lower"):
+            context.told.better[str(metric)] = better
+        if plain(ranks) is True:
+            context.told.ranks[str(workload)] = str(metric)
+            value = plain(target)
+            if is_number(value) and value == value:
+                context.told.targets[str(workload)] = float(value)
 
 
 def _groups(table: pd.DataFrame, naming: Sequence[str]) -> npt.NDArray[np.int32]:

@@ -43,6 +43,18 @@ class ForeignRun:
 
 
 @dataclass
+class Told:
+    """What files say of metrics, as exports of thalweg do. What the user says goes before."""
+
+    better: dict[str, str] = field(default_factory=dict)
+    """``higher`` or ``lower`` by metric."""
+    ranks: dict[str, str] = field(default_factory=dict)
+    """The metric that ranks, by workload."""
+    targets: dict[str, float] = field(default_factory=dict)
+    """The value of that metric to reach, by workload."""
+
+
+@dataclass
 class ImportContext:
     """What the user asks for besides the files, and what the importer tells the user."""
 
@@ -50,6 +62,8 @@ class ImportContext:
     """The column that counts steps, where the user names one with ``--map step=COLUMN``."""
     notes: Counter[str] = field(default_factory=Counter)
     """Sentences, with the number of times they were told."""
+    told: Told = field(default_factory=Told)
+    """What the files say of metrics."""
 
     def note(self, text: str) -> None:
         """Tell the user what must be known to trust the numbers. Equal sentences are printed once."""

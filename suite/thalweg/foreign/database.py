@@ -66,5 +66,5 @@ def tables_of(path: Path) -> Iterator[Tables]:
             yield Tables(path, connection)
         finally:
             connection.close()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error

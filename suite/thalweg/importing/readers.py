@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from thalweg.contracts.importer import ForeignRun, ImportContext, Importer
+from thalweg.contracts.importer import ForeignRun, ImportContext, Importer, Told
 from thalweg.errors import UserError, unknown
 from thalweg.failure import Failure
 from thalweg.limits import TRIALS
@@ -31,6 +31,8 @@ class Read:
     runs: list[ForeignRun]
     notes: list[str] = field(default_factory=list)
     """What one must know of the format to trust the numbers."""
+    told: Told = field(default_factory=Told)
+    """What the files say of metrics."""
 
 
 def read(registry: Registry, paths: Sequence[Path], format_: str = AUTO, step: str = "") -> Read:
@@ -65,7 +67,7 @@ def read(registry: Registry, paths: Sequence[Path], format_: str = AUTO, step: s
         raise UserError(f"{where}: importer {entry.name!r} cannot read it ({Failure.of(error).line})") from error
     if not runs:
         raise UserError(f"{paths[0]}: importer {entry.name!r} finds no run in {_files(len(files))}")
-    return Read(entry.name, ", ".join(versions), runs, list(context.notes))
+    return Read(entry.name, ", ".join(versions), runs, list(context.notes), context.told)
 
 
 def _recognised(paths: Sequence[Path], asked: Sequence[Entry], format_: str) -> tuple[Entry, list[Path], list[Path]]:
@@ -81,14 +83,14 @@ def _recognised(paths: Sequence[Path], asked: Sequence[Entry], format_: str) -> 
         if alone and format_ != AUTO:
             found[format_].append(path)
             continue
-        name = next((entry.name for entry in special if entry.component.recognises(path)), None)
+        name = next((entry.name for entry in special if _recognises(entry, path)), None)
         if name is None:
             rest.append(path)
         else:
             found[name].append(path)
     if not found:
         for path in rest:
-            name = next((entry.name for entry in general if entry.component.recognises(path)), None)
+            name = next((entry.name for entry in general if _recognises(entry, path)), None)
             if name is not None:
                 found[name].append(path)
             elif path in paths:
@@ -106,8 +108,16 @@ def _recognised(paths: Sequence[Path], asked: Sequence[Entry], format_: str) -> 
     alike = set() if entry.component.general else {path.name for path in files}
     files += [path for path in rest if path.name in alike]
     there = set(files)
-    others = [path for path in rest if path not in there and any(one.component.recognises(path) for one in general)]
+    others = [path for path in rest if path not in there and any(_recognises(one, path) for one in general)]
     return entry, sorted(files), others
+
+
+def _recognises(entry: Entry, path: Path) -> bool:
+    """Whether an importer recognises a file; one that raises does not."""
+    try:
+        return bool(entry.component.recognises(path))
+    except Exception:  # a damaged file, or a plugin's mistake, must not hide other files
+        return False
 
 
 def _walked(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:

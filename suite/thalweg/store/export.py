@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,18 @@ def _named(stored: Sequence[tuple[str, StoredTrial]]) -> list[dict[str, Any]]:
     return [{name: table[name].iloc[row] for name in _TRIAL} for row in range(len(table))]
 
 
-Marks = Mapping[tuple[str, str], Mapping[str, Any]]
-"""Further columns of a trial's rows, by benchmark and hash."""
+METRICS = ("better", "ranks", "target")
+"""Columns about a row's metric: its direction, whether it ranks the workload, and its value to reach."""
+
+
+@dataclass(frozen=True)
+class Besides:
+    """Further columns of an export's rows."""
+
+    trials: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    """Of a trial, by benchmark and hash."""
+    metrics: Mapping[tuple[str, str, str], tuple[str, bool, float]] = field(default_factory=dict)
+    """The values of METRICS, by benchmark, workload and metric."""
 
 
 def settings_of(trial: StoredTrial) -> dict[str, Any]:
@@ -75,14 +86,17 @@ def settings_of(trial: StoredTrial) -> dict[str, Any]:
 
 
 def curves_table(
-    stored: Sequence[tuple[str, StoredTrial]], unread: list[Unreadable], marks: Marks | None = None
+    stored: Sequence[tuple[str, StoredTrial]],
+    unread: list[Unreadable],
+    besides: Besides | None = None,
 ) -> pd.DataFrame:
     """The rows of all curves, each with its trial and its settings: a tidy table that ``import-curves`` reads.
 
     A trial without a curve has one row without numbers.
 
-    ``unread`` gets the curves that cannot be read. ``marks`` has further columns.
+    ``unread`` gets the curves that cannot be read. ``besides`` has further columns.
     """
+    besides = besides or Besides()
     parts = []
     for (benchmark, trial), row in zip(stored, _named(stored), strict=True):
         try:
@@ -92,9 +106,13 @@ def curves_table(
             curve = pd.DataFrame()
         if curve.empty:
             curve = pd.DataFrame(index=[0])
-        further = (marks or {}).get((benchmark, trial.document.hash), {})
+        further = besides.trials.get((benchmark, trial.document.hash), {})
         parts.append(curve.assign(**row, **{**settings_of(trial), **further}))
     table: pd.DataFrame = pd.concat(parts, ignore_index=True)
+    if besides.metrics:
+        keys = zip(table["benchmark"], table["workload"], table["metric"].astype(object), strict=True)
+        told = [besides.metrics.get(key, ("", False, float("nan"))) for key in keys]
+        table[list(METRICS)] = pd.DataFrame(told, columns=list(METRICS), index=table.index)
     return table[[*_TRIAL, *(column for column in table if column not in _TRIAL)]]
 
 
@@ -121,7 +139,10 @@ def probes_tables(stored: Sequence[tuple[str, StoredTrial]], unread: list[Unread
 
 
 def export(
-    stored: Sequence[tuple[str, StoredTrial]], out: Path, raw: bool = False, marks: Marks | None = None
+    stored: Sequence[tuple[str, StoredTrial]],
+    out: Path,
+    raw: bool = False,
+    besides: Besides | None = None,
 ) -> list[Unreadable]:
     """Write trials into one file, which replaces an older one when it is complete; gives what could not be read.
 
@@ -134,11 +155,11 @@ def export(
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         if out.suffix == ".parquet":
-            curves_table(stored, unread, marks).to_parquet(partial, index=False)
+            curves_table(stored, unread, besides).to_parquet(partial, index=False)
         elif out.suffix == ".csv":
-            to_csv(curves_table(stored, unread, marks), partial, raw)
+            to_csv(curves_table(stored, unread, besides), partial, raw)
         else:
-            _to_duckdb(stored, partial, unread, marks)
+            _to_duckdb(stored, partial, unread, besides)
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)
@@ -146,11 +167,14 @@ def export(
 
 
 def _to_duckdb(
-    stored: Sequence[tuple[str, StoredTrial]], path: Path, unread: list[Unreadable], marks: Marks | None
+    stored: Sequence[tuple[str, StoredTrial]],
+    path: Path,
+    unread: list[Unreadable],
+    besides: Besides | None,
 ) -> None:
     import duckdb
 
-    tables = {"trials": trials_table(stored), "curves": curves_table(stored, unread, marks)}
+    tables = {"trials": trials_table(stored), "curves": curves_table(stored, unread, besides)}
     taken = {"trials", "curves"}
     for name, table in probes_tables(stored, unread).items():
         tables[_free(f"probe_{name}", taken)] = table

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from thalweg.commands.results.besides import marks_of, metrics_of
 from thalweg.commands.results.find import chosen_results, nothing_in
-from thalweg.commands.results.tuned import marks_of
 from thalweg.console import console, warn_of_unreadable
 from thalweg.errors import UserError, unknown
 from thalweg.exit_codes import ExitCode
 from thalweg.present import sentences
+from thalweg.present.loaded import read_loaded
 from thalweg.registry import load_registry
-from thalweg.store.export import FORMATS, export
+from thalweg.store.export import FORMATS, Besides, export
 from thalweg.store.roots import refused_in, results_root
 from thalweg.store.trials import StoredTrial
 
@@ -31,17 +32,20 @@ def export_command(out: Path, benchmark: str | None, results: Path | None, raw: 
     stored: list[tuple[str, StoredTrial]] = []
     unreadable = refused_in(root) if benchmark is None else []
     marks: dict[tuple[str, str], Mapping[str, Any]] = {}
+    metrics: dict[tuple[str, str, str], tuple[str, bool, float]] = {}
     registry = load_registry()
     for name, there in chosen_results(benchmark, root).items():
         trials, others = there.scan()
         stored += [(name, trial) for trial in trials]
-        marks |= {(name, hash_): mark for hash_, mark in marks_of(there, registry).items()}
+        view = read_loaded(there, registry).view
+        marks |= {(name, hash_): mark for hash_, mark in marks_of(view).items()}
+        metrics |= {(name, *key): told for key, told in metrics_of(view).items()}
         unreadable += others
     warn_of_unreadable(unreadable)
     if not stored:
         return nothing_in(root)
     try:
-        warn_of_unreadable(export(stored, out, raw, marks))
+        warn_of_unreadable(export(stored, out, raw, Besides(marks, metrics)))
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror}") from error
     console().print(f"{sentences.count(len(stored), 'trial')} in {out}", markup=False)

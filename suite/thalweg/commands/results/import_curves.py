@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from thalweg.console import console, errors, print_json, print_table
 from thalweg.errors import UserError
@@ -18,6 +18,8 @@ from thalweg.present.sentences import NOT_KNOWN, count, not_known
 from thalweg.registry import load_registry
 from thalweg.selection import parse_settings
 from thalweg.store.roots import results_root
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,9 @@ def import_curves_command(options: CurvesOptions) -> ExitCode:
         found,
         runs,
         options.benchmark,
-        names.better,
-        _by_workload(options.metric),
-        _targets(options.target),
+        {**found.told.better, **names.better},
+        _before(_by_workload(options.metric), found.told.ranks),
+        _before(_targets(options.target), {} if options.metric else found.told.targets),
         options.paired,
     )
     root = results_root(options.into)
@@ -124,6 +126,11 @@ def _names(options: CurvesOptions) -> Names:
     )
     check(names, "--map" if options.mapping is None else str(options.mapping))
     return names
+
+
+def _before(given: dict[str, T], told: dict[str, T]) -> dict[str, T]:
+    """What the user says, before what the files say; a value for all workloads goes before too."""
+    return given if "" in given else {**told, **given}
 
 
 def _by_workload(texts: Iterable[str]) -> dict[str, str]:

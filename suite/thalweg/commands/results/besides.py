@@ -1,4 +1,4 @@
-"""What an export says of trials of a benchmark that tunes."""
+"""What an export says of a benchmark's trials and metrics besides their curves."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from thalweg.plan import Choice
-from thalweg.present.loaded import read_loaded
-from thalweg.registry import Registry
-from thalweg.store.results import BenchmarkResults
+from thalweg.present.view import View
 
 
-def marks_of(results: BenchmarkResults, registry: Registry) -> Mapping[str, dict[str, Any]]:
+def marks_of(view: View) -> Mapping[str, dict[str, Any]]:
     """Further columns by a trial's hash: whether tuning trained it, or what the choice of its setting adds.
 
     Empty for a benchmark that does not tune, or whose plan cannot be made.
     """
-    view = read_loaded(results, registry).view
     if view.plan is None or not view.plan.tuning:
         return {}
     marks: dict[str, dict[str, Any]] = {hash_: {"tuning": True} for hash_ in view.everything.column("hash")}
@@ -25,3 +22,15 @@ def marks_of(results: BenchmarkResults, registry: Registry) -> Mapping[str, dict
         choice = view.plan.choice.get((workload, optimizer), Choice())
         marks[hash_] = {"choice_variance": choice.linear, "choice_variance_log": choice.log}
     return marks
+
+
+def metrics_of(view: View) -> Mapping[tuple[str, str], tuple[str, bool, float]]:
+    """By workload and metric the better direction, whether the metric ranks, and its value to reach."""
+    found = {}
+    for name, workload in view.workloads.items():
+        for metric in workload.metrics:
+            ranks = metric.name == workload.metric.name
+            aims = ranks and workload.target is not None and workload.target_metric is workload.metric
+            value = workload.target.value if aims and workload.target is not None else float("nan")
+            found[name, metric.name] = (metric.better, ranks, value)
+    return found
