@@ -491,3 +491,14 @@ def test_further_mistakes_are_one_line(cli: CommandLine, text: str, words: tuple
     more = () if "--paths" in words else ("--set", "optimizer=a")
     done = cli("results", "import-curves", "bad.csv", "--benchmark", "m", "--into", "imp", *words, *more, code=2)
     assert says in done.stderr
+
+
+def test_a_saved_mapping_keeps_the_metric_and_the_target(cli: CommandLine, tidy: Path) -> None:
+    imported(cli, "tidy.csv", "--metric", "loss", "--target", "0.5", "--save-mapping", "map.toml")
+    words = ["results", "import-curves", "tidy.csv", "--mapping", "map.toml", "--benchmark", "again", "--into", "imp"]
+    cli(*words)
+    first, again = (cli.json("leaderboard", name, "--results", "imp")["rows"] for name in ("mine", "again"))
+    assert first == again
+    assert first[0]["metric"] == "loss"
+    (cli.folder / "map.toml").write_text('[target]\nw = "x"\n', encoding="utf-8")
+    assert "map.toml: target: w: 'x' is no number" in cli(*words, code=2).stderr

@@ -14,7 +14,7 @@ import numpy as np
 
 from thalweg.contracts.importer import ForeignRun
 from thalweg.errors import UserError, unknown
-from thalweg.foreign.cells import plain
+from thalweg.foreign.cells import is_number, plain
 from thalweg.foreign.keys import LEFT_OUT, METRICS, Key, guessed
 from thalweg.foreign.keys import SPLITS as WORDS
 from thalweg.importing.series import Series, series_of
@@ -46,6 +46,10 @@ class Names:
     """A template of the end of paths, such as ``{optimizer}/{seed}/metrics.csv``, that gives parameters."""
     better: Mapping[str, str] = field(default_factory=dict)
     """``higher`` or ``lower``, by metric."""
+    metric: Mapping[str, str] = field(default_factory=dict)
+    """The metric that ranks, by workload; "" for all others."""
+    target: Mapping[str, float] = field(default_factory=dict)
+    """The value of that metric to reach, by workload; "" for all others."""
 
     def to_toml(self) -> str:
         """The mapping as a file."""
@@ -57,6 +61,7 @@ class Names:
 
         lines = [f"paths = {json.dumps(self.paths)}", ""] if self.paths else []
         lines += [*table("map", self.fields), *table("set", self.constants), *table("better", self.better)]
+        lines += [*table("metric", self.metric), *table("target", self.target)]
         return "\n".join(lines)
 
 
@@ -70,13 +75,18 @@ def read_names(path: Path) -> Names:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: is no TOML file that can be read: {error}") from error
-    known = ("paths", "map", "set", "better")
+    known = ("paths", "map", "set", "better", "metric", "target")
     for key, value in table.items():
         if key not in known:
             raise UserError(f"{path}: {unknown('key', key, known)}")
         if isinstance(value, str) != (key == "paths") or (key != "paths" and not isinstance(value, dict)):
             raise UserError(f"{path}: {key}: give a {'text' if key == 'paths' else 'table'}")
-    return Names(table.get("map", {}), table.get("set", {}), table.get("paths", ""), table.get("better", {}))
+    tables = [table.get(key, {}) for key in ("map", "set", "better", "metric", "target")]
+    fields, constants, better, metric, target = tables
+    for workload, value in target.items():
+        if not is_number(value):
+            raise UserError(f"{path}: target: {workload}: {value!r} is no number")
+    return Names(fields, constants, table.get("paths", ""), better, metric, target)
 
 
 def check(names: Names, where: str) -> None:

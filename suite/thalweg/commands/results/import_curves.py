@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,8 +61,8 @@ def import_curves_command(options: CurvesOptions) -> ExitCode:
         runs,
         options.benchmark,
         {**found.told.better, **names.better},
-        _before(_by_workload(options.metric), found.told.ranks),
-        _before(_targets(options.target), {} if options.metric else found.told.targets),
+        _before(names.metric, found.told.ranks),
+        _before(names.target, {} if names.metric else found.told.targets),
         options.paired,
     )
     root = results_root(options.into)
@@ -123,14 +123,16 @@ def _names(options: CurvesOptions) -> Names:
         {**base.constants, **constants},
         options.template or base.paths,
         {**base.better, **_pairs(options.better, "--better")},
+        {**base.metric, **_by_workload(options.metric)},
+        {**base.target, **_targets(options.target)},
     )
     check(names, "--map" if options.mapping is None else str(options.mapping))
     return names
 
 
-def _before(given: dict[str, T], told: dict[str, T]) -> dict[str, T]:
+def _before(given: Mapping[str, T], told: Mapping[str, T]) -> dict[str, T]:
     """What the user says, before what the files say; a value for all workloads goes before too."""
-    return given if "" in given else {**told, **given}
+    return dict(given) if "" in given else {**told, **given}
 
 
 def _by_workload(texts: Iterable[str]) -> dict[str, str]:
