@@ -418,6 +418,15 @@ def test_a_wide_table_of_several_settings_has_a_run_for_each(cli: CommandLine) -
     }
 
 
+def test_a_rate_that_differs_after_a_resume_is_no_setting(cli: CommandLine) -> None:
+    rows = [(1, 0.1, 0.1), (2, 0.1, 0.2), (3, 0.1, 0.3), (3, 0.05, 0.4), (4, 0.05, 0.5)]
+    pd.DataFrame(rows, columns=["step", "lr", "val_acc"]).to_csv(cli.folder / "wide.csv", index=False)
+    report = imported(cli, "wide.csv", "--set", "optimizer=sgd")
+    assert report["added"] == 1
+    assert any("1 rows repeat a step" in note for note in report["notes"])
+    assert board(cli)[0]["value"] == pytest.approx(0.5)
+
+
 def test_tables_beside_runs_of_a_program_are_told(cli: CommandLine) -> None:
     for seed in (0, 1):
         folder = cli.folder / "runs" / f"adam-{seed}"

@@ -177,7 +177,7 @@ def _wide(path: Path, table: pd.DataFrame, context: ImportContext) -> Iterator[F
         listed = ", ".join([str(name) for name in table.columns][:12])
         raise UserError(f"{path}: no column counts steps; it has {listed}: --map step=COLUMN names it")
     own = [name for name in NAMING if name in table]
-    own += _settings(table, count, own)
+    own += _settings(path, table, count, own)
     if not own:
         yield _melted(path, table, count, context)
         return
@@ -189,22 +189,26 @@ def _wide(path: Path, table: pd.DataFrame, context: ImportContext) -> Iterator[F
         yield replace(run, name=f"{run.name} {name}".strip(), parameters={**run.parameters, **named})
 
 
-def _settings(table: pd.DataFrame, count: str, own: list[str]) -> list[str]:
+def _settings(path: Path, table: pd.DataFrame, count: str, own: list[str]) -> list[str]:
     """The further columns that tell runs apart: with each of them fewer rows repeat a step of their run.
 
-    A column with a value of its own in most rows is measured, and tells no runs apart.
+    Each value of such a column has a run from the first step on. What differs after a resume, such as a scheduled rate,
+    has not; and a column with a value of its own in most rows is measured.
     """
     found: list[str] = []
+    table = table.assign(**{count: numbers(path, table[count], count)})
     repeated = int(table.duplicated([*own, count]).sum())
-    for name in table.columns:
+    for name in map(str, table.columns):
         if not repeated:
             break
-        if name in (*own, count, *COSTS, *SAYS) or guessed(str(name)) is not None:
+        if name in (*own, count, *COSTS, *SAYS) or guessed(name) is not None:
             continue
-        rows = int(table.duplicated([*own, *found, str(name), count]).sum())
-        runs = table.groupby([*own, *found, str(name)], dropna=False, observed=True).ngroups
-        if rows < repeated and 2 * runs <= len(table):
-            found.append(str(name))
+        keys = [*own, *found, name]
+        rows = int(table.duplicated([*keys, count]).sum())
+        begins = table.groupby(keys, sort=False, dropna=False, observed=True)[count].min()
+        whole = begins.groupby(level=list(range(len(own))), dropna=False).nunique().max() if own else begins.nunique()
+        if rows < repeated and whole == 1 and 2 * len(begins) <= len(table):
+            found.append(name)
             repeated = rows
     return found
 
