@@ -427,6 +427,15 @@ def test_a_rate_that_differs_after_a_resume_is_no_setting(cli: CommandLine) -> N
     assert board(cli)[0]["value"] == pytest.approx(0.5)
 
 
+def test_an_index_of_pandas_is_a_column_only_where_it_has_a_name(cli: CommandLine) -> None:
+    table = pd.DataFrame({"step": [1, 2, 3], "val_acc": [0.1, 0.2, 0.3], "optimizer": "sgd"})
+    table[table["step"] > 1].to_parquet(cli.folder / "wide.parquet")
+    assert imported(cli, "wide.parquet")["left_out"] == {}
+    table.set_index("step").assign(val_acc=[0.2, 0.3, 0.4]).to_parquet(cli.folder / "named.parquet")
+    words = ["results", "import-curves", "named.parquet", "--benchmark", "named", "--into", "imp"]
+    assert cli.json(*words)["rows"][0]["steps"] == 3
+
+
 def test_tables_beside_runs_of_a_program_are_told(cli: CommandLine) -> None:
     for seed in (0, 1):
         folder = cli.folder / "runs" / f"adam-{seed}"

@@ -156,6 +156,8 @@ def _parquet(path: Path, kept: Collection[str]) -> pd.DataFrame:
     columns: dict[str, pd.Series] = {}
     # one column after the other: a whole table would be in memory twice
     for name in schema.names:
+        if name.startswith("__index_level_"):
+            continue  # an index without a name, which pandas writes as a column
         if name in columns:
             raise UserError(f"{path}: has two columns of one name")
         column = file.read(columns=[name]).column(name)
