@@ -49,7 +49,8 @@ def header_of(path: Path) -> list[str]:
         import pyarrow.parquet as pq
 
         try:
-            return [str(name).strip() for name in pq.read_schema(path).names]
+            schema = pq.read_schema(path)
+            return [str(name).strip() for name in (*schema.names, *_ranges(schema))]
         except (OSError, pa.ArrowException):
             return []
     line = head_of(path).partition("\n")[0].strip()
@@ -165,7 +166,20 @@ def _parquet(path: Path, kept: Collection[str]) -> pd.DataFrame:
             columns[name] = pd.Series(column.to_pylist(), dtype=object)
         else:
             columns[name] = column.to_pandas()
+    for name, index in _ranges(schema).items():
+        if len(index) == file.metadata.num_rows and name not in columns:
+            columns[name] = pd.Series(index)
     return pd.DataFrame(columns, copy=False)
+
+
+def _ranges(schema: Any) -> dict[str, range]:
+    """The named indices of pandas that are ranges: it writes them into the metadata, and no column."""
+    try:
+        told = (schema.pandas_metadata or {}).get("index_columns", [])
+        found = {one["name"]: range(one["start"], one["stop"], one["step"]) for one in told if isinstance(one, dict)}
+    except (ValueError, TypeError, KeyError, AttributeError):  # metadata that a stranger wrote
+        return {}
+    return {name: index for name, index in found.items() if isinstance(name, str)}
 
 
 def _is_text(kind: Any) -> bool:
