@@ -252,3 +252,16 @@ def test_the_frame_runs_and_starts_with_the_leaderboard(
     page = AppTest.from_file(APP_SCRIPT, default_timeout=30).run()
     assert not page.exception
     assert "leaderboard" in text(page.title)
+
+
+def test_an_address_that_asks_for_what_is_not_there_is_told(show: Show, results: Path) -> None:
+    page = show("leaderboard", results, benchmark="nonsense", source="nowhere")
+    told = [warning.value for warning in page.warning]
+    assert any("Unknown benchmark 'nonsense': the page shows" in text for text in told)
+    assert any("Unknown results 'nowhere': the page shows" in text for text in told)
+    other = next(
+        name for name in page.selectbox(key="benchmark").options if name != page.selectbox(key="benchmark").value
+    )
+    page.selectbox(key="benchmark").select(other).run()
+    assert not any("Unknown benchmark" in warning.value for warning in page.warning)
+    assert not any("Unknown" in warning.value for warning in show("leaderboard", results, benchmark="tiny").warning)

@@ -15,15 +15,30 @@ from thalweg.store.roots import benchmarks_in
 
 T = TypeVar("T", bound=str)
 
+SHARED = ("source", "benchmark")
+"""The choices of the sidebar. Pages tell what an address asks for in vain, since a sidebar may be closed."""
+
 
 def select(label: str, options: Sequence[T], key: str, default: T | None = None) -> T:
     """A select box of one option or more, the default first; ``key`` holds the choice in the page's address."""
     choices = sorted(options, key=lambda option: option != default)
+    asked = st.query_params.get(key)
+    if asked is not None and asked not in choices and key not in st.session_state:
+        st.session_state[_unknown(key)] = f"Unknown {label} {asked!r}: the page shows {choices[0]!r}."
     if key in st.session_state and st.session_state[key] not in choices:
         # the options changed: another workload or benchmark, or results were deleted
         st.session_state[key] = choices[0]
-    chosen: T | None = st.selectbox(label, choices, key=key, bind="query-params")
+    chosen: T | None = st.selectbox(
+        label, choices, key=key, bind="query-params", on_change=lambda: st.session_state.pop(_unknown(key), None)
+    )
+    if key not in SHARED and (told := st.session_state.get(_unknown(key))):
+        st.warning(plain(told))
     return choices[0] if chosen is None else chosen
+
+
+def _unknown(key: str) -> str:
+    """The place in the session of a note that an address asks for what is not there."""
+    return f"unknown-{key}"
 
 
 def choose() -> tuple[Source, Loaded] | None:
@@ -33,8 +48,7 @@ def choose() -> tuple[Source, Loaded] | None:
         by_key = {source.key: source for source in there}
         keys = list(by_key)
         # keys and not labels, since Streamlit puts the shown text into the address
-        chosen: str | None = st.selectbox("results", keys, key="source", bind="query-params")
-        source = by_key.get(chosen or keys[0], there[0])
+        source = by_key[select("results", keys, "source")]
         st.caption(plain(source.label))
         names = benchmarks_in(source.path)
         if not names:
@@ -60,6 +74,9 @@ def welcome() -> None:
 
 def warnings(loaded: Loaded | None) -> None:
     """Draw warnings about all results and about the chosen benchmark, above a page's content."""
+    for key in SHARED:
+        if told := st.session_state.get(_unknown(key)):
+            st.warning(plain(told))
     refused = [note for source in sources() if (note := notes.refused(source.path))]
     for note in [*refused, *(notes.warnings(loaded) if loaded else [])]:
         st.warning("\n\n".join([plain(note.text), "\n".join(f"- {plain(item)}" for item in note.items)]))
