@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -79,17 +81,20 @@ def _lost(entries: list[dict[str, Any]]) -> set[int]:
     evaluated = [index for index, entry in enumerate(entries) if _evaluations(entry)]
     badly = [index for index in evaluated if any(map(_no_number, _evaluations(entries[index])))]
     begins = [index for index in zeros if _no_number(entries[index].get("grad_norm"))]
-    begins += [max((at for at in evaluated if at < index), default=-1) for index in badly]
+    if badly:
+        place = evaluated.index(badly[0])
+        begins.append(evaluated[place - 1] if place else -1)
     last = max(evaluated, default=-1)
     later = [index for index, entry in enumerate(entries) if "loss" in entry and index > last]
-    end = [index for index in later if all(entries[at]["loss"] == 0.0 for at in later if at >= index)]
+    end = list(takewhile(lambda index: entries[index]["loss"] == 0.0, reversed(later)))
     if end and any(is_number(entry.get("loss")) and entry["loss"] > 0 for entry in entries):
-        begins.append(end[0])
+        begins.append(end[-1])
     first = min(begins, default=len(entries))
-    found = set()
+    found, wrong = set(), set(badly)
     for index in zeros:
-        after = next((at for at in evaluated if at > index), None)
-        sound = after is not None and after not in badly and not _no_number(entries[index].get("grad_norm"))
+        place = bisect_right(evaluated, index)
+        after = evaluated[place] if place < len(evaluated) else None
+        sound = after is not None and after not in wrong and not _no_number(entries[index].get("grad_norm"))
         if index >= first and not sound:
             found.add(index)
     return found
