@@ -30,7 +30,9 @@ def metrics_of(view: View) -> Mapping[tuple[str, str], tuple[str, bool, float]]:
     for name, workload in view.workloads.items():
         for metric in workload.metrics:
             ranks = metric.name == workload.metric.name
-            aims = ranks and workload.target is not None and workload.target_metric is workload.metric
-            value = workload.target.value if aims and workload.target is not None else float("nan")
+            target, aim = workload.target, workload.target_metric
+            # by name: the metric of losses below zero has another scale here
+            aims = ranks and target is not None and aim is not None and aim.name == metric.name
+            value = target.value if aims and target is not None else float("nan")
             found[name, metric.name] = (metric.better, ranks, value)
     return found
