@@ -21,7 +21,8 @@ def same(one: Any, other: Any) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("name", "ending"), [("quick", "csv"), ("cpu", "parquet"), ("kfac", "parquet"), ("tuned", "parquet")]
+    ("name", "ending"),
+    [("quick", "csv"), ("analytic", "parquet"), ("cpu", "parquet"), ("kfac", "parquet"), ("tuned", "parquet")],
 )
 def test_an_export_gives_the_same_leaderboard(cli: CommandLine, name: str, ending: str) -> None:
     check(cli, name, ending)
