@@ -395,3 +395,17 @@ def test_lists_are_settings(tmp_path: Path) -> None:
     written(tmp_path / "v" / "hparams.yaml", "hidden: [64, 64]\nbetas: !!python/tuple [0.9, 0.99]\nloop: &a {b: *a}\n")
     ((run,), _) = read("lightning", path)
     assert run.parameters == {"hidden": "[64, 64]", "betas": "[0.9, 0.99]"}
+
+
+def test_a_resume_takes_back_values_of_its_own_folder_alone(tmp_path: Path) -> None:
+    from torch.utils.tensorboard import SummaryWriter
+
+    for purge, steps, suffix in ((None, range(1, 6), ".a"), (4, range(4, 7), ".b")):
+        with SummaryWriter(str(tmp_path / "run"), purge_step=purge, filename_suffix=suffix) as writer:
+            for step in steps:
+                writer.add_scalar("loss", 1.0, step)
+                writer.add_scalars("Acc", {"train": 0.5, "valid": 0.4}, step)
+    ((run,), _) = read("tensorboard", *tmp_path.rglob("*.tfevents.*"))
+    assert [step for step, _ in values(run, "loss")] == [1, 2, 3, 4, 5, 6]
+    for key in ("train/Acc", "valid/Acc"):  # their writers know of no resume, and the later value of a step counts
+        assert [step for step, _ in values(run, key)] == [1, 2, 3, 4, 5, 4, 5, 6]

@@ -520,3 +520,18 @@ def test_a_saved_mapping_keeps_the_metric_and_the_target(cli: CommandLine, tidy:
     assert first[0]["metric"] == "loss"
     (cli.folder / "map.toml").write_text('[target]\nw = "x"\n', encoding="utf-8")
     assert "map.toml: target: w: 'x' is no number" in cli(*words, code=2).stderr
+
+
+def test_an_export_is_imported_under_another_name_of_its_workload(cli: CommandLine, tidy: Path) -> None:
+    imported(cli, "tidy.csv", "--metric", "loss", "--target", "0.5")
+    cli("results", "export", "all.csv", "mine", "--results", "imp")
+    words = ["all.csv", "--set", "workload=other", "--benchmark", "again", "--into", "imp"]
+    report = cli.json("results", "import-curves", *words)
+    assert {row["workload"] for row in report["rows"]} == {"other"}
+
+
+def test_a_row_without_a_split_is_refused(cli: CommandLine) -> None:
+    text = "optimizer,seed,step,split,metric,value\na,0,1,train,loss,1\na,0,2,,loss,2\n"
+    (cli.folder / "t.csv").write_text(text, encoding="utf-8")
+    words = ["t.csv", "--benchmark", "m", "--into", "imp"]
+    assert "t.csv: a row with a value has no split" in cli("results", "import-curves", *words, code=2).stderr

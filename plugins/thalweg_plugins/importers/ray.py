@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import thalweg
 from thalweg.contracts.importer import ForeignRun, ImportContext
@@ -56,8 +56,8 @@ class Ray(thalweg.Importer):
                         rows.add(number(line[count]), key, value)
             settings = path.parent / "params.json"
             parameters = flat(table_of(settings)) if settings.is_file() else {}
-            counts = "epochs" if count == "training_iteration" else "steps"
+            counts: Literal["steps", "epochs"] = "epochs" if count == "training_iteration" else "steps"
             lost = (path.parent / "error.txt").is_file()
             ended: Any = "failed" if lost else ""
             reason = "Ray wrote error.txt" if lost else ""
-            yield ForeignRun(path.parent.name, path, rows.table(), parameters, ended, reason, counts)  # type: ignore[arg-type]
+            yield ForeignRun(path.parent.name, path, rows.table(), parameters, ended, reason, counts)

@@ -90,7 +90,7 @@ def _tidy(path: Path, table: pd.DataFrame, context: ImportContext) -> Iterator[F
     rows = pd.DataFrame(
         {
             "step": numbers(path, table["step"], "step"),
-            "key": _pairs(table),
+            "key": _pairs(path, table),
             "value": numbers(path, table["value"], "value"),
             **{name: numbers(path, table[name], name) for name in COSTS if name in table},
         }
@@ -161,9 +161,11 @@ def _naming(table: pd.DataFrame, measured: pd.Series, context: ImportContext) ->
     return found
 
 
-def _pairs(rows: pd.DataFrame) -> Any:
+def _pairs(path: Path, rows: pd.DataFrame) -> Any:
     """``split.metric`` of each row. To join the texts of millions of rows would take seconds."""
     (split, splits), (metric, metrics) = (codes_of(rows[name]) for name in ("split", "metric"))
+    if (split < 0).any():
+        raise UserError(f"{path}: a row with a value has no split: train, valid or test")
     names = [f"{one}.{other}" for one in splits for other in metrics]
     different = sorted(set(names))
     place = np.array([different.index(name) for name in names], np.int32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,13 +62,17 @@ class TensorBoard(thalweg.Importer):
 
 def runs_of(files: Sequence[Path]) -> dict[Path, Events]:
     """The events of each run's folder."""
-    folders: dict[Path, Events] = {}
-    places = {path.parent for path in files}
+    places: dict[Path, Events] = {}
     for path in sorted(files, key=_written):
-        folder, split = _run_of(path.parent, places)
-        events = folders.setdefault(folder, Events())
-        _read(path, events, split)
-        ROWS.check(len(events.scalars), str(folder))
+        _read(path, places.setdefault(path.parent, Events()))
+    folders: dict[Path, Events] = {}
+    for place, events in places.items():
+        folder, split = _run_of(place, places)
+        whole = folders.setdefault(folder, Events())
+        before = f"{split}/" if split else ""
+        whole.scalars += [(step, before + tag, value, time) for step, tag, value, time in events.scalars]
+        whole.parameters |= events.parameters
+        ROWS.check(len(whole.scalars), str(folder))
     for folder, events in list(folders.items()):
         above = folders.get(folder.parent)
         if events.parameters and above is not None:
@@ -82,7 +86,7 @@ def _written(path: Path) -> tuple[str, list[int]]:
     return str(path.parent), [int(digits) for digits in re.findall(r"\d+", path.name)]
 
 
-def _run_of(folder: Path, places: set[Path]) -> tuple[Path, str]:
+def _run_of(folder: Path, places: Collection[Path]) -> tuple[Path, str]:
     """The run's folder, and the split where a folder within it is named by one.
 
     Keras writes ``train`` and ``validation``, and ``add_scalars`` writes ``TAG_SPLIT`` beside the run's own file.
@@ -94,16 +98,12 @@ def _run_of(folder: Path, places: set[Path]) -> tuple[Path, str]:
     return (folder.parent, last) if last in SPLITS and folder.parent in places else (folder, "")
 
 
-def _read(path: Path, into: Events, split: str = "") -> None:
+def _read(path: Path, into: Events) -> None:
+    """Add a file's events to those of its folder, which alone a resume takes back."""
     from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
     from tensorboard.util import tensor_util
 
     plugins: dict[str, str] = {}
-    before = f"{split}/" if split else ""
-
-    def add(step: int, tag: str, number: float, time: float) -> None:
-        into.scalars.append((step, before + tag, number, time))
-
     try:
         # the loader that gives events as they are: the other one turns each number into a tensor
         for event in LegacyEventFileLoader(str(path)).Load():
@@ -112,12 +112,13 @@ def _read(path: Path, into: Events, split: str = "") -> None:
                 into.scalars[:] = [one for one in into.scalars if one[0] < event.step]
             for value in event.summary.value:
                 if value.HasField("simple_value"):
-                    add(event.step, value.tag, value.simple_value, event.wall_time)
+                    into.scalars.append((event.step, value.tag, value.simple_value, event.wall_time))
                     continue
                 # the name of the plugin stands with the first value of a tag
                 plugin = plugins.setdefault(value.tag, value.metadata.plugin_data.plugin_name)
                 if plugin == _SCALARS:
-                    add(event.step, value.tag, float(tensor_util.make_ndarray(value.tensor)), event.wall_time)
+                    number = float(tensor_util.make_ndarray(value.tensor))
+                    into.scalars.append((event.step, value.tag, number, event.wall_time))
                 elif plugin == _SETTINGS:
                     into.parameters.update(_settings(value.metadata.plugin_data.content))
     except Exception as error:  # tensorboard raises errors of many kinds for damaged files

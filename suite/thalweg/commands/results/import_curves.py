@@ -56,13 +56,17 @@ def import_curves_command(options: CurvesOptions) -> ExitCode:
     if options.steps_per_epoch is not None and not 1 <= options.steps_per_epoch < 2**53:
         raise UserError(f"--steps-per-epoch {options.steps_per_epoch:g}: give a number from 1 up")
     runs = mapped(found.runs, names, options.steps_per_epoch)
+    # an export says nothing of a workload that has another name now
+    workloads = {curve.workload for curve in runs.curves}
+    ranks = {name: one for name, one in found.told.ranks.items() if name in workloads}
+    targets = {name: one for name, one in found.told.targets.items() if name in workloads}
     made = prepare(
         found,
         runs,
         options.benchmark,
         {**found.told.better, **names.better},
-        _before(names.metric, found.told.ranks),
-        _before(names.target, {} if names.metric else found.told.targets),
+        _before(names.metric, ranks),
+        _before(names.target, {} if names.metric else targets),
         options.paired,
     )
     root = results_root(options.into)
