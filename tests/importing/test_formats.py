@@ -79,7 +79,7 @@ def test_a_format_gives_the_curves_and_the_board_of_the_plain_table(cli: Command
 
 
 def check_curves(found: pd.DataFrame, format_: str) -> None:
-    """The curves are those that were logged, and the run that diverged is told."""
+    """The import has the logged curves, and names the run that diverged."""
     case = CASES[format_]
     names = ["workload", "optimizer", "seed", "step", "split", "metric"]
     found["optimizer"] = found["optimizer"].str.lower()

@@ -38,7 +38,7 @@ class WandB(thalweg.Importer):
 
     name = "wandb"
     summary = "W&B's offline files (.wandb), and the CSV files of its web page"
-    source = "wandb 0.31, wandb_internal.proto; the container is that of LevelDB's log"
+    source = "wandb 0.31, wandb_internal.proto; in records of LevelDB's log format"
 
     def recognises(self, path: Path) -> bool:
         """Whether the file begins as W&B's do, or its columns are named as those of the web page."""

@@ -32,7 +32,7 @@ def show_chart(chart: alt.TopLevelMixin, key: str) -> None:
 
 
 def draw_probe(probe: Probe, table: pd.DataFrame, view: str = "") -> None:
-    """Draw a probe's table: its chart, or one of its views. A plugin's mistake is told, and the page goes on."""
+    """Draw a probe's table: its chart, or one of its views. The page tells a plugin's mistake, and goes on."""
     try:
         drawn = probe.views()[view](table) if view else probe.chart(table)
         if isinstance(drawn, alt.TopLevelMixin):

@@ -93,7 +93,7 @@ def _goldstein(path: Path, registry: Registry, split: str) -> SavedLook:
                 f"{path}: {names['loss']} has {sizes['loss']:,} values, and {sizes['x']:,} x {sizes['y']:,} are needed"
             )
         found = {key: np.asarray(file[name], dtype=np.float64).ravel() for key, name in names.items()}
-    # the shape is (len(x), len(y)), and the order is that of a mesh whose rows are y
+    # the file says the shape (len(x), len(y)), and holds a mesh whose rows are y
     y, x = np.meshgrid(found["y"], found["x"], indexing="ij")
     grid = pd.DataFrame({"kind": "grid", "x": x.ravel(), "y": y.ravel(), "loss": found["loss"]})
     computed = grid["loss"] != _NOT_COMPUTED

@@ -59,14 +59,16 @@ def import_curves_command(options: CurvesOptions) -> ExitCode:
     # an export says nothing of a workload that has another name now
     workloads = {curve.workload for curve in runs.curves}
     ranks = {name: one for name, one in found.told.ranks.items() if name in workloads}
-    targets = {name: one for name, one in found.told.targets.items() if name in workloads}
+    # a target is one of the metric that ranks, which the user may have changed
+    kept = workloads if "" not in names.metric else set()
+    targets = {name: one for name, one in found.told.targets.items() if name in kept - names.metric.keys()}
     made = prepare(
         found,
         runs,
         options.benchmark,
         {**found.told.better, **names.better},
         _before(names.metric, ranks),
-        _before(names.target, {} if names.metric else targets),
+        _before(names.target, targets),
         options.paired,
     )
     root = results_root(options.into)
