@@ -94,7 +94,7 @@ class Look:
         pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), METADATA: told}), path)
 
     def _drawn(self, ending: str, view: str | None) -> bytes:
-        from thalweg.present.figures import check_installed, svg_of
+        from thalweg.present.figures import check_installed, png_of, svg_of
 
         chart = self.chart(view)
         if hasattr(chart, "to_plotly_json"):
@@ -108,8 +108,7 @@ class Look:
         if ending == ".svg":
             return svg_of(chart).encode()
         if ending == ".png":
-            png: bytes = vl_convert.svg_to_png(svg_of(chart), scale=2.0)
-            return png
+            return png_of(chart)
         import altair as alt
 
         with alt.data_transformers.enable("default", max_rows=None):

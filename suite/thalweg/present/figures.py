@@ -38,6 +38,14 @@ def svg_of(chart: Any) -> str:
     return svg
 
 
+def png_of(chart: Any) -> bytes:
+    """A chart as PNG, with two pixels for each of its own."""
+    import vl_convert
+
+    png: bytes = vl_convert.svg_to_png(svg_of(chart), scale=2.0)
+    return png
+
+
 def write_figures(rows: Sequence[ClaimRow], out: Path) -> tuple[list[Path], list[str]]:
     """Write the figures of the measured claims, as SVG, or as HTML where a figure is a page.
 
