@@ -143,6 +143,28 @@ def is_folder(path: Path | str) -> bool:
         return False
 
 
+def leads_to_file(path: Path) -> bool:
+    """Whether a path leads to a regular file, perhaps through links; not where that may not be looked at."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def closed(path: Path | str) -> str:
+    """Why a folder cannot be listed or entered, as the end of a sentence; empty where it can."""
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                os.lstat(entry.path)
+                break
+    except (FileNotFoundError, NotADirectoryError):
+        return ""  # nothing is there, or an entry has gone meanwhile
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    return ""
+
+
 def kind_at(path: Path | str) -> str:
     """What a path leads to instead of a folder or a regular file, as the end of a sentence."""
     try:

@@ -11,6 +11,7 @@ import pandas as pd
 import streamlit as st
 
 import thalweg
+from thalweg import guard
 from thalweg.present.loaded import Loaded, read_loaded
 from thalweg.registry import Registry, load_registry
 from thalweg.store.claims import ClaimResults
@@ -51,7 +52,7 @@ def sources() -> list[Source]:
 def _reference() -> Path | None:
     checkout = Path(thalweg.__file__).resolve().parents[2]
     folders = (Path("results") / "reference", checkout / "results" / "reference")
-    return next((folder for folder in folders if folder.is_dir()), None)
+    return next((folder for folder in folders if guard.is_folder(os.path.realpath(folder))), None)
 
 
 def _short(path: Path) -> str:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from thalweg.app.data import Source, sources
 from thalweg.app.pages import claims, curves, landscape, leaderboard, looks, plugins, trial, tuning
-from thalweg.app.sidebar import choose, warnings, welcome
+from thalweg.app.sidebar import choose, remember, warnings, welcome
 from thalweg.errors import UserError
 from thalweg.present.loaded import Loaded
 from thalweg.present.looks import looks_in
@@ -30,6 +30,7 @@ PAGES: tuple[tuple[str, str, str, Show], ...] = (
 def main() -> None:
     """Draw the frame and the chosen page."""
     st.set_page_config(page_title="thalweg", page_icon="⛰️", layout="wide")
+    remember()
 
     def page(show: Show) -> Callable[[], None]:
         return lambda: draw(show, chosen)

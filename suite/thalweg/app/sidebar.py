@@ -19,21 +19,45 @@ SHARED = ("source", "benchmark")
 """The choices of the sidebar. Pages tell what an address asks for in vain, since a sidebar may be closed."""
 
 
+def remember() -> None:
+    """Keep the shared choices of the address that opened the session.
+
+    A click on another page, while the first page loads, ends the first page's run before its choices are the session's,
+    and takes them out of the address.
+    """
+    for key in SHARED:
+        if key in st.query_params:
+            st.session_state[_kept(key)] = st.query_params[key]
+
+
 def select(label: str, options: Sequence[T], key: str, default: T | None = None) -> T:
     """A select box of one option or more, the default first; ``key`` holds the choice in the page's address."""
     choices = sorted(options, key=lambda option: option != default)
+    kept = st.session_state.get(_kept(key))
+    if kept in choices and key not in st.query_params and st.session_state.get(key) in (None, kept):
+        # Streamlit takes the choice from the address, and shows it there again
+        st.query_params[key] = kept
     asked = st.query_params.get(key)
     if asked is not None and asked not in choices and key not in st.session_state:
         st.session_state[_unknown(key)] = f"Unknown {label} {asked!r}: the page shows {choices[0]!r}."
     if key in st.session_state and st.session_state[key] not in choices:
         # the options changed: another workload or benchmark, or results were deleted
         st.session_state[key] = choices[0]
-    chosen: T | None = st.selectbox(
-        label, choices, key=key, bind="query-params", on_change=lambda: st.session_state.pop(_unknown(key), None)
-    )
+    chosen: T | None = st.selectbox(label, choices, key=key, bind="query-params", on_change=lambda: _chose(key))
     if key not in SHARED and (told := st.session_state.get(_unknown(key))):
         st.warning(plain(told))
     return choices[0] if chosen is None else chosen
+
+
+def _chose(key: str) -> None:
+    """Forget what the address asked for: the user has chosen something else."""
+    st.session_state.pop(_unknown(key), None)
+    st.session_state.pop(_kept(key), None)
+
+
+def _kept(key: str) -> str:
+    """The place in the session of a choice that an address held."""
+    return f"kept-{key}"
 
 
 def _unknown(key: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from thalweg import guard
 from thalweg.contracts import Probe
 from thalweg.errors import UserError
 from thalweg.limits import POINTS
@@ -40,7 +41,7 @@ class SavedLook:
 def looks_in(folder: Path) -> list[Path]:
     """The files of looks in a folder, and in the folders in it."""
     names = [path for pattern in ("*", "*/*") for path in folder.glob(pattern) if path.suffix.lower() in ENDINGS]
-    return sorted(path for path in names if not path.is_symlink() and path.is_file() and _says_probe(path))
+    return sorted(path for path in names if guard.is_regular(path) and _says_probe(path))
 
 
 def _says_probe(path: Path) -> bool:

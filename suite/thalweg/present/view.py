@@ -108,6 +108,15 @@ class View:
         """All rows of the curves of one workload, optimizer and seed."""
         return read_together(self.sources, EVERYTHING, workload=workload, optimizer=optimizer, seed=seed)
 
+    def workload_of(self, name: str) -> Workload:
+        """The workload of that name; guessed from the curves for one that the benchmark does not have."""
+        known = self.workloads.get(name)
+        return known or guessed_workload(name, self.everything.only(self.everything.trials["workload"] == name))
+
+    def is_tuning(self, hash_: str) -> bool:
+        """Whether tuning trained the trial, to try its setting."""
+        return self.plan is not None and any(planned.trial.hash == hash_ for planned in self.plan.tuning)
+
     @property
     def with_curves(self) -> list[str]:
         """The names of the workloads that have a curve."""

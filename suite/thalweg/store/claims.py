@@ -180,7 +180,10 @@ class ClaimResults:
             return f"{self.path}: holds no measurements of claims"
         if os.path.lexists(self.path) and not self.packed and not guard.is_folder(self.path):
             return f"{self.path} {guard.kind_at(self.path)}"
-        if os.path.lexists(self.root) and not self.root.is_dir() and not self.packed:
+        if not self.packed and (reason := guard.closed(self.path)):
+            return f"{self.path} {reason}"
+        # os.path, since a path's own method raises where the root may not be looked at
+        if os.path.lexists(self.root) and not os.path.isdir(self.root) and not self.packed:  # noqa: PTH112
             return f"{self.root}: is no results folder"
         return ""
 
@@ -193,6 +196,8 @@ class ClaimResults:
         """All measurements of a claim, and what cannot be read."""
         found: list[StoredClaim] = []
         unreadable: list[Unreadable] = []
+        if not self.packed and (reason := guard.closed(self.path / id_)):
+            unreadable.append(Unreadable(self.path / id_, reason))
         for name in self.files.names(id_):
             one = _read(self.files.within(f"{id_}/{name}"), id_)
             if isinstance(one, StoredClaim):

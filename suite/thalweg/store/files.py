@@ -30,7 +30,7 @@ class Files(ABC):
 
     @abstractmethod
     def names(self, folder: str) -> list[str]:
-        """The names of the files and folders in a folder, sorted; none where the folder is missing or a link."""
+        """The names in a folder, sorted; none where the folder is missing, is a link, or may not be read."""
 
     @abstractmethod
     def walk(self) -> Iterator[tuple[str, bool]]:
@@ -87,8 +87,8 @@ class FolderFiles(Files):
         try:
             # a path object for each of thousands of trials would take most of the time
             return sorted(os.listdir(place)) if guard.is_folder(place) else []  # noqa: PTH208
-        except FileNotFoundError:
-            return []
+        except OSError:
+            return []  # gone, or closed: a refusal says so
 
     def walk(self) -> Iterator[tuple[str, bool]]:
         """See ``guard.files_in``."""

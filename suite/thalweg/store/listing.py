@@ -101,8 +101,8 @@ def look(results: BenchmarkResults, again: bool = False) -> Listing:
             found = sorted((entry.name, entry.is_symlink()) for entry in entries)
         names = [name for name, _ in found]
         links = [number for number, (_, link) in enumerate(found) if link]
-    except (FileNotFoundError, NotADirectoryError):
-        return nothing
+    except OSError:
+        return nothing  # the folder has gone, or may not be read: ``results.refusal`` says so
     root = f"{results.trials}{os.sep}"
     if len(names) <= LARGE:
         return Listing(names, _without(links, _stamps(root, names)))

@@ -78,4 +78,4 @@ def end_record(files: int, directory: int, offset: int) -> bytes:
 
 def is_packed(path: Path) -> bool:
     """Whether a path has the name of a packed file and leads to a file."""
-    return path.suffix == SUFFIX and path.is_file()
+    return path.suffix == SUFFIX and guard.leads_to_file(path)

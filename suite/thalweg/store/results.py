@@ -106,14 +106,21 @@ def refusal_of(place: Path, benchmark: str) -> str:
         way = ""
         if place.is_symlink():
             way = ", and no link is followed inside of results: only the results folder itself may be a link"
-        elif place.is_file():
+        elif guard.leads_to_file(place):
             way = f", and the name of a packed file ends with {SUFFIX}"
         return guard.kind_at(place) + way
     if not NAME.fullmatch(benchmark):
         return f"the name {NAMING}"
     parts = () if packed else ("trials", WORKING)
-    links = [part for part in parts if os.path.lexists(place / part) and not guard.is_folder(place / part)]
-    return f"{links[0]} {guard.kind_at(place / links[0])}" if links else ""
+    if not packed and (reason := guard.closed(place)):
+        return reason
+    for part in parts:
+        if os.path.lexists(place / part):
+            # the folder of what is at work may be another user's
+            unread = guard.closed(place / part) if part == "trials" else ""
+            if reason := unread if guard.is_folder(place / part) else guard.kind_at(place / part):
+                return f"{part} {reason}"
+    return ""
 
 
 def _is_packed_place(place: Path) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 from thalweg import guard
@@ -51,12 +50,15 @@ def require_benchmark(root: Path, name: str) -> BenchmarkResults:
 
 def _found(root: Path) -> list[tuple[str, Path, str]]:
     """Names and paths that look like results, sorted; for results that are not read, the reason."""
-    if is_packed(root):
-        names = [name] if (name := _benchmark_at(root)) else []
-    elif root.is_dir():
-        names = sorted({name for path in root.iterdir() if (name := _benchmark_at(path))})
-    else:
-        names = []
+    try:
+        if is_packed(root):
+            names = [name] if (name := _benchmark_at(root)) else []
+        elif root.is_dir():
+            names = sorted({name for path in root.iterdir() if (name := _benchmark_at(path))})
+        else:
+            names = []
+    except OSError as error:
+        return [(root.name, root, f"cannot be read: {error.strerror or error}")]
     found = []
     for name in names:
         places = places_of(root, name)
@@ -73,7 +75,12 @@ def _benchmark_at(path: Path) -> str:
         return ""
     if path.suffix == SUFFIX and not guard.is_folder(path):
         return path.name.removesuffix(SUFFIX)
-    with suppress(OSError):
-        if any(os.path.lexists(path / name) for name in ("trials", WORKING)):
-            return path.name
+    for name in ("trials", WORKING):
+        try:
+            os.lstat(path / name)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            pass  # what may not be read may be results: the refusal says why they are not
+        return path.name
     return ""

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
 
 from thalweg import guard
 from thalweg.app.data import Source, registry
-from thalweg.app.drawing import show_frame
+from thalweg.app.drawing import show_frame, show_table
 from thalweg.failure import Failure
 from thalweg.plan import Workload
 from thalweg.present.charts.trial import trial_chart
 from thalweg.present.curves import metrics_of
+from thalweg.present.fates import bound_sentence, rate_sentence, settings_of, settings_table
 from thalweg.present.loaded import Loaded
 from thalweg.present.numbers import number
 from thalweg.present.probes import probes_of
 from thalweg.present.reproduce import reproduce
-from thalweg.present.sentences import plain, title
+from thalweg.present.sentences import capital, plain, title
 from thalweg.present.tables import asked, facts
+from thalweg.present.view import View
 from thalweg.printed import LOG
 from thalweg.shown import shown_lines
 from thalweg.store.documents import ENDED, TrialDocument
@@ -34,31 +35,32 @@ _BADGES = {
 def show(_source: Source, loaded: Loaded) -> None:
     """Draw the page."""
     view = loaded.view
-    if view.seen.trials.empty:
+    if not len(view.stored):
         st.title("Trial")
         st.info("No trial is on disk yet.")
         return
-    row = _choose(view.seen.trials)
-    stored = view.stored.get(str(row["hash"]))
+    hash_, label = _choose(view)
+    stored = view.stored.get(hash_)
     if stored is None:
         st.title("Trial")
-        st.warning(f"Trial {row['hash']} has gone or changed since the results were read: load the page again.")
+        st.warning(f"Trial {hash_} has gone or changed since the results were read: load the page again.")
         return
     document = stored.document
-    workload = view.workloads[document.workload]
-    st.title(plain(title(document, str(row["optimizer"]))))
+    workload = view.workload_of(document.workload)
+    st.title(plain(title(document, label)))
     color, icon = _BADGES[document.status]
     with st.container(horizontal=True):
         st.badge(document.status, color=color, icon=icon)  # type: ignore[arg-type]
         st.caption(f"trial {document.hash}")
     if document.reason:
-        (st.error if document.status == "failed" else st.warning)(plain(document.reason))
+        (st.error if document.status == "failed" else st.warning)(plain(_why(document)))
     if document.error is not None:
         _traceback(document.error)
     if document.status in ENDED:
         _summary(document, workload)
-        own = view.curves_of(str(row["workload"]), str(row["optimizer"]), int(str(row["seed"])))
-        _curve(own, workload, document)
+        _curve(stored, workload, document)
+    if document.status == "diverged":
+        _fates(view, workload, document)
     if document.imported is None:
         _command(loaded, document)
     st.subheader("Settings")
@@ -77,10 +79,14 @@ def show(_source: Source, loaded: Loaded) -> None:
     st.caption(plain(f"Kept in {stored.path}"))
 
 
-def _choose(trials: pd.DataFrame) -> dict[str, object]:
-    """The row of the chosen workload, optimizer and seed; a new ``?trial=`` in the address chooses them."""
+def _choose(view: View) -> tuple[str, str]:
+    """Hash and label of the chosen trial: by its workload, optimizer and seed, or by ``?trial=`` in the address."""
+    trials = view.seen.trials
     asked_for = st.query_params.get("trial", "")
     linked = trials[trials["hash"].str.startswith(asked_for)] if asked_for else trials.iloc[:0]
+    beside = _beside(view, asked_for) if asked_for and linked.empty else None
+    if beside is not None:
+        return beside
     if asked_for and linked.empty:
         st.warning(plain(f"No trial of this benchmark has the hash {asked_for!r}."))
     if len(linked) and st.session_state.get("trial-shown") != linked.iloc[0]["hash"]:
@@ -94,9 +100,43 @@ def _choose(trials: pd.DataFrame) -> dict[str, object]:
                 del st.session_state[f"trial-{key}"]
             value = st.selectbox(key, choices, key=f"trial-{key}", persist_state="session")
             rows = rows[rows[key] == value]
-    row = {str(key): value for key, value in rows.iloc[0].items()}
-    st.session_state["trial-shown"] = st.query_params["trial"] = str(row["hash"])
-    return row
+    hash_ = st.session_state["trial-shown"] = st.query_params["trial"] = str(rows["hash"].iloc[0])
+    return hash_, str(rows["optimizer"].iloc[0])
+
+
+def _beside(view: View, asked_for: str) -> tuple[str, str] | None:
+    """Hash and label of a trial that ranks nowhere, such as one of a setting that tuning tried; None without one."""
+    found = view.everything.trials
+    found = found[found["hash"].str.startswith(asked_for)]
+    if found.empty:
+        return None
+    row = found.iloc[0]
+    what = "Tuning tried its setting" if view.is_tuning(str(row["hash"])) else "It belongs to no leaderboard"
+    st.caption(f"This trial ranks nowhere. {what}.")
+    if len(view.seen.trials):
+        st.button("Choose among the trials that rank", type="tertiary", on_click=_forget)
+    return str(row["hash"]), str(row["optimizer"])
+
+
+def _forget() -> None:
+    st.query_params.pop("trial", None)
+
+
+def _why(document: TrialDocument) -> str:
+    """The recorded reason; of a trial that diverged, with the bound that its loss passed, and its rate."""
+    if document.status != "diverged":
+        return document.reason
+    return " ".join(
+        filter(None, (f"{capital(document.reason)}.", bound_sentence(), rate_sentence(document, registry())))
+    )
+
+
+def _fates(view: View, workload: Workload, document: TrialDocument) -> None:
+    rows = settings_of(view.everything, document)
+    if rows.empty:
+        return
+    st.subheader("The same optimizer at its other settings")
+    show_table(settings_table(rows, workload), "fates")
 
 
 _SHOWN = 20_000
@@ -152,7 +192,12 @@ def _summary(document: TrialDocument, workload: Workload) -> None:
             )
 
 
-def _curve(curves: pd.DataFrame, workload: Workload, document: TrialDocument) -> None:
+def _curve(stored: StoredTrial, workload: Workload, document: TrialDocument) -> None:
+    try:
+        curves = stored.curve()
+    except (OSError, ValueError) as error:
+        st.warning(plain(f"The curve cannot be read: {error}"))
+        return
     metrics = {metric.name: metric for metric in metrics_of(curves, workload)}
     if not metrics:
         return
