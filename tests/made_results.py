@@ -209,7 +209,12 @@ def _page(name: str) -> None:
 
     show = importlib.import_module(f"thalweg.app.pages.{name}").show
     chosen = choose()
-    show() if name in ("plugins", "claims", "looks") else draw(show, chosen)
+    if name == "start":
+        show(chosen)
+    elif name in ("plugins", "claims", "looks", "guide"):
+        show()
+    else:
+        draw(show, chosen)
 
 
 @pytest.fixture

@@ -9,7 +9,19 @@ import pytest
 
 from thalweg.contracts import Metric
 from thalweg.plan import Workload
-from thalweg.present.curves import has_log_axis, mean_curves, metrics_of, sparklines, splits_of
+from thalweg.present.curves import (
+    DIVERGED,
+    SELECTED,
+    ZERO,
+    has_log_axis,
+    marks,
+    mean_curves,
+    metrics_of,
+    seed_curves,
+    smoothed,
+    sparklines,
+    splits_of,
+)
 
 LOSS = Metric("loss", "lower", "log")
 ACCURACY = Metric("accuracy", "higher", unit="%")
@@ -87,3 +99,48 @@ def test_curves_with_values_below_zero_are_drawn_whole_on_a_linear_axis() -> Non
     # zeros keep the log axis, which leaves them out
     assert has_log_axis(curves({0: [1.0, 0.0]}), LOSS, "train")
     assert not has_log_axis(table, ACCURACY, "train")
+
+
+def test_a_curve_of_zeros_runs_along_the_foot_of_its_sparkline() -> None:
+    table = pd.concat(
+        [curves({0: [1.0, 0.01, 0.0], 1: [1.0, 0.01, 0.0]}), curves({0: [1.0, 0.1]}).assign(optimizer="b")]
+    )
+    lines = sparklines(table, WORKLOAD)
+    assert lines["sgd"] == pytest.approx([0.0, -2.0, -3.0])
+    assert lines["b"] == pytest.approx([0.0, -1.0])
+    # a seed that is not at zero has the mean to itself
+    assert sparklines(curves({0: [1.0, 0.0], 1: [1.0, 0.1]}), WORKLOAD)["sgd"] == pytest.approx([0.0, -1.0])
+
+
+def test_smoothing_is_the_weighted_mean_of_its_formula() -> None:
+    means = mean_curves(curves({0: [4.0, 2.0, 8.0]}), "loss", "train", log=False)
+    assert list(smoothed(means, 0.5, log=False)["value"]) == pytest.approx(
+        [4.0, (0.5 * 4 + 2) / 1.5, (0.25 * 4 + 0.5 * 2 + 8) / 1.75]
+    )
+    on_logs = list(smoothed(means, 0.5, log=True)["value"])
+    assert on_logs[1] == pytest.approx(math.exp((0.5 * math.log(4) + math.log(2)) / 1.5))
+    assert smoothed(means, 0.0, log=True).equals(means)
+
+
+def test_every_seed_has_a_line_of_its_own() -> None:
+    table = seed_curves(curves({0: [1.0, 0.5], 3: [2.0, 0.0]}), "loss", "train", log=True)
+    assert list(zip(table["seed"], table["value"], strict=True)) == [(0, 1.0), (0, 0.5), (3, 2.0)]
+    assert (table["low"] == table["value"]).all()
+
+
+def test_marks_tell_where_a_trial_diverged_was_selected_and_reached_zero() -> None:
+    valid = Workload("w", (ACCURACY, LOSS), ACCURACY, "test", None, "valid", None)
+    losses = curves({0: [3.0, 2.0, 0.0], 1: [3.0, 9.0, math.inf]})
+    accuracies = curves({0: [0.1, 0.9, 0.9], 1: [0.2, 0.1, math.nan]}, split="valid", metric="accuracy")
+    trials = pd.DataFrame({"optimizer": "sgd", "seed": [0, 1], "status": ["done", "diverged"]})
+    found = marks(pd.concat([losses, accuracies]), trials, valid, "loss", "train", log=True)
+    told = {(row["what"], row["seed"]): (row["step"], row["value"]) for row in found.to_dict("records")}
+    assert told == {
+        (DIVERGED, 1): (10, 9.0),
+        # the earliest of equally good evaluations
+        (SELECTED, 0): (10, 2.0),
+        (SELECTED, 1): (0, 3.0),
+        (ZERO, 0): (20, 0.0),
+    }
+    without = marks(losses, trials, WORKLOAD, "loss", "train", log=False)
+    assert set(without["what"]) == {DIVERGED}

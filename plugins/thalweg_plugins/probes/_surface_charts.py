@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from thalweg.present.charts.palette import GREY, MISSING, PLOTLY_SEQUENTIAL, SEQUENTIAL
+from thalweg.present.charts.palette import GREY, MISSING, PLOTLY_SEQUENTIAL, SEQUENTIAL, VERMILION
 from thalweg_plugins.probes._charts import finite, heading, said
 
 if TYPE_CHECKING:
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import pandas
 
 LEVELS = 14
+RELIEFS = 4
+"""Planes in three dimensions, at most: each has a scene of its own."""
 PIXELS = 460
 
 
@@ -26,46 +28,78 @@ def heat_map(table: pandas.DataFrame) -> altair.TopLevelMixin:
 
 
 def relief(table: pandas.DataFrame) -> object:
-    """The first plane that can be drawn, in three dimensions as a Plotly figure, with the path on it.
+    """Up to four planes in three dimensions as a Plotly figure, on one scale, with the path on each.
 
     Raises:
         ValueError: plotly is not installed.
     """
-    import numpy as np
-
     try:
         from plotly import graph_objects
+        from plotly.subplots import make_subplots
     except ImportError as error:
         raise ValueError("the picture in three dimensions needs plotly: pip install 'thalweg[app]'") from error
     every = planes(table)
     log = len(table) > 0 and bool((table["scale"] == "log").all())
-    first = next((part for _, part in every if not _why_not(part, log)), None)
-    if first is None:
+    drawn = [(name, part) for name, part in every if not _why_not(part, log)][:RELIEFS]
+    if not drawn:
         figure = graph_objects.Figure()
         why = _why_not(table, log)
         figure.update_layout(title="Loss surface", height=200, xaxis_visible=False, yaxis_visible=False)
         figure.add_annotation(text=why, showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5)
         return figure
-    x, y, z = square(first, log)
-    height = np.log10(z) if log else z
+    columns = 1 if len(drawn) == 1 else 2
+    rows = -(-len(drawn) // columns)
+    figure = make_subplots(
+        rows,
+        columns,
+        specs=[[{"type": "surface"}] * columns for _ in range(rows)],
+        subplot_titles=[name for name, _ in drawn] if len(drawn) > 1 else None,
+        horizontal_spacing=0.02,
+        vertical_spacing=0.06,
+    )
+    for number, (_, part) in enumerate(drawn):
+        for trace in _relief(part, log, legend=number == 0):
+            figure.add_trace(trace, row=number // columns + 1, col=number % columns + 1)
     title = "log10 of the training loss" if log else "training loss"
-    surface = graph_objects.Surface(x=x, y=y, z=height, colorscale=PLOTLY_SEQUENTIAL, colorbar={"title": title})
-    figure = graph_objects.Figure(surface)
-    path = first[first["kind"] == "path"].sort_values("step")
+    left_out = f"; {len(every) - len(drawn)} more are not drawn" if len(every) > len(drawn) else ""
+    figure.update_scenes(xaxis_title="d1", yaxis_title="d2", zaxis_title="log10 loss" if log else "loss")
+    figure.update_layout(
+        title=f"Loss surface{'s on one scale' if len(drawn) > 1 else ''}{left_out}",
+        height=600 if rows == 1 else 900,
+        # below the picture, where a narrow screen has room
+        coloraxis={
+            "colorscale": PLOTLY_SEQUENTIAL,
+            "colorbar": {"title": {"text": title, "side": "top"}, "orientation": "h", "y": -0.02, "yanchor": "top",
+                         "thickness": 12, "len": 0.8},
+        },
+        legend={"orientation": "h", "y": 1.06, "yanchor": "bottom"},
+        margin={"l": 0, "r": 0, "b": 60, "t": 110},
+    )  # fmt: skip
+    return figure
+
+
+def _relief(part: pandas.DataFrame, log: bool, legend: bool) -> list[Any]:
+    """The surface of a plane, and the path on it."""
+    import numpy as np
+    from plotly import graph_objects
+
+    x, y, z = square(part, log)
+    surface = graph_objects.Surface(x=x, y=y, z=np.log10(z) if log else z, coloraxis="coloraxis")
+    path = part[part["kind"] == "path"].sort_values("step")
     inside = path[(path["x"].abs() <= x.max()) & (path["y"].abs() <= y.max())]
     shown = np.log10(inside["loss"].where(inside["loss"] > 0)) if log else inside["loss"]
-    figure.add_scatter3d(
+    way = graph_objects.Scatter3d(
         x=inside["x"],
         y=inside["y"],
         z=shown,
         mode="lines+markers",
         name="optimizer's path" if len(path) > 1 else "the weights",
-        line={"color": "black", "width": 5},
-        marker={"size": 3, "color": "white", "line": {"color": "black", "width": 1}},
+        # a colour that the scale does not have, and that shows on a light and on a dark page
+        line={"color": VERMILION, "width": 6},
+        marker={"size": 3, "color": VERMILION},
+        showlegend=legend,
     )
-    axes = {"xaxis_title": "d1", "yaxis_title": "d2", "zaxis_title": title}
-    figure.update_layout(title="Loss surface", height=600, scene=axes, margin={"l": 0, "r": 0, "b": 0})
-    return figure
+    return [surface, way]
 
 
 def planes(table: pandas.DataFrame) -> list[tuple[str, pandas.DataFrame]]:
@@ -212,7 +246,7 @@ def _frame(table: pandas.DataFrame, x: Any, y: Any, z: Any, levels: Any, log: bo
             scheme=SEQUENTIAL,
             domain=_domain(float(levels[0]), float(levels[-1]), log),
         ),
-        legend=alt.Legend(format=".3~g", gradientLength=220),
+        legend=alt.Legend(format=".3~g", gradientLength=220, orient="bottom"),
     )
     words = {
         "random": "random filter-normalised plane",
@@ -255,7 +289,7 @@ def _path(table: pandas.DataFrame, axes: dict[str, Any]) -> list[Any]:
     trace = alt.Chart(path).mark_line(color="white", strokeWidth=2, clip=True).encode(**axes, order="step:Q")
     halo = alt.Chart(path).mark_line(color="black", strokeWidth=4, clip=True).encode(**axes, order="step:Q")
     roles = ["start", "on the way", "end"]
-    legend = alt.Legend(symbolStrokeWidth=1)
+    legend = alt.Legend(symbolStrokeWidth=1, orient="bottom", direction="horizontal")
     points = (
         alt.Chart(path)
         .mark_point(filled=False, fill="white", stroke="black", strokeWidth=1, opacity=1, clip=True)

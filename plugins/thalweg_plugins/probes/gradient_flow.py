@@ -104,6 +104,7 @@ class GradientFlow(Probe):
         """Every quantity against depth, at the start and at the end; activations and dead units over the epochs."""
         return {
             "over depth": _over_depth,
+            "heat map": _heat_map,
             ACTIVATION: lambda table: _over_epochs(table, ACTIVATION),
             DEAD: lambda table: _over_epochs(table, DEAD),
         }
@@ -236,6 +237,37 @@ def _over_epochs(table: pandas.DataFrame, quantity: str) -> altair.TopLevelMixin
             **by_depth(rows),
         )
     )
+    return by_trial(chart, table, title, left_out)
+
+
+def _heat_map(table: pandas.DataFrame) -> altair.TopLevelMixin:
+    """The gradient's norm by layer and epoch as colours, on a log scale."""
+    import altair as alt
+
+    from thalweg.present.charts.palette import SEQUENTIAL
+
+    title = "Gradient norm by layer and epoch"
+    rows, left_out = _drawable(table, GRADIENT)
+    if rows.empty:
+        return said(title, left_out or "the table has no gradient norm")
+    moments = sorted(rows["epoch"].unique())
+    every = max(1, -(-len(moments) // 10))
+    chart = (
+        alt.Chart(rows)
+        .mark_rect()
+        .encode(
+            x=alt.X("epoch:O", title="epoch", axis=alt.Axis(values=moments[::every], labelAngle=0, format="~g")),
+            y=alt.Y(
+                "depth:O", title="layer (1: input)", sort="descending",
+                axis=alt.Axis(values=_some(rows["depth"].max()), format="d"),
+            ),
+            color=alt.Color(
+                "value:Q", title="gradient norm", scale=alt.Scale(type="log", scheme=SEQUENTIAL),
+                legend=alt.Legend(orient="bottom", format=".1~g", gradientLength=220, tickCount=5),
+            ),
+            tooltip=["layer:N", "depth:O", "epoch:Q", alt.Tooltip("value:Q", title=GRADIENT, format=".3g")],
+        )
+    )  # fmt: skip
     return by_trial(chart, table, title, left_out)
 
 

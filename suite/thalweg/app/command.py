@@ -22,6 +22,8 @@ _FLAGS = (
     "--server.headless=true",
     "--server.address=127.0.0.1",
     "--client.toolbarMode=minimal",
+    # red, Streamlit's own, reads as an error
+    "--theme.primaryColor=#0072B2",
     # Streamlit would print an address without the token
     "--logger.hideWelcomeMessage=true",
 )
@@ -42,6 +44,8 @@ class AppOptions:
     """Whether to ask for the token in the printed address: ``$THALWEG_APP_TOKEN``, or a new one."""
     hosts: tuple[str, ...] = ()
     """Names besides localhost that the app's address may have."""
+    read_only: bool | None = None
+    """Whether visitors may only look; None: where the address may have another name than localhost."""
 
 
 def app_command(options: AppOptions) -> int:
@@ -61,6 +65,7 @@ def app_command(options: AppOptions) -> int:
         # in the environment, since every user can see the command line
         "THALWEG_APP_TOKEN": _token() if options.with_token else "",
         "THALWEG_APP_HOSTS": " ".join(options.hosts),
+        "THALWEG_APP_READ_ONLY": "yes" if options.read_only or (options.hosts and options.read_only is None) else "",
     }
     command = [
         sys.executable,

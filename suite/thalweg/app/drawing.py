@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import altair as alt
@@ -31,13 +32,18 @@ def show_chart(chart: alt.TopLevelMixin, key: str) -> None:
         st.altair_chart(drawn.properties(autosize="pad"), width="content")
 
 
-def draw_probe(probe: Probe, table: pd.DataFrame, view: str = "") -> None:
-    """Draw a probe's table: its chart, or one of its views. The page tells a plugin's mistake, and goes on."""
+def draw_probe(probe: Probe, table: pd.DataFrame, view: str = "", camera: Mapping[str, float] | None = None) -> None:
+    """Draw a probe's table: its chart, or one of its views. The page tells a plugin's mistake, and goes on.
+
+    ``camera`` is where the eye is in a picture of three dimensions.
+    """
     try:
         drawn = probe.views()[view](table) if view else probe.chart(table)
         if isinstance(drawn, alt.TopLevelMixin):
             show_chart(drawn, "probe-chart")
         else:
+            if camera is not None:
+                cast(Any, drawn).update_scenes(camera_eye=dict(camera))
             st.plotly_chart(drawn, width="stretch")
     except Exception as error:
         st.error(plain(f"The probe {probe.name!r} cannot draw this table: {type(error).__name__}: {error}"))
@@ -61,6 +67,24 @@ def show_table(table: Table, key: str | None = None) -> None:
         column_config={column.name: _config(column, frame[column.name]) for column in table.columns},
         key=key,
     )
+
+
+def pick_row(table: Table, key: str) -> int | None:
+    """Draw a table one of whose rows can be chosen; the number of the chosen row."""
+    frame = table.frame()
+    event = st.dataframe(
+        frame,
+        hide_index=True,
+        width="stretch",
+        height="content",
+        placeholder="–",
+        column_config={column.name: _config(column, frame[column.name]) for column in table.columns},
+        key=key,
+        on_select="rerun",
+        selection_mode="single-row",
+    )
+    chosen = event.selection.rows
+    return int(chosen[0]) if chosen else None
 
 
 def show_frame(frame: pd.DataFrame, **settings: Any) -> None:

@@ -49,6 +49,16 @@ def select(label: str, options: Sequence[T], key: str, default: T | None = None)
     return choices[0] if chosen is None else chosen
 
 
+def select_one(label: str, options: Sequence[T], key: str) -> T:
+    """A row of buttons of which one is chosen, the first at first; ``key`` holds the choice in the page's address."""
+    if st.session_state.get(key) not in (None, *options):
+        st.session_state[key] = options[0]
+    chosen: T | None = st.segmented_control(
+        label, options, default=options[0], required=True, key=key, bind="query-params"
+    )
+    return options[0] if chosen is None else chosen
+
+
 def _chose(key: str) -> None:
     """Forget what the address asked for: the user has chosen something else."""
     st.session_state.pop(_unknown(key), None)
@@ -86,9 +96,8 @@ def choose() -> tuple[Source, Loaded] | None:
 
 
 def welcome() -> None:
-    """Say how to get results."""
-    st.title("No results yet")
-    st.write("This page shows benchmarks that have been run. The first one to run takes about a minute:")
+    """Say how to get results, on a page without any."""
+    st.write("The pages show benchmarks that have been run. The first one to run takes about a minute:")
     st.code("thalweg run quick", language="bash")
     st.write("`thalweg list benchmarks` lists the others. The app looked for results in:")
     for source in sources():

@@ -271,6 +271,13 @@ def app(
         list[str] | None,
         typer.Option(metavar="NAME", help="A name besides localhost that the app's address may have. Repeatable."),
     ] = None,
+    read_only: Annotated[
+        bool | None,
+        typer.Option(
+            "--read-only/--measure",
+            help="Whether visitors may only look, or also measure probes. Default: only look, with --allow-host.",
+        ),
+    ] = None,
 ) -> None:
     """Open the app: leaderboards, curves, landscapes, trials and plugins in the browser."""
     from thalweg.app.command import AppOptions, app_command
@@ -281,5 +288,6 @@ def app(
         plugin_files=tuple(plugin or ()),
         with_token=token,
         hosts=tuple(allow_host or ()),
+        read_only=read_only,
     )
     raise typer.Exit(app_command(options))

@@ -190,7 +190,7 @@ def _print(plan: Plan, table: pd.DataFrame, options: LeaderboardOptions, ladders
             _print_ladders(ladders, options.format)
         case "markdown":
             boards = _boards(plan, table)
-            print_lines("\n\n".join(f"**{markdown(board.title)}**\n\n{board.table.markdown()}" for board in boards))
+            print_lines("\n\n".join(map(_markdown, boards)))
         case _:
             _print_tables(_boards(plan, table))
 
@@ -204,11 +204,18 @@ def _boards(plan: Plan, table: pd.DataFrame) -> list[Board]:
     return boards
 
 
+def _markdown(board: Board) -> str:
+    remark = f"\n\n{markdown(board.remark)}" if board.remark else ""
+    return f"**{markdown(board.title)}**\n\n{board.table.markdown()}{remark}"
+
+
 def _print_tables(boards: Iterable[Board]) -> None:
     for board in boards:
         table = board.table
         console().print()
         print_table(board.title, table.headings, table.cells(), table.right)
+        if board.remark:
+            console().print(board.remark, markup=False)
 
 
 def _say(lines: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -57,6 +58,18 @@ def probes_by_label(trials: pd.DataFrame, stored: Documents) -> dict[str, Measur
     labels = [one.label for one in by_key.values()]
     named = {one.label if labels.count(one.label) == 1 else f"{one.label} [{key}]": one for key, one in by_key.items()}
     return dict(sorted(named.items()))
+
+
+FIRST = 4
+"""Trials that a picture shows at first, at most."""
+
+
+def first_titles(titles: Sequence[str]) -> list[str]:
+    """The trials to begin with: the first one of each workload."""
+    found: dict[str, str] = {}
+    for title in titles:
+        found.setdefault(title.split(" · ")[0], title)
+    return list(found.values())[:FIRST]
 
 
 def probes_of(document: TrialDocument) -> pd.DataFrame:

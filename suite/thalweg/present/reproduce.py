@@ -76,6 +76,17 @@ def reproduce(
     return Reproduction(shlex.join(words), note)
 
 
+def leaderboard_command(root: Path, benchmark: str, metric: str | None, workload: str = "") -> str:
+    """The command that prints a leaderboard.
+
+    >>> leaderboard_command(Path("results/local"), "quick", "work_to_target", "digits-mlp")
+    'thalweg leaderboard quick --results results/local --metric work_to_target --workload digits-mlp'
+    """
+    words = ["thalweg", "leaderboard", benchmark, "--results", str(root)]
+    words += ["--metric", metric] if metric else []
+    return shlex.join([*words, *(["--workload", workload] if workload else [])])
+
+
 def _copy_first(benchmark: Benchmark) -> str:
     if is_packed(benchmark.path.parent):
         unpack = shlex.join(["thalweg", "results", "unpack", str(benchmark.path.parent)])

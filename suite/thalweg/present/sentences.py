@@ -14,8 +14,27 @@ from thalweg.store.documents import TrialDocument
 
 
 def plain(text: str) -> str:
-    """A text of results for a page, which reads Markdown: marks of links, pictures and formulas are escaped."""
-    return markdown(text).replace("$", "\\$")
+    r"""A text of results for a page, which reads Markdown: marks of links, pictures, emphasis and formulas are escaped.
+
+    >>> print(plain("__init__ costs $1"))
+    \_\_init\_\_ costs \$1
+    """
+    return markdown(text).replace("$", "\\$").replace("_", "\\_")
+
+
+def described(text: str) -> str:
+    """A component's description for a page: text, with the code that double backticks mark.
+
+    >>> described("Where ``lr`` is w_k")
+    'Where `lr` is w\\\\_k'
+    """
+    parts = text.split("``")
+    return "".join(f"`{part}`" if number % 2 and part else plain_lines(part) for number, part in enumerate(parts))
+
+
+def plain_lines(text: str) -> str:
+    """A text of several lines or paragraphs, each as ``plain`` writes it."""
+    return "\n".join(map(plain, text.split("\n")))
 
 
 def ranking(workload: Workload) -> str:
@@ -57,17 +76,23 @@ OPEN_RANKS = "the ranks that the seeds leave open; all ranks of a table hold at 
 
 
 def interval_caption(metric: Metric) -> str:
-    """The caption of the chart below a leaderboard."""
+    """The caption of the chart below a leaderboard: what its points and bars are."""
     if metric.name == STABILITY.name:
-        what = "The share of all trials, with Clopper and Pearson's 95% interval; trials that diverged or failed count."
-    else:
-        what = f"{mean_of(metric.scale == 'log')} over the seeds that finished, with a 95% t-interval."
-    return f"{what} Ranks joined by a dash are {OPEN_RANKS}."
+        return "The share of all trials, with Clopper and Pearson's 95% interval; trials that diverged or failed count."
+    return f"{mean_of(metric.scale == 'log')} over the seeds that finished, with a 95% t-interval."
 
 
 def band_caption(log: bool) -> str:
     """The caption of learning curves with bands."""
     return f"{mean_of(log)} over seeds; the band runs from the smallest to the largest value."
+
+
+def marks_caption() -> str:
+    """What the marks on learning curves are."""
+    return (
+        "A cross is the last evaluation of a trial that diverged, a circle the evaluation that validation selects, and "
+        "a triangle at the foot of a log axis the first value of exactly zero, which has no logarithm."
+    )
 
 
 def mean_of(log: bool) -> str:

@@ -17,7 +17,7 @@ from thalweg.present.numbers import WHOLE, format_of, interval, ranks, significa
 from thalweg.present.sentences import OPEN_RANKS
 from thalweg.present.table import Column, Table, table
 from thalweg.present.view import IN_BENCHMARK
-from thalweg.scoring.measures import STABILITY, where_read
+from thalweg.scoring.measures import STABILITY, is_to_target, where_read
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,30 @@ class Board:
         target = self.workload.target
         aim = f"; target: {self.workload.target_split} {target.metric} {target.value:g}" if target else ""
         return f"{self.workload.name}: {what}{aim}"
+
+    @property
+    def remark(self) -> str:
+        """What the ranks of these rows mean, and whose value is a mean over fewer seeds than it has; one line."""
+        rows, told = self.rows, []
+        if (rows["rank_low"] < rows["rank_high"]).any():
+            told.append(f"Ranks joined by a dash are {OPEN_RANKS}.")
+        lost = rows["diverged"] + rows["failed"]
+        if self.metric.name == STABILITY.name or rows.empty:
+            return " ".join(told)
+        if is_to_target(self.metric):
+            if (rows["reached"] < rows["seeds"]).any():
+                told.append(
+                    "Optimizers that lost a smaller share of their seeds rank first. A seed is lost where it diverged, "
+                    "failed or never reached the target, and a value needs every seed."
+                )
+        elif lost.any():
+            seeds = zip(rows["optimizer"], rows["seeds"] - lost, rows["seeds"], strict=True)
+            of = ", ".join(f"{name} {left} of {all_}" for name, left, all_ in seeds if left < all_)
+            told.append(
+                "Optimizers that lost a smaller share of their seeds rank first, whatever their values. "
+                f"A seed that diverged or failed has no value, so the means are over fewer seeds: {of}."
+            )
+        return " ".join(told)
 
     @property
     def table(self) -> Table:

@@ -15,7 +15,7 @@ from thalweg.trial import Trial
 
 def trial_list(trials: pd.DataFrame, place: Mapping[str, str]) -> pd.DataFrame:
     """The trials, each with a link to its page; ``place`` holds the link's parameters besides the trial."""
-    table = trials[["workload", "optimizer", "seed", "status", "in_benchmark"]].copy()
+    table = trials[["workload", "optimizer", "seed", "status", "ranks"]].copy()
     table["page"] = ["trial?" + urlencode({**place, "trial": hash_}) for hash_ in trials["hash"]]
     return table.assign(reason=trials["reason"])
 

@@ -109,7 +109,10 @@ def _workload(view: View, workload: Workload, registry: Registry) -> Iterator[Pa
         return
     metric = workload.metric
     yield Note(ranked_by(workload, metric))
-    yield Board(rows, workload, metric).table
+    board = Board(rows, workload, metric)
+    yield board.table
+    if board.remark:
+        yield Note(board.remark)
     if rows["value"].notna().any():
         yield Picture(interval_chart(rows, metric, workload.split, view.optimizers), interval_caption(metric))
     else:
@@ -125,13 +128,13 @@ def _costs(view: View, workload: Workload) -> Iterator[Part]:
     for metric in (STEPS, SECONDS) if workload.target else ():
         if ranking_metric(workload, metric.name) is None:
             continue  # imported curves do not tell it
-        board = leaderboard(view.seen, {workload.name: workload}, metric.name)
-        if board["value"].notna().any():
-            never = [str(name) for name in board.loc[board["value"].isna(), "optimizer"]]
+        costs = leaderboard(view.seen, {workload.name: workload}, metric.name)
+        if costs["value"].notna().any():
+            never = [str(name) for name in costs.loc[costs["value"].isna(), "optimizer"]]
             without = f" Not every seed of {', '.join(never)} gets there." if never and metric is STEPS else ""
             what = metric.name.replace("_", " ")
             yield Picture(
-                interval_chart(board, metric, "", view.optimizers),
+                interval_chart(costs, metric, "", view.optimizers),
                 f"{capital(what)}, geometric mean over seeds with a 95% t-interval; fewer are better.{without}",
             )
 

@@ -32,12 +32,12 @@ from thalweg.present.charts.palette import (
 )
 from thalweg.registry import Registry
 
-NAMES = st.lists(st.one_of(st.sampled_from(sorted(OPTIMIZERS)), st.text(max_size=4)), max_size=56, unique=True)
+NAMES = st.lists(st.one_of(st.sampled_from(sorted(OPTIMIZERS)), st.text(max_size=4)), max_size=63, unique=True)
 
 
 @settings(deadline=None)
 @given(NAMES)
-def test_no_two_of_56_optimizers_look_alike_and_known_ones_keep_their_style(names: list[str]) -> None:
+def test_no_two_of_63_optimizers_look_alike_and_known_ones_keep_their_style(names: list[str]) -> None:
     styles = optimizer_styles(names)
     assert styles.keys() == set(names)
     assert len({(style.color, style.dash) for style in styles.values()}) == len(names)
@@ -47,7 +47,7 @@ def test_no_two_of_56_optimizers_look_alike_and_known_ones_keep_their_style(name
 
 def test_more_optimizers_than_styles_still_have_a_style() -> None:
     styles = optimizer_styles([str(number) for number in range(100)])
-    assert len({(style.color, style.dash) for style in styles.values()}) == len(COLORS) * len(DASHES) == 56
+    assert len({(style.color, style.dash) for style in styles.values()}) == len(COLORS) * len(DASHES) == 63
 
 
 def test_known_optimizers_have_pairs_of_their_own() -> None:
@@ -125,8 +125,8 @@ def test_a_trial_has_the_colour_of_its_optimizer() -> None:
 
 
 def test_categories_are_told_apart_by_place() -> None:
-    names = [str(number) for number in range(56)]
-    assert len({(style.color, style.dash) for style in category_styles(names).values()}) == 56
+    names = [str(number) for number in range(63)]
+    assert len({(style.color, style.dash) for style in category_styles(names).values()}) == 63
 
 
 @pytest.mark.parametrize("among", [["adam"], ["adam", "sgd", "zzz", "adam:lr=0.1"]])

@@ -171,8 +171,8 @@ def planes_side_by_side(table: pandas.DataFrame) -> altair.TopLevelMixin:
         alt.Chart(frame)
         .mark_rect()
         .encode(
-            x=alt.X("a:O", title="along d1 (norms of the filters)", axis=alt.Axis(values=[-1, 0, 1], labelAngle=0)),
-            y=alt.Y("b:O", title="along d2", sort="descending", axis=alt.Axis(values=[-1, 0, 1])),
+            x=alt.X("a:O", title="d1 (filter norms)", axis=alt.Axis(values=[-1, 0, 1], labelAngle=0)),
+            y=alt.Y("b:O", title="d2 (filter norms)", sort="descending", axis=alt.Axis(values=[-1, 0, 1])),
             color=alt.Color(
                 "log:Q",
                 title="log10 of the loss",
@@ -182,6 +182,6 @@ def planes_side_by_side(table: pandas.DataFrame) -> altair.TopLevelMixin:
             column=alt.Column("series:N", title=None, sort=list(KINDS)),
             tooltip=["series:N", "a:Q", "b:Q", alt.Tooltip("value:Q", title="loss", format=".3g")],
         )
-        .properties(width=140, height=140, title="Planes through networks with 24 layers, first seed")
+        .properties(width=220, height=220, title="Planes through networks with 24 layers, first seed")
     )
     return chart

@@ -97,6 +97,11 @@ def _source(there: Sequence[Source]) -> Source:
     return next((source for source in there if source.key == key), there[0])
 
 
+def badge(row: ClaimRow) -> None:
+    """Draw a claim's verdict."""
+    st.badge(f"{present.MARKS[row.verdict]} {present.verdict_of_row(row)}", color=_COLORS[row.verdict])
+
+
 def _open(name: str) -> None:
     st.session_state["claim"] = name
 
@@ -146,7 +151,7 @@ def _claim(row: ClaimRow) -> None:
     st.button("← all claims", key="back", type="tertiary", on_click=_open, args=(ALL,))
     st.title(plain(row.entry.name))
     st.subheader(plain(capital(claim.summary)))
-    st.badge(f"{present.MARKS[row.verdict]} {present.verdict_of_row(row)}", color=_COLORS[row.verdict])
+    badge(row)
     st.markdown(plain(claim.statement))
     if row.decision is None:
         st.info("Not measured here yet. This command measures the claim:")

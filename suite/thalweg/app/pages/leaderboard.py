@@ -1,31 +1,35 @@
-"""The leaderboard: a table and a chart for each workload."""
+"""The leaderboard: a table and a chart for each workload; a row leads to its curves, trials and landscapes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import altair as alt
 import pandas as pd
 import streamlit as st
 
 from thalweg.app.data import Source
-from thalweg.app.drawing import show_table
+from thalweg.app.drawing import pick_row
+from thalweg.app.links import link
 from thalweg.app.pages import ladders, over_all, track
+from thalweg.app.sharing import share
 from thalweg.app.sidebar import select
 from thalweg.contracts import Metric
 from thalweg.plan import Workload
 from thalweg.present import notes
 from thalweg.present.charts.intervals import interval_chart
 from thalweg.present.loaded import Loaded
+from thalweg.present.reproduce import leaderboard_command
 from thalweg.present.sentences import interval_caption, plain, ranked_by
 from thalweg.present.standings import Board
-from thalweg.present.tables import trial_list
 from thalweg.scoring.measures import FINAL, MEASURES, SECONDS, STATE_BYTES, ranking_metric
 from thalweg.scoring.scales import changes
 
 OWN = "the workload's metric"
+ALL = "all workloads"
 
-MOST_LINES, MOST_ROWS = 200, 1000
-"""The most lines of a list, and rows of the table of trials, that the page shows: a browser takes seconds for more."""
+MOST_LINES = 200
+"""The most lines of a list that the page shows: a browser takes seconds for more."""
 
 
 def show(source: Source, loaded: Loaded) -> None:
@@ -33,49 +37,111 @@ def show(source: Source, loaded: Loaded) -> None:
     view = loaded.view
     title = loaded.benchmark.spec.title if loaded.benchmark else ""
     st.title(plain(f"{title or loaded.name}: leaderboard"))
-    trials = view.seen.trials
-    with st.container(horizontal=True):
-        for status in ("done", "diverged", "failed"):
-            st.metric(status, int((trials["status"] == status).sum()), width=110)
-        st.metric(
-            "missing", len(view.missing), width=110, help="trials that the benchmark asks for and that are not on disk"
-        )
+    _counts(loaded)
     titles = {OWN: None, **{cost.replace("_", " "): cost for cost in MEASURES}}
-    by = titles[select("ranked by", list(titles), "by", OWN)]
+    left, middle, right = st.columns(3)
+    with left:
+        by = titles[select("ranked by", list(titles), "by", OWN)]
     board, workloads = view.ranked(by)
-    if by is None:
+    with middle:
+        only = select("workloads", [ALL, *workloads], "only", ALL)
+    with right:
+        words = st.text_input("optimizers", key="words", bind="query-params", placeholder="a part of a name") or ""
+    if by is None and only == ALL and not words:
         ladders.show(loaded)
         track.show(source, loaded)
         over_all.show(view)
     for sentence in changes(view.workloads, workloads):
         st.caption(f"{sentence}.")
+    charts: dict[str, alt.TopLevelMixin] = {}
     for name, workload in workloads.items():
-        rows = board[board["workload"] == name]
-        st.subheader(name, anchor=name)
-        metric = ranking_metric(workload, by)
-        if metric is None:
-            lacks = "validation split" if by == FINAL else "target, so there is no cost of reaching it"
-            st.info(f"This workload has no {lacks}.")
-        elif rows.empty:
-            st.info("No trial of this workload is there yet.")
-        elif metric is SECONDS and trials["step_seconds"].isna().all():
-            st.info("No step was timed yet: type `thalweg run BENCHMARK --timed`.")
-        elif metric is STATE_BYTES and rows["value"].isna().all():
-            st.info("These trials have no value: the memory of the state was not recorded when they were trained.")
-        else:
-            _workload(workload, metric, rows, loaded)
+        if only in (ALL, name):
+            rows = _kept(board[board["workload"] == name], words)
+            st.subheader(name, anchor=name)
+            charts |= _workload(workload, by, rows, source, loaded)
+    shown = board if only == ALL else board[board["workload"] == only]
+    share(
+        "leaderboard",
+        charts,
+        {"the table": _kept(shown, words)},
+        leaderboard_command(source.path, loaded.name, by, only if only != ALL else ""),
+    )
     _notes(loaded)
-    _trials(source, loaded)
 
 
-def _workload(workload: Workload, metric: Metric, rows: pd.DataFrame, loaded: Loaded) -> None:
+def _kept(rows: pd.DataFrame, words: str) -> pd.DataFrame:
+    """The rows of optimizers whose names hold one of the words; all rows without words."""
+    wanted = words.lower().replace(",", " ").split()
+    if not wanted or rows.empty:
+        return rows
+    return rows[[any(word in str(name).lower() for word in wanted) for name in rows["optimizer"]]]
+
+
+def _counts(loaded: Loaded) -> None:
+    trials = loaded.view.seen.trials
+    with st.container(horizontal=True):
+        for status in ("done", "diverged", "failed"):
+            number = int((trials["status"] == status).sum())
+            with st.container(width=120):
+                st.metric(status, number)
+                if number:
+                    link("show", "trials", status=status)
+        st.metric(
+            "missing",
+            len(loaded.view.missing),
+            width=110,
+            help="trials that the benchmark asks for and that are not on disk",
+        )
+
+
+def _workload(
+    workload: Workload, by: str | None, rows: pd.DataFrame, source: Source, loaded: Loaded
+) -> dict[str, alt.TopLevelMixin]:
+    """Draw a workload's table and chart; the chart by its title."""
     view = loaded.view
-    st.markdown(ranked_by(workload, metric))
+    metric = ranking_metric(workload, by)
+    if metric is None:
+        lacks = "validation split" if by == FINAL else "target, so there is no cost of reaching it"
+        st.info(f"This workload has no {lacks}.")
+    elif rows.empty:
+        st.info("No trial of this workload and of these optimizers is there yet.")
+    elif metric is SECONDS and view.seen.trials["step_seconds"].isna().all():
+        st.info("No step was timed yet: type `thalweg run BENCHMARK --timed`.")
+    elif metric is STATE_BYTES and rows["value"].isna().all():
+        st.info("These trials have no value: the memory of the state was not recorded when they were trained.")
+    else:
+        return {workload.name: _board(workload, metric, rows, source, loaded)}
+    return {}
+
+
+def _board(workload: Workload, metric: Metric, rows: pd.DataFrame, source: Source, loaded: Loaded) -> alt.TopLevelMixin:
+    view = loaded.view
+    st.markdown(plain(ranked_by(workload, metric)))
     trials = view.seen.trials[view.seen.trials["workload"] == workload.name]
-    show_table(Board(rows, workload, metric, trials, view.board_curves(workload)).table, f"standings-{workload.name}")
+    board = Board(rows, workload, metric, trials, view.board_curves(workload))
+    chosen = pick_row(board.table, f"standings-{workload.name}")
+    if board.remark:
+        st.caption(plain(board.remark))
+    if chosen is not None and chosen < len(rows):
+        _ways(str(rows["optimizer"].iloc[chosen]), workload, loaded)
     split = workload.split if metric is workload.metric else ""
-    st.altair_chart(interval_chart(rows, metric, split, view.optimizers), width="stretch")
+    chart = interval_chart(rows, metric, split, view.optimizers)
+    st.altair_chart(chart, width="stretch")
     st.caption(interval_caption(metric))
+    return chart
+
+
+def _ways(optimizer: str, workload: Workload, loaded: Loaded) -> None:
+    """Draw the links of a chosen row."""
+    with st.container(horizontal=True, border=True):
+        st.markdown(f"**{plain(optimizer)}**", width="content")
+        link("learning curves", "curves", workload=workload.name, optimizers=optimizer)
+        link("trials", "trials", workload=workload.name, optimizer=optimizer)
+        if loaded.view.everything.trials["probes_done"].ne("").any():
+            link("landscapes", "landscape", workload=workload.name, optimizer=optimizer)
+        if loaded.view.plan and loaded.view.plan.outcomes:
+            link("tuning", "tuning")
+        link("about it", "plugins", kind="optimizers", name=optimizer)
 
 
 def _notes(loaded: Loaded) -> None:
@@ -95,22 +161,3 @@ def _list(lines: Sequence[str]) -> str:
     return "\n".join(
         [*(f"- {plain(line)}" for line in lines[:MOST_LINES]), *([f"- and {more:,} more"] if more > 0 else [])]
     )
-
-
-def _trials(source: Source, loaded: Loaded) -> None:
-    trials = loaded.view.seen.trials
-    head = f"The first {MOST_ROWS:,} of {len(trials):,} trials" if len(trials) > MOST_ROWS else "All trials"
-    with st.expander(head):
-        table = trial_list(trials.head(MOST_ROWS), {"source": source.key, "benchmark": loaded.name})
-        column = st.column_config
-        st.dataframe(
-            table,
-            hide_index=True,
-            width="stretch",
-            column_config={
-                "seed": column.NumberColumn(width=60),
-                "in_benchmark": column.TextColumn("in benchmark"),
-                "page": column.LinkColumn("page", display_text="open", width=60),
-                "reason": column.TextColumn("reason", width="large"),
-            },
-        )

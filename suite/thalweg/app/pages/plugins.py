@@ -10,7 +10,7 @@ from thalweg.app.drawing import show_frame, show_table
 from thalweg.app.sidebar import select
 from thalweg.contracts import Component, Probe
 from thalweg.present import components
-from thalweg.present.sentences import capital, count, plain
+from thalweg.present.sentences import capital, count, described, plain
 from thalweg.registry import KINDS, Entry, PluginRecord, Registry
 
 
@@ -62,7 +62,7 @@ def _browse(here: Registry) -> None:
 def _describe(kind: str, entry: Entry) -> None:
     with st.container(border=True):
         document = components.described(kind, entry)
-        st.markdown(f"**{entry.name}**: {document['summary']}")
+        st.markdown(f"**{plain(entry.name)}**: {plain(document['summary'])}")
         if isinstance(entry.component, Component):
             _component(kind, entry.component, document)
         else:
@@ -79,8 +79,8 @@ def _component(kind: str, component: Component, document: components.Document) -
         st.code(equation, language=None, wrap_lines=True)
     facts.pop("about", None)
     if component.description:
-        st.markdown(component.description)
-    st.markdown("\n".join(f"- {label}: {text}" for label, text in facts.items()))
+        st.markdown(described(document["description"]))
+    st.markdown("\n".join(f"- {label}: {plain(text)}" for label, text in facts.items()))
     if isinstance(component, Probe):
         st.markdown("Columns of its table:")
         show_table(components.measured_columns(component))

@@ -7,6 +7,7 @@ import streamlit as st
 from thalweg import guard
 from thalweg.app.data import Source, registry
 from thalweg.app.drawing import show_frame, show_table
+from thalweg.app.pages import measure
 from thalweg.failure import Failure
 from thalweg.plan import Workload
 from thalweg.present.charts.trial import trial_chart
@@ -22,6 +23,7 @@ from thalweg.present.view import View
 from thalweg.printed import LOG
 from thalweg.shown import shown_lines
 from thalweg.store.documents import ENDED, TrialDocument
+from thalweg.store.packed_format import is_packed
 from thalweg.store.trials import StoredTrial
 
 _BADGES = {
@@ -32,7 +34,7 @@ _BADGES = {
 }
 
 
-def show(_source: Source, loaded: Loaded) -> None:
+def show(source: Source, loaded: Loaded) -> None:
     """Draw the page."""
     view = loaded.view
     if not len(view.stored):
@@ -63,6 +65,7 @@ def show(_source: Source, loaded: Loaded) -> None:
         _fates(view, workload, document)
     if document.imported is None:
         _command(loaded, document)
+        measure.show(source, loaded.name, is_packed(loaded.path), stored)
     st.subheader("Settings")
     show_frame(asked(document))
     if document.probes:

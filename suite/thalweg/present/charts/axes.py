@@ -84,15 +84,46 @@ def value_scale(log: bool, **settings: Any) -> alt.Scale:
     return alt.Scale(type="log", **settings) if log else alt.Scale(zero=False, **settings)
 
 
-def value_axis(metric: Metric) -> alt.Axis:
-    """The axis of a metric's values: percent, multiples of bytes, or numbers in at most three digits."""
+TICKS = 7
+"""Ticks of a log axis, at most."""
+
+
+def log_ticks(values: Iterable[float]) -> list[float]:
+    """Ticks that a person would choose for a log axis with these values; values that are not positive do not count.
+
+    Ticks are powers of ten; of 10^k, 2 10^k and 5 10^k where fewer than three powers lie between the ends; and of every
+    second power, or of fewer, where there are more than seven.
+
+    >>> log_ticks([0.008, 3.0]), log_ticks([2.0, 40.0])
+    ([0.01, 0.1, 1.0], [2.0, 5.0, 10.0, 20.0])
+    """
+    positive = [value for value in values if 0 < value < math.inf]
+    if not positive:
+        return []
+    low, high = min(positive), max(positive)
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    powers = [power for power in range(first, last + 1) if low <= 10.0**power <= high]
+    if len(powers) >= 3:
+        every = -(-len(powers) // TICKS)
+        return [10.0**power for power in powers if power % every == 0]
+    ticks = [factor * 10.0**power for power in range(first, last + 1) for factor in (1, 2, 5)]
+    return [tick for tick in ticks if low <= tick <= high]
+
+
+def value_axis(metric: Metric, values: Iterable[float] = ()) -> alt.Axis:
+    """The axis of a metric's values: percent, multiples of bytes, or numbers in at most three digits.
+
+    ``values`` are those on the axis. A log axis has the ticks of ``log_ticks`` for them, where there are two or more.
+    """
+    ticks = log_ticks(values) if metric.scale == "log" else []
+    given: dict[str, Any] = {"values": ticks} if len(ticks) > 1 else {}
     if metric.unit == "%":
-        return alt.Axis(format="~%", tickCount=8)
+        return alt.Axis(format="~%", tickCount=8, **given)
     if metric.unit == "bytes":
-        return alt.Axis(format="~s", tickCount=6)
+        return alt.Axis(format="~s", tickCount=6, **given)
     # the format .3~g writes 1000 as 1e+3
     few = "datum.value >= 1000 ? format(datum.value, '~s') : format(datum.value, '.3~g')"
-    return alt.Axis(labelExpr=few, tickCount=6)
+    return alt.Axis(labelExpr=few, tickCount=6, **given)
 
 
 def value_title(metric: Metric, split: str, log: bool) -> str:

@@ -33,7 +33,9 @@ def interval_chart(table: pd.DataFrame, metric: Metric, split: str, among: Seque
     y = alt.Y("optimizer:N", sort=labels, title=None, axis=alt.Axis(labelLimit=140, labelFlush=False))
     color = alt.Color("optimizer:N", scale=scales.color, legend=None)
     scale = value_scale(log, nice=log, padding=12)
-    axis, title = value_axis(metric), value_title(metric, split, log)
+    ends = [float(value) for name in ("value", "low", "high") for value in rows[name].dropna()]
+    shown = Metric(metric.name, metric.better, "log" if log else "linear", metric.unit)
+    axis, title = value_axis(shown, ends), value_title(metric, split, log)
     fmt = format_of(metric.unit).d3
     tooltip = [
         alt.Tooltip("optimizer:N"),

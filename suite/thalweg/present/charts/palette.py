@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 BLUE, ORANGE, GREEN, VERMILION, PINK, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
-SILVER, OLIVE = "#999999", "#B5A800"
-COLORS = (BLUE, ORANGE, GREEN, VERMILION, PINK, SKY, SILVER, OLIVE)
+SILVER, OLIVE, SIENNA = "#999999", "#B5A800", "#A0522D"
+COLORS = (BLUE, ORANGE, GREEN, VERMILION, PINK, SKY, SILVER, OLIVE, SIENNA)
 """Okabe and Ito's colours, which colour-blind readers can tell apart. Two of the eight are changed: silver replaces
-black, which a dark page swallows, and olive replaces their yellow, which a white page swallows."""
+black, which a dark page swallows, and olive replaces their yellow, which a white page swallows. Sienna is a ninth."""
 
 SOLID, DASHED, DOTTED, DASH_DOT = (1, 0), (7, 3), (2, 2), (9, 3, 2, 3)
 EVEN, LONG, DASH_DOTS = (4, 4), (12, 3), (6, 2, 2, 2, 2, 2)
@@ -50,7 +50,7 @@ OPTIMIZERS = {
     "amsgrad": (GREEN, DASH_DOTS),
     "nadam": (BLUE, LONG),
     "lion": (OLIVE, DASHED),
-    "muon": (BLUE, EVEN),
+    "muon": (SIENNA, EVEN),
     "soap": (OLIVE, DASH_DOT),
     "shampoo": (SKY, DOTTED),
     "schedule-free-adamw": (PINK, LONG),
@@ -74,7 +74,7 @@ OPTIMIZERS = {
 }
 """Colour and dash of the built-in optimizers and of the labels that built-in benchmarks give them.
 
-Optimizers that one built-in benchmark compares differ in colour as far as eight colours allow, and in dash where their
+Optimizers that one built-in benchmark compares differ in colour as far as nine colours allow, and in dash where their
 colours are equally dark.
 """
 
@@ -94,7 +94,7 @@ _TRIAL = re.compile(r".* · (?P<optimizer>.*) · seed \d+", re.DOTALL)
 
 
 def optimizer_styles(names: Iterable[str]) -> dict[str, Style]:
-    """The style of each optimizer on a chart; up to 56 optimizers differ in colour or dash.
+    """The style of each optimizer on a chart; up to 63 optimizers differ in colour or dash.
 
     >>> optimizer_styles(["sgd"])["sgd"] == optimizer_styles(["adam", "mine", "sgd"])["sgd"]
     True
@@ -114,7 +114,7 @@ def trial_styles(titles: Iterable[str]) -> dict[str, Style]:
 
 
 def category_styles(names: Sequence[str]) -> dict[str, Style]:
-    """The style of categories such as splits or layers, by their order; the first 56 styles differ."""
+    """The style of categories such as splits or layers, by their order; the first 63 styles differ."""
     return {
         name: _style((COLORS[place % len(COLORS)], DASHES[place % len(DASHES)]))
         for place, name in enumerate(dict.fromkeys(names))
@@ -122,10 +122,16 @@ def category_styles(names: Sequence[str]) -> dict[str, Style]:
 
 
 def _known_first(names: Iterable[str]) -> list[str]:
-    return sorted(set(names), key=lambda name: (name not in OPTIMIZERS, name))
+    return sorted(set(names), key=lambda name: (name not in OPTIMIZERS, ELSEWHERE in name, name))
+
+
+ELSEWHERE = " · in "
+"""Stands between an optimizer's name and the benchmark that it is from, where a chart shows several."""
 
 
 def _preferred(name: str) -> Pair:
+    # an optimizer of another benchmark keeps its colour
+    name = name.split(ELSEWHERE)[0]
     if name in OPTIMIZERS:
         return OPTIMIZERS[name]
     # Python's own hash of a string differs from process to process

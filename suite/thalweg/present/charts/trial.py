@@ -30,7 +30,7 @@ def trial_chart(curve: pd.DataFrame, metric: Metric, selected_step: int | None) 
         "y": alt.Y(
             "value:Q",
             title=value_title(metric, "", log),
-            axis=value_axis(Metric(metric.name, metric.better, "log" if log else "linear", metric.unit)),
+            axis=value_axis(Metric(metric.name, metric.better, "log" if log else "linear", metric.unit), rows["value"]),
             scale=value_scale(log),
         ),
         "color": color,

@@ -1,0 +1,68 @@
+"""The trial page's section that measures a further probe."""
+
+from __future__ import annotations
+
+import shlex
+
+import streamlit as st
+
+from thalweg.app import measuring
+from thalweg.app.data import Source, registry
+from thalweg.app.links import link
+from thalweg.app.measuring import Asked, Job
+from thalweg.present.sentences import plain
+from thalweg.store.trials import StoredTrial
+
+SECONDS = 1.0
+"""The time between two looks at a measurement at work."""
+
+
+def show(source: Source, benchmark: str, packed: bool, stored: StoredTrial) -> None:
+    """Draw the section, for a trial that was saved with weights."""
+    if not any(name.startswith("weights/") for name in stored.document.files):
+        return
+    st.subheader("Measure a probe")
+    if refusal := measuring.refusal(source.path, packed):
+        st.caption(refusal)
+        return
+    hash_ = stored.document.hash
+    job = measuring.of(source.path, hash_)
+    if job is not None and job.running:
+        st.fragment(_follow, run_every=SECONDS)(job)
+        return
+    if job is not None:
+        _ended(job, source, benchmark)
+    names = [entry.name for entry in registry().entries("probes") if set(entry.component.when) != {"pair"}]
+    with st.form("measure", border=True):
+        name = st.selectbox("probe", names, key="measure-probe")
+        text = st.text_input("settings", key="measure-settings", placeholder="resolution=11 examples=256")
+        if st.form_submit_button("Measure"):
+            try:
+                settings = tuple(shlex.split(text))
+            except ValueError as error:
+                st.error(plain(f"settings: {error}"))
+                return
+            measuring.start(Asked(source.path, hash_, str(name), settings))
+            st.rerun()
+
+
+def _follow(job: Job) -> None:
+    """Draw a measurement at work; once it has ended, the whole page."""
+    if not job.running:
+        st.rerun()
+    st.write(plain(f"{job.asked.probe} is being measured: {job.seconds:,.0f} s"))
+    if line := job.last_line:
+        st.caption(plain(line))
+    st.button("Cancel", on_click=job.cancel, disabled=job.cancelled)
+
+
+def _ended(job: Job, source: Source, benchmark: str) -> None:
+    name = job.asked.probe
+    if job.cancelled:
+        st.info(plain(f"{name}: cancelled. Measured again, it goes on where it can."))
+    elif job.failed:
+        st.error(plain(f"{name} was not measured: {job.last_line or 'the process ended without a word'}"))
+    else:
+        st.success(plain(f"{name} was measured in {job.seconds:,.0f} s."))
+        link("Its landscape", "landscape", source=source.key, benchmark=benchmark)
+    st.code(shlex.join(job.asked.words), language="bash", wrap_lines=True)

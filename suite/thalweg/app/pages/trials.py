@@ -1,0 +1,63 @@
+"""Trials: every trial on disk, those of tuning too, by workload, optimizer, status and a word of its reason."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from thalweg.app.data import Source
+from thalweg.app.sharing import share
+from thalweg.app.sidebar import select
+from thalweg.present.loaded import Loaded
+from thalweg.present.sentences import count, plain
+from thalweg.present.tables import trial_list
+
+MOST = 1000
+"""The most rows that the page shows: a browser takes seconds for more."""
+ANY = "any"
+
+
+def show(source: Source, loaded: Loaded) -> None:
+    """Draw the page."""
+    st.title(plain(f"{loaded.name}: trials"))
+    trials = listed(loaded)
+    if trials.empty:
+        st.info("No trial is on disk yet.")
+        return
+    kept = trials
+    for box, key in zip(st.columns(4), ("workload", "optimizer", "status", "ranks"), strict=True):
+        with box:
+            value = select(key, [ANY, *sorted(trials[key].unique())], key, ANY)
+        kept = kept if value == ANY else kept[kept[key] == value]
+    words = (
+        st.text_input("reason", key="reason", bind="query-params", placeholder="a word of the reason") or ""
+    ).lower()
+    if words:
+        kept = kept[kept["reason"].str.lower().str.contains(words, regex=False)]
+    more = f"; the first {MOST:,} are listed" if len(kept) > MOST else ""
+    st.caption(f"{count(len(kept), 'trial')} of {len(trials):,}{more}.")
+    place = {"source": source.key, "benchmark": loaded.name}
+    column = st.column_config
+    st.dataframe(
+        trial_list(kept.head(MOST), place),
+        hide_index=True,
+        width="stretch",
+        column_config={
+            "seed": column.NumberColumn(width=60),
+            "page": column.LinkColumn("page", display_text="open", width=60),
+            "reason": column.TextColumn("reason", width="large"),
+        },
+    )
+    share("trials", tables={"the trials": kept.drop(columns="page", errors="ignore")})
+
+
+def listed(loaded: Loaded) -> pd.DataFrame:
+    """All trials on disk. ``ranks`` says how each counts: in the benchmark, added, tuning, or in no leaderboard."""
+    view = loaded.view
+    columns = ["workload", "optimizer", "seed", "status", "hash", "reason"]
+    seen = view.seen.trials[[*columns, "in_benchmark"]].rename(columns={"in_benchmark": "ranks"})
+    others = view.everything.trials
+    others = others.loc[~others["hash"].isin(seen["hash"]), columns]
+    tuning = {planned.trial.hash for planned in view.plan.tuning} if view.plan else set()
+    others = others.assign(ranks=["tuning" if hash_ in tuning else "no" for hash_ in others["hash"]])
+    return pd.concat([part for part in (seen, others) if len(part)] or [seen], ignore_index=True)

@@ -1,0 +1,60 @@
+"""The list of all trials, those of tuning too, and trials that rank nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from thalweg.present.fates import settings_of
+from thalweg.store.index import read_stored
+from thalweg.store.results import BenchmarkResults
+
+Show = Callable[..., AppTest]
+REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
+
+
+def test_the_list_has_every_trial_on_disk(show: Show) -> None:
+    page = show("trials", REFERENCE, benchmark="tuned")
+    stored = read_stored(BenchmarkResults(REFERENCE, "tuned"))
+    assert f"{len(stored.trials)} trials of {len(stored.trials)}" in page.caption[-1].value
+    page.selectbox(key="status").set_value("diverged").run()
+    table = page.dataframe[0].value
+    assert len(table) == int((stored.trials["status"] == "diverged").sum())
+    assert set(table["ranks"]) == {"tuning"}
+
+
+def test_a_word_of_the_reason_and_every_choice_are_in_the_address(show: Show) -> None:
+    page = show("trials", REFERENCE, benchmark="tuned", status="diverged", optimizer="kfac", reason="step 113")
+    assert len(page.dataframe[0].value) == 1
+    assert page.selectbox(key="optimizer").value == "kfac"
+
+
+@pytest.mark.parametrize("benchmark", ["tuned", "kfac", "broad"])
+def test_every_diverged_trial_can_be_opened(show: Show, benchmark: str) -> None:
+    stored = read_stored(BenchmarkResults(REFERENCE, benchmark))
+    diverged = stored.trials[stored.trials["status"] == "diverged"]
+    for hash_ in diverged["hash"].head(2):
+        page = show("trial", REFERENCE, benchmark=benchmark, trial=hash_)
+        assert any(f"trial {hash_}" in caption.value for caption in page.caption)
+        assert "1,000,000 times" in page.warning[0].value
+
+
+def test_the_settings_beside_a_diverged_trial_are_those_on_disk(show: Show) -> None:
+    stored = read_stored(BenchmarkResults(REFERENCE, "tuned"))
+    row = stored.trials[(stored.trials["status"] == "diverged") & (stored.trials["optimizer"] == "sgd")].iloc[0]
+    document = stored.by_hash[row["hash"]].document
+    rows = settings_of(stored, document)
+    mine = stored.trials[(stored.trials["workload"] == row["workload"]) & (stored.trials["optimizer"] == "sgd")]
+    assert len(rows) == mine["configuration"].nunique()
+    assert rows[["done", "diverged", "failed"]].to_numpy().sum() == len(mine)
+    assert rows["order"].is_monotonic_increasing
+    (own,) = rows.index[rows["own"]]
+    assert rows.loc[own, "order"] == document.trial.optimizer.options["lr"]
+    assert "2 / lr" not in rows.loc[own, "setting"]
+    page = show("trial", REFERENCE, benchmark="tuned", trial=row["hash"])
+    limit = 2 / document.trial.optimizer.options["lr"]
+    assert f"at most {limit:.4g}" in page.warning[0].value
+    assert "This trial ranks nowhere. Tuning tried its setting." in [caption.value for caption in page.caption]
