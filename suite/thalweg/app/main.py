@@ -7,7 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from thalweg.app.data import Source, sources
-from thalweg.app.pages import claims, curves, landscape, leaderboard, looks, plugins, trial, tuning
+from thalweg.app.pages import claims, curves, landscape, leaderboard, looks, playground, plugins, trial, tuning
 from thalweg.app.sidebar import choose, remember, warnings, welcome
 from thalweg.errors import UserError
 from thalweg.present.loaded import Loaded
@@ -22,6 +22,7 @@ PAGES: tuple[tuple[str, str, str, Show], ...] = (
     ("Tuning", ":material/tune:", "tuning", tuning.show),
     ("Learning curves", ":material/show_chart:", "curves", curves.show),
     ("Landscape", ":material/landscape:", "landscape", landscape.show),
+    ("Playground", ":material/sports_esports:", "playground", playground.show),
     ("Trial", ":material/science:", "trial", trial.show),
 )
 """Title, icon, address and content of the pages that show results."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from thalweg.benchmark_file import parse
 from thalweg.contracts import Hyperparameter, Optimizer, Problem, Shape
 from thalweg.contracts.option import bounds, resolve
 from thalweg.errors import UserError
@@ -60,12 +61,36 @@ def optimizers_of(registry: Registry) -> dict[str, Optimizer]:
     return found
 
 
-def rates_of(optimizer: Optimizer) -> tuple[tuple[str, ...], str] | None:
-    """The learning rates of an optimizer's slider from low to high, and its default; None without a learning rate.
+def benchmark_rates(registry: Registry) -> dict[tuple[str, str], float]:
+    """The learning rates that registered benchmarks give optimizers on functions, by problem and optimizer.
+
+    Where several benchmarks give one, the rate of the one that was registered first counts.
+    """
+    found: dict[tuple[str, str], float] = {}
+    for entry in registry.in_order("benchmarks"):
+        try:
+            spec = parse(entry.component.read_text(encoding="utf-8"), entry.name)
+        except (OSError, ValueError, UserError):  # a run of it tells
+            continue
+        for workload, table in spec.overrides.items():
+            parts = spec.workloads[workload]
+            for label, override in table.items():
+                lr = override.options.get("lr")
+                if parts.architecture.name == ARCHITECTURE and isinstance(lr, int | float) and lr > 0:
+                    found.setdefault((parts.problem.name, spec.optimizers[label].optimizer or label), float(lr))
+    return found
+
+
+def rates_of(optimizer: Optimizer, first: float | None = None) -> tuple[tuple[str, ...], str] | None:
+    """The learning rates of a slider from low to high, and the one it begins with; None without a learning rate.
+
+    Args:
+        optimizer: whose rates they are.
+        first: the rate to begin with; None: the optimizer's default.
 
     The rates run over the range that tuning searches; without one, over two decades on either side of the default. The
-    range is widened to the default, and cut to what the optimizer allows. The rates are evenly spaced on a log scale,
-    rounded to three digits, with the ends of the range and the default among them.
+    range is widened to the default and to ``first``, and cut to what the optimizer allows. The rates are evenly spaced
+    on a log scale, rounded to three digits, with the ends of the range, the default and ``first`` among them.
 
     >>> class Fixed(Optimizer):
     ...     options = (Hyperparameter("lr", 1.0, "(0, 1]"),)
@@ -78,9 +103,16 @@ def rates_of(optimizer: Optimizer) -> tuple[tuple[str, ...], str] | None:
     if not optimizer.has_lr or option is None or not option.default > 0:
         return None
     default = float(option.default)
+    begin = default if first is None else first
     low, high = _range(option)
+    low, high = min(low, begin), max(high, begin)
     first, last = math.ceil(PER_DECADE * math.log10(low)), math.floor(PER_DECADE * math.log10(high))
-    rates = {float(f"{10 ** (place / PER_DECADE):.3g}") for place in range(first, last + 1)} | {low, default, high}
+    rates = {float(f"{10 ** (place / PER_DECADE):.3g}") for place in range(first, last + 1)} | {
+        low,
+        default,
+        begin,
+        high,
+    }
     allowed = []
     for rate in sorted(rates):
         try:
@@ -88,7 +120,7 @@ def rates_of(optimizer: Optimizer) -> tuple[tuple[str, ...], str] | None:
         except UserError:
             continue
         allowed.append(f"{rate:.12g}")
-    return tuple(allowed), f"{default:.12g}"
+    return tuple(allowed), f"{begin:.12g}"
 
 
 def _range(option: Hyperparameter) -> tuple[float, float]:

@@ -33,7 +33,10 @@ def main() -> None:
     lines: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_read, args=(lines,), daemon=True).start()
     registry = load_registry(given.plugin)
+    # what answers need is imported before the first question, whose time counts
     import torch
+
+    from thalweg.playground import functions, walk  # noqa: F401
 
     torch.set_num_threads(1)
     _say(answers, Answer())
