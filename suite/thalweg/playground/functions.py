@@ -21,7 +21,7 @@ from thalweg.playground.requests import SIDE, Function, Ground, GroundRequest, P
 from thalweg.registry import Registry
 from thalweg.training.contained import contained
 
-MARGIN = 1.6
+MARGIN = 2.0
 """The side of the picture over the side of the square that holds the start and the minima."""
 LEAST_HALF = 1.0
 """The least half side of that square."""

@@ -77,7 +77,7 @@ def paths_chart(polygons: pd.DataFrame, ground: Ground, walks: Mapping[str, Walk
     )
     regions = (
         alt.Chart(polygons)
-        .mark_line(filled=True, strokeWidth=0, clip=True)
+        .mark_line(filled=True, strokeWidth=0)
         .encode(**axes, fill=fill, detail="polygon:N", order="vertex:Q")
     )
     scales = OptimizerScales(walks, ())
