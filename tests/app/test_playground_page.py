@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -160,6 +162,10 @@ def test_a_step_that_never_ends_costs_its_own_path(
     ("link", "says"),
     [
         ({"function": "beal"}, "Unknown function 'beal': the page shows 'rosenbrock'."),
+        ({"steps": "9999"}, "steps = '9999' cannot be shown: the page shows 100."),
+        ({"x-rosenbrock": "one"}, "start: x = 'one' cannot be shown"),
+        ({"lr-sgd-rosenbrock": "0.0123"}, "learning rate of sgd = '0.0123' cannot be shown: the page shows 0.003."),
+        ({"optimizers": ["sgd", "adam", "lion", "newton", "muon"]}, "4 optimizers at most, without muon."),
         ({"optimizers": ["admn", "sgd"]}, "No optimizer 'admn' can train a function of two variables."),
     ],
 )
@@ -178,6 +184,29 @@ def test_a_plane_of_a_trial_says_what_its_steps_use(show: Show, results: Path) -
     assert "5 × 5 measured points" in said
     assert "distance" not in outcome(page)
     assert len(page.get("vega_lite_chart")) == 2
+
+
+def test_what_the_address_asked_for_in_vain_is_told_until_it_is_changed(show: Show, results: Path) -> None:
+    page = show("playground", results, benchmark="tiny", steps="9999")
+    page.select_slider(key="lr-sgd-rosenbrock").set_value("0.001").run()
+    assert "steps = '9999'" in text(page.warning)
+    page.slider(key="steps").set_value(20).run()
+    assert not page.warning
+
+
+def test_a_start_without_finite_values_is_one_sentence(show: Show, results: Path) -> None:
+    page = show("playground", results, benchmark="tiny", **{"x-rosenbrock": "1e200"})
+    assert text(page.error) == "the function has no finite value around this start"
+
+
+def test_the_app_draws_a_picture_without_torch() -> None:
+    program = (
+        "import sys; import thalweg.app.pages.playground as page\n"
+        "from thalweg.playground.requests import Ground\n"
+        "page.contours_of(Ground(x=(0, 1), y=(0, 1), losses=((1, 2), (3, 4)), start=(0, 0)))\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_no_optimizer_is_asked_for(show: Show, results: Path) -> None:

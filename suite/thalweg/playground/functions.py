@@ -64,7 +64,7 @@ def ground(request: GroundRequest, registry: Registry) -> Ground:
     The square holds the start that is asked for, the start that the function declares, and the known minimizers.
 
     Raises:
-        UserError: see ``load_function``.
+        UserError: see ``load_function``; or the function has no finite value there.
     """
     with contained(threads=1):
         problem = load_function(request.function, registry)
@@ -77,6 +77,8 @@ def ground(request: GroundRequest, registry: Registry) -> Ground:
         x, y = _square([start, *minimizers, *([request.start] if request.start else [])])
         points = torch.cartesian_prod(y, x).flip(1)
         losses = values_at(problem, module, points).reshape(SIDE, SIDE)
+        if not bool(losses.isfinite().any()):
+            raise UserError("the function has no finite value around this start")
         minimum = getattr(problem, "minimum", None)
         return Ground(
             x=tuple(x.tolist()),

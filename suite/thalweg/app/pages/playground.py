@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from thalweg.app.data import Source, plugin_files, probe_table, registry
 from thalweg.app.drawing import show_chart, show_table
 from thalweg.app.sharing import share
-from thalweg.app.sidebar import select
+from thalweg.app.sidebar import number, select
 from thalweg.app.worker import ask
 from thalweg.contracts import Optimizer
 from thalweg.errors import UserError
@@ -133,6 +133,9 @@ def _optimizers(names: list[str]) -> list[str]:
     if unknown := [name for name in asked if name not in names]:
         st.session_state["unknown-optimizers"] = f"No optimizer {unknown[0]!r} can train a function of two variables."
         st.query_params[key] = [name for name in asked if name in names]
+    elif len(asked) > MOST:
+        left_out = ", ".join(asked[MOST:])
+        st.session_state["unknown-optimizers"] = f"The page shows {MOST} optimizers at most, without {left_out}."
     if told := st.session_state.get("unknown-optimizers"):
         st.warning(plain(told))
     return st.multiselect(
@@ -161,32 +164,51 @@ def _rates(stage: _Stage, optimizers: dict[str, Optimizer]) -> dict[str, str]:
         if (found := rates_of(one, known.get((stage.problem, name)))) is not None
     }
     for (name, (options, first)), place in zip(sliders.items(), st.columns(max(len(sliders), 1)), strict=False):
-        key = f"lr-{name}-{stage.key}"
         with place:
-            chosen[name] = st.select_slider(
-                f"learning rate of {name}", options, value=first, key=key, bind="query-params"
-            )
+            chosen[name] = _rate(f"learning rate of {name}", options, first, f"lr-{name}-{stage.key}")
     return chosen
+
+
+def _rate(label: str, options: tuple[str, ...], first: str, key: str) -> str:
+    """One learning rate."""
+    return number(
+        label,
+        key,
+        lambda forget: st.select_slider(label, options, value=first, key=key, bind="query-params", on_change=forget),
+    )
 
 
 def _start(stage: _Stage, ground: Ground) -> tuple[Pair, int]:
     """The start and the number of steps."""
     columns = st.columns(3)
-    at: list[float] = []
-    for index, letter in enumerate("xy"):
-        with columns[index]:
-            value = st.number_input(
-                f"start: {stage.names[index]}",
+    at = [_coordinate(stage, ground, index, columns[index]) for index in (0, 1)]
+    with columns[2]:
+        steps = number(
+            "steps",
+            "steps",
+            lambda forget: st.slider("steps", 1, MOST_STEPS, STEPS, key="steps", bind="query-params", on_change=forget),
+        )
+    return (at[0], at[1]), int(steps)
+
+
+def _coordinate(stage: _Stage, ground: Ground, index: int, place: DeltaGenerator) -> float:
+    """One coordinate of the start."""
+    label, key = f"start: {stage.names[index]}", f"{'xy'[index]}-{stage.key}"
+    with place:
+        value = number(
+            label,
+            key,
+            lambda forget: st.number_input(
+                label,
                 value=ground.start[index],
                 step=(ground.x[-1] - ground.x[0]) / 20,
                 format="%.4g",
-                key=f"{letter}-{stage.key}",
+                key=key,
                 bind="query-params",
-            )
-            at.append(float(value))
-    with columns[2]:
-        steps = st.slider("steps", 1, MOST_STEPS, STEPS, key="steps", bind="query-params")
-    return (at[0], at[1]), int(steps)
+                on_change=forget,
+            ),
+        )
+    return float(value)
 
 
 def _ground(function: Analytic | Plane, start: Pair | None) -> Ground:
