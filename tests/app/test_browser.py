@@ -14,7 +14,7 @@ from app_server import Serving, serving
 
 pytestmark = pytest.mark.browser
 
-PAGES = ("Leaderboard", "Tuning", "Learning curves", "Landscape", "Trial", "Claims", "Plugins")
+PAGES = ("Leaderboard", "Tuning", "Learning curves", "Landscape", "Playground", "Trial", "Claims", "Plugins")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_every_page_draws_without_errors_or_outside_requests(
         page.get_by_test_id("stSidebarNav").get_by_text(title, exact=True).click()
         page.locator("h1", has_text=_heading(title)).wait_for(timeout=20_000)
         page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=20_000)
-        if title in ("Leaderboard", "Learning curves", "Landscape", "Trial"):
+        if title in ("Leaderboard", "Learning curves", "Landscape", "Playground", "Trial"):
             page.locator("svg.marks").first.wait_for(timeout=20_000)
         assert "benchmark=tiny" in page.url, title
         assert "token" not in page.url, title
@@ -70,6 +70,28 @@ def test_a_deep_link_chooses_the_results(served: Serving, browser: Browser) -> N
     page.goto(f"{served.printed}&source=reference")
     page.locator("h1", has_text="Quick: leaderboard").wait_for(timeout=20_000)
     assert "source=reference" in page.url
+
+
+def test_a_rate_of_the_playground_changes_its_path(served: Serving, browser: Browser) -> None:
+    faults: list[str] = []
+    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(f"{served.base}/?benchmark=tiny&token={served.token}")
+    page.get_by_test_id("stSidebarNav").get_by_text("Playground", exact=True).click()
+    # the lines of SGD in both charts; samples in a legend are moved to their places, and lines are not
+    lines = """() => [...document.querySelectorAll("svg.marks path[stroke='#0072B2']:not([transform])")]
+        .map((line) => line.getAttribute("d"))"""
+    page.wait_for_function(f"({lines})().length === 2", timeout=60_000)
+    before = page.evaluate(lines)
+    page.locator("input[type=range][aria-label='learning rate of sgd']").press("ArrowLeft")
+    page.wait_for_url("**lr-sgd-rosenbrock=0.00282**", timeout=20_000)
+    changed = (
+        f"(before) => {{ const now = ({lines})(); return now.length === 2 && now.every((d, i) => d !== before[i]) }}"
+    )
+    page.wait_for_function(changed, arg=before, timeout=20_000)
+    assert page.get_by_test_id("stException").count() == 0
+    assert not faults
 
 
 def test_without_the_token_nothing_is_drawn_and_with_it_a_download_comes(

@@ -90,9 +90,9 @@ def test_learning_curves_follow_workload_and_axis(show: Show, results: Path) -> 
     page.selectbox(key="workload").set_value("quadratic").run()
     assert not page.exception
     assert page.selectbox(key="metric").value == "loss"
-    page.multiselect(key="optimizers").set_value([]).run()
+    page.multiselect(key="drawn").set_value([]).run()
     # an empty choice has no curves to show
-    assert page.multiselect(key="optimizers").value == []
+    assert page.multiselect(key="drawn").value == []
     assert "choose an optimizer" in text(page.info)
 
 

@@ -16,6 +16,7 @@ from thalweg.app.pages import (
     landscape,
     leaderboard,
     looks,
+    playground,
     plugins,
     start,
     trial,
@@ -72,7 +73,10 @@ PAGES: Mapping[str, Sequence[PageOf]] = {
         PageOf("Trials", ":material/list:", "trials", _of_results(trials.show)),
         PageOf("Trial", ":material/science:", "trial", _of_results(trial.show)),
     ),
-    "Lecture": (PageOf("Claims", ":material/gavel:", "claims", _alone(claims.show)),),
+    "Lecture": (
+        PageOf("Claims", ":material/gavel:", "claims", _alone(claims.show)),
+        PageOf("Playground", ":material/sports_esports:", "playground", _of_results(playground.show)),
+    ),
     "More": (
         PageOf("Looks", ":material/visibility:", "looks", _alone(looks.show)),
         PageOf("Plugins", ":material/extension:", "plugins", _alone(plugins.show)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import streamlit as st
@@ -14,6 +14,7 @@ from thalweg.present.sentences import plain
 from thalweg.store.roots import benchmarks_in
 
 T = TypeVar("T", bound=str)
+V = TypeVar("V")
 
 SHARED = ("source", "benchmark")
 """The choices of the sidebar. Pages tell what an address asks for in vain, since a sidebar may be closed."""
@@ -68,6 +69,36 @@ def _chose(key: str) -> None:
 def _kept(key: str) -> str:
     """The place in the session of a choice that an address held."""
     return f"kept-{key}"
+
+
+def number(label: str, key: str, draw: Callable[[Callable[..., None]], V]) -> V:
+    """The value of a widget of numbers, bound to the address; the page tells what an address asks for in vain.
+
+    Args:
+        label: the widget's.
+        key: the widget's.
+        draw: draws the widget with this ``on_change``, and returns its value.
+    """
+    asked = st.query_params.get(key) if key not in st.session_state else None
+
+    def forget() -> None:
+        st.session_state.pop(_unknown(key), None)
+
+    value = draw(forget)
+    if asked is not None and not _means(asked, value):
+        # Streamlit shows the default without a word
+        st.session_state[_unknown(key)] = f"{label} = {asked!r} cannot be shown: the page shows {value}."
+    if told := st.session_state.get(_unknown(key)):
+        st.warning(plain(told))
+    return value
+
+
+def _means(asked: str, value: object) -> bool:
+    """Whether a text in the address is this number, or the text of a number."""
+    try:
+        return float(asked) == float(str(value))
+    except ValueError:
+        return False
 
 
 def _unknown(key: str) -> str:

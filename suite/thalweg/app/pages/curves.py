@@ -114,9 +114,9 @@ def _optimizers(view: View, workload: Workload, curves: pd.DataFrame) -> list[st
     # of several benchmarks the optimizers that both have come first
     shared = [name for name in others if name.split(ELSEWHERE)[0] in own]
     first = own[: AT_FIRST // 2] + (shared or others)[: AT_FIRST // 2] if others else own[:AT_FIRST]
-    if asked := st.session_state.get("optimizers"):
-        st.session_state["optimizers"] = [name for name in asked if name in labels] or first
-    return st.multiselect("optimizers", labels, default=first, key="optimizers", bind="query-params")
+    if asked := st.session_state.get("drawn"):
+        st.session_state["drawn"] = [name for name in asked if name in labels] or first
+    return st.multiselect("optimizers", labels, default=first, key="drawn", bind="query-params")
 
 
 def _splits(curves: pd.DataFrame, metric: Metric) -> list[str]:

@@ -135,7 +135,7 @@ def _ways(optimizer: str, workload: Workload, loaded: Loaded) -> None:
     """Draw the links of a chosen row."""
     with st.container(horizontal=True, border=True):
         st.markdown(f"**{plain(optimizer)}**", width="content")
-        link("learning curves", "curves", workload=workload.name, optimizers=optimizer)
+        link("learning curves", "curves", workload=workload.name, drawn=optimizer)
         link("trials", "trials", workload=workload.name, optimizer=optimizer)
         if loaded.view.everything.trials["probes_done"].ne("").any():
             link("landscapes", "landscape", workload=workload.name, optimizer=optimizer)
