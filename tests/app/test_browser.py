@@ -14,7 +14,19 @@ from app_server import Serving, serving
 
 pytestmark = pytest.mark.browser
 
-PAGES = ("Leaderboard", "Tuning", "Learning curves", "Landscape", "Playground", "Trial", "Claims", "Plugins")
+PAGES = (
+    "Leaderboard",
+    "Learning curves",
+    "Landscape",
+    "Tuning",
+    "Trials",
+    "Trial",
+    "Claims",
+    "Playground",
+    "Plugins",
+    "Docs",
+    "Start",
+)
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +80,50 @@ def test_a_deep_link_opens_the_trial(served: Serving, browser: Browser, results:
 def test_a_deep_link_chooses_the_results(served: Serving, browser: Browser) -> None:
     page = browser.new_page()
     page.goto(f"{served.printed}&source=reference")
-    page.locator("h1", has_text="Quick: leaderboard").wait_for(timeout=20_000)
+    page.locator("h2, h3", has_text="Trials of quick").wait_for(timeout=20_000)
     assert "source=reference" in page.url
+
+
+def test_a_click_while_the_page_loads_keeps_the_benchmark(served: Serving, browser: Browser) -> None:
+    context = browser.new_context()
+    context.new_page().goto(served.printed)
+    for wait in (0, 200, 400, 800):
+        page = context.new_page()
+        page.goto(f"{served.base}/?source=reference&benchmark=kfac", wait_until="commit")
+        entry = page.get_by_test_id("stSidebarNav").get_by_text("Trials", exact=True)
+        entry.wait_for(timeout=20_000)
+        page.wait_for_timeout(wait)
+        entry.click()
+        page.locator("h1", has_text="kfac: trials").wait_for(timeout=20_000)
+        page.wait_for_function("location.search.includes('benchmark=kfac')", timeout=20_000)
+        page.close()
+
+
+def test_a_row_leads_to_its_curves_and_a_copied_address_opens_them_again(served: Serving, browser: Browser) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.goto(f"{served.base}/leaderboard?benchmark=tiny&only=quadratic&token={served.token}")
+    table = page.get_by_test_id("stDataFrame").first
+    table.wait_for(timeout=20_000)
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=20_000)
+    # the box of the first row, below the row of headings
+    table.locator(".dvn-scroller").click(position={"x": 12, "y": 52})
+    link = page.get_by_test_id("stPageLink").filter(has_text="learning curves")
+    link.wait_for(timeout=20_000)
+    link.click()
+    page.locator("h1", has_text="Learning curves").wait_for(timeout=20_000)
+    page.locator("svg.marks").first.wait_for(timeout=20_000)
+    page.get_by_test_id("stPopover").get_by_role("button").click()
+    address = page.get_by_test_id("stCode").first.inner_text().strip()
+    assert address.startswith(f"{served.base}/curves?")
+    assert "workload=quadratic" in address
+    assert "token" not in address
+    again = context.new_page()
+    again.goto(address)
+    again.locator("svg.marks").first.wait_for(timeout=20_000)
+    chosen = [each.get_by_test_id("stMultiSelect").inner_text() for each in (page, again)]
+    assert chosen[0] == chosen[1]
+    assert "drawn=" in address
 
 
 def test_a_rate_of_the_playground_changes_its_path(served: Serving, browser: Browser) -> None:
@@ -104,13 +158,14 @@ def test_without_the_token_nothing_is_drawn_and_with_it_a_download_comes(
     context = browser.new_context()
     page = context.new_page()
     page.goto(served.printed)
-    page.locator("h1", has_text="leaderboard").wait_for(timeout=20_000)
+    page.locator("h1", has_text="thalweg").wait_for(timeout=20_000)
     assert page.url.startswith(f"{served.base}/")
     assert "token" not in page.url
     (cookie,) = (each for each in context.cookies() if each["name"] == f"thalweg-{served.port}")
     assert (cookie["value"], cookie["httpOnly"], cookie["sameSite"]) == (served.token, True, "Lax")
     assert page.evaluate("document.cookie").count(served.token) == 0
     page.get_by_test_id("stSidebarNav").get_by_text("Landscape", exact=True).click()
+    page.get_by_test_id("stPopover").get_by_role("button").click()
     button = page.get_by_test_id("stDownloadButton").first.get_by_role("button")
     button.wait_for(timeout=20_000)
     with page.expect_download() as download:
@@ -125,7 +180,8 @@ def test_without_the_token_nothing_is_drawn_and_with_it_a_download_comes(
 
 
 def _heading(title: str) -> str:
-    return {"Leaderboard": "leaderboard", "Tuning": "tuning", "Trial": "seed"}.get(title, title)
+    words = {"Leaderboard": "leaderboard", "Tuning": "tuning", "Trials": "trials", "Trial": "seed", "Start": "thalweg"}
+    return {**words, "Docs": "Tutorial"}.get(title, title)
 
 
 def _is_outside(url: str) -> bool:
