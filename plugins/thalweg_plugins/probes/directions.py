@@ -273,7 +273,7 @@ def _roughness(table: pandas.DataFrame) -> altair.TopLevelMixin:
         alt.Chart(known)
         .mark_point(filled=True, size=60, opacity=0.8)
         .encode(
-            x=alt.X("concave:Q", title="share of negative second differences", axis=alt.Axis(format="%")),
+            x=alt.X("concave:Q", title=["share of negative", "second differences"], axis=alt.Axis(format="%")),
             y=alt.Y("what:N", title=None, sort=list(dict.fromkeys(what))),
             color=alt.Color("moment:N", title=None, sort=None, scale=alt.Scale(range=list(COLORS))),
             shape=alt.Shape("moment:N", title=None, sort=None),
@@ -283,6 +283,8 @@ def _roughness(table: pandas.DataFrame) -> altair.TopLevelMixin:
     wrong = len(found) - len(known)
     about = f"{wrong} of {len(found)} lines are not finite everywhere, and left out" if wrong else ""
     if trials:
-        return panels(chart, "trial", name, about, height=alt.Step(14))
-    made: alt.TopLevelMixin = chart.properties(width="container", height=alt.Step(20), title=heading(name, about))
+        return panels(chart, "trial", name, about, height=max(120, 14 * what.nunique()))
+    made: alt.TopLevelMixin = chart.properties(
+        width="container", height=max(120, 20 * what.nunique()), title=heading(name, about)
+    )
     return made

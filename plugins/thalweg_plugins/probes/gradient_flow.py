@@ -200,13 +200,13 @@ def _encoded(quantity: str) -> tuple[Any, str]:
     """The y axis of a quantity, and its title."""
     import altair as alt
 
-    unit = f" ({UNITS[quantity]}, log scale)" if UNITS[quantity] else " (root mean square, log scale)"
+    unit = f"({UNITS[quantity] or 'root mean square'}, log scale)"
     if quantity == DEAD:
         y = alt.Y("value:Q", title="dead units", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
         return y, "Units that give zero on every example"
     axis = alt.Axis(format="~g", tickCount=5)
     return alt.Y(
-        "value:Q", title=quantity + unit, scale=alt.Scale(type="log"), axis=axis
+        "value:Q", title=[quantity, unit], scale=alt.Scale(type="log"), axis=axis
     ), f"{quantity} by layer".capitalize()
 
 
