@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from thalweg.commands.sides import Side
 from thalweg.contracts import Metric
 from thalweg.contracts.option import resolve
 from thalweg.exit_codes import ExitCode
 from thalweg.plan import Workload, pairs_of
 from thalweg.present.sentences import not_known
+from thalweg.present.sides import Side
 from thalweg.present.verdicts import cells, headline, ordered
 from thalweg.registry import Registry
 from thalweg.scoring.compare import Pair, Terms, compare, overall

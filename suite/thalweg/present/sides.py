@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from thalweg import guard
 from thalweg.benchmark_file import TUNING_SEED
-from thalweg.console import errors, warn_of_unreadable
 from thalweg.errors import NothingThere, UserError, unknown
 from thalweg.expand import Benchmark
 from thalweg.kept import kept_benchmark
@@ -97,11 +96,17 @@ def read_side(
     benchmark: str | None,
     registry: Registry,
     metric: str | None,
+    tell: Callable[[str], None],
     only: Collection[str] | None = None,
 ) -> Side:
     """Read FOLDER or FOLDER:OPTIMIZER; ``which`` names it in errors.
 
-    ``only`` may give the hashes of the trials that count. Then trials of other versions of a plugin are not there.
+    ``tell`` gets a sentence on unfinished trials, and on each trial that cannot be read. ``only`` may give the hashes
+    of the trials that count. Then trials of other versions of a plugin are not there.
+
+    Raises:
+        UserError: there is no such folder, benchmark or optimizer, or the benchmark cannot be expanded here.
+        NothingThere: the folder holds no results.
     """
     folder, optimizer = _parted(text, which)
     results = _results(folder, which, benchmark)
@@ -109,10 +114,11 @@ def read_side(
     everything = read_stored(results)
     stored = everything.counted
     if left := len(everything.trials) - len(stored.trials):
-        errors().print(f"{which} {text}: {unfinished(left, file.name)}", markup=False)
+        tell(f"{which} {text}: {unfinished(left, file.name)}")
     if only is not None:
         stored = stored.only(stored.trials["hash"].isin(list(only)))
-    warn_of_unreadable(stored.unreadable)
+    for item in stored.unreadable:
+        tell(item.sentence)
     file = replace(file, files=stored.files)
     plan, mixed = _plan(file, registry, stored)
     others = 0
