@@ -42,7 +42,7 @@ def sources() -> list[Source]:
     The app starts with the first source.
     """
     local = results_root(None)
-    found = [Source("local", f"this machine ({_short(local)})", local)]
+    found = [Source("local", f"this machine ({short(local)})", local)]
     reference = _reference()
     if reference is not None and reference.resolve() != local.resolve():
         found.append(Source("reference", "the reference results of the project", reference))
@@ -55,7 +55,7 @@ def _reference() -> Path | None:
     return next((folder for folder in folders if guard.is_folder(os.path.realpath(folder))), None)
 
 
-def _short(path: Path) -> str:
+def short(path: Path) -> str:
     """The path, relative to the current folder if it lies inside."""
     absolute = path.absolute()
     return str(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute)

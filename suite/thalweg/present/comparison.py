@@ -68,11 +68,12 @@ class Comparison:
 
 
 def compare_sides(before: Side, after: Side, registry: Registry, metric: str | None, terms: Terms) -> Comparison:
-    """Compare two sides on ``terms``, to which this adds what the sides' benchmarks say.
+    """Compare two sides on ``terms``, to which this adds what the sides' benchmarks say; the sides stay as they are.
 
     Raises:
         UserError: no workload has the metric.
     """
+    before, after = (replace(side, plan=replace(side.plan)) for side in (before, after))
     differences = _environments(before, after)
     declared = before.plan.workloads | after.plan.workloads
     for side in (before, after):
