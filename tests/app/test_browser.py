@@ -18,6 +18,8 @@ PAGES = (
     "Leaderboard",
     "Learning curves",
     "Landscape",
+    "Compare",
+    "Live",
     "Tuning",
     "Trials",
     "Trial",
