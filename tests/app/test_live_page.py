@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 from app_server import serving
 from support import CommandLine
 from thalweg.present.live import Progress, Watch, per_minute
+from thalweg.present.loaded import read_loaded
 from thalweg.registry import Registry
 from thalweg.store.results import BenchmarkResults
 from thalweg.store.sweep import in_training, killed
@@ -148,7 +149,7 @@ def test_results_that_go_and_come_are_told(show: Show, part: Path) -> None:
     page = show("live", part, benchmark="slow")
     watch = page.session_state["live-watch"]
     (part / "slow").rename(part / "away")
-    assert watch.look(None, 0.0) is None
+    assert watch.look(0.0) is None
     (part / "away").rename(part / "slow")
     add(part, 1)
     page.run()
@@ -185,17 +186,17 @@ def test_an_empty_folder_says_how_to_begin(show: Show, tmp_path: Path) -> None:
 
 def test_the_time_left_is_the_runners(part: Path, registry: Registry) -> None:
     """Two trials of three are left; the first of them took ten seconds, so the other one takes ten more."""
-    watch = Watch(part, "slow")
+    watch = Watch(part, "slow", lambda results, listing: read_loaded(results, registry, listing))
     document = trials(part.parent / "whole")[1].document
     with ResultsFolder(part, "slow").claim(killed(document)):
-        found = watch.look(registry, 0.0)
+        found = watch.look(0.0)
         assert found is not None
         assert found.left == ""  # no trial of this run has ended
         began = found.training[0].since
     add(part, 1)
     (curve,) = trials(part)[1].path.glob("curve.parquet")
     os.utime(curve, (began + 10, began + 10))
-    found = watch.look(registry, began + 10)
+    found = watch.look(began + 10)
     assert found is not None
     assert found.at_work
     assert found.left == "about 10 s left"

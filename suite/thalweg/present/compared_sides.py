@@ -10,7 +10,7 @@ import pandas as pd
 
 from thalweg.present.asked_comparison import Question
 from thalweg.present.charts.axes import Layers
-from thalweg.present.charts.differences import difference_chart
+from thalweg.present.charts.differences import difference_chart, is_ratio
 from thalweg.present.comparison import Comparison
 from thalweg.present.curves import mean_curves
 from thalweg.present.settings import Differences, Settings, differences, settings_of
@@ -22,7 +22,7 @@ from thalweg.scoring.observations import EVERYTHING
 
 CAPTION = (
     "The band is the margin: differences inside it are none. The interval has the level of the test that decided the "
-    "row; an arrow says that it goes on beyond the chart."
+    "row; an arrow says that it goes on beyond the chart, and an infinite difference has no point."
 )
 
 
@@ -56,11 +56,13 @@ def charts(found: Comparison) -> dict[str, Layers]:
     compared = [row for row in found.rows if row["verdict"] != NOTHING]
     pairs = len({(row["against"], row["optimizer"]) for row in compared})
     drawn = {}
-    for metric in dict.fromkeys(row["metric"] for row in compared):
-        rows = [row for row in compared if row["metric"] == metric]
+    # a metric may be tested on ratios on one workload, and not on another one where it has negative values
+    kinds = dict.fromkeys((row["metric"], is_ratio(row)) for row in compared)
+    for metric, ratio in sorted(kinds, key=lambda kind: not kind[1]):
+        rows = [row for row in compared if (row["metric"], is_ratio(row)) == (metric, ratio)]
         unit = found.units.get((rows[0]["workload"], metric), "")
         if (chart := difference_chart(rows, unit, pairs)) is not None:
-            drawn[metric] = chart
+            drawn[metric if ratio or metric not in drawn else f"{metric}, no ratios"] = chart
     return drawn
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from thalweg.plan import PlannedTrial
-from thalweg.present.loaded import Loaded, read_loaded
+from thalweg.present.loaded import Loaded
 from thalweg.present.sentences import title_of
-from thalweg.registry import Registry
 from thalweg.runner.cost import TimeLeft, usual_seconds
 from thalweg.runner.done import left_to_do
 from thalweg.runner.run import trials_of
@@ -92,6 +91,8 @@ class Watch:
 
     root: Path
     name: str
+    read: Callable[[BenchmarkResults, Listing], Loaded]
+    """Reads results as they were listed."""
     loaded: Loaded | None = None
     _digest: str = ""
     _stored: Stored | None = None
@@ -106,7 +107,7 @@ class Watch:
     _idle: int = IDLE_LOOKS
     _looked: float = 0.0
 
-    def look(self, registry: Registry, now: float) -> Snapshot | None:
+    def look(self, now: float) -> Snapshot | None:
         """Look at the folder at ``now``, in seconds since the epoch; None where no results are there.
 
         Raises:
@@ -121,7 +122,7 @@ class Watch:
         listing = look(results)
         new: list[Ended] = []
         if self.loaded is None or listing.digest != self._digest:
-            new = self._read(results, registry, listing)
+            new = self._read(results, listing)
         assert self.loaded is not None
         self._idle = 0 if training or new else min(self._idle + 1, IDLE_LOOKS)
         at_work = self._idle < IDLE_LOOKS
@@ -134,12 +135,12 @@ class Watch:
         rate = per_minute((one.time for one in self._newest), now) if at_work else None
         return Snapshot(self.loaded, self._progress, training, at_work, self._newest, rate, left)
 
-    def _read(self, results: BenchmarkResults, registry: Registry, listing: Listing) -> list[Ended]:
+    def _read(self, results: BenchmarkResults, listing: Listing) -> list[Ended]:
         """Read the results again; gives the trials that ended since the last reading, the oldest first."""
         first = self.loaded is None
         before = {(one.hash, one.time) for one in self._newest}
         self._stored = read_stored(results, listing)
-        self.loaded = read_loaded(results, registry, listing)
+        self.loaded = self.read(results, listing)
         self._digest = listing.digest
         plan = self.loaded.view.plan
         self._wanted = {planned.trial.hash: planned for planned in trials_of(plan)} if plan else {}

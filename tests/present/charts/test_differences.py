@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 from thalweg.contracts import Metric
-from thalweg.present.charts.differences import difference_chart
+from thalweg.present.charts.differences import difference_chart, is_ratio
+from thalweg.present.compared_sides import charts
+from thalweg.present.comparison import Comparison
 from thalweg.present.verdicts import ordered
 from thalweg.scoring.compare import Pair, compare
 
@@ -72,13 +74,35 @@ def test_an_infinite_end_is_an_arrow_at_the_edge() -> None:
     found = rows(LOSS, [1.0] * 6, [math.nan] * 6)
     assert found[0]["high"] == math.inf
     chart = difference_chart(found, "", 1)
-    (arrow,) = (layer for layer in layers(chart, "text") if layer["mark"]["text"] == "▸")
+    (arrow,) = (layer for layer in layers(chart, "point") if layer["mark"].get("shape") == "triangle-right")
     (row,) = arrow["rows"]
     domain = arrow["encoding"]["x"]["scale"]["domain"]
     assert row["high"] == domain[1]
     assert row["interval"].endswith("∞")
+    assert row["point"] is None
+
+
+def test_ratios_and_other_relative_differences_are_told_apart() -> None:
+    """A loss below zero has no ratio."""
+    (ratio,) = rows(LOSS, [1.0, 1.1, 0.9], [2.0, 2.3, 1.8])
+    (linear,) = rows(LOSS, [-1.0, -1.1, -0.9], [-2.0, -2.3, -1.8])
+    assert (ratio["relative"], is_ratio(ratio)) == (True, True)
+    assert (linear["relative"], is_ratio(linear)) == (True, False)
 
 
 def test_a_row_that_was_not_compared_is_not_drawn() -> None:
     found = rows(LOSS, [1.0], [1.0])
     assert difference_chart([found[0] | {"verdict": "nothing compared"}], "", 1) is None
+
+
+def test_no_chart_takes_the_place_of_another_one() -> None:
+    """One workload's loss has ratios, and another one's has none."""
+    (ratio,) = rows(LOSS, [1.0, 1.1, 0.9], [2.0, 2.3, 1.8])
+    (linear,) = rows(LOSS, [-1.0, -1.1, -0.9], [-2.0, -2.3, -1.8])
+    for order in ([linear, ratio], [ratio, linear]):
+        drawn = charts(Comparison(order, ("a", "b"), {}, [], {}))
+        assert list(drawn) == ["loss", "loss, no ratios"]
+        assert [layers(chart, "bar")[0]["encoding"]["x"]["scale"].get("type") for chart in drawn.values()] == [
+            "log",
+            None,
+        ]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from thalweg.app.data import Source, registry, short, sources
+from thalweg.app.data import Source, load_listed, registry, short, sources
 from thalweg.app.drawing import show_chart
 from thalweg.app.links import link
 from thalweg.app.sharing import share
@@ -48,7 +48,7 @@ def show(chosen: tuple[Source, Loaded] | None) -> None:
     name = select("workload", list(workloads), "workload") if workloads else ""
     watch = st.session_state.get(_WATCH)
     if not isinstance(watch, Watch) or (watch.root, watch.name) != (source.path, loaded.name):
-        st.session_state[_WATCH] = Watch(source.path, loaded.name)
+        st.session_state[_WATCH] = Watch(source.path, loaded.name, load_listed)
         st.session_state.pop(_NEXT, None)
         st.session_state.pop(_SHOWN, None)
     st.fragment(_follow, run_every=EVERY)(source, loaded.name, name, tuple(workloads))
@@ -93,7 +93,7 @@ def _look(name: str) -> Snapshot | None:
     if last is not None and start < st.session_state.get(_NEXT, 0.0):
         return last
     try:
-        found = watch.look(registry(), time.time())
+        found = watch.look(time.time())
     except (UserError, OSError) as error:
         st.warning(plain(f"The results of {name} cannot be read at this moment, and the page looks again: {error}"))
         return None

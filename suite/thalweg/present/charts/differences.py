@@ -30,7 +30,7 @@ def difference_chart(rows: Sequence[Mapping[str, Any]], unit: str, among: int) -
     interval goes on beyond it, as an infinite one does.
 
     Args:
-        rows: rows of ``thalweg.scoring.compare.compare``, all of one metric.
+        rows: rows of ``thalweg.scoring.compare.compare``, all of one metric, and all ratios or none (``is_ratio``).
         unit: the metric's unit.
         among: the number of pairs of optimizers in the comparison; names of rows hold the optimizer where there are
             several.
@@ -38,12 +38,14 @@ def difference_chart(rows: Sequence[Mapping[str, Any]], unit: str, among: int) -
     frame = pd.DataFrame([_row(row, unit, among) for row in rows if row["verdict"] in _COLORS])
     if frame.empty:
         return None
-    ratio = bool(frame["relative"].all()) and _is_logarithmic(frame)
+    ratio = all(is_ratio(row) for row in rows)
     ends = ["difference", "low", "high", "margin_low", "margin_high"]
     numbers = 1 + frame[ends] if ratio else frame[ends]
     numbers = numbers.where(numbers > 0, -math.inf) if ratio else numbers
     low, high = _domain(numbers, ratio)
     frame["left"], frame["right"] = numbers["low"] < low, numbers["high"] > high
+    # an infinite difference is no point
+    frame["point"] = numbers["difference"].where(numbers["difference"].between(low, high))
     frame[ends] = numbers.clip(low, high)
     scale = (
         alt.Scale(type="log", domain=[low, high], nice=False) if ratio else alt.Scale(domain=[low, high], nice=False)
@@ -71,14 +73,14 @@ def difference_chart(rows: Sequence[Mapping[str, Any]], unit: str, among: int) -
     )  # fmt: skip
     bars = base.mark_rule(strokeWidth=3).encode(x=x, x2="high:Q", y=y, color=color, tooltip=tooltip)
     points = base.mark_point(filled=True, size=110, opacity=1).encode(
-        x=alt.X("difference:Q", scale=scale), y=y, color=color, shape=shape, tooltip=tooltip
+        x=alt.X("point:Q", scale=scale), y=y, color=color, shape=shape, tooltip=tooltip
     )
     arrows = []
     if len(cut := frame[frame["left"]]):
-        left = alt.Chart(cut).mark_text(text="◂", align="left", fontSize=15)
+        left = alt.Chart(cut).mark_point(shape="triangle-left", filled=True, size=110, opacity=1)
         arrows.append(left.encode(x=alt.X("low:Q", scale=scale), y=y, color=color, tooltip=tooltip))
     if len(cut := frame[frame["right"]]):
-        right = alt.Chart(cut).mark_text(text="▸", align="right", fontSize=15)
+        right = alt.Chart(cut).mark_point(shape="triangle-right", filled=True, size=110, opacity=1)
         arrows.append(right.encode(x=alt.X("high:Q", scale=scale), y=y, color=color, tooltip=tooltip))
     return alt.layer(band, zero, bars, *arrows, points).properties(
         width="container",
@@ -105,11 +107,14 @@ def _end(row: Mapping[str, Any], end: str, unit: str) -> str:
     return cells({**row, "difference": row[end]}, unit)[5]
 
 
-def _is_logarithmic(frame: pd.DataFrame) -> bool:
-    """Whether the margins of all rows are those of a ratio, and no relative difference is below -100%."""
-    if (frame[["difference", "low"]] < -1).any(axis=None):
-        return False
-    return bool((((1 + frame["margin_low"]) * (1 + frame["margin_high"]) - 1).abs() < 1e-9).all())
+def is_ratio(row: Mapping[str, Any]) -> bool:
+    """Whether a row was tested on ratios: the ends of its margin are a factor and its inverse.
+
+    The margin of other relative differences has the same size on both sides. Where it is zero, nothing tells the two
+    apart but a difference below -100%.
+    """
+    inverse = abs((1 + row["margin_low"]) * (1 + row["margin_high"]) - 1) < 1e-9
+    return bool(row["relative"]) and inverse and not (row["difference"] < -1 or row["low"] < -1)
 
 
 def _domain(numbers: pd.DataFrame, ratio: bool) -> tuple[float, float]:
