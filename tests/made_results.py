@@ -209,7 +209,7 @@ def _page(name: str) -> None:
 
     show = importlib.import_module(f"thalweg.app.pages.{name}").show
     chosen = choose()
-    if name == "start":
+    if name in ("start", "live"):
         show(chosen)
     elif name in ("plugins", "claims", "looks", "guide"):
         show()

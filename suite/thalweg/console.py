@@ -138,10 +138,15 @@ def print_text(text: str) -> None:
     print(text, end="")  # noqa: T201
 
 
+def tell(sentence: str) -> None:
+    """Print a sentence on standard error."""
+    errors().print(sentence, markup=False)
+
+
 def warn_of_unreadable(items: Iterable[Unreadable]) -> None:
     """Name each result that cannot be read, and why, on standard error."""
     for item in items:
-        errors().print(f"{item.path} cannot be read: {item.reason}", markup=False)
+        tell(item.sentence)
 
 
 def warn_of_failures(plugins: Iterable[PluginRecord]) -> None:

@@ -18,6 +18,8 @@ PAGES = (
     "Leaderboard",
     "Learning curves",
     "Landscape",
+    "Compare",
+    "Live",
     "Tuning",
     "Trials",
     "Trial",
@@ -55,7 +57,7 @@ def test_every_page_draws_without_errors_or_outside_requests(
         page.get_by_test_id("stSidebarNav").get_by_text(title, exact=True).click()
         page.locator("h1", has_text=_heading(title)).wait_for(timeout=20_000)
         page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=20_000)
-        if title in ("Leaderboard", "Learning curves", "Landscape", "Playground", "Trial"):
+        if title in ("Leaderboard", "Learning curves", "Landscape", "Compare", "Live", "Playground", "Trial"):
             page.locator("svg.marks").first.wait_for(timeout=20_000)
         assert "benchmark=tiny" in page.url, title
         assert "token" not in page.url, title

@@ -42,7 +42,7 @@ def sources() -> list[Source]:
     The app starts with the first source.
     """
     local = results_root(None)
-    found = [Source("local", f"this machine ({_short(local)})", local)]
+    found = [Source("local", f"this machine ({short(local)})", local)]
     reference = _reference()
     if reference is not None and reference.resolve() != local.resolve():
         found.append(Source("reference", "the reference results of the project", reference))
@@ -55,7 +55,7 @@ def _reference() -> Path | None:
     return next((folder for folder in folders if guard.is_folder(os.path.realpath(folder))), None)
 
 
-def _short(path: Path) -> str:
+def short(path: Path) -> str:
     """The path, relative to the current folder if it lies inside."""
     absolute = path.absolute()
     return str(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute)
@@ -90,11 +90,18 @@ def stamp(results: BenchmarkResults, listing: Listing | None = None) -> Stamp:
 def load(root: Path, name: str) -> Loaded:
     """A benchmark's results; read again only when something changed on disk."""
     results = BenchmarkResults(root, name)
-    listing = look(results)
-    return _load(str(root.absolute()), name, stamp(results, listing), plugin_files(), listing)
+    # the spinner is shown only where reading takes long
+    with st.spinner("Reading results"):
+        return load_listed(results, look(results))
 
 
-@st.cache_resource(show_spinner="Reading results", max_entries=8)
+def load_listed(results: BenchmarkResults, listing: Listing) -> Loaded:
+    """Results as they were listed; read again, without a sign, only when something changed on disk."""
+    root = results.path if results.packed else results.path.parent
+    return _load(str(root.absolute()), results.name, stamp(results, listing), plugin_files(), listing)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
 def _load(root: str, name: str, content: Stamp, files: tuple[str, ...], _listing: Listing) -> Loaded:
     return read_loaded(BenchmarkResults(Path(root), name), _registry(files), _listing)
 

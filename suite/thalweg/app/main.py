@@ -11,10 +11,12 @@ from thalweg.app.data import Source, sources
 from thalweg.app.links import know
 from thalweg.app.pages import (
     claims,
+    compare,
     curves,
     guide,
     landscape,
     leaderboard,
+    live,
     looks,
     playground,
     plugins,
@@ -69,6 +71,8 @@ PAGES: Mapping[str, Sequence[PageOf]] = {
         PageOf("Leaderboard", ":material/leaderboard:", "leaderboard", _of_results(leaderboard.show)),
         PageOf("Learning curves", ":material/show_chart:", "curves", _of_results(curves.show)),
         PageOf("Landscape", ":material/landscape:", "landscape", _of_results(landscape.show)),
+        PageOf("Compare", ":material/compare_arrows:", "compare", _of_results(compare.show)),
+        PageOf("Live", ":material/sensors:", "live", live.show),
         PageOf("Tuning", ":material/tune:", "tuning", _of_results(tuning.show)),
         PageOf("Trials", ":material/list:", "trials", _of_results(trials.show)),
         PageOf("Trial", ":material/science:", "trial", _of_results(trial.show)),

@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from thalweg.commands.comparison import Comparison, compare_sides
-from thalweg.commands.sides import read_side
-from thalweg.console import print_json, print_lines, print_table, warn_of_failures
+from thalweg.console import print_json, print_lines, print_table, tell, warn_of_failures
 from thalweg.errors import NothingThere, UserError, unknown
 from thalweg.exit_codes import ExitCode
+from thalweg.present.asked_comparison import Question, compare_as_asked
+from thalweg.present.comparison import Comparison
+from thalweg.present.sides import read_side
 from thalweg.present.verdicts import HEADINGS, junit, section
 from thalweg.registry import load_registry
-from thalweg.scoring.compare import Terms
-from thalweg.scoring.margins import parse_margins
-from thalweg.scoring.measures import SECONDS
 
 FORMATS = ("table", "markdown", "json", "junit")
 
@@ -47,15 +45,13 @@ def compare_command(options: CompareOptions) -> ExitCode:
     compared.
     """
     check_format(options.format)
-    if options.metric == SECONDS.name:
-        what = "seconds of two runs are not compared, since the machine was another one or did other work"
-        raise UserError(f"--metric {SECONDS.name}: {what}; 'thalweg time BASELINE CANDIDATE' times both in turn")
-    margins = parse_margins(options.margins)
+    question = Question(options.metric, options.margins, options.paired)
+    question.check()
     registry = load_registry(options.plugin_files)
     warn_of_failures(record for record in registry.plugins if record.origin == "file")
     try:
-        before = read_side(options.baseline, "BASELINE", options.benchmark, registry, options.metric)
-        after = read_side(options.candidate, "CANDIDATE", options.benchmark, registry, options.metric)
+        before = read_side(options.baseline, "BASELINE", options.benchmark, registry, options.metric, tell)
+        after = read_side(options.candidate, "CANDIDATE", options.benchmark, registry, options.metric, tell)
     except NothingThere as error:
         if options.format not in ("json", "junit"):
             raise
@@ -63,15 +59,7 @@ def compare_command(options: CompareOptions) -> ExitCode:
             Comparison([], (options.baseline, options.candidate), {}, [str(error)], {}), "", options.format
         )
         return ExitCode.NOTHING
-    if (before.optimizer is None) != (after.optimizer is None):
-        raise UserError("name an optimizer in BASELINE and in CANDIDATE, or in neither: FOLDER:OPTIMIZER")
-    unpaired = [side for side in (before, after) if (told := side.benchmark.spec.imported) and not told.paired]
-    terms = Terms(margins, paired=options.paired and not unpaired)
-    found = compare_sides(before, after, registry, options.metric, terms)
-    if options.paired and unpaired:
-        found.notes.append(
-            "seeds are no pairs: nothing says that equal seeds of imported runs had the same start and data"
-        )
+    found = compare_as_asked(before, after, registry, question)
     if options.allow_undecided and found.verdict == "undecided":
         found.notes.append("undecided counts as done here, since --allow-undecided is given")
     print_comparison(found, after.benchmark.name, options.format, options.allow_undecided)

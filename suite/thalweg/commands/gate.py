@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.commands.compare import check_format, print_comparison
-from thalweg.commands.comparison import Comparison, compare_sides
-from thalweg.commands.sides import Side, read_side
-from thalweg.console import errors
+from thalweg.console import errors, tell
 from thalweg.errors import UserError
 from thalweg.exit_codes import ExitCode
 from thalweg.kept import find_benchmark
+from thalweg.present.comparison import Comparison, compare_sides
+from thalweg.present.sides import Side, read_side
 from thalweg.present.verdicts import ordered
 from thalweg.registry import load_registry
 from thalweg.scoring.compare import NOTHING, Terms
@@ -81,7 +81,7 @@ def gate_command(options: GateOptions) -> ExitCode:
 
     def compared(terms: Terms, seeds: int) -> Comparison:
         before, after = (
-            _first(read_side(str(side.results), which, benchmark.name, known, options.metric, side.hashes), seeds)
+            _first(read_side(str(side.results), which, benchmark.name, known, options.metric, tell, side.hashes), seeds)
             for side, which, known in ((old, "BASELINE", registry_before), (new, "CANDIDATE", registry))
         )
         return compare_sides(before, after, registry, options.metric, terms)

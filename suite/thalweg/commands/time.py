@@ -15,12 +15,12 @@ from typing import Any
 import pandas as pd
 
 from thalweg.commands.compare import check_format, print_comparison
-from thalweg.commands.comparison import Comparison, records
-from thalweg.commands.sides import Side, read_side
-from thalweg.console import errors
+from thalweg.console import errors, tell
 from thalweg.contracts import Metric
 from thalweg.errors import UserError, unknown
 from thalweg.exit_codes import ExitCode
+from thalweg.present.comparison import Comparison, records
+from thalweg.present.sides import Side, read_side
 from thalweg.present.verdicts import ordered
 from thalweg.registry import load_registry
 from thalweg.scoring.compare import Pair, Terms, compare
@@ -58,8 +58,8 @@ def time_command(options: TimeOptions) -> ExitCode:
     if options.python_baseline and shutil.which(options.python_baseline) is None:
         raise UserError(f"--python-baseline {options.python_baseline}: there is no such program")
     old, new = options.plugins_baseline, options.plugins_candidate
-    first = read_side(options.baseline, "BASELINE", options.benchmark, load_registry(old), None)
-    second = read_side(options.candidate, "CANDIDATE", options.benchmark, load_registry(new), None)
+    first = read_side(options.baseline, "BASELINE", options.benchmark, load_registry(old), None, tell)
+    second = read_side(options.candidate, "CANDIDATE", options.benchmark, load_registry(new), None, tell)
     wanted = _wanted(first, second, options.workload)
     load = _load()
     rows: list[list[tuple[Any, ...]]] = [[], []]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,6 +85,30 @@ def leaderboard_command(root: Path, benchmark: str, metric: str | None, workload
     words = ["thalweg", "leaderboard", benchmark, "--results", str(root)]
     words += ["--metric", metric] if metric else []
     return shlex.join([*words, *(["--workload", workload] if workload else [])])
+
+
+def run_command(benchmark: Benchmark, registry: Registry, root: Path, devices: Sequence[str] = ()) -> Reproduction:
+    """The command that trains what is missing of a benchmark, into the results root that holds its results.
+
+    Args:
+        benchmark: the benchmark that is kept with the results.
+        registry: the plugins here.
+        root: the results root.
+        devices: the kinds of device of the trials that are there; a single kind goes on.
+    """
+    if benchmark.spec.imported is not None:
+        return Reproduction(None, "These runs were imported, so no command here trains more of them.")
+    if is_packed(root) or is_packed(benchmark.path.parent):
+        return Reproduction(
+            None, "These results are packed, and only read: 'thalweg results unpack' makes a folder of them."
+        )
+    name, note = benchmark.name, ""
+    if not _is_here(benchmark, registry):
+        name, note = f"{name}.toml", _copy_first(benchmark)
+    words = ["thalweg", "run", name, "--results", str(root)]
+    words += ["--device", devices[0]] if len(devices) == 1 else []
+    words += [word for path in registry.plugin_files for word in ("--plugin", str(path))]
+    return Reproduction(shlex.join(words), note)
 
 
 def _copy_first(benchmark: Benchmark) -> str:

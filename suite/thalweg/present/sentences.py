@@ -95,6 +95,13 @@ def marks_caption() -> str:
     )
 
 
+SECONDS_CAPTION = (
+    "Seconds are training alone, without evaluations and probes. The machine may have done other work at the time, so "
+    "they are no benchmark of speed."
+)
+"""The caption of curves against seconds."""
+
+
 def mean_of(log: bool) -> str:
     """The name of the mean on a linear or a log scale."""
     return "Geometric mean" if log else "Mean"

@@ -34,6 +34,8 @@ COLUMNS = [
     "verdict",
     "relative",
     "margin",
+    "margin_low",
+    "margin_high",
     "seeds",
     "lost",
     "gained",
@@ -129,6 +131,7 @@ def compare(
 
     ``difference``, ``low`` and ``high`` are candidate minus baseline, divided by the baseline where ``relative``. The
     interval is made of two one-sided bounds at ``level``: the level that decided, and 5% for undecided rows.
+    ``margin_low`` and ``margin_high`` are the differences that a loss of the margin, in either direction, makes.
     ``tested_at`` is the level at which Holm's procedure tests the row, and ``smallest_p`` the smallest p-value that so
     many seeds can give. For undecided rows, ``loss_at_most`` bounds how much worse the candidate may be (95%,
     one-sided), and ``more_seeds`` is about how many further seeds decide.
@@ -296,6 +299,7 @@ def _finished(row: _Row, judged: Judged, place: int, terms: Terms) -> dict[str, 
             # by rule, a row with a collapse is never the same
             more = None if row.collapsed else more_seeds(row.spread, row.margin, tested, terms.levels.same)
     bounds = sorted([row.natural(low), row.natural(high)])
+    margins = sorted([row.natural(row.margin), row.natural(-row.margin)])
     return {
         "workload": row.workload,
         "optimizer": row.pair.candidate,
@@ -309,6 +313,8 @@ def _finished(row: _Row, judged: Judged, place: int, terms: Terms) -> dict[str, 
         "verdict": name,
         "relative": row.relative,
         "margin": math.expm1(row.margin) if row.log else row.margin,
+        "margin_low": margins[0],
+        "margin_high": margins[1],
         "seeds": row.seeds,
         "lost": row.lost,
         "gained": row.gained,

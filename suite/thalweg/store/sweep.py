@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import filelock
 
@@ -51,6 +52,33 @@ def cut_off(results: BenchmarkResults) -> list[TrialDocument]:
         if path.suffix != ".old" and not results.names_of(path.name) and not _is_held(lock):
             started = _started(path)
             found += [started] if started is not None else []
+    return found
+
+
+class InTraining(NamedTuple):
+    """A trial that a process trains now."""
+
+    document: TrialDocument
+    """The document that is recorded if the process is killed; its reason names the process."""
+    since: float
+    """When the training began, in seconds since the epoch."""
+
+
+def in_training(results: BenchmarkResults) -> list[InTraining]:
+    """The trials that processes train now, by the locks that they hold; nothing is changed.
+
+    A process on another machine is seen where the file system shares locks.
+    """
+    found = []
+    # a trial may end, and its folder go, at any moment
+    with suppress(OSError):
+        for path in _left(results):
+            if path.suffix == ".old" or not _is_held(path.with_name(f"{path.name}.lock")):
+                continue
+            started = _started(path)
+            with suppress(OSError):
+                if started is not None:
+                    found.append(InTraining(started, (path / "started.json").stat().st_mtime))
     return found
 
 

@@ -44,6 +44,11 @@ class Unreadable:
     path: Path
     reason: str
 
+    @property
+    def sentence(self) -> str:
+        """The path, and why it cannot be read."""
+        return f"{self.path} cannot be read: {self.reason}"
+
 
 def read_trial(files: Files) -> StoredTrial | Unreadable:
     """The trial in a folder, or why the folder cannot be read as one."""

@@ -26,7 +26,7 @@ from thalweg.present.curves import (
     splits_of,
 )
 from thalweg.present.loaded import Loaded
-from thalweg.present.sentences import band_caption, count, marks_caption, plain
+from thalweg.present.sentences import SECONDS_CAPTION, band_caption, count, marks_caption, plain
 from thalweg.present.view import View
 from thalweg.store.roots import benchmarks_in
 
@@ -194,10 +194,7 @@ def _caption(
     if axis == "work" and len(without := sorted(map(str, mine.loc[mine["work"].isna(), "optimizer"].unique()))):
         notes.append(f"Some trials of {', '.join(without)} are from before work was counted, and are not drawn.")
     if axis == "seconds":
-        notes.append(
-            "Seconds are training alone, without evaluations and probes. The machine may have done other work at the "
-            "time, so they are no benchmark of speed."
-        )
+        notes.append(SECONDS_CAPTION)
     if diverged := int((trials["status"] == "diverged").sum()):
         notes.append(f"{count(diverged, 'trial')} diverged: after that the mean is over the other seeds.")
     st.caption(plain(" ".join(notes)))

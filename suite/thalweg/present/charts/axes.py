@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import altair as alt
@@ -21,11 +22,14 @@ class OptimizerScales:
     Args:
         shown: labels of the optimizers on the chart.
         among: labels of all optimizers of the results, so that a label has one style on all their charts.
+        of: the optimizers of labels that are none, such as trials; they take the optimizer's colour.
     """
 
-    def __init__(self, shown: Iterable[str], among: Iterable[str]) -> None:
+    def __init__(
+        self, shown: Iterable[str], among: Iterable[str], of: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.labels = sorted(set(shown))
-        styles = optimizer_styles({*self.labels, *among})
+        styles = optimizer_styles({*self.labels, *among}, of)
         self.colors = {label: styles[label].color for label in self.labels}
         self._dashes = [list(styles[label].dash) for label in self.labels]
         self._shapes = [styles[label].shape for label in self.labels]
@@ -46,17 +50,17 @@ class OptimizerScales:
         return alt.Scale(domain=self.labels, range=self._shapes)
 
 
-def line_legend() -> alt.Legend:
-    """A legend of lines that fits on a phone; it takes ``legend_height``."""
+def line_legend(columns: int = 2) -> alt.Legend:
+    """A legend of lines that fits on a phone, with long labels in one column; it takes ``legend_height``."""
     return alt.Legend(
         title=None,
         orient="bottom",
-        columns=2,
+        columns=columns,
         symbolType="stroke",
         symbolStrokeWidth=2.5,
         symbolSize=500,
         symbolOpacity=1,
-        labelLimit=140,
+        labelLimit=280 // columns,
     )
 
 
@@ -73,9 +77,9 @@ def point_legend() -> alt.Legend:
     )
 
 
-def legend_height(entries: int) -> int:
-    """The height in pixels of a legend with that many entries in two columns."""
-    return 24 * math.ceil(entries / 2)
+def legend_height(entries: int, columns: int = 2) -> int:
+    """The height in pixels of a legend with that many entries in two columns, or in one."""
+    return 24 * math.ceil(entries / columns)
 
 
 def value_scale(log: bool, **settings: Any) -> alt.Scale:

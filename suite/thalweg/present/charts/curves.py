@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import altair as alt
@@ -53,19 +54,23 @@ def curve_chart(
     target: Target | None = None,
     domain: tuple[float, float] | None = None,
     marks: pd.DataFrame | None = None,
+    of: Mapping[str, str] = MappingProxyType({}),
 ) -> Layers:
     """Curves with a band for each optimizer (see ``mean_curves``), and the target as a dashed line.
 
     A log axis leaves out points at or below zero. A click on the legend picks an optimizer out. A table with a column
-    ``seed`` has a line for each seed. ``marks`` are those of ``thalweg.present.curves.marks``.
+    ``seed`` has a line for each seed. ``marks`` are those of ``thalweg.present.curves.marks``. ``of`` gives the
+    optimizers of labels that are none, such as trials.
     """
     rows = means[(means[axis] > 0) | (not log_x)]
     rows = rows[(rows["low"] > 0) | (not log_y)]
-    scales = OptimizerScales(rows["optimizer"], among)
+    scales = OptimizerScales(rows["optimizer"], among, of)
     axes = Axes(axis, log_x, log_y, domain)
     x = _horizontal(axes)
     y = _vertical(metric, split, log_y, rows)
-    legend = line_legend()
+    # labels of trials and sides are longer than those of optimizers
+    columns = 1 if of else 2
+    legend = line_legend(columns)
     fmt = format_of(metric.unit).d3
     single = "seed" in rows
     chosen = alt.selection_point(fields=["optimizer"], bind="legend")
@@ -99,7 +104,7 @@ def curve_chart(
         layers += _marks(marks, metric, axes, y, scales)
     if target is not None and target.metric == metric.name and (target.value > 0 or not log_y):
         layers += _target(target.value, metric)
-    return alt.layer(*layers).properties(width="container", height=380 + legend_height(len(scales.labels)))
+    return alt.layer(*layers).properties(width="container", height=380 + legend_height(len(scales.labels), columns))
 
 
 def _horizontal(axes: Axes) -> alt.X:

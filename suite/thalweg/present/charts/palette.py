@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 BLUE, ORANGE, GREEN, VERMILION, PINK, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
@@ -93,13 +94,16 @@ _PAIRS: list[Pair] = [(color, dash) for color in COLORS for dash in DASHES]
 _TRIAL = re.compile(r".* · (?P<optimizer>.*) · seed \d+", re.DOTALL)
 
 
-def optimizer_styles(names: Iterable[str]) -> dict[str, Style]:
+def optimizer_styles(names: Iterable[str], of: Mapping[str, str] = MappingProxyType({})) -> dict[str, Style]:
     """The style of each optimizer on a chart; up to 63 optimizers differ in colour or dash.
+
+    ``of`` gives the optimizers of names that are none, such as trials. The first name of an optimizer has its style,
+    and further ones keep the colour and differ in dash.
 
     >>> optimizer_styles(["sgd"])["sgd"] == optimizer_styles(["adam", "mine", "sgd"])["sgd"]
     True
     """
-    return _placed({name: _preferred(name) for name in _known_first(names)})
+    return _placed({name: _preferred(of.get(name, name)) for name in _known_first(names, of)})
 
 
 def trial_styles(titles: Iterable[str]) -> dict[str, Style]:
@@ -121,8 +125,8 @@ def category_styles(names: Sequence[str]) -> dict[str, Style]:
     }
 
 
-def _known_first(names: Iterable[str]) -> list[str]:
-    return sorted(set(names), key=lambda name: (name not in OPTIMIZERS, ELSEWHERE in name, name))
+def _known_first(names: Iterable[str], of: Mapping[str, str]) -> list[str]:
+    return sorted(set(names), key=lambda name: (of.get(name, name) not in OPTIMIZERS, ELSEWHERE in name, name))
 
 
 ELSEWHERE = " · in "

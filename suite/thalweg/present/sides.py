@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from thalweg import guard
 from thalweg.benchmark_file import TUNING_SEED
-from thalweg.console import errors, warn_of_unreadable
 from thalweg.errors import NothingThere, UserError, unknown
 from thalweg.expand import Benchmark
 from thalweg.kept import kept_benchmark
@@ -97,22 +96,29 @@ def read_side(
     benchmark: str | None,
     registry: Registry,
     metric: str | None,
+    tell: Callable[[str], None],
     only: Collection[str] | None = None,
 ) -> Side:
     """Read FOLDER or FOLDER:OPTIMIZER; ``which`` names it in errors.
 
-    ``only`` may give the hashes of the trials that count. Then trials of other versions of a plugin are not there.
+    ``tell`` gets a sentence on unfinished trials, and on each trial that cannot be read. ``only`` may give the hashes
+    of the trials that count. Then trials of other versions of a plugin are not there.
+
+    Raises:
+        UserError: there is no such folder, benchmark or optimizer, or the benchmark cannot be expanded here.
+        NothingThere: the folder holds no results.
     """
-    folder, optimizer = _parted(text, which)
-    results = _results(folder, which, benchmark)
+    folder, optimizer = parted(text, which)
+    results = results_at(folder, which, benchmark)
     file = kept_benchmark(results)
     everything = read_stored(results)
     stored = everything.counted
     if left := len(everything.trials) - len(stored.trials):
-        errors().print(f"{which} {text}: {unfinished(left, file.name)}", markup=False)
+        tell(f"{which} {text}: {unfinished(left, file.name)}")
     if only is not None:
         stored = stored.only(stored.trials["hash"].isin(list(only)))
-    warn_of_unreadable(stored.unreadable)
+    for item in stored.unreadable:
+        tell(item.sentence)
     file = replace(file, files=stored.files)
     plan, mixed = _plan(file, registry, stored)
     others = 0
@@ -120,16 +126,30 @@ def read_side(
     if any(one.trial.hash not in there for one in (*plan.trials, *plan.tuning)):
         stored, others = as_of_here(stored, registry)
         plan, mixed = _plan(file, registry, stored)
-    labels = {one.optimizer for one in plan.trials}
-    if optimizer is not None and optimizer not in labels:
-        raise UserError(f"{which} {text}: {unknown('optimizer', optimizer, labels)}")
     seen = observe(plan, stored, read_times(results.files), wanted_for(plan.workloads, metric))
     root = results.path if results.packed else results.path.parent
-    return Side(text, optimizer, root, file, plan, seen, others, mixed)
+    side = Side(text, None, root, file, plan, seen, others, mixed)
+    return side if optimizer is None else of_optimizer(side, optimizer, text, which)
 
 
-def _parted(text: str, which: str) -> tuple[Path, str | None]:
-    """Folder and optimizer; both may hold colons, so the longest existing folder counts."""
+def of_optimizer(side: Side, optimizer: str, text: str, which: str) -> Side:
+    """One optimizer of a side; ``text`` names it.
+
+    Raises:
+        UserError: the side has no such optimizer.
+    """
+    labels = {one.optimizer for one in side.plan.trials}
+    if optimizer not in labels:
+        raise UserError(f"{which} {text}: {unknown('optimizer', optimizer, labels)}")
+    return replace(side, text=text, optimizer=optimizer)
+
+
+def parted(text: str, which: str) -> tuple[Path, str | None]:
+    """Folder and optimizer; both may hold colons, so the longest existing folder counts.
+
+    Raises:
+        UserError: there is no such folder or packed file.
+    """
     places = [len(text), *(place for place in range(len(text) - 1, 0, -1) if text[place] == ":")]
     for place in places:
         if Path(text[:place]).is_dir() or is_packed(Path(text[:place])):
@@ -138,7 +158,13 @@ def _parted(text: str, which: str) -> tuple[Path, str | None]:
     raise UserError(f"{which} {text}: {what}; give a results folder, or FOLDER:OPTIMIZER")
 
 
-def _results(folder: Path, which: str, benchmark: str | None) -> BenchmarkResults:
+def results_at(folder: Path, which: str, benchmark: str | None) -> BenchmarkResults:
+    """The results in a folder of one benchmark, in a folder of several, or in a packed file.
+
+    Raises:
+        UserError: it is unclear which of several benchmarks is meant, or the folder does not hold it.
+        NothingThere: the folder holds no results.
+    """
     folder = folder.resolve()
     if is_packed(folder):
         results = require_benchmark(folder, folder.name.removesuffix(SUFFIX))

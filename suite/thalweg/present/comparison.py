@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from thalweg.commands.sides import Side
 from thalweg.contracts import Metric
 from thalweg.contracts.option import resolve
 from thalweg.exit_codes import ExitCode
 from thalweg.plan import Workload, pairs_of
 from thalweg.present.sentences import not_known
+from thalweg.present.sides import Side
 from thalweg.present.verdicts import cells, headline, ordered
 from thalweg.registry import Registry
 from thalweg.scoring.compare import Pair, Terms, compare, overall
@@ -68,11 +68,12 @@ class Comparison:
 
 
 def compare_sides(before: Side, after: Side, registry: Registry, metric: str | None, terms: Terms) -> Comparison:
-    """Compare two sides on ``terms``, to which this adds what the sides' benchmarks say.
+    """Compare two sides on ``terms``, to which this adds what the sides' benchmarks say; the sides stay as they are.
 
     Raises:
         UserError: no workload has the metric.
     """
+    before, after = (replace(side, plan=replace(side.plan)) for side in (before, after))
     differences = _environments(before, after)
     declared = before.plan.workloads | after.plan.workloads
     for side in (before, after):
