@@ -24,7 +24,9 @@ def show_chart(chart: alt.TopLevelMixin, key: str) -> None:
     """
     drawn = cast(alt.Chart, chart)
     if isinstance(chart, alt.Chart | alt.LayerChart) and not isinstance(drawn.width, int | alt.Step):
-        st.altair_chart(drawn, width="stretch")
+        # a height that is known from the start, so that nothing below moves when the chart is drawn
+        height: Any = drawn.height if isinstance(drawn.height, int) else "content"
+        st.altair_chart(drawn, width="stretch", height=height)
         return
     with st.container(key=key):
         st.html(f"<style>.st-key-{key} {{overflow-x: auto;}}</style>")

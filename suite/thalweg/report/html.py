@@ -27,14 +27,19 @@ WIDTH = 720
 DIGITS = 6
 """Significant digits of a chart's numbers; more cannot be seen, and numbers are most of the file."""
 
+_INK, _RULE = "#7a7a7a", "rgba(128, 128, 128, 0.28)"
+"""Text and rules of charts; both can be read on a light and on a dark page, whose theme the reader's system chooses."""
+
 _CONFIG = {
     "font": "system-ui, sans-serif",
     "background": None,
-    "axis": {"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal", "titleColor": "#444"},
-    "legend": {"labelFontSize": 12, "titleFontWeight": "normal"},
-    "title": {"fontSize": 13, "anchor": "start"},
+    "axis": {"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal", "titleColor": _INK,
+             "labelColor": _INK, "gridColor": _RULE, "domainColor": _INK, "tickColor": _INK},
+    "legend": {"labelFontSize": 12, "titleFontWeight": "normal", "labelColor": _INK, "titleColor": _INK},
+    "header": {"labelColor": _INK, "titleColor": _INK},
+    "title": {"fontSize": 13, "anchor": "start", "color": _INK, "subtitleColor": _INK},
     "view": {"stroke": None},
-}
+}  # fmt: skip
 
 
 _SNIPPET = "window.vegaEmbed = vegaEmbed;"

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from thalweg.app.data import Source, load
+from thalweg.app.drawing import show_chart
 from thalweg.app.sharing import share
 from thalweg.app.sidebar import select, select_one
 from thalweg.contracts import Metric
@@ -169,7 +170,7 @@ def _charts(
             marks=found,
         )
         tables[f"{metric.name} on {split}"] = table
-        st.altair_chart(chart, width="stretch")
+        show_chart(chart, f"curves-{split}")
     _caption(metric, axis, mine, trials, lines, log_y, weight, foot)
     share("curves", charts, tables)
 

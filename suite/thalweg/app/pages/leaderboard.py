@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from thalweg.app.data import Source
-from thalweg.app.drawing import pick_row
+from thalweg.app.drawing import pick_row, show_chart
 from thalweg.app.links import link
 from thalweg.app.pages import ladders, over_all, track
 from thalweg.app.sharing import share
@@ -126,7 +126,7 @@ def _board(workload: Workload, metric: Metric, rows: pd.DataFrame, source: Sourc
         _ways(str(rows["optimizer"].iloc[chosen]), workload, loaded)
     split = workload.split if metric is workload.metric else ""
     chart = interval_chart(rows, metric, split, view.optimizers)
-    st.altair_chart(chart, width="stretch")
+    show_chart(chart, f"chart-{workload.name}")
     st.caption(interval_caption(metric))
     return chart
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from thalweg import guard
 from thalweg.app.data import Source, registry
-from thalweg.app.drawing import show_frame, show_table
+from thalweg.app.drawing import show_chart, show_frame, show_table
 from thalweg.app.pages import measure
 from thalweg.failure import Failure
 from thalweg.plan import Workload
@@ -207,7 +207,7 @@ def _curve(stored: StoredTrial, workload: Workload, document: TrialDocument) -> 
     names = list(metrics)
     chosen = st.segmented_control("metric", names, default=names[0], required=True, key=f"metric-{workload.name}")
     selected = document.summary.get("selected_step")
-    st.altair_chart(trial_chart(curves, metrics[chosen or names[0]], selected), width="stretch")
+    show_chart(trial_chart(curves, metrics[chosen or names[0]], selected), "curve")
 
 
 def _command(loaded: Loaded, document: TrialDocument) -> None:

@@ -16,6 +16,7 @@ from streamlit import config
 from streamlit.starlette import App
 
 from thalweg.app.server.access import Access
+from thalweg.app.server.compressed import Compressed
 
 # without the variable there is a token too
 TOKEN = os.environ.get("THALWEG_APP_TOKEN", secrets.token_urlsafe(32))
@@ -42,5 +43,5 @@ logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 app = App(
     Path(__file__).with_name("script.py"),
     lifespan=telling,
-    middleware=[Middleware(Access, token=TOKEN, hosts=HOSTS)],
+    middleware=[Middleware(Access, token=TOKEN, hosts=HOSTS), Middleware(Compressed)],
 )
