@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import sys
@@ -309,6 +310,38 @@ def track_table() -> str:
     return track_board(ranked(entries_of(found), None), track.margin).markdown()
 
 
+def landscapes_table() -> str:
+    """Each network's accuracy, and the loss at the weights and on the rim of a random filter-normalised plane."""
+    _, stored, _ = loaded("landscapes")
+    trials = stored.trials
+    rows = []
+    for (workload, optimizer), part in trials.groupby(["workload", "optimizer"], sort=False):
+        finals = [json.loads(text) for text in part["final"] if text]
+        accuracies = sorted(final["test"]["accuracy"] for final in finals if "test" in final)
+        diverged = int((part["status"] == "diverged").sum())
+        told = " and ".join(f"{100 * value:.1f}%" for value in accuracies)
+        told += f" ({diverged} diverged)" if diverged else ""
+        rows.append([str(workload), str(optimizer), told, *_on_the_plane(stored, part)])
+    order = list(loaded("landscapes")[0].workloads)
+    rows.sort(key=lambda row: order.index(row[0]))
+    heads = ["network", "optimizer", "test accuracy of two seeds", "loss at the weights", "median loss on the rim"]
+    return table(heads, rows)
+
+
+def _on_the_plane(stored: Stored, part: pd.DataFrame) -> list[str]:
+    """The loss in the middle of the random plane of seed 0, and the median loss on its rim; dashes without a plane."""
+    first = part.loc[part["seed"] == 0, "hash"]
+    trial = stored.by_hash.get(first.iloc[0]) if len(first) else None
+    for key, probe in trial.document.probes.items() if trial else ():
+        asked = probe.request.probe
+        if asked.name == "surface" and "directions" not in asked.options and probe.status == "done" and trial:
+            grid = trial.table(key).query("kind == 'grid'")
+            rim = grid[(grid["x"].abs() == 1) | (grid["y"].abs() == 1)]
+            middle = grid[(grid["x"] == 0) & (grid["y"] == 0)]
+            return [number(float(middle["loss"].iloc[0]), digits=3), number(float(rim["loss"].median()), digits=3)]
+    return ["–", "–"]
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "tuned digits": lambda: accuracy_table("tuned", "digits-mlp"),
     "tuned mnist1d": lambda: accuracy_table("tuned", "mnist1d-mlp"),
@@ -322,6 +355,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "broad": lambda: over_all_table("broad"),
     "broad rates": lambda: edges_table("broad"),
     "broad critical": lambda: critical_table("broad"),
+    "landscapes": landscapes_table,
     "ladders": ladder_table,
     "ladders edges": edges_of_ladders,
     "language track": track_table,

@@ -107,7 +107,7 @@ def _pictures(one: Measured, probe: Probe, table: pd.DataFrame) -> None:
     picture = select_one("picture", [CHART, *views], "picture") if views else CHART
     every = -(-len(table) // MOST_ROWS)
     if every > 1:
-        st.caption(f"The picture draws every {every}th of {len(table):,} rows.")
+        st.caption(f"The picture draws one of {every} rows of {len(table):,}.")
         table = table.iloc[::every]
     camera = CAMERAS[select_one("camera", list(CAMERAS), "camera")] if picture == "3-D" else None
     steps = steps_of(table)

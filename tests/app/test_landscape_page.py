@@ -1,0 +1,98 @@
+"""The landscape page: the first trials, the path step by step, three dimensions, and tables with very many rows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from thalweg.app.pages.landscape import CAMERAS, MOST_ROWS
+from thalweg.store.results import BenchmarkResults
+
+Show = Callable[..., AppTest]
+REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
+
+
+def path_rows(page: AppTest) -> int:
+    """The points of the paths that the page's chart draws."""
+    proto = page.get("vega_lite_chart")[0].proto
+    found = 0
+    for each in proto.datasets:
+        table = pd.read_feather(each.data.data) if each.data.data[:6] == b"ARROW1" else _stream(each.data.data)
+        if "point" in table:
+            found = max(found, len(table))
+    return found
+
+
+def _stream(content: bytes) -> pd.DataFrame:
+    import pyarrow as pa
+
+    return pa.ipc.open_stream(content).read_pandas()
+
+
+def test_the_page_begins_with_a_plane_of_each_workload(show: Show) -> None:
+    page = show("landscape", REFERENCE, benchmark="quick")
+    assert [title.split(" · ")[0] for title in page.multiselect(key="trials").value] == [
+        "digits-mlp",
+        "digits-deep-mlp",
+        "quadratic",
+    ]
+    assert not page.error
+
+
+def test_the_path_is_drawn_up_to_the_chosen_step(show: Show) -> None:
+    page = show("landscape", REFERENCE, benchmark="quick", trials="digits-mlp · sgd · seed 0")
+    slider = page.select_slider(key="way")
+    steps = [float(option.replace(",", "")) for option in slider.options]
+    assert steps[0] == 0.0
+    whole = path_rows(page)
+    assert whole == len(steps)
+    slider.set_value(steps[3]).run()
+    assert not page.exception
+    assert path_rows(page) == 4
+
+
+def test_a_path_that_plays_begins_at_its_start(show: Show) -> None:
+    page = show("landscape", REFERENCE, benchmark="quick", trials="digits-mlp · sgd · seed 0")
+    page.toggle(key="play").set_value(True).run()
+    first = page.select_slider(key="way").value
+    page.run()
+    second = page.select_slider(key="way").value
+    assert 0.0 == first < second
+
+
+@pytest.mark.parametrize("camera", CAMERAS)
+def test_all_chosen_planes_are_drawn_in_three_dimensions_with_one_camera(show: Show, camera: str) -> None:
+    page = show("landscape", REFERENCE, benchmark="quick", picture="3-D", camera=camera)
+    figure: dict[str, Any] = json.loads(page.get("plotly_chart")[0].proto.spec)
+    scenes = {name: scene for name, scene in figure["layout"].items() if name.startswith("scene")}
+    surfaces = [trace for trace in figure["data"] if trace["type"] == "surface"]
+    assert len(surfaces) == len(page.multiselect(key="trials").value) == 3
+    assert {trace.get("scene", "scene") for trace in surfaces} == {"scene", "scene2", "scene3"}
+    eyes = [scenes[trace.get("scene", "scene")]["camera"]["eye"] for trace in surfaces]
+    assert all(eye == dict(CAMERAS[camera]) for eye in eyes)
+
+
+def test_of_very_many_rows_a_part_is_drawn_and_the_page_says_so(show: Show, results: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(results, root)
+    rows = 3 * MOST_ROWS
+    for trial in BenchmarkResults(root, "tiny").scan()[0]:
+        for key in trial.document.probes:
+            if key.startswith("line") and trial.document.probes[key].status == "done":
+                path = trial.path / "probes" / f"{key}.parquet"
+                table = pq.read_table(path).to_pandas()
+                table = table.loc[table.index.repeat(-(-rows // len(table)))].head(rows)
+                table.to_parquet(path, index=False)
+    page = show("landscape", root, benchmark="tiny", probe="line (points=5)", trials="digits-mlp · sgd · seed 0")
+    assert not page.exception
+    assert any("draws one of 3 rows of 300,000" in each.value for each in page.caption)
+    assert any("The first 1,000 of 300,000 rows" in each.value for each in page.caption)
+    assert len(page.dataframe[0].value) == 1000
