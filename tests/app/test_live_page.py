@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -224,46 +225,75 @@ def test_a_progress_counts_each_trial_of_the_plan_once() -> None:
 
 
 @pytest.fixture
-def gated(process_cli: CommandLine) -> Iterator[tuple[CommandLine, subprocess.Popen[str]]]:
-    """A run of three trials, each of which waits for a file."""
+def gated(process_cli: CommandLine) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    """Start a run of three trials, each of which waits for a file."""
     folder = process_cli.folder
     (folder / "slow.toml").write_text(TEXT, encoding="utf-8")
     (folder / "gate.py").write_text(GATE, encoding="utf-8")
     words = ("run", "slow.toml", "--results", "results", "--plugin", "gate.py", "--quiet", "--executor", "serial")
-    process = process_cli.start(*words, "--no-batching")
-    yield process_cli, process
-    process.kill()
-    process.communicate()
+    started: list[subprocess.Popen[str]] = []
+
+    def start() -> subprocess.Popen[str]:
+        started.append(process_cli.start(*words, "--no-batching"))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for a condition."""
+    end = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 @pytest.mark.browser
-def test_a_run_is_followed_without_a_click(gated: tuple[CommandLine, subprocess.Popen[str]], browser: Browser) -> None:
-    cli, process = gated
+@pytest.mark.parametrize(
+    "empty", [True, False], ids=["opened while the folder is empty", "opened while a run is at work"]
+)
+def test_a_run_is_followed_without_a_click(
+    gated: Callable[[], subprocess.Popen[str]], tmp_path: Path, browser: Browser, empty: bool
+) -> None:
     patience = 120_000
-    (cli.folder / "results").mkdir(exist_ok=True)
-    (cli.folder / "app").mkdir()
-    with serving(cli.folder / "app", "--results", str(cli.folder / "results")) as served:
+    results = tmp_path / "results"
+    results.mkdir()
+    (tmp_path / "app").mkdir()
+    process = None if empty else gated()
+    if process is not None:
+        # the source that the address asks for is now the first one
+        until((results / "slow" / ".working").exists)
+    with serving(tmp_path / "app", "--results", str(results)) as served:
         page = browser.new_page()
         faults: list[str] = []
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: faults.append(str(error)))
         # Streamlit asks in vain for files below the address of a page that is opened first
         page.goto(f"{served.printed}&source=local")
+        page.locator("h1").first.wait_for(timeout=patience)
+        page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=patience)
         page.get_by_test_id("stSidebarNav").get_by_text("Live", exact=True).click()
+        page.locator("h1", has_text="Live").wait_for(timeout=patience)
+        if process is None:
+            expect(page.get_by_text("The page keeps looking")).to_be_visible(timeout=patience)
+            process = gated()
         expect(page.get_by_text("A run is at work: 1 trial in training")).to_be_visible(timeout=patience)
         expect(page.get_by_text("0 of 3 trials ended")).to_be_visible(timeout=patience)
         assert page.locator("svg.marks").count() == 0
-        (cli.folder / "open-0").touch()
+        (tmp_path / "open-0").touch()
         expect(page.get_by_text("1 of 3 trials ended")).to_be_visible(timeout=patience)
         expect(page.locator("svg.marks").first).to_be_visible(timeout=patience)
         expect(page.get_by_text("bowl · sgd · seed 0: done")).to_be_visible(timeout=patience)
-        (cli.folder / "open-1").touch()
+        (tmp_path / "open-1").touch()
         expect(page.get_by_text("2 of 3 trials ended")).to_be_visible(timeout=patience)
-        (cli.folder / "open-2").touch()
+        (tmp_path / "open-2").touch()
         assert process.wait(timeout=120) == 0
         expect(page.get_by_text("Every trial of the benchmark is there.")).to_be_visible(timeout=patience)
         expect(page.get_by_text("No run is at work")).to_be_visible(timeout=patience)
         assert page.get_by_test_id("stException").count() == 0
         assert not faults
-        shutil.rmtree(cli.folder / "results" / "slow")
+        shutil.rmtree(results / "slow")
         expect(page.get_by_text("The results of slow are gone")).to_be_visible(timeout=patience)

@@ -35,7 +35,8 @@ def select(label: str, options: Sequence[T], key: str, default: T | None = None)
     """A select box of one option or more, the default first; ``key`` holds the choice in the page's address."""
     choices = sorted(options, key=lambda option: option != default)
     kept = st.session_state.get(_kept(key))
-    if kept in choices and key not in st.query_params and st.session_state.get(key) in (None, kept):
+    # Streamlit leaves the first choice out of the address, and refuses to have it set there
+    if kept in choices[1:] and key not in st.query_params and st.session_state.get(key) in (None, kept):
         # Streamlit takes the choice from the address, and shows it there again
         st.query_params[key] = kept
     asked = st.query_params.get(key)
