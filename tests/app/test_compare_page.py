@@ -121,6 +121,7 @@ def test_another_definition_of_a_workload_is_not_compared(show: Show, bowl: Comm
     assert "Nothing was compared" in text(page.info)
     reasons = page.dataframe[0].value
     assert set(reasons["note"]) == {"the workload's definition is another one"}
+    assert "The curves are not compared: the workload's definition is another one." in text(page.warning)
     settings = page.dataframe[1].value.set_index("setting")
     assert settings.loc["target", "baseline"].endswith("at most 5")
     assert settings.loc["target", "candidate"].endswith("at most 4")

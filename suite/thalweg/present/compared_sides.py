@@ -61,8 +61,9 @@ def charts(found: Comparison) -> dict[str, Layers]:
     for metric, ratio in sorted(kinds, key=lambda kind: not kind[1]):
         rows = [row for row in compared if (row["metric"], is_ratio(row)) == (metric, ratio)]
         unit = found.units.get((rows[0]["workload"], metric), "")
-        if (chart := difference_chart(rows, unit, pairs)) is not None:
-            drawn[metric if ratio or metric not in drawn else f"{metric}, no ratios"] = chart
+        name = metric if ratio or metric not in drawn else f"{metric}, no ratios"
+        if (chart := difference_chart(rows, unit, pairs, name)) is not None:
+            drawn[name] = chart
     return drawn
 
 
@@ -80,6 +81,13 @@ def common(before: Side, after: Side) -> dict[str, list[Pair]]:
         for name in before.plan.workloads
     }
     return {name: both for name, both in found.items() if both}
+
+
+def left_out(found: Comparison, workload: str, pair: Pair) -> str:
+    """Why no row of a pair of optimizers was compared on a workload; empty where one was."""
+    rows = [row for row in found.rows if (row["workload"], row["against"], row["optimizer"]) == (workload, *pair)]
+    reasons = dict.fromkeys(row["note"] for row in rows if row["verdict"] == NOTHING)
+    return "; ".join(reasons) if all(row["verdict"] == NOTHING for row in rows) else ""
 
 
 def differing(before: Side, after: Side) -> Differences:

@@ -46,7 +46,7 @@ LOSS, ACCURACY = Metric("loss", "lower", "log"), Metric("accuracy", "higher", un
 
 def test_ratios_have_a_log_axis_whose_zero_is_one() -> None:
     found = rows(LOSS, [1.0, 1.1, 0.9, 1.0, 1.2], [2.0, 2.3, 1.8, 2.0, 2.4])
-    chart = difference_chart(found, "", 1)
+    chart = difference_chart(found, "", 1, found[0]["metric"])
     (band,) = layers(chart, "bar")
     assert band["encoding"]["x"]["scale"]["type"] == "log"
     (row,) = band["rows"]
@@ -59,7 +59,7 @@ def test_ratios_have_a_log_axis_whose_zero_is_one() -> None:
 
 def test_points_have_a_linear_axis_whose_zero_is_zero() -> None:
     found = rows(ACCURACY, [0.9, 0.91, 0.92, 0.9, 0.93], [0.8, 0.81, 0.82, 0.8, 0.83])
-    chart = difference_chart(found, "%", 1)
+    chart = difference_chart(found, "%", 1, found[0]["metric"])
     (band,) = layers(chart, "bar")
     assert "type" not in band["encoding"]["x"]["scale"]
     (row,) = band["rows"]
@@ -73,7 +73,7 @@ def test_an_infinite_end_is_an_arrow_at_the_edge() -> None:
     """The candidate diverged at every seed."""
     found = rows(LOSS, [1.0] * 6, [math.nan] * 6)
     assert found[0]["high"] == math.inf
-    chart = difference_chart(found, "", 1)
+    chart = difference_chart(found, "", 1, found[0]["metric"])
     (arrow,) = (layer for layer in layers(chart, "point") if layer["mark"].get("shape") == "triangle-right")
     (row,) = arrow["rows"]
     domain = arrow["encoding"]["x"]["scale"]["domain"]
@@ -92,7 +92,7 @@ def test_ratios_and_other_relative_differences_are_told_apart() -> None:
 
 def test_a_row_that_was_not_compared_is_not_drawn() -> None:
     found = rows(LOSS, [1.0], [1.0])
-    assert difference_chart([found[0] | {"verdict": "nothing compared"}], "", 1) is None
+    assert difference_chart([found[0] | {"verdict": "nothing compared"}], "", 1, "loss") is None
 
 
 def test_no_chart_takes_the_place_of_another_one() -> None:
@@ -102,6 +102,7 @@ def test_no_chart_takes_the_place_of_another_one() -> None:
     for order in ([linear, ratio], [ratio, linear]):
         drawn = charts(Comparison(order, ("a", "b"), {}, [], {}))
         assert list(drawn) == ["loss", "loss, no ratios"]
+        assert [chart.to_dict()["title"].partition(":")[0] for chart in drawn.values()] == list(drawn)
         assert [layers(chart, "bar")[0]["encoding"]["x"]["scale"].get("type") for chart in drawn.values()] == [
             "log",
             None,

@@ -84,7 +84,7 @@ def show(source: Source, loaded: Loaded, optimizers: bool) -> None:
         )
     else:
         st.info("No workload has trials on both sides.")
-    charts |= _curves(before, after)
+    charts |= _curves(before, after, found)
     share("compare", charts, {"Verdicts": table, "Settings that differ": differing.table.frame()}, command)
 
 
@@ -177,7 +177,7 @@ def _verdicts(found: Comparison, told: list[str]) -> tuple[dict[str, Drawn], pd.
     return {f"differences {metric}": chart for metric, chart in shown.items()}, compared.frame()
 
 
-def _curves(before: Side, after: Side) -> dict[str, Drawn]:
+def _curves(before: Side, after: Side, found: Comparison) -> dict[str, Drawn]:
     """Draw the mean curves of one workload; the chart by its title."""
     there = present.common(before, after)
     if not there:
@@ -192,6 +192,8 @@ def _curves(before: Side, after: Side) -> dict[str, Drawn]:
             pair = pairs[select("optimizer", list(pairs), "optimizer")]
     else:
         (pair,) = pairs.values()
+    if reason := present.left_out(found, name, pair):
+        st.warning(plain(f"The curves are not compared: {reason}."))
     labels = [f"baseline: {pair.baseline}", f"candidate: {pair.candidate}"]
     parts = [present.curves(before, name, pair.baseline), present.curves(after, name, pair.candidate)]
     workload = after.plan.workloads[name]

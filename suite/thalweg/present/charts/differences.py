@@ -18,11 +18,12 @@ _SHAPES = {"worse": "diamond", "undecided": "square", "better": "triangle-up", "
 # a ratio of more than ten reads better as a factor, as in the table
 _RATIO = (
     "datum.value >= 11 ? format(datum.value, '~s') + ' times'"
-    " : datum.value < 0.01 ? format(datum.value, '.1~g') + ' times' : format(datum.value - 1, '+.3~%')"
+    " : datum.value < 0.01 ? format(datum.value, '.1~g') + ' times'"
+    " : datum.value == 1 ? '0%' : format(datum.value - 1, '+.3~%')"
 )
 
 
-def difference_chart(rows: Sequence[Mapping[str, Any]], unit: str, among: int) -> Layers | None:
+def difference_chart(rows: Sequence[Mapping[str, Any]], unit: str, among: int, name: str) -> Layers | None:
     """Candidate minus baseline for each row of one metric, with its interval; None where nothing was compared.
 
     A grey band on each row spans the differences within the margin. Where ratios were tested, the axis is that of the
@@ -34,6 +35,7 @@ def difference_chart(rows: Sequence[Mapping[str, Any]], unit: str, among: int) -
         unit: the metric's unit.
         among: the number of pairs of optimizers in the comparison; names of rows hold the optimizer where there are
             several.
+        name: the metric's name in the title.
     """
     frame = pd.DataFrame([_row(row, unit, among) for row in rows if row["verdict"] in _COLORS])
     if frame.empty:
@@ -85,7 +87,7 @@ def difference_chart(rows: Sequence[Mapping[str, Any]], unit: str, among: int) -
     return alt.layer(band, zero, bars, *arrows, points).properties(
         width="container",
         height=170 + 28 * len(frame),
-        title=f"{rows[0]['metric'].replace('_', ' ')}: candidate minus baseline",
+        title=f"{name.replace('_', ' ')}: candidate minus baseline",
     )
 
 
