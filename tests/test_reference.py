@@ -25,7 +25,7 @@ REFERENCE = Path(__file__).parents[1] / "results" / "reference"
 
 BENCHMARKS = {
     "quick": 63, "kfac": 30, "analytic": 245, "cpu": 90, "baselines": 320, "tuned": 635, "tuned-convnet": 141,
-    "broad": 870, "ladders": 5502, "language-track": 102,
+    "broad": 870, "ladders": 5502, "language-track": 102, "landscapes": 32,
 }  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def test_reference_results_come_from_committed_code_and_are_small() -> None:
             commit = one.document.environment["git_commit"]
             assert commit
             assert not commit.endswith("+changes")
-    assert sum(path.stat().st_size for path in REFERENCE.iterdir()) < 60_000_000
+    assert sum(path.stat().st_size for path in REFERENCE.iterdir()) < 80_000_000
 
 
 def test_the_convnet_reaches_88_percent_on_the_whole_test_set_of_fashion_mnist(registry: Registry) -> None:
