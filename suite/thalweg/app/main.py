@@ -119,7 +119,8 @@ def main() -> None:
             drawn[one.address] = page
             sections.setdefault(section, []).append(page)
     know(drawn)
-    current = st.navigation(sections)
+    # Streamlit hides the last of more than twelve pages behind a button
+    current = st.navigation(sections, expanded=True)
     st.set_page_config(page_title=f"{current.title} · thalweg")
     try:
         # outside of the pages, so that the choice stays when the page changes
