@@ -22,8 +22,9 @@ _FLAGS = (
     "--server.headless=true",
     "--server.address=127.0.0.1",
     "--client.toolbarMode=minimal",
-    # red, Streamlit's own, reads as an error
-    "--theme.primaryColor=#0072B2",
+    # red, Streamlit's own, reads as an error; a colour for both themes would switch the dark one off
+    "--theme.light.primaryColor=#0072B2",
+    "--theme.dark.primaryColor=#56B4E9",
     # Streamlit would print an address without the token
     "--logger.hideWelcomeMessage=true",
 )
