@@ -61,19 +61,20 @@ def relief(table: pandas.DataFrame) -> object:
         for trace in _relief(part, log, legend=number == 0):
             figure.add_trace(trace, row=number // columns + 1, col=number % columns + 1)
     title = "log10 of the training loss" if log else "training loss"
+    title_ = "Loss surfaces on one scale" if len(drawn) > 1 else "Loss surface"
     left_out = f"; {len(every) - len(drawn)} more are not drawn" if len(every) > len(drawn) else ""
     figure.update_scenes(xaxis_title="d1", yaxis_title="d2", zaxis_title="log10 loss" if log else "loss")
     figure.update_layout(
-        title=f"Loss surface{'s on one scale' if len(drawn) > 1 else ''}{left_out}",
+        title={"text": f"{title_}{left_out}", "y": 0.98, "yanchor": "top"},
         height=600 if rows == 1 else 900,
         # below the picture, where a narrow screen has room
         coloraxis={
             "colorscale": PLOTLY_SEQUENTIAL,
-            "colorbar": {"title": {"text": title, "side": "top"}, "orientation": "h", "y": -0.02, "yanchor": "top",
+            "colorbar": {"title": {"text": title, "side": "top"}, "orientation": "h", "y": -0.1, "yanchor": "top",
                          "thickness": 12, "len": 0.8},
         },
-        legend={"orientation": "h", "y": 1.06, "yanchor": "bottom"},
-        margin={"l": 0, "r": 0, "b": 60, "t": 110},
+        legend={"orientation": "h", "y": -0.02, "yanchor": "top", "x": 0.0},
+        margin={"l": 0, "r": 0, "b": 100, "t": 80},
     )  # fmt: skip
     return figure
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
@@ -23,7 +23,7 @@ def know(pages: Mapping[str, StreamlitPage]) -> None:
     st.session_state[_PAGES] = dict(pages)
 
 
-def link(label: str, page: str, icon: str | None = None, **query: str) -> None:
+def link(label: str, page: str, icon: str | None = None, **query: str | Sequence[str]) -> None:
     """Draw a link to a page, such as ``trial``, with choices in its address.
 
     Source and benchmark go along unless ``query`` holds others. The page opens in the same session, without loading
@@ -31,7 +31,7 @@ def link(label: str, page: str, icon: str | None = None, **query: str) -> None:
     """
     known = st.session_state.get(_PAGES, {})
     kept = {key: st.query_params[key] for key in KEPT if key in st.query_params}
-    choices = {**kept, **query}
+    choices: dict[str, str | Sequence[str]] = {**kept, **query}
     if page in known:
         st.page_link(known[page], label=label, icon=icon, query_params=choices)
     else:
@@ -39,13 +39,13 @@ def link(label: str, page: str, icon: str | None = None, **query: str) -> None:
         st.markdown(f"[{label}]({relative(page, choices)})")
 
 
-def relative(page: str, query: Mapping[str, str]) -> str:
+def relative(page: str, query: Mapping[str, str | Sequence[str]]) -> str:
     """A page's address with choices, relative to the app.
 
     >>> relative("trial", {"benchmark": "quick", "trial": "0123"})
     '/trial?benchmark=quick&trial=0123'
     """
-    return f"/{page}" + (f"?{urlencode(query)}" if query else "")
+    return f"/{page}" + (f"?{urlencode(query, doseq=True)}" if query else "")
 
 
 def address() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import streamlit as st
 
@@ -21,34 +21,91 @@ SHARED = ("source", "benchmark")
 
 
 def remember() -> None:
-    """Keep the shared choices of the address that opened the session.
+    """Take the shared choices of an address that a link, or the browser's own buttons, changed.
 
-    A click on another page, while the first page loads, ends the first page's run before its choices are the session's,
-    and takes them out of the address.
+    This comes before anything that takes time. A click on another page, while the first page loads, ends the first
+    page's run, and the address of the other page has no choices.
     """
     for key in SHARED:
-        if key in st.query_params:
-            st.session_state[_kept(key)] = st.query_params[key]
+        asked = st.query_params.get(key)
+        if asked is not None and asked != st.session_state.get(_shown(key)):
+            st.session_state[_chosen(key)] = asked
+            st.session_state[_shown(key)] = asked
+
+
+def share_choice(label: str, options: Sequence[T], key: str, default: T | None = None) -> T:
+    """A select box of a choice that all pages share; the address always holds it.
+
+    The widget is not bound to the address: a bound widget that exists keeps its value when a link changes the address.
+    """
+    choices = sorted(options, key=lambda option: option != default)
+    wanted = st.session_state.get(_chosen(key), choices[0])
+    if wanted in choices:
+        st.session_state.pop(_unknown(key), None)
+    else:
+        st.session_state[_unknown(key)] = f"Unknown {label} {wanted!r}: the page shows {choices[0]!r}."
+        wanted = choices[0]
+    st.session_state[key] = wanted
+
+    def chose() -> None:
+        st.session_state[_chosen(key)] = st.session_state[key]
+
+    chosen: T | None = st.selectbox(label, choices, key=key, on_change=chose)
+    found = choices[0] if chosen is None else chosen
+    st.session_state[_shown(key)] = found
+    if st.query_params.get(key) != found:
+        st.query_params[key] = found
+    return found
+
+
+def _chosen(key: str) -> str:
+    """The place in the session of a shared choice."""
+    return f"chosen-{key}"
+
+
+def _shown(key: str) -> str:
+    """The place in the session of the shared choice that the address holds."""
+    return f"shown-{key}"
 
 
 def select(label: str, options: Sequence[T], key: str, default: T | None = None) -> T:
     """A select box of one option or more, the default first; ``key`` holds the choice in the page's address."""
     choices = sorted(options, key=lambda option: option != default)
-    kept = st.session_state.get(_kept(key))
-    # Streamlit leaves the first choice out of the address, and refuses to have it set there
-    if kept in choices[1:] and key not in st.query_params and st.session_state.get(key) in (None, kept):
-        # Streamlit takes the choice from the address, and shows it there again
-        st.query_params[key] = kept
     asked = st.query_params.get(key)
     if asked is not None and asked not in choices and key not in st.session_state:
         st.session_state[_unknown(key)] = f"Unknown {label} {asked!r}: the page shows {choices[0]!r}."
     if key in st.session_state and st.session_state[key] not in choices:
         # the options changed: another workload or benchmark, or results were deleted
         st.session_state[key] = choices[0]
-    chosen: T | None = st.selectbox(label, choices, key=key, bind="query-params", on_change=lambda: _chose(key))
-    if key not in SHARED and (told := st.session_state.get(_unknown(key))):
+    chosen: T | None = st.selectbox(
+        label, choices, key=key, bind="query-params", on_change=lambda: st.session_state.pop(_unknown(key), None)
+    )
+    if told := st.session_state.get(_unknown(key)):
         st.warning(plain(told))
     return choices[0] if chosen is None else chosen
+
+
+def select_many(label: str, options: Sequence[str], key: str, first: Sequence[str], **settings: Any) -> list[str]:
+    """A box of several choices, ``first`` at first; ``key`` holds the choices in the page's address.
+
+    Where the options change, choices that nobody made become the new first ones.
+    """
+    before = _first(key)
+    asked = st.query_params.get_all(key) if key not in st.session_state else []
+    if unknown := [name for name in asked if name not in options]:
+        st.warning(plain(f"Unknown among {label}: {', '.join(map(repr, unknown))}."))
+    there = st.session_state.get(key)
+    if there and (there == st.session_state.get(before) or not set(there) <= set(options)):
+        kept = [name for name in there if name in options]
+        st.session_state[key] = list(first) if there == st.session_state.get(before) else kept or list(first)
+    st.session_state[before] = list(first)
+    chosen: list[str] = st.multiselect(label, options, default=list(first), key=key, bind="query-params", **settings)
+    return chosen
+
+
+def _first(key: str) -> str:
+    """The place in the session of the choices that a box had at first."""
+    return f"first-{key}"
 
 
 def select_one(label: str, options: Sequence[T], key: str) -> T:
@@ -59,17 +116,6 @@ def select_one(label: str, options: Sequence[T], key: str) -> T:
         label, options, default=options[0], required=True, key=key, bind="query-params"
     )
     return options[0] if chosen is None else chosen
-
-
-def _chose(key: str) -> None:
-    """Forget what the address asked for: the user has chosen something else."""
-    st.session_state.pop(_unknown(key), None)
-    st.session_state.pop(_kept(key), None)
-
-
-def _kept(key: str) -> str:
-    """The place in the session of a choice that an address held."""
-    return f"kept-{key}"
 
 
 def number(label: str, key: str, draw: Callable[[Callable[..., None]], V]) -> V:
@@ -109,17 +155,18 @@ def _unknown(key: str) -> str:
 
 def choose() -> tuple[Source, Loaded] | None:
     """The source and the benchmark that are chosen in the sidebar; None where the source has no results."""
+    remember()
     there = sources()
     with st.sidebar:
         by_key = {source.key: source for source in there}
         keys = list(by_key)
         # keys and not labels, since Streamlit puts the shown text into the address
-        source = by_key[select("results", keys, "source")]
+        source = by_key[share_choice("results", keys, "source")]
         st.caption(plain(source.label))
         names = benchmarks_in(source.path)
         if not names:
             return None
-        name = select("benchmark", names, "benchmark", "quick")
+        name = share_choice("benchmark", names, "benchmark", "quick")
         loaded = load(source.path, name)
         spec = loaded.benchmark.spec if loaded.benchmark else None
         if spec and spec.summary:

@@ -43,7 +43,12 @@ def warnings(loaded: Loaded) -> list[Note]:
         notes.append(Note(unfinished(loaded.unfinished, loaded.name)))
     if loaded.view.guessed:
         names = ", ".join(loaded.view.guessed)
-        notes.append(Note(f"Ranked by loss, because the plugin that knows metric and target is not here: {names}"))
+        why = (
+            "the plugin that knows metric and target is not here"
+            if loaded.benchmark
+            else "no file names metric and target"
+        )
+        notes.append(Note(f"Ranked by loss, because {why}: {names}"))
     if loaded.unreadable:
         damaged = count(len(loaded.unreadable), "directory", "directories")
         lines = [f"{item.path.name}: {item.reason}" for item in loaded.unreadable]

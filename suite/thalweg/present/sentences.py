@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,13 @@ def plain(text: str) -> str:
     >>> print(plain("__init__ costs $1"))
     \_\_init\_\_ costs \$1
     """
-    return markdown(text).replace("$", "\\$").replace("_", "\\_")
+    escaped = markdown(text).replace("$", "\\$").replace("_", "\\_")
+    # Streamlit draws a name between colons as a symbol; a joiner without width keeps it text
+    return _SYMBOL.sub(":\u2060", escaped)
+
+
+_SYMBOL = re.compile(r":(?=[A-Za-z0-9+\\_/-]+:)")
+"""The first colon of what may be a symbol, such as ``:smile:``."""
 
 
 def described(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -11,7 +11,7 @@ class Task(NamedTuple):
 
     question: str
     page: str
-    query: Mapping[str, str]
+    query: Mapping[str, str | Sequence[str]]
     icon: str
 
 
@@ -23,10 +23,20 @@ TASKS = (
         ":material/leaderboard:",
     ),
     Task(
-        "What does the loss look like without shortcuts?",
+        "What does the loss look like without shortcuts (plain), and with (residual)?",
         "landscape",
-        {"benchmark": "landscapes"},
+        {
+            "benchmark": "landscapes",
+            "probe": "surface (resolution=21, examples=512)",
+            "trials": [f"{kind}-{depth} · adam · seed 0" for depth in (20, 56) for kind in ("plain", "residual")],
+        },
         ":material/landscape:",
+    ),
+    Task(
+        "Why did a trial diverge?",
+        "trials",
+        {"benchmark": "tuned", "status": "diverged"},
+        ":material/trending_up:",
     ),
     Task("Does batch norm reduce covariate shift?", "claims", {"claim": "G2"}, ":material/gavel:"),
     Task("How do two optimizers compare?", "compare", {}, ":material/balance:"),

@@ -9,7 +9,7 @@ import streamlit as st
 from thalweg.app.data import Source, load
 from thalweg.app.drawing import show_chart
 from thalweg.app.sharing import share
-from thalweg.app.sidebar import select, select_one
+from thalweg.app.sidebar import select, select_many, select_one
 from thalweg.contracts import Metric
 from thalweg.errors import UserError
 from thalweg.plan import Workload
@@ -115,9 +115,7 @@ def _optimizers(view: View, workload: Workload, curves: pd.DataFrame) -> list[st
     # of several benchmarks the optimizers that both have come first
     shared = [name for name in others if name.split(ELSEWHERE)[0] in own]
     first = own[: AT_FIRST // 2] + (shared or others)[: AT_FIRST // 2] if others else own[:AT_FIRST]
-    if asked := st.session_state.get("drawn"):
-        st.session_state["drawn"] = [name for name in asked if name in labels] or first
-    return st.multiselect("optimizers", labels, default=first, key="drawn", bind="query-params")
+    return select_many("optimizers", labels, "drawn", first)
 
 
 def _splits(curves: pd.DataFrame, metric: Metric) -> list[str]:
@@ -135,7 +133,11 @@ def _charts(
     logs = {split: has_log_axis(mine, metric, split) for split in splits}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         lines = select_one("lines", [BANDS, SEEDS], "lines")
-        log_y = st.toggle("log values", value=all(logs.values()), key="log-y", bind="query-params")
+        # the default depends on the metric, so each has a toggle of its own
+        log = all(logs.values())
+        log_y = st.toggle(
+            "log values", value=log, key=f"{'log' if log else 'linear'}-{metric.name}", bind="query-params"
+        )
         log_x = st.toggle("log axis", key="log-x", bind="query-params")
         marked = st.toggle("marks", key="marks", bind="query-params")
     with st.container(horizontal=True):

@@ -11,7 +11,7 @@ from thalweg.app.data import Source, probe_table, registry
 from thalweg.app.drawing import draw_probe, show_frame
 from thalweg.app.links import link
 from thalweg.app.sharing import share
-from thalweg.app.sidebar import select, select_one
+from thalweg.app.sidebar import select, select_many, select_one
 from thalweg.contracts import Probe
 from thalweg.contracts.option import resolve
 from thalweg.errors import UserError
@@ -70,9 +70,7 @@ def _trials(one: Measured) -> list[str]:
     wanted = [f"{st.query_params.get('workload', '')} · ", f" · {st.query_params.get('optimizer', '')} · "]
     linked = [title for title in titles if all(part.strip(" ·") == "" or part in title for part in wanted)]
     first = first_titles(linked if "optimizer" in st.query_params and linked else titles)
-    if asked := st.session_state.get("trials"):
-        st.session_state["trials"] = [title for title in asked if title in titles] or first
-    return st.multiselect("trials", titles, default=first, key="trials", max_selections=MOST_DRAWN, bind="query-params")
+    return select_many("trials", titles, "trials", first, max_selections=MOST_DRAWN)
 
 
 def _table(one: Measured, chosen: list[str]) -> pd.DataFrame | None:

@@ -88,7 +88,7 @@ def _counts(loaded: Loaded) -> None:
                     link("show", "trials", status=status)
         st.metric(
             "missing",
-            len(loaded.view.missing),
+            len(loaded.view.missing) if loaded.benchmark else "–",
             width=110,
             help="trials that the benchmark asks for and that are not on disk",
         )

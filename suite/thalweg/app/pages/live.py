@@ -43,6 +43,7 @@ def show(chosen: tuple[Source, Loaded] | None) -> None:
         st.fragment(_wait, run_every=EVERY)(_source())
         return
     source, loaded = chosen
+    warnings(loaded)
     st.title("Live")
     workloads = loaded.view.workloads
     name = select("workload", list(workloads), "workload") if workloads else ""
@@ -204,7 +205,9 @@ def _curves(snapshot: Snapshot, workload: Workload) -> None:
 
 def _newest(snapshot: Snapshot) -> None:
     """The trials that ended last, with links to their pages."""
-    st.subheader("Newest trials", anchor="newest")
+    # the trials of a packed file have no times
+    timed = any(one.time for one in snapshot.newest)
+    st.subheader("Newest trials" if timed or not snapshot.newest else "Some of the trials", anchor="newest")
     if not snapshot.newest:
         st.info("No trial has ended yet.")
     for one in snapshot.newest[:NEWEST]:

@@ -48,8 +48,7 @@ def _tasks() -> None:
             if wanted is None:
                 link(task.question, task.page, task.icon, **task.query)
             elif wanted in there:
-                link(task.question, task.page, task.icon, source=there[wanted], **task.query)
-        link("Why did a trial diverge?", "trials", ":material/trending_up:", status="diverged")
+                link(task.question, task.page, task.icon, **{"source": there[str(wanted)], **task.query})
         link("How do I add my optimizer?", "docs", ":material/extension:", doc="plugins")
 
 
@@ -91,11 +90,15 @@ def _trials(source: Source, loaded: Loaded) -> None:
         return
     st.subheader(plain(f"Trials of {loaded.name}"))
     counts = trials["status"].value_counts()
-    st.caption(plain(", ".join(f"{number:,} {status}" for status, number in counts.items())))
+    with_tuning = ", with those of tuning" if loaded.view.plan and loaded.view.plan.outcomes else ""
+    st.caption(plain(", ".join(f"{number:,} {status}" for status, number in counts.items()) + with_tuning))
     left, right = st.columns(2)
     with left:
-        st.markdown("**The newest**")
-        _links(trials.sort_values("json_ns", ascending=False, kind="stable").head(NEWEST), source, loaded)
+        # a packed file has one time for all trials
+        known = trials["json_ns"].nunique() > 1
+        st.markdown("**The newest**" if known else "**The first by name**")
+        newest = trials.sort_values("json_ns", ascending=False, kind="stable") if known else trials
+        _links(newest.head(NEWEST), source, loaded)
     with right:
         st.markdown("**Diverged or failed**")
         bad = trials[trials["status"].isin(["diverged", "failed"])]

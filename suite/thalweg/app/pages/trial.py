@@ -90,7 +90,8 @@ def _choose(view: View) -> tuple[str, str]:
     beside = _beside(view, asked_for) if asked_for and linked.empty else None
     if beside is not None:
         return beside
-    if asked_for and linked.empty:
+    if asked_for and linked.empty and asked_for != st.session_state.get("trial-shown"):
+        # else another benchmark was chosen, or the trial has gone, and the address is the page's own
         st.warning(plain(f"No trial of this benchmark has the hash {asked_for!r}."))
     if len(linked) and st.session_state.get("trial-shown") != linked.iloc[0]["hash"]:
         for key in ("workload", "optimizer", "seed"):

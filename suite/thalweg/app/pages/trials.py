@@ -15,6 +15,7 @@ from thalweg.present.tables import trial_list
 MOST = 1000
 """The most rows that the page shows: a browser takes seconds for more."""
 ANY = "any"
+STATUSES = ("done", "diverged", "failed", "unfinished")
 
 
 def show(source: Source, loaded: Loaded) -> None:
@@ -27,7 +28,8 @@ def show(source: Source, loaded: Loaded) -> None:
     kept = trials
     for box, key in zip(st.columns(4), ("workload", "optimizer", "status", "ranks"), strict=True):
         with box:
-            value = select(key, [ANY, *sorted(trials[key].unique())], key, ANY)
+            there = STATUSES if key == "status" else sorted(trials[key].unique())
+            value = select(key, [ANY, *there], key, ANY)
         kept = kept if value == ANY else kept[kept[key] == value]
     words = (
         st.text_input("reason", key="reason", bind="query-params", placeholder="a word of the reason") or ""

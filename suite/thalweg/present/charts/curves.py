@@ -64,7 +64,9 @@ def curve_chart(
     """
     rows = means[(means[axis] > 0) | (not log_x)]
     rows = rows[(rows["low"] > 0) | (not log_y)]
-    scales = OptimizerScales(rows["optimizer"], among, of)
+    # an optimizer whose values are all zero has marks alone
+    marked = [] if marks is None else list(marks["optimizer"])
+    scales = OptimizerScales([*rows["optimizer"], *marked], among, of)
     axes = Axes(axis, log_x, log_y, domain)
     x = _horizontal(axes)
     y = _vertical(metric, split, log_y, rows)
