@@ -101,6 +101,26 @@ def test_a_click_while_the_page_loads_keeps_the_benchmark(served: Serving, brows
         page.close()
 
 
+def test_a_link_changes_the_benchmark_and_a_choice_changes_it_back(served: Serving, browser: Browser) -> None:
+    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    page.goto(f"{served.printed}&source=reference&benchmark=quick")
+    page.get_by_test_id("stPageLink").filter(has_text="Which optimizer is best on digits?").click()
+    page.locator("h1", has_text="Tuned: leaderboard").wait_for(timeout=20_000)
+    assert page.url.count("benchmark=") == 1
+    assert "benchmark=tuned" in page.url
+    page.get_by_test_id("stSidebar").get_by_test_id("stSelectbox").nth(1).locator("input").click()
+    page.get_by_role("option", name="kfac").click()
+    page.locator("h1", has_text="K-FAC: leaderboard").wait_for(timeout=20_000)
+    page.wait_for_function("location.search.includes('benchmark=kfac')", timeout=20_000)
+    # a choice on a page whose address holds what the sidebar shows at first
+    page.goto(f"{served.base}/trials?source=reference&benchmark=quick")
+    page.locator("h1", has_text="quick: trials").wait_for(timeout=20_000)
+    page.get_by_test_id("stSelectbox").filter(has_text="workload").locator("input").click()
+    page.get_by_role("option", name="quadratic").click()
+    page.get_by_text("21 trials of 63.").wait_for(timeout=20_000)
+    assert page.get_by_test_id("stException").count() == 0
+
+
 def test_a_row_leads_to_its_curves_and_a_copied_address_opens_them_again(served: Serving, browser: Browser) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()

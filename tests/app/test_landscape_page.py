@@ -96,3 +96,10 @@ def test_of_very_many_rows_a_part_is_drawn_and_the_page_says_so(show: Show, resu
     assert any("draws one of 3 rows of 300,000" in each.value for each in page.caption)
     assert any("The first 1,000 of 300,000 rows" in each.value for each in page.caption)
     assert len(page.dataframe[0].value) == 1000
+
+
+def test_the_page_says_what_the_networks_are(show: Show) -> None:
+    page = show("landscape", REFERENCE, benchmark="landscapes", trials="plain-20 · adam · seed 0")
+    assert any(
+        "plain-20: resnet (depth=20, width=8, shortcuts=false, norm=batch)." in each.value for each in page.caption
+    )

@@ -53,7 +53,8 @@ def relief(table: pandas.DataFrame) -> object:
         rows,
         columns,
         specs=[[{"type": "surface"}] * columns for _ in range(rows)],
-        subplot_titles=[name for name, _ in drawn] if len(drawn) > 1 else None,
+        # two lines, so that titles of neighbours do not meet on a narrow screen
+        subplot_titles=[name.replace(" · ", "<br>", 1) for name, _ in drawn] if len(drawn) > 1 else None,
         horizontal_spacing=0.02,
         vertical_spacing=0.06,
     )

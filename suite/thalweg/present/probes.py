@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from thalweg.expand import Benchmark
 from thalweg.failure import Failure
 from thalweg.present.sentences import cell, title_of
 from thalweg.store.columns import SEPARATOR
@@ -70,6 +71,18 @@ def first_titles(titles: Sequence[str]) -> list[str]:
     for title in titles:
         found.setdefault(title.split(" · ")[0], title)
     return list(found.values())[:FIRST]
+
+
+def networks_of(benchmark: Benchmark | None, titles: Sequence[str]) -> str:
+    """What the networks of these trials are: the architecture of each workload, with its options."""
+    known = benchmark.spec.workloads if benchmark else {}
+    told = []
+    for name in dict.fromkeys(title.split(" · ")[0] for title in titles):
+        if name in known:
+            one = known[name].architecture
+            options = ", ".join(f"{key}={cell(value)}" for key, value in one.options.items())
+            told.append(f"{name}: {one.name}{f' ({options})' if options else ''}")
+    return f"{'; '.join(told)}." if told else ""
 
 
 def probes_of(document: TrialDocument) -> pd.DataFrame:

@@ -23,7 +23,7 @@ TASKS = (
         ":material/leaderboard:",
     ),
     Task(
-        "What does the loss look like without shortcuts (plain), and with (residual)?",
+        "What does the loss look like without shortcuts?",
         "landscape",
         {
             "benchmark": "landscapes",

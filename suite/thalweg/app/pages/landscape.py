@@ -16,7 +16,7 @@ from thalweg.contracts import Probe
 from thalweg.contracts.option import resolve
 from thalweg.errors import UserError
 from thalweg.present.loaded import Loaded
-from thalweg.present.probes import Measured, first_titles, probes_by_label
+from thalweg.present.probes import Measured, first_titles, networks_of, probes_by_label
 from thalweg.present.sentences import plain
 from thalweg.present.tables import facts
 from thalweg.present.way import PLAY_SECONDS, steps_of, until
@@ -56,6 +56,8 @@ def show(source: Source, loaded: Loaded) -> None:
         st.error(plain(f"{title}: the probe failed: {error.kind}: {error.message}"))
     table = _table(one, chosen)
     probe = _probe(one)
+    if kinds := networks_of(loaded.benchmark, chosen):
+        st.caption(plain(kinds))
     if table is not None:
         if probe is not None:
             _pictures(one, probe, table)
