@@ -18,8 +18,8 @@ from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = {
-    "leaderboard": ("/leaderboard?benchmark=tuned&only=digits-mlp", 760),
-    "landscape": ("/landscape?benchmark=landscapes", 1120),
+    "leaderboard": ("/leaderboard?benchmark=tuned&only=digits-mlp", 1300),
+    "landscape": ("/landscape?benchmark=landscapes", 1540),
     "tuning": ("/tuning?benchmark=tuned", 900),
     "start": ("/", 1000),
 }
