@@ -19,11 +19,12 @@ RESULTS = ROOT / "results"
 HEAD = """# The benchmark `optimizers`: what is there so far
 
 {there} of {all} optimizers are trained: the four built-in ones, and one class of each package after the other. Each
-tried eight learning rates on each workload, three decades more where the best is at an end, and trained five fresh seeds. Ranks and
-intervals are those of `thalweg leaderboard`, and hold for this table; they change when more optimizers come.
-`python tools/standings.py` writes this page.
+tried eight learning rates on each workload, three decades more where the best is at an end, and trained five fresh
+seeds. Ranks and intervals are those of `thalweg leaderboard`, and hold for this table; they change when more optimizers
+come. `python tools/standings.py` writes this page.
 
-To go on: `thalweg results unpack results/optimizers.thalweg --out FOLDER`, then `thalweg run optimizers --results FOLDER`.
+To go on: `thalweg results unpack results/optimizers.thalweg --out FOLDER`, then `thalweg run optimizers --results
+FOLDER`.
 
 """
 
