@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -83,7 +84,9 @@ def test_a_quotation_without_its_end_is_told(show: Show, copied: Path) -> None:
 
 def test_a_measurement_can_be_cancelled(show: Show, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def endless(_: Sequence[str]) -> list[str]:
-        return [sys.executable, "-c", "import time; print('at work', flush=True); time.sleep(3600)"]
+        # a child of a test run in the background would ignore SIGINT
+        program = "import signal, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        return [sys.executable, "-c", f"{program}print('at work', flush=True)\ntime.sleep(3600)"]
 
     monkeypatch.setattr(measuring, "_python", endless)
     trial = with_weights(copied)
@@ -92,8 +95,10 @@ def test_a_measurement_can_be_cancelled(show: Show, copied: Path, monkeypatch: p
     # a second visitor sees the one that is at work
     other = show("trial", copied, benchmark="tiny", trial=trial.document.hash)
     assert not [button for button in other.button if button.label == "Measure"]
-    next(button for button in page.button if button.label == "Cancel").click().run()
     (job,) = measuring.jobs().values()
+    while job.running and job.last_line != "at work":
+        time.sleep(0.1)
+    next(button for button in page.button if button.label == "Cancel").click().run()
     job.process.wait(60)
     page.run()
     assert any("trace: cancelled" in each.value for each in page.info)

@@ -131,10 +131,10 @@ def _components(table: pandas.DataFrame) -> altair.TopLevelMixin:
     def axis(i: int) -> alt.Axis:
         return alt.Axis(format=number_format(table[f"pc{i}"]))
 
-    def name(i: int) -> str:
+    def name(i: int) -> str | list[str]:
         if "trial" in table:
             return f"principal component {i}"
-        return f"principal component {i} ({table[f'explained{i}'].iloc[0]:.0%} of the variance)"
+        return [f"principal component {i}", f"({table[f'explained{i}'].iloc[0]:.0%} of the variance)"]
 
     base = alt.Chart(table).encode(
         x=alt.X("pc1:Q", title=name(1), scale=alt.Scale(zero=False), axis=axis(1)),

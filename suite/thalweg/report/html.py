@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 import thalweg
 from thalweg.errors import UserError
+from thalweg.present.charts.palette import GREY
 from thalweg.present.figures import shown_texts
 from thalweg.present.notes import Note
 from thalweg.present.picture import Picture
@@ -27,17 +28,15 @@ WIDTH = 720
 DIGITS = 6
 """Significant digits of a chart's numbers; more cannot be seen, and numbers are most of the file."""
 
-_INK, _RULE = "#7a7a7a", "rgba(128, 128, 128, 0.28)"
-"""Text and rules of charts; both can be read on a light and on a dark page, whose theme the reader's system chooses."""
-
+# the reader's system chooses between a light and a dark page, and grey can be read on both
 _CONFIG = {
     "font": "system-ui, sans-serif",
     "background": None,
-    "axis": {"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal", "titleColor": _INK,
-             "labelColor": _INK, "gridColor": _RULE, "domainColor": _INK, "tickColor": _INK},
-    "legend": {"labelFontSize": 12, "titleFontWeight": "normal", "labelColor": _INK, "titleColor": _INK},
-    "header": {"labelColor": _INK, "titleColor": _INK},
-    "title": {"fontSize": 13, "anchor": "start", "color": _INK, "subtitleColor": _INK},
+    "axis": {"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal", "titleColor": GREY,
+             "labelColor": GREY, "gridColor": GREY, "gridOpacity": 0.28, "domainColor": GREY, "tickColor": GREY},
+    "legend": {"labelFontSize": 12, "titleFontWeight": "normal", "labelColor": GREY, "titleColor": GREY},
+    "header": {"labelColor": GREY, "titleColor": GREY},
+    "title": {"fontSize": 13, "anchor": "start", "color": GREY, "subtitleColor": GREY},
     "view": {"stroke": None},
 }  # fmt: skip
 
