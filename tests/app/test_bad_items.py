@@ -14,7 +14,10 @@ from streamlit.testing.v1 import AppTest
 
 Show = Callable[..., AppTest]
 
-PAGES = ("leaderboard", "tuning", "curves", "landscape", "trial", "claims", "plugins")
+PAGES = (
+    "start", "leaderboard", "tuning", "curves", "landscape", "trials", "trial", "compare", "live", "playground",
+    "claims", "plugins",
+)  # fmt: skip
 
 
 @pytest.fixture

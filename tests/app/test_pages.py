@@ -193,7 +193,9 @@ def test_a_plugin_that_fails_is_shown_with_reason_and_traceback(show: Show, resu
     assert "nothing_of_that_name" in page.code[0].value
 
 
-@pytest.mark.parametrize("name", ["leaderboard", "curves", "landscape", "trial"])
+@pytest.mark.parametrize(
+    "name", ["leaderboard", "curves", "landscape", "tuning", "trials", "trial", "compare", "playground"]
+)
 def test_without_results_every_page_says_what_to_type(
     show: Show, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
