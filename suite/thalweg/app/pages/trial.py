@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
+
+import altair as alt
+import pandas as pd
 import streamlit as st
 
 from thalweg import guard
 from thalweg.app.data import Source, registry
 from thalweg.app.drawing import show_chart, show_frame, show_table
 from thalweg.app.pages import measure
+from thalweg.app.sharing import share
 from thalweg.failure import Failure
 from thalweg.plan import Workload
 from thalweg.present.charts.trial import trial_chart
@@ -25,6 +30,9 @@ from thalweg.shown import shown_lines
 from thalweg.store.documents import ENDED, TrialDocument
 from thalweg.store.packed_format import is_packed
 from thalweg.store.trials import StoredTrial
+
+Given = tuple[dict[str, alt.TopLevelMixin], dict[str, pd.DataFrame]]
+"""Charts and tables by their titles."""
 
 _BADGES = {
     "done": ("green", ":material/check:"),
@@ -58,9 +66,10 @@ def show(source: Source, loaded: Loaded) -> None:
         (st.error if document.status == "failed" else st.warning)(plain(_why(document)))
     if document.error is not None:
         _traceback(document.error)
+    given: Given = ({}, {})
     if document.status in ENDED:
         _summary(document, workload)
-        _curve(stored, workload, document)
+        given = _curve(stored, workload, document)
     if document.status == "diverged":
         _fates(view, workload, document)
     if document.imported is None:
@@ -79,6 +88,8 @@ def show(source: Source, loaded: Loaded) -> None:
     )
     if LOG in document.files:
         _output(stored)
+    command = shlex.join(["thalweg", "results", "show", document.hash, "--results", str(source.path)])
+    share(f"trial-{document.hash}", *given, command)
     st.caption(plain(f"Kept in {stored.path}"))
 
 
@@ -196,19 +207,22 @@ def _summary(document: TrialDocument, workload: Workload) -> None:
             )
 
 
-def _curve(stored: StoredTrial, workload: Workload, document: TrialDocument) -> None:
+def _curve(stored: StoredTrial, workload: Workload, document: TrialDocument) -> Given:
+    """Draw a metric's curve; the chart and the table by their titles."""
     try:
         curves = stored.curve()
     except (OSError, ValueError) as error:
         st.warning(plain(f"The curve cannot be read: {error}"))
-        return
+        return {}, {}
     metrics = {metric.name: metric for metric in metrics_of(curves, workload)}
     if not metrics:
-        return
+        return {}, {}
     names = list(metrics)
     chosen = st.segmented_control("metric", names, default=names[0], required=True, key=f"metric-{workload.name}")
     selected = document.summary.get("selected_step")
-    show_chart(trial_chart(curves, metrics[chosen or names[0]], selected), "curve")
+    chart = trial_chart(curves, metrics[chosen or names[0]], selected)
+    show_chart(chart, "curve")
+    return {str(chosen or names[0]): chart}, {"learning curve": curves}
 
 
 def _command(loaded: Loaded, document: TrialDocument) -> None:
