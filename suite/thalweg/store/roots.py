@@ -57,7 +57,7 @@ def _found(root: Path) -> list[tuple[str, Path, str]]:
             names = sorted({name for path in root.iterdir() if (name := _benchmark_at(path))})
         else:
             names = []
-    except OSError as error:
+    except PermissionError as error:
         return [(root.name, root, f"cannot be read: {error.strerror or error}")]
     found = []
     for name in names:

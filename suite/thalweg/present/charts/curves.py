@@ -75,11 +75,13 @@ def curve_chart(
     legend = line_legend(columns)
     fmt = format_of(metric.unit).d3
     single = "seed" in rows
+    # a plot that shows all needs no edge, which would cut a line at the top in half
+    cut = domain is not None
     chosen = alt.selection_point(fields=["optimizer"], bind="legend")
     lit = alt.condition(chosen, alt.value(1.0), alt.value(0.12))
     # the band's colours are a column of the data, since a second scale would make a second legend
     base = alt.Chart(rows.assign(color=rows["optimizer"].map(scales.colors)))
-    band = base.mark_area(clip=True).encode(
+    band = base.mark_area(clip=cut).encode(
         x=x,
         y=y("low"),
         y2="high:Q",
@@ -87,7 +89,7 @@ def curve_chart(
         fill=alt.Fill("color:N", scale=None),
         opacity=alt.condition(chosen, alt.value(0.15), alt.value(0.03)),
     )
-    lines = base.mark_line(strokeWidth=1 if single else 2, clip=True).encode(
+    lines = base.mark_line(strokeWidth=1 if single else 2, clip=cut).encode(
         x=x,
         y=y("value"),
         stroke=alt.Stroke("optimizer:N", scale=scales.color, legend=legend),
@@ -145,7 +147,7 @@ def _marks(marks: pd.DataFrame, metric: Metric, axes: Axes, y: Any, scales: Opti
             filled=True,
             angle=45 if what == DIVERGED else 0,
             opacity=0.9,
-            clip=not zero,
+            clip=axes.domain is not None and not zero,
             yOffset=-5 if zero else 0,
         )
         layers.append(
