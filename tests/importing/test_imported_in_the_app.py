@@ -39,4 +39,6 @@ def test_a_trial_says_where_it_came_from(show: Show, root: Path) -> None:
     page = show("trial", root, benchmark="mine", trial=name.rsplit("--", 1)[1])
     assert not page.exception
     assert [one.value for one in page.subheader] == ["Settings", "Where it was imported from"]
-    assert not page.code
+    # nobody here can train it again; what "Share" gives are the address, and the command that shows the trial
+    assert not [code.value for code in page.code if "thalweg run" in code.value]
+    assert [code.value.split()[:3] for code in page.code][1:] == [["thalweg", "results", "show"]]
