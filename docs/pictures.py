@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Error, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = {
@@ -75,7 +75,7 @@ def main(names: list[str]) -> None:
                 try:
                     page.goto(f"{base}/?token={token}")
                     break
-                except Exception:  # the server is not up yet
+                except Error:  # the server is not up yet
                     time.sleep(1)
             for name in names or PICTURES:
                 take(page, base, name)

@@ -1,4 +1,4 @@
-"""Ticks of log axes: those that a person would choose."""
+"""Log axes have the ticks that a person would choose."""
 
 from __future__ import annotations
 

@@ -57,41 +57,22 @@ def show_picture(picture: Picture, key: str) -> None:
     st.caption(picture.caption)
 
 
-def show_table(table: Table, key: str | None = None) -> None:
-    """Draw a table whose columns can be sorted."""
+def show_table(table: Table, key: str | None = None, **settings: Any) -> Any:
+    """Draw a table whose columns can be sorted; what Streamlit gives for it with these further settings."""
     frame = table.frame()
-    st.dataframe(
-        frame,
-        hide_index=True,
-        width="stretch",
-        height="content",
-        placeholder="–",
-        column_config={column.name: _config(column, frame[column.name]) for column in table.columns},
-        key=key,
-    )
+    columns = {column.name: _config(column, frame[column.name]) for column in table.columns}
+    return show_frame(frame, placeholder="–", column_config=columns, key=key, **settings)
 
 
 def pick_row(table: Table, key: str) -> int | None:
     """Draw a table one of whose rows can be chosen; the number of the chosen row."""
-    frame = table.frame()
-    event = st.dataframe(
-        frame,
-        hide_index=True,
-        width="stretch",
-        height="content",
-        placeholder="–",
-        column_config={column.name: _config(column, frame[column.name]) for column in table.columns},
-        key=key,
-        on_select="rerun",
-        selection_mode="single-row",
-    )
-    chosen = event.selection.rows
+    chosen = show_table(table, key, on_select="rerun", selection_mode="single-row").selection.rows
     return int(chosen[0]) if chosen else None
 
 
-def show_frame(frame: pd.DataFrame, **settings: Any) -> None:
-    """Draw a data frame at full height."""
-    st.dataframe(frame, hide_index=True, width="stretch", height="content", **settings)
+def show_frame(frame: pd.DataFrame, **settings: Any) -> Any:
+    """Draw a data frame at full height; what Streamlit gives for it with these settings."""
+    return st.dataframe(frame, hide_index=True, width="stretch", height="content", **settings)
 
 
 def _config(column: Column, values: pd.Series) -> Any:

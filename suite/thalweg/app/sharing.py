@@ -12,6 +12,7 @@ import streamlit as st
 
 from thalweg.app.links import address
 from thalweg.present.figures import png_of, svg_of
+from thalweg.store.sheets import to_csv
 
 Drawn = alt.TopLevelMixin | Callable[[], alt.TopLevelMixin]
 
@@ -38,7 +39,7 @@ def share(
             st.code(command, language="bash", wrap_lines=True)
         for title, table in (tables or {}).items():
             # written at the click, so that a page with a large table is not slower
-            _offer(f"{title} as CSV", partial(_csv, table), f"{name}-{slug(title)}.csv", "text/csv")
+            _offer(f"{title} as CSV", partial(to_csv, table), f"{name}-{slug(title)}.csv", "text/csv")
         for title, chart in (charts or {}).items():
             file = f"{name}-{slug(title)}"
             with st.container(horizontal=True):
@@ -53,11 +54,6 @@ def slug(title: str) -> str:
     'over-all-workloads'
     """
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "picture"
-
-
-def _csv(table: pd.DataFrame) -> str:
-    text: str = table.to_csv(index=False)
-    return text
 
 
 def _png(chart: Drawn) -> bytes:

@@ -50,7 +50,7 @@ class Worker:
         self._lines: queue.Queue[str] = queue.Queue()
 
     def ask(self, question: GroundRequest | WalkRequest) -> Answer:
-        """The answer to a question, with one sentence in ``error`` where there is none.
+        """The answer to a question; where the worker has no answer, ``error`` says why in one sentence.
 
         Raises:
             UserError: the process cannot be started.

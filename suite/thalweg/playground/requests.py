@@ -63,7 +63,7 @@ class Ground(_Message):
     losses: tuple[tuple[float, ...], ...]
     """The value at (x_j, y_i) in row i and column j."""
     start: Pair
-    """The start that the function declares: of a problem, that of its trial with seed 0."""
+    """The start that the function declares; a problem starts where its trial with seed 0 starts."""
     minimizers: tuple[Pair, ...] = ()
     """The global minimizers that are known: some or all."""
     minimum: float | None = None

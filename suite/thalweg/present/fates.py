@@ -16,6 +16,7 @@ from thalweg.present.numbers import DASH, GENERAL, WHOLE, format_of
 from thalweg.present.sentences import cell
 from thalweg.present.table import Column, Table, table
 from thalweg.registry import Registry
+from thalweg.scoring.intervals import t_interval
 from thalweg.store.documents import TrialDocument
 from thalweg.store.stored import Stored
 from thalweg.training.divergence import FACTOR
@@ -69,7 +70,10 @@ def settings_of(stored: Stored, document: TrialDocument) -> pd.DataFrame:
     """
     trials = stored.trials
     mine = trials[(trials["workload"] == document.workload) & (trials["optimizer"] == document.optimizer)]
-    groups = list(mine.groupby("configuration", sort=False))[:MOST]
+    groups = list(mine.groupby("configuration", sort=False))
+    # the trial's own setting comes first, so that no limit leaves it out
+    groups.sort(key=lambda group: not (group[1]["hash"] == document.hash).any())
+    groups = groups[:MOST]
     options = {}
     for configuration, part in groups:
         found = stored.by_hash.get(str(part["hash"].iloc[0]))
@@ -99,7 +103,7 @@ def settings_of(stored: Stored, document: TrialDocument) -> pd.DataFrame:
 
 
 def settings_table(rows: pd.DataFrame, workload: Workload) -> Table:
-    """The rows of ``settings_of`` as a table, with the workload's metric on the split where it is told best."""
+    """The rows of ``settings_of`` as a table, with the workload's metric on the split that holds the target."""
     metric = workload.metric
     split = workload.target_split
     columns = [
@@ -111,7 +115,7 @@ def settings_table(rows: pd.DataFrame, workload: Workload) -> Table:
             f"{split} {metric.name}",
             lambda row: _mean(row["finals"], metric, split),
             format_of(metric.unit) if metric.unit else GENERAL,
-            help="the mean over the trials that are done, at the end of training",
+            help="the mean over the trials that are done, as on the leaderboard, at the end of training",
         ),
     ]
     return table(columns, rows)
@@ -119,8 +123,10 @@ def settings_table(rows: pd.DataFrame, workload: Workload) -> Table:
 
 def _mean(finals: Iterable[Mapping[str, Any]], metric: Metric, split: str) -> float:
     values = [final.get(split, {}).get(metric.name) for final in finals]
-    numbers = [float(value) for value in values if isinstance(value, int | float)]
-    return sum(numbers) / len(numbers) if numbers else math.nan
+    numbers = [float(value) for value in values if isinstance(value, int | float) and math.isfinite(value)]
+    # on logarithms as on the leaderboard, unless a value has none
+    log = metric.scale == "log" and all(number > 0 for number in numbers)
+    return t_interval(numbers, log=log).value if numbers else math.nan
 
 
 def _differing(options: Iterable[Mapping[str, Any]]) -> list[str]:

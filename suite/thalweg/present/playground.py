@@ -1,4 +1,4 @@
-"""Paths of optimizers on a function of two variables: their table, and what is said about them."""
+"""Paths of optimizers on a function of two variables: their table, and sentences about them."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class FolderFiles(Files):
         try:
             # a path object for each of thousands of trials would take most of the time
             return sorted(os.listdir(place)) if guard.is_folder(place) else []  # noqa: PTH208
-        except OSError:
+        except (FileNotFoundError, PermissionError):
             return []  # gone, or closed: a refusal says so
 
     def walk(self) -> Iterator[tuple[str, bool]]:

@@ -101,7 +101,7 @@ def look(results: BenchmarkResults, again: bool = False) -> Listing:
             found = sorted((entry.name, entry.is_symlink()) for entry in entries)
         names = [name for name, _ in found]
         links = [number for number, (_, link) in enumerate(found) if link]
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return nothing  # the folder has gone, or may not be read: ``results.refusal`` says so
     root = f"{results.trials}{os.sep}"
     if len(names) <= LARGE:

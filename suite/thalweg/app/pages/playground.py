@@ -127,7 +127,7 @@ def _paths(stage: _Stage, optimizers: dict[str, Optimizer]) -> None:
 
 
 def _optimizers(names: list[str]) -> list[str]:
-    """The chosen optimizers; a name in the address that is not there is told."""
+    """The chosen optimizers. The page names those of the address that are unknown."""
     key = "optimizers"
     asked = st.query_params.get_all(key) if key not in st.session_state else []
     if unknown := [name for name in asked if name not in names]:
