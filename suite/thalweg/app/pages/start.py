@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from thalweg.app.data import Source, sources
@@ -42,14 +44,18 @@ def show(chosen: tuple[Source, Loaded] | None) -> None:
 def _tasks() -> None:
     st.subheader("Find out")
     there = {name: source.key for source in reversed(sources()) for name in benchmarks_in(source.path)}
-    with st.container(horizontal=True):
-        for task in TASKS:
-            wanted = task.query.get("benchmark")
-            if wanted is None:
-                link(task.question, task.page, task.icon, **task.query)
-            elif wanted in there:
-                link(task.question, task.page, task.icon, **{"source": there[str(wanted)], **task.query})
-        link("How do I add my optimizer?", "docs", ":material/extension:", doc="plugins")
+    links: list[tuple[str, str, str, dict[str, Any]]] = []
+    for task in TASKS:
+        wanted = task.query.get("benchmark")
+        if wanted is None or wanted in there:
+            place = {} if wanted is None else {"source": there[str(wanted)]}
+            links.append((task.question, task.page, task.icon, {**place, **task.query}))
+    links.append(("How do I add my optimizer?", "docs", ":material/extension:", {"doc": "plugins"}))
+    # in columns, and not in rows that wrap: their height is known before the links are drawn
+    for column, some in zip(st.columns(2), (links[::2], links[1::2]), strict=True):
+        with column:
+            for question, page, icon, query in some:
+                link(question, page, icon, **query)
 
 
 def _findings() -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import MutableMapping
-from typing import Any
 
 from thalweg.app.server.access import AsgiApp, Receive, Scope, Send
+from thalweg.app.server.answers import Headers, answer, whole
 
 ENDINGS = (".js", ".css")
 """What is compressed. Fonts and pictures are compressed already."""
@@ -25,7 +24,7 @@ class Compressed:
 
     def __init__(self, app: AsgiApp) -> None:
         self.app = app
-        self.kept: dict[str, tuple[list[tuple[bytes, bytes]], bytes]] = {}
+        self.kept: dict[str, tuple[Headers, bytes]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or pass it on."""
@@ -34,12 +33,12 @@ class Compressed:
             return
         path = scope["path"]
         if path not in self.kept:
-            answer = await self._whole(scope, receive)
-            if answer is None or answer[0]["status"] != 200 or len(answer[1]) < LEAST:
+            found = await whole(self.app, scope, receive)
+            if found is None or found[0]["status"] != 200 or len(found[1]) < LEAST:
                 # an answer for the browser's copy, an error, or a file that is not worth it
                 await self.app(scope, receive, send)
                 return
-            start, body = answer
+            start, body = found
             left = [pair for pair in start["headers"] if pair[0].lower() not in (b"content-length", b"accept-ranges")]
             packed = gzip.compress(body, 6)
             headers = [
@@ -49,20 +48,7 @@ class Compressed:
             ]
             self.kept[path] = [*left, *headers], packed
         headers, packed = self.kept[path]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": packed})
-
-    async def _whole(self, scope: Scope, receive: Receive) -> tuple[MutableMapping[str, Any], bytes] | None:
-        """The start of the app's answer, and its whole body; None where the app does not answer with a file."""
-        found: list[MutableMapping[str, Any]] = []
-
-        async def keep(message: MutableMapping[str, Any]) -> None:
-            found.append(message)
-
-        await self.app(scope, receive, keep)
-        if not found or any(message["type"] not in ("http.response.start", "http.response.body") for message in found):
-            return None
-        return found[0], b"".join(message.get("body", b"") for message in found[1:])
+        await answer(send, 200, headers, packed)
 
 
 def _wanted(scope: Scope) -> bool:
