@@ -82,8 +82,10 @@ def test_no_rows_give_an_empty_table_with_the_same_columns() -> None:
 
 def test_sparklines_are_logarithms_on_the_validation_split_where_there_is_one() -> None:
     train, valid = curves({0: [1.0, 0.1]}), curves({0: [10.0, 0.01]}, split="valid")
-    assert sparklines(train, WORKLOAD)["sgd"] == pytest.approx([0.0, -1.0])
-    assert sparklines(pd.concat([train, valid]), WORKLOAD)["sgd"] == pytest.approx([1.0, -2.0])
+    assert sparklines(train, WORKLOAD).lines["sgd"] == pytest.approx([0.0, -1.0])
+    both = sparklines(pd.concat([train, valid]), WORKLOAD)
+    assert both.lines["sgd"] == pytest.approx([1.0, -2.0])
+    assert both.heading == "valid loss, log scale"
 
 
 def test_metrics_and_splits_are_those_that_have_curves() -> None:
@@ -95,7 +97,7 @@ def test_metrics_and_splits_are_those_that_have_curves() -> None:
 def test_curves_with_values_below_zero_are_drawn_whole_on_a_linear_axis() -> None:
     table = curves({0: [1.0, -1.0, -3.0], 1: [3.0, -3.0, -5.0]})
     assert not has_log_axis(table, LOSS, "train")
-    assert sparklines(table, WORKLOAD) == {"sgd": [2.0, -2.0, -4.0]}
+    assert sparklines(table, WORKLOAD).lines == {"sgd": [2.0, -2.0, -4.0]}
     # zeros keep the log axis, which leaves them out
     assert has_log_axis(curves({0: [1.0, 0.0]}), LOSS, "train")
     assert not has_log_axis(table, ACCURACY, "train")
@@ -105,11 +107,11 @@ def test_a_curve_of_zeros_runs_along_the_foot_of_its_sparkline() -> None:
     table = pd.concat(
         [curves({0: [1.0, 0.01, 0.0], 1: [1.0, 0.01, 0.0]}), curves({0: [1.0, 0.1]}).assign(optimizer="b")]
     )
-    lines = sparklines(table, WORKLOAD)
+    lines = sparklines(table, WORKLOAD).lines
     assert lines["sgd"] == pytest.approx([0.0, -2.0, -3.0])
     assert lines["b"] == pytest.approx([0.0, -1.0])
     # a seed that is not at zero has the mean to itself
-    assert sparklines(curves({0: [1.0, 0.0], 1: [1.0, 0.1]}), WORKLOAD)["sgd"] == pytest.approx([0.0, -1.0])
+    assert sparklines(curves({0: [1.0, 0.0], 1: [1.0, 0.1]}), WORKLOAD).lines["sgd"] == pytest.approx([0.0, -1.0])
 
 
 def test_smoothing_is_the_weighted_mean_of_its_formula() -> None:

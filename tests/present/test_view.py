@@ -98,7 +98,7 @@ def test_parts_of_the_curves_give_what_all_of_them_give(results: Path, tmp_path:
         assert found.ranked(by).workloads == settled(found.workloads, everything, by)
     for key, workload in found.workloads.items():
         mine = everything[everything["workload"] == key]
-        assert sparklines(found.board_curves(workload), workload) == sparklines(mine, workload)
+        assert found.sparklines(workload) == sparklines(mine, workload)
         assert len(found.curves(key)) == len(mine)
         assert found.curves(key)["value"].equals(mine["value"].reset_index(drop=True))
     assert found.with_curves == [key for key in found.workloads if (everything["workload"] == key).any()]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
@@ -130,21 +133,31 @@ def metrics_of(curves: pd.DataFrame, workload: Workload) -> list[Metric]:
     return [metric for metric in workload.metrics if metric.name in there] + [Metric(name, "lower") for name in own]
 
 
-def sparklines(curves: pd.DataFrame, workload: Workload) -> dict[str, list[float]]:
-    """The mean curve of the ranking metric for each optimizer, on the validation split if there is one, else on train.
+@dataclass(frozen=True)
+class Sparklines:
+    """The mean curves of a workload's ranking metric, as small lines in a table."""
 
-    Values are logarithms to base 10 where the metric has a log axis.
-    """
+    heading: str
+    """Split and metric, and whether the values are logarithms."""
+    lines: Mapping[str, list[float]]
+    """The values by the optimizer's label; logarithms to base 10 where the metric has a log axis."""
+
+
+def sparklines(curves: pd.DataFrame, workload: Workload) -> Sparklines:
+    """Means over seeds for each optimizer, on the validation split if there is one, else on the training split."""
     metric = workload.metric
     splits = splits_of(curves, metric.name)
     if not splits:
-        return {}
+        return Sparklines(f"{workload.split} {metric.name}", {})
     log = has_log_axis(curves, metric, splits[0])
-    lines = mean_curves(curves, metric.name, splits[0], log)[["optimizer", "step", "value"]]
+    means = mean_curves(curves, metric.name, splits[0], log)[["optimizer", "step", "value"]]
     if log:
-        lines = lines.assign(value=np.log10(lines["value"].astype(float)))
-        lines = _with_feet(lines, curves[(curves["metric"] == metric.name) & (curves["split"] == splits[0])])
-    return {str(label): part["value"].tolist() for label, part in lines.groupby("optimizer", observed=True)}
+        means = means.assign(value=np.log10(means["value"].astype(float)))
+        means = _with_feet(means, curves[(curves["metric"] == metric.name) & (curves["split"] == splits[0])])
+    return Sparklines(
+        f"{splits[0]} {metric.name}{', log scale' if log else ''}",
+        {str(label): part["value"].tolist() for label, part in means.groupby("optimizer", observed=True)},
+    )
 
 
 def _with_feet(lines: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:

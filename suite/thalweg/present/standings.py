@@ -12,7 +12,7 @@ import pandas as pd
 
 from thalweg.contracts import Metric
 from thalweg.plan import Workload
-from thalweg.present.curves import has_log_axis, sparklines, splits_of
+from thalweg.present.curves import Sparklines
 from thalweg.present.numbers import WHOLE, format_of, interval, ranks, significant
 from thalweg.present.sentences import OPEN_RANKS
 from thalweg.present.table import Column, Table, table
@@ -30,8 +30,8 @@ class Board:
     metric: Metric
     trials: pd.DataFrame | None = None
     """The workload's trials, with a column ``in_benchmark``, where the table tells which trials were added."""
-    curves: pd.DataFrame | None = None
-    """The workload's curves, where the table has sparklines."""
+    curves: Sparklines | None = None
+    """The workload's mean curves, where the table has sparklines."""
 
     @property
     def title(self) -> str:
@@ -78,7 +78,7 @@ def columns(board: Board) -> list[Column]:
     form = format_of(metric.unit)
     stability = metric.name == STABILITY.name
     origins = _origins(board.trials)
-    lines = {} if board.curves is None else sparklines(board.curves, workload)
+    lines = Sparklines("", {}) if board.curves is None else board.curves
     return [
         Column(
             "rank",
@@ -108,8 +108,8 @@ def columns(board: Board) -> list[Column]:
         Column("interval", "95% interval", lambda row: interval(row["low"], row["high"], form), width=150),
         Column(
             "curve",
-            _curve_heading(board),
-            lambda row: lines.get(row["optimizer"], []),
+            lines.heading,
+            lambda row: lines.lines.get(row["optimizer"], []),
             kind="sparkline",
             help="mean over seeds at the evaluations during training; all rows have one scale",
             width=125,
@@ -153,11 +153,3 @@ def _origins(trials: pd.DataFrame | None) -> dict[str, str]:
         return {}
     groups = trials.groupby("optimizer")["in_benchmark"]
     return {str(label): IN_BENCHMARK if (part == IN_BENCHMARK).any() else str(part.iloc[0]) for label, part in groups}
-
-
-def _curve_heading(board: Board) -> str:
-    if board.curves is None:
-        return ""
-    metric = board.workload.metric
-    split = (splits_of(board.curves, metric.name) or [board.workload.split])[0]
-    return f"{split} {metric.name}{', log scale' if has_log_axis(board.curves, metric, split) else ''}"

@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 
 from thalweg.benchmark_file import TUNING_SEED
+from thalweg.contracts import Metric
 from thalweg.errors import UserError
 from thalweg.expand import Benchmark
 from thalweg.plan import Workload, pairs_of
+from thalweg.present.curves import Sparklines, sparklines
 from thalweg.present.expansion import Expansion, as_far_as_possible, best_expansion
 from thalweg.present.naming import guessed_workload, labels
 from thalweg.registry import Registry
@@ -75,6 +77,7 @@ class View:
     """Where the curves of the benchmark's trials are read, and those of added trials."""
     _boards: dict[str | None, Ranked] = field(default_factory=dict)
     _whole: dict[str, pd.DataFrame] = field(default_factory=dict)
+    _lines: dict[tuple[str, Metric], Sparklines] = field(default_factory=dict)
 
     def ranked(self, by: str | None = None) -> Ranked:
         """The leaderboard by a measure or metric; None: each workload's own metric."""
@@ -123,8 +126,15 @@ class View:
         there = set(self.seen.curves["workload"].unique())
         return [name for name in self.workloads if name in there or len(self.curves(name))]
 
-    def board_curves(self, workload: Workload) -> pd.DataFrame:
-        """The rows of a workload's curves that its board and the sparklines in it need."""
+    def sparklines(self, workload: Workload) -> Sparklines:
+        """The mean curves of a workload's ranking metric."""
+        key = workload.name, workload.metric
+        if key not in self._lines:
+            self._lines[key] = sparklines(self._board_curves(workload), workload)
+        return self._lines[key]
+
+    def _board_curves(self, workload: Workload) -> pd.DataFrame:
+        """The rows of a workload's curves that its sparklines need."""
         mine = self.seen.curves[self.seen.curves["workload"] == workload.name]
         own = mine.loc[mine["metric"] == workload.metric.name, "split"]
         drawn = {"valid", "train"} if workload.target_split == "train" else {"valid"}

@@ -118,7 +118,7 @@ def _board(workload: Workload, metric: Metric, rows: pd.DataFrame, source: Sourc
     view = loaded.view
     st.markdown(plain(ranked_by(workload, metric)))
     trials = view.seen.trials[view.seen.trials["workload"] == workload.name]
-    board = Board(rows, workload, metric, trials, view.board_curves(workload))
+    board = Board(rows, workload, metric, trials, view.sparklines(workload))
     chosen = pick_row(board.table, f"standings-{workload.name}")
     if board.remark:
         st.caption(plain(board.remark))
