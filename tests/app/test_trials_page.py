@@ -58,3 +58,17 @@ def test_the_settings_beside_a_diverged_trial_are_those_on_disk(show: Show) -> N
     limit = 2 / document.trial.optimizer.options["lr"]
     assert f"at most {limit:.4g}" in page.warning[0].value
     assert "This trial ranks nowhere. Tuning tried its setting." in [caption.value for caption in page.caption]
+
+
+def test_hyperparameters_choose_trials_and_a_mistake_is_told(show: Show) -> None:
+    page = show("trials", REFERENCE, benchmark="tuned", where="momentum>=0 lr>0.5")
+    stored = read_stored(BenchmarkResults(REFERENCE, "tuned"))
+    table = page.dataframe[0].value
+    assert 0 < len(table) < len(stored.trials)
+    for link in table["page"].head(5):
+        options = stored.by_hash[link.rsplit("trial=", 1)[1]].document.options["optimizer"]
+        assert options["momentum"] >= 0
+        assert options["lr"] > 0.5
+    page.text_input(key="where").set_value("learning_rat=1").run()
+    assert any("no hyperparameter 'learning" in each.value for each in page.warning)
+    assert any(f"{len(stored.trials)} trials of" in each.value for each in page.caption)

@@ -118,6 +118,11 @@ def select_one(label: str, options: Sequence[T], key: str) -> T:
     return options[0] if chosen is None else chosen
 
 
+def words(label: str, key: str, placeholder: str) -> str:
+    """A box for a text, which ``key`` holds in the page's address."""
+    return st.text_input(label, key=key, bind="query-params", placeholder=placeholder) or ""
+
+
 def number(label: str, key: str, draw: Callable[[Callable[..., None]], V]) -> V:
     """The value of a widget of numbers, bound to the address; the page tells what an address asks for in vain.
 

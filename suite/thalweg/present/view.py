@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from typing import Any, NamedTuple
@@ -77,6 +77,8 @@ class View:
     """Where the curves of the benchmark's trials are read, and those of added trials."""
     _boards: dict[str | None, Ranked] = field(default_factory=dict)
     _whole: dict[str, pd.DataFrame] = field(default_factory=dict)
+    _hyperparameters: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By configuration."""
     _lines: dict[tuple[str, Metric], Sparklines] = field(default_factory=dict)
 
     def ranked(self, by: str | None = None) -> Ranked:
@@ -115,6 +117,24 @@ class View:
         """The workload of that name; guessed from the curves for one that the benchmark does not have."""
         known = self.workloads.get(name)
         return known or guessed_workload(name, self.everything.only(self.everything.trials["workload"] == name))
+
+    def hyperparameters(self, hashes: Iterable[str]) -> list[dict[str, Any]]:
+        """The hyperparameters of each of these trials, defaults included; none of a trial that cannot be read."""
+        known = self._hyperparameters
+        found = []
+        for hash_ in hashes:
+            # trials that differ in their seed alone have one configuration
+            key = self._configurations.get(hash_, hash_)
+            if key not in known:
+                trial = self.stored.get(hash_)
+                of = trial.document if trial else None
+                known[key] = {**of.options.get("optimizer", {}), **of.trial.optimizer.options} if of else {}
+            found.append(known[key])
+        return found
+
+    @cached_property
+    def _configurations(self) -> dict[str, str]:
+        return dict(zip(self.everything.column("hash"), self.everything.column("configuration"), strict=True))
 
     def is_tuning(self, hash_: str) -> bool:
         """Whether tuning trained the trial, to try its setting."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -13,15 +14,18 @@ from thalweg.app.drawing import pick_row, show_chart
 from thalweg.app.links import link
 from thalweg.app.pages import ladders, over_all, track
 from thalweg.app.sharing import share
-from thalweg.app.sidebar import select
+from thalweg.app.sidebar import select, words
 from thalweg.contracts import Metric
+from thalweg.errors import UserError
 from thalweg.plan import Workload
 from thalweg.present import notes
 from thalweg.present.charts.intervals import interval_chart
+from thalweg.present.conditions import conditions, kept
 from thalweg.present.loaded import Loaded
 from thalweg.present.reproduce import leaderboard_command
 from thalweg.present.sentences import interval_caption, plain, ranked_by
 from thalweg.present.standings import Board
+from thalweg.present.view import View
 from thalweg.scoring.measures import FINAL, MEASURES, SECONDS, STATE_BYTES, ranking_metric
 from thalweg.scoring.scales import changes
 
@@ -39,15 +43,18 @@ def show(source: Source, loaded: Loaded) -> None:
     st.title(plain(f"{title or loaded.name}: leaderboard"))
     _counts(loaded)
     titles = {OWN: None, **{cost.replace("_", " "): cost for cost in MEASURES}}
-    left, middle, right = st.columns(3)
-    with left:
+    boxes = st.columns(4)
+    with boxes[0]:
         by = titles[select("ranked by", list(titles), "by", OWN)]
     board, workloads = view.ranked(by)
-    with middle:
+    with boxes[1]:
         only = select("workloads", [ALL, *workloads], "only", ALL)
-    with right:
-        words = st.text_input("optimizers", key="words", bind="query-params", placeholder="a part of a name") or ""
-    if by is None and only == ALL and not words:
+    with boxes[2]:
+        names = words("optimizers", "words", "a part of a name")
+    with boxes[3]:
+        settings = words("hyperparameters", "where", "lr>=0.01 momentum=0.9")
+    shown = _kept(board if only == ALL or board.empty else board[board["workload"] == only], names, settings, view)
+    if by is None and only == ALL and not names and not settings:
         ladders.show(loaded)
         track.show(source, loaded)
         over_all.show(view)
@@ -56,25 +63,38 @@ def show(source: Source, loaded: Loaded) -> None:
     charts: dict[str, alt.TopLevelMixin] = {}
     for name, workload in workloads.items():
         if only in (ALL, name):
-            rows = _kept(board[board["workload"] == name], words)
+            rows = shown[shown["workload"] == name]
             st.subheader(name, anchor=name)
             charts |= _workload(workload, by, rows, source, loaded)
-    shown = board if only == ALL else board[board["workload"] == only]
     share(
         "leaderboard",
         charts,
-        {"the table": _kept(shown, words)},
+        {"the table": shown},
         leaderboard_command(source.path, loaded.name, by, only if only != ALL else ""),
     )
     _notes(loaded)
 
 
-def _kept(rows: pd.DataFrame, words: str) -> pd.DataFrame:
-    """The rows of optimizers whose names hold one of the words; all rows without words."""
-    wanted = words.lower().replace(",", " ").split()
-    if not wanted or rows.empty:
-        return rows
-    return rows[[any(word in str(name).lower() for word in wanted) for name in rows["optimizer"]]]
+def _kept(rows: pd.DataFrame, names: str, settings: str, view: View) -> pd.DataFrame:
+    """The rows of optimizers whose names hold one of the words, and for whose trials the conditions hold.
+
+    A mistake in the conditions is told, and all rows stay.
+    """
+    wanted = names.lower().replace(",", " ").split()
+    if wanted and len(rows):
+        rows = rows[[any(word in str(name).lower() for word in wanted) for name in rows["optimizer"]]]
+    if settings and len(rows):
+        try:
+            rows = rows[kept(conditions(settings), _hyperparameters(rows, view))]
+        except UserError as error:
+            st.warning(plain(f"hyperparameters: {error}"))
+    return rows
+
+
+def _hyperparameters(rows: pd.DataFrame, view: View) -> list[dict[str, Any]]:
+    """The hyperparameters of each row's optimizer, whose trials have the same ones on a workload."""
+    trials = view.seen.trials.drop_duplicates(["workload", "optimizer"]).set_index(["workload", "optimizer"])["hash"]
+    return view.hyperparameters(trials[key] for key in zip(rows["workload"], rows["optimizer"], strict=True))
 
 
 def _counts(loaded: Loaded) -> None:

@@ -1,4 +1,4 @@
-"""Trials: every trial on disk, those of tuning too, by workload, optimizer, status and a word of its reason."""
+"""Trials: every trial on disk, those of tuning too, by workload, optimizer, status, reason and hyperparameters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import streamlit as st
 
 from thalweg.app.data import Source
 from thalweg.app.sharing import share
-from thalweg.app.sidebar import select
+from thalweg.app.sidebar import select, words
+from thalweg.errors import UserError
+from thalweg.present.conditions import conditions, kept
 from thalweg.present.loaded import Loaded
 from thalweg.present.sentences import count, plain
 from thalweg.present.tables import trial_list
@@ -25,23 +27,30 @@ def show(source: Source, loaded: Loaded) -> None:
     if trials.empty:
         st.info("No trial is on disk yet.")
         return
-    kept = trials
+    shown = trials
     for box, key in zip(st.columns(4), ("workload", "optimizer", "status", "ranks"), strict=True):
         with box:
             there = STATUSES if key == "status" else sorted(trials[key].unique())
             value = select(key, [ANY, *there], key, ANY)
-        kept = kept if value == ANY else kept[kept[key] == value]
-    words = (
-        st.text_input("reason", key="reason", bind="query-params", placeholder="a word of the reason") or ""
-    ).lower()
-    if words:
-        kept = kept[kept["reason"].str.lower().str.contains(words, regex=False)]
-    more = f"; the first {MOST:,} are listed" if len(kept) > MOST else ""
-    st.caption(f"{count(len(kept), 'trial')} of {len(trials):,}{more}.")
+        shown = shown if value == ANY else shown[shown[key] == value]
+    left, right = st.columns(2)
+    with left:
+        reason = words("reason", "reason", "a word of the reason").lower()
+    with right:
+        settings = words("hyperparameters", "where", "lr>=0.01 momentum=0.9")
+    if reason:
+        shown = shown[shown["reason"].str.lower().str.contains(reason, regex=False)]
+    if settings and len(shown):
+        try:
+            shown = shown[kept(conditions(settings), loaded.view.hyperparameters(shown["hash"]))]
+        except UserError as error:
+            st.warning(plain(f"hyperparameters: {error}"))
+    more = f"; the first {MOST:,} are listed" if len(shown) > MOST else ""
+    st.caption(f"{count(len(shown), 'trial')} of {len(trials):,}{more}.")
     place = {"source": source.key, "benchmark": loaded.name}
     column = st.column_config
     st.dataframe(
-        trial_list(kept.head(MOST), place),
+        trial_list(shown.head(MOST), place),
         hide_index=True,
         width="stretch",
         column_config={
@@ -50,7 +59,7 @@ def show(source: Source, loaded: Loaded) -> None:
             "reason": column.TextColumn("reason", width="large"),
         },
     )
-    share("trials", tables={"the trials": kept.drop(columns="page", errors="ignore")})
+    share("trials", tables={"the trials": shown.drop(columns="page", errors="ignore")})
 
 
 def listed(loaded: Loaded) -> pd.DataFrame:

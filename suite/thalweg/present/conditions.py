@@ -1,0 +1,94 @@
+"""Conditions on hyperparameters, such as ``lr >= 0.01, nesterov = true``, which choose optimizers and trials."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from thalweg.errors import UserError, unknown
+from thalweg.shown import brief
+
+SIGNS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "!=": operator.ne,
+    "<": operator.lt,
+    ">": operator.gt,
+    "=": operator.eq,
+}
+"""The signs between a hyperparameter's name and a value."""
+_ONE = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(<=|>=|!=|<|>|==?)\s*([^\s,<>=!]+)\s*(?:,|;|and\b|(?=\s)|$)")
+
+
+class Condition(NamedTuple):
+    """A hyperparameter's name, a sign, and the value that the hyperparameter is compared with."""
+
+    name: str
+    sign: str
+    value: str
+
+    def holds(self, settings: Mapping[str, Any]) -> bool:
+        """Whether the hyperparameter is among these settings, and its value compares so.
+
+        Numbers compare as numbers. Other values are equal or not, whatever their case, as they are written in JSON.
+        """
+        if self.name not in settings:
+            return False
+        found, wanted = settings[self.name], _number(self.value)
+        if wanted is not None and isinstance(found, int | float) and not isinstance(found, bool):
+            return SIGNS[self.sign](found, wanted)
+        same = _written(found) == self.value.lower()
+        return same if self.sign == "=" else not same if self.sign == "!=" else False
+
+
+def conditions(text: str) -> list[Condition]:
+    """The conditions in a text, which stand beside each other with spaces or commas between them.
+
+    Raises:
+        UserError: a part of the text is no condition, or ``<`` or ``>`` compares with something that is no number.
+    """
+    found, place = [], 0
+    while text[place:].strip():
+        match = _ONE.match(text, place)
+        if match is None:
+            raise UserError(
+                f"{brief(text[place:].strip())} is no condition: write name, sign and value, as in lr>=0.01"
+            )
+        name, sign, value = match.groups()
+        sign = sign.replace("==", "=")
+        if sign not in ("=", "!=") and _number(value) is None:
+            raise UserError(f"a condition on {brief(name)}: {brief(value)} is no number")
+        found.append(Condition(name, sign, value))
+        place = match.end()
+    return found
+
+
+def kept(wanted: Sequence[Condition], settings: Sequence[Mapping[str, Any]]) -> list[bool]:
+    """For each of these settings, whether all conditions hold.
+
+    Raises:
+        UserError: none of the settings has a hyperparameter of a condition's name.
+    """
+    _check(wanted, settings)
+    return [all(condition.holds(one) for condition in wanted) for one in settings]
+
+
+def _check(wanted: Iterable[Condition], settings: Sequence[Mapping[str, Any]]) -> None:
+    names = {name for one in settings for name in one}
+    for condition in wanted:
+        if condition.name not in names:
+            raise UserError(unknown("hyperparameter", condition.name, names))
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _written(value: Any) -> str:
+    """A value that is no number, as a condition writes it: ``true``, ``null``, or a text."""
+    return "null" if value is None else str(value).lower().replace(" ", "")
