@@ -193,15 +193,13 @@ def test_the_app_shows_packed_results(both: CommandLine, root: str, monkeypatch:
         assert not app.warning
 
 
-def test_a_probe_is_read_from_packed_results_and_measured_in_folders_alone(both: CommandLine) -> None:
+def test_a_probe_that_was_measured_before_is_read_from_packed_results(both: CommandLine) -> None:
     trials = both.json("results", "list", "--results", "packed")["trials"]
     hash_ = next(trial["hash"] for trial in trials if (trial["optimizer"], trial["seed"]) == ("sgd", 0))
     asked = ("probe", hash_, "line", "--set", "points=5", "--results", "packed")
     document = both.json(*asked)
     assert document["measured_before"]
     assert document["benchmark"] == "small"
-    told = one_line(both("probe", hash_, "line", "--set", "points=7", "--results", "packed", code=2))
-    assert "thalweg results unpack packed/small.thalweg" in told
 
 
 def test_a_run_with_nothing_to_train_works_on_packed_results(both: CommandLine) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from thalweg.errors import UserError
 from thalweg.exit_codes import ExitCode
 from thalweg.registry import load_registry
-from thalweg.store.roots import results_root
+from thalweg.store.roots import LOCAL, own_root, results_root
 
 _FLAGS = (
     "--browser.gatherUsageStats=false",
@@ -62,6 +62,7 @@ def app_command(options: AppOptions) -> int:
     environment = {
         **os.environ,
         "THALWEG_RESULTS": str(results_root(options.results).absolute()),
+        LOCAL: str(own_root().absolute()),
         "THALWEG_PLUGIN_FILES": os.pathsep.join(str(path.absolute()) for path in options.plugin_files),
         # in the environment, since every user can see the command line
         "THALWEG_APP_TOKEN": _token() if options.with_token else "",

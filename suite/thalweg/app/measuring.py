@@ -15,7 +15,8 @@ from typing import IO, NamedTuple
 
 import streamlit as st
 
-from thalweg.app.data import plugin_files
+from thalweg.app.data import plugin_files, short
+from thalweg.store.roots import own_root
 
 READ_ONLY = "THALWEG_APP_READ_ONLY"
 """The environment variable that forbids measuring: any text but an empty one."""
@@ -93,11 +94,10 @@ def refusal(root: Path, packed: bool) -> str:
     """Why this app measures nothing there; empty where it does."""
     if os.environ.get(READ_ONLY):
         return "This app is read-only."
-    if packed:
-        return "These results are packed: unpack them to measure more."
-    if not os.access(root, os.W_OK):
-        return "The results folder cannot be written."
-    return ""
+    # what is measured of packed results goes into a folder of the user's own, which may have to be made
+    place = own_root().absolute() if packed else root
+    there = next((each for each in (place, *place.parents) if each.exists()), place) if packed else place
+    return "" if os.access(there, os.W_OK) else f"Nothing can be measured, because {short(place)} cannot be written."
 
 
 def start(asked: Asked) -> Job:

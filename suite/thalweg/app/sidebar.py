@@ -11,6 +11,7 @@ from thalweg.app.data import Source, load, sources
 from thalweg.present import notes
 from thalweg.present.loaded import Loaded
 from thalweg.present.sentences import plain
+from thalweg.store.overlay import Laid
 from thalweg.store.roots import benchmarks_in
 
 T = TypeVar("T", bound=str)
@@ -196,4 +197,14 @@ def warnings(loaded: Loaded | None) -> None:
             st.warning(plain(told))
     refused = [note for source in sources() if (note := notes.refused(source.path))]
     for note in [*refused, *(notes.warnings(loaded) if loaded else [])]:
-        st.warning("\n\n".join([plain(note.text), "\n".join(f"- {plain(item)}" for item in note.items)]))
+        _tell(note)
+
+
+def tell_ignored(laid: Laid, hash_: str = "") -> None:
+    """Draw a warning about what was measured here of packed trials, or of one of them, and does not count."""
+    if note := notes.ignored(laid, hash_):
+        _tell(note)
+
+
+def _tell(note: notes.Note) -> None:
+    st.warning("\n\n".join([plain(note.text), "\n".join(f"- {plain(item)}" for item in note.items)]))

@@ -18,7 +18,11 @@ from thalweg.refs import check_probe, component_ref
 from thalweg.registry import Registry, load_registry
 from thalweg.runner.extent import check_extents
 from thalweg.selection import parse_settings
-from thalweg.store.roots import results_root
+from thalweg.store.documents import ProbeDocument
+from thalweg.store.files import Files, FolderFiles
+from thalweg.store.overlay import Overlay, place_of
+from thalweg.store.results import BenchmarkResults
+from thalweg.store.roots import own_root, results_root
 from thalweg.store.tables import is_table
 from thalweg.store.trials import StoredTrial
 from thalweg.store.weights import read_weights
@@ -63,13 +67,11 @@ def probe_command(options: ProbeOptions) -> ExitCode:
     ref = component_ref(registry.entry("probes", name), parse_settings(options.settings, "--set"), "--set", _digest)
     check_probe(probe, ref, "--set")
     request = ProbeRequest(label=name, probe=ref, other=partner_hash)
-    there = trial.document.probes.get(request.key)
-    table = f"probes/{request.key}.parquet"
-    measured_before = (
-        there is not None and there.status == "done" and is_table(trial.files, table) and not options.fresh
-    )
+    holder = _holder(root, benchmark)
+    files, there = _there(holder, trial, request, options.fresh)
+    table = place_of(request.key)
+    measured_before = there is not None and there.status == "done" and is_table(files, table) and not options.fresh
     if not measured_before or there is None:
-        holder = ResultsFolder(root, benchmark)
         named = trial.document
         check_extents([PlannedTrial(named.workload, named.optimizer, named.trial, (request,))], registry)
         from thalweg.runner.saved import measure
@@ -99,7 +101,7 @@ def probe_command(options: ProbeOptions) -> ExitCode:
         "probe": name,
         "key": request.key,
         "status": there.status,
-        "path": str(trial.path / table) if there.status == "done" else None,
+        "path": str(files.path / table) if there.status == "done" else None,
         "measured_before": measured_before,
         "cost": there.cost,
         "error": there.error.line if there.error else None,
@@ -112,9 +114,40 @@ def probe_command(options: ProbeOptions) -> ExitCode:
         how = "measured before" if measured_before else f"{there.cost.get('seconds', 0):.1f} s"
         d = trial.document
         console().print(f"{name} on {d.workload} · {d.optimizer} · seed {d.trial.seed}: {how}", markup=False)
-        console().print(f"{trial.path / table}", markup=False)
+        console().print(f"{files.path / table}", markup=False)
         console().print("'thalweg app' draws it: page Landscape", markup=False)
     return ExitCode.DONE if there.error is None else ExitCode.FAILED
+
+
+def _holder(root: Path, benchmark: str) -> ResultsFolder | Overlay:
+    """Where the benchmark's tables go: packed results are only read."""
+    results = BenchmarkResults(root, benchmark)
+    return Overlay(own_root(), results) if results.packed else ResultsFolder(root, benchmark)
+
+
+def _there(
+    holder: ResultsFolder | Overlay, trial: StoredTrial, request: ProbeRequest, fresh: bool
+) -> tuple[Files, ProbeDocument | None]:
+    """The files that have or get the probe's table, and what was measured before.
+
+    Raises:
+        UserError: the packed trial has the table, and is to be measured anew; or an overlay is there that does not
+            belong to the trial.
+    """
+    hash_ = trial.document.hash
+    there = trial.document.probes.get(request.key)
+    if isinstance(holder, ResultsFolder):
+        return trial.files, there
+    if there is not None and there.status == "done":
+        if fresh:
+            packed = holder.results.path
+            raise UserError(f"--fresh: {packed} has this probe of trial {hash_}, and packed results are only read")
+        return trial.files, there
+    laid = holder.read()
+    for one in laid.ignored:
+        if one.path == holder.folder(hash_):
+            raise UserError(f"{one.path} is not used: {one.reason}: move the folder away to measure anew")
+    return FolderFiles(holder.folder(hash_)), laid.probes.get(hash_, {}).get(request.key)
 
 
 def _digest(path: str) -> str:

@@ -10,6 +10,7 @@ from thalweg.present.sentences import count, not_known, several_gradients, unfin
 from thalweg.present.view import IN_BENCHMARK, View
 from thalweg.scoring.step_costs import dear_steps
 from thalweg.scoring.tuning import effectless
+from thalweg.store.overlay import Laid
 from thalweg.store.roots import refused_in
 
 MOST_REFUSED = 20
@@ -62,6 +63,16 @@ def refused(root: Path) -> Note | None:
     lines = [f"{item.path.name}: {item.reason}" for item in found[:MOST_REFUSED]]
     more = [f"and {len(found) - len(lines):,} more"] if len(found) > len(lines) else []
     return Note(f"Results in {root} that are not read:", lines + more) if found else None
+
+
+def ignored(laid: Laid, hash_: str = "") -> Note | None:
+    """What was measured here of packed trials and does not count, with the reasons; None if everything counts.
+
+    With ``hash_`` only what is about that trial.
+    """
+    lines = [f"{one.path}: {one.reason}" for one in laid.ignored if hash_ in ("", one.hash)]
+    more = [f"and {len(lines) - MOST_REFUSED:,} more"] if len(lines) > MOST_REFUSED else []
+    return Note("Probes that were measured here and are not shown:", lines[:MOST_REFUSED] + more) if lines else None
 
 
 def remarks(view: View) -> list[Note]:

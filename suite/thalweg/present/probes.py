@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -11,10 +12,13 @@ from thalweg.expand import Benchmark
 from thalweg.failure import Failure
 from thalweg.present.sentences import cell, title_of
 from thalweg.store.columns import SEPARATOR
-from thalweg.store.documents import TrialDocument
+from thalweg.store.documents import ProbeDocument, TrialDocument
 from thalweg.store.files import Files
+from thalweg.store.overlay import NOTHING, Laid
 from thalweg.store.stored import Documents
 from thalweg.trial import ComponentRef
+
+UNTOLD = Failure(kind="", message="no reason was recorded")
 
 
 @dataclass
@@ -27,6 +31,8 @@ class Measured:
     """The files of trials with a table, by the trials' titles."""
     failed: dict[str, Failure] = field(default_factory=dict)
     """Why the probe failed, by the trials' titles."""
+    here: set[str] = field(default_factory=set)
+    """The titles of packed trials whose table was measured here, and is no part of the packed results."""
 
     @property
     def label(self) -> str:
@@ -35,8 +41,8 @@ class Measured:
         return f"{self.ref.name} ({settings})" if settings else self.ref.name
 
 
-def probes_by_label(trials: pd.DataFrame, stored: Documents) -> dict[str, Measured]:
-    """Every probe of the trials by its label, sorted.
+def probes_by_label(trials: pd.DataFrame, stored: Documents, laid: Laid = NOTHING) -> dict[str, Measured]:
+    """Every probe of the trials by its label, sorted; with what was measured here of packed trials.
 
     Where probes of several revisions or providers share a label, their keys follow it in brackets.
     """
@@ -55,7 +61,18 @@ def probes_by_label(trials: pd.DataFrame, stored: Documents) -> dict[str, Measur
             if key in by_key and key in done:
                 by_key[key].done[name] = stored.files(row["hash"])
             elif key in by_key and key in probes:
-                by_key[key].failed[name] = probes[key].error or Failure(kind="", message="no reason was recorded")
+                by_key[key].failed[name] = probes[key].error or UNTOLD
+    for row in trials[trials["hash"].isin(list(laid.probes))].to_dict("records"):
+        name = title_of(row["workload"], row["optimizer"], row["seed"])
+        for key, probe in laid.probes[row["hash"]].items():
+            one = by_key.setdefault(key, Measured(key, probe.request.probe))
+            if probe.status == "done":
+                # where the packed trial's own measurement failed, the table counts
+                one.failed.pop(name, None)
+                one.done[name] = laid.files[row["hash"]]
+                one.here.add(name)
+            else:
+                one.failed[name] = probe.error or UNTOLD
     labels = [one.label for one in by_key.values()]
     named = {one.label if labels.count(one.label) == 1 else f"{one.label} [{key}]": one for key, one in by_key.items()}
     return dict(sorted(named.items()))
@@ -85,8 +102,11 @@ def networks_of(benchmark: Benchmark | None, titles: Sequence[str]) -> str:
     return f"{'; '.join(told)}." if told else ""
 
 
-def probes_of(document: TrialDocument) -> pd.DataFrame:
-    """The probes of one trial: name, settings, status, and the reason of a failure."""
+def probes_of(document: TrialDocument, here: Mapping[str, ProbeDocument] = MappingProxyType({})) -> pd.DataFrame:
+    """The probes of one trial: name, settings, status, and the reason of a failure.
+
+    With ``here``, which was measured here of a packed trial, a further column tells these probes apart.
+    """
     rows = [
         {
             "probe": probe.request.probe.name,
@@ -94,6 +114,9 @@ def probes_of(document: TrialDocument) -> pd.DataFrame:
             "status": probe.status,
             "reason": f"{probe.error.kind}: {probe.error.message}" if probe.error else "",
         }
-        for probe in document.probes.values()
+        for probe in (*document.probes.values(), *here.values())
     ]
-    return pd.DataFrame(rows, columns=["probe", "settings", "status", "reason"])
+    table = pd.DataFrame(rows, columns=["probe", "settings", "status", "reason"])
+    if here:
+        table.insert(3, "from", ["the packed results"] * len(document.probes) + ["measured here"] * len(here))
+    return table

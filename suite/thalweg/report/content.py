@@ -28,6 +28,7 @@ from thalweg.registry import Registry
 from thalweg.scoring.leaderboard import leaderboard
 from thalweg.scoring.measures import SECONDS, STEPS, ranking_metric
 from thalweg.scoring.tuning import best_settings
+from thalweg.store.overlay import laid_over
 from thalweg.store.tables import read_table
 
 MOST_ROWS = 20_000
@@ -76,7 +77,7 @@ def report_of(loaded: Loaded, registry: Registry) -> Report:
         sections,
         sorted(trials["ran_on"].unique()),
         benchmark.text if benchmark else "",
-        notes.warnings(loaded),
+        [*notes.warnings(loaded), *([left] if (left := notes.ignored(laid_over(view.everything.results))) else [])],
     )
 
 
@@ -179,7 +180,7 @@ def _probes(view: View, workload: Workload, board: pd.DataFrame, registry: Regis
     order = {name: place for place, name in enumerate(board["optimizer"])}
     trials = trials.iloc[np.lexsort((trials["seed"], trials["optimizer"].map(order).fillna(len(order))))]
     titles = [title_of(row["workload"], row["optimizer"], row["seed"]) for row in trials.to_dict("records")]
-    for label, one in probes_by_label(trials, view.stored).items():
+    for label, one in probes_by_label(trials, view.stored, laid_over(view.everything.results)).items():
         first = next((title for title in titles if title in one.done), None)
         if first is None:
             continue
@@ -196,4 +197,5 @@ def _probes(view: View, workload: Workload, board: pd.DataFrame, registry: Regis
         else:
             if isinstance(chart, alt.TopLevelMixin):
                 others = f", one of {count(len(one.done), 'trial')} with this probe" if len(one.done) > 1 else ""
-                yield Picture(chart, f"Probe {label}: {first}{others}.")
+                here = "; measured here, and no part of the packed results" if first in one.here else ""
+                yield Picture(chart, f"Probe {label}: {first}{others}{here}.")

@@ -12,6 +12,7 @@ from thalweg.errors import UserError
 from thalweg.failure import Failure
 from thalweg.registry import Registry
 from thalweg.store.documents import ProbeDocument
+from thalweg.store.overlay import Overlay
 from thalweg.store.trials import StoredTrial
 from thalweg.store.weights import read_weights
 from thalweg.store.writing import ResultsFolder
@@ -46,7 +47,7 @@ def add_probes(
 
 
 def measure(
-    results: ResultsFolder,
+    results: ResultsFolder | Overlay,
     trial: StoredTrial,
     request: ProbeRequest,
     registry: Registry,

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from thalweg.benchmark_file import TUNING_SEED
 from thalweg.store.columns import CURVES, UNREADABLE, curve_of, why
+from thalweg.store.overlay import NOTHING, Laid, place_of
 from thalweg.store.sheets import to_csv
 from thalweg.store.tables import read_table
 from thalweg.store.trials import StoredTrial, Unreadable
@@ -63,12 +64,14 @@ METRICS = ("better", "ranks", "target")
 
 @dataclass(frozen=True)
 class Besides:
-    """Further columns of an export's rows."""
+    """What an export has besides the files of trials."""
 
     trials: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
-    """Of a trial, by benchmark and hash."""
+    """Further columns of a trial's rows, by benchmark and hash."""
     metrics: Mapping[tuple[str, str, str], tuple[str, bool, float]] = field(default_factory=dict)
     """The values of METRICS, by benchmark, workload and metric."""
+    laid: Mapping[str, Laid] = field(default_factory=dict)
+    """What was measured here of packed trials, by benchmark."""
 
 
 def settings_of(trial: StoredTrial) -> dict[str, Any]:
@@ -116,23 +119,32 @@ def curves_table(
     return table[[*_TRIAL, *(column for column in table if column not in _TRIAL)]]
 
 
-def probes_tables(stored: Sequence[tuple[str, StoredTrial]], unread: list[Unreadable]) -> dict[str, pd.DataFrame]:
+def probes_tables(
+    stored: Sequence[tuple[str, StoredTrial]], unread: list[Unreadable], besides: Besides | None = None
+) -> dict[str, pd.DataFrame]:
     """By probe the rows of its tables, each with its trial, and with its settings as JSON.
 
-    ``unread`` gets the tables that cannot be read.
+    ``unread`` gets the tables that cannot be read. ``besides`` has tables that were measured here of packed trials; if
+    there are any, a column ``measured_here`` tells them apart.
     """
+    laid = (besides or Besides()).laid
     found: dict[str, list[pd.DataFrame]] = {}
-    for (_, trial), row in zip(stored, _named(stored), strict=True):
-        for key, probe in trial.document.probes.items():
-            file = f"probes/{key}.parquet"
+    for (benchmark, trial), row in zip(stored, _named(stored), strict=True):
+        hash_, over = trial.document.hash, laid.get(benchmark, NOTHING)
+        own = [(key, probe, trial.files) for key, probe in trial.document.probes.items()]
+        here = [(key, probe, over.files[hash_]) for key, probe in over.probes.get(hash_, {}).items()]
+        for number, (key, probe, files) in enumerate([*own, *here]):
+            file = place_of(key)
             if probe.status != "done":
                 continue
             named = {f"trial_{name}": value for name, value in row.items()}
+            if laid:
+                named["measured_here"] = number >= len(own)
             settings = json.dumps(probe.request.probe.options)
             try:
-                table = read_table(trial.files, file).assign(**named, settings=settings)
+                table = read_table(files, file).assign(**named, settings=settings)
             except (OSError, ValueError) as error:
-                unread.append(Unreadable(trial.path / file, why(error)))
+                unread.append(Unreadable(files.path / file, why(error)))
             else:
                 found.setdefault(probe.request.probe.name, []).append(table)
     return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
@@ -176,7 +188,7 @@ def _to_duckdb(
 
     tables = {"trials": trials_table(stored), "curves": curves_table(stored, unread, besides)}
     taken = {"trials", "curves"}
-    for name, table in probes_tables(stored, unread).items():
+    for name, table in probes_tables(stored, unread, besides).items():
         tables[_free(f"probe_{name}", taken)] = table
     with duckdb.connect(str(path)) as connection:
         for name, table in tables.items():

@@ -21,6 +21,20 @@ def results_root(given: Path | None) -> Path:
     return root
 
 
+LOCAL = "THALWEG_LOCAL"
+"""The environment variable with the folder of ``own_root``. The app sets it for its processes."""
+
+
+def own_root() -> Path:
+    """Where this machine keeps what it measures of packed trials: the results root without any ``--results``.
+
+    ``$THALWEG_LOCAL``, else ``$THALWEG_RESULTS``; ``./results/local`` without them, and where they name a packed file.
+    """
+    local = Path("results") / "local"
+    root = Path(os.environ.get(LOCAL) or os.environ.get("THALWEG_RESULTS") or local)
+    return local if root.suffix == SUFFIX else root
+
+
 def benchmarks_in(root: Path) -> list[str]:
     """The benchmarks that have results under a root, sorted."""
     return [name for name, _, refusal in _found(root) if not refusal]

@@ -11,7 +11,7 @@ from thalweg.app.data import Source, probe_table, registry
 from thalweg.app.drawing import draw_probe, show_frame
 from thalweg.app.links import link
 from thalweg.app.sharing import share
-from thalweg.app.sidebar import select, select_many, select_one
+from thalweg.app.sidebar import select, select_many, select_one, tell_ignored
 from thalweg.contracts import Probe
 from thalweg.contracts.option import resolve
 from thalweg.errors import UserError
@@ -20,6 +20,7 @@ from thalweg.present.probes import Measured, first_titles, networks_of, probes_b
 from thalweg.present.sentences import plain
 from thalweg.present.tables import facts
 from thalweg.present.way import PLAY_SECONDS, steps_of, until
+from thalweg.store.overlay import laid_over
 
 MOST_DRAWN = 8
 """The most trials in one picture; more are slow to draw and hard to read."""
@@ -40,7 +41,9 @@ def show(source: Source, loaded: Loaded) -> None:
     """Draw the page."""
     st.title("Landscape")
     view = loaded.view
-    probes = probes_by_label(view.seen.trials, view.stored)
+    laid = laid_over(view.everything.results)
+    tell_ignored(laid)
+    probes = probes_by_label(view.seen.trials, view.stored, laid)
     if not probes:
         st.info("No probe was measured on this benchmark: add a `[probes.surface]` table to its file and run it again.")
         link("Probes", "docs", doc="probes")
@@ -58,6 +61,8 @@ def show(source: Source, loaded: Loaded) -> None:
     probe = _probe(one)
     if kinds := networks_of(loaded.benchmark, chosen):
         st.caption(plain(kinds))
+    if here := [title for title in chosen if title in one.here]:
+        st.caption(plain(f"Measured here, and no part of the packed results: {'; '.join(here)}."))
     if table is not None:
         if probe is not None:
             _pictures(one, probe, table)

@@ -7,10 +7,12 @@ import shlex
 import streamlit as st
 
 from thalweg.app import measuring
-from thalweg.app.data import Source, registry
+from thalweg.app.data import Source, registry, short
 from thalweg.app.links import link
 from thalweg.app.measuring import Asked, Job
 from thalweg.present.sentences import plain
+from thalweg.store.overlay import OVERLAY, weights_of
+from thalweg.store.roots import own_root
 from thalweg.store.trials import StoredTrial
 
 SECONDS = 1.0
@@ -18,13 +20,22 @@ SECONDS = 1.0
 
 
 def show(source: Source, benchmark: str, packed: bool, stored: StoredTrial) -> None:
-    """Draw the section, for a trial that was saved with weights."""
-    if not any(name.startswith("weights/") for name in stored.document.files):
+    """Draw the section, for a trial that trained to its end."""
+    if stored.document.status != "done":
         return
     st.subheader("Measure a probe")
+    if not weights_of(stored.document):
+        st.caption(
+            "No probe can be measured on this trial, because it was saved without its weights: "
+            "`thalweg run --keep weights` keeps them."
+        )
+        return
     if refusal := measuring.refusal(source.path, packed):
         st.caption(refusal)
         return
+    if packed:
+        place = short(own_root() / OVERLAY)
+        st.caption(plain(f"The results are packed and stay as they are. What is measured here is kept in {place}."))
     hash_ = stored.document.hash
     job = measuring.of(source.path, hash_)
     if job is not None and job.running:

@@ -31,6 +31,7 @@ from thalweg.present.playground import (
 )
 from thalweg.present.probes import probes_by_label
 from thalweg.present.sentences import plain
+from thalweg.store.overlay import laid_over
 
 PLANE = "plane of a trial"
 """The choice of a stored surface. No problem has a name with spaces."""
@@ -80,10 +81,9 @@ def _stage(loaded: Loaded, place: DeltaGenerator) -> _Stage:
         UserError: the function has no values that could be drawn.
     """
     functions = functions_of(registry())
-    surfaces = {
-        label: one for label, one in probes_by_label(loaded.view.seen.trials, loaded.view.stored).items()
-        if one.ref.name == "surface" and one.done
-    }  # fmt: skip
+    view = loaded.view
+    probes = probes_by_label(view.seen.trials, view.stored, laid_over(view.everything.results))
+    surfaces = {label: one for label, one in probes.items() if one.ref.name == "surface" and one.done}
     with place:
         name = select("function", [*functions, *([PLANE] if surfaces else [])], "function", "rosenbrock")
     if name != PLANE:
@@ -95,6 +95,8 @@ def _stage(loaded: Loaded, place: DeltaGenerator) -> _Stage:
         one = surfaces[select("probe", list(surfaces), "plane-probe", first)]
     with middle:
         title = select("trial", list(one.done), "plane-trial")
+        if title in one.here:
+            st.caption("Measured here, and no part of the packed results.")
     try:
         table = probe_table(one.done[title], one.key)
     except (OSError, ValueError) as error:

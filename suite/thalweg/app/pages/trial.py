@@ -13,6 +13,7 @@ from thalweg.app.data import Source, registry
 from thalweg.app.drawing import show_chart, show_frame, show_table
 from thalweg.app.pages import measure
 from thalweg.app.sharing import share
+from thalweg.app.sidebar import tell_ignored
 from thalweg.failure import Failure
 from thalweg.plan import Workload
 from thalweg.present.charts.trial import trial_chart
@@ -28,6 +29,7 @@ from thalweg.present.view import View
 from thalweg.printed import LOG
 from thalweg.shown import shown_lines
 from thalweg.store.documents import ENDED, TrialDocument
+from thalweg.store.overlay import laid_over
 from thalweg.store.packed_format import is_packed
 from thalweg.store.trials import StoredTrial
 
@@ -77,9 +79,12 @@ def show(source: Source, loaded: Loaded) -> None:
         measure.show(source, loaded.name, is_packed(loaded.path), stored)
     st.subheader("Settings")
     show_frame(asked(document))
-    if document.probes:
+    laid = laid_over(view.everything.results)
+    here = laid.probes.get(document.hash, {})
+    tell_ignored(laid, document.hash)
+    if document.probes or here:
         st.subheader("Probes")
-        show_frame(probes_of(document))
+        show_frame(probes_of(document, here))
     ran = document.imported is None
     st.subheader("Where it ran" if ran else "Where it was imported from")
     show_frame(

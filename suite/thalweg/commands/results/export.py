@@ -9,13 +9,14 @@ from typing import Any
 
 from thalweg.commands.results.besides import marks_of, metrics_of
 from thalweg.commands.results.find import chosen_results, nothing_in
-from thalweg.console import console, warn_of_unreadable
+from thalweg.console import console, errors, warn_of_unreadable
 from thalweg.errors import UserError, unknown
 from thalweg.exit_codes import ExitCode
-from thalweg.present import sentences
+from thalweg.present import notes, sentences
 from thalweg.present.loaded import read_loaded
 from thalweg.registry import load_registry
 from thalweg.store.export import FORMATS, Besides, export
+from thalweg.store.overlay import Laid, laid_over
 from thalweg.store.roots import refused_in, results_root
 from thalweg.store.trials import StoredTrial
 
@@ -33,6 +34,7 @@ def export_command(out: Path, benchmark: str | None, results: Path | None, raw: 
     unreadable = refused_in(root) if benchmark is None else []
     marks: dict[tuple[str, str], Mapping[str, Any]] = {}
     metrics: dict[tuple[str, str, str], tuple[str, bool, float]] = {}
+    laid: dict[str, Laid] = {}
     registry = load_registry()
     for name, there in chosen_results(benchmark, root).items():
         trials, others = there.scan()
@@ -41,11 +43,17 @@ def export_command(out: Path, benchmark: str | None, results: Path | None, raw: 
         marks |= {(name, hash_): mark for hash_, mark in marks_of(view).items()}
         metrics |= {(name, *key): told for key, told in metrics_of(view).items()}
         unreadable += others
+        over = laid_over(there)
+        if over.probes:
+            laid[name] = over
+        if note := notes.ignored(over):
+            for text in (note.text, *note.items):
+                errors().print(text, markup=False)
     warn_of_unreadable(unreadable)
     if not stored:
         return nothing_in(root)
     try:
-        warn_of_unreadable(export(stored, out, raw, Besides(marks, metrics)))
+        warn_of_unreadable(export(stored, out, raw, Besides(marks, metrics, laid)))
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror}") from error
     console().print(f"{sentences.count(len(stored), 'trial')} in {out}", markup=False)
