@@ -15,9 +15,11 @@ from streamlit.testing.v1 import AppTest
 
 from app_server import serving
 from support import CommandLine
+from thalweg.plan import PlannedTrial
 from thalweg.present.live import Progress, Watch, per_minute
 from thalweg.present.loaded import read_loaded
 from thalweg.registry import Registry
+from thalweg.store.announced import Announcement
 from thalweg.store.results import BenchmarkResults
 from thalweg.store.sweep import in_training, killed
 from thalweg.store.trials import StoredTrial
@@ -105,14 +107,14 @@ def numbers(page: AppTest) -> dict[str, str]:
 
 def test_new_trials_are_counted_at_the_next_look(show: Show, part: Path) -> None:
     page = show("live", part, benchmark="slow")
-    assert bar_of(page) == "1 of 3 trials ended"
+    assert bar_of(page) == "1 of 3 trials of the benchmark ended"
     assert "No run is at work" in text(page.markdown)
     assert any(block.value.endswith("--results part --device cpu") for block in page.code)
     assert len(page.get("vega_lite_chart")) == 1
     add(part, 1)
     page.run()
     assert not page.exception
-    assert bar_of(page) == "2 of 3 trials ended"
+    assert bar_of(page) == "2 of 3 trials of the benchmark ended"
     assert numbers(page)["missing"] == "1"
     assert "bowl · sgd · seed 1: done" in text(page.markdown)
 
@@ -120,7 +122,7 @@ def test_new_trials_are_counted_at_the_next_look(show: Show, part: Path) -> None
 def test_the_end_is_told(show: Show, slow: CommandLine) -> None:
     page = show("live", slow.folder / "whole", benchmark="slow")
     assert "Every trial of the benchmark is there." in text(page.markdown)
-    assert bar_of(page) == "3 of 3 trials ended"
+    assert bar_of(page) == "3 of 3 trials of the benchmark ended"
 
 
 def test_a_trial_in_training_is_seen_and_does_not_count(show: Show, part: Path) -> None:
@@ -129,7 +131,7 @@ def test_a_trial_in_training_is_seen_and_does_not_count(show: Show, part: Path) 
         shutil.copy(trials(part.parent / "whole")[1].path / "trial.json", folder)
         page = show("live", part, benchmark="slow")
         assert "A run is at work: 1 trial in training" in text(page.markdown)
-        assert bar_of(page) == "1 of 3 trials ended"
+        assert bar_of(page) == "1 of 3 trials of the benchmark ended"
     # one look without a training may lie between two trials
     page.run()
     assert "A run is at work: between two trials" in text(page.markdown)
@@ -155,14 +157,14 @@ def test_results_that_go_and_come_are_told(show: Show, part: Path) -> None:
     add(part, 1)
     page.run()
     assert not page.exception
-    assert bar_of(page) == "2 of 3 trials ended"
+    assert bar_of(page) == "2 of 3 trials of the benchmark ended"
 
 
 def test_damaged_trials_are_named(show: Show, part: Path) -> None:
     (trials(part)[0].path / "trial.json").write_text("{", encoding="utf-8")
     page = show("live", part, benchmark="slow")
     assert "cannot be read" in text(page.warning)
-    assert bar_of(page) == "0 of 3 trials ended"
+    assert bar_of(page) == "0 of 3 trials of the benchmark ended"
     assert "No trial has ended yet." in text(page.info)
 
 
@@ -211,10 +213,72 @@ def test_trials_a_minute_begin_with_the_first_end_of_the_window() -> None:
     assert per_minute([], now=1010.0) is None
 
 
+def test_a_run_of_a_part_is_counted_as_that_part(show: Show, part: Path) -> None:
+    planned = [
+        PlannedTrial(d.workload, d.optimizer, d.trial) for one in trials(part.parent / "whole") if (d := one.document)
+    ]
+    announcement = Announcement(ResultsFolder(part, "slow"))
+    announcement.begin([planned[1]], stage=False, later=0)
+    page = show("live", part, benchmark="slow")
+    assert "A run is at work" in text(page.markdown)
+    assert bar_of(page) == "0 of 1 trials of this run ended"
+    assert "Of the benchmark: 1 of 3 trials ended." in text(page.caption)
+    assert numbers(page)["to train"] == "1"
+    add(part, 1)
+    announcement.end(planned[1].trial.hash, "done")
+    page.run()
+    assert not page.exception
+    assert bar_of(page) == "1 of 1 trials of this run ended"
+    announcement.close()
+    page.run()
+    assert bar_of(page) == "2 of 3 trials of the benchmark ended"
+    assert "A run is at work: between two trials" in text(page.markdown)
+    page.run()
+    assert "No run is at work" in text(page.markdown)
+    assert bar_of(page) == "2 of 3 trials of the benchmark ended"
+
+
+def test_a_stage_of_tuning_is_called_so(show: Show, part: Path) -> None:
+    planned = [PlannedTrial(d.workload, d.optimizer, d.trial) for one in trials(part) if (d := one.document)]
+    announcement = Announcement(ResultsFolder(part, "slow"))
+    announcement.begin(planned, stage=True, later=7)
+    page = show("live", part, benchmark="slow")
+    assert bar_of(page) == "0 of 1 trials of this stage ended"
+    assert "Tuning has yet to decide up to 7 further trials." in text(page.caption)
+    announcement.close()
+
+
+def test_the_time_left_is_that_of_the_run(part: Path, registry: Registry) -> None:
+    """The run trains seeds 1 and 2 anew; the benchmark has nothing else, but another run of it would have."""
+    shutil.rmtree(trials(part)[0].path)
+    planned = [
+        PlannedTrial(d.workload, d.optimizer, d.trial) for one in trials(part.parent / "whole") if (d := one.document)
+    ]
+    watch = Watch(part, "slow", lambda results, listing: read_loaded(results, registry, listing))
+    announcement = Announcement(ResultsFolder(part, "slow"))
+    announcement.begin(planned[1:], stage=False, later=0)
+    document = trials(part.parent / "whole")[1].document
+    with ResultsFolder(part, "slow").claim(killed(document)):
+        found = watch.look(0.0)
+        assert found is not None
+        began = found.training[0].since
+    add(part, 1)
+    announcement.end(document.hash, "done")
+    (curve,) = trials(part)[0].path.glob("curve.parquet")
+    os.utime(curve, (began + 10, began + 10))
+    found = watch.look(began + 10)
+    announcement.close()
+    assert found is not None
+    # seed 0 is missing too, but this run does not train it
+    assert found.progress is not None
+    assert found.progress.counts["missing"] == 2
+    assert found.left == "about 10 s left"
+
+
 def test_packed_results_tell_no_times(show: Show, slow: CommandLine) -> None:
     slow("results", "pack", "whole", "--out", "packed")
     page = show("live", slow.folder / "packed", benchmark="slow")
-    assert bar_of(page) == "3 of 3 trials ended"
+    assert bar_of(page) == "3 of 3 trials of the benchmark ended"
     assert "bowl · sgd · seed 0: done]" in text(page.markdown)
 
 
@@ -281,14 +345,14 @@ def test_a_run_is_followed_without_a_click(
             expect(page.get_by_text("The page keeps looking")).to_be_visible(timeout=patience)
             process = gated()
         expect(page.get_by_text("A run is at work: 1 trial in training")).to_be_visible(timeout=patience)
-        expect(page.get_by_text("0 of 3 trials ended")).to_be_visible(timeout=patience)
+        expect(page.get_by_text("0 of 3 trials of this run ended")).to_be_visible(timeout=patience)
         assert page.locator("svg.marks").count() == 0
         (tmp_path / "open-0").touch()
-        expect(page.get_by_text("1 of 3 trials ended")).to_be_visible(timeout=patience)
+        expect(page.get_by_text("1 of 3 trials of this run ended")).to_be_visible(timeout=patience)
         expect(page.locator("svg.marks").first).to_be_visible(timeout=patience)
         expect(page.get_by_text("bowl · sgd · seed 0: done")).to_be_visible(timeout=patience)
         (tmp_path / "open-1").touch()
-        expect(page.get_by_text("2 of 3 trials ended")).to_be_visible(timeout=patience)
+        expect(page.get_by_text("2 of 3 trials of this run ended")).to_be_visible(timeout=patience)
         (tmp_path / "open-2").touch()
         assert process.wait(timeout=120) == 0
         expect(page.get_by_text("Every trial of the benchmark is there.")).to_be_visible(timeout=patience)

@@ -16,6 +16,7 @@ from thalweg.present.sentences import title_of
 from thalweg.runner.cost import TimeLeft, usual_seconds
 from thalweg.runner.done import left_to_do
 from thalweg.runner.run import trials_of
+from thalweg.store.announced import RunAtWork, runs_at_work
 from thalweg.store.index import read_stored
 from thalweg.store.listing import STAMPS, Listing, look
 from thalweg.store.results import BenchmarkResults
@@ -42,10 +43,10 @@ class Ended(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How the trials of a plan stand, each trial once."""
+    """How the trials of a plan, or of the runs at work, stand; each trial once."""
 
     counts: Mapping[str, int]
-    """Trials by status: done, diverged, failed, unfinished, missing."""
+    """Trials by status: done, diverged, failed, and what is left: unfinished and missing, or, of runs, to train."""
     beside: int
     """Trials on disk that are not in the plan."""
     later: int
@@ -73,7 +74,11 @@ class Snapshot:
 
     loaded: Loaded
     progress: Progress | None
-    """None where the benchmark's file cannot be used, so nobody knows what is missing."""
+    """Of the benchmark; None where its file cannot be used, so nobody knows what is missing."""
+    run: Progress | None
+    """Of what the runs at work train; None where none has announced what it trains."""
+    stage: bool
+    """Whether ``run`` is about a stage of tuning."""
     training: Sequence[InTraining]
     at_work: bool
     """Whether a run is at work: a trial was in training at one of the last looks."""
@@ -104,6 +109,8 @@ class Watch:
     """The trials that were seen in training."""
     _over: set[str] = field(default_factory=set)
     """The trials that ended in this run."""
+    _announced: bool = False
+    """Whether the run at work has announced what it trains."""
     _idle: int = IDLE_LOOKS
     _looked: float = 0.0
 
@@ -118,22 +125,26 @@ class Watch:
         if not os.path.lexists(results.path):
             self._digest = ""
             return None
+        # before the listing: a trial that ends meanwhile is on disk when its run tells it
+        runs = runs_at_work(results)
         training = in_training(results)
         listing = look(results)
         new: list[Ended] = []
         if self.loaded is None or listing.digest != self._digest:
             new = self._read(results, listing)
         assert self.loaded is not None
-        self._idle = 0 if training or new else min(self._idle + 1, IDLE_LOOKS)
+        self._idle = 0 if runs or training or new else min(self._idle + 1, IDLE_LOOKS)
         at_work = self._idle < IDLE_LOOKS
         if at_work:
-            self._follow(training, new)
+            self._announced |= bool(runs)
+            self._follow(runs, training, new)
         else:
-            self._time, self._seen, self._over = None, set(), set()
+            self._time, self._seen, self._over, self._announced = None, set(), set(), False
         self._looked = now
         left = self._time.told(now) if self._time is not None else ""
         rate = per_minute((one.time for one in self._newest), now) if at_work else None
-        return Snapshot(self.loaded, self._progress, training, at_work, self._newest, rate, left)
+        run, stage = progress_of(runs), any(one.stage for one in runs)
+        return Snapshot(self.loaded, self._progress, run, stage, training, at_work, self._newest, rate, left)
 
     def _read(self, results: BenchmarkResults, listing: Listing) -> list[Ended]:
         """Read the results again; gives the trials that ended since the last reading, the oldest first."""
@@ -175,18 +186,17 @@ class Watch:
         beside = sum(hash_ not in self._wanted and one in _ENDED for hash_, one in status.items())
         return Progress({name: counts[name] for name in (*_ENDED, "unfinished", "missing")}, beside, sum(plan.later))
 
-    def _follow(self, training: Sequence[InTraining], new: Sequence[Ended]) -> None:
+    def _follow(self, runs: Sequence[RunAtWork], training: Sequence[InTraining], new: Sequence[Ended]) -> None:
         """Tell the runner's estimate of the time left what began and what ended."""
         assert self._stored is not None
         usual = usual_seconds(self._stored)
-        left = left_to_do(self._wanted.values(), self._stored, fresh=False)
         if self._time is None:
-            self._time = TimeLeft(left, usual)
+            self._time = TimeLeft([], usual)
         self._time.usual = usual
-        for planned in left:
+        for hash_, pair in self._left(runs).items():
             # tuning plans further trials; one that failed in this run is not tried again by it
-            if planned.trial.hash not in self._over:
-                self._time.left.setdefault(planned.trial.hash, (planned.workload, planned.optimizer))
+            if hash_ not in self._over:
+                self._time.left.setdefault(hash_, pair)
         fresh = [one for one in training if one.document.hash not in self._seen]
         # one process trains one stack at a time, and the reason names the process
         groups = [list(group) for _, group in itertools.groupby(sorted(fresh, key=_process), key=_process)]
@@ -198,12 +208,38 @@ class Watch:
         for one in new:
             self._over.add(one.hash)
             ended = self._wanted.get(one.hash)
-            if ended is not None:
+            if one.hash in self._time.left:
+                self._time.end_of(one.hash, self._time.left[one.hash], one.time)
+            elif ended is not None:
                 self._time.end(ended, one.time)
+        for run in runs:
+            # one that failed to train anew kept its older result, so nothing on disk tells its end
+            for hash_ in run.ended:
+                self._time.left.pop(hash_, None)
+
+    def _left(self, runs: Sequence[RunAtWork]) -> dict[str, tuple[str, str]]:
+        """Workload and optimizer, by hash, of the trials that the runs at work have yet to train."""
+        assert self._stored is not None
+        if runs or self._announced:
+            # between two stages nothing is announced
+            return {hash_: pair for run in runs for hash_, pair in run.trials.items() if hash_ not in run.ended}
+        left = left_to_do(self._wanted.values(), self._stored, fresh=False)
+        return {planned.trial.hash: (planned.workload, planned.optimizer) for planned in left}
 
     def _planned(self, one: InTraining) -> PlannedTrial:
         document = one.document
         return self._wanted.get(document.hash) or PlannedTrial(document.workload, document.optimizer, document.trial)
+
+
+def progress_of(runs: Sequence[RunAtWork]) -> Progress | None:
+    """How the trials of all runs at work stand, each trial once; None where no run has announced any."""
+    if not runs:
+        return None
+    trials = {hash_ for run in runs for hash_ in run.trials}
+    ended: dict[str, str] = {hash_: status for run in runs for hash_, status in run.ended.items()}
+    counts = Counter(ended.values())
+    left = {"to train": len(trials) - counts.total()}
+    return Progress({status: counts[status] for status in _ENDED} | left, 0, sum(run.later for run in runs))
 
 
 def per_minute(ends: Iterable[float], now: float) -> float | None:

@@ -82,10 +82,13 @@ class TimeLeft:
 
     def end(self, planned: PlannedTrial, now: float) -> None:
         """Take note that a trial has ended."""
+        self.end_of(planned.trial.hash, (planned.workload, planned.optimizer), now)
+
+    def end_of(self, hash_: str, pair: Pair, now: float) -> None:
+        """Take note that the trial with this hash has ended."""
         self._seen(now)
-        pair = (planned.workload, planned.optimizer)
-        training = self.in_hand.pop(planned.trial.hash, None)
-        self.left.pop(planned.trial.hash, None)
+        training = self.in_hand.pop(hash_, None)
+        self.left.pop(hash_, None)
         self.ended.append((pair, 1 - training.start if training else 1.0))
         if training and (pace := training.pace(now, 1.0)) is not None:
             self.paces.setdefault(pair, []).append(pace)

@@ -25,12 +25,14 @@ from thalweg.runner.groups import Group, groups_of, train_and_save_group
 from thalweg.runner.options import RunOptions, executor_of, idle_devices, workers_at_once
 from thalweg.runner.work import Job, skeleton_of, use_registry
 from thalweg.shown import cut
+from thalweg.store.announced import Announcement, remove_stale
 from thalweg.store.curve import curve_table
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
 from thalweg.store.sweep import sweep
 from thalweg.store.writing import ResultsFolder
 from thalweg.trial import ProbeRequest
+from thalweg.tuning.plan import TunedPlan
 
 _LOST = "Lost"
 
@@ -76,6 +78,8 @@ def run_benchmark(
     started = time.perf_counter()
     report = RunReport(plan.benchmark, root)
     try:
+        if not results.packed:
+            remove_stale(ResultsFolder(root, plan.benchmark))
         for document in [] if results.packed else sweep(ResultsFolder(root, plan.benchmark)):
             title = f"{document.workload} · {document.optimizer} · seed {document.trial.seed}"
             watcher.say(
@@ -112,7 +116,12 @@ def run_benchmark(
         _tell_of_idle_devices(jobs, executor, registry, watcher)
     use_registry(registry)
     todo = groups_of(jobs, workers_at_once(executor, options.workers))
+    announcement = Announcement(folder)
     try:
+        if jobs:
+            tuned = isinstance(plan, TunedPlan) and bool(plan.outcomes)
+            later = sum(plan.later) if isinstance(plan, TunedPlan) else 0
+            announcement.begin((job.planned for job in jobs), tuned, later)
         while todo:
             apart: list[Group] = []
             for group, outcomes in _trained_by(executor, todo, watcher, options.workers, limits):
@@ -136,6 +145,7 @@ def run_benchmark(
                         watcher.say(
                             f"{job.planned.title} made its first steps in {spent:.0f} s, before its budget began"
                         )
+                    announcement.end(job.planned.trial.hash, result.status)
                     watcher.end(job.planned, result)
                     if result.status == "failed" and result.log is not None:
                         watcher.say(f"{job.planned.title}: what it printed is in {result.log}")
@@ -149,6 +159,8 @@ def run_benchmark(
         message = f"{error}: run again to train the rest"
         report.errors[f"executor {executor.name}"] = Failure(kind=_LOST, message=message)
         _sweep(folder)
+    finally:
+        announcement.close()
     ended = {planned.trial.hash for planned in wanted} - {job.planned.trial.hash for job in jobs}
     ended |= {planned.trial.hash for planned, result in report.trained if result.path is not None}
     _tell_what_is_gone(report, folder, ended, benchmark.text)

@@ -49,7 +49,7 @@ def cut_off(results: BenchmarkResults) -> list[TrialDocument]:
     found = []
     for path in _left(results):
         lock = path.with_name(f"{path.name}.lock")
-        if path.suffix != ".old" and not results.names_of(path.name) and not _is_held(lock):
+        if path.suffix != ".old" and not results.names_of(path.name) and not is_held(lock):
             started = _started(path)
             found += [started] if started is not None else []
     return found
@@ -73,7 +73,7 @@ def in_training(results: BenchmarkResults) -> list[InTraining]:
     # a trial may end, and its folder go, at any moment
     with suppress(OSError):
         for path in _left(results):
-            if path.suffix == ".old" or not _is_held(path.with_name(f"{path.name}.lock")):
+            if path.suffix == ".old" or not is_held(path.with_name(f"{path.name}.lock")):
                 continue
             started = _started(path)
             with suppress(OSError):
@@ -146,7 +146,7 @@ def free_lock(path: Path) -> Iterator[bool]:
         lock.release()
 
 
-def _is_held(lock: Path) -> bool:
+def is_held(lock: Path) -> bool:
     """Whether a process holds a lock, without taking the lock; true where the system cannot tell."""
     try:
         import fcntl

@@ -139,11 +139,15 @@ def _command(source: Source, loaded: Loaded) -> Reproduction:
 
 def _numbers(snapshot: Snapshot) -> None:
     """The progress bar and the counts."""
-    progress = snapshot.progress
+    progress = snapshot.run or snapshot.progress
     if progress is None:
         st.info("The benchmark's file cannot be used here, so nobody knows which trials are missing.")
+    elif snapshot.run is not None:
+        _bar(progress, "this stage" if snapshot.stage else "this run", snapshot.left)
+        if snapshot.progress is not None:
+            st.caption(f"Of the benchmark: {_ended(snapshot.progress)}.")
     else:
-        _bar(progress, snapshot.left if snapshot.at_work else "")
+        _bar(progress, "the benchmark", snapshot.left if snapshot.at_work else "")
     with st.container(horizontal=True):
         for status, number in (progress.counts if progress else {}).items():
             st.metric(status, f"{number:,}", width=110)
@@ -156,9 +160,9 @@ def _numbers(snapshot: Snapshot) -> None:
         )
 
 
-def _bar(progress: Progress, left: str) -> None:
+def _bar(progress: Progress, what: str, left: str) -> None:
     share_done = progress.ended / progress.total if progress.total else 0.0
-    words = [f"{progress.ended:,} of {progress.total:,} trials ended", *([left] if left else [])]
+    words = [f"{_ended(progress, what)}", *([left] if left else [])]
     st.progress(share_done, text="; ".join(words))
     told = []
     if progress.later:
@@ -167,6 +171,10 @@ def _bar(progress: Progress, left: str) -> None:
         told.append(f"{capital(count(progress.beside, 'trial'))} beside the benchmark's plan, and not counted here.")
     if told:
         st.caption(" ".join(told))
+
+
+def _ended(progress: Progress, what: str = "") -> str:
+    return f"{progress.ended:,} of {progress.total:,} trials{f' of {what}' if what else ''} ended"
 
 
 def _problems(snapshot: Snapshot) -> None:
