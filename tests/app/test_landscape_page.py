@@ -103,3 +103,28 @@ def test_the_page_says_what_the_networks_are(show: Show) -> None:
     assert any(
         "plain-20: resnet (depth=20, width=8, shortcuts=false, norm=batch)." in each.value for each in page.caption
     )
+
+
+def test_a_large_surface_is_drawn_on_a_regular_part_of_its_grid_and_shared_whole(
+    show: Show, results: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(results, root)
+    side = 401
+    for trial in BenchmarkResults(root, "tiny").scan()[0]:
+        for key in trial.document.probes:
+            if key.startswith("surface") and trial.document.probes[key].status == "done":
+                path = trial.path / "probes" / f"{key}.parquet"
+                table = pq.read_table(path).to_pandas()
+                ticks = pd.DataFrame({"x": [2 * number / (side - 1) - 1 for number in range(side)]})
+                grid = ticks.merge(ticks.rename(columns={"x": "y"}), how="cross")
+                grid = grid.assign(loss=grid["x"] ** 2 + grid["y"] ** 2 + 0.1, kind="grid")
+                rest = table.iloc[:1][[name for name in table if name not in grid]]
+                grid = grid.merge(rest, how="cross")[list(table)]
+                pd.concat([grid, table[table["kind"] == "path"]], ignore_index=True).to_parquet(path, index=False)
+    page = show("landscape", root, benchmark="tiny", probe="surface (resolution=5)")
+    assert not page.exception
+    assert not any("draws one of" in each.value for each in page.caption)
+    spec = json.loads(page.get("vega_lite_chart")[0].proto.spec)
+    assert "drawn: 1 of 2 rows and columns of 401 × 401 points, and the rim" in spec["title"]["subtitle"]
+    assert any(f"of {side**2 + path_rows(page):,} rows" in each.value for each in page.caption)

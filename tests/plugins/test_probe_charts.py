@@ -155,3 +155,91 @@ def test_numbers_on_an_axis_are_all_written_in_one_way() -> None:
     assert number_format(pd.Series([2e7, np.nan])) == "~e"
     found = document("spectrum", "", real("spectrum"))
     assert {x["axis"]["format"] for x in parts(found, "x") if "axis" in x} <= {"~r", "~e"}
+
+
+def surface_of(side: int, draws: int = 1) -> pd.DataFrame:
+    """A table of bowls with a path, as the probe ``surface`` makes it; one corner has no finite loss."""
+    ticks = np.linspace(-1, 1, side)
+    x, y = (axis.ravel() for axis in np.meshgrid(ticks, ticks, indexing="ij"))
+    loss = x**2 + y**2 + 0.1
+    loss[:3] = np.inf
+    grid = pd.DataFrame({"kind": "grid", "x": x, "y": y, "loss": loss, "step": np.nan})
+    path = pd.DataFrame({"kind": "path", "x": [0.5, 0.2, 0.0], "y": 0.0, "loss": 0.2, "step": [0.0, 1.0, 2.0]})
+    one = pd.concat([grid, path.assign(in_plane=0.5)], ignore_index=True).assign(scale="log", directions="path")
+    return pd.concat([one.assign(draw=draw) for draw in range(draws)], ignore_index=True)
+
+
+@pytest.mark.parametrize("count", [2, 3, 8, 9, 100, 401])
+@pytest.mark.parametrize("every", [1, 2, 3, 7, 500])
+def test_the_drawn_ticks_are_regular_and_have_the_middle_and_both_ends(count: int, every: int) -> None:
+    from thalweg_plugins.probes._surface_charts import kept
+
+    ticks = kept(count, every)
+    assert {0, (count - 1) // 2, count - 1} <= set(ticks)
+    steps = np.diff(ticks)
+    assert (steps <= every).all()
+    # between the ends all steps are equal
+    assert (steps[1:-1] == every).all()
+
+
+@pytest.mark.parametrize(("sides", "every"), [([316], 1), ([317], 2), ([317, 317], 2), ([201] * 3, 2), ([1001], 4)])
+def test_a_grid_is_thinned_as_little_as_the_limit_asks_for(sides: list[int], every: int) -> None:
+    from thalweg_plugins.probes._surface_charts import MOST_POINTS, stride, thinned
+
+    parts = [surface_of(side) for side in sides]
+    assert stride(parts) == every
+    drawn = [thinned(part, every) for part in parts]
+    assert sum(int((part["kind"] == "grid").sum()) for part in drawn) <= MOST_POINTS
+    for whole, part in zip(parts, drawn, strict=True):
+        grid = part[part["kind"] == "grid"]
+        # a whole grid: each row has each column
+        assert len(grid) == grid["x"].nunique() * grid["y"].nunique()
+        assert (part["kind"] == "path").sum() == 3
+        assert (grid["x"].min(), grid["x"].max()) == (whole["x"].min(), whole["x"].max())
+
+
+def cells_of(found: dict[str, Any]) -> pd.DataFrame:
+    return pd.concat([pd.DataFrame(rows) for rows in found["datasets"].values() if rows and "left" in rows[0]])
+
+
+@pytest.mark.parametrize("side", [5, 24, 25])
+@pytest.mark.parametrize("most", [40, 100_000])
+def test_the_cells_of_a_heat_map_leave_no_gap(side: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thalweg_plugins.probes._surface_charts.MOST_POINTS", most)
+    cells = cells_of(document("surface", "heat map", surface_of(side)))
+    areas = (cells["right"] - cells["left"]) * (cells["high"] - cells["low"])
+    # they fill the square of area 4, each point of it once: both ends of a cell are a neighbour's or the rim
+    assert areas.sum() == pytest.approx(4.0)
+    assert set(cells["right"]) - {1.0} == set(cells["left"]) - {-1.0}
+    assert ((cells["left"] <= cells["x"]) & (cells["x"] <= cells["right"])).all()
+
+
+@pytest.mark.parametrize("view", ["", "heat map"])
+def test_a_picture_of_a_part_says_so_and_counts_the_whole(view: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thalweg_plugins.probes._surface_charts.MOST_POINTS", 200)
+    lines = document("surface", view, surface_of(25))["title"]["subtitle"]
+    assert "drawn: 1 of 2 rows and columns of 25 × 25 points, and the rim" in lines
+    assert any(line.startswith("3 points have no finite value") for line in lines)
+    whole = document("surface", view, surface_of(13))["title"]["subtitle"]
+    assert not any(line.startswith("drawn:") for line in whole)
+
+
+def test_the_valleys_of_a_large_surface_are_those_of_all_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = surface_of(25)
+    # a hole of one point, in a row and a column that a thinned picture leaves out
+    hole = table.index[(table["kind"] == "grid") & np.isclose(table["x"], 7 / 12) & np.isclose(table["y"], 7 / 12)]
+    table.loc[hole, "loss"] = 0.01
+    monkeypatch.setattr("thalweg_plugins.probes._surface_charts.MOST_POINTS", 200)
+    for view in ("merge tree", "persistence barcode"):
+        assert document("surface", view, table)["title"]["subtitle"][0].startswith("2 minima")
+
+
+def test_reliefs_of_a_part_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    from thalweg_plugins.probes._surface_charts import relief
+
+    figure: Any = relief(surface_of(25, draws=2))
+    assert "rows and columns" not in figure.layout.title.text
+    monkeypatch.setattr("thalweg_plugins.probes._surface_charts.MOST_POINTS", 400)
+    figure = relief(surface_of(25, draws=2))
+    assert figure.layout.title.text.endswith("1 of 2 rows and columns")
+    assert [trace.z.shape for trace in figure.data if trace.type == "surface"] == [(13, 13), (13, 13)]

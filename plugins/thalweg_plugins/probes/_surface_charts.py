@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from thalweg.present.charts.palette import GREY, MISSING, PLOTLY_SEQUENTIAL, SEQUENTIAL, VERMILION
@@ -15,6 +16,8 @@ LEVELS = 14
 RELIEFS = 4
 """Planes in three dimensions, at most: each has a scene of its own."""
 PIXELS = 460
+MOST_POINTS = 100_000
+"""Grid points that a picture draws, of all its planes; more are slow to send to a browser and finer than its pixels."""
 
 
 def contours(table: pandas.DataFrame) -> altair.TopLevelMixin:
@@ -47,6 +50,7 @@ def relief(table: pandas.DataFrame) -> object:
         figure.update_layout(title="Loss surface", height=200, xaxis_visible=False, yaxis_visible=False)
         figure.add_annotation(text=why, showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5)
         return figure
+    every_nth = stride([part for _, part in drawn])
     columns = 1 if len(drawn) == 1 else 2
     rows = -(-len(drawn) // columns)
     figure = make_subplots(
@@ -59,11 +63,12 @@ def relief(table: pandas.DataFrame) -> object:
         vertical_spacing=0.06,
     )
     for number, (_, part) in enumerate(drawn):
-        for trace in _relief(part, log, legend=number == 0):
+        for trace in _relief(thinned(part, every_nth), log, legend=number == 0):
             figure.add_trace(trace, row=number // columns + 1, col=number % columns + 1)
     title = "log10 of the training loss" if log else "training loss"
     title_ = "Loss surfaces on one scale" if len(drawn) > 1 else "Loss surface"
     left_out = f"; {len(every) - len(drawn)} more are not drawn" if len(every) > len(drawn) else ""
+    left_out += f"; 1 of {every_nth} rows and columns" if every_nth > 1 else ""
     figure.update_scenes(xaxis_title="d1", yaxis_title="d2", zaxis_title="log10 loss" if log else "loss")
     figure.update_layout(
         title={"text": f"{title_}{left_out}", "y": 0.98, "yanchor": "top"},
@@ -127,11 +132,12 @@ def _several(table: pandas.DataFrame, draw: Any, title: str) -> altair.TopLevelM
     drawn = [(name, part) for name, part in every if not _why_not(part, log)]
     if not drawn:
         return said("Loss surface", _why_not(table, log))
+    nth = stride([part for _, part in drawn])
     levels = contour_levels(table.loc[table["kind"] == "grid", "loss"].to_numpy(float), LEVELS, log)
     if len(every) == 1:
-        found: altair.TopLevelMixin = draw(drawn[0][1], levels, log, drawn[0][0])
+        found: altair.TopLevelMixin = draw(drawn[0][1], levels, log, drawn[0][0], nth)
         return found
-    charts = [draw(part, levels, log, name).properties(width=250, height=250) for name, part in drawn]
+    charts = [draw(part, levels, log, name, nth).properties(width=250, height=250) for name, part in drawn]
     lost = [f"{name}: {_why_not(part, log)}" for name, part in every if _why_not(part, log)]
     return alt.concat(*charts, columns=2, title=heading(title, lost))
 
@@ -149,6 +155,40 @@ def _why_not(table: pandas.DataFrame, log: bool) -> str:
     return ""
 
 
+def kept(count: int, every: int) -> list[int]:
+    """Which of ``count`` ticks are drawn: the middle one, each ``every``-th from there on, and both ends.
+
+    >>> kept(9, 3)
+    [0, 1, 4, 7, 8]
+    """
+    return sorted({0, count - 1, *range((count - 1) // 2 % every, count, every)})
+
+
+def stride(parts: Sequence[pandas.DataFrame]) -> int:
+    """Every how many-th row and column is drawn, so that the grids of all planes have at most MOST_POINTS together."""
+    grids = [part[part["kind"] == "grid"] for part in parts]
+    sides = [(grid["x"].nunique(), grid["y"].nunique()) for grid in grids]
+    longest = max(max(side) for side in sides)
+    fits = (
+        every
+        for every in range(1, longest)
+        if sum(len(kept(width, every)) * len(kept(height, every)) for width, height in sides) <= MOST_POINTS
+    )
+    return next(fits, longest)
+
+
+def thinned(table: pandas.DataFrame, every: int) -> pandas.DataFrame:
+    """The table of a plane with the rows and columns of its grid that are drawn; a grid without gaps stays one."""
+    if every == 1:
+        return table
+    grid = table["kind"] == "grid"
+    on_ticks = grid.copy()
+    for axis in ("x", "y"):
+        ticks = sorted(table.loc[grid, axis].unique())
+        on_ticks &= table[axis].isin([ticks[number] for number in kept(len(ticks), every)])
+    return table[on_ticks | ~grid]
+
+
 def square(table: pandas.DataFrame, log: bool) -> tuple[Any, Any, Any]:
     """Ticks x (n,) and y (m,), and losses (m, n): nan where a loss is not finite or not on the scale."""
     import numpy as np
@@ -159,53 +199,62 @@ def square(table: pandas.DataFrame, log: bool) -> tuple[Any, Any, Any]:
     return x, y, np.where(np.isfinite(z) & ((z > 0) | (not log)), z, np.nan)
 
 
-def _cells(table: pandas.DataFrame, levels: Any, log: bool, title: str) -> altair.LayerChart | altair.FacetChart:
+def _cells(
+    table: pandas.DataFrame, levels: Any, log: bool, title: str, every: int
+) -> altair.LayerChart | altair.FacetChart:
     import altair as alt
+    import numpy as np
 
-    x, y, z = square(table, log)
-    grid = table[table["kind"] == "grid"]
-    half = [(ticks[1] - ticks[0]) / 2 for ticks in (x, y)]
-    cells = grid[["x", "y", "loss"]].assign(
-        left=grid["x"] - half[0], right=grid["x"] + half[0], low=grid["y"] - half[1], high=grid["y"] + half[1]
-    )
-    axes, color, subtitle = _frame(table, x, y, z, levels, log)
+    part = thinned(table, every)
+    x, y, _ = square(part, log)
+    grid = part[part["kind"] == "grid"]
+    cells = grid[["x", "y", "loss"]].copy()
+    for name, ticks, (begin, end) in (("x", x, ("left", "right")), ("y", y, ("low", "high"))):
+        # a cell reaches halfway to its neighbours
+        edges = np.concatenate([ticks[:1], (ticks[1:] + ticks[:-1]) / 2, ticks[-1:]])
+        place = np.searchsorted(ticks, grid[name])
+        cells[begin], cells[end] = edges[place], edges[place + 1]
+    axes, color, subtitle = _frame(table, square(table, log), levels, log, every)
     usable = (cells["loss"] > (0 if log else float("-inf"))) & (cells["loss"] < float("inf"))
     tooltip = ["x:Q", "y:Q", alt.Tooltip("loss:Q", title="training loss", format=".4g")]
-    # the scales of the contours; their domain cuts the outer halves of the cells at the rim
-    edges = {
+    # the scales of the contours, which end at the outer ticks
+    places = {
         "x": axes["x"].copy(), "x2": "right:Q", "y": axes["y"].copy(), "y2": "high:Q",
     }  # fmt: skip
-    edges["x"].shorthand, edges["y"].shorthand = "left:Q", "low:Q"
+    places["x"].shorthand, places["y"].shorthand = "left:Q", "low:Q"
     color = color.copy()
     color.shorthand = "loss:Q"
     color.scale.clamp = True
-    seen = alt.Chart(cells[usable]).mark_rect(clip=True).encode(**edges, color=color, tooltip=tooltip)
-    gaps = alt.Chart(cells[~usable]).mark_rect(clip=True, color=MISSING).encode(**edges, tooltip=tooltip)
+    seen = alt.Chart(cells[usable]).mark_rect(clip=True).encode(**places, color=color, tooltip=tooltip)
+    gaps = alt.Chart(cells[~usable]).mark_rect(clip=True, color=MISSING).encode(**places, tooltip=tooltip)
     return alt.layer(seen, gaps, *_path(table, axes)).properties(
         width=PIXELS, height=PIXELS, title=heading(title, subtitle)
     )
 
 
-def _contours(table: pandas.DataFrame, levels: Any, log: bool, title: str) -> altair.LayerChart | altair.FacetChart:
+def _contours(
+    table: pandas.DataFrame, levels: Any, log: bool, title: str, every: int
+) -> altair.LayerChart | altair.FacetChart:
     import altair as alt
     import numpy as np
 
     from thalweg.landscape.contours import filled_contours
 
-    x, y, z = square(table, log)
+    part = thinned(table, every)
+    x, y, z = square(part, log)
     # contours interpolate between grid points on the scale on which they are drawn
     polygons = filled_contours(x, y, np.log(z), np.log(levels)) if log else filled_contours(x, y, z, levels)
     polygons["level"] = np.exp(polygons["level"]) if log else polygons["level"]
     # a ten-thousandth of the picture is finer than its pixels, and shorter to send to a browser
     digits = 4 - int(np.floor(np.log10(x.max() - x.min())))
     polygons[["x", "y"]] = polygons[["x", "y"]].round(digits)
-    axes, color, subtitle = _frame(table, x, y, z, levels, log)
+    axes, color, subtitle = _frame(table, square(table, log), levels, log, every)
     regions = (
         alt.Chart(polygons)
         .mark_line(filled=True, strokeWidth=0, clip=True)
         .encode(**axes, color=color, detail="polygon:N", order="vertex:Q")
     )
-    grid = table[table["kind"] == "grid"]
+    grid = part[part["kind"] == "grid"]
     hover = (
         alt.Chart(grid.assign(loss=grid["loss"].map("{:.4g}".format))[["x", "y", "loss"]])
         .mark_square(opacity=0, size=150)
@@ -223,11 +272,14 @@ def _contours(table: pandas.DataFrame, levels: Any, log: bool, title: str) -> al
     )
 
 
-def _frame(table: pandas.DataFrame, x: Any, y: Any, z: Any, levels: Any, log: bool) -> tuple[dict[str, Any], Any, Any]:
-    """Axes, colours and subtitle for any picture of a plane."""
+def _frame(
+    table: pandas.DataFrame, whole: tuple[Any, Any, Any], levels: Any, log: bool, every: int
+) -> tuple[dict[str, Any], Any, Any]:
+    """Axes, colours and subtitle for any picture of a plane; its ``whole`` grid is what the subtitle counts."""
     import altair as alt
     import numpy as np
 
+    x, y, z = whole
     kind = str(table["directions"].iloc[0])
     unit = (
         "filter norms" if kind in ("random", "random (filter)") else "layer norms" if kind == "random (layer)" else ""
@@ -271,6 +323,8 @@ def _frame(table: pandas.DataFrame, x: Any, y: Any, z: Any, levels: Any, log: bo
     if exact:
         error = table.loc[table["kind"] == "evaluated", "error"].iloc[0]
         lines.append(f"{exact} evaluations; error at held-out points at most {error:.2%} of the range")
+    if every > 1:
+        lines.append(f"drawn: 1 of {every} rows and columns of {len(y):,} × {len(x):,} points, and the rim")
     wrong = int((~np.isfinite(z)).sum())
     if wrong:
         lines.append(f"{wrong} points have no finite value on this scale: crosses, or grey cells")

@@ -62,6 +62,7 @@ class Surface(Probe):
     when = ("end",)
     weights_suffice = True
     needs = ("initial", "final", "trajectory")
+    thins = True
     options = (
         Option("resolution", 25, "[3, inf)", "points a side; odd, so that the trained weights are one of them"),
         Option("extent", 1.0, "(0, inf)", "half a side, for random directions and the Hessian's"),

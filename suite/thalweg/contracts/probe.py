@@ -157,6 +157,11 @@ class Probe(Component, ABC):
     when: tuple[When, ...] = ("end",)
     needs: tuple[Weights, ...] = ()
     columns: tuple[Column, ...] = ()
+    thins: bool = False
+    """Whether its pictures take tables of any length: of a long one they leave points out, and say so in the picture.
+
+    Other probes are given every n-th row of a long table by the app.
+    """
 
     def misfit(self, options: Mapping[str, Any]) -> str | None:
         """Why it cannot run with these options, as the end of a sentence; None when it can. Asked before training."""

@@ -25,7 +25,7 @@ from thalweg.store.overlay import laid_over
 MOST_DRAWN = 8
 """The most trials in one picture; more are slow to draw and hard to read."""
 MOST_ROWS = 100_000
-"""The most rows of a table that are drawn."""
+"""The most rows of a table that are drawn, of a probe whose pictures do not thin long tables themselves."""
 MOST_LISTED = 1000
 """The most rows of a table that are listed."""
 CAMERAS: Mapping[str, Mapping[str, float]] = {
@@ -110,7 +110,7 @@ def _pictures(one: Measured, probe: Probe, table: pd.DataFrame) -> None:
     """Draw the probe's chart or one of its views; of a table with a path as much of the path as is asked for."""
     views = list(probe.views())
     picture = select_one("picture", [CHART, *views], "picture") if views else CHART
-    every = -(-len(table) // MOST_ROWS)
+    every = 1 if probe.thins else -(-len(table) // MOST_ROWS)
     if every > 1:
         st.caption(f"The picture draws one of {every} rows of {len(table):,}.")
         table = table.iloc[::every]
