@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from playwright.sync_api import Browser, expect
 from streamlit.testing.v1 import AppTest
 
+from app_server import serving
 from thalweg.app.pages.landscape import CAMERAS, MOST_ROWS
 from thalweg.store.results import BenchmarkResults
 
@@ -128,3 +130,41 @@ def test_a_large_surface_is_drawn_on_a_regular_part_of_its_grid_and_shared_whole
     spec = json.loads(page.get("vega_lite_chart")[0].proto.spec)
     assert "drawn: 1 of 2 rows and columns of 401 × 401 points, and the rim" in spec["title"]["subtitle"]
     assert any(f"of {side**2 + path_rows(page):,} rows" in each.value for each in page.caption)
+
+
+@pytest.mark.parametrize("picture", ["chart", "heat map", "merge tree", "persistence barcode"])
+def test_several_planes_are_charts_of_their_own_on_one_scale_with_one_legend(show: Show, picture: str) -> None:
+    page = show("landscape", REFERENCE, benchmark="quick", picture=picture)
+    specs = [json.loads(chart.proto.spec) for chart in page.get("vega_lite_chart")]
+    assert [spec["title"]["text"] for spec in specs] == page.multiselect(key="trials").value
+    colors = [[*encodings(spec, "color")] for spec in specs]
+    scales = {json.dumps(color["scale"], sort_keys=True) for each in colors for color in each}
+    assert len(scales) == 1
+    assert all(color["legend"] is None for each in colors[:-1] for color in each)
+    assert any(color["legend"] for color in colors[-1])
+
+
+def encodings(spec: dict[str, Any], channel: str) -> Iterator[dict[str, Any]]:
+    """The encodings of a channel by a column."""
+    for layer in spec.get("layer", []):
+        yield from encodings(layer, channel)
+    found = spec.get("encoding", {}).get(channel, {})
+    if "field" in found:
+        yield found
+
+
+@pytest.mark.browser
+def test_on_a_phone_planes_stand_below_each_other(browser: Browser, tmp_path: Path) -> None:
+    with serving(tmp_path, "--results", str(REFERENCE)) as served:
+        boxes = {}
+        for width in (400, 1280):
+            page = browser.new_page(viewport={"width": width, "height": 900})
+            page.goto(f"{served.printed}&benchmark=quick".replace("/?", "/landscape?"))
+            charts = page.locator(".st-key-probe-chart svg.marks, .st-key-probe-chart canvas")
+            expect(charts).to_have_count(3, timeout=120_000)
+            boxes[width] = [box for chart in charts.all() if (box := chart.bounding_box())]
+            inside = "box => box.scrollWidth <= box.clientWidth + 1"
+            assert page.locator(".st-key-probe-chart").evaluate(inside)
+        left = {width: len({round(box["x"]) for box in found}) for width, found in boxes.items()}
+        assert left == {400: 1, 1280: 2}
+        assert all(box["x"] + box["width"] <= 400 for box in boxes[400])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -243,3 +244,15 @@ def test_reliefs_of_a_part_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     figure = relief(surface_of(25, draws=2))
     assert figure.layout.title.text.endswith("1 of 2 rows and columns")
     assert [trace.z.shape for trace in figure.data if trace.type == "surface"] == [(13, 13), (13, 13)]
+
+
+def test_a_cell_beyond_the_levels_has_the_colour_at_the_end_of_the_scale() -> None:
+    import vl_convert
+
+    table = surface_of(25)
+    # the levels begin at a quantile of the losses, far above this one
+    table.loc[(table["x"] == 0.0) & (table["y"] == 0.0) & (table["kind"] == "grid"), "loss"] = 1e-9
+    svg = vl_convert.vegalite_to_svg(document("surface", "heat map", table))
+    darkest = [sum(map(int, rgb)) for rgb in re.findall(r'fill="rgb\((\d+), (\d+), (\d+)\)"', svg)]
+    # viridis begins at rgb(68, 1, 84)
+    assert min(darkest) == 68 + 1 + 84

@@ -224,7 +224,7 @@ def _cells(
     places["x"].shorthand, places["y"].shorthand = "left:Q", "low:Q"
     color = color.copy()
     color.shorthand = "loss:Q"
-    color.scale.clamp = True
+    color["scale"]["clamp"] = True
     seen = alt.Chart(cells[usable]).mark_rect(clip=True).encode(**places, color=color, tooltip=tooltip)
     gaps = alt.Chart(cells[~usable]).mark_rect(clip=True, color=MISSING).encode(**places, tooltip=tooltip)
     return alt.layer(seen, gaps, *_path(table, axes)).properties(
@@ -300,7 +300,7 @@ def _frame(
             scheme=SEQUENTIAL,
             domain=_domain(float(levels[0]), float(levels[-1]), log),
         ),
-        legend=alt.Legend(format=".3~g", gradientLength=220, orient="bottom"),
+        legend=alt.Legend(format=".3~g", gradientLength=170, orient="bottom"),
     )
     words = {
         "random": "random filter-normalised plane",
@@ -345,7 +345,8 @@ def _path(table: pandas.DataFrame, axes: dict[str, Any]) -> list[Any]:
     trace = alt.Chart(path).mark_line(color="white", strokeWidth=2, clip=True).encode(**axes, order="step:Q")
     halo = alt.Chart(path).mark_line(color="black", strokeWidth=4, clip=True).encode(**axes, order="step:Q")
     roles = ["start", "on the way", "end"]
-    legend = alt.Legend(symbolStrokeWidth=1, orient="bottom", direction="horizontal")
+    # upright, so that both legends side by side are no wider than a phone
+    legend = alt.Legend(symbolStrokeWidth=1, orient="bottom", direction="vertical")
     points = (
         alt.Chart(path)
         .mark_point(filled=False, fill="white", stroke="black", strokeWidth=1, opacity=1, clip=True)

@@ -112,8 +112,8 @@ def _bars(merged: MergeTree, highest: float, log: bool) -> Any:
             x=_scale(merged, highest, log, lambda **given: alt.X("birth:Q", **given)),
             x2="death:Q",
             y=alt.Y("number:O", title="minima, the most persistent first", axis=alt.Axis(labels=len(rows) <= 20)),
-            color=_which(rows["which"])["color"],
-            stroke=_which(rows["which"])["color"],
+            color=_which()["color"],
+            stroke=_which()["color"],
             tooltip=[
                 alt.Tooltip("birth:Q", title="loss at the minimum", format=".4g"),
                 alt.Tooltip("death:Q", title="loss at the saddle", format=".4g"),
@@ -123,13 +123,13 @@ def _bars(merged: MergeTree, highest: float, log: bool) -> Any:
     )
 
 
-def _which(there: Any) -> dict[str, Any]:
-    """Colour and shape of the lowest minimum and of the others, with one legend."""
+def _which() -> dict[str, Any]:
+    """Colour and shape of the lowest minimum and of the others, with one legend, equal for all planes."""
     import altair as alt
 
     styles = {_END: (VERMILION, "circle"), _OTHER: (BLUE, "square")}
-    domain = [name for name in styles if (there == name).any()]
-    colors, shapes = zip(*(styles[name] for name in domain), strict=True)
+    domain = list(styles)
+    colors, shapes = zip(*styles.values(), strict=True)
     legend = alt.Legend(orient="bottom")
     return {
         "color": alt.Color("which:N", title=None, scale=alt.Scale(domain=domain, range=list(colors)), legend=legend),
@@ -177,7 +177,7 @@ def _branches(merged: MergeTree, highest: float, log: bool) -> Any:
         .encode(
             x,
             y,
-            **_which(leaves["which"]),
+            **_which(),
             tooltip=[alt.Tooltip("loss:Q", title="loss at the minimum", format=".4g"), alt.Tooltip("persistence:N")],
         )
     )

@@ -314,7 +314,7 @@ def _over_depth(table: pandas.DataFrame) -> altair.TopLevelMixin:
                         tooltip=["layer:N", "when:N", alt.Tooltip("value:Q", title=quantity, format=".3g")],
                         **style,
                     )
-                    .properties(width=300, height=220, title=f"{quantity}, {title}" if title else quantity)
+                    .properties(width=265, height=220, title=f"{quantity}, {title}" if title else quantity)
                 )
                 panels.append(panel)
         about.append(left_out)

@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from thalweg.contracts import Probe
+from thalweg.present.charts.apart import apart
 from thalweg.present.picture import Picture
 from thalweg.present.sentences import plain
 from thalweg.present.table import Column, Table
@@ -17,6 +18,8 @@ from thalweg.present.table import Column, Table
 
 def show_chart(chart: alt.TopLevelMixin, key: str) -> None:
     """Draw a chart as wide as the page, or in its own size if it has one; then it scrolls in its box on a small screen.
+
+    The parts of a concatenation stand side by side as far as the page is wide, and below each other on a small screen.
 
     Args:
         chart: the chart.
@@ -28,10 +31,29 @@ def show_chart(chart: alt.TopLevelMixin, key: str) -> None:
         height: Any = drawn.height if isinstance(drawn.height, int) else "content"
         st.altair_chart(drawn, width="stretch", height=height)
         return
+    parts = apart(chart) if isinstance(chart, alt.ConcatChart) else []
+    if parts:
+        _head(chart)
+        with st.container(horizontal=True, key=key):
+            # a part that is wider than the screen scrolls too
+            st.html(f"<style>.st-key-{key} {{overflow-x: auto;}}</style>")
+            for part in parts:
+                st.altair_chart(cast(alt.Chart, part).properties(autosize="pad"), width="content")
+        return
     with st.container(key=key):
         st.html(f"<style>.st-key-{key} {{overflow-x: auto;}}</style>")
         # without "pad" Streamlit fits title, axes and legend into the chart's width, and a square is not square
         st.altair_chart(drawn.properties(autosize="pad"), width="content")
+
+
+def _head(chart: alt.TopLevelMixin) -> None:
+    """Draw a chart's title and the lines below it as texts of the page."""
+    title = cast(Any, chart).title
+    if isinstance(title, alt.TitleParams):
+        st.markdown(f"**{plain(title['text'])}**")
+        about = title["subtitle"]
+        if about is not alt.Undefined:
+            st.caption("  \n".join(plain(line) for line in about))
 
 
 def draw_probe(probe: Probe, table: pd.DataFrame, view: str = "", camera: Mapping[str, float] | None = None) -> None:
