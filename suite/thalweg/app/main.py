@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
+from thalweg.app.addresses import tell_page, tell_parameters
 from thalweg.app.data import Source, sources
 from thalweg.app.links import know
 from thalweg.app.pages import (
@@ -122,6 +123,9 @@ def main() -> None:
     # Streamlit hides the last of more than twelve pages behind a button
     current = st.navigation(sections, expanded=True)
     st.set_page_config(page_title=f"{current.title} · thalweg")
+    shown = next(address for address, page in drawn.items() if page == current)
+    tell_page(shown, current.title, drawn)
+    above = st.container()
     try:
         # outside of the pages, so that the choice stays when the page changes
         chosen.append(choose())
@@ -129,3 +133,6 @@ def main() -> None:
         st.error(plain(str(error)))
         return
     current.run()
+    # the page has drawn its choices
+    with above:
+        tell_parameters(shown)

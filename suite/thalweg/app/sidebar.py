@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from thalweg.app.data import Source, load, sources
 from thalweg.present import notes
 from thalweg.present.loaded import Loaded
 from thalweg.present.sentences import plain
+from thalweg.shown import brief
 from thalweg.store.overlay import Laid
 from thalweg.store.roots import benchmarks_in
 
@@ -44,7 +46,7 @@ def share_choice(label: str, options: Sequence[T], key: str, default: T | None =
     if wanted in choices:
         st.session_state.pop(_unknown(key), None)
     else:
-        st.session_state[_unknown(key)] = f"Unknown {label} {wanted!r}: the page shows {choices[0]!r}."
+        st.session_state[_unknown(key)] = _not_among(label, wanted, choices, choices[0])
         wanted = choices[0]
     st.session_state[key] = wanted
 
@@ -74,7 +76,7 @@ def select(label: str, options: Sequence[T], key: str, default: T | None = None)
     choices = sorted(options, key=lambda option: option != default)
     asked = st.query_params.get(key)
     if asked is not None and asked not in choices and key not in st.session_state:
-        st.session_state[_unknown(key)] = f"Unknown {label} {asked!r}: the page shows {choices[0]!r}."
+        st.session_state[_unknown(key)] = _not_among(label, asked, choices, choices[0])
     if key in st.session_state and st.session_state[key] not in choices:
         # the options changed: another workload or benchmark, or results were deleted
         st.session_state[key] = choices[0]
@@ -111,11 +113,22 @@ def _first(key: str) -> str:
 
 def select_one(label: str, options: Sequence[T], key: str) -> T:
     """A row of buttons of which one is chosen, the first at first; ``key`` holds the choice in the page's address."""
+    asked = st.query_params.get(key)
+    if asked is not None and asked not in options and key not in st.session_state:
+        st.session_state[_unknown(key)] = _not_among(label, asked, options, options[0])
     if st.session_state.get(key) not in (None, *options):
         st.session_state[key] = options[0]
     chosen: T | None = st.segmented_control(
-        label, options, default=options[0], required=True, key=key, bind="query-params"
+        label,
+        options,
+        default=options[0],
+        required=True,
+        key=key,
+        bind="query-params",
+        on_change=lambda: st.session_state.pop(_unknown(key), None),
     )
+    if told := st.session_state.get(_unknown(key)):
+        st.warning(plain(told))
     return options[0] if chosen is None else chosen
 
 
@@ -144,6 +157,13 @@ def number(label: str, key: str, draw: Callable[[Callable[..., None]], V]) -> V:
     if told := st.session_state.get(_unknown(key)):
         st.warning(plain(told))
     return value
+
+
+def _not_among(label: str, asked: str, options: Sequence[str], shown: str) -> str:
+    """The sentence that a choice is not there, with the nearest one where it is not the one that is shown."""
+    near = difflib.get_close_matches(asked, options, 1, 0.5)
+    hint = f"; the nearest is {near[0]!r}" if near and near[0] != shown else ""
+    return f"Unknown {label} {brief(asked)}: the page shows {shown!r}{hint}."
 
 
 def _means(asked: str, value: object) -> bool:

@@ -127,17 +127,22 @@ def _ledger(rows: Sequence[ClaimRow], tier: str) -> None:
         st.code(f"thalweg claims run --tier {tier} -j 2", language="bash")
     if not kept:
         st.write("No claim has these words and verdicts.")
-    for section in dict.fromkeys(row.claim.section for row in kept):
-        st.subheader(plain(section or "Other claims"))
-        for row in (row for row in kept if row.claim.section == section):
-            badge = f":{_COLORS[row.verdict]}-badge[{present.MARKS[row.verdict]} {present.verdict_of_row(row)}]"
-            st.button(
-                f"**{row.entry.name}** {plain(capital(row.claim.summary))} {badge}",
-                key=f"open-{row.entry.name}",
-                type="tertiary",
-                on_click=_open,
-                args=(row.entry.name,),
-            )
+    with st.container(key="ledger"):
+        # Streamlit centres the lines of a button, and a claim has several on a small screen
+        st.html(
+            "<style>.st-key-ledger button, .st-key-ledger button * {justify-content: start; text-align: left;}</style>"
+        )
+        for section in dict.fromkeys(row.claim.section for row in kept):
+            st.subheader(plain(section or "Other claims"))
+            for row in (row for row in kept if row.claim.section == section):
+                badge = f":{_COLORS[row.verdict]}-badge[{present.MARKS[row.verdict]} {present.verdict_of_row(row)}]"
+                st.button(
+                    f"**{row.entry.name}** {plain(capital(row.claim.summary))} {badge}",
+                    key=f"open-{row.entry.name}",
+                    type="tertiary",
+                    on_click=_open,
+                    args=(row.entry.name,),
+                )
 
 
 def _found(row: ClaimRow, text: str) -> bool:
