@@ -87,6 +87,9 @@ class _Planning:
     ) -> None:
         self.benchmark, self.registry, self.stored, self.tuning = benchmark, registry, stored, tuning
         self.selection = selection
+        self.there = dict(
+            zip(stored.column("hash"), zip(stored.trials.index, stored.column("status"), strict=True), strict=True)
+        )
         self.trials: dict[str, PlannedTrial] = {}
         self.all = replace(selection, only=(), seeds=1, stacks=alone)
         self._check_count()
@@ -153,7 +156,7 @@ class _Planning:
         return Later(search, final, extensible * beyond * self.tuning.seeds)
 
     def _read(self, outcome: Outcome) -> bool:
-        return read_scores(outcome.tried, self.stored, outcome.workload, self.tuning.stop_hopeless)
+        return read_scores(outcome.tried, self.stored, self.there, outcome.workload, self.tuning.stop_hopeless)
 
     @property
     def _most(self) -> int:
