@@ -135,10 +135,11 @@ def test_members_of_optimizers_of_matrices_are_those_alone(registry: Registry, n
     """SOAP is compared by its rule: it divides directions of no gradient by their rounding errors."""
     problem, architecture = (NETWORKS | MORE_NETWORKS)[network]
     (lr,) = (option.default for option in registry.optimizer(name).options if option.name == "lr")
+    steps, between = (3, 1) if name == "muon" else (50, 10)
     for factors in ((1.0, 1.0, 1.0), (1.0, 0.5, 0.25)):
         trials = [
             trial(problem=problem, architecture=architecture, optimizer=ref(name, lr=lr * factor), seed=seed,
-                  budget=Budget(steps=3 if name == "muon" else 50), evaluate_every=Interval(steps=1 if name == "muon" else 10))
+                  budget=Budget(steps=steps), evaluate_every=Interval(steps=between))
             for seed, factor in enumerate(factors)
         ]  # fmt: skip
         # Newton-Schulz rounds to three digits, and rounding may turn one of them
