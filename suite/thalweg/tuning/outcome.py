@@ -85,6 +85,11 @@ class Outcome:
     """The settings beyond the range that each budget takes; empty where no range was extended."""
 
     @property
+    def complete(self) -> bool:
+        """False while trials are missing on disk."""
+        return all(one.status != "missing" for one in self.tried)
+
+    @property
     def without_effect(self) -> str:
         """The searched hyperparameters, if all settings finished with equal curves; empty if settings matter."""
         return self._effectless(self.counted)
@@ -177,10 +182,8 @@ class Outcome:
         return rows
 
 
-def read_scores(
-    tried: Sequence[Tried], stored: Stored, there: There, workload: Workload, stop_hopeless: bool = False
-) -> bool:
-    """Read the results of each setting; False while trials are missing on disk.
+def read_scores(outcomes: Sequence[Outcome], stored: Stored, there: There, stop_hopeless: bool = False) -> None:
+    """Read the results of each setting of some optimizers on one workload.
 
     With ``stop_hopeless``, further seeds of a setting whose first seed is hopeless count as stopped and not as missing,
     and the setting loses to every setting that is not hopeless.
@@ -190,8 +193,9 @@ def read_scores(
     value.
     """
     nowhere = (-1, "missing")
+    tried = [one for outcome in outcomes for one in outcome.tried]
     mine = [there[hash_][0] for one in tried for hash_ in one.hashes if hash_ in there]
-    rows = _rows(stored, pd.Index(mine, dtype="int64"), workload)
+    rows = _rows(stored, pd.Index(mine, dtype="int64"), outcomes[0].workload)
     for one in tried:
         places = [there.get(hash_, nowhere) for hash_ in one.hashes]
         found = [rows.get(number) for number, _ in places]
@@ -208,7 +212,6 @@ def read_scores(
         one.losses = tuple(row["loss"] for row in whole) if one.scores else ()
         one.loss = sum(row["loss"] for row in whole) / len(one.hashes) if whole else math.inf
         one.curve = tuple(value for row in whole for value in row["curve"])
-    return all(one.status != "missing" for one in tried)
 
 
 def _rows(stored: Stored, chosen: pd.Index, workload: Workload) -> dict[int, dict[str, Any]]:
