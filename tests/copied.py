@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 OF_THE_START = ("LD_", "PYTHON", "OMP_", "MALLOC_", "GLIBC_")
-"""How variables begin that a process reads when it starts, and a copy would not see."""
+"""How variables begin that a process reads when it starts, and a copy would not see. A copy reads PYTHONPATH too."""
 
 ORIGINAL = """
 import json, os, signal, socket, sys
@@ -51,6 +51,8 @@ words, folder, environment = json.loads(text)
 os.chdir(folder)
 os.environ.clear()
 os.environ.update(environment)
+more = environment.get("PYTHONPATH", "").split(os.pathsep)
+sys.path[1:1] = [place for place in more if place not in ("", *sys.path)]
 sys.argv = ["-c", *words]
 """
 
@@ -111,7 +113,9 @@ class Copy(subprocess.Popen[str]):
 def can_be_copied(environment: Mapping[str, str]) -> bool:
     """Whether a copy would see everything in the environment that a new process sees."""
     both = (environment, os.environ)
-    mine, its = ({key: each[key] for key in each if key.startswith(OF_THE_START)} for each in both)
+    mine, its = (
+        {key: each[key] for key in each if key.startswith(OF_THE_START) and key != "PYTHONPATH"} for each in both
+    )
     return mine == its and hasattr(os, "fork")
 
 
