@@ -13,6 +13,7 @@ from typing import Any
 from unittest import mock
 
 import thalweg.app
+from copied import Copy, can_be_copied
 from thalweg.cli import main
 from thalweg.store.writing import ResultsFolder
 
@@ -32,7 +33,10 @@ class CommandLine:
         """Start a new process, and return it while it runs."""
         # a child of a test run in the background would ignore SIGINT
         program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        command = [sys.executable, "-c", f"{program}from thalweg.cli import main; main()", *words]
+        program += "from thalweg.cli import main; main()"
+        if not options and can_be_copied(self.environment):
+            return Copy(words, self.folder, self.environment, program)
+        command = [sys.executable, "-c", program, *words]
         return subprocess.Popen(command, cwd=self.folder, env=self.environment, text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)  # fmt: skip
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import altair as alt
+if TYPE_CHECKING:
+    import altair as alt  # takes long to import, and a command that only prints tables draws nothing
 
 
 class Picture(NamedTuple):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import altair as alt
 import pandas as pd
 
 from thalweg.benchmark_file import TrackSpec
@@ -15,6 +15,9 @@ from thalweg.present.picture import Picture
 from thalweg.present.table import Column, Table, table
 from thalweg.scoring.records import Record
 from thalweg.scoring.track import Entry, entries, standings
+
+if TYPE_CHECKING:
+    import altair as alt
 
 _LOSS, _STATISTIC = decimals(4), significant(3)
 

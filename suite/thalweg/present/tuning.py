@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pandas as pd
 
 from thalweg.plan import Workload
-from thalweg.present.charts.tuning import budget_chart, sensitivity_chart
 from thalweg.present.numbers import COUNT, format_of
 from thalweg.present.picture import Picture
 from thalweg.present.table import Column, Table, table
@@ -43,6 +42,8 @@ def best_table(best: pd.DataFrame, workload: Workload) -> Table:
 
 def sensitivity_picture(view: View, plan: TunedPlan, workload: Workload) -> Picture | None:
     """The value of each learning rate that was tried; None where a benchmark does not tune the rate alone."""
+    from thalweg.present.charts.tuning import sensitivity_chart
+
     tried = plan.tried[plan.tried["workload"] == workload.name]
     with_rates = tried[tried["lr"].notna() & (tried["status"] != "missing")]
     if with_rates.empty:
@@ -64,6 +65,8 @@ def sensitivity_picture(view: View, plan: TunedPlan, workload: Workload) -> Pict
 
 def budget_picture(view: View, plan: TunedPlan, workload: Workload) -> Picture | None:
     """The leaderboard's value for each tuning budget; None where there is only one budget."""
+    from thalweg.present.charts.tuning import budget_chart
+
     boards = view.budgets
     mine = boards[boards["workload"] == workload.name] if len(boards) else boards
     if len({*mine["budget"]}) < 2:

@@ -60,8 +60,10 @@ class Processes(Executor):
 
         context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
         if hasattr(context, "set_forkserver_preload"):
-            # imports happen once, before workers are forked
-            context.set_forkserver_preload(["thalweg.runner.work", "torch", "pandas", "pyarrow.parquet"])
+            # imports happen once, before workers are forked; torch's first optimizer imports the last one
+            context.set_forkserver_preload(
+                ["thalweg.runner.work", "torch", "pandas", "pyarrow.parquet", "torch._dynamo"]
+            )
         # no locks and no queue, because a killed worker must not hold anything that others wait for
         slots = context.RawArray("q", _SLOT * len(jobs))
         told = [0] * len(jobs)

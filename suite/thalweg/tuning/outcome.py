@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,10 @@ COLUMNS = [
     "gradient_evaluations",
 ]
 """``setting`` in words, ``lr`` where it is all that was searched, ``selected`` the budgets for which it is the best."""
+
+
+There = Mapping[str, tuple[int, str]]
+"""The number and the status of each trial on disk, by hash."""
 
 
 @dataclass
@@ -78,6 +83,11 @@ class Outcome:
     """Learning rates of other parameters, which were not searched, and their values."""
     paid: dict[int, list[Point]] = field(default_factory=dict)
     """The settings beyond the range that each budget takes; empty where no range was extended."""
+
+    @property
+    def complete(self) -> bool:
+        """False while trials are missing on disk."""
+        return all(one.status != "missing" for one in self.tried)
 
     @property
     def without_effect(self) -> str:
@@ -172,8 +182,8 @@ class Outcome:
         return rows
 
 
-def read_scores(tried: Sequence[Tried], stored: Stored, workload: Workload, stop_hopeless: bool = False) -> bool:
-    """Read the results of each setting; False while trials are missing on disk.
+def read_scores(outcomes: Sequence[Outcome], stored: Stored, there: There, stop_hopeless: bool = False) -> None:
+    """Read the results of each setting of some optimizers on one workload.
 
     With ``stop_hopeless``, further seeds of a setting whose first seed is hopeless count as stopped and not as missing,
     and the setting loses to every setting that is not hopeless.
@@ -182,18 +192,18 @@ def read_scores(tried: Sequence[Tried], stored: Stored, workload: Workload, stop
     Without a validation split it is the metric on the training split at the end. A trial that diverged or failed has no
     value.
     """
-    there = stored.trials.drop_duplicates("hash", keep="last")
-    numbers = dict(zip(there["hash"], there.index, strict=True))
-    statuses = dict(zip(there["hash"], there["status"], strict=True))
-    mine = [hash_ for one in tried for hash_ in one.hashes if hash_ in numbers]
-    rows = _rows(stored, pd.Index([numbers[hash_] for hash_ in mine], dtype="int64"), workload)
+    nowhere = (-1, "missing")
+    tried = [one for outcome in outcomes for one in outcome.tried]
+    mine = [there[hash_][0] for one in tried for hash_ in one.hashes if hash_ in there]
+    rows = _rows(stored, pd.Index(mine, dtype="int64"), outcomes[0].workload)
     for one in tried:
-        found = [rows.get(numbers.get(hash_, -1)) for hash_ in one.hashes]
-        one.status = _worst([statuses.get(hash_, "missing") for hash_ in one.hashes])
+        places = [there.get(hash_, nowhere) for hash_ in one.hashes]
+        found = [rows.get(number) for number, _ in places]
+        one.status = _worst([status for _, status in places])
         one.steps = sum(row["steps"] for row in found if row)
         one.gradient_evaluations = sum(row["gradient_evaluations"] for row in found if row)
-        one.begun = one.hashes[0] in statuses
-        if stop_hopeless and one.begun and (statuses[one.hashes[0]] != "done" or not (found[0] or {}).get("improved")):
+        one.begun = one.hashes[0] in there
+        if stop_hopeless and one.begun and (places[0][1] != "done" or not (found[0] or {}).get("improved")):
             one.hopeless = True
             one.status = "stopped" if one.status in ("missing", "done") else one.status
         whole = [row for row in found if row] if one.status == "done" else []
@@ -202,7 +212,6 @@ def read_scores(tried: Sequence[Tried], stored: Stored, workload: Workload, stop
         one.losses = tuple(row["loss"] for row in whole) if one.scores else ()
         one.loss = sum(row["loss"] for row in whole) / len(one.hashes) if whole else math.inf
         one.curve = tuple(value for row in whole for value in row["curve"])
-    return all(one.status != "missing" for one in tried)
 
 
 def _rows(stored: Stored, chosen: pd.Index, workload: Workload) -> dict[int, dict[str, Any]]:
@@ -211,21 +220,26 @@ def _rows(stored: Stored, chosen: pd.Index, workload: Workload) -> dict[int, dic
     columns = ["step", "gradient_evaluations", "split", "metric", "value"]
     curves = stored.curves(columns, chosen, {"split": {split}, "metric": {metric.name, "loss"}})
     sign = 1.0 if metric.better == "higher" else -1.0
+    measured, lost = ((curves["metric"] == name).to_numpy() for name in (metric.name, "loss"))
+    # arrays, since a benchmark has thousands of short curves: a table of each takes a hundred times as long
+    trials, steps, evaluations, values = (
+        curves[name].to_numpy() for name in ("trial", "step", "gradient_evaluations", "value")
+    )
     found: dict[int, dict[str, Any]] = {}
-    for number, rows in curves.groupby("trial"):
-        values = sign * rows.loc[rows["metric"] == metric.name].set_index("step")["value"]
-        losses = rows.loc[rows["metric"] == "loss"].set_index("step")["value"]
-        finite = values[values.map(math.isfinite)]
+    for start, end in pairwise(np.flatnonzero(np.diff(trials, prepend=-1, append=-1))):
+        step, value, is_measured, is_loss = (each[start:end] for each in (steps, values, measured, lost))
+        at, scores = step[is_measured], sign * value[is_measured]
+        counts = np.isfinite(scores)
         if split != "valid":
-            finite = finite[finite.index == values.index[-1]]  # the value at the end, if it is one
-        place = int(finite.to_numpy().argmax()) if len(finite) else None
-        found[int(str(number))] = {
-            "improved": place is not None and int(finite.index[place]) > int(values.index[0]),
-            "score": -math.inf if place is None else float(finite.iloc[place]),
-            "loss": math.inf if place is None else float(losses.loc[finite.index[place]]),
-            "curve": rows.sort_values(["metric", "step"], kind="stable")["value"].tolist(),
-            "steps": int(rows["step"].max()),
-            "gradient_evaluations": int(rows["gradient_evaluations"].max()),
+            counts &= at == at[-1]  # the value at the end, if it is one
+        best = int(np.where(counts, scores, -math.inf).argmax()) if counts.any() else None
+        found[int(trials[start])] = {
+            "improved": best is not None and bool(at[best] > at[0]),
+            "score": -math.inf if best is None else float(scores[best]),
+            "loss": math.inf if best is None else float(value[is_loss][step[is_loss] == at[best]][0]),
+            "curve": value[np.lexsort((step, is_measured))].tolist(),
+            "steps": int(step.max()),
+            "gradient_evaluations": int(evaluations[start:end].max()),
         }
     return found
 

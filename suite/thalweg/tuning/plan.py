@@ -87,6 +87,9 @@ class _Planning:
     ) -> None:
         self.benchmark, self.registry, self.stored, self.tuning = benchmark, registry, stored, tuning
         self.selection = selection
+        self.there = dict(
+            zip(stored.column("hash"), zip(stored.trials.index, stored.column("status"), strict=True), strict=True)
+        )
         self.trials: dict[str, PlannedTrial] = {}
         self.all = replace(selection, only=(), seeds=1, stacks=alone)
         self._check_count()
@@ -106,13 +109,13 @@ class _Planning:
     def plan(self) -> TunedPlan:
         spaces = self._spaces()
         outcomes = self._outcomes({pair: space.settings(self._most) for pair, space in spaces.items()})
-        complete = {pair: self._read(one) for pair, one in outcomes.items()}
+        self._read(outcomes.values())
         for pair, one in outcomes.items():
             one.fixed_rates = self._fixed_rates(*pair)
         extended: dict[tuple[str, str], tuple[int, ...]] = {}
         further: dict[tuple[str, str], list[Point]] = {}
         for pair, one in outcomes.items():
-            if not complete[pair]:
+            if not one.complete:
                 continue
             one.choose(self.tuning.budgets)
             beyond = {budget: spaces[pair].beyond(budget, one.ends(budget)) for budget in self.tuning.budgets}
@@ -127,11 +130,12 @@ class _Planning:
             for point, tried in zip(further[pair], more.tried, strict=True):
                 tried.point = point
             one.tried += more.tried
-            complete[pair] = self._read(one)
+        self._read(outcomes[pair] for pair in added)
+        for one in map(outcomes.__getitem__, added):
             one.best.clear()
-            if complete[pair]:
+            if one.complete:
                 one.choose(self.tuning.budgets)
-        unsettled = {pair for pair in self.wanted if not complete[pair]}
+        unsettled = {pair for pair in self.wanted if not outcomes[pair].complete}
         plan = self._whole(outcomes, unsettled, extended)
         plan.later = self._later(
             outcomes, unsettled, {pair: len(spaces[pair].ranges) for pair in unsettled - set(extended)}
@@ -152,8 +156,13 @@ class _Planning:
         search = sum(len(one.hashes) - len(self._asked(one)) for one in mine)
         return Later(search, final, extensible * beyond * self.tuning.seeds)
 
-    def _read(self, outcome: Outcome) -> bool:
-        return read_scores(outcome.tried, self.stored, outcome.workload, self.tuning.stop_hopeless)
+    def _read(self, outcomes: Iterable[Outcome]) -> None:
+        """Read what settings gave. The curves of a workload are read at once, since each look for some takes long."""
+        by_workload: dict[str, list[Outcome]] = {}
+        for one in outcomes:
+            by_workload.setdefault(one.workload.name, []).append(one)
+        for mine in by_workload.values():
+            read_scores(mine, self.stored, self.there, self.tuning.stop_hopeless)
 
     @property
     def _most(self) -> int:

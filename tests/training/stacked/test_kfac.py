@@ -32,7 +32,7 @@ from thalweg.trial import Trial
 from thalweg_plugins.optimizers.natural._kfac_stacked import StackedKFACStepper
 
 ALL = NETWORKS | MORE_NETWORKS
-LONG: dict[str, Any] = {"budget": Budget(steps=100), "evaluate_every": Interval(steps=10)}
+LONG: dict[str, Any] = {"budget": Budget(steps=60), "evaluate_every": Interval(steps=20)}
 PLAIN = {"update": "plain", "lr": 0.1}
 SETTINGS: dict[str, dict[str, Any]] = {
     "quadratic": {},
@@ -126,7 +126,7 @@ def test_bits_do_not_depend_on_the_other_members(registry: Registry, network: st
     given = SETTINGS[setting]
     rates = [given.get("lr", 1.0) * factor for factor in (1.0, 0.5, 1e12, 1.0, 0.7)]
     asked = members([given | {"lr": lr} for lr in rates], network, dtype=dtype, budget=Budget(steps=42), batch_size=20,
-                    evaluate_every=Interval(steps=6))  # fmt: skip
+                    evaluate_every=Interval(steps=21))  # fmt: skip
     singles = [train_together([one], registry, keep="weights")[0] for one in asked]
     assert singles[0].status == "done"
     for size in (2, 3, 5):
