@@ -161,7 +161,7 @@ def test_a_step_that_never_ends_costs_its_own_path(
 @pytest.mark.parametrize(
     ("link", "says"),
     [
-        ({"function": "beal"}, "Unknown function 'beal': the page shows 'rosenbrock'."),
+        ({"function": "beal"}, "Unknown function 'beal': the page shows 'rosenbrock'; the nearest is 'beale'."),
         ({"steps": "9999"}, "steps = '9999' cannot be shown: the page shows 100."),
         ({"x-rosenbrock": "one"}, "start: x = 'one' cannot be shown"),
         ({"lr-sgd-rosenbrock": "0.0123"}, "learning rate of sgd = '0.0123' cannot be shown: the page shows 0.003."),
