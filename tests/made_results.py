@@ -227,7 +227,7 @@ def show(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Show:
         monkeypatch.setenv("THALWEG_PLUGIN_FILES", ":".join(map(str, plugins)))
         from streamlit.testing.v1 import AppTest
 
-        test = AppTest.from_function(_page, kwargs={"name": page}, default_timeout=30)
+        test = AppTest.from_function(_page, kwargs={"name": page}, default_timeout=120)
         for key, value in link.items():
             test.query_params[key] = value
         test.run()

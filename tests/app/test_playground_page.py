@@ -69,6 +69,12 @@ def asked(optimizer: str, lr: float = 0.01) -> WalkRequest:
     return WalkRequest(function=bowl, optimizer=optimizer, hyperparameters={"lr": lr}, steps=5)
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a loaded machine an answer may take longer than a visitor is made to wait."""
+    monkeypatch.setattr(worker.Worker.__init__, "__defaults__", (60.0,))
+
+
 @pytest.fixture(scope="module")
 def hanging(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("plugin") / "hanging.py"
