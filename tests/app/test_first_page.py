@@ -41,7 +41,7 @@ def ask(path: str, method: str = "GET") -> tuple[dict[bytes, bytes], bytes]:
     return dict(sent[0]["headers"]), b"".join(part["body"] for part in sent[1:])
 
 
-@pytest.mark.parametrize("path", ["/", "/leaderboard", "/a/page/that/is/not/there"])
+@pytest.mark.parametrize("path", ["/", "/leaderboard", "/leaderboard/", "/no-such-page"])
 def test_the_page_has_the_style_and_the_scripts(path: str) -> None:
     headers, body = ask(path)
     text = body.decode()
@@ -52,6 +52,14 @@ def test_the_page_has_the_style_and_the_scripts(path: str) -> None:
     # an answer "unchanged" for the tag would leave the browser with the page of an earlier version
     assert b"etag" not in headers
     assert text.startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize(
+    ("path", "place"), [("/leaderboard/tuned", b"/tuned"), ("//a/b/", b"/b"), ("/a//evil.example/x y", b"/x%20y")]
+)
+def test_a_page_below_another_one_is_looked_for_beside_it(path: str, place: bytes) -> None:
+    headers, body = ask(path)
+    assert (headers[b"location"], body) == (place, b"")
 
 
 def test_other_answers_stay_as_they_are() -> None:

@@ -171,7 +171,7 @@ def test_damaged_trials_are_named(show: Show, part: Path) -> None:
 def test_failures_are_listed(show: Show, results: Path, plugin_file: Path) -> None:
     page = show("live", results, (plugin_file,), benchmark="outside")
     assert "no step for you" in text(page.error)
-    assert "This command goes on with it:" in text(page.markdown)
+    assert "This command trains all that the benchmark lacks:" in text(page.markdown)
 
 
 def test_without_the_benchmarks_file_nobody_knows_what_is_missing(show: Show, part: Path) -> None:

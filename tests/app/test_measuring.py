@@ -73,6 +73,9 @@ def test_settings_that_no_probe_takes_are_told(show: Show, copied: Path, setting
     page.run()
     assert told in page.error[0].value
     assert not page.exception
+    # a second try begins with what was asked for
+    assert page.selectbox(key="measure-probe").value == "trace"
+    assert page.text_input(key="measure-settings").value == settings
 
 
 def test_a_quotation_without_its_end_is_told(show: Show, copied: Path) -> None:
@@ -102,6 +105,14 @@ def test_a_measurement_can_be_cancelled(show: Show, copied: Path, monkeypatch: p
     job.process.wait(60)
     page.run()
     assert any("trace: cancelled" in each.value for each in page.info)
+
+
+def test_probes_that_need_other_weights_are_named_and_not_offered(show: Show, copied: Path) -> None:
+    trial = with_weights(copied)
+    assert "weights/trajectory.safetensors" not in trial.document.files
+    page = show("trial", copied, benchmark="tiny", trial=trial.document.hash)
+    assert "surface" not in page.selectbox(key="measure-probe").options
+    assert any("surface" in each.value and "not saved" in each.value for each in page.caption)
 
 
 def test_a_read_only_app_measures_nothing(show: Show, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:

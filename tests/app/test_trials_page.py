@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from thalweg.contracts import Metric
+from thalweg.present.charts.trial import trial_chart
 from thalweg.present.fates import settings_of
 from thalweg.store.index import read_stored
 from thalweg.store.results import BenchmarkResults
@@ -40,6 +42,24 @@ def test_every_diverged_trial_can_be_opened(show: Show, name: str) -> None:
         page = show("trial", REFERENCE, benchmark=name, trial=hash_)
         assert any(f"trial {hash_}" in caption.value for caption in page.caption)
         assert "1,000,000 times" in page.warning[0].value
+
+
+def test_a_trial_that_was_evaluated_once_has_a_point_and_its_numbers_are_explained(show: Show) -> None:
+    stored = read_stored(BenchmarkResults(REFERENCE, "tuned"))
+    once = next(
+        trial
+        for hash_ in stored.trials.loc[stored.trials["status"] == "diverged", "hash"]
+        if (trial := stored.by_hash[hash_]).curve()["step"].max() == 0
+    )
+    page = show("trial", REFERENCE, benchmark="tuned", trial=once.document.hash)
+    told = f"at step 0; it diverged at step {once.document.summary['step']}."
+    assert any(told in each.value for each in page.caption)
+    chart = trial_chart(once.curve(), Metric("loss", "lower", "log"), None).to_dict()
+    lines, points = chart["layer"][:2]
+    assert points["mark"]["type"] == "point"
+    assert len(chart["datasets"][points["data"]["name"]]) == once.curve()["split"].nunique()
+    assert not chart["datasets"][lines["data"]["name"]]
+    assert points["encoding"]["x"]["scale"] == {"domain": [0, 1]}
 
 
 def test_the_settings_beside_a_diverged_trial_are_those_on_disk(show: Show) -> None:

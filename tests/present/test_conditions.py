@@ -27,6 +27,7 @@ SETTINGS: list[dict[str, Any]] = [
         ("lr<1 momentum=0.9", [0]),
         ("lr<1, momentum == 0", [1]),
         ("lr<1 and momentum<=0.9", [0, 1]),
+        ("lr<1 AND momentum<=0.9", [0, 1]),
         ("nesterov=true", [0]),
         ("nesterov!=True", [1]),
         ("mode=fast", [1]),
@@ -52,6 +53,7 @@ def test_a_hyperparameter_that_is_not_set_meets_no_condition() -> None:
         ("lr>=0.1 momentum", "'momentum' is no condition"),
         ("lr>=0.1momentum=2", "is no condition"),
         ("lr>=fast", "'fast' is no number"),
+        ("lr!=nan", "'nan' is no number"),
         ("=3", "'=3' is no condition"),
         ("lr=>3", "is no condition"),
         ("lr<" + "9" * 5000 + "x", "is no number"),
@@ -67,3 +69,5 @@ def test_a_part_that_is_no_condition_is_named(text: str, told: str) -> None:
 def test_a_name_that_no_settings_have_is_told_with_the_nearest() -> None:
     with pytest.raises(UserError, match="no hyperparameter 'momentun'; did you mean 'momentum'"):
         kept(conditions("momentun=0.9"), SETTINGS)
+    with pytest.raises(UserError, match=r"no hyperparameter 'LR'; there are: lr$"):
+        kept(conditions("LR=0.9"), SETTINGS)

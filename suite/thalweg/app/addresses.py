@@ -14,7 +14,7 @@ from thalweg.present.pair import SIDES
 from thalweg.present.sentences import plain
 from thalweg.shown import brief
 
-_CURVE = ("workload", "metric", "split", "axis")
+_CURVE = ("workload", "metric", "axis")
 _SIDE = ("source", "benchmark", "folder", "workload", "optimizer", "seed")
 PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "start": ("finding",),
@@ -25,7 +25,7 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
     ),
     "landscape": ("probe", "trials", "picture", "camera", "workload", "optimizer"),
     "compare": (
-        "kind", "by", "paired", "margins", *_CURVE, "optimizer",
+        "kind", "by", "paired", "margins", *_CURVE, "split", "optimizer",
         *(f"{side}-{name}" for side in SIDES for name in _SIDE),
     ),
     "live": ("workload",),

@@ -16,6 +16,7 @@ from typing import IO, NamedTuple
 import streamlit as st
 
 from thalweg.app.data import plugin_files, short
+from thalweg.exit_codes import ExitCode
 from thalweg.store.roots import own_root
 
 READ_ONLY = "THALWEG_APP_READ_ONLY"
@@ -63,6 +64,11 @@ class Job:
     def failed(self) -> bool:
         """Whether the process has ended without a table."""
         return not self.running and self.process.returncode != 0
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the process has ended because it was cancelled, and not before for another reason."""
+        return self.cancelled and self.process.poll() in (ExitCode.INTERRUPTED, -signal.SIGINT)
 
     @property
     def last_line(self) -> str:

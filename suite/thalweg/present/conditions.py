@@ -1,4 +1,4 @@
-"""Conditions on hyperparameters, such as ``lr >= 0.01, nesterov = true``, which choose optimizers and trials."""
+"""Conditions on hyperparameters, such as ``lr >= 0.01, momentum = 0.9``, which choose optimizers and trials."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIGNS: Mapping[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
 }
 """The signs between a hyperparameter's name and a value."""
-_ONE = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(<=|>=|!=|<|>|==?)\s*([^\s,<>=!]+)\s*(?:,|;|and\b|(?=\s)|$)")
+_ONE = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(<=|>=|!=|<|>|==?)\s*([^\s,<>=!]+)\s*(?:,|;|and\b|(?=\s)|$)", re.IGNORECASE)
 
 
 class Condition(NamedTuple):
@@ -58,7 +58,7 @@ def conditions(text: str) -> list[Condition]:
             )
         name, sign, value = match.groups()
         sign = sign.replace("==", "=")
-        if sign not in ("=", "!=") and _number(value) is None:
+        if (sign not in ("=", "!=") and _number(value) is None) or value.lower() == "nan":
             raise UserError(f"a condition on {brief(name)}: {brief(value)} is no number")
         found.append(Condition(name, sign, value))
         place = match.end()
@@ -79,7 +79,8 @@ def _check(wanted: Iterable[Condition], settings: Sequence[Mapping[str, Any]]) -
     names = {name for one in settings for name in one}
     for condition in wanted:
         if condition.name not in names:
-            raise UserError(unknown("hyperparameter", condition.name, names))
+            same = [name for name in names if name.lower() == condition.name.lower()]
+            raise UserError(unknown("hyperparameter", condition.name, same or names))
 
 
 def _number(text: str) -> float | None:

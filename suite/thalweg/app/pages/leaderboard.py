@@ -65,7 +65,10 @@ def show(source: Source, loaded: Loaded) -> None:
         if only in (ALL, name):
             rows = shown[shown["workload"] == name]
             st.subheader(name, anchor=name)
-            charts |= _workload(workload, by, rows, source, loaded)
+            if rows.empty and (board["workload"] == name).any():
+                st.info("No optimizer of this workload meets the choices above.")
+            else:
+                charts |= _workload(workload, by, rows, source, loaded)
     share(
         "leaderboard",
         charts,
@@ -80,14 +83,14 @@ def _kept(rows: pd.DataFrame, names: str, settings: str, view: View) -> pd.DataF
 
     A mistake in the conditions is told, and all rows stay.
     """
-    wanted = names.lower().replace(",", " ").split()
-    if wanted and len(rows):
-        rows = rows[[any(word in str(name).lower() for word in wanted) for name in rows["optimizer"]]]
     if settings and len(rows):
         try:
             rows = rows[kept(conditions(settings), _hyperparameters(rows, view))]
         except UserError as error:
             st.warning(plain(f"hyperparameters: {error}"))
+    wanted = names.lower().replace(",", " ").split()
+    if wanted and len(rows):
+        rows = rows[[any(word in str(name).lower() for word in wanted) for name in rows["optimizer"]]]
     return rows
 
 
@@ -124,7 +127,7 @@ def _workload(
         lacks = "validation split" if by == FINAL else "target, so there is no cost of reaching it"
         st.info(f"This workload has no {lacks}.")
     elif rows.empty:
-        st.info("No trial of this workload and of these optimizers is there yet.")
+        st.info("No trial of this workload is there yet.")
     elif metric is SECONDS and view.seen.trials["step_seconds"].isna().all():
         st.info("No step was timed yet: type `thalweg run BENCHMARK --timed`.")
     elif metric is STATE_BYTES and rows["value"].isna().all():

@@ -43,7 +43,8 @@ def show(chosen: tuple[Source, Loaded] | None) -> None:
         st.fragment(_wait, run_every=EVERY)(_source())
         return
     source, loaded = chosen
-    warnings(loaded)
+    # what is wrong with the benchmark's results changes, and stands below
+    warnings(None)
     st.title("Live")
     workloads = loaded.view.workloads
     name = select("workload", list(workloads), "workload") if workloads else ""
@@ -119,9 +120,8 @@ def _state(source: Source, snapshot: Snapshot) -> None:
         return
     loaded = snapshot.loaded
     command, note = _command(source, loaded)
-    begun = progress is not None and progress.ended
     if command is not None:
-        st.markdown(f"This command {'goes on with' if begun else 'starts'} it:")
+        st.markdown("This command trains all that the benchmark lacks:")
         st.code(command, language="bash", wrap_lines=True)
     if note:
         st.caption(plain(note))

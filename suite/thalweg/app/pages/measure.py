@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Collection
+from pathlib import PurePath
 
 import streamlit as st
 
@@ -43,10 +45,17 @@ def show(source: Source, benchmark: str, packed: bool, stored: StoredTrial) -> N
         return
     if job is not None:
         _ended(job, source, benchmark)
-    names = [entry.name for entry in registry().entries("probes") if set(entry.component.when) != {"pair"}]
+    names, more = _measurable(weights_of(stored.document))
+    if st.session_state.get("measure-probe") not in (None, *names):
+        del st.session_state["measure-probe"]  # chosen on the page of another trial
     with st.form("measure", border=True):
-        name = st.selectbox("probe", names, key="measure-probe")
-        text = st.text_input("settings", key="measure-settings", placeholder="resolution=11 examples=256")
+        # the form is not there while a measurement runs, and both choices stay
+        name = st.selectbox("probe", names, key="measure-probe", persist_state="session")
+        text = st.text_input(
+            "settings", key="measure-settings", placeholder="resolution=11 examples=256", persist_state="session"
+        )
+        if more:
+            st.caption(plain(f"{', '.join(more)}: these probes need weights that were not saved, see `--keep`."))
         if st.form_submit_button("Measure"):
             try:
                 settings = tuple(shlex.split(text))
@@ -55,6 +64,18 @@ def show(source: Source, benchmark: str, packed: bool, stored: StoredTrial) -> N
                 return
             measuring.start(Asked(source.path, hash_, str(name), settings))
             st.rerun()
+
+
+def _measurable(weights: Collection[str]) -> tuple[list[str], list[str]]:
+    """The probes that measure a trial with these files of weights, and the probes that need further weights."""
+    there = {PurePath(name).stem for name in weights}
+    names: tuple[list[str], list[str]] = [], []
+    for entry in registry().entries("probes"):
+        probe = entry.component
+        if set(probe.when) != {"pair"}:
+            needed = {*probe.needs, "final", *(["initial"] if "start" in probe.when else [])}
+            names[not needed <= there].append(entry.name)
+    return names
 
 
 def _follow(job: Job) -> None:
@@ -69,7 +90,7 @@ def _follow(job: Job) -> None:
 
 def _ended(job: Job, source: Source, benchmark: str) -> None:
     name = job.asked.probe
-    if job.cancelled:
+    if job.interrupted:
         st.info(plain(f"{name}: cancelled. Measured again, it goes on where it can."))
     elif job.failed:
         st.error(plain(f"{name} was not measured: {job.last_line or 'the process ended without a word'}"))

@@ -103,7 +103,11 @@ def _trials(source: Source, loaded: Loaded) -> None:
         # a packed file has one time for all trials
         known = trials["json_ns"].nunique() > 1
         st.markdown("**The newest**" if known else "**The first by name**")
-        newest = trials.sort_values("json_ns", ascending=False, kind="stable") if known else trials
+        newest = (
+            trials.sort_values("json_ns", ascending=False, kind="stable")
+            if known
+            else trials.sort_values(["workload", "optimizer", "seed"])
+        )
         _links(newest.head(NEWEST), source, loaded)
     with right:
         st.markdown("**Diverged or failed**")

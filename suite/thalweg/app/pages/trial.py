@@ -106,9 +106,7 @@ def _choose(view: View) -> tuple[str, str]:
     beside = _beside(view, asked_for) if asked_for and linked.empty else None
     if beside is not None:
         return beside
-    if asked_for and linked.empty and asked_for != st.session_state.get("trial-shown"):
-        # else another benchmark was chosen, or the trial has gone, and the address is the page's own
-        st.warning(plain(f"No trial of this benchmark has the hash {asked_for!r}."))
+    missing = bool(asked_for) and linked.empty and asked_for != st.session_state.get("trial-shown")
     if len(linked) and st.session_state.get("trial-shown") != linked.iloc[0]["hash"]:
         for key in ("workload", "optimizer", "seed"):
             st.session_state[f"trial-{key}"] = linked.iloc[0][key]
@@ -121,6 +119,10 @@ def _choose(view: View) -> tuple[str, str]:
             value = st.selectbox(key, choices, key=f"trial-{key}", persist_state="session")
             rows = rows[rows[key] == value]
     hash_ = st.session_state["trial-shown"] = st.query_params["trial"] = str(rows["hash"].iloc[0])
+    if missing:
+        # else another benchmark was chosen, or the trial has gone, and the address is the page's own
+        st.warning(plain(f"No trial of this benchmark has the hash {asked_for!r}: the page shows {hash_}."))
+        tell_ignored(laid_over(view.everything.results), asked_for)
     return hash_, str(rows["optimizer"].iloc[0])
 
 
@@ -227,6 +229,10 @@ def _curve(stored: StoredTrial, workload: Workload, document: TrialDocument) -> 
     selected = document.summary.get("selected_step")
     chart = trial_chart(curves, metrics[chosen or names[0]], selected)
     show_chart(chart, "curve")
+    if document.status == "diverged" and len(curves):
+        at, end = int(curves["step"].max()), document.summary.get("step")
+        told = f"; it diverged at step {round(end):,}" if end is not None else ""
+        st.caption(f"Losses and metrics are those until the last evaluation of the trial, at step {at:,}{told}.")
     return {str(chosen or names[0]): chart}, {"learning curve": curves}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import quote
 
 import streamlit
 
@@ -63,6 +64,13 @@ class FirstPage:
         start, body = found
         headers = start["headers"]
         if dict(headers).get(b"content-type", b"").startswith(b"text/html"):
+            above, _, name = scope["path"].rstrip("/").rpartition("/")
+            if above.strip("/"):
+                # the app has no page below another one, where a browser would look for the page's scripts
+                query = scope.get("query_string", b"").decode("latin-1")
+                target = f"/{quote(name)}" + (f"?{query}" if query else "")
+                await answer(send, 303, [(b"location", target.encode()), (b"content-length", b"0")], b"")
+                return
             body = body.replace(b"</head>", self.added + b"</head>", 1)
             # the browser's copy is that of Streamlit's file alone, and must not be taken for this page
             left = (b"content-length", b"etag", b"last-modified", b"accept-ranges")

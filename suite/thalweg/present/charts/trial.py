@@ -14,8 +14,12 @@ SPLITS = ("train", "valid", "test", "optimizer")
 
 
 def trial_chart(curve: pd.DataFrame, metric: Metric, selected_step: int | None) -> Layers:
-    """A line for each split, points for the test split, and a dotted line at the step that validation selects."""
+    """A line for each split, points for the test split, and a dotted line at the step that validation selects.
+
+    A split that was evaluated once has a point.
+    """
     rows = curve[(curve["metric"] == metric.name) & curve["value"].notna()]
+    as_point = (rows["split"] == "test") | (rows.groupby("split")["step"].transform("nunique") < 2)
     log = metric.scale == "log" and bool((rows["value"] > 0).all())
     styles = category_styles(SPLITS)
     domain = [split for split in SPLITS if split in set(rows["split"])]
@@ -25,8 +29,11 @@ def trial_chart(curve: pd.DataFrame, metric: Metric, selected_step: int | None) 
         scale=alt.Scale(domain=domain, range=[styles[split].color for split in domain]),
         legend=alt.Legend(orient="bottom", symbolSize=80),
     )
+    # an axis of a single value would have no ticks
+    once = rows["step"].nunique() < 2
+    ends = alt.Scale(domain=[0, max(1, int(rows["step"].max()))]) if once and len(rows) else alt.Undefined
     encodings = {
-        "x": alt.X("step:Q", title="steps", axis=alt.Axis(format="~s", tickCount=8)),
+        "x": alt.X("step:Q", title="steps", scale=ends, axis=alt.Axis(format="~s", tickCount=8)),
         "y": alt.Y(
             "value:Q",
             title=value_title(metric, "", log),
@@ -41,8 +48,8 @@ def trial_chart(curve: pd.DataFrame, metric: Metric, selected_step: int | None) 
         ],
     }
     layers: list[alt.Chart] = [
-        alt.Chart(rows[rows["split"] != "test"]).mark_line(strokeWidth=2).encode(**encodings),
-        alt.Chart(rows[rows["split"] == "test"]).mark_point(filled=True, size=90, opacity=1).encode(**encodings),
+        alt.Chart(rows[~as_point]).mark_line(strokeWidth=2).encode(**encodings),
+        alt.Chart(rows[as_point]).mark_point(filled=True, size=90, opacity=1).encode(**encodings),
     ]
     if selected_step is not None:
         rule = alt.Chart(pd.DataFrame({"step": [selected_step], "what": ["selected by validation"]}))
