@@ -33,7 +33,7 @@ def trial_chart(curve: pd.DataFrame, metric: Metric, selected_step: int | None) 
     once = rows["step"].nunique() < 2
     ends = alt.Scale(domain=[0, max(1, int(rows["step"].max()))]) if once and len(rows) else alt.Undefined
     encodings = {
-        "x": alt.X("step:Q", title="steps", scale=ends, axis=alt.Axis(format="~s", tickCount=8)),
+        "x": alt.X("step:Q", title="steps", scale=ends, axis=alt.Axis(format="~s", tickCount=8, tickMinStep=1)),
         "y": alt.Y(
             "value:Q",
             title=value_title(metric, "", log),
