@@ -102,7 +102,7 @@ def _hyperparameters(rows: pd.DataFrame, view: View) -> list[dict[str, Any]]:
 
 def _counts(loaded: Loaded) -> None:
     trials = loaded.view.seen.trials
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, key="counts"):
         for status in ("done", "diverged", "failed"):
             number = int((trials["status"] == status).sum())
             with st.container(width=120):

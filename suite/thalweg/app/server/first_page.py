@@ -23,6 +23,7 @@ SCRIPTS = (
 """The first parts of the names of scripts that nearly every page needs. Streamlit loads them when a part needs them."""
 
 STYLE = """
+@media (min-width: 1000px) { .st-key-counts { min-height: 112px; } }
 @media (min-width: 769px) {
   [data-testid="stAppViewContainer"]:not(:has([data-testid="stSidebar"])) { padding-left: 300px; }
 }
@@ -36,7 +37,7 @@ STYLE = """
   min-height: 68px;
 }
 """
-"""The sidebar's room before it is there; choices of the sidebar below its links; the height of a choice."""
+"""The height of the leaderboard's counts, the sidebar's room, its choices below its links, the height of a choice."""
 
 
 class FirstPage:
