@@ -21,7 +21,6 @@ PICTURES = {
     "leaderboard": ("/leaderboard?benchmark=tuned&only=digits-mlp", 1300),
     "landscape": ("/landscape?benchmark=landscapes", 1540),
     "tuning": ("/tuning?benchmark=tuned", 900),
-    "start": ("/", 1000),
 }
 """The address and the height of each picture, in pixels of a window of 1280."""
 WAIT = 60_000
