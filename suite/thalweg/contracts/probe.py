@@ -163,6 +163,11 @@ class Probe(Component, ABC):
     Other probes are given every n-th row of a long table by the app.
     """
 
+    @property
+    def measured_on(self) -> set[str]:
+        """The names of the weights on which it is measured: initial, final, trajectory."""
+        return {*self.needs, "final", *(["initial"] if "start" in self.when else [])}
+
     def misfit(self, options: Mapping[str, Any]) -> str | None:
         """Why it cannot run with these options, as the end of a sentence; None when it can. Asked before training."""
         return None

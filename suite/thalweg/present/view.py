@@ -121,14 +121,18 @@ class View:
     def hyperparameters(self, hashes: Iterable[str]) -> list[dict[str, Any]]:
         """The hyperparameters of each of these trials, defaults included; none of a trial that cannot be read."""
         known = self._hyperparameters
-        found = []
+        found: list[dict[str, Any]] = []
         for hash_ in hashes:
             # trials that differ in their seed alone have one configuration
             key = self._configurations.get(hash_, hash_)
             if key not in known:
                 trial = self.stored.get(hash_)
-                of = trial.document if trial else None
-                known[key] = {**of.options.get("optimizer", {}), **of.trial.optimizer.options} if of else {}
+                if trial is None:
+                    # the other trials of the configuration may be read
+                    found.append({})
+                    continue
+                of = trial.document
+                known[key] = {**of.options.get("optimizer", {}), **of.trial.optimizer.options}
             found.append(known[key])
         return found
 

@@ -136,9 +136,5 @@ def _check_way(module: nn.Module, weights: SavedWeights) -> None:
 
 def lacking(active: ActiveProbe, weights: SavedWeights, pair: bool) -> list[str]:
     """The names of the weights that a probe needs and that were not saved."""
-    needed = set(active.probe.needs) | {"final"}
-    if "start" in active.probe.when:
-        needed.add("initial")
-    if pair:
-        needed = {"final"}
+    needed = {"final"} if pair else active.probe.measured_on
     return [name for name in ("initial", "final", "trajectory") if name in needed and getattr(weights, name) is None]

@@ -22,7 +22,7 @@ def part(table: pd.DataFrame, scale: alt.Scale = NAMES) -> alt.LayerChart | alt.
 
 
 def legends(chart: Any) -> list[Any]:
-    """The legends of the colours in a chart; None where there is none."""
+    """The legends of the colours in a chart; None for a chart whose colours have no legend."""
     spec: dict[str, Any] = chart.to_dict()
     return [layer["encoding"]["color"]["legend"] for layer in spec["layer"] if "color" in layer["encoding"]]
 

@@ -81,7 +81,7 @@ def show(source: Source, loaded: Loaded) -> None:
 def _kept(rows: pd.DataFrame, names: str, settings: str, view: View) -> pd.DataFrame:
     """The rows of optimizers whose names hold one of the words, and for whose trials the conditions hold.
 
-    A mistake in the conditions is told, and all rows stay.
+    The page tells a mistake in the conditions, and keeps all rows.
     """
     if settings and len(rows):
         try:

@@ -73,8 +73,7 @@ def _measurable(weights: Collection[str]) -> tuple[list[str], list[str]]:
     for entry in registry().entries("probes"):
         probe = entry.component
         if set(probe.when) != {"pair"}:
-            needed = {*probe.needs, "final", *(["initial"] if "start" in probe.when else [])}
-            names[not needed <= there].append(entry.name)
+            names[not probe.measured_on <= there].append(entry.name)
     return names
 
 

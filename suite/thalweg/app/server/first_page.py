@@ -73,7 +73,7 @@ class FirstPage:
                 await answer(send, 303, [(b"location", target.encode()), (b"content-length", b"0")], b"")
                 return
             body = body.replace(b"</head>", self.added + b"</head>", 1)
-            # the browser's copy is that of Streamlit's file alone, and must not be taken for this page
+            # these headers describe Streamlit's file, and a browser would take its older copy for this page
             left = (b"content-length", b"etag", b"last-modified", b"accept-ranges")
             headers = [pair for pair in headers if pair[0].lower() not in left]
             headers.append((b"content-length", str(len(body)).encode()))
