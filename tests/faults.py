@@ -19,7 +19,7 @@ kept = []
 
 class Faulty(SGD):
     name = "faulty"
-    faults = ("leak", "memory-error", "device", "loud", "hang", "stuck", "slow", "none")
+    faults = ("leak", "memory-error", "device", "loud", "hang", "stuck", "slow", "deaf", "wraps", "none")
     options = (*SGD.options, thalweg.Option("fault", "none", faults))
 
     def build(self, module, hyperparameters, context):
@@ -55,6 +55,14 @@ class Faulty(SGD):
                 system.pthread_mutex_lock(mutex)
             if fault == "slow":
                 time.sleep(0.1)
+            if fault in ("deaf", "wraps"):
+                # what code that catches everything makes of a Ctrl-C
+                try:
+                    time.sleep(60)
+                except KeyboardInterrupt:
+                    if fault == "wraps":
+                        raise RuntimeError("could not sleep") from None
+                    fault = "none"
             return step(objective)
 
         stepper.step = broken

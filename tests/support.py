@@ -153,7 +153,7 @@ from thalweg_plugins.optimizers.first_order.sgd import SGD
 
 class Faulty(SGD):
     name = "faulty"
-    faults = ("raise", "exit", "slow", "crawl", "hang", "once", "none")
+    faults = ("raise", "exit", "exit-0", "slow", "crawl", "hang", "once", "none")
     options = (*SGD.options, thalweg.Option("fault", "raise", faults))
 
     def build(self, module, hyperparameters, context):
@@ -168,6 +168,8 @@ class Faulty(SGD):
                 raise RuntimeError("the optimizer is broken")
             if fault == "exit":
                 os._exit(7)
+            if fault == "exit-0":
+                os._exit(0)
             if fault == "hang":
                 import ctypes
                 ctypes.PyDLL(None).sleep(600)  # in C, and Python's lock is held

@@ -36,6 +36,19 @@ def test_ctrl_c_ends_a_cluster_of_ours_that_hangs(process_cli: CommandLine, cli:
     cli("results", "verify")
 
 
+@pytest.mark.parametrize("fault", ["deaf", "wraps"])
+def test_a_ctrl_c_ends_the_run_whatever_the_trial_makes_of_it(
+    process_cli: CommandLine, cli: CommandLine, fault: str
+) -> None:
+    process = start(process_cli, *tiny(cli, fault), "-j1")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert json.loads(out)["outcome"] == "interrupted"
+    assert statuses(cli) == {"done": 2, "unfinished": 1}
+    cli("results", "verify")
+
+
 @pytest.mark.parametrize(("fault", "how"), [("stuck", "--quiet"), ("hang", "-j2"), ("hang", "--executor=dask")])
 def test_a_second_ctrl_c_ends_at_once(process_cli: CommandLine, cli: CommandLine, fault: str, how: str) -> None:
     process = start(process_cli, *tiny(cli, fault), how)

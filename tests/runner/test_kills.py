@@ -62,11 +62,15 @@ def test_a_killed_run_resumes_without_retraining(process_cli: CommandLine, small
     cli("results", "verify")
 
 
-def test_a_process_that_exits_in_mid_trial_leaves_the_trial_unfinished(process_cli: CommandLine, small: Path) -> None:
+@pytest.mark.parametrize(("fault", "status"), [("exit", 7), ("exit-0", 0)])
+def test_a_process_that_exits_in_mid_trial_leaves_the_trial_unfinished(
+    process_cli: CommandLine, small: Path, fault: str, status: int
+) -> None:
     cli = process_cli
     (cli.folder / "faulty.py").write_text(FAULTY, encoding="utf-8")
-    words = ["run", "small.toml", "--plugin", "faulty.py", "--with", "optimizer=faulty:fault=exit"]
-    cli(*words, "--only", "optimizer=faulty:fault=exit", code=7)
+    words = ["run", "small.toml", "--plugin", "faulty.py", "--with", f"optimizer=faulty:fault={fault}"]
+    ended = cli(*words, "--only", f"optimizer=faulty:fault={fault}", code=1)
+    assert f"a component ended the process with os._exit({status})" in ended.stderr
     (trial,) = cli.json("results", "list")["trials"]
     assert trial["status"] == "unfinished"
 

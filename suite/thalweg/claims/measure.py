@@ -18,6 +18,7 @@ from thalweg.failure import Failure
 from thalweg.plan import PlannedTrial
 from thalweg.registry import Registry, load_registry
 from thalweg.runner.environment import environment
+from thalweg.runner.interrupts import heed
 from thalweg.store.claims import ClaimDocument, ClaimsFolder, SeedDocument, StoredClaim
 
 
@@ -88,6 +89,7 @@ def measure_claim(job: MeasureJob) -> list[SeedReport]:
                 rows = _measured(claim, context, seed)
             except (Exception, SystemExit) as problem:
                 error = Failure.of(problem)
+            heed()
             seconds = time.perf_counter() - started
             table = pd.concat([part for part in (table[table["seed"] != seed], rows) if len(part)] or [_empty()])
             measured[str(seed)] = SeedDocument(seconds=seconds, trials=job.trials, error=error)

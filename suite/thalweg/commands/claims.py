@@ -62,7 +62,8 @@ def run_command(
     from thalweg.claims.run import ClaimsOptions, run_claims
     from thalweg.commands.progress import make_progress
     from thalweg.commands.run import choose_device, output_to_errors, workers_of
-    from thalweg.runner.interrupts import second_ends_at_once
+    from thalweg.runner.exits import exits_are_failures
+    from thalweg.runner.interrupts import interruptible
     from thalweg.runner.options import RunOptions, default_executor
 
     registry = arguments.registry()
@@ -79,7 +80,7 @@ def run_command(
     root = results_root(arguments.results)
     progress = make_progress(quiet)
     try:
-        with second_ends_at_once(), output_to_errors():
+        with interruptible(), exits_are_failures(), output_to_errors():
             report = run_claims(entries, arguments.tier, registry, root, progress, options)
     finally:
         progress.close()

@@ -74,6 +74,8 @@ def probe_command(options: ProbeOptions) -> ExitCode:
     if not measured_before or there is None:
         named = trial.document
         check_extents([PlannedTrial(named.workload, named.optimizer, named.trial, (request,))], registry)
+        from thalweg.runner.exits import exits_are_failures
+        from thalweg.runner.interrupts import interruptible
         from thalweg.runner.saved import measure
         from thalweg.training.assembly import active_probes
         from thalweg.training.measure import lacking
@@ -87,7 +89,13 @@ def probe_command(options: ProbeOptions) -> ExitCode:
             _refuse(lacking(active, others, pair=True), partner)
             _same_kind(trial, partner)
         try:
-            with contextlib.redirect_stdout(sys.stderr), holder.hold(trial.document.hash), Measuring(name) as progress:
+            with (
+                interruptible(),
+                exits_are_failures(),
+                contextlib.redirect_stdout(sys.stderr),
+                holder.hold(trial.document.hash),
+                Measuring(name) as progress,
+            ):
                 old = there
                 there, found = measure(holder, trial, request, registry, weights, other=others, progress=progress)
                 if there.error is None or old is None or old.status != "done":

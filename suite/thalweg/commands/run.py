@@ -22,8 +22,9 @@ from thalweg.expand import optimizers_of
 from thalweg.kept import find_benchmark
 from thalweg.memory import GB
 from thalweg.registry import Registry, load_registry
+from thalweg.runner.exits import exits_are_failures
 from thalweg.runner.finding import find_out
-from thalweg.runner.interrupts import second_ends_at_once
+from thalweg.runner.interrupts import interruptible
 from thalweg.runner.options import RunOptions, default_executor
 from thalweg.runner.run import run_benchmark
 from thalweg.runner.stacking import Rule
@@ -89,7 +90,7 @@ def run_command(arguments: RunArguments) -> ExitCode:
         return dry_run(plan, registry, root, options, arguments.as_json)
     progress = make_progress(arguments.quiet)
     try:
-        with second_ends_at_once(), output_to_errors():
+        with interruptible(), exits_are_failures(), output_to_errors():
             plan, report = run_to_the_end(
                 plan,
                 lambda: plan_of(benchmark, registry, selection, read_counted(stored_in)),

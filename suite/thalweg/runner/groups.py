@@ -16,7 +16,7 @@ from thalweg.failure import Failure
 from thalweg.hooks import call_hook
 from thalweg.outcome import TrialResult
 from thalweg.printed import LOG, kept, outside
-from thalweg.runner.interrupts import finish_writing
+from thalweg.runner.interrupts import finish_writing, heed
 from thalweg.runner.work import Job, cached_result, identity, registry_of, save, skeleton_of, train_and_save
 from thalweg.stacking import group_key
 from thalweg.store.curve import curve_table
@@ -81,6 +81,7 @@ def train_and_save_group(group: Group, progress: Progress) -> list[TrialResult]:
     try:
         return _train_and_save_group(group, progress, told)
     except (Exception, SystemExit) as error:
+        heed()
         if len(jobs) == 1:
             failure = Failure.of(error)
             return [TrialResult("failed", failure.line, failure)]
@@ -140,6 +141,7 @@ def _train_and_save_group(group: Group, progress: Progress, told: list[bool]) ->
             hint = f"{failure.message} (it trains in a stack here, and by itself with --no-batching)"
             failure = failure.model_copy(update={"message": hint})
             trained = [Trained("failed", failure.line, failure, curve_table([]), {})]
+        heed()
         claims.enter_context(finish_writing())
         # the trials of one program have one output
         for _, _, _, folder, _ in left[1:]:

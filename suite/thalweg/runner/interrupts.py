@@ -1,4 +1,4 @@
-"""Ctrl-C: the first one lets the runner finish what it writes; a second one ends everything at once."""
+"""Ctrl-C: the first lets the runner finish what it writes and is never lost; a second ends everything at once."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from types import FrameType
 import psutil
 
 from thalweg.exit_codes import ExitCode
+from thalweg.runner.exits import end_now
 
 
 @contextlib.contextmanager
@@ -36,16 +37,55 @@ def finish_writing() -> Iterator[None]:
             signal.raise_signal(came_in)
 
 
-@contextlib.contextmanager
-def second_ends_at_once() -> Iterator[None]:
-    """While active, a second Ctrl-C ends this process and its workers, even during a call into C.
+_came: list[int] = []
+"""The Ctrl-C of the command at work."""
 
-    Python handles a signal only between two of its own instructions. But the system's handler writes the number of each
-    signal to a socket, and a thread can read the socket as soon as it gets Python's lock.
+
+def heed() -> None:
+    """Raise KeyboardInterrupt if a Ctrl-C came, whatever became of the exception that the Ctrl-C raised.
+
+    The exception may end in code of others that catches everything. Python up to 3.11 turns the exception into a
+    RuntimeError if a class is being made, as it is while a module is imported.
+    """
+    if _came and threading.current_thread() is threading.main_thread():
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """While active, ``heed`` knows of a Ctrl-C, and a second one ends this process and its workers.
+
+    The second one ends them even during a call into C. Python handles a signal only between two of its own
+    instructions. But the system's handler writes the number of each signal to a socket, and a thread can read the
+    socket as soon as it gets Python's lock.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    with _second_ends_at_once(), _remembered():
+        yield
+
+
+@contextlib.contextmanager
+def _remembered() -> Iterator[None]:
+    def remember(number: int, frame: FrameType | None) -> None:
+        _came.append(number)
+        signal.default_int_handler(number, frame)
+
+    _came.clear()
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # it is ignored, or handled by the caller
+        yield
+        return
+    signal.signal(signal.SIGINT, remember)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _came.clear()
+
+
+@contextlib.contextmanager
+def _second_ends_at_once() -> Iterator[None]:
     ours, told = socket.socketpair()
     told.setblocking(False)
     threading.Thread(target=_listen, args=(ours,), daemon=True).start()
@@ -75,4 +115,4 @@ def _end_now() -> None:
     if os.isatty(2):
         os.write(2, b"\x1b[?25h")
     os.write(2, b"\ninterrupted twice: ended at once\n")
-    os._exit(ExitCode.INTERRUPTED)
+    end_now(ExitCode.INTERRUPTED)

@@ -11,6 +11,7 @@ from thalweg.contracts.probe import SavedWeights
 from thalweg.errors import UserError
 from thalweg.failure import Failure
 from thalweg.registry import Registry
+from thalweg.runner.interrupts import heed
 from thalweg.store.documents import ProbeDocument
 from thalweg.store.overlay import Overlay
 from thalweg.store.trials import StoredTrial
@@ -72,8 +73,10 @@ def measure(
                 asked, active, registry, weights, steps, cost, other=other, scratch=scratch, progress=progress
             )
     except (Exception, SystemExit) as error:
+        heed()
         return ProbeDocument(request=request, status="failed", error=Failure.of(error), cost=cost), None
     guard.remove_left(scratch)
+    heed()
     return ProbeDocument(request=request, status="done", cost=cost), table
 
 

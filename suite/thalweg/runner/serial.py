@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from thalweg import hookimpl
 from thalweg.contracts.executor import Executor, J, Progress, R
 from thalweg.hookspecs import Register
+from thalweg.runner.interrupts import heed
 
 
 class Serial(Executor):
@@ -24,8 +25,13 @@ class Serial(Executor):
         workers: int | None = None,
     ) -> Iterator[tuple[J, R]]:
         """Yield (job, result) as each is done."""
+
+        def heeding(job: J, done: int, total: int) -> None:
+            heed()
+            progress(job, done, total)
+
         for job in jobs:
-            yield job, work(job, progress)
+            yield job, work(job, heeding)
 
 
 @hookimpl

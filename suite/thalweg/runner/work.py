@@ -20,7 +20,7 @@ from thalweg.printed import LOG, kept, outside
 from thalweg.registry import Registry, load_registry
 from thalweg.runner.done import have_of, is_done
 from thalweg.runner.environment import environment
-from thalweg.runner.interrupts import finish_writing
+from thalweg.runner.interrupts import finish_writing, heed
 from thalweg.store.curve import curve_table
 from thalweg.store.documents import ENDED, ProbeDocument, TrialDocument
 from thalweg.store.sweep import killed
@@ -71,6 +71,7 @@ def train_and_save(job: Job, progress: Progress) -> TrialResult:
     try:
         return _train_and_save(job, progress, registry_of(job))
     except (Exception, SystemExit) as error:
+        heed()
         failure = Failure.of(error)
         return TrialResult("failed", failure.line, failure)
 
@@ -98,6 +99,7 @@ def _train_and_save(job: Job, progress: Progress, registry: Registry) -> TrialRe
         except (Exception, SystemExit) as error:
             failure = Failure.of(error)
             trained = Trained("failed", failure.line, failure, curve_table([]), {})
+        heed()
         result, whole = save(planned, skeleton, trained, results, folder, there, errors)
         checkpoint.remove()
     if whole:
