@@ -69,7 +69,8 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     git(repository, "checkout", "-q", "main")
     script = folder / "bin" / "thalweg"
     script.parent.mkdir()
-    script.write_text(f"#!{sys.executable}\nfrom thalweg.cli import main\nmain()\n", encoding="utf-8")
+    program = 'from thalweg.cli import main\nif __name__ == "__main__":\n    main()\n'
+    script.write_text(f"#!{sys.executable}\n{program}", encoding="utf-8")
     script.chmod(0o755)
     return repository
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from thalweg.outcome import RunReport
 from thalweg.registry import Entry, Registry
 from thalweg.runner.options import RunOptions
 from thalweg.runner.run import Watcher
+from thalweg.runner.warm import warm_processes
 from thalweg.selection import Device
 from thalweg.store.claims import ClaimsFolder
 
@@ -172,7 +172,7 @@ def _each(
         return
     from pebble import ProcessPool
 
-    pool = ProcessPool(max_workers=min(workers, len(jobs)), context=multiprocessing.get_context("spawn"))
+    pool = ProcessPool(max_workers=min(workers, len(jobs)), context=warm_processes())
     try:
         waiting = [(job, pool.schedule(measure_claim, args=[job])) for job in jobs]
 

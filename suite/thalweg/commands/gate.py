@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from thalweg.commands.apart import command_apart
 from thalweg.commands.compare import check_format, print_comparison
 from thalweg.console import errors, tell
 from thalweg.errors import UserError
 from thalweg.exit_codes import ExitCode
+from thalweg.expand import optimizers_of
 from thalweg.kept import find_benchmark
 from thalweg.present.comparison import Comparison, compare_sides
 from thalweg.present.sides import Side, read_side
 from thalweg.present.verdicts import ordered
 from thalweg.registry import load_registry
+from thalweg.runner.finding import find_out
 from thalweg.scoring.compare import NOTHING, Terms
 from thalweg.scoring.judge import Levels
 from thalweg.scoring.margins import parse_margins
@@ -72,8 +74,11 @@ def gate_command(options: GateOptions) -> ExitCode:
     looks = plan_looks(rows, options.max_seeds)
     looks = [Look(min(EQUAL_SEEDS, looks[0].seeds), Levels(0.0, 0.0)), *looks]
 
-    old = _Trained(options, options.python_baseline or sys.executable, options.baseline, options.plugins_baseline)
-    new = _Trained(options, sys.executable, options.candidate, options.plugins_candidate)
+    for known in (registry_before, registry):
+        # here, because each process that trains would start another one to find out
+        find_out(optimizers_of(benchmark, Selection()), known, lambda text: errors().print(text, markup=False))
+    old = _Trained(options, options.python_baseline, options.baseline, options.plugins_baseline)
+    new = _Trained(options, "", options.candidate, options.plugins_candidate)
 
     def train(seeds: int, wanted: Sequence[str]) -> None:
         for side in (old, new):
@@ -171,9 +176,14 @@ class _Trained:
         words += ["--quiet", "--json", *(word for plugin in self.plugins for word in ("--plugin", str(plugin)))]
         words += [word for name in wanted for word in ("--only", name)]
         words += ["--jobs", self.options.jobs] if self.options.jobs else []
-        done = subprocess.run([self.python, "-m", "thalweg", *words], stdout=subprocess.PIPE, check=False)
-        if done.returncode not in (ExitCode.DONE, ExitCode.FAILED) or not done.stdout:
-            code = done.returncode
+        code, said = self._run(words)
+        if code not in (ExitCode.DONE, ExitCode.FAILED) or not said:
             told = ExitCode(code).meaning if code in set(ExitCode) else f"code {code}"
             raise UserError(f"{self.results}: its seeds were not trained ({told}); see above")
-        self.hashes |= set(json.loads(done.stdout)["hashes"])
+        self.hashes |= set(json.loads(said)["hashes"])
+
+    def _run(self, words: Sequence[str]) -> tuple[int, bytes]:
+        if not self.python:
+            return command_apart(words)
+        done = subprocess.run([self.python, "-m", "thalweg", *words], stdout=subprocess.PIPE, check=False)
+        return done.returncode, done.stdout

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 from thalweg.conventions import keep, known
 from thalweg.refs import provider_of
 from thalweg.registry import Entry, Registry, load_registry
+from thalweg.runner.warm import warm_processes
 from thalweg.shown import cut
 
 LIMIT = 60.0
@@ -52,8 +52,7 @@ def find_out(names: Iterable[str], registry: Registry, say: Callable[[str], None
 
 def _find_some(entries: Sequence[Entry], registry: Registry, say: Callable[[str], None], limit: float) -> list[Entry]:
     """Ask one process; gives the optimizers that are left after it ended early."""
-    # a fork of this process could wait for ever for a lock that another thread holds
-    context: Any = multiprocessing.get_context("spawn")
+    context: Any = warm_processes()
     ours, theirs = context.Pipe(duplex=False)
     names = [entry.name for entry in entries]
     child = context.Process(target=_answer, args=(names, registry.plugin_files, theirs), daemon=True)
@@ -104,10 +103,12 @@ def _answer(names: Sequence[str], plugin_files: Sequence[Path], answers: Connect
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     sys.stdout = sys.stderr = open(nowhere, "w", closefd=False)  # noqa: SIM115 - for as long as the process
-    # compiling takes minutes, and changes no convention
-    os.environ["TORCHDYNAMO_DISABLE"] = "1"
     registry = load_registry(plugin_files)
     import torch
+    import torch._dynamo.config
+
+    # compiling takes minutes, and changes no convention
+    torch._dynamo.config.disable = True
 
     from thalweg.training.contained import contained
     from thalweg.training.finding import NothingWorksError, find_conventions

@@ -54,16 +54,11 @@ class Processes(Executor):
         memory: int | None = None,
     ) -> Iterator[tuple[J, R]]:
         """Yield (job, result) as they end, in any order."""
-        import multiprocessing
-
         import pebble
 
-        context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
-        if hasattr(context, "set_forkserver_preload"):
-            # imports happen once, before workers are forked; torch's first optimizer imports the last one
-            context.set_forkserver_preload(
-                ["thalweg.runner.work", "torch", "pandas", "pyarrow.parquet", "torch._dynamo"]
-            )
+        from thalweg.runner.warm import warm_processes
+
+        context = warm_processes()
         # no locks and no queue, because a killed worker must not hold anything that others wait for
         slots = context.RawArray("q", _SLOT * len(jobs))
         told = [0] * len(jobs)
