@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+import streamlit as st
 
 from thalweg.app.server.first_page import SCRIPTS, STYLE, FirstPage, scripts
 
@@ -72,6 +74,11 @@ def test_other_answers_stay_as_they_are() -> None:
     assert (body, headers[b"etag"]) == (b"let x = '</head>'", b'"one"')
 
 
-def test_every_script_is_there_once() -> None:
+def test_every_script_and_what_it_imports_is_there_once() -> None:
     found = scripts()
-    assert [name.split(".")[0] for name in found] == sorted(SCRIPTS)
+    assert [name.split(".")[0] for name in found[: len(SCRIPTS)]] == sorted(SCRIPTS)
+    assert len(set(found)) == len(found)
+    # the scales of charts, which "embed" imports, and dates, which only "DataFrame" imports
+    assert {"linear", "moment"} <= {name.split(".")[0] for name in found}
+    folder = Path(st.__file__).parent / "static"
+    assert all((folder / "static" / "js" / name).is_file() for name in found)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import functools
 import io
 import os
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -28,6 +29,12 @@ app = typer.Typer(
 )
 
 
+@functools.cache
+def command() -> Any:
+    """The command line as click takes it. typer would make it anew in each call, of the signatures of all commands."""
+    return typer.main.get_command(app)
+
+
 def main() -> None:
     """Run the command line; a user's mistake ends it with one line on standard error and ``ExitCode.MISTAKE``."""
     for stream in (sys.stdout, sys.stderr):
@@ -36,7 +43,7 @@ def main() -> None:
     try:
         set_allocator()
         # without standalone mode click returns the exit code of typer.Exit
-        code = app(standalone_mode=False)
+        code = command()(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else ExitCode.DONE)
     except UserError as error:
         _mistake(str(error), ExitCode.NOTHING if isinstance(error, NothingThere) else ExitCode.MISTAKE)

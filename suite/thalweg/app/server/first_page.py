@@ -7,6 +7,7 @@ the app's script still runs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
@@ -38,6 +39,9 @@ STYLE = """
 }
 """
 """The height of the leaderboard's counts, the sidebar's room, its choices below its links, the height of a choice."""
+
+
+_IMPORT = re.compile(r'(?:from|import)\s*"\./([\w.-]+\.js)"')
 
 
 class FirstPage:
@@ -81,9 +85,18 @@ class FirstPage:
 
 
 def scripts() -> list[str]:
-    """The file names of :data:`SCRIPTS` in the installed Streamlit; none where Streamlit keeps them elsewhere."""
+    """The file names of :data:`SCRIPTS` in the installed Streamlit, and of what they import.
+
+    A browser asks for a script's imports only when it has the script. None where Streamlit keeps them elsewhere.
+    """
     folder = Path(streamlit.__file__).parent / "static" / "static" / "js"
-    return sorted(path.name for name in SCRIPTS for path in folder.glob(f"{name}.*.js"))
+    left = sorted(path.name for name in SCRIPTS for path in folder.glob(f"{name}.*.js"))
+    found: dict[str, None] = {}
+    for name in left:
+        if name not in found:
+            found[name] = None
+            left += [each for each in _IMPORT.findall((folder / name).read_text("utf-8")) if (folder / each).is_file()]
+    return list(found)
 
 
 def head(names: Iterable[str]) -> bytes:
