@@ -39,6 +39,7 @@ from thalweg.tuning.plan import TunedPlan, plan_of
 
 PAGE = Path(__file__).parent / "results.md"
 TRACKS = Path(__file__).parent / "tracks.md"
+STANDINGS = Path(__file__).parents[1] / "plugins" / "thalweg-optimizers" / "RESULTS.md"
 REFERENCE = Path(__file__).parents[1] / "results" / "reference"
 
 
@@ -342,6 +343,12 @@ def _on_the_plane(stored: Stored, part: pd.DataFrame) -> list[str]:
     return ["–", "–"]
 
 
+def optimizers_story() -> str:
+    """What ``tools/standings.py`` of thalweg-optimizers found, where all its packages are installed."""
+    page = STANDINGS.read_text(encoding="utf-8")
+    return page.partition("<!-- story -->\n\n")[2].partition("\n\n<!-- end -->")[0]
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "tuned digits": lambda: accuracy_table("tuned", "digits-mlp"),
     "tuned mnist1d": lambda: accuracy_table("tuned", "mnist1d-mlp"),
@@ -356,6 +363,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "broad rates": lambda: edges_table("broad"),
     "broad critical": lambda: critical_table("broad"),
     "landscapes": landscapes_table,
+    "optimizers": optimizers_story,
     "ladders": ladder_table,
     "ladders edges": edges_of_ladders,
     "language track": track_table,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from pathlib import Path
@@ -22,6 +23,29 @@ def test_numbers_stand_in_blocks_alone() -> None:
     text = results_tables.PAGE.read_text(encoding="utf-8")
     prose = re.sub(r"<!-- [^>]*: docs/results_tables.py -->.*?<!-- end -->|```.*?```", "", text, flags=re.DOTALL)
     assert re.findall(r"\d+\.\d+|\d+%|\d+ points?\b", prose) == []
+
+
+def test_the_standings_are_of_the_results_that_are_kept() -> None:
+    """Only an environment with every package of thalweg-optimizers can compute its standings again."""
+    page, pack = results_tables.STANDINGS, results_tables.STANDINGS.parent / "results" / "optimizers.thalweg"
+    assert f"SHA-256 `{hashlib.sha256(pack.read_bytes()).hexdigest()}`" in page.read_text(encoding="utf-8")
+
+
+def test_the_sentences_on_all_optimizers_hold() -> None:
+    lines = [line.split("|") for line in results_tables.block("optimizers").splitlines() if line.startswith("|")]
+    rows = {what.strip(): cells for _, what, *cells, _ in lines}
+    (digits, pairs), (certain, _) = (
+        [int(number.replace(",", "")) for number in cell.split(" of ")]
+        for cell in rows["pairs of which one is certainly better"]
+    )
+    assert digits == 0
+    assert certain < pairs / 10
+    ranked = len(re.findall(r"^\| 1–\d+ ", results_tables.STANDINGS.read_text(encoding="utf-8"), re.MULTILINE))
+    first = [int(cell) for cell in rows["optimizers that may be first"]]
+    assert ranked == sum(first)
+    middle = range(20, first[0] - 20)
+    places = [int(place) for cell in rows["places of SGD and of Adam by mean"] for place in cell.split(" and ")]
+    assert all(place in middle for place in places)
 
 
 def test_the_sentences_on_ladders_hold() -> None:
