@@ -293,3 +293,38 @@ def test_a_state_is_loaded_as_it_was_saved() -> None:
         assert ours["nested"][1][0].dtype == torch.float16
         assert (ours["single"].dtype, ours["double"].dtype) == (torch.float32, torch.float64)
         assert ours["single"] is not theirs["single"]
+
+
+class Coded(Tensor):
+    """A matrix that claims float32 and is made of 8-bit codes with a scale for each row."""
+
+    codes: Tensor
+    scale: Tensor
+
+    @staticmethod
+    def __new__(cls, codes: Tensor, scale: Tensor) -> Coded:
+        made: Coded = Tensor._make_wrapper_subclass(cls, codes.shape, dtype=torch.float32)  # type: ignore[attr-defined]
+        made.codes, made.scale = codes, scale
+        return made
+
+    def __tensor_flatten__(self) -> tuple[list[str], None]:
+        return ["codes", "scale"], None
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise NotImplementedError
+
+
+def test_a_state_weighs_what_it_is_made_of() -> None:
+    class Stateful(Plain):
+        pass
+
+    stepper, objective = at_work(lambda module: Stateful(module.parameters()))
+    codes, scale = torch.zeros(64, 64, dtype=torch.uint8), torch.zeros(64)
+    sparse = torch.sparse_coo_tensor(torch.tensor([[3, 900]]), torch.ones(2), (1000,))
+    state = stepper.optimizer.state
+    one, two, three = objective.parameters[:3]
+    state[one] = {"momentum": Coded(codes, scale)}
+    state[two] = {"rows": sparse}
+    state[three] = {"momentum": scale}  # counted once, although the codes have the same tensor
+    assert stepper.state_bytes() == 64 * 64 + 64 * 4 + 2 * (8 + 4)

@@ -106,6 +106,11 @@ def _bytes(value: Any, seen: set[int]) -> int:
         return 0
     if hasattr(value, "element_size"):
         seen.add(id(value))
+        if hasattr(value, "__tensor_flatten__"):
+            # made of other tensors, such as codes of 8 bits with their scales; it claims a precision that it lacks
+            return sum(_bytes(getattr(value, name), seen) for name in value.__tensor_flatten__()[0])
+        if getattr(value, "is_sparse", False):
+            return _bytes([value._indices(), value._values()], seen)
         return int(value.numel() * value.element_size())
     if isinstance(value, Mapping):
         return sum(_bytes(item, seen) for item in value.values())
