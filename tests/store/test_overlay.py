@@ -205,11 +205,15 @@ def test_a_table_counts_where_the_packed_probe_failed_and_a_failure_does_not(bot
 def test_a_damaged_overlay_is_told(both: CommandLine, damage: str) -> None:
     found = probe(both, "--set", "points=7")
     hash_, path = str(found["trial"]), document_at(both)
+    whole = both.json("results", "verify", "--results", "packed")
+    assert (whole["laid_over"], whole["faults"]) == (1, [])
     if damage == "table":
         table = both.folder / str(found["path"])
         pd.read_parquet(table).assign(loss=0.0).to_parquet(table)
         with pytest.raises(OSError, match="has changed since it was measured"):
             read_table(laid(both).files[hash_], f"probes/{found['key']}.parquet")
+        verified = both.json("results", "verify", "--results", "packed", code=1)
+        assert [fault["reason"] for fault in verified["faults"]] == ["has changed since it was measured"]
         return
     if damage == "document":
         path.write_text("{", encoding="utf-8")
@@ -220,6 +224,8 @@ def test_a_damaged_overlay_is_told(both: CommandLine, damage: str) -> None:
         path.parent.symlink_to(both.folder / "elsewhere")
     assert not laid(both).probes
     assert len(laid(both).ignored) == 1
+    verified = both.json("results", "verify", "--results", "packed", code=1)
+    assert (verified["laid_over"], len(verified["faults"])) == (0, 1)
 
 
 def test_a_packed_trial_without_weights_says_so(both: CommandLine) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from thalweg import guard
 from thalweg.store.files import digest_of
+from thalweg.store.overlay import laid_over, place_of
 from thalweg.store.results import PARTIAL, WORKING, BenchmarkResults
 from thalweg.store.timings import timings_in
 from thalweg.store.trials import StoredTrial
@@ -39,6 +40,23 @@ def verify(results: BenchmarkResults) -> tuple[int, list[Fault]]:
         faults += found
         whole += not found
     return whole, faults + _beside(results)
+
+
+def verify_overlay(results: BenchmarkResults) -> tuple[int, list[Fault]]:
+    """The number of whole probes that this machine measured of packed trials, and what is wrong with others."""
+    laid = laid_over(results)
+    faults = [Fault(one.path, one.reason) for one in laid.ignored]
+    whole = 0
+    for hash_, probes in laid.probes.items():
+        files = laid.files[hash_]
+        for place in (place_of(key) for key, probe in probes.items() if probe.status == "done"):
+            try:
+                files.read(place, guard.TABLE)
+            except OSError as error:
+                faults.append(Fault(files.path / place, error.strerror or str(error)))
+            else:
+                whole += 1
+    return whole, faults
 
 
 def _beside(results: BenchmarkResults) -> list[Fault]:

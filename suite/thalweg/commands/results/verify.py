@@ -12,7 +12,7 @@ from thalweg.present import sentences
 from thalweg.store.claims import CLAIMS, TRAINED, ClaimResults
 from thalweg.store.results import BenchmarkResults
 from thalweg.store.roots import refused_in, results_root
-from thalweg.store.verify import Fault, set_aside, verify
+from thalweg.store.verify import Fault, set_aside, verify, verify_overlay
 from thalweg.store.writing import ResultsFolder
 
 
@@ -24,6 +24,7 @@ def verify_command(benchmark: str | None, results: Path | None, as_json: bool, a
     root = results_root(results)
     whole = 0
     faults = []
+    laid_over, unused = 0, []
     moved: list[Path] = []
     stuck: list[Fault] = []
     if benchmark is None:
@@ -37,9 +38,13 @@ def verify_command(benchmark: str | None, results: Path | None, as_json: bool, a
         count, found = verify(there)
         whole += count
         faults += found
+        probes, of_overlay = verify_overlay(there)
+        laid_over += probes
+        unused += of_overlay
         if folder is not None:
             went, stayed = set_aside(folder, found)
             moved, stuck = [*moved, *went], [*stuck, *stayed]
+    faults += unused
     measured = 0
     if benchmark is None:
         results_of_claims = ClaimResults(root)
@@ -54,6 +59,7 @@ def verify_command(benchmark: str | None, results: Path | None, as_json: bool, a
                 "results": str(root),
                 "whole": whole,
                 "claims": measured,
+                "laid_over": laid_over,
                 "faults": rows,
                 "set_aside": [str(path) for path in moved],
             }
@@ -62,7 +68,10 @@ def verify_command(benchmark: str | None, results: Path | None, as_json: bool, a
         for fault in faults:
             console().print(f"{fault.path}: {fault.reason}", markup=False)
         claims = f"{sentences.count(measured, 'measured claim')}, " if measured else ""
-        counts = f"{sentences.count(whole, 'whole trial')}, {claims}{sentences.count(len(faults), 'fault')}"
+        probes_here = f"{sentences.count(laid_over, 'probe')} measured here, " if laid_over else ""
+        counts = (
+            f"{sentences.count(whole, 'whole trial')}, {claims}{probes_here}{sentences.count(len(faults), 'fault')}"
+        )
         console().print(counts, markup=False)
         for path in moved:
             console().print(f"set aside: {path}", markup=False)
