@@ -12,7 +12,7 @@ from thalweg.present.conditions import Condition, conditions, kept
 SETTINGS: list[dict[str, Any]] = [
     {"lr": 0.1, "momentum": 0.9, "nesterov": True, "betas": [0.9, 0.99]},
     {"lr": 0.001, "momentum": 0, "nesterov": False, "mode": "Fast", "foreach": None},
-    {"lr": 1, "beta-1": 0.5},
+    {"lr": 1, "beta-1": 0.5, "steps": [1, 2.0]},
 ]
 
 
@@ -34,6 +34,12 @@ SETTINGS: list[dict[str, Any]] = [
         ("foreach=null", [1]),
         ("beta-1<1", [2]),
         ("momentum>=0", [0, 1]),
+        ("betas=[0.9,0.99]", [0]),
+        ("betas = [0.90, 9.9e-1] lr<1", [0]),
+        ("betas!=[0.9,0.999], lr<1", [0]),
+        ("betas=[0.9]", []),
+        ("betas=[0.9,x]", []),
+        ("steps=[1.0, 2]", [2]),
         ("lr<0", []),
         ("nesterov>0", []),
     ],

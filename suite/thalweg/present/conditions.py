@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +20,9 @@ SIGNS: Mapping[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
 }
 """The signs between a hyperparameter's name and a value."""
-_ONE = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(<=|>=|!=|<|>|==?)\s*([^\s,<>=!]+)\s*(?:,|;|and\b|(?=\s)|$)", re.IGNORECASE)
+_ONE = re.compile(
+    r"\s*([A-Za-z_][\w.-]*)\s*(<=|>=|!=|<|>|==?)\s*(\[[^][]*\]|[^\s,<>=!]+)\s*(?:,|;|and\b|(?=\s)|$)", re.IGNORECASE
+)
 
 
 class Condition(NamedTuple):
@@ -32,14 +35,15 @@ class Condition(NamedTuple):
     def holds(self, settings: Mapping[str, Any]) -> bool:
         """Whether the hyperparameter is among these settings, and its value compares so.
 
-        Numbers compare as numbers. Other values are equal or not, whatever their case, as they are written in JSON.
+        Numbers compare as numbers. Other values, lists among them, are equal or not, whatever their case, as they are
+        written in JSON.
         """
         if self.name not in settings:
             return False
         found, wanted = settings[self.name], _number(self.value)
         if wanted is not None and isinstance(found, int | float) and not isinstance(found, bool):
             return SIGNS[self.sign](found, wanted)
-        same = _written(found) == self.value.lower()
+        same = _written(found) == _written(_list(self.value) or self.value)
         return same if self.sign == "=" else not same if self.sign == "!=" else False
 
 
@@ -90,6 +94,17 @@ def _number(text: str) -> float | None:
         return None
 
 
+def _list(text: str) -> list[Any] | None:
+    try:
+        found = json.loads(text.lower())
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, list) else None
+
+
 def _written(value: Any) -> str:
-    """A value that is no number, as a condition writes it: ``true``, ``null``, or a text."""
+    """A value that is no number, as a condition writes it: ``true``, ``null``, a text, or a list of these."""
+    if isinstance(value, list | tuple):
+        parts = [float(one) if isinstance(one, int) and not isinstance(one, bool) else one for one in value]
+        return f"[{','.join(_written(part) for part in parts)}]"
     return "null" if value is None else str(value).lower().replace(" ", "")
