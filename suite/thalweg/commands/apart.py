@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import sys
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
@@ -39,6 +40,4 @@ def _run(words: Sequence[str], folder: str, environment: Mapping[str, str], out:
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["thalweg", *words]
-    from thalweg.cli import main
-
-    main()
+    runpy.run_module("thalweg", run_name="__main__")
