@@ -17,10 +17,14 @@ OF_THE_START = ("LD_", "PYTHON", "OMP_", "MALLOC_", "GLIBC_")
 """How variables begin that a process reads when it starts, and a copy would not see. A copy reads PYTHONPATH too."""
 
 ORIGINAL = """
-import json, os, signal, socket, sys
+import gc, json, os, signal, socket, sys
 import pandas, pyarrow.parquet, scipy.special, torch._dynamo
 import thalweg.commands.run, thalweg.runner.work, thalweg.registry
 
+thalweg.registry.load_registry()
+# the copies need not look through what is imported, which takes each of them a second at its end
+gc.collect()
+gc.freeze()
 asked = socket.socket(fileno=int(sys.argv[1]))
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 while True:

@@ -186,6 +186,15 @@ def test_doctor_tells_what_there_is_and_fails_on_a_broken_plugin(cli: CommandLin
     assert "oh no" in cli("doctor", "--plugin", "broken.py", code=1).stdout
 
 
+def test_a_reader_that_stops_early_changes_no_verdict(process_cli: CommandLine) -> None:
+    foreign = process_cli.folder / "results" / "local" / "small" / "trials" / "foreign"
+    foreign.mkdir(parents=True)
+    process = process_cli.start("results", "verify")
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(timeout=60) == 1
+
+
 def test_a_reader_that_stops_early_is_no_failure(process_cli: CommandLine) -> None:
     process = process_cli.start("list")
     assert process.stdout is not None

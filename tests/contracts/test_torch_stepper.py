@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections import deque
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -327,4 +329,11 @@ def test_a_state_weighs_what_it_is_made_of() -> None:
     state[one] = {"momentum": Coded(codes, scale)}
     state[two] = {"rows": sparse}
     state[three] = {"momentum": scale}  # counted once, although the codes have the same tensor
-    assert stepper.state_bytes() == 64 * 64 + 64 * 4 + 2 * (8 + 4)
+    expected = 64 * 64 + 64 * 4 + 2 * (8 + 4)
+    assert stepper.state_bytes() == expected
+    repeated, compressed = torch.ones(1).expand(1000), torch.eye(10).to_sparse_csr()
+    nested: list[Any] = [{repeated}, deque([np.zeros(3)]), "word", 3]
+    nested.append(nested)
+    state[three] |= {"repeated": repeated, "nested": nested, "compressed": compressed}
+    expected += 4 + 3 * 8 + 11 * 8 + 10 * 8 + 10 * 4
+    assert stepper.state_bytes() == expected

@@ -72,3 +72,22 @@ def test_a_killed_runner_takes_workers_along_that_hang(process_cli: CommandLine,
     cli("results", "verify")
     report = cli.json(*tiny(cli))
     assert (report["trials"]["trained"], report["trials"]["cached"]) == (0, 2)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_end_of_a_gate_ends_what_it_trains(process_cli: CommandLine, cli: CommandLine, sent: int) -> None:
+    tiny(cli)
+    text = (cli.folder / "tiny.toml").read_text(encoding="utf-8") + '\n[optimizers.faulty]\nfault = "deaf"\n'
+    (cli.folder / "tiny.toml").write_text(text, encoding="utf-8")
+    both = ("--plugin-baseline", "faulty.py", "--plugin-candidate", "faulty.py")
+    words = ("gate", "base", "new", "--benchmark", "tiny.toml", *both)
+    process = process_cli.start(*words, start_new_session=True)
+    trials = cli.folder / "base" / "tiny" / "trials"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(list(trials.glob("*"))) < 2:
+        time.sleep(0.1)
+    # a terminal's Ctrl-C reaches the whole group, and this one the gate alone
+    process.send_signal(sent)
+    process.communicate(timeout=120)
+    assert process.returncode == (130 if sent == signal.SIGINT else -sent)
+    assert all_gone(process.pid, 20)

@@ -231,3 +231,17 @@ def test_workers_call_a_class_as_it_was_found(cli: CommandLine, plugin: Path) ->
     comparison = cli.json("leaderboard", "two.toml", "--plugin", str(plugin))["rows"]
     others = cli.json("leaderboard", "two.toml", "--plugin", str(plugin), "--results", "serial")["rows"]
     assert [row["value"] for row in comparison] == [row["value"] for row in others]
+
+
+def test_an_interrupt_before_the_process_starts_stays_an_interrupt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "classes.py").write_text(CLASSES, encoding="utf-8")
+    registry = load_registry([tmp_path / "classes.py"])
+
+    def interrupted(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("multiprocessing.process.BaseProcess.start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        find_out(["plain"], registry, print)

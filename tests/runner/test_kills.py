@@ -62,6 +62,47 @@ def test_a_killed_run_resumes_without_retraining(process_cli: CommandLine, small
     cli("results", "verify")
 
 
+@pytest.mark.parametrize("words", [("run", "small.toml"), ("list",), ("gate", "a", "b", "--benchmark", "small.toml")])
+def test_a_plugin_that_exits_while_it_is_imported_is_no_success(
+    process_cli: CommandLine, small: Path, words: tuple[str, ...]
+) -> None:
+    (process_cli.folder / "ends.py").write_text("import os\nos._exit(0)\n", encoding="utf-8")
+    ended = process_cli(*words, "--plugin-candidate" if "gate" in words else "--plugin", "ends.py", code=1)
+    assert "a component ended the process with os._exit(0)" in ended.stderr
+
+
+@pytest.mark.parametrize("how", ["os._exit(0)", "sys.exit(0)"])
+def test_an_optimizer_that_exits_where_its_claim_is_checked_is_no_success(
+    process_cli: CommandLine, small: Path, how: str
+) -> None:
+    ends = f"""
+import os, sys, thalweg
+from thalweg_plugins.optimizers.first_order.sgd import SGD
+
+class Ends(SGD):
+    name = "ends"
+    elementwise = True
+    def build(self, module, hyperparameters, context):
+        {how}
+
+@thalweg.hookimpl
+def thalweg_register_optimizers(register):
+    register(Ends)
+"""
+    (process_cli.folder / "ends.py").write_text(ends, encoding="utf-8")
+    only = ("--only", "workload=small", "--only", "optimizer=ends")
+    process_cli("run", "small.toml", "--plugin", "ends.py", "--with", "optimizer=ends", *only, code=1)
+
+
+def test_workers_that_exit_without_a_failure_lose_their_trial(process_cli: CommandLine, small: Path) -> None:
+    (process_cli.folder / "faulty.py").write_text(FAULTY, encoding="utf-8")
+    only = ("--only", "optimizer=faulty:fault=exit-0", "--only", "workload=small", "-j2")
+    words = ("run", "small.toml", "--plugin", "faulty.py", "--with", "optimizer=faulty:fault=exit-0", *only)
+    failures = process_cli.json(*words, code=1)["failures"]
+    assert len(failures) == 2
+    assert all("its worker died twice, with exit code 1" in failure["message"] for failure in failures)
+
+
 @pytest.mark.parametrize(("fault", "status"), [("exit", 7), ("exit-0", 0)])
 def test_a_process_that_exits_in_mid_trial_leaves_the_trial_unfinished(
     process_cli: CommandLine, small: Path, fault: str, status: int
@@ -69,7 +110,7 @@ def test_a_process_that_exits_in_mid_trial_leaves_the_trial_unfinished(
     cli = process_cli
     (cli.folder / "faulty.py").write_text(FAULTY, encoding="utf-8")
     words = ["run", "small.toml", "--plugin", "faulty.py", "--with", f"optimizer=faulty:fault={fault}"]
-    ended = cli(*words, "--only", f"optimizer=faulty:fault={fault}", code=1)
+    ended = cli(*words, "--only", f"optimizer=faulty:fault={fault}", code=status or 1)
     assert f"a component ended the process with os._exit({status})" in ended.stderr
     (trial,) = cli.json("results", "list")["trials"]
     assert trial["status"] == "unfinished"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import functools
 import io
-import os
 import sys
 from typing import Annotated, Any, NoReturn
 
@@ -14,8 +13,10 @@ import typer
 from thalweg import __version__
 from thalweg.allocator import set_allocator
 from thalweg.cli import claims, components, look, plugin, results, run, scores
+from thalweg.cli.unread import Unread
 from thalweg.errors import LONGEST, NothingThere, UserError
 from thalweg.exit_codes import ExitCode
+from thalweg.runner.exits import exits_are_failures
 from thalweg.shown import cut, shown
 
 app = typer.Typer(
@@ -37,28 +38,36 @@ def command() -> Any:
 
 def main() -> None:
     """Run the command line; a user's mistake ends it with one line on standard error and ``ExitCode.MISTAKE``."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+        # a command does its work and gives its verdict also where nobody reads to the end
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(Unread(sys.stdout.fileno())), sys.stdout.encoding)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character shows a question mark
     try:
         set_allocator()
         # without standalone mode click returns the exit code of typer.Exit
-        code = command()(standalone_mode=False)
+        with exits_are_failures():
+            code = _done()
         sys.exit(code if isinstance(code, int) else ExitCode.DONE)
     except UserError as error:
         _mistake(str(error), ExitCode.NOTHING if isinstance(error, NothingThere) else ExitCode.MISTAKE)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        # the reader, such as head, has ended; the interpreter must not try to flush the rest
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(ExitCode.DONE)
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
         _mistake(f"{cut(str(error.filename))}: {error.strerror}")
     except Exception as error:
         _usage_error(error)
+
+
+def _done() -> Any:
+    """What the command gives."""
+    try:
+        return command()(standalone_mode=False)
+    except SystemExit as error:  # no command of ours raises it
+        _mistake(f"a component ended the command with sys.exit({error.code!r})", ExitCode.FAILED)
 
 
 def _mistake(text: str, code: ExitCode = ExitCode.MISTAKE) -> NoReturn:

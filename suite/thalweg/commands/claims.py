@@ -12,6 +12,7 @@ from thalweg.errors import NothingThere, UserError, unknown
 from thalweg.exit_codes import ExitCode
 from thalweg.present import claims as present
 from thalweg.registry import Entry, Registry, load_registry
+from thalweg.runner.interrupts import interruptible
 from thalweg.shown import markdown
 from thalweg.store.claims import ClaimResults
 from thalweg.store.roots import results_root
@@ -55,6 +56,7 @@ class ClaimsArguments:
         return [read_row(entry, self.tier, results, registry) for entry in self.chosen(registry)]
 
 
+@interruptible()
 def run_command(
     arguments: ClaimsArguments, jobs: str | None, device: str, batching: bool, fresh: bool, quiet: bool, as_json: bool
 ) -> ExitCode:
@@ -62,8 +64,6 @@ def run_command(
     from thalweg.claims.run import ClaimsOptions, run_claims
     from thalweg.commands.progress import make_progress
     from thalweg.commands.run import choose_device, output_to_errors, workers_of
-    from thalweg.runner.exits import exits_are_failures
-    from thalweg.runner.interrupts import interruptible
     from thalweg.runner.options import RunOptions, default_executor
 
     registry = arguments.registry()
@@ -80,7 +80,7 @@ def run_command(
     root = results_root(arguments.results)
     progress = make_progress(quiet)
     try:
-        with interruptible(), exits_are_failures(), output_to_errors():
+        with output_to_errors():
             report = run_claims(entries, arguments.tier, registry, root, progress, options)
     finally:
         progress.close()

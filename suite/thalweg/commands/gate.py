@@ -22,6 +22,7 @@ from thalweg.present.sides import Side, read_side
 from thalweg.present.verdicts import ordered
 from thalweg.registry import load_registry
 from thalweg.runner.finding import find_out
+from thalweg.runner.interrupts import interruptible
 from thalweg.scoring.compare import NOTHING, Terms
 from thalweg.scoring.judge import Levels
 from thalweg.scoring.margins import parse_margins
@@ -56,6 +57,7 @@ class GateOptions:
     quiet: bool = False
 
 
+@interruptible()
 def gate_command(options: GateOptions) -> ExitCode:
     """Train both sides with as many seeds as decide, and print the comparison."""
     check_format(options.format)
@@ -178,7 +180,7 @@ class _Trained:
         words += ["--jobs", self.options.jobs] if self.options.jobs else []
         code, said = self._run(words)
         if code not in (ExitCode.DONE, ExitCode.FAILED) or not said:
-            told = ExitCode(code).meaning if code in set(ExitCode) else f"code {code}"
+            told = "a mistake" if code == ExitCode.MISTAKE else f"its process ended with code {code}"
             raise UserError(f"{self.results}: its seeds were not trained ({told}); see above")
         self.hashes |= set(json.loads(said)["hashes"])
 

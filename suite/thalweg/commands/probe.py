@@ -17,6 +17,7 @@ from thalweg.plan import PlannedTrial
 from thalweg.refs import check_probe, component_ref
 from thalweg.registry import Registry, load_registry
 from thalweg.runner.extent import check_extents
+from thalweg.runner.interrupts import interruptible
 from thalweg.selection import parse_settings
 from thalweg.store.documents import ProbeDocument
 from thalweg.store.files import Files, FolderFiles
@@ -47,6 +48,7 @@ class ProbeOptions:
     as_json: bool = False
 
 
+@interruptible()
 def probe_command(options: ProbeOptions) -> ExitCode:
     """Measure a probe on a saved trial and keep its table there; ``FAILED`` where the probe failed."""
     registry = load_registry(options.plugin_files)
@@ -74,8 +76,6 @@ def probe_command(options: ProbeOptions) -> ExitCode:
     if not measured_before or there is None:
         named = trial.document
         check_extents([PlannedTrial(named.workload, named.optimizer, named.trial, (request,))], registry)
-        from thalweg.runner.exits import exits_are_failures
-        from thalweg.runner.interrupts import interruptible
         from thalweg.runner.saved import measure
         from thalweg.training.assembly import active_probes
         from thalweg.training.measure import lacking
@@ -89,13 +89,7 @@ def probe_command(options: ProbeOptions) -> ExitCode:
             _refuse(lacking(active, others, pair=True), partner)
             _same_kind(trial, partner)
         try:
-            with (
-                interruptible(),
-                exits_are_failures(),
-                contextlib.redirect_stdout(sys.stderr),
-                holder.hold(trial.document.hash),
-                Measuring(name) as progress,
-            ):
+            with contextlib.redirect_stdout(sys.stderr), holder.hold(trial.document.hash), Measuring(name) as progress:
                 old = there
                 there, found = measure(holder, trial, request, registry, weights, other=others, progress=progress)
                 if there.error is None or old is None or old.status != "done":

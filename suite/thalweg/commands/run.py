@@ -22,7 +22,6 @@ from thalweg.expand import optimizers_of
 from thalweg.kept import find_benchmark
 from thalweg.memory import GB
 from thalweg.registry import Registry, load_registry
-from thalweg.runner.exits import exits_are_failures
 from thalweg.runner.finding import find_out
 from thalweg.runner.interrupts import interruptible
 from thalweg.runner.options import RunOptions, default_executor
@@ -66,6 +65,7 @@ class RunArguments:
     as_json: bool = False
 
 
+@interruptible()
 def run_command(arguments: RunArguments) -> ExitCode:
     """Run a benchmark, then print the leaderboard of its trials; the exit code."""
     registry = load_registry(arguments.plugins)
@@ -90,7 +90,7 @@ def run_command(arguments: RunArguments) -> ExitCode:
         return dry_run(plan, registry, root, options, arguments.as_json)
     progress = make_progress(arguments.quiet)
     try:
-        with interruptible(), exits_are_failures(), output_to_errors():
+        with output_to_errors():
             plan, report = run_to_the_end(
                 plan,
                 lambda: plan_of(benchmark, registry, selection, read_counted(stored_in)),

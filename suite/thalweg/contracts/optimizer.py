@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -109,12 +110,29 @@ def _bytes(value: Any, seen: set[int]) -> int:
         if hasattr(value, "__tensor_flatten__"):
             # made of other tensors, such as codes of 8 bits with their scales; it claims a precision that it lacks
             return sum(_bytes(getattr(value, name), seen) for name in value.__tensor_flatten__()[0])
-        if getattr(value, "is_sparse", False):
-            return _bytes([value._indices(), value._values()], seen)
-        return int(value.numel() * value.element_size())
-    if isinstance(value, Mapping):
-        return sum(_bytes(item, seen) for item in value.values())
-    return sum(_bytes(item, seen) for item in value) if isinstance(value, list | tuple) else 0
+        if names := _SPARSE.get(str(value.layout)):
+            parts = [getattr(value, name)() for name in names]  # all alive at once, so that no two have one id
+            return sum(int(part.numel() * part.element_size()) for part in parts)
+        # a dimension of stride 0 repeats the same numbers
+        rows = [size for size, stride in zip(value.shape, value.stride(), strict=True) if stride or not size]
+        return int(math.prod(rows) * value.element_size())
+    if hasattr(value, "nbytes"):
+        return int(value.nbytes)
+    if isinstance(value, str | bytes) or not isinstance(value, Collection):
+        return 0
+    seen.add(id(value))
+    return sum(_bytes(item, seen) for item in (value.values() if isinstance(value, Mapping) else value))
+
+
+_COMPRESSED = {"row": ("crow_indices", "col_indices", "values"), "column": ("ccol_indices", "row_indices", "values")}
+_SPARSE = {
+    "torch.sparse_coo": ("_indices", "_values"),
+    "torch.sparse_csr": _COMPRESSED["row"],
+    "torch.sparse_bsr": _COMPRESSED["row"],
+    "torch.sparse_csc": _COMPRESSED["column"],
+    "torch.sparse_bsc": _COMPRESSED["column"],
+}
+"""The methods that give what a sparse tensor is made of, by its layout."""
 
 
 class StackedStepper(Stepper):

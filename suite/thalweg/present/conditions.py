@@ -6,6 +6,7 @@ import json
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from thalweg.errors import UserError, unknown
@@ -64,6 +65,8 @@ def conditions(text: str) -> list[Condition]:
         sign = sign.replace("==", "=")
         if (sign not in ("=", "!=") and _number(value) is None) or value.lower() == "nan":
             raise UserError(f"a condition on {brief(name)}: {brief(value)} is no number")
+        if value.startswith("[") and _list(value) is None:
+            raise UserError(f"a condition on {brief(name)}: {brief(value)} is no list, such as [0.9, 0.999]")
         found.append(Condition(name, sign, value))
         place = match.end()
     return found
@@ -102,9 +105,15 @@ def _list(text: str) -> list[Any] | None:
     return found if isinstance(found, list) else None
 
 
+def _real(value: Any) -> Any:
+    """An integer as a real number, where there is one; any other value as it is."""
+    with suppress(OverflowError):
+        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    return value
+
+
 def _written(value: Any) -> str:
     """A value that is no number, as a condition writes it: ``true``, ``null``, a text, or a list of these."""
     if isinstance(value, list | tuple):
-        parts = [float(one) if isinstance(one, int) and not isinstance(one, bool) else one for one in value]
-        return f"[{','.join(_written(part) for part in parts)}]"
+        return f"[{','.join(_written(_real(part)) for part in value)}]"
     return "null" if value is None else str(value).lower().replace(" ", "")

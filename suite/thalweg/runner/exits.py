@@ -16,22 +16,22 @@ end_now = os._exit
 
 @contextlib.contextmanager
 def exits_are_failures() -> Iterator[None]:
-    """While active, ``os._exit`` ends this process with ``ExitCode.FAILED``, whatever its status, and stderr tells it.
+    """While active, ``os._exit`` is told on standard error, and gives no status that means something else.
 
-    A status of 0 would tell a CI job that the command had done its work. Processes forked from this one end as they
-    ask.
+    A status of 0 would tell a CI job, or the pool of a worker, that the work is done. ``ExitCode.FAILED`` takes the
+    place of each status that has a meaning. Processes forked from this one end as they ask.
     """
-    own = os.getpid()
+    own, before = os.getpid(), os._exit
 
     def told(status: int) -> NoReturn:
         if os.getpid() != own:
             end_now(status)
         with aside():
             os.write(2, f"\nerror: a component ended the process with os._exit({status})\n".encode())
-        end_now(ExitCode.FAILED)
+        end_now(ExitCode.FAILED if status in set(ExitCode) else status)
 
     os._exit = told
     try:
         yield
     finally:
-        os._exit = end_now
+        os._exit = before

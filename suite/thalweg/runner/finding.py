@@ -71,9 +71,9 @@ def _find_some(entries: Sequence[Entry], registry: Registry, say: Callable[[str]
                 return list(entries[index + 1 :])
         return []
     finally:
-        if child.is_alive():
+        if child.pid is not None:  # a Ctrl-C may come before it starts
             child.kill()
-        child.join()
+            child.join()
         ours.close()
 
 

@@ -16,6 +16,7 @@ from thalweg.failure import Failure
 from thalweg.hooks import call_hook
 from thalweg.outcome import TrialResult
 from thalweg.printed import LOG, kept, outside
+from thalweg.runner.exits import exits_are_failures
 from thalweg.runner.interrupts import finish_writing, heed
 from thalweg.runner.work import Job, cached_result, identity, registry_of, save, skeleton_of, train_and_save
 from thalweg.stacking import group_key
@@ -79,7 +80,8 @@ def train_and_save_group(group: Group, progress: Progress) -> list[TrialResult]:
         return [train_and_save(job, lambda _, done, total: progress(group, done, total)) for job in jobs]
     told: list[bool] = [False] * len(jobs)
     try:
-        return _train_and_save_group(group, progress, told)
+        with exits_are_failures():
+            return _train_and_save_group(group, progress, told)
     except (Exception, SystemExit) as error:
         heed()
         if len(jobs) == 1:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -14,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from thalweg import hookimpl
 from thalweg.contracts.executor import Executor, ExecutorGone, J, Progress, R
-from thalweg.exit_codes import ExitCode
 from thalweg.hookspecs import Register
 from thalweg.memory import automatic_workers, limit_per_worker, memory_of, told_size
 
@@ -156,7 +153,9 @@ def _begin(slots: Any, number: Any, runner: Connection) -> None:
         number.value += 1
         mine = number.value
     _see_one_device(mine)
-    _end_with(runner)
+    from thalweg.runner.warm import end_with
+
+    end_with(runner)
 
 
 def _see_one_device(worker: int) -> None:
@@ -167,25 +166,6 @@ def _see_one_device(worker: int) -> None:
     devices = given.split(",") if given else [str(index) for index in range(torch.cuda.device_count())]
     if devices:
         os.environ["CUDA_VISIBLE_DEVICES"] = devices[worker % len(devices)]
-
-
-def _end_with(runner: Connection) -> None:
-    """End this worker when the runner ends. The runner alone can write to the pipe, so its end closes the pipe."""
-    if sys.platform == "linux":
-        import fcntl
-
-        # the system's signal also ends a worker that hangs in a call into C. It goes to the owner of the open file.
-        # Workers would share the open file, so each worker opens its own.
-        own = os.open(f"/proc/self/fd/{runner.fileno()}", os.O_RDONLY | os.O_NONBLOCK)
-        fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
-        fcntl.fcntl(own, fcntl.F_SETFL, fcntl.fcntl(own, fcntl.F_GETFL) | os.O_ASYNC)
-    threading.Thread(target=_wait_for_the_end, args=(runner,), daemon=True).start()
-
-
-def _wait_for_the_end(runner: Connection) -> None:
-    with contextlib.suppress(OSError):
-        runner.poll(None)
-    os._exit(ExitCode.FAILED)
 
 
 def _do(work: Callable[[Any, Progress], Any], index: int, job: Any) -> Any:

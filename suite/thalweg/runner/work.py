@@ -20,6 +20,7 @@ from thalweg.printed import LOG, kept, outside
 from thalweg.registry import Registry, load_registry
 from thalweg.runner.done import have_of, is_done
 from thalweg.runner.environment import environment
+from thalweg.runner.exits import exits_are_failures
 from thalweg.runner.interrupts import finish_writing, heed
 from thalweg.store.curve import curve_table
 from thalweg.store.documents import ENDED, ProbeDocument, TrialDocument
@@ -69,7 +70,8 @@ def train_and_save(job: Job, progress: Progress) -> TrialResult:
     Only KeyboardInterrupt is raised, because the executor decides what it means.
     """
     try:
-        return _train_and_save(job, progress, registry_of(job))
+        with exits_are_failures():
+            return _train_and_save(job, progress, registry_of(job))
     except (Exception, SystemExit) as error:
         heed()
         failure = Failure.of(error)

@@ -27,7 +27,7 @@ from thalweg.store.packed_format import (
     end_record,
     local_header,
 )
-from thalweg.store.results import BenchmarkResults
+from thalweg.store.results import PARTIAL, WORKING, BenchmarkResults
 from thalweg.store.transfer import Changed, document_of
 from thalweg.store.trials import StoredTrial
 from thalweg.store.verify import FOREIGN, faults_of
@@ -148,7 +148,8 @@ def _sources(results: BenchmarkResults, done: Packing) -> dict[str, tuple[Source
         else:
             done.left[place] = "is no table of step times"
     for name in files.names(""):
-        if name not in ("benchmark.toml", "trials", "timings"):
+        locks = name in (WORKING, PARTIAL) and all(each.endswith(".lock") for each in files.names(name))
+        if not locks and name not in ("benchmark.toml", "trials", "timings"):
             done.left[name] = "belongs to no result"
     return found
 

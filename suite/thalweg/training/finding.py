@@ -52,13 +52,13 @@ def find_conventions(optimizer: Optimizer) -> Found:
         NothingWorksError: the first steps fail under every convention.
     """
     open_ones = set(optimizer.open_conventions)
-    first: Exception | None = None
+    first: Exception | SystemExit | None = None
     for candidate in _ORDER:
         if not set(candidate) <= open_ones:
             continue
         try:
             weights = _weights_after(optimizer, candidate)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             first = first or error
             continue
         closure = candidate.get("closure", optimizer.conventions.get("closure"))
@@ -81,7 +81,7 @@ def _modes(optimizer: Optimizer, found: Found) -> Found:
 def _fails(optimizer: Optimizer, found: Found, evaluated: bool = False) -> bool:
     try:
         _weights_after(optimizer, found, evaluated)
-    except Exception:
+    except (Exception, SystemExit):
         return True
     return False
 
@@ -90,7 +90,7 @@ def _differs(optimizer: Optimizer, found: Found, weights: list[Tensor]) -> bool:
     """Whether the class works under these conventions too, and makes other steps."""
     try:
         others = _weights_after(optimizer, found)
-    except Exception:
+    except (Exception, SystemExit):
         return False
     return not all(torch.equal(one, other) for one, other in zip(weights, others, strict=True))
 

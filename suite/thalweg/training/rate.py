@@ -58,7 +58,7 @@ def _ignores_rate(trial: Trial, registry: Registry) -> bool:
             twins.append([it, random_state(), it.stepper.lr])
         try:
             return all(_equal_after(step, twins) for step in range(BEFORE + AFTER))
-        except Exception:  # training will meet the error and report it
+        except (Exception, SystemExit):  # training will meet the error and report it
             return False
 
 

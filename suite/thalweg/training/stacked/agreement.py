@@ -105,7 +105,7 @@ def runs_directly(kind: Kind, modules: Sequence[nn.Module], draws: Sequence[Draw
         for direct in (True, False):
             try:
                 wrong = disagreement(modules[:few], kind.problem, batches, direct)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 wrong = f"something else ({Failure.of(error).line})"
             if wrong is None:
                 _direct[key] = direct

@@ -100,7 +100,7 @@ class StackTraining(StepLoop):
                 raise BitsDependError("the bits of a member depend on how many members train together")
         except CannotStackError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise CannotStackError(Failure.of(error).line) from error
         self.module = self._it.module
         super().__init__(trial, self._it.problem, first.draw, self._it.objective, self._it.stepper, checkpoint)
@@ -241,7 +241,7 @@ class StackTraining(StepLoop):
             return {
                 split: evaluate(self.module, self.problem.problem, split) for split in splits if split in self._sizes
             }
-        except Exception:  # such as a label that the loss does not know
+        except (Exception, SystemExit):  # such as a label that the loss does not know
             return {}
 
     def _evaluates(self) -> bool:
@@ -272,7 +272,7 @@ class StackTraining(StepLoop):
                 # at the first weights, since an optimizer may fail at the last ones of a member that diverges
                 with seeded(0):
                     self._bytes[key] = _bytes_of_own(assembly, copied(self.module.member), context, stepped)
-            except Exception:  # a stepper needs no state dict to train
+            except (Exception, SystemExit):  # a stepper needs no state dict to train
                 self._bytes[key] = None
         return self._bytes[key]
 

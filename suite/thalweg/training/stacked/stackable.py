@@ -109,7 +109,7 @@ def _too_large(trial: Trial, registry: Registry) -> str | None:
     problem = registry.problem(trial.problem.name)
     try:
         examples = problem.sizes(resolve(problem.options, trial.problem.settings, problem.name)).get("train", 0)
-    except Exception as error:  # a plugin's mistake fails its own trials, which report it
+    except (Exception, SystemExit) as error:  # a plugin's mistake fails its own trials, which report it
         return f"the network cannot be looked at ({Failure.of(error).line})"
     if _network(trial) not in _SIZES:
         check_extent(architecture, options, _shape(trial, registry), trial.problem.name)
@@ -135,7 +135,7 @@ def _size(trial: Trial, registry: Registry) -> _Size | str:
     try:
         module, shape = _built(trial, registry, 0)
         flops = _flops(module.eval(), _converted(example_inputs(shape, 1), module))
-    except Exception as error:  # a plugin's mistake fails its own trials, which report it
+    except (Exception, SystemExit) as error:  # a plugin's mistake fails its own trials, which report it
         return f"the network cannot be looked at ({Failure.of(error).line})"
     return _Size(flops, sum(parameter.numel() for parameter in module.parameters()))
 
@@ -188,7 +188,7 @@ def _other_numbers(trial: Trial, registry: Registry) -> str | None:
         return _check_module(trial, registry, optimizer, several if trial.stack.rows else several[:1])
     except NotImplementedError as error:
         return str(error)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return f"in a stack they fail ({Failure.of(error).line})"
 
 
@@ -298,6 +298,6 @@ def _agrees(modules: list[nn.Module], problem: Supervised, batches: list[list[Ba
     """Why a stack of a network is of no use; None where it is."""
     try:
         wrong = disagreement(modules, problem, batches, direct)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return f"in a stack the network fails ({Failure.of(error).line})"
     return wrong and f"a stack computes {wrong} otherwise than the network alone"
