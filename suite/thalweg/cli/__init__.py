@@ -40,7 +40,9 @@ def main() -> None:
     """Run the command line; a user's mistake ends it with one line on standard error and ``ExitCode.MISTAKE``."""
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
         # a command does its work and gives its verdict also where nobody reads to the end
-        sys.stdout = io.TextIOWrapper(io.BufferedWriter(Unread(sys.stdout.fileno())), sys.stdout.encoding)
+        at_once = sys.stdout.line_buffering or sys.stdout.write_through
+        raw = io.BufferedWriter(Unread(sys.stdout.fileno()))
+        sys.stdout = io.TextIOWrapper(raw, sys.stdout.encoding, line_buffering=at_once)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character shows a question mark

@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 
 from thalweg.exit_codes import ExitCode
+from thalweg.runner.exits import end_now
 
 _IMPORTS = ["thalweg.runner.work", "torch", "pandas", "pyarrow.parquet", "torch._dynamo"]
 """torch's first optimizer imports the last one."""
@@ -40,4 +41,4 @@ def end_with(runner: Connection) -> None:
 def _wait_for_the_end(runner: Connection) -> None:
     with contextlib.suppress(OSError):
         runner.poll(None)
-    os._exit(ExitCode.FAILED)
+    end_now(ExitCode.FAILED)
