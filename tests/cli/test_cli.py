@@ -195,6 +195,14 @@ def test_a_reader_that_stops_early_changes_no_verdict(process_cli: CommandLine) 
     assert process.wait(timeout=60) == 1
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+def test_a_full_disk_under_standard_output_is_told_in_a_line(process_cli: CommandLine) -> None:
+    command = [sys.executable, "-m", "thalweg", "list"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, cwd=process_cli.folder, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "error: standard output: No space left on device\n")
+
+
 def test_a_reader_that_stops_early_is_no_failure(process_cli: CommandLine) -> None:
     process = process_cli.start("list")
     assert process.stdout is not None

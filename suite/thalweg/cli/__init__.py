@@ -38,11 +38,11 @@ def command() -> Any:
 
 def main() -> None:
     """Run the command line; a user's mistake ends it with one line on standard error and ``ExitCode.MISTAKE``."""
+    out = None
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
         # a command does its work and gives its verdict also where nobody reads to the end
-        at_once = sys.stdout.line_buffering or sys.stdout.write_through
-        raw = io.BufferedWriter(Unread(sys.stdout.fileno()))
-        sys.stdout = io.TextIOWrapper(raw, sys.stdout.encoding, line_buffering=at_once)
+        out, at_once = Unread(sys.stdout.fileno()), sys.stdout.line_buffering or sys.stdout.write_through
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(out), sys.stdout.encoding, line_buffering=at_once)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character shows a question mark
@@ -51,6 +51,10 @@ def main() -> None:
         # without standalone mode click returns the exit code of typer.Exit
         with exits_are_failures():
             code = _done()
+        if out is not None:
+            sys.stdout.flush()
+            if out.failure is not None:
+                _mistake(f"standard output: {out.failure.strerror}", ExitCode.FAILED)
         sys.exit(code if isinstance(code, int) else ExitCode.DONE)
     except UserError as error:
         _mistake(str(error), ExitCode.NOTHING if isinstance(error, NothingThere) else ExitCode.MISTAKE)
