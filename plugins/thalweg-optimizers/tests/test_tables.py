@@ -118,3 +118,17 @@ def test_more_than_120_run_on_digits() -> None:
 @pytest.mark.parametrize("entry", REGISTERED, ids=lambda entry: entry.name)
 def test_names_are_the_packages_and_the_classes(entry: Entry) -> None:
     assert entry.name.startswith(re.sub(r"[^a-z0-9]+", "-", entry.package.lower()) + "-")
+
+
+def test_the_table_has_every_check_of_todays_kit() -> None:
+    from thalweg.testing.kit import CHECKS
+
+    names = {condition.name for condition in CHECKS["optimizers"]}
+    found = measure.read()
+    assert found.keys() == {entry.name for entry in REGISTERED}
+    for name, row in found.items():
+        kit = row["kit"]
+        seen = {*kit["passed"], *kit["failed"], *kit["skipped"]}
+        # a check that hangs or ends its process cuts off those after it
+        cut = any(told.startswith(("took longer", "its process ended")) for told in kit["failed"].values())
+        assert seen == names or (cut and seen - {"begin"} < names), name
