@@ -6,15 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from thalweg.present.loaded import Loaded
-from thalweg.present.sentences import count, not_known, several_gradients, unfinished
+from thalweg.present.sentences import count, few, not_known, several_gradients, unfinished
 from thalweg.present.view import IN_BENCHMARK, View
 from thalweg.scoring.step_costs import dear_steps
 from thalweg.scoring.tuning import effectless
 from thalweg.store.overlay import Laid
 from thalweg.store.roots import refused_in
-
-MOST_REFUSED = 20
-"""Files that a warning names, at most."""
 
 
 class Note(NamedTuple):
@@ -34,7 +31,7 @@ def warnings(loaded: Loaded) -> list[Note]:
             "The plugins here cannot expand the whole benchmark. The trials of the parts that they can expand are "
             "ranked as usual; other trials are shown under the names they were saved with."
         )
-        notes.append(Note(text, loaded.view.problems))
+        notes.append(Note(text, few(loaded.view.problems, 3)))
     notes += [Note(text) for text in loaded.view.mixed]
     plan = loaded.view.plan
     if plan and plan.outcomes and not plan.settled:
@@ -53,16 +50,15 @@ def warnings(loaded: Loaded) -> list[Note]:
     if loaded.unreadable:
         damaged = count(len(loaded.unreadable), "directory", "directories")
         lines = [f"{item.path.name}: {item.reason}" for item in loaded.unreadable]
-        notes.append(Note(f"{damaged} among the trials cannot be read:", lines))
+        notes.append(Note(f"{damaged} among the trials cannot be read:", few(lines)))
     return notes
 
 
 def refused(root: Path) -> Note | None:
     """The packed files and folders under a results root that are not read, with the reasons; None if all are read."""
     found = refused_in(root)
-    lines = [f"{item.path.name}: {item.reason}" for item in found[:MOST_REFUSED]]
-    more = [f"and {len(found) - len(lines):,} more"] if len(found) > len(lines) else []
-    return Note(f"Results in {root} that are not read:", lines + more) if found else None
+    lines = [f"{item.path.name}: {item.reason}" for item in found]
+    return Note(f"Results in {root} that are not read:", few(lines)) if found else None
 
 
 def ignored(laid: Laid, hash_: str = "") -> Note | None:
@@ -71,8 +67,7 @@ def ignored(laid: Laid, hash_: str = "") -> Note | None:
     With ``hash_`` only what is about that trial.
     """
     lines = [f"{one.path}: {one.reason}" for one in laid.ignored if hash_ in ("", one.hash)]
-    more = [f"and {len(lines) - MOST_REFUSED:,} more"] if len(lines) > MOST_REFUSED else []
-    return Note("Probes that were measured here and are not shown:", lines[:MOST_REFUSED] + more) if lines else None
+    return Note("Probes that were measured here and are not shown:", few(lines)) if lines else None
 
 
 def remarks(view: View) -> list[Note]:

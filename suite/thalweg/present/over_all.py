@@ -11,7 +11,7 @@ from thalweg.present.charts.improvement import improvement_chart
 from thalweg.present.charts.over_all import ecdf_chart, profile_chart
 from thalweg.present.numbers import decimals, interval, ranks
 from thalweg.present.picture import Picture
-from thalweg.present.sentences import OPEN_RANKS, capital, count
+from thalweg.present.sentences import OPEN_RANKS, capital, count, few
 from thalweg.present.table import Column, Table, table
 from thalweg.present.view import IN_BENCHMARK, View
 from thalweg.scoring.critical import CriticalDifference
@@ -146,7 +146,7 @@ def left_out(found: OverAll, view: View) -> str:
     trials = view.seen.trials
     inside = trials["in_benchmark"] == IN_BENCHMARK
     if added := sorted({*trials.loc[~inside, "optimizer"]} - {*trials.loc[inside, "optimizer"]}):
-        lines.append(f"added to the benchmark, and ranked on single workloads only: {', '.join(added)}")
+        lines.append(f"added to the benchmark, and ranked on single workloads only: {', '.join(few(added))}")
     if len(found.table):
         more = [*_own_targets(found), *without_work(found), *too_few(found.pooled)]
         lines += [*more, *([found.no_critical] if found.no_critical else [])]

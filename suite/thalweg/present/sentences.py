@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from thalweg.contracts import Metric
@@ -42,6 +42,20 @@ def described(text: str) -> str:
 def plain_lines(text: str) -> str:
     """A text of several lines or paragraphs, each as ``plain`` writes it."""
     return "\n".join(map(plain, text.split("\n")))
+
+
+FEW = 20
+"""Things that a warning names, at most."""
+
+
+def few(lines: Sequence[str], most: int = FEW) -> list[str]:
+    """The first lines, and how many more there are.
+
+    >>> few(["a", "b", "c"], 2)
+    ['a', 'b', 'and 1 more']
+    """
+    more = len(lines) - most
+    return [*lines[:most], *([f"and {more:,} more"] if more > 0 else [])]
 
 
 def ranking(workload: Workload) -> str:

@@ -23,7 +23,7 @@ from thalweg.present.charts.intervals import interval_chart
 from thalweg.present.conditions import conditions, kept
 from thalweg.present.loaded import Loaded
 from thalweg.present.reproduce import leaderboard_command
-from thalweg.present.sentences import interval_caption, plain, ranked_by
+from thalweg.present.sentences import few, interval_caption, plain, ranked_by
 from thalweg.present.standings import Board
 from thalweg.present.view import View
 from thalweg.scoring.measures import FINAL, MEASURES, SECONDS, STATE_BYTES, ranking_metric
@@ -180,7 +180,4 @@ def _notes(loaded: Loaded) -> None:
 
 def _list(lines: Sequence[str]) -> str:
     """The lines as a list in Markdown; of many the first ones, and how many more there are."""
-    more = len(lines) - MOST_LINES
-    return "\n".join(
-        [*(f"- {plain(line)}" for line in lines[:MOST_LINES]), *([f"- and {more:,} more"] if more > 0 else [])]
-    )
+    return "\n".join(f"- {plain(line)}" for line in few(lines, MOST_LINES))
