@@ -314,7 +314,7 @@ class Coded(Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError  # to weigh a state is not to compute with it
 
 
 def test_a_state_weighs_what_it_is_made_of() -> None:

@@ -76,7 +76,7 @@ def gate_command(options: GateOptions) -> ExitCode:
     looks = plan_looks(rows, options.max_seeds)
     looks = [Look(min(EQUAL_SEEDS, looks[0].seeds), Levels(0.0, 0.0)), *looks]
 
-    for known in (registry_before, registry):
+    for known in (registry,) if options.python_baseline else (registry_before, registry):
         # here, because each process that trains would start another one to find out
         find_out(optimizers_of(benchmark, Selection()), known, lambda text: errors().print(text, markup=False))
     old = _Trained(options, options.python_baseline, options.baseline, options.plugins_baseline)

@@ -24,7 +24,7 @@ def verify_command(benchmark: str | None, results: Path | None, as_json: bool, a
     root = results_root(results)
     whole = 0
     faults = []
-    laid_over, unused = 0, []
+    laid_over = 0
     moved: list[Path] = []
     stuck: list[Fault] = []
     if benchmark is None:
@@ -37,14 +37,12 @@ def verify_command(benchmark: str | None, results: Path | None, as_json: bool, a
         folder = ResultsFolder(place, there.name) if aside else None
         count, found = verify(there)
         whole += count
-        faults += found
-        probes, of_overlay = verify_overlay(there)
+        probes, unused = verify_overlay(there)
         laid_over += probes
-        unused += of_overlay
+        faults += [*found, *unused]
         if folder is not None:
             went, stayed = set_aside(folder, found)
             moved, stuck = [*moved, *went], [*stuck, *stayed]
-    faults += unused
     measured = 0
     if benchmark is None:
         results_of_claims = ClaimResults(root)
