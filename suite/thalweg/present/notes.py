@@ -13,6 +13,9 @@ from thalweg.scoring.tuning import effectless
 from thalweg.store.overlay import Laid
 from thalweg.store.roots import refused_in
 
+MOST_DAMAGED = 200
+"""Damaged trials that a warning names, at most: a reader must learn of each one, until they are a flood."""
+
 
 class Note(NamedTuple):
     """A sentence, and a list of the things that it is about."""
@@ -50,7 +53,7 @@ def warnings(loaded: Loaded) -> list[Note]:
     if loaded.unreadable:
         damaged = count(len(loaded.unreadable), "directory", "directories")
         lines = [f"{item.path.name}: {item.reason}" for item in loaded.unreadable]
-        notes.append(Note(f"{damaged} among the trials cannot be read:", few(lines)))
+        notes.append(Note(f"{damaged} among the trials cannot be read:", few(lines, MOST_DAMAGED)))
     return notes
 
 
