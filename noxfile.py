@@ -79,3 +79,10 @@ def formats(session: nox.Session, name: str) -> None:
     """The logs that the tests of the importers read, written anew by each library into a folder; no part of CI."""
     session.install(*PINS[name])
     session.run("python", str(FORMATS / "make.py"), name, session.create_tmp())
+
+
+@nox.session(venv_backend="venv")
+def icons(session: nox.Session) -> None:
+    """The font of the app's icons, cut anew from the pinned Streamlit's; no part of CI."""
+    session.install("-c", "constraints.txt", "streamlit", "fonttools==4.68.0", "brotli==1.2.1")
+    session.run("python", "docs/icons.py")

@@ -34,6 +34,7 @@ def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel: Path) -> None:
         "thalweg_plugins/problems/data/python-topics.LICENSE",
         "thalweg/store/trial.schema.json",
         "thalweg/app/main.py",
+        "thalweg/app/server/icons/LICENSE",
         "thalweg/report/page.html.j2",
         "thalweg/templates/package/.github/workflows/ci.yml.j2",
         "thalweg/templates/package/.gitignore.j2",

@@ -29,6 +29,8 @@ PAGES = (
     "Docs",
     "Start",
 )
+WIDE_ICONS = """[...document.querySelectorAll('[data-testid=stIconMaterial]')]
+    .filter(icon => icon.scrollWidth > 1.5 * parseFloat(getComputedStyle(icon).fontSize)).map(icon => icon.textContent)"""
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,9 @@ def test_every_page_draws_without_errors_or_outside_requests(
         assert "token" not in page.url, title
         assert page.get_by_test_id("stException").count() == 0, title
         assert page.get_by_test_id("stAlertContentError").count() == 0, title
+        # an icon that the font lacks would be its name, in letters
+        wide = page.evaluate(WIDE_ICONS)
+        assert wide == [], f"{title}: {wide}"
         across = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
         assert across[0] <= across[1], f"{title}: {across[0]} px wide in a window of {across[1]}"
     assert not faults

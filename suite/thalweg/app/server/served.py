@@ -18,6 +18,7 @@ from streamlit.starlette import App
 from thalweg.app.server.access import Access
 from thalweg.app.server.compressed import Compressed
 from thalweg.app.server.first_page import FirstPage
+from thalweg.app.server.icons import Icons
 
 # without the variable there is a token too
 TOKEN = os.environ.get("THALWEG_APP_TOKEN", secrets.token_urlsafe(32))
@@ -44,5 +45,10 @@ logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 app = App(
     Path(__file__).with_name("script.py"),
     lifespan=telling,
-    middleware=[Middleware(Access, token=TOKEN, hosts=HOSTS), Middleware(FirstPage), Middleware(Compressed)],
+    middleware=[
+        Middleware(Access, token=TOKEN, hosts=HOSTS),
+        Middleware(FirstPage),
+        Middleware(Icons),
+        Middleware(Compressed),
+    ],
 )
