@@ -337,3 +337,10 @@ def test_a_state_weighs_what_it_is_made_of() -> None:
     state[three] |= {"repeated": repeated, "nested": nested, "compressed": compressed}
     expected += 4 + 3 * 8 + 11 * 8 + 10 * 8 + 10 * 4
     assert stepper.state_bytes() == expected
+    # a buffer and its parts are one memory, and so is the part that stands there twice under other names
+    flat = torch.zeros(100)
+    state[three] |= {"flat": flat, "parts": list(flat.split(10)), "again": flat.view(10, 10)}
+    assert stepper.state_bytes() == expected + 100 * 4
+    del state[three]["flat"], state[three]["again"]
+    state[three]["parts"] = [flat[:30], flat[50:60]]
+    assert stepper.state_bytes() == expected + 40 * 4

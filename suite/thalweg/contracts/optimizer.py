@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -97,31 +98,46 @@ class Stepper(ABC):
         return None
 
     def state_bytes(self) -> int:
-        """Memory of the state between two steps, in bytes: every tensor of ``state_dict`` once."""
-        return _bytes(self.state_dict(), set())
+        """Memory of the state between two steps, in bytes: what the tensors of ``state_dict`` take, each byte once.
+
+        Of views of one memory it is the sum of their sizes, at most the size of the memory.
+        """
+        total, used, whole = 0, Counter[int](), dict[int, int]()
+        for each in _arrays(self.state_dict(), {}):
+            if not hasattr(each, "untyped_storage"):
+                total += int(each.nbytes)
+                continue
+            # a dimension of stride 0 repeats the same numbers
+            rows = [size for size, stride in zip(each.shape, each.stride(), strict=True) if stride or not size]
+            memory = each.untyped_storage()
+            place = memory.data_ptr() or id(each)  # a tensor without data has no place
+            used[place] += math.prod(rows) * each.element_size()
+            whole[place] = memory.nbytes()
+        return total + sum(min(size, whole[place]) for place, size in used.items())
 
 
-def _bytes(value: Any, seen: set[int]) -> int:
-    """The bytes of all tensors inside a value, each counted once. A tensor is anything with an element size."""
+def _arrays(value: Any, seen: dict[int, Any]) -> Iterator[Any]:
+    """All dense tensors and arrays that a value is made of, each once.
+
+    ``seen`` keeps what was met alive, since Python gives the identity of a dead object to another one.
+    """
     if id(value) in seen:
-        return 0
-    if hasattr(value, "element_size"):
-        seen.add(id(value))
-        if hasattr(value, "__tensor_flatten__"):
-            # made of other tensors, such as codes of 8 bits with their scales; it claims a precision that it lacks
-            return sum(_bytes(getattr(value, name), seen) for name in value.__tensor_flatten__()[0])
-        if names := _SPARSE.get(str(value.layout)):
-            parts = [getattr(value, name)() for name in names]  # all alive at once, so that no two have one id
-            return sum(int(part.numel() * part.element_size()) for part in parts)
-        # a dimension of stride 0 repeats the same numbers
-        rows = [size for size, stride in zip(value.shape, value.stride(), strict=True) if stride or not size]
-        return int(math.prod(rows) * value.element_size())
-    if hasattr(value, "nbytes"):
-        return int(value.nbytes)
-    if isinstance(value, str | bytes) or not isinstance(value, Collection):
-        return 0
-    seen.add(id(value))
-    return sum(_bytes(item, seen) for item in (value.values() if isinstance(value, Mapping) else value))
+        return
+    seen[id(value)] = value
+    if hasattr(value, "__tensor_flatten__"):
+        # made of other tensors, such as codes of 8 bits with their scales; it claims a precision that it lacks
+        parts = [getattr(value, name) for name in value.__tensor_flatten__()[0]]
+    elif names := _SPARSE.get(str(getattr(value, "layout", ""))):
+        parts = [getattr(value, name)() for name in names]
+    elif hasattr(value, "nbytes"):
+        yield value
+        return
+    elif isinstance(value, str | bytes) or not isinstance(value, Collection):
+        return
+    else:
+        parts = value.values() if isinstance(value, Mapping) else value
+    for part in parts:
+        yield from _arrays(part, seen)
 
 
 _COMPRESSED = {"row": ("crow_indices", "col_indices", "values"), "column": ("ccol_indices", "row_indices", "values")}
