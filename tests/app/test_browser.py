@@ -30,7 +30,8 @@ PAGES = (
     "Start",
 )
 WIDE_ICONS = """[...document.querySelectorAll('[data-testid=stIconMaterial]')]
-    .filter(icon => icon.scrollWidth > 1.5 * parseFloat(getComputedStyle(icon).fontSize)).map(icon => icon.textContent)"""
+    .filter(icon => icon.scrollWidth > 1.5 * parseFloat(getComputedStyle(icon).fontSize))
+    .map(icon => icon.textContent)"""
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from thalweg.present.conditions import Condition, conditions, kept
 SETTINGS: list[dict[str, Any]] = [
     {"lr": 0.1, "momentum": 0.9, "nesterov": True, "betas": [0.9, 0.99]},
     {"lr": 0.001, "momentum": 0, "nesterov": False, "mode": "Fast", "foreach": None},
-    {"lr": 1, "beta-1": 0.5, "steps": [1, 2.0]},
+    {"lr": 1, "beta-1": 0.5, "steps": [1, 2.0], "groups": [[1, "a"], [], [None]]},
 ]
 
 
@@ -40,6 +40,9 @@ SETTINGS: list[dict[str, Any]] = [
         ("betas=[0.9]", []),
         ("betas=[" + "9" * 400 + "]", []),
         ("steps=[1.0, 2]", [2]),
+        ("groups=[[1.0,'a'],[],[null]]".replace("'", '"') + ", lr=1", [2]),
+        ('lr=1 groups != [[1, "b"], [], [null]]', [2]),
+        ('groups=[[1,"a"]]', []),
         ("lr<0", []),
         ("nesterov>0", []),
     ],
@@ -62,6 +65,9 @@ def test_a_hyperparameter_that_is_not_set_meets_no_condition() -> None:
         ("lr!=nan", "'nan' is no number"),
         ("betas=[0.9,x]", "is no list"),
         ("betas=[[[[", "is no list"),
+        ("betas=[0.9]]", "is no condition"),
+        ("betas=[0.9]lr=1", "is no condition"),
+        *((f"betas={'[' * deep}{']' * deep}", "is no list") for deep in (600, 100_000)),
         ("betas=[" + "9" * 5000 + "]", "is no list"),
         ("=3", "'=3' is no condition"),
         ("lr=>3", "is no condition"),

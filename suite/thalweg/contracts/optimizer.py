@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -124,6 +124,7 @@ def _arrays(value: Any, seen: dict[int, Any]) -> Iterator[Any]:
     if id(value) in seen:
         return
     seen[id(value)] = value
+    parts: Iterable[Any]
     if hasattr(value, "__tensor_flatten__"):
         # made of other tensors, such as codes of 8 bits with their scales; it claims a precision that it lacks
         parts = [getattr(value, name) for name in value.__tensor_flatten__()[0]]

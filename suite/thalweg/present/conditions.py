@@ -21,9 +21,9 @@ SIGNS: Mapping[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
 }
 """The signs between a hyperparameter's name and a value."""
-_ONE = re.compile(
-    r"\s*([A-Za-z_][\w.-]*)\s*(<=|>=|!=|<|>|==?)\s*(\[[^][]*\]|[^\s,<>=!]+)\s*(?:,|;|and\b|(?=\s)|$)", re.IGNORECASE
-)
+_START = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(<=|>=|!=|<|>|==?)\s*")
+_WORD = re.compile(r"[^\s,<>=!]+")
+_END = re.compile(r"\s*(?:,|;|and\b|(?=\s)|$)", re.IGNORECASE)
 
 
 class Condition(NamedTuple):
@@ -44,7 +44,7 @@ class Condition(NamedTuple):
         found, wanted = settings[self.name], _number(self.value)
         if wanted is not None and isinstance(found, int | float) and not isinstance(found, bool):
             return SIGNS[self.sign](found, wanted)
-        same = _written(found) == _written(_list(self.value) or self.value)
+        same = _written(found) == (_list(self.value) or _written(self.value))
         return same if self.sign == "=" else not same if self.sign == "!=" else False
 
 
@@ -56,19 +56,20 @@ def conditions(text: str) -> list[Condition]:
     """
     found, place = [], 0
     while text[place:].strip():
-        match = _ONE.match(text, place)
-        if match is None:
+        start = _START.match(text, place)
+        value = _value(text, start.end()) if start else ""
+        end = _END.match(text, start.end() + len(value)) if start and value else None
+        if start is None or end is None:
             raise UserError(
                 f"{brief(text[place:].strip())} is no condition: write name, sign and value, as in lr>=0.01"
             )
-        name, sign, value = match.groups()
-        sign = sign.replace("==", "=")
+        name, sign = start[1], start[2].replace("==", "=")
         if (sign not in ("=", "!=") and _number(value) is None) or value.lower() == "nan":
             raise UserError(f"a condition on {brief(name)}: {brief(value)} is no number")
         if value.startswith("[") and _list(value) is None:
             raise UserError(f"a condition on {brief(name)}: {brief(value)} is no list, such as [0.9, 0.999]")
         found.append(Condition(name, sign, value))
-        place = match.end()
+        place = end.end()
     return found
 
 
@@ -90,6 +91,19 @@ def _check(wanted: Iterable[Condition], settings: Sequence[Mapping[str, Any]]) -
             raise UserError(unknown("hyperparameter", condition.name, same or names))
 
 
+def _value(text: str, place: int) -> str:
+    """The word at this place, or the list with all lists in it."""
+    if not text.startswith("[", place):
+        word = _WORD.match(text, place)
+        return word[0] if word else ""
+    depth = 0
+    for end in range(place, len(text)):
+        depth += {"[": 1, "]": -1}.get(text[end], 0)
+        if depth == 0:
+            return text[place : end + 1]
+    return text[place:]
+
+
 def _number(text: str) -> float | None:
     try:
         return float(text)
@@ -97,12 +111,13 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _list(text: str) -> list[Any] | None:
+def _list(text: str) -> str | None:
+    """A list as ``_written`` writes it; None for another text."""
     try:
         found = json.loads(text.lower())
+        return _written(found) if isinstance(found, list) else None
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, list) else None
 
 
 def _real(value: Any) -> Any:
