@@ -60,6 +60,8 @@ def app_command(options: AppOptions) -> int:
     _check_port(options.port)
     script = Path(__file__).resolve().parent / "server" / "served.py"
     environment = {
+        # Arrow's other pools keep much of what they have freed
+        "ARROW_DEFAULT_MEMORY_POOL": "system",
         **os.environ,
         "THALWEG_RESULTS": str(results_root(options.results).absolute()),
         LOCAL: str(own_root().absolute()),
