@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from thalweg.allocator import ARENAS
+
 GLIBC = "CS_GNU_LIBC_VERSION" in getattr(os, "confstr_names", {})
 FAULTS = """
 import resource, sys, torch
@@ -62,3 +64,33 @@ def test_another_value_is_refused(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: THALWEG_ALLOCATOR = 'sistem'")
     assert "system" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+THREADS = """
+import ctypes, sys, threading
+from thalweg.allocator import set_server_allocator
+if sys.argv[1] == "set":
+    set_server_allocator()
+libc, all_there = ctypes.CDLL(None), threading.Barrier(7)
+libc.malloc.restype = ctypes.c_void_p
+def take():
+    libc.malloc(1000)
+    all_there.wait()
+threads = [threading.Thread(target=take) for _ in range(6)]
+for thread in threads:
+    thread.start()
+all_there.wait()
+libc.malloc_stats()
+"""
+
+
+@pytest.mark.skipif(not GLIBC, reason="it is glibc's allocator that is set")
+def test_a_server_has_few_arenas() -> None:
+    clean = {name: value for name, value in os.environ.items() if "MALLOC" not in name and name != "LD_PRELOAD"}
+
+    def arenas(settings: str) -> int:
+        command = [sys.executable, "-c", THREADS, settings]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=clean, timeout=120)
+        return done.stderr.count("Arena ")
+
+    assert arenas("set") == ARENAS < arenas("leave")

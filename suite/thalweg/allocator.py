@@ -7,6 +7,7 @@ that the kernel clears first. A surface of a small convolutional network takes s
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from thalweg.errors import UserError, unknown
 
@@ -17,7 +18,9 @@ TRIM_THRESHOLD = 1 << 30
 """Free bytes at the end of the heap from which glibc gives memory back."""
 TOP_PAD = 64 << 20
 """Bytes by which the heap grows beyond each request."""
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+ARENAS = 2
+"""Arenas of a server: each keeps what its threads have freed, and Python runs one thread at a time."""
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8
 _NAMES = ("mmap threshold", "trim threshold", "top pad")
 
 
@@ -33,22 +36,42 @@ def set_allocator() -> None:
     Raises:
         UserError: another value of ``THALWEG_ALLOCATOR``.
     """
-    switch = os.environ.get(SWITCH, "")
-    if switch not in ("", "tuned", "system"):
-        raise UserError(f"{SWITCH} = {switch!r}: {unknown('value', switch, ('tuned', 'system'))}")
-    if switch == "system" or _given() or _set:
+    mallopt = _mallopt()
+    if mallopt is None or _set:
         return
-    try:
-        libc = os.confstr("CS_GNU_LIBC_VERSION")
-    except (ValueError, AttributeError, OSError):
-        return
-    import ctypes
-
-    mallopt = ctypes.CDLL(None).mallopt
     settings = ((_M_MMAP_THRESHOLD, MMAP_THRESHOLD), (_M_TRIM_THRESHOLD, TRIM_THRESHOLD), (_M_TOP_PAD, TOP_PAD))
     if all(mallopt(*setting) for setting in settings):
         told = [f"{name} {size >> 20} MiB" for name, size in zip(_NAMES, (s for _, s in settings), strict=True)]
-        _set.append(f"{libc}: {', '.join(told)}")
+        _set.append(f"{os.confstr('CS_GNU_LIBC_VERSION')}: {', '.join(told)}")
+
+
+def set_server_allocator() -> None:
+    """Let glibc make few arenas, so that a server of many threads keeps little freed memory.
+
+    Nothing is set where :func:`set_allocator` sets nothing.
+
+    Raises:
+        UserError: another value of ``THALWEG_ALLOCATOR``.
+    """
+    if mallopt := _mallopt():
+        mallopt(_M_ARENA_MAX, ARENAS)
+
+
+def _mallopt() -> Callable[[int, int], int] | None:
+    """glibc's function; None where the user or the system wants another allocator."""
+    switch = os.environ.get(SWITCH, "")
+    if switch not in ("", "tuned", "system"):
+        raise UserError(f"{SWITCH} = {switch!r}: {unknown('value', switch, ('tuned', 'system'))}")
+    if switch == "system" or _given():
+        return None
+    try:
+        os.confstr("CS_GNU_LIBC_VERSION")
+    except (ValueError, AttributeError, OSError):
+        return None
+    import ctypes
+
+    found: Callable[[int, int], int] = ctypes.CDLL(None).mallopt
+    return found
 
 
 def allocator() -> str:

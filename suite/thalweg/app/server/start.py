@@ -7,11 +7,13 @@ import sys
 import click
 from streamlit.web.cli import main
 
+from thalweg.allocator import set_server_allocator
 from thalweg.exit_codes import ExitCode
 
 
 def start() -> None:
     """Run Streamlit's command line; ``INTERRUPTED`` after Ctrl-C."""
+    set_server_allocator()
     try:
         main(standalone_mode=False)
     except click.Abort:
