@@ -17,6 +17,7 @@ from dask_cluster import cluster
 from faults import tiny
 from support import FAULTY, CommandLine, leftovers, results, statuses
 from thalweg.runner.dask import Dask
+from thalweg.runner.dask_random import leave_random_alone
 from thalweg.store.results import BenchmarkResults
 
 pytest.importorskip("distributed")
@@ -130,3 +131,21 @@ def test_what_is_not_there_is_told(cli: CommandLine, small: Path) -> None:
     assert "executor 'serial' connects to no scheduler: use 'dask'" in cli(*words, code=2).stderr
     error = cli(*words, "--executor", "dask", code=2).stderr
     assert "--dask-scheduler tcp://127.0.0.1:1: no scheduler answers there" in error
+
+
+def test_dask_draws_from_a_generator_of_its_own_while_a_trial_trains() -> None:
+    import random
+
+    import distributed.comm.core
+    import distributed.protocol.compression
+    from dask.sizeof import sizeof
+
+    leave_random_alone()
+    before = random.getstate()
+    sizeof(list(range(100)))
+    distributed.comm.core.random.uniform(0, 1)
+    distributed.protocol.compression.randint(0, 9)
+    assert random.getstate() == before
+    assert distributed.comm.core.random.Random is random.Random
+    random.random()
+    assert random.getstate() != before

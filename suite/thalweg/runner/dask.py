@@ -22,6 +22,7 @@ from thalweg.contracts.executor import Executor, ExecutorGone, J, Progress, R
 from thalweg.errors import UserError
 from thalweg.hookspecs import Register
 from thalweg.memory import automatic_workers, limit_per_worker, told_size
+from thalweg.runner.dask_random import leave_random_alone
 from thalweg.runner.returned import ReturnedTrials, install, token, train_and_send
 
 SCHEDULER = "THALWEG_DASK_SCHEDULER"
@@ -209,6 +210,7 @@ def _do(work: Callable[[Any, Progress], Any], job: Any, index: int, topic: str, 
     """Do a job and report its steps. A worker that does not see ``seen`` sends the trials back."""
     from distributed import get_worker
 
+    leave_random_alone()
     worker, last = get_worker(), 0.0
 
     def note(_: Any, done: int, total: int) -> None:
