@@ -27,7 +27,7 @@ def page(name: str) -> None:
     draw(importlib.import_module(f"thalweg.app.pages.{name}").show, choose())
 
 
-@settings(fuzzed, max_examples=int(MANY or 60) // 6)
+@settings(fuzzed, max_examples=int(MANY or 36) // 6)
 @given(data=st.data())
 def test_the_app_shows_no_exception(place: Path, made: Path, data: st.DataObject) -> None:
     cli = fresh(place, made)

@@ -21,7 +21,7 @@ from support import CommandLine
 
 MANY = os.environ.get("THALWEG_FUZZ", "")
 fuzzed = settings(
-    max_examples=int(MANY or 16),
+    max_examples=int(MANY or 12),
     derandomize=not MANY,
     database=None,
     deadline=None,
