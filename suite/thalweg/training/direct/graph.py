@@ -63,7 +63,11 @@ def graph_of(module: nn.Module) -> Graph | None:
         return None
     if all(type(part) is nn.Sequential for part in module.modules() if next(part.children(), None) is not None):
         return _chain(module)
-    graphs = [_traced(module, training) for training in (True, False)]
+    try:
+        copy = copied(module)
+    except Exception:  # a module may hold what cannot be copied
+        return None
+    graphs = [_traced(copy, training) for training in (True, False)]
     if graphs[0] is None or graphs[1] is None or str(graphs[0]) != str(graphs[1]):
         return None
     return graphs[0]
@@ -97,9 +101,9 @@ def _chain(module: nn.Module) -> Graph:
 
 
 def _traced(module: nn.Module, training: bool) -> Graph | None:
-    """The graph by a symbolic call of a copy; None where the call fails, or leaves its mark on the module."""
+    """The graph by a symbolic call; None where the call fails, or leaves its mark on the module."""
     try:
-        module = copied(module).train(training)
+        module.train(training)
         before = [_settings(part) for part in module.modules()]
         graph = Tracer().trace(module)
     except Exception:  # the forward pass looks at numbers, or at what else a trace does not have
