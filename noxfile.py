@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -37,9 +38,11 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests, or those that are named: ``nox -s tests -- tests/scoring -k paired``."""
-    # each process trains with one thread, so that the processes share the cores
+    # each process trains with one thread, so that the processes share the cores; one more fills the cores while
+    # others wait for the processes that they have started
+    workers = str((os.cpu_count() or 1) + 1)
     session.run(
-        "pytest", "-n", "auto", "--dist", "worksteal", "--durations=30", *session.posargs, env={"OMP_NUM_THREADS": "1"}
+        "pytest", "-n", workers, "--dist", "worksteal", "--durations=30", *session.posargs, env={"OMP_NUM_THREADS": "1"}
     )
 
 

@@ -99,8 +99,8 @@ class Runner:
             "GITHUB_STEP_SUMMARY": str(self.summary),
         }
 
-    def job(self) -> int:
-        """The exit code of the first step that fails, else 0."""
+    def job(self, without: frozenset[str]) -> int:
+        """The exit code of the first step that fails, else 0. Steps of the names in ``without`` are left out."""
         code = 0
         for step in WORKFLOW["jobs"]["compare"]["steps"]:
             if "actions/cache/" in (uses := step.get("uses", "")):
@@ -110,7 +110,7 @@ class Runner:
                     shutil.copytree(place, entry)
                 elif found := sorted(self.cache.glob(filled(step["with"]["restore-keys"], self.outputs) + "*")):
                     shutil.copytree(found[-1], place)
-            if "run" in step and step.get("name") != INSTALL:
+            if "run" in step and step.get("name") not in without:
                 code = self._run(step)
                 if code:
                     break
@@ -156,7 +156,9 @@ def test_the_documented_workflow_judges_a_commit(
     origin: Path, tmp_path: Path, branch: str, code: int, headline: str, worse: set[tuple[str, str]]
 ) -> None:
     runner = Runner(origin, branch.replace(" ", "-"), tmp_path / "clone")
-    assert runner.job() == code, runner.log
+    # one report of a job that passes and one of a job that fails
+    reported = branch in ("good", "half the rate")
+    assert runner.job(frozenset({INSTALL} if reported else {INSTALL, "Report"})) == code, runner.log
     summary = runner.summary.read_text(encoding="utf-8")
     assert summary.startswith(f"**{headline}: .gate/candidate against .gate/baseline (")
     found = verdicts(summary)
@@ -168,8 +170,8 @@ def test_the_documented_workflow_judges_a_commit(
         assert len(list((runner.folder / ".gate/candidate/gate/trials").iterdir())) == 2 * 5
     assert any(runner.cache.iterdir())  # also where the job fails
     assert git(runner.folder, "status", "--porcelain") == ""  # .gitignore keeps the gate's folder out
-    # also of a candidate that is worse
-    assert "my-adam-fast" in (runner.folder / KEPT["path"]).read_text(encoding="utf-8")
+    if reported:
+        assert "my-adam-fast" in (runner.folder / KEPT["path"]).read_text(encoding="utf-8")
 
 
 def test_the_workflow_is_one_that_github_reads() -> None:
