@@ -22,7 +22,11 @@ class Cluster(NamedTuple):
 
 @contextlib.contextmanager
 def cluster(
-    folder: Path, workers: int = 2, hidden: Path | None = None, settings: Mapping[str, str] | None = None
+    folder: Path,
+    workers: int = 2,
+    hidden: Path | None = None,
+    settings: Mapping[str, str] | None = None,
+    threads: int = 1,
 ) -> Iterator[Cluster]:
     """A scheduler and workers in separate processes, started by dask's commands.
 
@@ -54,7 +58,7 @@ def cluster(
                 "dask_worker",
                 address,
                 "--nthreads",
-                "1",
+                str(threads),
                 "--no-nanny",
                 "--no-dashboard",
                 "--local-directory",

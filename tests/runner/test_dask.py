@@ -46,6 +46,38 @@ def test_two_separate_workers_give_the_results_of_the_serial_executor(process_cl
     cli("results", "verify")
 
 
+NOISY = """
+import random, time, numpy, torch
+from thalweg import hookimpl
+
+class Noisy(torch.optim.SGD):
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.grad += 0.1 * torch.randn_like(p) * random.random() * numpy.random.rand()
+        time.sleep(0.01)  # time for other threads
+        super().step()
+
+@hookimpl
+def thalweg_register_optimizers(register):
+    register(Noisy, lr=0.01)
+"""
+
+
+def test_a_worker_of_several_threads_trains_one_trial_at_a_time(process_cli: CommandLine, small: Path) -> None:
+    cli = process_cli
+    (cli.folder / "noisy.py").write_text(NOISY, encoding="utf-8")
+    words = ["--plugin", "noisy.py", "--with", "optimizer=noisy", "--only", "optimizer=noisy", "--no-batching"]
+    cli("run", "small.toml", *words)
+    expected = curves(cli)
+    assert len(expected) == 4
+    with cluster(cli.folder, workers=1, threads=2) as started:
+        cli("run", "small.toml", *words, "--fresh", "--executor", "dask", "--dask-scheduler", started.address)
+    for name, curve in curves(cli).items():
+        pd.testing.assert_frame_equal(curve, expected[name], check_exact=True)
+
+
 def test_a_killed_worker_costs_nothing(process_cli: CommandLine, small: Path) -> None:
     cli = process_cli
     (cli.folder / "faulty.py").write_text(FAULTY, encoding="utf-8")

@@ -40,6 +40,8 @@ _NOTICE = 3.0
 """Seconds that a client needs to see that its scheduler is gone."""
 _TELL_EVERY = 1.0
 """Seconds between two messages about a trial's steps."""
+_ONE_AT_A_TIME = threading.Lock()
+"""In a worker of several threads: the global random generators and settings of a process are one trial's."""
 
 
 class Dask(Executor):
@@ -220,7 +222,8 @@ def _do(work: Callable[[Any, Progress], Any], job: Any, index: int, topic: str, 
             last = now
             worker.log_event(topic, (index, done, total))
 
-    return work(job, note) if seen is None or seen.is_file() else train_and_send(job, note)
+    with _ONE_AT_A_TIME:
+        return work(job, note) if seen is None or seen.is_file() else train_and_send(job, note)
 
 
 @hookimpl
