@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.utils.hooks import RemovableHandle
 
+from thalweg.contracts.calls import called_with
 from thalweg.contracts.losses import CrossEntropy, OutputLoss
 from thalweg.contracts.objective import Objective
 from thalweg.contracts.problem import Batch
@@ -218,7 +219,7 @@ def _by_vmap(objective: Objective, parameters: dict[str, nn.Parameter]) -> Tenso
     given = {name: parameter.detach() for name, parameter in parameters.items()}
 
     def loss(weights: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        outputs: Tensor = torch.func.functional_call(module, weights, (x[None],))
+        outputs: Tensor = called_with(module, weights, x[None])
         return objective.output_loss.per_example(outputs, y[None])[0]
 
     def square(x: Tensor, y: Tensor) -> Tensor:

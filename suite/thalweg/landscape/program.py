@@ -8,10 +8,11 @@ from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 from torch.nn import functional
 from torch.nn.modules.conv import _ConvNd
 
+from thalweg.contracts.calls import called_with
 from thalweg.contracts.real import real_count, shaped
 from thalweg.landscape.layers import Combination, First
 from thalweg.landscape.points import running_statistics
@@ -200,7 +201,7 @@ class Program:
         def one(state: dict[str, Tensor], coordinates: Tensor | None) -> Tensor:
             if self.first is not None and coordinates is not None:
                 self.first.at[0] = coordinates
-            outputs: Tensor = functional_call(self.module, state, self._inputs)
+            outputs: Tensor = called_with(self.module, state, self._inputs)
             return outputs
 
         outputs: Tensor = vmap(one, (0, None if coordinates is None else 0))(state, coordinates)

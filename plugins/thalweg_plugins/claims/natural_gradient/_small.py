@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.contracts import Optimizer
+from thalweg.contracts.calls import called_with
 from thalweg.contracts.losses import CrossEntropy
 from thalweg.contracts.supervised import CLASSIFICATION, Supervised
 from thalweg.curvature import flat, pieces
@@ -49,7 +50,7 @@ class Reparametrised(nn.Module):
         (module,) = self._hidden
         names, like = zip(*module.named_parameters(), strict=True)
         weights = dict(zip(names, pieces(self.theta(self.phi), like), strict=True))
-        outputs: Tensor = torch.func.functional_call(module, weights, (x,))
+        outputs: Tensor = called_with(module, weights, x)
         return outputs
 
 
@@ -69,7 +70,7 @@ class Case:
         """The outputs (500, 10) at weights (117,), differentiable."""
         names, like = zip(*self.module.named_parameters(), strict=True)
         weights = dict(zip(names, pieces(w, like), strict=True))
-        found: Tensor = torch.func.functional_call(self.module, weights, (self.problem.data["train"][0],))
+        found: Tensor = called_with(self.module, weights, self.problem.data["train"][0])
         return found
 
     def loss(self, w: Tensor) -> Tensor:

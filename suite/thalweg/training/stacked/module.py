@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
+from thalweg.contracts.calls import called_with
 from thalweg.contracts.copies import copied
 from thalweg.contracts.stacked import ALIGNMENT, StackedNetwork, Weight
 from thalweg.training.direct.common import BLOCK
@@ -77,7 +78,7 @@ class StackedModule(StackedNetwork):
         self.program: Program | None = None
         """The forward and backward pass without autograd; None where the network has other operations."""
         self._build()
-        self._vmapped = vmap(lambda state, x: functional_call(base, state, (x,)))
+        self._vmapped = vmap(lambda state, x: called_with(base, state, x))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map (K, N, ...) to (K, N, ...) with a graph; each member's buffers change as they would alone."""
