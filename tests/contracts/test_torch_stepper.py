@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -342,5 +343,18 @@ def test_a_state_weighs_what_it_is_made_of() -> None:
     state[three] |= {"flat": flat, "parts": list(flat.split(10)), "again": flat.view(10, 10)}
     assert stepper.state_bytes() == expected + 100 * 4
     del state[three]["flat"], state[three]["again"]
-    state[three]["parts"] = [flat[:30], flat[50:60]]
+    state[three]["parts"] = [flat[:30], flat[50:60], flat[20:30]]
     assert stepper.state_bytes() == expected + 40 * 4
+    state[three]["parts"] = [flat[::2], flat[1::2], flat[1::2]]
+    assert stepper.state_bytes() == expected + 100 * 4
+    shared = np.zeros(8)
+    state[three]["parts"] = [shared, shared[:], torch.from_numpy(shared), np.broadcast_to(np.zeros(1), 1000)]
+    assert stepper.state_bytes() == expected + 8 * 8 + 8
+
+    class Projector:
+        __slots__ = ("matrix",)
+
+    projector = Projector()
+    projector.matrix = torch.zeros(5)  # type: ignore[attr-defined]
+    state[three]["parts"] = [projector, SimpleNamespace(moment=torch.zeros(7), owner=stepper.optimizer.__class__)]
+    assert stepper.state_bytes() == expected + 12 * 4

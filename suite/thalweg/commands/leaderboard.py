@@ -150,7 +150,9 @@ def leaderboard_command(options: LeaderboardOptions) -> ExitCode:
         errors().print(f"no step was timed yet: type 'thalweg run {options.benchmark} --timed'", markup=False)
     lost = table["diverged"] + table["failed"]
     if metric == STATE_BYTES.name and (table["value"].isna() & (lost < table["seeds"])).any():
-        errors().print("older trials have no value, since the memory of the state was not recorded then", markup=False)
+        errors().print(
+            "trials without a value: the memory of their state was not recorded, or could not be told", markup=False
+        )
     return ExitCode.DONE
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from thalweg.contracts.component import Component
@@ -98,30 +98,50 @@ class Stepper(ABC):
         return None
 
     def state_bytes(self) -> int:
-        """Memory of the state between two steps, in bytes: what the tensors of ``state_dict`` take, each byte once.
+        """Memory of the state between two steps, in bytes: tensors and arrays in ``state_dict``, each byte once.
 
-        Of views of one memory it is the sum of their sizes, at most the size of the memory.
+        Views that lie in one stretch of memory count as their sizes together, at most the stretch.
         """
-        total, used, whole = 0, Counter[int](), dict[int, int]()
+        total, stretches = 0, list[tuple[int, int, int]]()
         for each in _arrays(self.state_dict(), {}):
-            if not hasattr(each, "untyped_storage"):
-                total += int(each.nbytes)
-                continue
-            # a dimension of stride 0 repeats the same numbers
-            rows = [size for size, stride in zip(each.shape, each.stride(), strict=True) if stride or not size]
-            memory = each.untyped_storage()
-            place = memory.data_ptr() or id(each)  # a tensor without data has no place
-            used[place] += math.prod(rows) * each.element_size()
-            whole[place] = memory.nbytes()
-        return total + sum(min(size, whole[place]) for place, size in used.items())
+            size, place = _memory(each)
+            if place is None:
+                total += size
+            else:
+                stretches.append((*place, size))
+        end, size = 0, 0
+        begin = 0
+        for low, high, own in sorted(stretches):
+            if low >= end:
+                total += min(size, end - begin)
+                begin, end, size = low, high, 0
+            end, size = max(end, high), size + own
+        return total + min(size, end - begin)
+
+
+def _memory(array: Any) -> tuple[int, tuple[int, int] | None]:
+    """The bytes of an array's numbers, and the addresses where they begin and end; None where nothing tells them."""
+    if hasattr(array, "untyped_storage"):
+        address, width = array.data_ptr(), array.element_size()
+        strides = [stride * width for stride in array.stride()]
+    elif hasattr(array, "__array_interface__") and all(stride >= 0 for stride in array.strides):
+        address, width, strides = array.__array_interface__["data"][0], array.itemsize, list(array.strides)
+    else:
+        return int(array.nbytes), None
+    # a dimension of stride 0 repeats the same numbers
+    rows = [(size, stride) for size, stride in zip(array.shape, strides, strict=True) if stride or not size]
+    held = int(math.prod(size for size, _ in rows) * width)
+    if not address or not held:
+        return held, None
+    return held, (address, address + width + sum((size - 1) * stride for size, stride in rows))
 
 
 def _arrays(value: Any, seen: dict[int, Any]) -> Iterator[Any]:
-    """All dense tensors and arrays that a value is made of, each once.
+    """All dense tensors and arrays that a value is made of, each once, also in the attributes of objects.
 
     ``seen`` keeps what was met alive, since Python gives the identity of a dead object to another one.
     """
-    if id(value) in seen:
+    if id(value) in seen or isinstance(value, _WITHOUT):
         return
     seen[id(value)] = value
     parts: Iterable[Any]
@@ -130,17 +150,27 @@ def _arrays(value: Any, seen: dict[int, Any]) -> Iterator[Any]:
         parts = [getattr(value, name) for name in value.__tensor_flatten__()[0]]
     elif names := _SPARSE.get(str(getattr(value, "layout", ""))):
         parts = [getattr(value, name)() for name in names]
+    elif getattr(value, "is_nested", False):
+        parts = value.unbind()
     elif hasattr(value, "nbytes"):
         yield value
         return
-    elif isinstance(value, str | bytes) or not isinstance(value, Collection):
-        return
     else:
-        parts = value.values() if isinstance(value, Mapping) else value
+        own = [vars(value)] if hasattr(value, "__dict__") else []
+        parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, Collection) else ()
+        parts = [*parts, *own, *(getattr(value, name, None) for name in _slots(value))]
     for part in parts:
         yield from _arrays(part, seen)
 
 
+def _slots(value: Any) -> Iterator[str]:
+    for kind in type(value).__mro__:
+        names = vars(kind).get("__slots__", ())
+        yield from [names] if isinstance(names, str) else names
+
+
+_WITHOUT = (str, bytes, int, float, complex, range, type(None), type, ModuleType, FunctionType, BuiltinFunctionType)
+"""Values without tensors, or whose tensors are no state."""
 _COMPRESSED = {"row": ("crow_indices", "col_indices", "values"), "column": ("ccol_indices", "row_indices", "values")}
 _SPARSE = {
     "torch.sparse_coo": ("_indices", "_values"),

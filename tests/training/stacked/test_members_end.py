@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 from handmade import CLASSES, INPUTS, Parts, loaded
 from probing import ref
 from stacked_trials import alone, trial
+from support import CommandLine
 from thalweg.contracts.budget import Budget, Interval
 from thalweg.contracts.supervised import Supervised
 from thalweg.registry import Registry
+from thalweg.training.stacked import stackable
 from thalweg.training.stacked.stack import CannotStackError
+from thalweg.training.stacked.stackable import why_alone
 from thalweg.training.stacked.train import train_together
 from thalweg.trial import Stack
 
@@ -73,3 +79,75 @@ def test_the_state_of_lbfgs_counts_frozen_weights_as_torch_does(registry: Regist
     for one, ours in zip(asked, train_together(asked, parts), strict=True):
         # on an Intel processor the two differ by the bytes of one scalar, which we have not traced yet
         assert ours.summary["state_bytes"] == pytest.approx(alone(one, parts).summary["state_bytes"], abs=8)
+
+
+GROWING = """
+import torch, thalweg
+
+class History(torch.optim.SGD):
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                kept = self.state[p].setdefault("kept", [])
+                kept.append(p.grad.clone())
+                del kept[:-3]
+        super().step()
+
+@thalweg.hookimpl
+def thalweg_register_optimizers(register):
+    register(History, lr=0.01, elementwise=True)
+"""
+
+
+def test_a_state_that_grows_after_the_first_step_is_not_told_by_one_step(cli: CommandLine, small: Path) -> None:
+    (cli.folder / "history.py").write_text(GROWING, encoding="utf-8")
+    chosen = ["--with", "optimizer=history", "--only", "optimizer=history", "--only", "workload=small"]
+    found = {}
+    for words in ([], ["--no-batching"]):
+        results = f"results{len(words)}"
+        cli("run", "small.toml", "--plugin", "history.py", *chosen, *words, "--results", results)
+        trials = [json.loads(path.read_text()) for path in (cli.folder / results).glob("small/trials/*/trial.json")]
+        assert len(trials) == 2
+        found[len(words)] = [(trial["summary"]["state_bytes"], "batched" in trial["summary"]) for trial in trials]
+    assert [batched for _, batched in found[0]] == [True, True]
+    assert [size for size, _ in found[0]] == [None, None]
+    assert all(size and not batched for size, batched in found[1])
+
+
+class Counting(nn.Module):
+    """Doubles what comes after some calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return inputs * 2 if self.calls > 40 else inputs
+
+
+class LeavesOut(nn.Module):
+    """A ReLU until the first evaluation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = False
+
+    def train(self, mode: bool = True) -> LeavesOut:
+        self.linear = self.linear or not mode
+        return super().train(mode)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs if self.linear else inputs.relu()
+
+
+@pytest.mark.parametrize(("part", "name"), [(Counting, "calls"), (LeavesOut, "linear")])
+def test_a_network_that_changes_attributes_trains_alone(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, part: type[nn.Module], name: str
+) -> None:
+    monkeypatch.setattr(stackable, "_WAYS", {})  # both networks have one name
+    parts: Any = Parts(registry, lambda: nn.Sequential(network(), part()))
+    told = why_alone(parts.trial(stack=Stack(size=4, slot=0)), parts)
+    assert told is not None
+    assert f"changes its attribute '1.{name}'" in told

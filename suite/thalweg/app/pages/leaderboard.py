@@ -131,7 +131,7 @@ def _workload(
     elif metric is SECONDS and view.seen.trials["step_seconds"].isna().all():
         st.info("No step was timed yet: type `thalweg run BENCHMARK --timed`.")
     elif metric is STATE_BYTES and rows["value"].isna().all():
-        st.info("These trials have no value: the memory of the state was not recorded when they were trained.")
+        st.info("These trials have no value: the memory of the state was not recorded, or could not be told.")
     else:
         return {workload.name: _board(workload, metric, rows, source, loaded)}
     return {}

@@ -74,6 +74,8 @@ class StackTraining(StepLoop):
         settings = [resolve(optimizer.options, one.optimizer.settings, optimizer.name) for one in trials]
         self.members: list[Member] = []
         self._bytes: dict[tuple[int, bool], int | None] = {}
+        self._first_bytes: int | None = None
+        """The stack's state after its first step; a state that grows later is not weighed by one step."""
         context = None
         # the rate is no reason for a state of another size
         weighed = [{**one, "lr": None} if is_known(optimizer) else one for one in settings]
@@ -122,6 +124,7 @@ class StackTraining(StepLoop):
             "counts": asdict(self.objective.counts),
             "own_counts": [asdict(counts) for counts in self._it.objective.own_counts],
             "members": [member.state() for member in self.members],
+            "first_bytes": self._first_bytes,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -130,6 +133,7 @@ class StackTraining(StepLoop):
         self.module.load_state_dict(state["module"])
         self.module.read_rows()
         self.stepper.load_state_dict(state["stepper"])
+        self._first_bytes = state.get("first_bytes")
         self._it.objective.counts = Counts(**state["counts"])
         self._it.objective.own_counts = [Counts(**counts) for counts in state["own_counts"]]
         for member, own in zip(self.members, state["members"], strict=True):
@@ -183,6 +187,8 @@ class StackTraining(StepLoop):
     def count_step(self, report: StepReport) -> None:
         """Measure the probes that are due, each in a module of the member's own on the member's own batch."""
         step = self.spent.step
+        if step == 1:
+            self._first_bytes = self._whole_bytes()
         times: list[When] = ["step", "epoch"] if step % self.steps_per_epoch == 0 else ["step"]
         for index, member in enumerate(self.members):
             due = [when for when in times if member.probing.due(when, step)] if member.trained is None else []
@@ -266,6 +272,8 @@ class StackTraining(StepLoop):
         """The bytes that a member's own stepper has, after a step or before; members of equal settings share them."""
         if (known := self.stepper.member_bytes(index)) is not None:
             return known
+        if stepped and self._whole_bytes() != self._first_bytes:
+            return None
         key = setting, stepped
         if key not in self._bytes:
             try:
@@ -275,6 +283,13 @@ class StackTraining(StepLoop):
             except (Exception, SystemExit):  # a stepper needs no state dict to train
                 self._bytes[key] = None
         return self._bytes[key]
+
+    def _whole_bytes(self) -> int | None:
+        """The bytes of the state of all members; None where the optimizer's class does not tell them."""
+        try:
+            return self.stepper.state_bytes()
+        except (Exception, SystemExit):  # a stepper needs no state dict to train
+            return None
 
     @torch.no_grad()
     def _check_forward(self) -> None:

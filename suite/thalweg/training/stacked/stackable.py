@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.contracts import Batch, BuildContext, Draw, Metric, Optimizer, Shape
+from thalweg.contracts.copies import copied, tensors_held
 from thalweg.contracts.losses import SquaredError
 from thalweg.contracts.objective import Objective, kept_buffers
 from thalweg.contracts.option import resolve
@@ -289,9 +290,36 @@ _WAYS: dict[tuple[str, str, str], tuple[bool, str | None]] = {}
 
 def _way(modules: list[nn.Module], problem: Supervised, batches: list[list[Batch]]) -> tuple[bool, str | None]:
     """Whether a stack of a network runs directly, and else why no stack is of use, if none is."""
+    if changed := _changing(modules[0], batches[0][0].inputs):
+        return False, f"the network changes its attribute {changed!r} in a call or between its modes"
     if _agrees(modules, problem, batches, direct=True) is None:
         return True, None
     return False, _agrees(modules, problem, batches, direct=False)
+
+
+def _changing(module: nn.Module, inputs: Tensor | None) -> str | None:
+    """An attribute that a call in each mode, or the change of mode, leaves otherwise; None where there is no such one.
+
+    A stack calls one module for all its members, and more or less often than each member calls its own.
+    """
+    assert inputs is not None
+    module = copied(module).train()
+    before = _attributes(module)
+    with torch.no_grad(), kept_buffers(module):
+        for training in (True, False):
+            module.train(training)(inputs)
+    after = _attributes(module.train())
+    return next((name for name, value in after.items() if value != before.get(name)), None)
+
+
+def _attributes(module: nn.Module) -> dict[str, str]:
+    """All attributes of a network's parts that are no tensors and no parts, as text."""
+    return {
+        f"{prefix}.{name}" if prefix else name: repr(value)
+        for prefix, part in module.named_modules()
+        for name, value in vars(part).items()
+        if name not in ("_parameters", "_buffers", "_modules") and next(tensors_held(value), None) is None
+    }
 
 
 def _agrees(modules: list[nn.Module], problem: Supervised, batches: list[list[Batch]], direct: bool) -> str | None:
