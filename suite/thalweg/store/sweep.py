@@ -31,13 +31,16 @@ def sweep(results: ResultsFolder, reasons: Mapping[str, Failure] | None = None) 
 
     Args:
         results: the results to clear up.
-        reasons: by hash the failures of trials that ended their worker; such trials are failed and not unfinished.
+        reasons: by hash the failures of trials that ended their worker; such trials are failed and not unfinished, and
+            no others are recorded, since other trials may have ended theirs too.
     """
     swept: list[TrialDocument] = []
     if not guard.is_folder(results.working) or not os.access(results.working, os.W_OK):
         return swept
     for path in _left(results):
         hash_ = path.name.removesuffix(".old")
+        if reasons is not None and hash_ not in reasons:
+            continue
         with free_lock(results.working / f"{hash_}.lock") as held:
             if held:
                 swept += _sweep_one(results, path, hash_, (reasons or {}).get(hash_))
