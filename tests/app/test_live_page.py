@@ -275,6 +275,23 @@ def test_the_time_left_is_that_of_the_run(part: Path, registry: Registry) -> Non
     assert found.left == "about 10 s left"
 
 
+def test_trials_a_minute_are_those_of_the_run(part: Path, registry: Registry) -> None:
+    """Two trials ended a moment ago, before the run began."""
+    add(part, 1)
+    for one in trials(part):
+        (curve,) = one.path.glob("curve.parquet")
+        os.utime(curve, (1000.0, 1000.0))
+    last = trials(part.parent / "whole")[2].document
+    announcement = Announcement(ResultsFolder(part, "slow"))
+    announcement.begin([PlannedTrial(last.workload, last.optimizer, last.trial)], stage=False, later=0)
+    found = Watch(part, "slow", lambda results, listing: read_loaded(results, registry, listing)).look(1010.0)
+    announcement.close()
+    assert found is not None
+    assert found.at_work
+    assert len(found.newest) == 2
+    assert found.per_minute is None
+
+
 def test_packed_results_tell_no_times(show: Show, slow: CommandLine) -> None:
     slow("results", "pack", "whole", "--out", "packed")
     page = show("live", slow.folder / "packed", benchmark="slow")

@@ -473,3 +473,12 @@ def test_a_root_that_leads_to_a_file_of_another_name_is_refused_with_the_reason(
     (both.folder / "small.thalweg").symlink_to("blob")
     told = both("results", "list", "--results", "small.thalweg", code=3).stderr
     assert "the name of a packed file ends with .thalweg" in told
+
+
+def test_a_folder_that_is_not_there_is_told_with_the_one_that_is_meant(both: CommandLine) -> None:
+    (both.folder / "results" / "local" / "quick").mkdir(parents=True)
+    assert (
+        "quick: there is no such folder: did you mean results/local/quick?"
+        in both("results", "pack", "quick", code=2).stderr
+    )
+    assert "results that are trained here are in results/local" in both("results", "pack", "slow", code=2).stderr

@@ -22,7 +22,7 @@ SIGNS: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 """The signs between a hyperparameter's name and a value."""
 _START = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(<=|>=|!=|<|>|==?)\s*")
-_WORD = re.compile(r"[^\s,<>=!]+")
+_WORD = re.compile(r"[^\s,;<>=!]+")
 _END = re.compile(r"\s*(?:,|;|and\b|(?=\s)|$)", re.IGNORECASE)
 
 

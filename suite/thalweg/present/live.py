@@ -142,7 +142,9 @@ class Watch:
             self._time, self._seen, self._over, self._announced = None, set(), set(), False
         self._looked = now
         left = self._time.told(now) if self._time is not None else ""
-        rate = per_minute((one.time for one in self._newest), now) if at_work else None
+        of_runs = {hash_ for run in runs for hash_ in run.ended}
+        times = (one.time for one in self._newest if not runs or one.hash in of_runs)
+        rate = per_minute(times, now) if at_work else None
         run, stage = progress_of(runs), any(one.stage for one in runs)
         return Snapshot(self.loaded, self._progress, run, stage, training, at_work, self._newest, rate, left)
 

@@ -156,7 +156,7 @@ def _numbers(snapshot: Snapshot) -> None:
             "trials a minute",
             "–" if rate is None else f"{rate:.3g}",
             width=130,
-            help="trials that ended during the last five minutes, counted from the first of them on",
+            help="trials of the run that ended during the last five minutes, counted from the first of them on",
         )
 
 

@@ -55,7 +55,7 @@ def show(source: Source, benchmark: str, packed: bool, stored: StoredTrial) -> N
             "settings", key="measure-settings", placeholder="resolution=11 examples=256", persist_state="session"
         )
         if more:
-            st.caption(plain(f"{', '.join(more)}: these probes need weights that were not saved, see `--keep`."))
+            st.caption(plain(f"{', '.join(more)}: these probes need weights that were not saved, see --keep."))
         if st.form_submit_button("Measure"):
             try:
                 settings = tuple(shlex.split(text))

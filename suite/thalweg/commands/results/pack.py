@@ -16,7 +16,7 @@ from thalweg.store.claims import CLAIMS, ClaimResults
 from thalweg.store.pack import Packing, pack, pack_claims
 from thalweg.store.packed_format import SUFFIX, is_packed
 from thalweg.store.results import BenchmarkResults
-from thalweg.store.roots import benchmarks_in, refused_in, require_benchmark
+from thalweg.store.roots import benchmarks_in, own_root, refused_in, require_benchmark
 
 
 def pack_command(folder: Path, out: Path, force: bool, as_json: bool) -> ExitCode:
@@ -26,6 +26,10 @@ def pack_command(folder: Path, out: Path, force: bool, as_json: bool) -> ExitCod
     """
     if is_packed(folder):
         raise UserError(f"{folder}: is packed: 'thalweg results unpack' makes a folder of it")
+    if not folder.exists():
+        near = own_root() / folder
+        hint = f"did you mean {near}?" if near.is_dir() else f"results that are trained here are in {own_root()}"
+        raise UserError(f"{folder}: there is no such folder: {hint}")
     place = folder.resolve()
     if guard.is_folder(place / "trials"):
         chosen, refused = [require_benchmark(place.parent, place.name)], []
