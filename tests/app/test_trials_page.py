@@ -44,6 +44,15 @@ def test_every_diverged_trial_can_be_opened(show: Show, name: str) -> None:
         assert "1,000,000 times" in page.warning[0].value
 
 
+def test_the_metric_of_a_trials_curve_is_in_the_address(show: Show) -> None:
+    hash_ = str(read_stored(BenchmarkResults(REFERENCE, "tuned")).trials["hash"].iloc[0])
+    page = show("trial", REFERENCE, benchmark="tuned", trial=hash_, metric="loss")
+    assert not page.exception
+    assert page.session_state["metric"] == "loss"
+    page = show("trial", REFERENCE, benchmark="tuned", trial=hash_, metric="los")
+    assert any("'los'" in each.value and "loss" in each.value for each in page.warning)
+
+
 def test_a_trial_that_was_evaluated_once_has_a_point_and_its_numbers_are_explained(show: Show) -> None:
     stored = read_stored(BenchmarkResults(REFERENCE, "tuned"))
     once = next(

@@ -8,7 +8,7 @@ import streamlit as st
 
 from thalweg.app.data import registry, sources
 from thalweg.app.drawing import draw_probe, show_frame
-from thalweg.app.sidebar import select
+from thalweg.app.sidebar import select, select_one
 from thalweg.errors import UserError
 from thalweg.present.looks import SavedLook, looks_in, read_look
 from thalweg.present.sentences import plain
@@ -37,8 +37,8 @@ def show() -> None:
     st.caption(plain(f"{look.probe.name}: {look.probe.summary}"))
     views = list(look.probe.views())
     first = "chart"
-    view = st.segmented_control("picture", [first, *views], default=first, required=True, key="look-picture")
-    draw_probe(look.probe, look.table, "" if view in (None, first) else str(view))
+    view = select_one("picture", [first, *views], "look-picture")
+    draw_probe(look.probe, look.table, "" if view == first else view)
     _about(look)
     text, name = look.table.to_csv(index=False), f"{path.stem}.csv"
     st.download_button("Download as CSV", text, file_name=name, mime="text/csv", on_click="ignore")

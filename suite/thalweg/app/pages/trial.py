@@ -13,7 +13,7 @@ from thalweg.app.data import Source, registry
 from thalweg.app.drawing import show_chart, show_frame, show_table
 from thalweg.app.pages import measure
 from thalweg.app.sharing import share
-from thalweg.app.sidebar import tell_ignored
+from thalweg.app.sidebar import select_one, tell_ignored
 from thalweg.failure import Failure
 from thalweg.plan import Workload
 from thalweg.present.charts.trial import trial_chart
@@ -224,16 +224,15 @@ def _curve(stored: StoredTrial, workload: Workload, document: TrialDocument) -> 
     metrics = {metric.name: metric for metric in metrics_of(curves, workload)}
     if not metrics:
         return {}, {}
-    names = list(metrics)
-    chosen = st.segmented_control("metric", names, default=names[0], required=True, key=f"metric-{workload.name}")
+    chosen = select_one("metric", list(metrics), "metric")
     selected = document.summary.get("selected_step")
-    chart = trial_chart(curves, metrics[chosen or names[0]], selected)
+    chart = trial_chart(curves, metrics[chosen], selected)
     show_chart(chart, "curve")
     if document.status == "diverged" and len(curves):
         at, end = int(curves["step"].max()), document.summary.get("step")
         told = f"; it diverged at step {round(end):,}" if end is not None else ""
         st.caption(f"Losses and metrics are those until the last evaluation of the trial, at step {at:,}{told}.")
-    return {str(chosen or names[0]): chart}, {"learning curve": curves}
+    return {chosen: chart}, {"learning curve": curves}
 
 
 def _command(loaded: Loaded, document: TrialDocument) -> None:
