@@ -31,6 +31,7 @@ def test_the_list_has_every_trial_on_disk(show: Show) -> None:
 def test_a_word_of_the_reason_and_every_choice_are_in_the_address(show: Show) -> None:
     page = show("trials", REFERENCE, benchmark="tuned", status="diverged", optimizer="kfac", reason="step 113")
     assert len(page.dataframe[0].value) == 1
+    assert page.dataframe[0].value["lr"].notna().all()
     assert page.selectbox(key="optimizer").value == "kfac"
 
 

@@ -52,6 +52,12 @@ def test_a_text_chooses_the_settings_for_which_all_its_conditions_hold(text: str
     assert [row for row, keep in enumerate(kept(conditions(text), SETTINGS)) if keep] == rows
 
 
+@pytest.mark.parametrize("text", ["lr=fast", "lr!=0.1%", "lr = 1/10", "momentum=true"])
+def test_a_number_is_not_compared_with_a_word(text: str) -> None:
+    with pytest.raises(UserError, match="is no number"):
+        kept(conditions(text), SETTINGS)
+
+
 def test_a_hyperparameter_that_is_not_set_meets_no_condition() -> None:
     assert not Condition("momentum", "!=", "0.5").holds(SETTINGS[2])
 

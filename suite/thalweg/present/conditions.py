@@ -77,7 +77,8 @@ def kept(wanted: Sequence[Condition], settings: Sequence[Mapping[str, Any]]) -> 
     """For each of these settings, whether all conditions hold.
 
     Raises:
-        UserError: none of the settings has a hyperparameter of a condition's name.
+        UserError: none of the settings has a hyperparameter of a condition's name, or the hyperparameter is a number
+            and the condition's value is none.
     """
     _check(wanted, settings)
     return [all(condition.holds(one) for condition in wanted) for one in settings]
@@ -89,6 +90,10 @@ def _check(wanted: Iterable[Condition], settings: Sequence[Mapping[str, Any]]) -
         if condition.name not in names:
             same = [name for name in names if name.lower() == condition.name.lower()]
             raise UserError(unknown("hyperparameter", condition.name, same or names))
+        values = [one[condition.name] for one in settings if condition.name in one]
+        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        if numbers and _number(condition.value) is None:
+            raise UserError(f"a condition on {brief(condition.name)}: {brief(condition.value)} is no number")
 
 
 def _value(text: str, place: int) -> str:

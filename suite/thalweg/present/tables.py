@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,9 +13,16 @@ from thalweg.store.documents import TrialDocument
 from thalweg.trial import Trial
 
 
-def trial_list(trials: pd.DataFrame, place: Mapping[str, str]) -> pd.DataFrame:
-    """The trials, each with a link to its page; ``place`` holds the link's parameters besides the trial."""
+def trial_list(trials: pd.DataFrame, rates: Sequence[float | None], place: Mapping[str, str]) -> pd.DataFrame:
+    """The trials with their rates, each with a link to its page.
+
+    Args:
+        trials: one row for each.
+        rates: the learning rate of each; None where it has none.
+        place: the link's parameters besides the trial.
+    """
     table = trials[["workload", "optimizer", "seed", "status", "ranks"]].copy()
+    table.insert(2, "lr", pd.Series(rates, table.index, dtype="Float64"))
     table["page"] = ["trial?" + urlencode({**place, "trial": hash_}) for hash_ in trials["hash"]]
     return table.assign(reason=trials["reason"])
 

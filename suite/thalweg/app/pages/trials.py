@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pandas as pd
 import streamlit as st
 
@@ -49,17 +51,26 @@ def show(source: Source, loaded: Loaded) -> None:
     st.caption(f"{count(len(shown), 'trial')} of {len(trials):,}{more}.")
     place = {"source": source.key, "benchmark": loaded.name}
     column = st.column_config
+    first = shown.head(MOST)
+    rates = [_rate(one.get("lr")) for one in loaded.view.hyperparameters(first["hash"])]
     st.dataframe(
-        trial_list(shown.head(MOST), place),
+        trial_list(first, rates, place),
         hide_index=True,
         width="stretch",
         column_config={
             "seed": column.NumberColumn(width=60),
+            "lr": column.NumberColumn(width=90, format="%.3g"),
             "page": column.LinkColumn("page", display_text="open", width=60),
             "reason": column.TextColumn("reason", width="large"),
         },
     )
     share("trials", tables={"the trials": shown.drop(columns="page", errors="ignore")})
+
+
+def _rate(value: object) -> float | None:
+    with suppress(OverflowError):
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return None
 
 
 def listed(loaded: Loaded) -> pd.DataFrame:
