@@ -99,7 +99,7 @@ def test_every_choice_of_a_page_is_among_its_parameters(show: Show, address: str
     known = [*PARAMETERS.get(address, ()), *KEPT]
     assert [key for key in bound if not any(fnmatchcase(key, pattern) for pattern in known)] == []
     # Streamlit tells which widgets are bound, so that the test does not pass for want of names
-    assert bound or address in ("tuning", "trial")
+    assert bound or address == "tuning"
     assert choices.keys() <= bound
     assert not page.warning
 

@@ -30,10 +30,10 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
     ),
     "live": ("workload",),
     "trials": ("workload", "optimizer", "status", "ranks", "reason", "where"),
-    "trial": ("trial",),
+    "trial": ("trial", "metric"),
     "claims": ("tier", "claim", "search", "verdict"),
     "playground": ("function", "optimizers", "plane-probe", "plane-trial", "plane-draw", "steps", "lr-*", "x-*", "y-*"),
-    "looks": ("look",),
+    "looks": ("look", "look-picture"),
     "plugins": ("kind", "name"),
     "docs": ("doc",),
 }  # fmt: skip
