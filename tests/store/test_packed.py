@@ -479,6 +479,6 @@ def test_a_folder_that_is_not_there_is_told_with_the_one_that_is_meant(both: Com
     (both.folder / "results" / "local" / "quick").mkdir(parents=True)
     assert (
         "quick: there is no such folder: did you mean results/local/quick?"
-        in both("results", "pack", "quick", code=2).stderr
+        in both("results", "pack", "quick", code=3).stderr
     )
-    assert "results that are trained here are in results/local" in both("results", "pack", "slow", code=2).stderr
+    assert "results that are trained here are in results/local" in both("results", "pack", "slow", code=3).stderr

@@ -29,7 +29,8 @@ def pack_command(folder: Path, out: Path, force: bool, as_json: bool) -> ExitCod
     if not folder.exists():
         near = own_root() / folder
         hint = f"did you mean {near}?" if near.is_dir() else f"results that are trained here are in {own_root()}"
-        raise UserError(f"{folder}: there is no such folder: {hint}")
+        errors().print(f"{folder}: there is no such folder: {hint}", markup=False)
+        return ExitCode.NOTHING
     place = folder.resolve()
     if guard.is_folder(place / "trials"):
         chosen, refused = [require_benchmark(place.parent, place.name)], []
