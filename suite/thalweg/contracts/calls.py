@@ -12,13 +12,13 @@ from torch import Tensor, nn
 def called_with(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -> Any:
     """The outputs of a module with these parameters and buffers, by name; the module keeps its own.
 
-    It is ``torch.func.functional_call`` with the tensors under each name that a part of the network has for them, once
-    for each part. Where a part has two names, torch 2.13 ties the names itself, and then puts the given tensors back in
-    place of the module's own.
+    The function names each tensor once for each part of the network that has it, and calls
+    ``torch.func.functional_call``. Left to itself, torch 2.13 also names a part's second name, and then leaves the
+    given tensors in the module.
 
     Args:
         module: the network.
-        state: parameters and buffers, under any of their names; those that are left out are the module's own.
+        state: parameters and buffers, under any of their names. For all others the module uses its own.
         inputs: the inputs of ``forward``.
     """
     given = {
