@@ -356,5 +356,5 @@ def test_a_state_weighs_what_it_is_made_of() -> None:
 
     projector = Projector()
     projector.matrix = torch.zeros(5)  # type: ignore[attr-defined]
-    state[three]["parts"] = [projector, SimpleNamespace(moment=torch.zeros(7), owner=stepper.optimizer.__class__)]
+    state[three]["parts"] = [projector, SimpleNamespace(moment=torch.zeros(7), network=objective.module, weight=one)]
     assert stepper.state_bytes() == expected + 12 * 4

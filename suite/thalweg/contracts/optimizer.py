@@ -141,7 +141,7 @@ def _arrays(value: Any, seen: dict[int, Any]) -> Iterator[Any]:
 
     ``seen`` keeps what was met alive, since Python gives the identity of a dead object to another one.
     """
-    if id(value) in seen or isinstance(value, _WITHOUT):
+    if id(value) in seen or isinstance(value, _WITHOUT) or hasattr(value, "named_parameters"):
         return
     seen[id(value)] = value
     parts: Iterable[Any]
@@ -156,9 +156,10 @@ def _arrays(value: Any, seen: dict[int, Any]) -> Iterator[Any]:
         yield value
         return
     else:
-        own = [vars(value)] if hasattr(value, "__dict__") else []
-        parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, Collection) else ()
-        parts = [*parts, *own, *(getattr(value, name, None) for name in _slots(value))]
+        own = [*getattr(value, "__dict__", {}).values(), *(getattr(value, name, None) for name in _slots(value))]
+        items = value.values() if isinstance(value, Mapping) else value if isinstance(value, Collection) else ()
+        # an object may know the network and its weights, which are no state
+        parts = [*items, *(one for one in own if not getattr(one, "requires_grad", False))]
     for part in parts:
         yield from _arrays(part, seen)
 
